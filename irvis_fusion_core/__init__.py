@@ -1,0 +1,52 @@
+"""Infrared-visible fusion: numpy in, numpy out, on whatever engine the machine has.
+
+    from irvis_fusion_core import RealtimeFusion
+
+    with RealtimeFusion() as fusion:
+        fused = fusion.fuse_frame(ir, vis)
+
+Importing this package imports neither an engine nor OpenCV nor numpy: each name below is fetched
+when it is first used (PEP 562), and the engines when a model is opened.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any, List
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "RealtimeFusion": "irvis_fusion_core.fusion",
+    "analyze_model": "irvis_fusion_core.analysis",
+    "create_student_model": "irvis_fusion_core.student",
+    "export_to_onnx": "irvis_fusion_core.export",
+    "load_checkpoint": "irvis_fusion_core.checkpoint",
+    "save_checkpoint": "irvis_fusion_core.checkpoint",
+}
+
+__all__ = [
+    "RealtimeFusion",
+    "analyze_model",
+    "create_student_model",
+    "export_to_onnx",
+    "load_checkpoint",
+    "save_checkpoint",
+]
+
+if TYPE_CHECKING:
+    from irvis_fusion_core.analysis import analyze_model
+    from irvis_fusion_core.checkpoint import load_checkpoint, save_checkpoint
+    from irvis_fusion_core.export import export_to_onnx
+    from irvis_fusion_core.fusion import RealtimeFusion
+    from irvis_fusion_core.student import create_student_model
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError("module {!r} has no attribute {!r}".format(__name__, name))
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value  # the next access does not come here
+    return value
+
+
+def __dir__() -> List[str]:
+    return sorted(set(globals()) | set(_HOMES))

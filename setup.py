@@ -1,0 +1,114 @@
+"""The package for pip and for colcon (build type ament_python)."""
+
+import sys
+from glob import glob
+
+from setuptools import find_packages, setup
+
+PACKAGE = "irvis_fusion"
+
+# Every command once. `irvis_fusion COMMAND` finds them through the entry-point group
+# `irvis_fusion.commands`, so that the core has no list that names the ROS part.
+COMMANDS = {
+    "analyze": "irvis_fusion_core.commands.analyze",
+    "benchmark": "irvis_fusion_core.commands.benchmark",
+    "build_engine": "irvis_fusion_core.commands.build_engine",
+    "demo": "irvis_fusion_ros.demo",
+    "doctor": "irvis_fusion_core.commands.doctor",
+    "export": "irvis_fusion_core.commands.export",
+    "fuse": "irvis_fusion_core.commands.fuse",
+    "node": "irvis_fusion_ros.fusion_node",
+    "quantize": "irvis_fusion_core.commands.quantize",
+}
+
+# The ROS 2 wheels exist for x86-64 Linux only; elsewhere ROS comes from apt or a container.
+X86_LINUX = ' ; platform_machine == "x86_64" and sys_platform == "linux"'
+ROS_WHEELS = [
+    "ros-jazzy-%s%s" % (name, X86_LINUX)
+    for name in (
+        "rclpy",
+        "rmw-fastrtps-cpp",
+        "sensor-msgs",
+        "std-msgs",
+        "std-srvs",
+        "diagnostic-msgs",
+        "lifecycle-msgs",
+    )
+]
+# OpenCV 5 has no HOGDescriptor, the people detector that the demo shows the fused picture to.
+DEMO_OPENCV = "opencv-python-headless>=4.5,<5"
+
+EXTRAS = {
+    "openvino": ["openvino>=2023.1"],
+    "onnx": ["onnxruntime>=1.14", "onnx>=1.14"],
+    "torch": ["torch>=1.13", "safetensors>=0.4"],
+    "train": ["torch>=2.1", "safetensors>=0.4", "onnx>=1.14", "onnxscript", "onnxruntime>=1.14"],
+    "ros": ROS_WHEELS + ["pyyaml"],
+    "bag": ["rosbags>=0.10 ; python_version >= '3.10'", "pyyaml"],
+    "rtx": ["tensorrt-rtx-cu13%s" % X86_LINUX, "cuda-python>=12%s" % X86_LINUX],
+    "demo": ["openvino>=2023.1", DEMO_OPENCV] + ROS_WHEELS + ["pyyaml"],
+}
+EXTRAS["dev"] = sorted(
+    {
+        *EXTRAS["openvino"],
+        *EXTRAS["onnx"],
+        *EXTRAS["train"],
+        *EXTRAS["ros"],
+        *EXTRAS["bag"],
+        "tensorrt-rtx-cu13%s" % X86_LINUX,  # its builder needs no GPU
+        DEMO_OPENCV,
+        "hypothesis",
+        "mypy",
+        "pytest",
+        "pytest-timeout",
+        "ruff>=0.9",
+        "scikit-image",
+        "scikit-learn",
+        "torch==2.13.0",
+        "vermin",
+        "wheel",
+    }
+)
+
+
+def executables():
+    """The console scripts: every command for `ros2 run`, but only one name on a user's PATH.
+
+    colcon puts scripts into lib/irvis_fusion, where `ros2 run irvis_fusion COMMAND` finds them
+    and short names harm nobody. A wheel puts them into bin/, where `export`, `node` or `demo`
+    would stand before other programs.
+    """
+    scripts = ["irvis_fusion = irvis_fusion_core.commands.cli:main"]
+    if not {"bdist_wheel", "dist_info", "editable_wheel"} & set(sys.argv):
+        scripts += ["%s = %s:main" % command for command in COMMANDS.items()]
+        scripts.append("fusion_node = irvis_fusion_ros.fusion_node:main")
+    return scripts
+
+
+setup(
+    name=PACKAGE,
+    version="0.1.0",
+    description="Real-time infrared-visible image fusion for robots, with a ROS 2 node",
+    author="irvis_fusion maintainers",
+    maintainer="irvis_fusion maintainers",
+    maintainer_email="maintainers@irvis-fusion.invalid",
+    license="MIT",
+    packages=find_packages(include=["irvis_fusion_core*", "irvis_fusion_ros*"]),
+    package_data={"irvis_fusion_core": ["models/*"]},
+    data_files=[
+        ("share/ament_index/resource_index/packages", ["resource/" + PACKAGE]),
+        ("share/" + PACKAGE, ["package.xml"]),
+        ("share/%s/launch" % PACKAGE, glob("launch/*.launch.py")),
+        ("share/%s/config" % PACKAGE, glob("config/*")),
+    ],
+    python_requires=">=3.8",
+    # The headless build of OpenCV: the other one needs libGL and X11, which robots and servers
+    # often lack, and no window is opened here.
+    install_requires=["numpy>=1.21", "opencv-python-headless>=4.5"],
+    extras_require=EXTRAS,
+    zip_safe=False,
+    entry_points={
+        "console_scripts": executables(),
+        "irvis_fusion.commands": ["%s = %s:main" % command for command in COMMANDS.items()],
+    },
+)
