@@ -1,0 +1,117 @@
+"""Training terms against the metrics that they stand for."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+cv2 = pytest.importorskip("cv2")
+
+from irvis_fusion_core import metrics  # noqa: E402
+from training import losses  # noqa: E402
+
+
+def pictures(seed=0):
+    rng = np.random.default_rng(seed)
+    ir, vis = (
+        cv2.resize(
+            rng.uniform(10, 240, (12, 14)).astype(np.float32),
+            (112, 96),
+            interpolation=cv2.INTER_CUBIC,
+        )
+        .clip(0, 255)
+        .round()
+        .astype(np.uint8)
+        for _ in range(2)
+    )
+    noise = rng.normal(0, 2, ir.shape)
+    fused = (0.7 * np.maximum(ir, vis) + 0.3 * vis + noise).clip(0, 255).round().astype(np.uint8)
+    return fused, ir, vis
+
+
+def tensors(*planes):
+    return [torch.from_numpy(p.astype(np.float32))[None, None] for p in planes]
+
+
+def test_vif_ssim_and_scd_are_the_metrics():
+    fused, ir, vis = pictures()
+    f, a, b = tensors(fused, ir, vis)
+    assert float(losses.vif(f, a) + losses.vif(f, b)) == pytest.approx(
+        metrics.vif(fused, ir, vis), rel=1e-3
+    )
+    assert float(losses.ssim(f, a) + losses.ssim(f, b)) / 2 == pytest.approx(
+        metrics.ssim255(fused, ir, vis), abs=2e-3
+    )
+    assert float(losses.scd(f, a, b)) == pytest.approx(metrics.scd(fused, ir, vis), abs=1e-4)
+
+
+def test_qabf_is_the_formula_inside_the_picture():
+    """A literal computation: OpenCV's Sobel, borders cut off, undirected orientations."""
+    planes = pictures()
+    strengths, angles = [], []
+    for plane in planes:
+        gx, gy = (
+            cv2.Sobel(plane.astype(np.float64), -1, *d)[1:-1, 1:-1] for d in ((1, 0), (0, 1))
+        )
+        strengths.append(np.hypot(gx, gy) + 1e-9)
+        angles.append(np.arctan2(gy, gx))
+    kept = 0.0
+    for source in (1, 2):
+        ratio = np.minimum(strengths[0], strengths[source]) / np.maximum(
+            strengths[0], strengths[source]
+        )
+        turn = np.abs(angles[0] - angles[source]) % np.pi
+        likeness = 1 - np.minimum(turn, np.pi - turn) / (np.pi / 2)
+        quality = 0.9994 / (1 + np.exp(-15 * (ratio - 0.5)))
+        quality *= 0.9879 / (1 + np.exp(-22 * (likeness - 0.8)))
+        kept += (quality * strengths[source]).sum()
+    expected = kept / (strengths[1].sum() + strengths[2].sum())
+    assert float(losses.qabf(*tensors(*planes))) == pytest.approx(expected, abs=1e-3)
+
+
+def test_separable_filter_is_a_convolution():
+    x, window = torch.rand(2, 1, 20, 23), losses.gaussian_window(5, 1.0)
+    kernel = torch.outer(window, window)[None, None]
+    expected = torch.nn.functional.conv2d(x, kernel)
+    assert torch.allclose(losses.separable_filter(x, window), expected, atol=1e-6)
+
+
+def test_terms_vanish_when_nothing_is_left_to_gain():
+    _, ir, _ = pictures()
+    (a,) = tensors(ir)
+    terms = losses.source_losses(a, a, a)
+    for name in ("ssim", "vif", "intensity"):
+        assert float(terms[name]) == pytest.approx(0.0, abs=0.02), name
+    # Both sigmoids of Qabf end below 1: its ceiling, in closed form.
+    ceiling = 0.9994 / (1 + np.exp(-15 * 0.5)) * 0.9879 / (1 + np.exp(-22 * 0.2))
+    assert float(terms["qabf"]) == pytest.approx(1.0 - ceiling, abs=2e-3)
+
+
+def test_terms_have_finite_gradients_on_hard_pictures():
+    """Black, white and flat pictures, where square roots and ratios are at their worst."""
+    for value_ir, value_vis in ((0.0, 0.0), (255.0, 255.0), (0.0, 255.0)):
+        fused = torch.full((1, 1, 64, 64), 0.5 * (value_ir + value_vis), requires_grad=True)
+        ir, vis = torch.full_like(fused, value_ir), torch.full_like(fused, value_vis)
+        sum(losses.source_losses(fused, ir.detach(), vis.detach()).values()).backward()
+        assert torch.isfinite(fused.grad).all()
+
+
+@pytest.mark.parametrize(
+    "term, name", [("vif", "VIF"), ("qabf", "Qabf"), ("ssim", "SSIM"), ("scd", "SCD")]
+)
+def test_descent_on_a_term_raises_its_metric(term, name):
+    """Forty steps on the pixels themselves, from a noisy mean of both."""
+    _, ir, vis = pictures(3)
+    a, b = tensors(ir, vis)
+    torch.manual_seed(0)
+    start = ((a + b) / 2 + 3 * torch.randn_like(a)).clamp(0, 255)
+    pixels = start.clone().requires_grad_(True)
+    optimizer = torch.optim.Adam([pixels], lr=0.5)
+    for _ in range(40):
+        optimizer.zero_grad()
+        losses.source_losses(pixels, a, b)[term].backward()
+        optimizer.step()
+    before, after = (
+        p.detach().clamp(0, 255).round().numpy()[0, 0].astype(np.uint8) for p in (start, pixels)
+    )
+    rows = [metrics.score_pair(p, ir, vis, [name])[name] for p in (before, after)]
+    assert rows[1] > rows[0] * 1.02

@@ -1,0 +1,141 @@
+"""What a fused luminance is trained for when there is no teacher: differentiable source terms.
+
+All terms take float tensors N x 1 x H x W in grey levels 0..255 and return a scalar that is 0
+where nothing is left to gain. They follow the metrics of `irvis_fusion_core.metrics` (which
+is their reference in the tests), so that a student learns what the tables measure, on
+clamped output and without any histogram stretch.
+"""
+
+from __future__ import annotations
+
+from typing import Dict, Tuple
+
+import torch
+import torch.nn.functional as F
+
+EPSILON = 1e-6
+
+
+def separable_filter(x: torch.Tensor, window: torch.Tensor) -> torch.Tensor:
+    """Filter N x 1 x H x W by a 1-D window along both axes, where it lies inside.
+
+    Two products with banded matrices: on a CPU the gradient of a one-channel convolution
+    takes ten times longer than these.
+    """
+    rows, columns = (_band(length, window, x) for length in x.shape[2:])
+    return rows @ x @ columns.transpose(0, 1)
+
+
+def _band(length: int, window: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """The matrix (length - taps + 1) x length that slides the window along an axis."""
+    places = length - window.numel() + 1
+    band = like.new_zeros(places, length)
+    for tap, weight in enumerate(window.tolist()):
+        band.diagonal(tap).fill_(weight)
+    return band
+
+
+def gaussian_window(size: int, sigma: float) -> torch.Tensor:
+    """A normalised 1-D Gaussian of `size` taps."""
+    x = torch.arange(size, dtype=torch.float32) - (size - 1) / 2.0
+    weights = torch.exp(-(x**2) / (2.0 * sigma**2))
+    return weights / weights.sum()
+
+
+def local_statistics(
+    x: torch.Tensor, y: torch.Tensor, window: torch.Tensor
+) -> Tuple[torch.Tensor, ...]:
+    """Local means, variances (not negative) and covariance of two pictures."""
+    n = x.shape[0]
+    stacked = separable_filter(torch.cat([x, y, x * x, y * y, x * y]), window)
+    mean_x, mean_y, xx, yy, xy = stacked.split(n)
+    return (
+        mean_x,
+        mean_y,
+        (xx - mean_x**2).clamp_min(0.0),
+        (yy - mean_y**2).clamp_min(0.0),
+        xy - mean_x * mean_y,
+    )
+
+
+def ssim(x: torch.Tensor, y: torch.Tensor, data_range: float = 255.0) -> torch.Tensor:
+    """Mean SSIM, 7x7 uniform window (Wang et al., TIP 2004)."""
+    c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
+    mean_x, mean_y, var_x, var_y, cov = local_statistics(x, y, torch.full((7,), 1.0 / 7.0))
+    structure = (2.0 * cov + c2) / (var_x + var_y + c2)
+    return ((2.0 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1) * structure).mean()
+
+
+def vif(fused: torch.Tensor, source: torch.Tensor, noise_variance: float = 2.0) -> torch.Tensor:
+    """Pixel-domain VIF of `fused` against `source` over the batch (Sheikh and Bovik, TIP 2006)."""
+    kept, offered = fused.new_zeros(()), fused.new_zeros(())
+    for scale in range(4):
+        size = 2 ** (4 - scale) + 1
+        window = gaussian_window(size, size / 5.0)
+        if scale:
+            fused, source = (separable_filter(p, window)[:, :, ::2, ::2] for p in (fused, source))
+        _, _, var_f, var_s, cov = local_statistics(fused, source, window)
+        gain = (cov / (var_s + EPSILON)).clamp_min(0.0)
+        noise = (var_f - gain * cov).clamp_min(EPSILON)
+        kept = kept + torch.log1p(gain**2 * var_s / (noise + noise_variance)).sum()
+        offered = offered + torch.log1p(var_s / noise_variance).sum()
+    return kept / (offered + EPSILON)
+
+
+def edges(x: torch.Tensor) -> Tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Sobel strength and its two components, inside the picture."""
+    rows = x[:, :, :-2] + 2.0 * x[:, :, 1:-1] + x[:, :, 2:]
+    columns = x[..., :-2] + 2.0 * x[..., 1:-1] + x[..., 2:]
+    gx = rows[..., 2:] - rows[..., :-2]
+    gy = columns[:, :, 2:] - columns[:, :, :-2]
+    return torch.sqrt(gx**2 + gy**2 + EPSILON), gx, gy
+
+
+def edge_kept(source, fused) -> torch.Tensor:
+    """Share of the source's edge strength and orientation kept, per pixel (Xydeas, Petrovic)."""
+    (strength_s, sx, sy), (strength_f, fx, fy) = source, fused
+    ratio = torch.minimum(strength_s, strength_f) / torch.maximum(strength_s, strength_f)
+    # Angle between two undirected orientations, without arctan's jump at vertical edges.
+    cross, dot = (sx * fy - sy * fx).abs(), (sx * fx + sy * fy).abs()
+    likeness = 1.0 - torch.atan2(cross + EPSILON, dot + EPSILON) / (torch.pi / 2.0)
+    strength = 0.9994 * torch.sigmoid(15.0 * (ratio - 0.5))
+    return strength * 0.9879 * torch.sigmoid(22.0 * (likeness - 0.8))
+
+
+def qabf(fused: torch.Tensor, ir: torch.Tensor, vis: torch.Tensor) -> torch.Tensor:
+    """Edge information kept of both sources, weighted by their strength, over the batch."""
+    f, a, b = edges(fused), edges(ir), edges(vis)
+    kept = edge_kept(a, f) * a[0] + edge_kept(b, f) * b[0]
+    return kept.sum() / (a[0] + b[0]).sum()
+
+
+def correlation(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """Mean Pearson correlation over the batch."""
+    x, y = (p - p.mean((1, 2, 3), keepdim=True) for p in (x, y))
+    scale = torch.sqrt((x * x).mean((1, 2, 3)) * (y * y).mean((1, 2, 3)) + EPSILON)
+    return ((x * y).mean((1, 2, 3)) / scale).mean()
+
+
+def scd(fused: torch.Tensor, ir: torch.Tensor, vis: torch.Tensor) -> torch.Tensor:
+    """Sum of the correlations of differences (Aslantas and Bendes, AEU 2015), -2..2."""
+    return correlation(ir, fused - vis) + correlation(vis, fused - ir)
+
+
+def source_losses(
+    fused: torch.Tensor, ir: torch.Tensor, vis: torch.Tensor
+) -> Dict[str, torch.Tensor]:
+    """Every source term by name, each 0 at its best.
+
+    ``intensity`` holds the blurred brightness near the brighter source, so that warm bodies
+    stand out: the structural terms alone do not care how bright they are.
+    """
+    published = sum(ssim(fused, s, data_range=2.0) for s in (ir, vis)) / 2.0
+    clean = sum(ssim(fused, s) for s in (ir, vis)) / 2.0
+    target = F.avg_pool2d(torch.maximum(ir, vis), 8)
+    return {
+        "ssim": 1.0 - (published + clean) / 2.0,
+        "qabf": 1.0 - qabf(fused, ir, vis),
+        "vif": 1.0 - (vif(fused, ir) + vif(fused, vis)) / 2.0,
+        "scd": 1.0 - scd(fused, ir, vis) / 2.0,
+        "intensity": F.l1_loss(F.avg_pool2d(fused, 8), target) / 255.0,
+    }

@@ -1,0 +1,83 @@
+"""From trained weights to the files that ship: fp32, fp16 and int8 ONNX, weights, checksums.
+
+    python -m training.ship_models --runs runs --calibrate DATA/msrs/train \
+        --calibrate DATA/roadscene/train --output irvis_fusion_core/models
+
+``runs`` holds ``<variant>/<variant>.safetensors`` as `train_from_sources` leaves them. The
+weights of convolutions are rounded to fp16 first, so that every file holds the same student.
+``base`` ships without an fp32 file, for size: its fp16 file runs in fp32 on a CPU, and
+``irvis_fusion export`` writes the other.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from pathlib import Path
+from typing import List
+
+import torch
+
+from irvis_fusion_core import model_zoo
+from irvis_fusion_core.checkpoint import load_checkpoint, read_metadata, save_checkpoint
+from irvis_fusion_core.export import FramePair, export_to_onnx, quantize
+from irvis_fusion_core.student import SIZES
+from training.pairs import list_pairs, read_pair
+
+PRECISIONS = {
+    "nano": ("fp32", "fp16", "int8"),
+    "small": ("fp32", "fp16", "int8"),
+    "base": ("fp16", "int8"),
+}
+
+
+def calibration_pairs(folders: List[Path], each: int = 12) -> List[FramePair]:
+    """`each` pairs of every folder, evenly spread, all cut to the smallest of their sizes."""
+    pairs = []
+    for folder in folders:
+        paths = list_pairs(folder)
+        pairs += [read_pair(*row) for row in paths[:: max(1, len(paths) // each)][:each]]
+    return [(ir[:, :, None], vis) for ir, vis in pairs]
+
+
+def round_to_half(model: torch.nn.Module) -> None:
+    """Round the weights of convolutions to fp16, kept as fp32: every file then says the same."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            module.weight.data = module.weight.data.half().float()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--runs", type=Path, required=True)
+    parser.add_argument("--variant", action="append", choices=sorted(SIZES))
+    parser.add_argument("--calibrate", type=Path, action="append", required=True)
+    parser.add_argument("--output", type=Path, default=Path("irvis_fusion_core/models"))
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    options.output.mkdir(parents=True, exist_ok=True)
+    pairs = calibration_pairs(options.calibrate)
+    for variant in options.variant or sorted(SIZES):
+        source = options.runs / variant / f"{variant}.safetensors"
+        model = load_checkpoint(source)
+        round_to_half(model)
+        metadata = {k: v for k, v in read_metadata(source).items() if "." not in k}
+        save_checkpoint(model, options.output / source.name, metadata, half=True)
+        reference = export_to_onnx(model, source.with_name(f"{variant}_fp32.onnx"))
+        for precision in PRECISIONS[variant]:
+            path = options.output / f"{variant}_{precision}.onnx"
+            if precision == "int8":
+                quantize(reference, path, pairs, report=print)
+            elif precision == "fp16":
+                export_to_onnx(model, path, precision="fp16")
+            else:
+                shutil.copyfile(str(reference), str(path))
+            print(f"{path.name}: {path.stat().st_size / 1e6:.2f} MB", flush=True)
+        log = source.with_name("validation.jsonl")
+        if log.exists():
+            print(f"{variant} at the end of training: {log.read_text().splitlines()[-1]}")
+    model_zoo.write_checksums(options.output)
+
+
+if __name__ == "__main__":
+    main()
