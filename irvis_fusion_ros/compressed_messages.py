@@ -1,0 +1,103 @@
+"""sensor_msgs/CompressedImage to numpy and back, in the manner of compressed_image_transport.
+
+Its `format` reads "jpeg", "png", or "<source encoding>; jpeg compressed <stored encoding>".
+JPEG and PNG files of colour hold what OpenCV calls bgr8, whatever the source was.
+"""
+
+from __future__ import annotations
+
+import array
+from typing import Any, Tuple
+
+import cv2
+import numpy as np
+
+from irvis_fusion_core.errors import ConfigurationError, FrameError
+from irvis_fusion_ros.image_encodings import LAYOUTS, ImageMessageError
+
+CODECS = ("jpeg", "png")
+
+# compressed_depth_image_transport puts its ConfigHeader (an enum and two floats) before the PNG.
+_DEPTH_HEADER_BYTES = 12
+
+
+def decode(msg: Any) -> Tuple[np.ndarray, str]:
+    """Decode a CompressedImage into (array, encoding), shaped as `image_messages.view` would.
+
+    encoding is bgr8, bgra8, mono8, mono16, or the one-channel encoding that `format` names as the
+    source (16UC1, a Bayer pattern). Raise ImageMessageError: zero_size for no data,
+    unknown_encoding for a format that is no picture file, undecodable for a broken file.
+    """
+    data = np.frombuffer(msg.data, np.uint8)
+    if data.size == 0:
+        raise ImageMessageError("zero_size", "expected a compressed picture, found no data")
+    source = msg.format.split(";")[0].strip()
+    if "compressedDepth" in msg.format:
+        if source != "16UC1" or "rvl" in msg.format.lower():
+            raise ImageMessageError(
+                "unknown_encoding",
+                f"of compressedDepth only 16UC1 as PNG can be read, found format {msg.format!r}; "
+                "use the raw or the compressed transport",
+            )
+        data = data[_DEPTH_HEADER_BYTES:]
+    try:
+        pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
+    except cv2.error as error:
+        raise ImageMessageError("undecodable", f"OpenCV refused the picture: {error}") from error
+    if pixels is None:
+        raise ImageMessageError(
+            "undecodable",
+            f"expected a JPEG or PNG file, found {data.size} bytes of format {msg.format!r} that "
+            "OpenCV cannot decode; the message was cut short or is of another codec",
+        )
+    return pixels, _encoding_of(pixels, source)
+
+
+def encode(
+    msg_out: Any,
+    fused: np.ndarray,
+    vis_msg: Any,
+    order: str = "rgb",
+    codec: str = "jpeg",
+    quality: int = 90,
+) -> Any:
+    """Write `fused` (HxWx3 uint8 of `order`) into the CompressedImage `msg_out`; return it.
+
+    The header is that of `vis_msg`, an Image or a CompressedImage. `quality` (1-100) is JPEG's.
+    Raise FrameError for a frame that is none, ConfigurationError for an unknown codec.
+    """
+    if codec not in CODECS:
+        raise ConfigurationError(f"codec must be one of {', '.join(CODECS)}, got {codec!r}")
+    if fused.dtype != np.uint8 or fused.ndim != 3 or fused.shape[2] != 3 or not fused.size:
+        raise FrameError(f"expected fused HxWx3 uint8, got {fused.shape} {fused.dtype}")
+    if order not in ("rgb", "bgr"):
+        raise FrameError(f"order must be rgb or bgr, got {order!r}")
+    fused = np.ascontiguousarray(fused)
+    bgr = cv2.cvtColor(fused, cv2.COLOR_RGB2BGR) if order == "rgb" else fused
+    options = [cv2.IMWRITE_JPEG_QUALITY, int(quality)] if codec == "jpeg" else []
+    done, coded = cv2.imencode("." + codec, bgr, options)
+    if not done:
+        raise FrameError(f"OpenCV could not write {fused.shape} as {codec}")
+    data = array.array("B")
+    data.frombytes(coded.reshape(-1).data)
+    msg_out.header = vis_msg.header
+    msg_out.format = f"{order}8; {codec} compressed bgr8"
+    msg_out.data = data
+    return msg_out
+
+
+def _encoding_of(pixels: np.ndarray, source: str) -> str:
+    bits, channels = pixels.dtype.itemsize * 8, 1 if pixels.ndim == 2 else pixels.shape[2]
+    layout = LAYOUTS.get(source)
+    if channels == 1 and layout is not None and layout == (f"u{bits // 8}", 1):
+        return source
+    name = {(8, 1): "mono8", (16, 1): "mono16", (8, 3): "bgr8", (8, 4): "bgra8"}.get(
+        (bits, channels)
+    )
+    if name is None:
+        raise ImageMessageError(
+            "unknown_encoding",
+            f"expected a picture of 1, 3 or 4 channels of 8 bits, or 1 of 16; found {channels} of "
+            f"{bits} bits",
+        )
+    return name

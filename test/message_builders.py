@@ -1,0 +1,62 @@
+"""Messages as plain objects with the fields of sensor_msgs, built byte by byte with struct."""
+
+import array
+import struct
+import types
+
+import cv2
+import numpy as np
+
+CODES = {"mono8": ("B", 1), "8UC1": ("B", 1), "mono16": ("H", 1), "16UC1": ("H", 1)}
+CODES.update({"32FC1": ("f", 1), "rgb8": ("B", 3), "bgr8": ("B", 3), "8UC3": ("B", 3)})
+CODES.update({"rgba8": ("B", 4), "bgra8": ("B", 4)})
+
+
+def header(sec=12, nanosec=34, frame_id="camera_optical"):
+    return types.SimpleNamespace(
+        stamp=types.SimpleNamespace(sec=sec, nanosec=nanosec), frame_id=frame_id
+    )
+
+
+def image(encoding, height, width, data, step, is_bigendian=0):
+    return types.SimpleNamespace(
+        header=header(),
+        height=height,
+        width=width,
+        encoding=encoding,
+        is_bigendian=is_bigendian,
+        step=step,
+        data=array.array("B", data),
+    )
+
+
+def compressed(data, image_format):
+    return types.SimpleNamespace(header=header(), format=image_format, data=array.array("B", data))
+
+
+def empty_image():
+    return image("", 0, 0, b"", 0)
+
+
+def packed(encoding, values, padding=0, is_bigendian=0):
+    """Build a message value by value with struct; `values` is HxWxC, also for one channel."""
+    letter, channels = CODES[encoding]
+    height, width = len(values), len(values[0])
+    data = b""
+    for row in values:
+        for pixel in row:
+            data += struct.pack((">" if is_bigendian else "<") + letter * channels, *pixel)
+        data += b"\xa5" * padding
+    return image(encoding, height, width, data, len(data) // height, is_bigendian)
+
+
+def from_array(encoding, pixels):
+    return image(encoding, *pixels.shape[:2], pixels.tobytes(), pixels.nbytes // pixels.shape[0])
+
+
+def picture(height=24, width=32, channels=3, seed=0):
+    """Smooth colour with some noise, so that chroma subsampling and JPEG stay close."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (4, 4, channels), dtype=np.uint8)
+    smooth = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+    return np.ascontiguousarray(smooth.reshape(height, width, channels))
