@@ -93,6 +93,7 @@ def export_to_onnx(
         )
     model.train(training)
     graph = onnx.load(str(part))
+    _name_output_shape(graph, size)
     _describe(
         graph,
         {"format": "1", "variant": model.variant, "precision": precision, "vis_order": vis_order},
@@ -244,6 +245,14 @@ def _calibration_set(pairs: Iterable[FramePair]) -> List[FramePair]:
                     f"{name} is {what}; scales drawn from it would be wrong"
                 )
     return kept
+
+
+def _name_output_shape(graph, size: Optional[Tuple[int, int]]) -> None:
+    """State the output's shape as the inputs state theirs; the tracer names it after its nodes."""
+    shape = graph.graph.output[0].type.tensor_type.shape
+    for dim, value in zip(shape.dim, (1, *(size or ("height", "width")), 3)):
+        dim.Clear()
+        setattr(dim, "dim_param" if isinstance(value, str) else "dim_value", value)
 
 
 def _describe(graph, metadata: Dict[str, str]) -> None:

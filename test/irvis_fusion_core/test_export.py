@@ -94,6 +94,10 @@ def test_interface_and_metadata(exported):
         tensors = [*model.graph.input, *model.graph.output]
         assert [t.name for t in tensors] == ["ir", "vis", "fused"]
         assert all(t.type.tensor_type.elem_type == uint8 for t in tensors)
+        shapes = [
+            [d.dim_param or d.dim_value for d in t.type.tensor_type.shape.dim] for t in tensors
+        ]
+        assert shapes == [[1, "height", "width", channels] for channels in (1, 3, 3)]
         assert [o.version for o in model.opset_import if o.domain in ("", "ai.onnx")] == [17]
         assert {o.domain for o in model.opset_import} <= {"", "ai.onnx"}
         metadata = {e.key: e.value for e in model.metadata_props}

@@ -1,0 +1,274 @@
+"""Memory, copies, streams and graphs on an NVIDIA GPU, by whichever package is installed.
+
+TensorRT's Python API takes addresses and a stream, and brings neither. Three packages can give
+them, and one of them is usually there: cuda-python (desktop), pycuda (JetPack), torch. All three
+use the primary context of the device, so they live beside each other and beside TensorRT, and
+each call makes it current first, because a node opens a backend in one thread and runs it in
+another.
+"""
+
+import contextlib
+import ctypes
+import importlib
+import importlib.util
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+
+import numpy as np
+
+from irvis_fusion_core.backends.device_memory import Buffer, CudaMemory
+from irvis_fusion_core.errors import EngineError, EngineUnavailableError
+
+_INSTALL = "install one with `pip install cuda-python`, `pip install pycuda` or torch for CUDA"
+
+
+class CudaPythonMemory(CudaMemory):
+    """cuda-python: `cuda.bindings.runtime` (12.6 and newer), `cuda.cudart` before."""
+
+    name = "cuda_python"
+
+    def __init__(self, index: int) -> None:
+        self._cuda = _import_cuda_runtime()
+        self._index = index
+        self._graphs: Dict[Callable[[], None], Any] = {}
+        with self.active():
+            self._stream = self._call(
+                "cudaStreamCreateWithFlags", self._cuda.cudaStreamNonBlocking
+            )
+            flags = self._cuda.cudaEventBlockingSync | self._cuda.cudaEventDisableTiming
+            self._done = self._call("cudaEventCreateWithFlags", flags)
+        self.stream = int(self._stream)
+
+    def _call(self, function: str, *arguments: Any) -> Any:
+        status, *results = getattr(self._cuda, function)(*arguments)
+        if int(status) != 0:
+            raise EngineError(
+                f"expected {function} to succeed on CUDA device {self._index}, found {status!s}; "
+                "see whether another process has taken the memory (`nvidia-smi`, `tegrastats`)"
+            )
+        return results[0] if results else None
+
+    @contextlib.contextmanager
+    def active(self) -> Iterator[None]:
+        self._call("cudaSetDevice", self._index)
+        yield
+
+    def allocate(self, shape: Tuple[int, ...]) -> Buffer:
+        size = int(np.prod(shape))
+        pointer = self._call("cudaHostAlloc", size, self._cuda.cudaHostAllocDefault)
+        host = np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(int(pointer)))
+        return Buffer(host.reshape(shape), int(self._call("cudaMalloc", size)), pointer)
+
+    def free(self, buffer: Buffer) -> None:
+        self._call("cudaFree", buffer.address)
+        self._call("cudaFreeHost", buffer.owner)
+
+    def upload(self, buffer: Buffer) -> None:
+        kind = self._cuda.cudaMemcpyKind.cudaMemcpyHostToDevice
+        size = buffer.host.nbytes
+        self._call("cudaMemcpyAsync", buffer.address, buffer.owner, size, kind, self._stream)
+
+    def download(self, buffer: Buffer) -> None:
+        kind = self._cuda.cudaMemcpyKind.cudaMemcpyDeviceToHost
+        size = buffer.host.nbytes
+        self._call("cudaMemcpyAsync", buffer.owner, buffer.address, size, kind, self._stream)
+
+    def synchronize(self) -> None:
+        self._call("cudaEventRecord", self._done, self._stream)
+        self._call("cudaEventSynchronize", self._done)
+
+    def capture(self, enqueue: Callable[[], None]) -> Optional[Callable[[], None]]:
+        mode = self._cuda.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
+        self._call("cudaStreamBeginCapture", self._stream, mode)
+        try:
+            enqueue()
+        finally:  # a stream left in capture refuses all other work
+            graph = self._call("cudaStreamEndCapture", self._stream)
+        # cudaGraphInstantiate changed its arguments in CUDA 12; this one is the same from 11.4 on.
+        executable = self._call("cudaGraphInstantiateWithFlags", graph, 0)
+        self._call("cudaGraphDestroy", graph)
+
+        def replay() -> None:
+            self._call("cudaGraphLaunch", executable, self._stream)
+
+        self._graphs[replay] = executable
+        return replay
+
+    def forget(self, replay: Callable[[], None]) -> None:
+        if replay in self._graphs:
+            self._call("cudaGraphExecDestroy", self._graphs.pop(replay))
+
+    def close(self) -> None:
+        with self.active():
+            for replay in list(self._graphs):
+                self.forget(replay)
+            self._call("cudaEventDestroy", self._done)
+            self._call("cudaStreamDestroy", self._stream)
+
+
+class PycudaMemory(CudaMemory):
+    """pycuda with the primary context (never `pycuda.autoinit`: its own context belongs to the
+    importing thread and breaks in callbacks). pycuda has no CUDA graphs.
+    """
+
+    name = "pycuda"
+
+    def __init__(self, index: int) -> None:
+        import pycuda.driver as driver
+
+        try:
+            driver.init()
+            self._context = driver.Device(index).retain_primary_context()
+        except driver.Error as error:
+            raise EngineUnavailableError(
+                f"pycuda cannot use CUDA device {index}: {error}"
+            ) from error
+        self._driver = driver
+        self.errors = (driver.Error,)
+        with self.active():
+            self._stream = driver.Stream()
+            flags = driver.event_flags.BLOCKING_SYNC | driver.event_flags.DISABLE_TIMING
+            self._done = driver.Event(flags)
+        self.stream = int(self._stream.handle)
+
+    @contextlib.contextmanager
+    def active(self) -> Iterator[None]:
+        self._context.push()
+        try:
+            yield
+        finally:
+            self._context.pop()
+
+    def allocate(self, shape: Tuple[int, ...]) -> Buffer:
+        host = self._driver.pagelocked_empty(shape, np.uint8)
+        device = self._driver.mem_alloc(host.nbytes)
+        return Buffer(host, int(device), (device, host.base))  # the base is the allocation
+
+    def free(self, buffer: Buffer) -> None:
+        device, host = buffer.owner
+        device.free()
+        host.free()
+
+    def upload(self, buffer: Buffer) -> None:
+        self._driver.memcpy_htod_async(buffer.address, buffer.host, self._stream)
+
+    def download(self, buffer: Buffer) -> None:
+        self._driver.memcpy_dtoh_async(buffer.host, buffer.address, self._stream)
+
+    def synchronize(self) -> None:
+        self._done.record(self._stream)
+        self._done.synchronize()
+
+    def capture(self, enqueue: Callable[[], None]) -> Optional[Callable[[], None]]:
+        return None
+
+    def close(self) -> None:
+        with self.active():
+            self._done = self._stream = None
+        self._context.detach()
+
+
+class TorchMemory(CudaMemory):
+    """torch for CUDA, used as an allocator."""
+
+    name = "torch"
+    errors = (RuntimeError,)
+
+    def __init__(self, index: int) -> None:
+        import torch
+
+        if not torch.cuda.is_available():
+            raise EngineUnavailableError(
+                f"expected torch with CUDA, found torch {torch.__version__} without; {_INSTALL}"
+            )
+        self._torch = torch
+        self._device = torch.device("cuda", index)
+        with self.active():
+            self._stream = torch.cuda.Stream(self._device)
+            self._done = torch.cuda.Event(blocking=True)
+        self.stream = int(self._stream.cuda_stream)
+
+    @contextlib.contextmanager
+    def active(self) -> Iterator[None]:
+        # The primary context becomes current with the first CUDA call of the thread.
+        with self._torch.cuda.device(self._device):
+            self._torch.cuda.current_blas_handle()
+            yield
+
+    def allocate(self, shape: Tuple[int, ...]) -> Buffer:
+        host = self._torch.empty(shape, dtype=self._torch.uint8, pin_memory=True)
+        device = self._torch.empty(shape, dtype=self._torch.uint8, device=self._device)
+        return Buffer(host.numpy(), int(device.data_ptr()), (host, device))
+
+    def free(self, buffer: Buffer) -> None:
+        """Nothing: torch frees with the last reference."""
+
+    def upload(self, buffer: Buffer) -> None:
+        host, device = buffer.owner
+        with self._torch.cuda.stream(self._stream):
+            device.copy_(host, non_blocking=True)
+
+    def download(self, buffer: Buffer) -> None:
+        host, device = buffer.owner
+        with self._torch.cuda.stream(self._stream):
+            host.copy_(device, non_blocking=True)
+
+    def synchronize(self) -> None:
+        self._done.record(self._stream)
+        self._done.synchronize()
+
+    def capture(self, enqueue: Callable[[], None]) -> Optional[Callable[[], None]]:
+        graph = self._torch.cuda.CUDAGraph()
+        with self._torch.cuda.graph(graph, stream=self._stream):
+            enqueue()
+
+        def replay() -> None:
+            with self._torch.cuda.stream(self._stream):
+                graph.replay()
+
+        return replay
+
+    def close(self) -> None:
+        self._torch.cuda.empty_cache()
+
+
+_PACKAGES = {
+    "cuda_python": ("cuda", CudaPythonMemory),
+    "pycuda": ("pycuda.driver", PycudaMemory),
+    "torch": ("torch", TorchMemory),
+}  # in the order of preference: graphs without weight, then without graphs, then heavy
+
+
+def open_cuda_memory(name: str, index: int) -> CudaMemory:
+    """Open a GPU's memory by the named package, or with "auto" by the first that works.
+
+    Raises:
+        EngineUnavailableError: no such package is installed, or none can use the GPU.
+    """
+    failures = []
+    for package in _PACKAGES if name == "auto" else (name,):
+        module, memory_class = _PACKAGES[package]
+        try:
+            importlib.import_module(module)
+            return memory_class(index)
+        except (ImportError, EngineError, EngineUnavailableError) as error:
+            failures.append(f"{package}: {error}")
+    raise EngineUnavailableError(
+        "expected a package that gives memory on the GPU, found none; "
+        f"{_INSTALL}. Tried: {'; '.join(failures)}"
+    )
+
+
+def _import_cuda_runtime() -> Any:
+    try:
+        return importlib.import_module("cuda.bindings.runtime")
+    except ImportError:
+        return importlib.import_module("cuda.cudart")
+
+
+def installed_packages() -> List[str]:
+    """The packages that are installed, without importing them: they may still find no GPU."""
+    return [
+        name
+        for name, (module, _) in _PACKAGES.items()
+        if importlib.util.find_spec(module.partition(".")[0]) is not None
+    ]

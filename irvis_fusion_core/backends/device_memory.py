@@ -1,0 +1,62 @@
+"""The contract between TensorRT and whatever gives memory, copies and graphs on the GPU."""
+
+import contextlib
+from typing import Any, Callable, Iterator, NamedTuple, Optional, Tuple, Type
+
+import numpy as np
+
+
+class Buffer(NamedTuple):
+    """Bytes on the device and their page-locked twin on the host."""
+
+    host: np.ndarray  # uint8
+    address: int  # on the device
+    owner: Any  # whatever must live as long as the buffer
+
+
+class CudaMemory:
+    """One device and one stream. All work is enqueued on the stream; `synchronize` waits for it
+    without spinning (a blocking event), which spares a core on a robot.
+    """
+
+    name = ""
+    stream = 0  # the CUDA stream's handle
+    errors: Tuple[Type[BaseException], ...] = ()  # what the package raises beside EngineError
+
+    @contextlib.contextmanager
+    def active(self) -> Iterator[None]:
+        """Make the device's primary context current in this thread."""
+        raise NotImplementedError
+
+    def allocate(self, shape: Tuple[int, ...]) -> Buffer:
+        """A uint8 buffer of this shape on host and device."""
+        raise NotImplementedError
+
+    def free(self, buffer: Buffer) -> None:
+        """Free both sides; `buffer.host` must not be touched again."""
+        raise NotImplementedError
+
+    def upload(self, buffer: Buffer) -> None:
+        """Enqueue the copy from host to device."""
+        raise NotImplementedError
+
+    def download(self, buffer: Buffer) -> None:
+        """Enqueue the copy from device to host."""
+        raise NotImplementedError
+
+    def synchronize(self) -> None:
+        """Wait until everything enqueued is done."""
+        raise NotImplementedError
+
+    def capture(self, enqueue: Callable[[], None]) -> Optional[Callable[[], None]]:
+        """Record what `enqueue` enqueues; return what replays it, or None where the package has
+        no CUDA graphs. The work must have run once before.
+        """
+        raise NotImplementedError
+
+    def forget(self, replay: Callable[[], None]) -> None:
+        """Free what `capture` recorded; anything else is ignored."""
+
+    def close(self) -> None:
+        """Free the stream and what is left. Buffers are freed one by one, before."""
+        raise NotImplementedError

@@ -1,0 +1,230 @@
+"""`build_engine`: a TensorRT engine for one model, frame size and GPU, by way of the cache."""
+
+import contextlib
+import logging
+import os
+import threading
+import time
+from typing import Any, Callable, Iterator, NamedTuple, Optional, Tuple
+
+from irvis_fusion_core.backends.cuda_device import Gpu, find_gpu, version_text
+from irvis_fusion_core.backends.cuda_memory import open_cuda_memory
+from irvis_fusion_core.backends.engine_cache import EngineCache, EngineKey
+from irvis_fusion_core.backends.model_file import ModelFile, read_model_file
+from irvis_fusion_core.backends.protocol import BackendOptions
+from irvis_fusion_core.backends.tensorrt_network import (
+    builds_without_gpu,
+    import_tensorrt,
+    is_strongly_typed,
+    serialize_network,
+    supported_compute_capabilities,
+)
+from irvis_fusion_core.errors import ConfigurationError, EngineError, EngineUnavailableError
+
+PROGRESS_INTERVAL_S = 5.0
+BUILDER_REVISION = 1  # raise it when a change here makes engines that differ
+
+_MODULES = ("tensorrt", "tensorrt_rtx")
+_logger = logging.getLogger(__name__)
+
+
+class BuiltEngine(NamedTuple):
+    """An engine on disk and how it came there."""
+
+    path: str
+    key: EngineKey
+    built: bool  # False: it was in the cache already
+    reason: str  # why it was built, or that it was found
+    build_seconds: float
+
+
+def engine_key(
+    trt: Any,
+    model: ModelFile,
+    height: int,
+    width: int,
+    gpu: Gpu,
+) -> EngineKey:
+    """What the engine of this model, size and GPU depends on."""
+    return EngineKey(
+        model=os.path.splitext(os.path.basename(model.path))[0],
+        onnx_sha256=model.sha256,
+        engine_module=trt.__name__,
+        engine_version=trt.__version__,
+        # TensorRT for RTX compiles for the very GPU when it first runs, so its engines fit all
+        # of one compute capability, and one that was built without a GPU is found on the robot.
+        gpu="any" if builds_without_gpu(trt) else gpu.name,
+        compute_capability=gpu.capability,
+        precision=model.precision,
+        height=height,
+        width=width,
+        options={"builder_revision": BUILDER_REVISION, "strongly_typed": is_strongly_typed(trt)},
+    )
+
+
+def build_engine(
+    onnx_path: str,
+    height: int,
+    width: int,
+    options: Optional[BackendOptions] = None,
+    progress: Optional[Callable[[str], None]] = None,
+    *,
+    engine: str = "auto",
+    compute_capability: Optional[Tuple[int, int]] = None,
+) -> BuiltEngine:
+    """Build the engine of one model and frame size into the cache, unless it is there.
+
+    Args:
+        onnx_path: one of our ONNX models; its precision is the engine's.
+        height, width: the frame size, pixels.
+        options: `cache_dir`, `device` and `cuda_memory` matter here.
+        progress: called with a line every 5 s; None writes the lines to the log.
+        engine: tensorrt, tensorrt_rtx, or auto (the first that can build here).
+        compute_capability: such as (8, 6), to build for a GPU that is not here
+            (tensorrt_rtx only); None is the GPU of `options.device`.
+
+    Raises:
+        ModelError, ConfigurationError: as `Backend.open`.
+        EngineUnavailableError: TensorRT is not installed, or there is no GPU to build for.
+        EngineError: TensorRT does not accept the model, or the engine cannot be written.
+    """
+    options = options or BackendOptions()
+    model = read_model_file(onnx_path)
+    if model.fixed_size not in (None, (height, width)):
+        raise ConfigurationError(
+            f"expected height and width {model.fixed_size}, the only size of {onnx_path}, found "
+            f"{(height, width)}; name that size or export the model with a dynamic size"
+        )
+    trt, gpu = _choose_builder(engine, options, compute_capability)
+    cache = EngineCache(options.cache_dir)
+    key = engine_key(trt, model, height, width, gpu)
+    found, reason = cache.load(key)
+    if found is not None:
+        return BuiltEngine(cache.path(key), key, False, reason, 0.0)
+    with _on_device(trt, options):
+        _, seconds = build_into_cache(
+            trt, model, key, cache, reason, progress or options.progress or _logger.info
+        )
+    if not os.path.exists(cache.path(key)):
+        raise EngineError(
+            f"expected to keep the engine as {cache.path(key)}, found that it cannot be written; "
+            "free space on the disk, or give another cache_dir"
+        )
+    return BuiltEngine(cache.path(key), key, True, reason, seconds)
+
+
+def build_into_cache(
+    trt: Any,
+    model: ModelFile,
+    key: EngineKey,
+    cache: EngineCache,
+    reason: str,
+    progress: Callable[[str], None],
+) -> Tuple[bytes, float]:
+    """Build, keep and return an engine, and the seconds it took."""
+    what = f"the {trt.__name__} engine of {key.model} for {key.width}x{key.height}"
+    progress(f"building {what}, because {reason}")
+    timing_name = f"timing_{key.engine_module}_{key.engine_version}_{key.compute_capability}.cache"
+    started = time.monotonic()
+    with _say_still_building(what, progress):
+        engine, timing = serialize_network(trt, model, key, cache.load_blob(timing_name))
+    seconds = time.monotonic() - started
+    progress(f"built {what} in {seconds:.0f} s")
+    if timing:
+        keep_blob(cache, timing_name, timing, progress)
+    try:
+        progress(f"kept it as {cache.store(key, engine, seconds, reason)}")
+    except OSError as error:  # a full or read-only disk must not stop a robot that can run
+        progress(f"cannot keep {what} ({error}); the next start will build it again")
+    return engine, seconds
+
+
+def keep_blob(cache: EngineCache, name: str, blob: bytes, progress: Callable[[str], None]) -> None:
+    """Keep what only saves time; say so when it cannot be kept."""
+    try:
+        cache.store_blob(name, blob)
+    except OSError as error:
+        progress(f"cannot keep {name} in {cache.directory} ({error}); the next start takes longer")
+
+
+@contextlib.contextmanager
+def _say_still_building(what: str, progress: Callable[[str], None]) -> Iterator[None]:
+    """A line every few seconds: a first build takes minutes, and silence looks like a hang."""
+    finished = threading.Event()
+    started = time.monotonic()
+
+    def speak() -> None:
+        while not finished.wait(PROGRESS_INTERVAL_S):
+            progress(f"still building {what}, {time.monotonic() - started:.0f} s so far")
+
+    speaker = threading.Thread(target=speak, name="engine-build-progress", daemon=True)
+    speaker.start()
+    try:
+        yield
+    finally:
+        finished.set()
+        speaker.join()
+
+
+@contextlib.contextmanager
+def _on_device(trt: Any, options: BackendOptions) -> Iterator[None]:
+    """TensorRT measures on the current CUDA device; TensorRT for RTX needs none."""
+    if builds_without_gpu(trt):
+        yield
+        return
+    memory = open_cuda_memory(options.cuda_memory, options.cuda_index() or 0)
+    try:
+        with memory.active():
+            yield
+    finally:
+        memory.close()
+
+
+def _choose_builder(
+    engine: str, options: BackendOptions, compute_capability: Optional[Tuple[int, int]]
+) -> Tuple[Any, Gpu]:
+    """The TensorRT module to build with and the GPU to build for."""
+    if engine != "auto" and engine not in _MODULES:
+        raise ConfigurationError(
+            f"expected engine to be auto or one of {', '.join(_MODULES)}, found {engine!r}"
+        )
+    index = options.cuda_index()
+    if index is None:
+        raise ConfigurationError(
+            f"expected a CUDA device to build an engine for, found {options.device!r}"
+        )
+    refusals = []
+    for module in _MODULES if engine == "auto" else (engine,):
+        try:
+            trt = import_tensorrt(module)
+            return trt, _target(trt, index, compute_capability)
+        except EngineUnavailableError as error:
+            refusals.append(f"{module}: {error}")
+    raise EngineUnavailableError(
+        "expected a TensorRT that can build here, found none. " + "; ".join(refusals)
+    )
+
+
+def _target(trt: Any, index: int, compute_capability: Optional[Tuple[int, int]]) -> Gpu:
+    if compute_capability is None:
+        gpu, reason = find_gpu(index)
+        if gpu is None:
+            raise EngineUnavailableError(
+                f"{reason}; run on the robot, or name a compute capability for tensorrt_rtx"
+            )
+    elif builds_without_gpu(trt):
+        gpu = Gpu(index, "any", compute_capability)
+    else:
+        raise EngineUnavailableError(
+            f"{trt.__name__} builds only for the GPU it runs on, and compute capability "
+            f"{version_text(compute_capability)} was asked for; build on the robot, or with "
+            "tensorrt_rtx"
+        )
+    supported = supported_compute_capabilities(trt)
+    if supported is not None and gpu.compute_capability not in supported:
+        raise EngineUnavailableError(
+            f"{trt.__name__} {trt.__version__} builds for compute capability "
+            + ", ".join(version_text(each) for each in supported)
+            + f", and {gpu.capability} was asked for"
+        )
+    return gpu

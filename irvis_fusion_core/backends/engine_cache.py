@@ -1,0 +1,220 @@
+"""Built engines on disk: which one fits, and why another had to be built.
+
+An engine is native code that belongs to one TensorRT version and one GPU, and takes minutes to
+build. Each is kept as NAME.engine with NAME.engine.json beside it, which spells out the key and
+the engine's sha256. Nothing is run whose bytes do not have the recorded hash, that somebody else
+owns or could have written, or whose key differs in anything.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import stat
+import tempfile
+import time
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+
+from irvis_fusion_core.errors import ConfigurationError
+
+_PRIVATE = 0o700
+_WRITABLE_BY_OTHERS = 0o022
+
+
+class EngineKey(NamedTuple):
+    """Everything that an engine depends on."""
+
+    model: str  # file name without extension: for people; the hash decides
+    onnx_sha256: str
+    engine_module: str  # tensorrt or tensorrt_rtx
+    engine_version: str
+    gpu: str  # the GPU's name; "any" where the engine fits every GPU of the compute capability
+    compute_capability: str  # "8.6"
+    precision: str
+    height: int
+    width: int
+    options: Dict[str, Any]
+
+    def file_name(self) -> str:
+        """A name that says what it is and differs whenever any part of the key does."""
+        canonical = json.dumps(self._asdict(), sort_keys=True)
+        digest = hashlib.sha256(canonical.encode()).hexdigest()[:16]
+        return f"{self.model}_{self.width}x{self.height}_{self.engine_module}_{digest}.engine"
+
+
+def default_cache_dir() -> str:
+    """`irvis_fusion/engines` under the user's cache folder (XDG base directories)."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    if not os.path.isabs(base):  # the standard says to ignore a relative one
+        base = os.path.join(os.path.expanduser("~"), ".cache")
+    return os.path.join(base, "irvis_fusion", "engines")
+
+
+class EngineCache:
+    """A folder of engines that belongs to this user alone.
+
+    Args:
+        directory: the folder; None is `default_cache_dir()`. Made with mode 0700 when missing.
+
+    Raises:
+        ConfigurationError: it is not a folder, cannot be made, belongs to somebody else, or
+            others may write into it.
+    """
+
+    def __init__(self, directory: Optional[str] = None) -> None:
+        self.directory = os.path.abspath(os.path.expanduser(directory or default_cache_dir()))
+        try:
+            _make_private(self.directory)
+            status = os.stat(self.directory)
+        except OSError as error:
+            raise ConfigurationError(
+                f"expected to make the engine cache {self.directory}, found: {error}; "
+                "give another cache_dir"
+            ) from error
+        problem = _not_private(status)
+        if not stat.S_ISDIR(status.st_mode):
+            problem = "it is not a folder"
+        if problem:
+            raise ConfigurationError(
+                f"expected the engine cache {self.directory} to be this user's own "
+                f"folder, because engines are native code, but {problem}; run `chmod 700` "
+                "on it, or give another cache_dir"
+            )
+
+    def path(self, key: EngineKey) -> str:
+        """Where the engine of this key is, or would be."""
+        return os.path.join(self.directory, key.file_name())
+
+    def load(self, key: EngineKey) -> Tuple[Optional[bytes], str]:
+        """The engine of this key, or None and the reason why it has to be built."""
+        if not os.path.lexists(self.path(key)):
+            return None, self._why_missing(key)
+        engine, facts, problem = self._read_verified(key.file_name())
+        if engine is None:
+            return None, f"the cached engine is not used, because {problem}"
+        if facts.get("key") != _plain(key):
+            return None, "the cached engine is not used, because its key in the JSON is another"
+        return engine, "found in the cache"
+
+    def store(self, key: EngineKey, engine: bytes, build_seconds: float, reason: str) -> str:
+        """Keep an engine; returns its path. A crash at any time leaves no half engine in use."""
+        facts = {
+            "key": _plain(key),
+            "built_because": reason,
+            "build_seconds": round(build_seconds, 1),
+        }
+        return self.store_blob(key.file_name(), engine, facts)
+
+    def store_blob(self, name: str, blob: bytes, facts: Optional[Dict[str, Any]] = None) -> str:
+        """Keep bytes by name: engines, and TensorRT's timing and runtime caches."""
+        record = dict(facts or {})
+        record["sha256"] = hashlib.sha256(blob).hexdigest()
+        record["bytes"] = len(blob)
+        record["written_at"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        path = os.path.join(self.directory, name)
+        # Between the two replacements the hashes differ, and the pair counts as corrupt.
+        self._replace(path, blob)
+        self._replace(path + ".json", json.dumps(record, indent=2, sort_keys=True).encode())
+        return path
+
+    def load_blob(self, name: str) -> Optional[bytes]:
+        """The bytes kept by `store_blob`, or None when missing, changed or not ours."""
+        return self._read_verified(name)[0]
+
+    def _read_verified(self, name: str) -> Tuple[Optional[bytes], Dict[str, Any], str]:
+        path = os.path.join(self.directory, name)
+        facts: Dict[str, Any] = {}
+        try:
+            record = _read_own(path + ".json")
+            blob = _read_own(path)
+            facts = json.loads(record.decode("utf-8"))
+        except OSError as error:
+            return None, {}, str(error)
+        except ValueError:
+            return None, {}, f"{name}.json is not valid JSON"
+        if not isinstance(facts, dict):
+            return None, {}, f"{name}.json is not a JSON object"
+        if facts.get("sha256") != hashlib.sha256(blob).hexdigest():
+            return None, facts, "its bytes are not those that were written (sha256 differs)"
+        return blob, facts, ""
+
+    def _replace(self, path: str, content: bytes) -> None:
+        """Write a file so that it is there complete, or not at all."""
+        descriptor, temporary = tempfile.mkstemp(dir=self.directory, prefix=".writing_")
+        try:
+            with os.fdopen(descriptor, "wb") as stream:  # mkstemp makes it with mode 0600
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary)
+            raise
+
+    def _why_missing(self, key: EngineKey) -> str:
+        """Compare with the engines that are here, and name what changed since the nearest one."""
+        wanted = _plain(key)
+        nearest: Optional[List[str]] = None
+        for name in sorted(os.listdir(self.directory)):
+            if not name.endswith(".engine.json"):
+                continue
+            facts = self._read_verified(name[: -len(".json")])[1]
+            found = facts.get("key")
+            if not isinstance(found, dict) or found.get("model") != key.model:
+                continue
+            changes = [
+                f"{field} was {found.get(field)}, is now {value}"
+                for field, value in wanted.items()
+                if found.get(field) != value
+            ]
+            if nearest is None or len(changes) < len(nearest):
+                nearest = changes
+        if nearest is None:
+            return f"there is no engine of {key.model} in {self.directory} yet"
+        return "the engines in the cache do not fit: " + "; ".join(nearest)
+
+
+def _plain(key: EngineKey) -> Dict[str, Any]:
+    """The key as it comes back from JSON."""
+    return json.loads(json.dumps(key._asdict()))
+
+
+def _make_private(directory: str) -> None:
+    """As `os.makedirs`, but every folder that is made has mode 0700, whatever the umask."""
+    if os.path.isdir(directory):
+        return
+    parent = os.path.dirname(directory)
+    if parent != directory:
+        _make_private(parent)
+    try:
+        os.mkdir(directory, _PRIVATE)
+    except FileExistsError:
+        return  # another process was faster; who owns it is checked next
+    os.chmod(directory, _PRIVATE)
+
+
+def _not_private(status: os.stat_result) -> str:
+    """Why somebody else could have written this; empty when nobody could."""
+    if not hasattr(os, "getuid"):  # Windows: the profile folder is the user's own
+        return ""
+    if status.st_uid != os.getuid():
+        return f"user {status.st_uid} owns it and this process runs as {os.getuid()}"
+    if status.st_mode & _WRITABLE_BY_OTHERS:
+        return f"others may write to it (mode {stat.S_IMODE(status.st_mode):04o})"
+    return ""
+
+
+def _read_own(path: str) -> bytes:
+    """Read a regular file of this user's own, following no link."""
+    # O_NONBLOCK: a pipe of that name must not hang the robot.
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    descriptor = os.open(path, flags | getattr(os, "O_BINARY", 0))
+    with os.fdopen(descriptor, "rb") as stream:
+        status = os.fstat(descriptor)
+        problem = _not_private(status)
+        if not stat.S_ISREG(status.st_mode):
+            problem = "it is not a regular file"
+        if problem:
+            raise OSError(f"{os.path.basename(path)} is not trusted: {problem}")
+        return stream.read()

@@ -1,0 +1,242 @@
+"""What an ONNX file says about itself, read without any engine.
+
+Every engine needs the same answers before it starts (are the inputs ours? which size, channel
+order and precision?), and each engine reports a bad file in its own words, or crashes. So the few
+protobuf fields that matter are read here, with the standard library alone. Field numbers:
+https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
+"""
+
+import hashlib
+import os
+from typing import Dict, Iterator, List, NamedTuple, Optional, Set, Tuple, Union
+
+from irvis_fusion_core.errors import ModelError
+
+METADATA_PREFIX = "irvis_fusion."
+FORMAT_VERSION = "1"
+PRECISIONS = ("fp32", "fp16", "int8")
+VIS_ORDERS = ("rgb", "bgr")
+
+_ONNX_UINT8 = 2  # TensorProto.DataType.UINT8
+_CHANNELS = {"ir": 1, "vis": 3, "fused": 3}
+
+Dimension = Union[int, str]  # a fixed number of pixels, or the name of a free dimension
+
+
+class ModelFile(NamedTuple):
+    """One of our models: where it is, what it takes, and how it was made."""
+
+    path: str
+    sha256: str
+    variant: str
+    precision: str  # fp32, fp16 or int8: what the weights and operators were typed as
+    vis_order: str  # channel order of `vis` and `fused`: rgb or bgr
+    height: Dimension
+    width: Dimension
+
+    @property
+    def fixed_size(self) -> Optional[Tuple[int, int]]:
+        """(height, width) when the model takes one size only, else None."""
+        if isinstance(self.height, int) and isinstance(self.width, int):
+            return self.height, self.width
+        return None
+
+
+class _TruncatedError(Exception):
+    """The bytes ended inside a field."""
+
+
+def read_model_file(path: str) -> ModelFile:
+    """Read and check an ONNX file.
+
+    Raises:
+        ModelError: the file is missing, empty, truncated, not ONNX, or its inputs, output or
+            metadata are not those of an irvis_fusion model.
+    """
+    path = os.fspath(path)
+    if not os.path.isfile(path):
+        raise ModelError(
+            f"expected an ONNX model at {path!r}, found no such file; "
+            "list the models that ship with `irvis_fusion doctor`, or give the path of an "
+            "exported .onnx"
+        )
+    with open(path, "rb") as stream:
+        content = stream.read()
+    try:
+        inputs, outputs, metadata = _read_model(memoryview(content))
+    except (_TruncatedError, UnicodeDecodeError, ValueError):
+        raise ModelError(
+            f"expected a complete ONNX model in {path!r}, found {len(content)} bytes that end "
+            "early or are not ONNX; copy or download the file again, or export it again"
+        ) from None
+    height, width = _check_interface(path, inputs, outputs)
+    precision = _metadata(path, metadata, "precision", PRECISIONS)
+    vis_order = _metadata(path, metadata, "vis_order", VIS_ORDERS)
+    _metadata(path, metadata, "format", (FORMAT_VERSION,))
+    return ModelFile(
+        path=path,
+        sha256=hashlib.sha256(content).hexdigest(),
+        variant=_metadata(path, metadata, "variant", None),
+        precision=precision,
+        vis_order=vis_order,
+        height=height,
+        width=width,
+    )
+
+
+def _metadata(
+    path: str, metadata: Dict[str, str], name: str, allowed: Optional[Tuple[str, ...]]
+) -> str:
+    found = metadata.get(METADATA_PREFIX + name)
+    if found is None or (allowed is not None and found not in allowed):
+        expected = "set" if allowed is None else "one of " + ", ".join(allowed)
+        raise ModelError(
+            f"expected the ONNX metadata {METADATA_PREFIX}{name} to be {expected} in {path!r}, "
+            f"found {'nothing' if found is None else repr(found)}; "
+            "export the model with `irvis_fusion export`"
+        )
+    return found
+
+
+_Tensor = Tuple[str, int, List[Dimension]]  # name, ONNX element type, shape
+
+
+def _check_interface(
+    path: str, inputs: List[_Tensor], outputs: List[_Tensor]
+) -> Tuple[Dimension, Dimension]:
+    """Check names, element type, rank and channels; return the (height, width) of the model."""
+    names = sorted(name for name, _, _ in inputs), [name for name, _, _ in outputs]
+    if names != (["ir", "vis"], ["fused"]):
+        raise ModelError(
+            "expected a model with inputs ir, vis and output fused in {!r}, found inputs {} and "
+            "outputs {}; export it with `irvis_fusion export`".format(
+                path, ", ".join(names[0]) or "none", ", ".join(names[1]) or "none"
+            )
+        )
+    sizes = {}
+    for name, element_type, shape in inputs + outputs:
+        channels = _CHANNELS[name]
+        # Tracing leaves an output's sizes as names; an input always states batch and channels.
+        free = (str,) if name == "fused" else ()
+        if (
+            element_type != _ONNX_UINT8
+            or len(shape) != 4
+            or not (shape[0] == 1 or isinstance(shape[0], free))
+            or not (shape[3] == channels or isinstance(shape[3], free))
+        ):
+            raise ModelError(
+                f"expected {name} to be uint8 [1, height, width, {channels}] in {path!r}, found "
+                f"ONNX element type {element_type} and shape {shape}; "
+                "export the model with `irvis_fusion export`"
+            )
+        sizes[name] = shape[1], shape[2]
+    if sizes["ir"] != sizes["vis"]:
+        raise ModelError(
+            "expected ir and vis of one height and width in {!r}, found {} and {}; "
+            "export the model with `irvis_fusion export`".format(path, sizes["ir"], sizes["vis"])
+        )
+    return sizes["ir"]
+
+
+# ---- protobuf -----------------------------------------------------------------------------
+
+
+def _read_model(content: memoryview) -> Tuple[List[_Tensor], List[_Tensor], Dict[str, str]]:
+    inputs: List[_Tensor] = []
+    outputs: List[_Tensor] = []
+    initializers: Set[str] = set()
+    metadata: Dict[str, str] = {}
+    graphs = 0
+    for field, value in _fields(content):
+        if field == 7 and isinstance(value, memoryview):  # ModelProto.graph
+            graphs += 1
+            for graph_field, graph_value in _fields(value):
+                if not isinstance(graph_value, memoryview):
+                    continue
+                if graph_field == 5:  # GraphProto.initializer; some exporters repeat it as input
+                    initializers.add(_text(_first(graph_value, 8)))
+                elif graph_field == 11:
+                    inputs.append(_read_tensor(graph_value))
+                elif graph_field == 12:
+                    outputs.append(_read_tensor(graph_value))
+        elif field == 14 and isinstance(value, memoryview):  # ModelProto.metadata_props
+            metadata[_text(_first(value, 1))] = _text(_first(value, 2))
+    if graphs != 1:
+        raise ValueError("an ONNX model holds one graph")
+    return [tensor for tensor in inputs if tensor[0] not in initializers], outputs, metadata
+
+
+def _read_tensor(value_info: memoryview) -> _Tensor:
+    name = _text(_first(value_info, 1))
+    tensor_type = _first(_first(value_info, 2), 1)  # ValueInfoProto.type, TypeProto.tensor_type
+    element_type = 0
+    shape: List[Dimension] = []
+    for field, value in _fields(tensor_type):
+        if field == 1 and isinstance(value, int):
+            element_type = value
+        elif field == 2 and isinstance(value, memoryview):
+            shape = [_read_dimension(dim) for key, dim in _fields(value) if key == 1]
+    return name, element_type, shape
+
+
+def _read_dimension(dimension: Union[int, memoryview]) -> Dimension:
+    for field, value in _fields(dimension):
+        if field == 1 and isinstance(value, int):
+            return value
+        if field == 2:
+            return _text(value)
+    return ""
+
+
+def _first(message: Union[int, memoryview], wanted: int) -> Union[int, memoryview]:
+    for field, value in _fields(message):
+        if field == wanted:
+            return value
+    return memoryview(b"")
+
+
+def _text(value: Union[int, memoryview]) -> str:
+    if isinstance(value, int):
+        raise ValueError("expected text")
+    return bytes(value).decode("utf-8")
+
+
+def _fields(message: Union[int, memoryview]) -> Iterator[Tuple[int, Union[int, memoryview]]]:
+    """Yield (field number, integer or bytes) of one protobuf message."""
+    if isinstance(message, int):
+        raise ValueError("expected a message")
+    position = 0
+    while position < len(message):
+        key, position = _varint(message, position)
+        field, wire_type = key >> 3, key & 7
+        if field == 0:
+            raise ValueError("field numbers start at 1")
+        if wire_type == 0:
+            number, position = _varint(message, position)
+            yield field, number
+            continue
+        if wire_type == 2:
+            length, position = _varint(message, position)
+        elif wire_type in (1, 5):
+            length = 8 if wire_type == 1 else 4
+        else:
+            raise ValueError(f"unknown wire type {wire_type}")
+        if position + length > len(message):
+            raise _TruncatedError
+        yield field, message[position : position + length]
+        position += length
+
+
+def _varint(message: memoryview, position: int) -> Tuple[int, int]:
+    number = shift = 0
+    while True:
+        if position >= len(message):
+            raise _TruncatedError
+        byte = message[position]
+        position += 1
+        number |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return number, position
+        shift += 7
+        if shift > 63:
+            raise ValueError("a varint has at most ten bytes")

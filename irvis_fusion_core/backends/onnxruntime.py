@@ -1,0 +1,150 @@
+"""ONNX Runtime: the CPU everywhere, and whatever other providers the installed wheel has."""
+
+from typing import Any, Dict, List, Optional
+
+import numpy as np
+
+from irvis_fusion_core.backends.cuda_device import find_gpu
+from irvis_fusion_core.backends.model_file import ModelFile
+from irvis_fusion_core.backends.protocol import Availability, Backend, BackendOptions
+from irvis_fusion_core.errors import EngineError, EngineUnavailableError
+
+_PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+    "rocm": "ROCMExecutionProvider",
+    "migraphx": "MIGraphXExecutionProvider",
+    "openvino": "OpenVINOExecutionProvider",
+    "directml": "DmlExecutionProvider",
+    "coreml": "CoreMLExecutionProvider",
+    "xnnpack": "XnnpackExecutionProvider",
+}
+_INSTALL = "install it with `pip install irvis_fusion[onnx]`"
+_LOG_ERRORS_ONLY = 3  # onnxruntime severity: 0 verbose, 1 info, 2 warning, 3 error, 4 fatal
+
+
+class OnnxRuntimeBackend(Backend):
+    """One inference session for each frame size: with the size known, ONNX Runtime folds the
+    padding and shape arithmetic away and plans its memory once.
+    """
+
+    name = "onnxruntime"
+
+    def __init__(self, model: ModelFile, options: BackendOptions) -> None:
+        super().__init__(model, options)
+        self._require_model_precision()
+        availability = self.probe(options.device)
+        if not availability.available:
+            raise EngineUnavailableError(
+                "expected ONNX Runtime to run here, but " + availability.reason
+            )
+        self._version = availability.version
+        self._providers = _providers(options.device)
+        if model.fixed_size is not None:
+            self._compiled_for(*model.fixed_size)
+
+    @classmethod
+    def probe(cls, device: Optional[str] = None) -> Availability:
+        try:
+            import onnxruntime
+        except ImportError as error:
+            reason = f"onnxruntime cannot be imported ({error}); {_INSTALL}"
+            return Availability(cls.name, False, reason)
+        version = onnxruntime.__version__
+        present = onnxruntime.get_available_providers()
+        if device is not None:
+            kind = device.lower().partition(":")[0]
+            provider = _PROVIDERS.get(kind)
+            if provider not in present:
+                return Availability(
+                    cls.name,
+                    False,
+                    "onnxruntime {} has no provider for device {!r}, only {}; install the wheel "
+                    "built for it (onnxruntime-gpu for cuda)".format(
+                        version, device, ", ".join(_short(name) for name in present)
+                    ),
+                    version,
+                )
+            if kind in ("cuda", "tensorrt"):
+                gpu, reason = find_gpu(_index(device))
+                if gpu is None:
+                    return Availability(cls.name, False, reason, version)
+        return Availability(cls.name, True, f"onnxruntime {version} is installed", version)
+
+    def _compile(self, height: int, width: int) -> Any:
+        import onnxruntime
+
+        settings = onnxruntime.SessionOptions()
+        settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+        settings.intra_op_num_threads = self.options.threads
+        settings.log_severity_level = _LOG_ERRORS_ONLY
+        for dimension, pixels in ((self.model.height, height), (self.model.width, width)):
+            if isinstance(dimension, str) and dimension:
+                settings.add_free_dimension_override_by_name(dimension, pixels)
+        try:
+            session = onnxruntime.InferenceSession(
+                self.model.path, settings, providers=self._providers
+            )
+        # onnxruntime derives its errors from RuntimeError, ValueError and Exception in turn.
+        except Exception as error:
+            raise EngineError(
+                f"expected ONNX Runtime {self._version} to load {self.model.path} at "
+                f"{width}x{height}, found: {error}; check the file with `irvis_fusion doctor`, "
+                "or export it again"
+            ) from error
+        wanted = self._providers[0]
+        wanted = wanted if isinstance(wanted, str) else wanted[0]
+        # A provider whose libraries are missing is dropped with a log line only.
+        if self.options.device is not None and session.get_providers()[0] != wanted:
+            raise EngineUnavailableError(
+                f"expected ONNX Runtime on {_short(wanted)}, found that it fell back to "
+                f"{_short(session.get_providers()[0])}; install the libraries "
+                "(CUDA, cuDNN) that this onnxruntime wheel needs"
+            )
+        return session
+
+    def _run(self, compiled: Any, ir: np.ndarray, vis: np.ndarray) -> np.ndarray:
+        try:
+            # The inputs are read in place; the output is allocated for us and is ours.
+            return compiled.run(["fused"], {"ir": ir[np.newaxis], "vis": vis[np.newaxis]})[0][0]
+        except Exception as error:
+            raise EngineError(
+                f"expected ONNX Runtime to run {self.model.path} at "
+                f"{vis.shape[1]}x{vis.shape[0]}, found: {error}; try another backend"
+            ) from error
+
+    def _describe(self) -> Dict[str, Any]:
+        providers = [name if isinstance(name, str) else name[0] for name in self._providers]
+        if self._compiled:
+            providers = next(reversed(self._compiled.values())).get_providers()
+        return {
+            "engine": f"onnxruntime {self._version}",
+            "device": _short(providers[0]),
+            "providers": providers,
+        }
+
+
+def _providers(device: Optional[str]) -> List[Any]:
+    """The providers to ask for, best first; the CPU takes what the first one cannot run."""
+    import onnxruntime
+
+    cpu = _PROVIDERS["cpu"]
+    if device is None:
+        present = onnxruntime.get_available_providers()
+        device = "cuda" if _PROVIDERS["cuda"] in present and find_gpu(0)[0] else "cpu"
+    provider = _PROVIDERS[device.lower().partition(":")[0]]
+    if provider == cpu:
+        return [cpu]
+    if _index(device):
+        return [(provider, {"device_id": _index(device)}), cpu]
+    return [provider, cpu]
+
+
+def _index(device: str) -> int:
+    number = device.partition(":")[2]
+    return int(number) if number.isdigit() else 0
+
+
+def _short(provider: str) -> str:
+    return provider.replace("ExecutionProvider", "").lower()

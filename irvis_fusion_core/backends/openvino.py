@@ -1,0 +1,125 @@
+"""OpenVINO: the fastest engine on x86 CPUs, and a way to Intel GPUs and NPUs."""
+
+from typing import Any, Dict, Optional
+
+import numpy as np
+
+from irvis_fusion_core.backends.model_file import ModelFile
+from irvis_fusion_core.backends.protocol import Availability, Backend, BackendOptions
+from irvis_fusion_core.errors import ConfigurationError, EngineError, EngineUnavailableError
+
+_INSTALL = "install it with `pip install irvis_fusion[openvino]`"
+# bf16 is opt-in: it is faster where the processor has AMX or AVX512-BF16, and a little coarser.
+_INFERENCE_PRECISION = {"fp32": "f32", "fp16": "f16", "bf16": "bf16"}
+
+
+class OpenVinoBackend(Backend):
+    """One compiled model for each frame size; frames are read in place, the result is copied."""
+
+    name = "openvino"
+
+    def __init__(self, model: ModelFile, options: BackendOptions) -> None:
+        super().__init__(model, options)
+        self._precision = _inference_precision(model, options)
+        availability = self.probe(options.device)
+        if not availability.available:
+            raise EngineUnavailableError(
+                "expected OpenVINO to run here, but " + availability.reason
+            )
+        import openvino
+
+        self._version = availability.version
+        self._device = (options.device or "CPU").upper()
+        self._core = openvino.Core()
+        try:
+            self._network = self._core.read_model(model.path)
+        except RuntimeError as error:
+            raise EngineError(
+                f"expected OpenVINO {self._version} to read {model.path}, found: {error}; "
+                "check the file with `irvis_fusion doctor`, or export it again"
+            ) from error
+        if model.fixed_size is not None:
+            self._compiled_for(*model.fixed_size)
+
+    @classmethod
+    def probe(cls, device: Optional[str] = None) -> Availability:
+        try:
+            import openvino
+        except ImportError as error:
+            reason = f"openvino cannot be imported ({error}); {_INSTALL}"
+            return Availability(cls.name, False, reason)
+        version = openvino.__version__.partition("-")[0]
+        if device is not None:
+            present = openvino.Core().available_devices
+            kind = device.upper()
+            if not any(kind == name or name.startswith(kind + ".") for name in present):
+                return Availability(
+                    cls.name,
+                    False,
+                    "openvino {} finds no device {!r} here, only {}; install that device's driver "
+                    "or choose one of these".format(version, device, ", ".join(present)),
+                    version,
+                )
+        return Availability(cls.name, True, f"openvino {version} is installed", version)
+
+    def _compile(self, height: int, width: int) -> Any:
+        settings: Dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
+        settings["INFERENCE_PRECISION_HINT"] = _INFERENCE_PRECISION[self._precision]
+        if self.options.threads:
+            settings["INFERENCE_NUM_THREADS"] = self.options.threads
+        try:
+            network = self._network.clone()
+            if self.model.fixed_size is None:
+                network.reshape({"ir": [1, height, width, 1], "vis": [1, height, width, 3]})
+            return self._core.compile_model(network, self._device, settings).create_infer_request()
+        except RuntimeError as error:
+            raise EngineError(
+                f"expected OpenVINO {self._version} to compile {self.model.path} for "
+                f"{self._device} at {width}x{height}, found: {error}; "
+                "try another backend or the fp32 model"
+            ) from error
+
+    def _run(self, compiled: Any, ir: np.ndarray, vis: np.ndarray) -> np.ndarray:
+        try:
+            # share_*: no copy on the way in, and on the way out only the one below, because the
+            # output memory is the engine's own and the next frame overwrites it.
+            outputs = compiled.infer(
+                {"ir": ir[np.newaxis], "vis": vis[np.newaxis]},
+                share_inputs=True,
+                share_outputs=True,
+            )
+        except RuntimeError as error:
+            raise EngineError(
+                f"expected OpenVINO to run {self.model.path}, found: {error}; try another backend"
+            ) from error
+        return outputs[0][0].copy()
+
+    def _close(self) -> None:
+        self._network = self._core = None
+
+    def _describe(self) -> Dict[str, Any]:
+        return {
+            "engine": f"openvino {self._version}",
+            "device": self._device,
+            "inference_precision": self._precision,
+        }
+
+
+def _inference_precision(model: ModelFile, options: BackendOptions) -> str:
+    """The precision to calculate in. An int8 file stays int8 between its Q/DQ pairs; this is
+    for what lies outside them.
+    """
+    wanted = options.precision
+    if wanted is None or wanted == model.precision:
+        return "fp32"
+    if wanted == "int8":
+        raise ConfigurationError(
+            f"expected precision fp32 or bf16 for the {model.precision} model {model.path}, "
+            "found int8; open the int8 file of this model instead"
+        )
+    if wanted == "fp16" and (options.device or "CPU").upper().startswith("CPU"):
+        raise ConfigurationError(
+            "expected precision fp32 or bf16 for OpenVINO on a CPU, found fp16; "
+            "bf16 is the fast one there"
+        )
+    return wanted

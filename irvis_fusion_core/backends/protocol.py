@@ -1,0 +1,280 @@
+"""The contract between a fuser and an engine."""
+
+from collections import OrderedDict
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+
+import cv2
+import numpy as np
+
+from irvis_fusion_core.backends.model_file import VIS_ORDERS, ModelFile, read_model_file
+from irvis_fusion_core.errors import ConfigurationError, EngineError, FrameError
+
+_PRECISION_NAMES = {"f32": "fp32", "f16": "fp16", "half": "fp16", "float32": "fp32"}
+CUDA_MEMORIES = ("auto", "pycuda", "cuda_python", "torch")
+
+
+class BackendOptions:
+    """What can be asked of any backend; each takes what concerns it.
+
+    Args:
+        threads: CPU threads of the engine; 0 leaves the number to the engine.
+        device: where to run: None (the best there is), "cpu", "cuda", "cuda:1"; OpenVINO also
+            takes its own names ("GPU", "NPU"), ONNX Runtime its providers' ("tensorrt", "rocm").
+        precision: None keeps the model's own. OpenVINO: fp32 or bf16; torch on CUDA: fp32 or
+            fp16. ONNX Runtime and TensorRT take the precision from the ONNX file.
+        vis_order: channel order, rgb or bgr, of the frames given to `fuse` and of its result.
+        cache_dir: folder for TensorRT engines; None is `irvis_fusion/engines` under the user's
+            cache folder.
+        cuda_graph: record the work of a frame once and replay it (saves the launch gaps).
+        cuda_memory: who allocates on the GPU for TensorRT: auto, pycuda, cuda_python or torch.
+        max_sizes: how many frame sizes stay compiled at a time.
+        progress: called with a line of text while something slow goes on.
+
+    Raises:
+        ConfigurationError: a value that an option cannot have.
+    """
+
+    def __init__(
+        self,
+        threads: int = 0,
+        device: Optional[str] = None,
+        precision: Optional[str] = None,
+        vis_order: str = "rgb",
+        cache_dir: Optional[str] = None,
+        cuda_graph: bool = True,
+        cuda_memory: str = "auto",
+        max_sizes: int = 4,
+        progress: Optional[Callable[[str], None]] = None,
+    ) -> None:
+        for name, value, least in (("threads", threads, 0), ("max_sizes", max_sizes, 1)):
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise ConfigurationError(
+                    f"expected {name} to be a whole number of at least {least}, found {value!r}"
+                )
+        _expect_one_of("vis_order", vis_order, VIS_ORDERS)
+        _expect_one_of("cuda_memory", cuda_memory, CUDA_MEMORIES)
+        if precision is not None:
+            precision = _PRECISION_NAMES.get(precision, precision)
+            _expect_one_of("precision", precision, ("fp32", "fp16", "bf16", "int8"))
+        if device is not None and (not isinstance(device, str) or not device):
+            raise ConfigurationError(
+                f"expected device to be None or a name like 'cpu' or 'cuda:0', found {device!r}"
+            )
+        self.threads = threads
+        self.device = device
+        self.precision = precision
+        self.vis_order = vis_order
+        self.cache_dir = cache_dir
+        self.cuda_graph = cuda_graph
+        self.cuda_memory = cuda_memory
+        self.max_sizes = max_sizes
+        self.progress = progress
+
+    def cuda_index(self) -> Optional[int]:
+        """The number of the CUDA device that `device` names; None when it names another kind.
+
+        With `device` None it is 0: the GPU that would be taken if there is one.
+        """
+        if self.device is None:
+            return 0
+        kind, _, number = self.device.lower().partition(":")
+        if kind != "cuda":
+            return None
+        if number and not number.isdigit():
+            raise ConfigurationError(
+                f"expected device to be 'cuda' or 'cuda:NUMBER', found {self.device!r}"
+            )
+        return int(number or 0)
+
+    def __repr__(self) -> str:
+        values = ", ".join("{}={!r}".format(*item) for item in sorted(vars(self).items()))
+        return f"BackendOptions({values})"
+
+
+class Availability(NamedTuple):
+    """Whether an engine can run on this machine, and if not, what to do about it."""
+
+    name: str
+    available: bool
+    reason: str
+    version: Optional[str] = None
+
+
+class Backend:
+    """One model opened on one engine. Use it from one thread at a time.
+
+    A subclass sets `name`, implements `probe`, `_compile`, `_run` and `_describe`, and may
+    implement `_release` (free one compiled size) and `_close`.
+    """
+
+    name = ""
+
+    def __init__(self, model: ModelFile, options: BackendOptions) -> None:
+        self.model = model
+        self.options = options
+        self.passed_over: List[str] = []  # why "auto" did not take the backends before
+        self._compiled: OrderedDict[Tuple[int, int], Any] = OrderedDict()
+        self._closed = False
+
+    @classmethod
+    def probe(cls, device: Optional[str] = None) -> Availability:
+        """Say whether this engine can run here (on `device`, when one is named)."""
+        raise NotImplementedError
+
+    @classmethod
+    def open(cls, model_path: str, options: Optional[BackendOptions] = None) -> "Backend":
+        """Open the model at `model_path`.
+
+        Raises:
+            ModelError: the file is missing, truncated, or not one of ours.
+            EngineUnavailableError: the engine is not installed, or has no device here.
+            ConfigurationError: an option that this engine cannot honour.
+            EngineError: the engine refused the model.
+        """
+        return cls(read_model_file(model_path), options or BackendOptions())
+
+    def fuse(self, ir: np.ndarray, vis: np.ndarray) -> np.ndarray:
+        """Fuse one pair.
+
+        Args:
+            ir: uint8 [height, width, 1], C-contiguous.
+            vis: uint8 [height, width, 3] in `options.vis_order`, C-contiguous.
+
+        Returns:
+            uint8 [height, width, 3] in `options.vis_order`; the caller owns it.
+
+        Raises:
+            FrameError: wrong type, dtype, shape or layout, or a size the model cannot take.
+            EngineError: the engine failed, or the backend is closed.
+        """
+        height, width = self._check_frames(ir, vis)
+        if self.options.vis_order == self.model.vis_order:
+            return self._run(self._compiled_for(height, width), ir, vis)
+        swapped = cv2.cvtColor(vis, cv2.COLOR_RGB2BGR)
+        fused = self._run(self._compiled_for(height, width), ir, swapped)
+        return cv2.cvtColor(fused, cv2.COLOR_RGB2BGR, dst=fused)
+
+    def warm_up(self, height: int, width: int) -> None:
+        """Compile for one frame size and run it, so that the first real frame is not late."""
+        ir = np.zeros((height, width, 1), np.uint8)
+        vis = np.zeros((height, width, 3), np.uint8)
+        for _ in range(2):  # engines may allocate on the first run and record on the second
+            self.fuse(ir, vis)
+
+    def close(self) -> None:
+        """Free everything that the engine holds. May be called again."""
+        if self._closed:
+            return
+        self._closed = True
+        while self._compiled:
+            self._release(self._compiled.popitem(last=False)[1])
+        self._close()
+
+    def describe(self) -> Dict[str, Any]:
+        """What runs: engine and version, model, precision, device, compiled sizes."""
+        description = {
+            "backend": self.name,
+            "model": self.model.path,
+            "variant": self.model.variant,
+            "precision": self.model.precision,
+            "vis_order": self.options.vis_order,
+            "threads": self.options.threads,
+            "compiled_sizes": [f"{width}x{height}" for height, width in self._compiled],
+            "passed_over": list(self.passed_over),
+        }
+        description.update(self._describe())
+        return description
+
+    def __enter__(self) -> "Backend":
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self.close()
+
+    # ---- for subclasses -------------------------------------------------------------------
+
+    def _compile(self, height: int, width: int) -> Any:
+        raise NotImplementedError
+
+    def _run(self, compiled: Any, ir: np.ndarray, vis: np.ndarray) -> np.ndarray:
+        """Run the network; the result must be the caller's own memory."""
+        raise NotImplementedError
+
+    def _describe(self) -> Dict[str, Any]:
+        raise NotImplementedError
+
+    def _release(self, compiled: Any) -> None:
+        """Free one compiled size; most engines do so when the last reference goes."""
+
+    def _close(self) -> None:
+        """Free what is shared by all sizes."""
+
+    def _require_model_precision(self) -> None:
+        """Refuse a `precision` that differs from the model's, where the ONNX file decides it."""
+        wanted = self.options.precision
+        if wanted is not None and wanted != self.model.precision:
+            raise ConfigurationError(
+                f"expected precision {self.model.precision} for {self.model.path}, "
+                f"because {self.name} takes the precision from the ONNX file, "
+                f"found {wanted}; open the {wanted} file of this model instead"
+            )
+
+    def _compiled_for(self, height: int, width: int) -> Any:
+        """The compiled network of one size; the least recently used ones are let go."""
+        size = height, width
+        if size in self._compiled:
+            self._compiled.move_to_end(size)
+            return self._compiled[size]
+        # Make room first: two engines of a large size may not fit the device together.
+        while len(self._compiled) >= self.options.max_sizes:
+            self._release(self._compiled.popitem(last=False)[1])
+        self._compiled[size] = self._compile(height, width)
+        return self._compiled[size]
+
+    def _check_frames(self, ir: np.ndarray, vis: np.ndarray) -> Tuple[int, int]:
+        if self._closed:
+            raise EngineError(
+                f"expected an open {self.name} backend, found it closed; open it again"
+            )
+        for name, frame, channels in (("ir", ir, 1), ("vis", vis, 3)):
+            if (
+                not isinstance(frame, np.ndarray)
+                or frame.dtype != np.uint8
+                or frame.ndim != 3
+                or frame.shape[2] != channels
+                or not frame.flags.c_contiguous
+                or frame.size == 0
+            ):
+                raise FrameError(
+                    f"expected {name} to be a C-contiguous uint8 array "
+                    f"[height, width, {channels}], found {_describe_array(frame)}; "
+                    "RealtimeFusion.fuse_frame converts others"
+                )
+        height, width = ir.shape[:2]
+        if (height, width) != vis.shape[:2]:
+            raise FrameError(
+                f"expected ir and vis of one size, found {width}x{height} and "
+                f"{vis.shape[1]}x{vis.shape[0]} (width x height); register ir to vis first"
+            )
+        fixed = self.model.fixed_size
+        if fixed is not None and fixed != (height, width):
+            raise FrameError(
+                f"expected frames of {fixed[1]}x{fixed[0]} (width x height), the only size of "
+                f"{self.model.path}, found {width}x{height}; resize them or export the model "
+                "with a dynamic size"
+            )
+        return height, width
+
+
+def _expect_one_of(name: str, value: Any, allowed: Tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ConfigurationError(
+            "expected {} to be one of {}, found {!r}".format(name, ", ".join(allowed), value)
+        )
+
+
+def _describe_array(value: Any) -> str:
+    if not isinstance(value, np.ndarray):
+        return type(value).__name__
+    layout = "" if value.flags.c_contiguous else ", not C-contiguous"
+    return f"{value.dtype} {list(value.shape)}{layout}"

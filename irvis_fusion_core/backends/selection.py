@@ -1,0 +1,159 @@
+"""Which engine runs: the one that was asked for, or the best that is there."""
+
+import importlib
+from typing import Dict, List, NamedTuple, Optional, Tuple, Type
+
+from irvis_fusion_core.backends.protocol import Availability, Backend, BackendOptions
+from irvis_fusion_core.errors import (
+    ConfigurationError,
+    EngineError,
+    EngineUnavailableError,
+    ModelError,
+)
+
+# name -> (module, class); the order is the one of `probe_backends` and of the documentation.
+_BACKENDS: Dict[str, Tuple[str, str]] = {
+    "tensorrt": ("irvis_fusion_core.backends.tensorrt", "TensorRtBackend"),
+    "tensorrt_rtx": ("irvis_fusion_core.backends.tensorrt", "TensorRtRtxBackend"),
+    "torch": ("irvis_fusion_core.backends.torch", "TorchBackend"),
+    "openvino": ("irvis_fusion_core.backends.openvino", "OpenVinoBackend"),
+    "onnxruntime": ("irvis_fusion_core.backends.onnxruntime", "OnnxRuntimeBackend"),
+}
+
+
+class _Candidate(NamedTuple):
+    name: str
+    device: Optional[str]  # what the backend is probed and opened with; None is its own choice
+
+
+# Fastest first, as measured: a GPU before a CPU, and on the CPU OpenVINO before ONNX Runtime
+# (two to four times) before torch.
+_AUTO_ORDER = (
+    _Candidate("tensorrt", "cuda"),
+    _Candidate("tensorrt_rtx", "cuda"),
+    _Candidate("torch", "cuda"),
+    _Candidate("openvino", "cpu"),
+    _Candidate("onnxruntime", "cpu"),
+    _Candidate("torch", "cpu"),
+)
+
+
+def backend_names() -> List[str]:
+    """The names that `open_backend` knows, beside "auto"."""
+    return list(_BACKENDS)
+
+
+def backend_class(name: str) -> Type[Backend]:
+    """The class of one backend. Importing it imports no engine.
+
+    Raises:
+        ConfigurationError: there is no such backend.
+    """
+    if name not in _BACKENDS:
+        raise ConfigurationError(
+            "expected backend to be auto or one of {}, found {!r}".format(
+                ", ".join(_BACKENDS), name
+            )
+        )
+    module, attribute = _BACKENDS[name]
+    return getattr(importlib.import_module(module), attribute)
+
+
+def probe_backends() -> List[Availability]:
+    """Ask every engine whether it can run here. Imports those that are installed."""
+    return [backend_class(name).probe() for name in _BACKENDS]
+
+
+def choose_backend(
+    name: str = "auto", device: Optional[str] = None
+) -> Tuple[Type[Backend], List[str]]:
+    """Pick a backend by name, or the best that can run here.
+
+    Args:
+        name: a name of `backend_names()`, or "auto".
+        device: narrows "auto" to backends that can run there ("cpu", "cuda", "cuda:1").
+
+    Returns:
+        The class, and for "auto" one line for each better backend that was passed over.
+
+    Raises:
+        ConfigurationError: there is no such backend.
+        EngineUnavailableError: it cannot run here, or (with "auto") none can.
+    """
+    if name != "auto":
+        backend = backend_class(name)
+        availability = backend.probe(device)
+        if not availability.available:
+            raise EngineUnavailableError(_unavailable(availability))
+        return backend, []
+    passed_over: List[str] = []
+    for candidate in _AUTO_ORDER:
+        found = _probe_candidate(candidate, device, passed_over)
+        if found is not None:
+            return found, passed_over
+    raise EngineUnavailableError(_none_runs(passed_over))
+
+
+def open_backend(name: str, model_path: str, options: Optional[BackendOptions] = None) -> Backend:
+    """Open a model on a backend; with "auto", on the best one that can open it.
+
+    The backend's `passed_over` says why better ones were not taken.
+
+    Raises:
+        ModelError, EngineUnavailableError, ConfigurationError, EngineError: as `Backend.open`.
+    """
+    options = options or BackendOptions()
+    if name != "auto":
+        return backend_class(name).open(model_path, options)
+    passed_over: List[str] = []
+    failures: List[Exception] = []
+    for candidate in _AUTO_ORDER:
+        found = _probe_candidate(candidate, options.device, passed_over)
+        if found is None:
+            continue
+        try:
+            backend = found.open(model_path, options)
+        except (ModelError, ConfigurationError, EngineError, EngineUnavailableError) as error:
+            passed_over.append(f"{_label(candidate)}: {error}")
+            failures.append(error)
+            continue
+        backend.passed_over = passed_over
+        return backend
+    # When every engine that is here says the same of the model or the options, say that.
+    if failures and len({type(error) for error in failures}) == 1:
+        raise failures[0]
+    raise EngineUnavailableError(_none_runs(passed_over))
+
+
+def _probe_candidate(
+    candidate: _Candidate, device: Optional[str], passed_over: List[str]
+) -> Optional[Type[Backend]]:
+    wanted = None if device is None else device.lower().partition(":")[0]
+    if wanted is not None and wanted != candidate.device:
+        passed_over.append(
+            f"{_label(candidate)}: it runs on {candidate.device}, "
+            f"and device {device} was asked for"
+        )
+        return None
+    backend = backend_class(candidate.name)
+    availability = backend.probe(device or candidate.device)
+    if not availability.available:
+        passed_over.append(f"{_label(candidate)}: {availability.reason}")
+        return None
+    return backend
+
+
+def _label(candidate: _Candidate) -> str:
+    return f"{candidate.name} on {candidate.device}"
+
+
+def _unavailable(availability: Availability) -> str:
+    return f"expected the {availability.name} engine to run here, but {availability.reason}"
+
+
+def _none_runs(passed_over: List[str]) -> str:
+    return (
+        "expected at least one inference engine, found none that can run this model here; "
+        "on a CPU `pip install irvis_fusion[openvino]` is the fastest. Tried:\n  "
+        + "\n  ".join(passed_over)
+    )

@@ -1,0 +1,246 @@
+"""TensorRT (Jetson, desktop) and TensorRT for RTX: one engine for each frame size.
+
+The named-tensor API, the same from 8.5 to 11. A frame is copied into page-locked memory, three
+asynchronous steps (copy, engine, copy) are enqueued or replayed as one CUDA graph, and the result
+is copied out.
+"""
+
+import logging
+from typing import Any, Callable, Dict, Optional, Tuple
+
+import numpy as np
+
+from irvis_fusion_core.backends.cuda_device import find_gpu
+from irvis_fusion_core.backends.cuda_memory import installed_packages, open_cuda_memory
+from irvis_fusion_core.backends.device_memory import Buffer
+from irvis_fusion_core.backends.engine_builder import build_into_cache, engine_key, keep_blob
+from irvis_fusion_core.backends.engine_cache import EngineCache, EngineKey
+from irvis_fusion_core.backends.model_file import ModelFile
+from irvis_fusion_core.backends.protocol import Availability, Backend, BackendOptions
+from irvis_fusion_core.backends.tensorrt_network import (
+    import_tensorrt,
+    make_logger,
+    supported_compute_capabilities,
+)
+from irvis_fusion_core.errors import EngineError, EngineUnavailableError
+
+_CHANNELS = {"ir": 1, "vis": 3, "fused": 3}
+_logger = logging.getLogger(__name__)
+
+
+class _CompiledSize:
+    """An engine ready to run: its memory, and how to enqueue a frame."""
+
+    def __init__(self, engine: Any, context: Any, reason: str) -> None:
+        self.engine = engine
+        self.context = context
+        self.reason = reason  # why the engine was built, or that it was found
+        self.buffers: Dict[str, Buffer] = {}
+        self.enqueue: Callable[[], None] = _nothing
+        self.as_graph = False
+
+
+def _nothing() -> None:
+    """What is enqueued before `_record` has run."""
+
+
+class TensorRtBackend(Backend):
+    """Builds on first use of a size unless the engine is in the cache; see `build_engine`."""
+
+    name = "tensorrt"
+    module = "tensorrt"
+
+    def __init__(self, model: ModelFile, options: BackendOptions) -> None:
+        super().__init__(model, options)
+        self._require_model_precision()
+        self._trt = import_tensorrt(self.module)
+        availability = self.probe(options.device)
+        if not availability.available:
+            raise EngineUnavailableError(
+                f"expected {self.name} to run here, but {availability.reason}"
+            )
+        index = options.cuda_index() or 0
+        gpu, reason = find_gpu(index)
+        if gpu is None:
+            raise EngineUnavailableError(f"expected a GPU for {self.name}, but {reason}")
+        self._gpu = gpu
+        self._cache = EngineCache(options.cache_dir)
+        self._memory = open_cuda_memory(options.cuda_memory, index)
+        with self._memory.active():
+            self._logger = make_logger(self._trt)
+            self._runtime = self._trt.Runtime(self._logger)
+        if model.fixed_size is not None:
+            self._compiled_for(*model.fixed_size)
+
+    @classmethod
+    def probe(cls, device: Optional[str] = None) -> Availability:
+        index = BackendOptions(device=device).cuda_index()
+        if index is None:
+            reason = f"{cls.name} runs on cuda only, and device {device!r} was asked for"
+            return Availability(cls.name, False, reason)
+        try:
+            trt = import_tensorrt(cls.module)
+        except EngineUnavailableError as error:
+            return Availability(cls.name, False, str(error))
+        version = trt.__version__
+        gpu, reason = find_gpu(index)
+        if gpu is None:
+            return Availability(cls.name, False, reason, version)
+        supported = supported_compute_capabilities(trt)
+        if supported is not None and gpu.compute_capability not in supported:
+            reason = f"{cls.name} {version} does not know {gpu.name} ({gpu.capability})"
+            return Availability(cls.name, False, reason, version)
+        if not installed_packages():
+            reason = "no package gives memory on the GPU; install cuda-python, pycuda or torch"
+            return Availability(cls.name, False, reason, version)
+        return Availability(cls.name, True, f"{cls.name} {version} on {gpu.name}", version)
+
+    def _compile(self, height: int, width: int) -> _CompiledSize:
+        gpu = self._gpu
+        key = engine_key(self._trt, self.model, height, width, gpu)
+        with self._memory.active():
+            engine, reason = self._load_or_build(key)
+            context, save_kernels = self._create_context(engine, key)
+            compiled = _CompiledSize(engine, context, reason)
+            try:
+                for name, channels in _CHANNELS.items():
+                    shape = (1, height, width, channels)
+                    compiled.buffers[name] = self._memory.allocate(shape)
+                    if name != "fused" and not context.set_input_shape(name, shape):
+                        raise EngineError(self._failure(f"take {name} as {shape}"))
+                    context.set_tensor_address(name, compiled.buffers[name].address)
+                self._record(compiled)
+            except EngineError:
+                self._release(compiled)
+                raise
+            except self._memory.errors as error:
+                self._release(compiled)
+                raise EngineError(self._failure(f"prepare {width}x{height} ({error})")) from error
+            save_kernels()
+        return compiled
+
+    def _load_or_build(self, key: EngineKey) -> Tuple[Any, str]:
+        """The engine of one size; one that does not load is built again, once."""
+        serialized, reason = self._cache.load(key)
+        if serialized is not None:
+            engine = self._runtime.deserialize_cuda_engine(serialized)
+            if engine is not None:
+                return engine, reason
+            # It does not raise: None, and a line in the log, is how it says no.
+            reason = "TensorRT refused the cached engine: " + self._errors()
+        serialized, _ = build_into_cache(
+            self._trt, self.model, key, self._cache, reason, self.options.progress or _logger.info
+        )
+        engine = self._runtime.deserialize_cuda_engine(serialized)
+        if engine is None:
+            raise EngineError(self._failure("load the engine that it has just built"))
+        return engine, reason
+
+    def _create_context(self, engine: Any, key: EngineKey) -> Tuple[Any, Callable[[], None]]:
+        """An execution context, and what keeps its kernels on disk once it has run.
+
+        TensorRT for RTX compiles kernels for the very GPU on the first run; kept, they spare the
+        next start those seconds. TensorRT has them in the engine.
+        """
+        config: Any = getattr(engine, "create_runtime_config", lambda: None)()
+        kernels = getattr(config, "create_runtime_cache", lambda: None)()
+        if kernels is None:
+            context = engine.create_execution_context()
+        else:
+            name = key.file_name() + ".runtime_cache"
+            known = self._cache.load_blob(name)
+            if known is not None:
+                kernels.deserialize(known)  # refuses what another driver or GPU wrote
+            config.set_runtime_cache(kernels)
+            context = engine.create_execution_context(config)
+        if context is None:
+            raise EngineError(self._failure("make an execution context (out of memory?)"))
+
+        def save_kernels() -> None:
+            if kernels is not None:
+                now = bytes(kernels.serialize())
+                if now != known:
+                    keep_blob(self._cache, name, now, self.options.progress or _logger.warning)
+
+        return context, save_kernels
+
+    def _record(self, compiled: _CompiledSize) -> None:
+        """Run a frame, then find how to enqueue the next: as a CUDA graph where possible."""
+        memory, context, buffers = self._memory, compiled.context, compiled.buffers
+
+        def enqueue() -> None:
+            memory.upload(buffers["ir"])
+            memory.upload(buffers["vis"])
+            if not context.execute_async_v3(memory.stream):
+                raise EngineError(self._failure("run the engine"))
+            memory.download(buffers["fused"])
+
+        # The first run allocates and, with TensorRT for RTX, compiles: not to be recorded.
+        enqueue()
+        memory.synchronize()
+        compiled.enqueue = enqueue
+        capturable = getattr(context, "is_stream_capturable", None)
+        if not self.options.cuda_graph or (capturable and not capturable(memory.stream)):
+            return
+        replay = memory.capture(enqueue)
+        if replay is not None:
+            compiled.enqueue, compiled.as_graph = replay, True
+
+    def _run(self, compiled: _CompiledSize, ir: np.ndarray, vis: np.ndarray) -> np.ndarray:
+        buffers = compiled.buffers
+        buffers["ir"].host[0] = ir
+        buffers["vis"].host[0] = vis
+        try:
+            with self._memory.active():
+                compiled.enqueue()
+                self._memory.synchronize()
+        except self._memory.errors as error:
+            raise EngineError(self._failure(f"run the engine ({error})")) from error
+        return buffers["fused"].host[0].copy()
+
+    def _release(self, compiled: _CompiledSize) -> None:
+        with self._memory.active():
+            self._memory.forget(compiled.enqueue)
+            # The context before its engine, and both while their device is current.
+            compiled.enqueue = _nothing
+            compiled.context = None
+            compiled.engine = None
+            while compiled.buffers:
+                self._memory.free(compiled.buffers.popitem()[1])
+
+    def _close(self) -> None:
+        with self._memory.active():
+            self._runtime = None
+        self._memory.close()
+
+    def _describe(self) -> Dict[str, Any]:
+        compiled = list(self._compiled.values())
+        return {
+            "engine": f"{self.module} {self._trt.__version__}",
+            "device": self._gpu.name,
+            "compute_capability": self._gpu.capability,
+            "cuda_memory": self._memory.name,
+            "cuda_graph": bool(compiled) and all(each.as_graph for each in compiled),
+            "cache_dir": self._cache.directory,
+            "engine_reasons": [each.reason for each in compiled],
+        }
+
+    def _errors(self) -> str:
+        """What TensorRT has logged as errors since this was last asked."""
+        errors = "; ".join(self._logger.errors) or "no reason given"
+        del self._logger.errors[:]
+        return errors
+
+    def _failure(self, action: str) -> str:
+        return (
+            f"expected {self.module} {self._trt.__version__} on {self._gpu.name} to {action} for "
+            f"{self.model.path}, found: {self._errors()}; free memory, delete "
+            f"{self._cache.directory}, or choose another backend"
+        )
+
+
+class TensorRtRtxBackend(TensorRtBackend):
+    """TensorRT for RTX: the same API, for GeForce and RTX boards."""
+
+    name = "tensorrt_rtx"
+    module = "tensorrt_rtx"

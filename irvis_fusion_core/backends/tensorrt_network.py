@@ -1,0 +1,184 @@
+"""ONNX to a serialized engine, in one code path for TensorRT 8.5 to 11 and TensorRT for RTX.
+
+What the versions want differs, and is asked of the module, never guessed from its number:
+
+* 8.x needs EXPLICIT_BATCH; 10 ignores it, 11 has it no more.
+* Where STRONGLY_TYPED exists, the types in the ONNX file are the types of the engine. Before it,
+  builder flags permit FP16 and INT8, and the last mix is held in fp32 by hand.
+* TensorRT for RTX builds for a compute capability, and needs no GPU for it.
+
+https://docs.nvidia.com/deeplearning/tensorrt/latest/inference-library/python-api-docs.html
+"""
+
+import importlib
+import logging
+from typing import Any, List, Optional, Tuple
+
+from irvis_fusion_core.backends.engine_cache import EngineKey
+from irvis_fusion_core.backends.model_file import ModelFile
+from irvis_fusion_core.errors import EngineError, EngineUnavailableError
+
+_INSTALL = {
+    "tensorrt": "on a Jetson it comes with JetPack (`apt install python3-libnvinfer`), "
+    "elsewhere `pip install tensorrt`",
+    "tensorrt_rtx": "install it with `pip install irvis_fusion[rtx]`",
+}
+_logger = logging.getLogger(__name__)
+
+
+def import_tensorrt(module: str) -> Any:
+    """Import `tensorrt` or `tensorrt_rtx`.
+
+    Raises:
+        EngineUnavailableError: it is not installed, or its libraries do not load.
+    """
+    try:
+        return importlib.import_module(module)
+    except (ImportError, OSError) as error:
+        raise EngineUnavailableError(
+            f"{module} cannot be imported ({error}); {_INSTALL[module]}"
+        ) from error
+
+
+def make_logger(trt: Any) -> Any:
+    """A TensorRT logger that keeps the errors for our messages."""
+
+    class Logger(trt.ILogger):
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+            self.errors: List[str] = []
+
+        def log(self, severity: Any, message: str) -> None:
+            if severity in (trt.ILogger.Severity.INTERNAL_ERROR, trt.ILogger.Severity.ERROR):
+                self.errors.append(message)
+            elif severity == trt.ILogger.Severity.WARNING:
+                _logger.debug("%s: %s", trt.__name__, message)
+
+    return Logger()
+
+
+def is_strongly_typed(trt: Any) -> bool:
+    """Whether the ONNX file's types alone decide the engine's precision."""
+    return "STRONGLY_TYPED" in trt.NetworkDefinitionCreationFlag.__members__
+
+
+def builds_without_gpu(trt: Any) -> bool:
+    """Whether this TensorRT compiles ahead of time for a named compute capability."""
+    return trt.__name__ == "tensorrt_rtx"
+
+
+def supported_compute_capabilities(trt: Any) -> Optional[List[Tuple[int, int]]]:
+    """What `builds_without_gpu` can build for; None where TensorRT builds for its own GPU."""
+    if not builds_without_gpu(trt):
+        return None
+    digits = [name[2:] for name in trt.ComputeCapability.__members__ if name.startswith("SM")]
+    return sorted((int(each[:-1]), int(each[-1])) for each in digits)
+
+
+def serialize_network(
+    trt: Any, model: ModelFile, key: EngineKey, timing_blob: Optional[bytes]
+) -> Tuple[bytes, Optional[bytes]]:
+    """Build the engine of `key`.
+
+    Args:
+        timing_blob: kernel timings of earlier builds with the same TensorRT and GPU, if any.
+
+    Returns:
+        The serialized engine, and the timing cache after the build (None where there is none).
+
+    Raises:
+        EngineError: the model does not parse, or no engine comes of it; with TensorRT's words.
+    """
+    logger = make_logger(trt)
+    builder = trt.Builder(logger)
+    if builder is None:
+        raise EngineError(_failure(trt, "start its builder", model, logger.errors))
+    network = builder.create_network(_network_flags(trt))
+    parser = trt.OnnxParser(network, logger)
+    with open(model.path, "rb") as stream:
+        parsed = parser.parse(stream.read())
+    if not parsed:
+        errors = [str(parser.get_error(i)) for i in range(parser.num_errors)]
+        raise EngineError(_failure(trt, "parse", model, errors or logger.errors))
+    config = builder.create_builder_config()
+    config.add_optimization_profile(_static_profile(builder, key))
+    if not is_strongly_typed(trt):
+        _permit_precision(trt, config, network, model.precision)
+    if builds_without_gpu(trt):
+        config.num_compute_capabilities = 1
+        capability = "SM" + key.compute_capability.replace(".", "")
+        config.set_compute_capability(getattr(trt.ComputeCapability, capability), 0)
+    timing = None
+    # TensorRT for RTX measures nothing when it builds; it has the class, and no timings to keep.
+    if not builds_without_gpu(trt):
+        timing = config.create_timing_cache(timing_blob or b"")
+        if timing is None or not config.set_timing_cache(timing, False):
+            # Made by another TensorRT or GPU: begin anew.
+            timing = config.create_timing_cache(b"")
+            config.set_timing_cache(timing, False)
+    engine = builder.build_serialized_network(network, config)
+    if engine is None:
+        raise EngineError(_failure(trt, "build an engine of", model, logger.errors))
+    return bytes(engine), None if timing is None else bytes(timing.serialize())
+
+
+def _network_flags(trt: Any) -> int:
+    flags = 0
+    known = trt.NetworkDefinitionCreationFlag.__members__
+    for name in ("EXPLICIT_BATCH", "STRONGLY_TYPED"):
+        if name in known:
+            flags |= 1 << int(known[name])
+    return flags
+
+
+def _static_profile(builder: Any, key: EngineKey) -> Any:
+    """One size and no other: TensorRT then chooses kernels for it and plans its memory once."""
+    profile = builder.create_optimization_profile()
+    for name, channels in (("ir", 1), ("vis", 3)):
+        shape = (1, key.height, key.width, channels)
+        profile.set_shape(name, shape, shape, shape)
+    return profile
+
+
+def _permit_precision(trt: Any, config: Any, network: Any, precision: str) -> None:
+    """For TensorRT 8 and 9: allow what the ONNX file was typed as.
+
+    The flags permit half precision anywhere, so the arithmetic after the last convolution, the
+    mix of the frames, is held in fp32: in half precision it would add grey-level steps.
+    """
+    if precision == "fp32":
+        return
+    config.set_flag(trt.BuilderFlag.FP16)
+    if precision == "int8":
+        config.set_flag(trt.BuilderFlag.INT8)
+    config.set_flag(trt.BuilderFlag.OBEY_PRECISION_CONSTRAINTS)
+    producers = {}
+    for i in range(network.num_layers):
+        layer = network.get_layer(i)
+        for j in range(layer.num_outputs):
+            producers[layer.get_output(j).name] = layer
+    waiting = [network.get_output(i).name for i in range(network.num_outputs)]
+    seen = set()
+    arithmetic = (trt.LayerType.ELEMENTWISE, trt.LayerType.UNARY, trt.LayerType.ACTIVATION)
+    while waiting:
+        name = waiting.pop()
+        layer = producers.get(name)
+        if layer is None or name in seen or layer.type == trt.LayerType.CONVOLUTION:
+            continue
+        seen.add(name)
+        if layer.type in arithmetic and layer.get_output(0).dtype in (trt.float32, trt.float16):
+            layer.precision = trt.float32
+            layer.set_output_type(0, trt.float32)
+        waiting += [
+            layer.get_input(j).name
+            for j in range(layer.num_inputs)
+            if layer.get_input(j) is not None
+        ]
+
+
+def _failure(trt: Any, action: str, model: ModelFile, errors: List[str]) -> str:
+    return (
+        f"expected {trt.__name__} {trt.__version__} to {action} {model.path}, found: "
+        f"{'; '.join(errors) or 'no reason given'}; export the model again with "
+        "`irvis_fusion export`, or choose another backend"
+    )
