@@ -1,0 +1,81 @@
+"""What registration costs a frame, and how far a homography is off at other depths.
+
+    python benchmarks/registration.py [--focal-px 768] [--baseline-m 0.1] [--set-depth-m 10]
+
+Times are medians on one thread, after the first call (which computes the maps).
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from irvis_fusion_core.camera_geometry import expected_error_px
+from irvis_fusion_core.registration import fill_uncovered, make_registration
+
+
+def median_ms(call, repeats=100):
+    call()
+    times = []
+    for _ in range(repeats):
+        begin = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - begin)
+    return 1e3 * float(np.median(times))
+
+
+def warp_times():
+    """(what, milliseconds) for the sizes that robots use."""
+    for ir_size, vis_size in [((512, 640), (480, 640)), ((512, 640), (1000, 1500))]:
+        scale = 0.9 * vis_size[1] / ir_size[1]
+        homography = [[scale, 0.02, 12], [-0.02, scale, 8], [1e-6, 2e-6, 1]]
+        registration = make_registration("homography", homography=homography)
+        rng = np.random.default_rng(0)
+        ir = rng.integers(0, 256, ir_size).astype(np.uint8)
+        vis = rng.integers(0, 256, vis_size).astype(np.uint8)
+
+        def warp_and_fill(registration=registration, ir=ir, vis=vis):
+            warped, coverage = registration.warp(ir, vis.shape)
+            return warped if coverage is None else fill_uncovered(warped, vis, coverage)
+
+        name = f"{ir_size[1]}x{ir_size[0]} -> {vis_size[1]}x{vis_size[0]}"
+        yield f"{name} warp", median_ms(lambda r=registration, i=ir, s=vis_size: r.warp(i, s))
+        yield f"{name} warp and fill", median_ms(warp_and_fill)
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--focal-px", type=float, default=768.0)
+    parser.add_argument("--baseline-m", type=float, default=0.1)
+    parser.add_argument("--set-depth-m", type=float, default=10.0)
+    options = parser.parse_args(arguments)
+    cv2.setNumThreads(1)
+    for name, milliseconds in warp_times():
+        print(f"{name:38}{milliseconds:7.2f} ms")
+    focal = options.focal_px
+    matrix = np.array([[focal, 0, 319.5], [0, focal, 239.5], [0, 0, 1]])
+    errors = expected_error_px(
+        matrix,
+        matrix,
+        np.eye(3),
+        [options.baseline_m, 0, 0],
+        options.set_depth_m,
+        [1, 2, 3, 5, 10, 20, 50, 1000],
+        (480, 640),
+    )
+    print(
+        f"\nregistered for {options.set_depth_m:g} m, focal length {focal:g} px, "
+        f"baseline {options.baseline_m:g} m:"
+    )
+    for depth_m, error in errors.items():
+        print(f"  at {depth_m:6g} m the error is {error:6.1f} px")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""Warping IR by fixed-point maps that are computed once for each pair of picture sizes.
+
+Sizes are (height, width). `coverage` is uint8 HxW: 255 where IR is known, 0 where it is not,
+with a soft edge between; None where the whole visible picture is covered.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import cv2
+import numpy as np
+
+from irvis_fusion_core.errors import CalibrationError, ConfigurationError, FrameError
+
+# Two cameras have one pair of sizes; a few more when a user changes formats at run time.
+_CACHED_SIZES = 4
+
+
+class MapRegistration:
+    """Common part of the modes that warp: maps and coverage for each pair of sizes, kept."""
+
+    mode = ""
+
+    def __init__(self, soft_edge_px: float) -> None:
+        if not 0.0 <= soft_edge_px < 1000.0:
+            raise ConfigurationError(f"soft_edge_px must be 0..1000 pixels, found {soft_edge_px}")
+        self._soft_edge_px = soft_edge_px
+        self._maps: OrderedDict = OrderedDict()
+
+    def warp(
+        self, ir: np.ndarray, vis_size: tuple[int, int]
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """uint8 HxW -> uint8 of `vis_size`, and its coverage (shared: do not write to it).
+
+        The first call for a pair of sizes computes the maps (some 50 ms).
+
+        Raises:
+            CalibrationError: the calibration does not fit pictures of these sizes.
+            FrameError: `ir` is not uint8 HxW.
+        """
+        ir = grey_picture(ir)
+        key = (ir.shape, (int(vis_size[0]), int(vis_size[1])))
+        if key not in self._maps:
+            self._maps[key] = self._build(*key)
+            while len(self._maps) > _CACHED_SIZES:
+                self._maps.popitem(last=False)
+        whole, fraction, coverage = self._maps[key]
+        warped = cv2.remap(ir, whole, fraction, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        return warped, coverage
+
+    def _build(self, ir_size: tuple[int, int], vis_size: tuple[int, int]) -> tuple:
+        x, y, seen = self._ir_points(ir_size, vis_size)
+        height, width = ir_size
+        # Up to the outer border of the IR picture's pixels, half a pixel beyond their centres.
+        seen &= (x >= -0.5) & (x <= width - 0.5) & (y >= -0.5) & (y <= height - 0.5)
+        if not seen.any():
+            raise CalibrationError(
+                f"with this calibration IR of {size_name(ir_size)} lies nowhere in the visible "
+                f"picture of {size_name(vis_size)}; calibrate again, and check that a homography "
+                "maps IR to visible pixels, not the reverse"
+            )
+        # Fixed-point maps hold 16-bit whole pixels: keep far-away points next to the border.
+        x = np.where(seen, x, -1.0).clip(-1.0, width).astype(np.float32)
+        y = np.where(seen, y, -1.0).clip(-1.0, height).astype(np.float32)
+        whole, fraction = cv2.convertMaps(x, y, cv2.CV_16SC2)
+        return whole, fraction, _soft_coverage(seen, self._soft_edge_px)
+
+    def _ir_points(
+        self, ir_size: tuple[int, int], vis_size: tuple[int, int]
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """For each visible pixel: IR x, IR y (float64 HxW), and whether it has one at all."""
+        raise NotImplementedError
+
+
+def fill_uncovered(ir: np.ndarray, vis_luma: np.ndarray, coverage: np.ndarray) -> np.ndarray:
+    """IR where it is known, the visible luminance where it is not, blended by `coverage`.
+
+    All uint8 HxW. A fusion of a picture with itself is that picture, so that pixels without IR
+    stay visible-only, without a border.
+    """
+    shapes = {ir.shape, vis_luma.shape, coverage.shape}
+    if len(shapes) != 1 or {ir.dtype, vis_luma.dtype, coverage.dtype} != {np.dtype(np.uint8)}:
+        raise FrameError(
+            "fill_uncovered needs three uint8 HxW pictures of one size, found "
+            f"{ir.shape} {ir.dtype}, {vis_luma.shape} {vis_luma.dtype}, {coverage.shape} "
+            f"{coverage.dtype}"
+        )
+    known = cv2.multiply(ir, coverage, scale=1.0 / 255.0)
+    unknown = cv2.multiply(vis_luma, cv2.bitwise_not(coverage), scale=1.0 / 255.0)
+    return cv2.add(known, unknown)
+
+
+def _soft_coverage(seen: np.ndarray, soft_edge_px: float) -> np.ndarray | None:
+    """255 inside, 0 outside, rising over `soft_edge_px` inwards from the edge of the IR picture.
+
+    The visible picture's own border is no such edge.
+    """
+    if seen.all():
+        return None
+    if soft_edge_px == 0.0:
+        return np.where(seen, 255, 0).astype(np.uint8)
+    inside = cv2.distanceTransform(seen.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return np.rint(255.0 * np.clip(inside / (soft_edge_px + 1.0), 0.0, 1.0)).astype(np.uint8)
+
+
+def grey_picture(ir: np.ndarray) -> np.ndarray:
+    """uint8 HxW from HxW or HxWx1; FrameError for everything else."""
+    if isinstance(ir, np.ndarray) and ir.ndim == 3 and ir.shape[2] == 1:
+        ir = ir[:, :, 0]
+    if not isinstance(ir, np.ndarray) or ir.ndim != 2 or ir.dtype != np.uint8 or ir.size == 0:
+        found = f"{ir.shape} {ir.dtype}" if isinstance(ir, np.ndarray) else type(ir).__name__
+        raise FrameError(
+            f"registration needs a uint8 HxW IR picture, found {found}; rescale raw thermal "
+            "frames first"
+        )
+    return ir
+
+
+def size_name(size: tuple[int, int]) -> str:
+    """Width x height, as people write sizes."""
+    return f"{size[1]}x{size[0]}"
