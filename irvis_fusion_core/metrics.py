@@ -5,8 +5,8 @@ rounded), all of one size, and returns a float. `score_pair` computes a whole ro
 
 Plain names follow the evaluator of the CDDFuse family (CVPR 2023), whose tables most papers
 quote, oddities included, so that figures are comparable. `SSIM255`, `MS_SSIM` and `PSNR255` are
-the clean forms: mean over both sources, dynamic range 255. Tables of papers with other evaluators (bits in
-MI, VIFF for VIF, another SSIM range) cannot be mixed with these.
+the clean forms: mean over both sources, dynamic range 255. Tables of papers with other
+evaluators (bits in MI, VIFF for VIF, another SSIM range) cannot be mixed with these.
 """
 
 from __future__ import annotations
@@ -161,12 +161,14 @@ def qabf(fused: np.ndarray, ir: np.ndarray, vis: np.ndarray) -> float:
 
 def ssim(fused: np.ndarray, ir: np.ndarray, vis: np.ndarray) -> float:
     """Published convention: SSIM(F,IR) + SSIM(F,VIS), 0..2, dynamic range taken as 2."""
-    return 2.0 * fidelity.ssim_mean(*_planes(fused, ir, vis), data_range=_PUBLISHED_SSIM_RANGE)
+    f, a, b = _planes(fused, ir, vis)
+    return 2.0 * fidelity.ssim_mean(f, a, b, _PUBLISHED_SSIM_RANGE)
 
 
 def ssim255(fused: np.ndarray, ir: np.ndarray, vis: np.ndarray) -> float:
     """Clean convention: mean of both structural similarities, dynamic range 255."""
-    return fidelity.ssim_mean(*_planes(fused, ir, vis), data_range=255.0)
+    f, a, b = _planes(fused, ir, vis)
+    return fidelity.ssim_mean(f, a, b, 255.0)
 
 
 def ms_ssim(fused: np.ndarray, ir: np.ndarray, vis: np.ndarray) -> float:

@@ -1,0 +1,107 @@
+"""The rows that every table of fusion results needs: maximum, mean, visible alone, IR alone.
+
+A fusion is worth having only where it does better than these. `--model` adds rows of trained
+models, fused by RealtimeFusion exactly as a robot would run them.
+
+    python benchmarks/reference_rows.py --data DIR [--sets msrs/val roadscene/val]
+        [--model base small ...] [--backend auto] [--limit 20]
+
+A set is a folder with IR/ and VIS/ that hold files of the same names.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from irvis_fusion_core import metrics
+
+
+def trivial_rows():
+    """Name -> function of the uint8 HxW planes (IR, visible luminance) -> fused luminance."""
+    return {
+        "maximum": np.maximum,
+        "mean": lambda ir, vis: np.rint((ir.astype(np.float32) + vis) / 2).astype(np.uint8),
+        "visible": lambda ir, vis: vis,
+        "IR": lambda ir, vis: ir,
+    }
+
+
+def read_pairs(folder, limit=None):
+    """(name, IR uint8 HxW, visible uint8 HxWx3 RGB) for every pair of the folder."""
+    names = sorted(path.name for path in (folder / "IR").iterdir())
+    if not names:
+        raise SystemExit(f"{folder / 'IR'} is empty; expected pictures with partners in VIS/")
+    for name in names[:limit]:
+        ir = cv2.imread(str(folder / "IR" / name), cv2.IMREAD_GRAYSCALE)
+        vis = cv2.imread(str(folder / "VIS" / name), cv2.IMREAD_COLOR)
+        if ir is None or vis is None:
+            raise SystemExit(f"{folder}: {name} cannot be read in both IR/ and VIS/")
+        if ir.shape != vis.shape[:2]:
+            raise SystemExit(f"{folder}: {name} differs in size: {ir.shape}, {vis.shape[:2]}")
+        yield name, ir, cv2.cvtColor(vis, cv2.COLOR_BGR2RGB)
+
+
+def table(folder, fusions, limit=None):
+    """Fusion name -> mean of every metric over the pairs; and the number of pairs."""
+    scores = {name: [] for name in fusions}
+    for _, ir, vis in read_pairs(folder, limit):
+        for name, fuse in fusions.items():
+            scores[name].append(metrics.score_pair(fuse(ir, vis), ir, vis))
+    count = len(next(iter(scores.values())))
+    return {
+        name: {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
+        for name, rows in scores.items()
+    }, count
+
+
+def print_table(title, rows):
+    width = max(len(name) for name in rows)
+    print(f"\n{title}")
+    print(" " * width + "".join(f"{name:>9}" for name in metrics.METRIC_NAMES))
+    for name, row in rows.items():
+        print(f"{name:{width}}" + "".join(f"{row[key]:9.3f}" for key in metrics.METRIC_NAMES))
+
+
+def default_data():
+    return Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, default=default_data())
+    parser.add_argument("--sets", nargs="+", default=["msrs/val", "roadscene/val"])
+    parser.add_argument("--model", nargs="+", default=[], help="names or .onnx paths")
+    parser.add_argument("--backend", default="auto")
+    parser.add_argument("--limit", type=int, help="pairs of each set (default: all)")
+    options = parser.parse_args(arguments)
+
+    fusions = {
+        name: lambda ir, vis, rule=rule: rule(ir, metrics.luminance(vis))
+        for name, rule in trivial_rows().items()
+    }
+    opened = []
+    for model in options.model:
+        from irvis_fusion_core.fusion import RealtimeFusion
+
+        fusion = RealtimeFusion(model=model, backend=options.backend)
+        opened.append(fusion)
+        fusions[Path(model).stem] = lambda ir, vis, fusion=fusion: fusion.fuse_frame(
+            ir, vis, order="rgb"
+        )
+    try:
+        for name in options.sets:
+            rows, count = table(options.data / name, fusions, options.limit)
+            print_table(f"{name}, {count} pairs, clamped, no stretch", rows)
+    finally:
+        for fusion in opened:
+            fusion.close()
+
+
+if __name__ == "__main__":
+    main()
