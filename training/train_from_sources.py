@@ -111,6 +111,9 @@ def main() -> None:
         # A leak beyond black and white keeps a gradient where the output is clamped.
         raw = (y + change) * 255.0
         fused = raw.clamp(0.0, 255.0) + 0.01 * (raw - raw.clamp(0.0, 255.0))
+        # Rounded as on the topic, the gradient passing through: in the dark, half a grey level
+        # is as much as the edges that have to be kept.
+        fused = fused + (fused.round() - fused).detach()
         terms = source_losses(fused, ir * 255.0, y * 255.0)
         loss = sum(weights[name] * term for name, term in terms.items())
         if not torch.isfinite(loss):

@@ -166,10 +166,8 @@ def literal_qabf(f, a, b):
         return strength, angle
 
     def kept(gs, as_, gf, af):
-        if gs == gf:
-            g = gf  # as published: the strength in place of the ratio
-        else:
-            g = min(gs, gf) / max(gs, gf)
+        # Where both are equal, as published: the strength in place of the ratio.
+        g = gf if gs == gf else min(gs, gf) / max(gs, gf)
         alike = 1 - abs(as_ - af) / (math.pi / 2)
         return (
             0.9994 / (1 + math.exp(-15 * (g - 0.5))) * 0.9879 / (1 + math.exp(-22 * (alike - 0.8)))
