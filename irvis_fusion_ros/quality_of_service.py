@@ -1,0 +1,329 @@
+"""Subscribe with what the publishers offer, and say so when nothing can match.
+
+A reliable subscription never receives anything from a best-effort camera, in silence; a
+best-effort one loses most large images of a reliable camera in the middleware's shared memory.
+So the offers are read from the graph first (`get_publishers_info_by_topic`), followed while the
+node runs, and the subscription is made anew when they change. REP-2003 is the background:
+sensor data may come best effort, and a reliable output serves both kinds of subscriber.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from rclpy.node import Node
+from rclpy.qos import (
+    QoSCompatibility,
+    QoSDurabilityPolicy,
+    QoSHistoryPolicy,
+    QoSProfile,
+    QoSReliabilityPolicy,
+    qos_check_compatible,
+)
+
+try:  # Iron and newer; Humble has the same classes in rclpy.qos_event
+    from rclpy.event_handler import (
+        PublisherEventCallbacks,
+        SubscriptionEventCallbacks,
+        UnsupportedEventTypeError,
+    )
+except ImportError:  # pragma: no cover - only on Humble
+    from rclpy.qos_event import (
+        PublisherEventCallbacks,
+        SubscriptionEventCallbacks,
+        UnsupportedEventTypeError,
+    )
+
+HANDOVER_S = 2.0
+"""How long a replaced subscription lives on when its successor has received nothing."""
+
+RELIABILITY = {
+    "reliable": QoSReliabilityPolicy.RELIABLE,
+    "best_effort": QoSReliabilityPolicy.BEST_EFFORT,
+}
+DURABILITY = {
+    "volatile": QoSDurabilityPolicy.VOLATILE,
+    "transient_local": QoSDurabilityPolicy.TRANSIENT_LOCAL,
+}
+
+
+class Offer(NamedTuple):
+    """One publisher of a topic, as the graph tells it."""
+
+    node: str
+    type_name: str
+    profile: QoSProfile
+
+    def text(self) -> str:
+        """Return `name (reliability, durability)`."""
+        return f"{self.node} ({profile_text(self.profile)})"
+
+
+def profile_text(profile: QoSProfile) -> str:
+    """Return the two policies that decide over a match, as `reliable, volatile`."""
+    return "{}, {}".format(
+        profile.reliability.name.lower().replace("policy", ""),
+        profile.durability.name.lower().replace("policy", ""),
+    )
+
+
+def type_name(message_type: type[Any]) -> str:
+    """Return `sensor_msgs/msg/Image` for the class `sensor_msgs.msg.Image`."""
+    package = message_type.__module__.split(".")[0]
+    return f"{package}/msg/{message_type.__name__}"
+
+
+def read_offers(node: Node, topic: str) -> list[Offer]:
+    """Return who publishes `topic` (resolved and absolute) now, in a stable order."""
+    offers = [
+        Offer(
+            _node_name(info),
+            info.topic_type,
+            info.qos_profile,
+        )
+        for info in node.get_publishers_info_by_topic(topic)
+    ]
+    return sorted(offers, key=lambda offer: (offer.node, offer.type_name))
+
+
+def _node_name(info: Any) -> str:
+    if info.node_name.startswith("_NODE_NAME_UNKNOWN"):
+        return "a node whose name is not known yet"  # its participant was just discovered
+    return str(info.node_namespace.rstrip("/") + "/" + info.node_name)
+
+
+def choose_reliability(offers: list[Offer], wanted: str = "auto") -> str:
+    """Return `reliable` when every publisher offers it, else `best_effort`.
+
+    `wanted` other than `auto` overrules the offers. Without a publisher the answer is
+    `best_effort`, which matches whoever comes.
+    """
+    if wanted != "auto":
+        return wanted
+    reliable = QoSReliabilityPolicy.RELIABLE
+    if offers and all(offer.profile.reliability == reliable for offer in offers):
+        return "reliable"
+    return "best_effort"
+
+
+def make_profile(reliability: str, durability: str, depth: int) -> QoSProfile:
+    """Return a keep-last profile from the words that the parameters use."""
+    return QoSProfile(
+        history=QoSHistoryPolicy.KEEP_LAST,
+        depth=depth,
+        reliability=RELIABILITY[reliability],
+        durability=DURABILITY[durability],
+    )
+
+
+def why_no_match(offer: Offer, wanted_type: str, profile: QoSProfile) -> str | None:
+    """Return why `offer` cannot reach a subscription with `profile`, or None when it can."""
+    if offer.type_name != wanted_type:
+        return f"it publishes {offer.type_name}, expected {wanted_type}"
+    compatibility, reason = qos_check_compatible(offer.profile, profile)
+    if compatibility == QoSCompatibility.ERROR:
+        return reason.strip().rstrip(";") or "its QoS is incompatible"
+    return None
+
+
+def matched_events(create: Callable[[Any], Any], on_matched: Callable[[Any], None]) -> Any:
+    """Return `create(event callbacks)`, a publisher that tells when subscribers come and go.
+
+    Humble's rclpy has no matched event, and some middlewares do not support it: the publisher is
+    then made without, and its subscription count has to be polled.
+    """
+    try:
+        return create(PublisherEventCallbacks(matched=on_matched))
+    except (TypeError, UnsupportedEventTypeError):
+        return create(PublisherEventCallbacks())
+
+
+def explain_silence(
+    topic: str,
+    wanted_type: str,
+    offers: list[Offer],
+    profile: QoSProfile,
+    silent_s: float,
+) -> str:
+    """Return one sentence on why nothing arrives: which topic, who publishes, with which QoS."""
+    start = f"nothing on {topic} for {silent_s:.0f} s"
+    if not offers:
+        return start + ": nobody publishes it; start the camera or remap the topic"
+    parts = []
+    matched = False
+    for offer in offers:
+        reason = why_no_match(offer, wanted_type, profile)
+        matched = matched or reason is None
+        parts.append(offer.text() + (": cannot match, " + reason if reason else ""))
+    sentence = "{}: published by {}; subscribed as {}".format(
+        start, "; ".join(parts), profile_text(profile)
+    )
+    if matched:
+        sentence += (
+            "; the QoS matches, so the publisher is silent, or its images are too large for"
+            " the middleware's shared memory (see config/fastdds_large_images.xml)"
+        )
+    return sentence
+
+
+class QosPreference(NamedTuple):
+    """What the parameters ask of one input: `auto` follows the publishers."""
+
+    reliability: str = "auto"
+    durability: str = "volatile"
+    depth: int = 5
+
+
+class MatchedSubscription:
+    """A subscription that follows the reliability which the publishers offer.
+
+    All methods belong to the executor's thread. Times are `time.monotonic()` seconds.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        message_type: type[Any],
+        topic: str,
+        on_message: Callable[[Any], None],
+        preference: QosPreference,
+    ) -> None:
+        """Remember what to subscribe to; `open` subscribes."""
+        self.topic = node.resolve_topic_name(topic)
+        self.type_name = type_name(message_type)
+        self.profile = make_profile("best_effort", preference.durability, preference.depth)
+        self.offers: list[Offer] = []
+        self.received = 0
+        self.lost = 0
+        self.incompatible = 0
+        self._node = node
+        self._message_type = message_type
+        self._on_message = on_message
+        self._preference = preference
+        self._current: Any | None = None
+        self._replaced: Any | None = None
+        self._replaced_at_s = 0.0
+        self._quiet_since_s = 0.0
+        self._received_seen = 0
+        self._last_stamp = (0, 0)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a subscription now."""
+        return self._current is not None
+
+    def open(self, now_s: float) -> None:
+        """Subscribe with what is offered now; does nothing when already open."""
+        if self._current is None:
+            self.offers = read_offers(self._node, self.topic)
+            self._quiet_since_s = now_s
+            self._subscribe(choose_reliability(self.offers, self._preference.reliability))
+
+    def close(self) -> None:
+        """Unsubscribe; may be opened again."""
+        for subscription in (self._current, self._replaced):
+            if subscription is not None:
+                self._node.destroy_subscription(subscription)
+        self._current = self._replaced = None
+
+    def poll(self, now_s: float) -> str | None:
+        """Read the offers anew; return a sentence for the log when it subscribed again."""
+        if self._current is None:
+            return None
+        if self.received != self._received_seen:
+            self._received_seen = self.received
+            self._quiet_since_s = now_s
+        if self._replaced is not None and now_s - self._replaced_at_s > HANDOVER_S:
+            self._node.destroy_subscription(self._replaced)
+            self._replaced = None
+        self.offers = read_offers(self._node, self.topic)
+        if not self.offers:
+            return None
+        reliability = choose_reliability(self.offers, self._preference.reliability)
+        if self.profile.reliability == RELIABILITY[reliability]:
+            return None
+        if self._replaced is not None:
+            self._node.destroy_subscription(self._replaced)
+        self._replaced, self._replaced_at_s = self._current, now_s
+        self._subscribe(reliability)
+        return "{}: subscribed as {}, as offered by {}".format(
+            self.topic,
+            profile_text(self.profile),
+            "; ".join(offer.text() for offer in self.offers),
+        )
+
+    def silence(self, now_s: float, limit_s: float) -> str | None:
+        """Return why nothing arrived for `limit_s`, or None when something did."""
+        if self._current is None or now_s - self._quiet_since_s < limit_s:
+            return None
+        if self.received != self._received_seen:
+            return None
+        return explain_silence(
+            self.topic,
+            self.type_name,
+            self.offers,
+            self.profile,
+            now_s - self._quiet_since_s,
+        )
+
+    def describe(self) -> dict[str, str]:
+        """Return what /diagnostics shows of this input."""
+        offers = "; ".join(offer.text() for offer in self.offers)
+        return {
+            "topic": self.topic,
+            "type": self.type_name,
+            "subscribed": profile_text(self.profile) if self.is_open else "no",
+            "publishers": offers or "none",
+            "received": str(self.received),
+            "lost_by_middleware": str(self.lost),
+            "incompatible_publishers": str(self.incompatible),
+        }
+
+    def _subscribe(self, reliability: str) -> None:
+        self.profile = make_profile(
+            reliability, self._preference.durability, self._preference.depth
+        )
+        holder: list[Any] = []
+
+        def deliver(message: Any) -> None:
+            self._deliver(holder[0] if holder else None, message)
+
+        def create(**events: Callable[[Any], None]) -> Any:
+            return self._node.create_subscription(
+                self._message_type,
+                self.topic,
+                deliver,
+                self.profile,
+                event_callbacks=SubscriptionEventCallbacks(**events),
+            )
+
+        try:
+            subscription = create(
+                incompatible_qos=self._on_incompatible, message_lost=self._on_lost
+            )
+        except UnsupportedEventTypeError:
+            # Not every middleware counts lost messages; the default callback for QoS stays.
+            subscription = create()
+        holder.append(subscription)
+        self._current = subscription
+
+    def _deliver(self, subscription: Any, message: Any) -> None:
+        stamp = (message.header.stamp.sec, message.header.stamp.nanosec)
+        if self._replaced is not None:
+            if subscription is self._current:
+                self._node.destroy_subscription(self._replaced)
+                self._replaced = None
+            if stamp == self._last_stamp and stamp != (0, 0):
+                return  # the replaced subscription has delivered it already
+        elif subscription is not self._current:
+            return  # still queued when the subscription was given up
+        self._last_stamp = stamp
+        self.received += 1
+        self._on_message(message)
+
+    def _on_incompatible(self, event: Any) -> None:
+        self.incompatible = event.total_count
+
+    def _on_lost(self, event: Any) -> None:
+        self.lost += event.total_count_change

@@ -1,0 +1,310 @@
+"""A test's side of the ROS graph: the node as a process, cameras, and what comes out.
+
+The node always runs in a process of its own; the test publishes and subscribes over DDS, on a
+domain of its own and on this machine only.
+"""
+
+import array
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.parameter import Parameter
+from rclpy.qos import QoSProfile, QoSReliabilityPolicy
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import CameraInfo, Image
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+HEIGHT, WIDTH = 120, 160
+DEPTH = 100
+"""Deep queues: keep-last loses messages where a busy machine lets a process wait for long."""
+_domains = itertools.count(os.getpid() * 7)
+
+
+def vis_frame(number):
+    """Return a dim colour picture that carries its number in the first pixel."""
+    frame = np.full((HEIGHT, WIDTH, 3), (30, 60, 90), np.uint8)
+    frame[0, 0] = (number % 200, number // 200, 7)
+    return frame
+
+
+def ir_frame(number):
+    """Return a picture with a bright square, and noise that differs in each frame."""
+    noise = np.random.default_rng(number).integers(0, 25, (HEIGHT, WIDTH))
+    frame = noise.astype(np.uint8)
+    frame[40:80, 50:90] = 230
+    frame[0, :3] = 0
+    return frame
+
+
+def image_message(pixels, stamp, frame_id, encoding=None):
+    """Return the sensor_msgs/Image of `pixels` (mono8 or bgr8)."""
+    message = Image()
+    message.header.stamp = stamp
+    message.header.frame_id = frame_id
+    message.height, message.width = pixels.shape[:2]
+    message.encoding = encoding or ("mono8" if pixels.ndim == 2 else "bgr8")
+    message.step = pixels.strides[0]
+    data = array.array("B")
+    data.frombytes(np.ascontiguousarray(pixels).reshape(-1).view(np.uint8).data)
+    message.data = data
+    return message
+
+
+def stamp_key(message):
+    """Return the stamp as nanoseconds."""
+    return message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
+
+
+def pixels_of(message):
+    """Return the pixels of an 8-bit message."""
+    shape = (message.height, message.width, -1)
+    return np.frombuffer(message.data, np.uint8).reshape(shape)
+
+
+class Process:
+    """A child process in the test's domain, ended at the latest by `stop`."""
+
+    def __init__(self, arguments, domain, log_path, environment=None):
+        """Start `python ARGUMENTS`."""
+        values = dict(os.environ)
+        values.update(
+            ROS_DOMAIN_ID=str(domain),
+            ROS_LOCALHOST_ONLY="1",
+            ROS_PYTHON_CHECK_FIELDS="1",
+            OMP_NUM_THREADS="1",
+            PYTHONPATH=os.pathsep.join([ROOT, HERE, values.get("PYTHONPATH", "")]),
+        )
+        values.update(environment or {})
+        self.log_path = log_path
+        self._log = open(log_path, "wb")  # noqa: SIM115 - closed by stop
+        self.child = subprocess.Popen(
+            [sys.executable, *arguments], env=values, stdout=self._log, stderr=subprocess.STDOUT
+        )
+
+    def log(self):
+        """Return what it has printed."""
+        with open(self.log_path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+
+    def stop(self, number=signal.SIGTERM, timeout_s=10.0):
+        """Send a signal and return the exit status; kills what does not end."""
+        if self.child.poll() is None:
+            self.child.send_signal(number)
+            try:
+                self.child.wait(timeout_s)
+            except subprocess.TimeoutExpired:
+                self.child.kill()
+                self.child.wait()
+                raise AssertionError("it did not end:\n" + self.log()) from None
+        self._log.close()
+        return self.child.returncode
+
+
+class Graph:
+    """The test's own node: publishes both cameras by timetable and collects what is fused."""
+
+    def __init__(self, tmp_path, reliable=True, subscribe=True):
+        """Join a fresh domain."""
+        os.environ["ROS_LOCALHOST_ONLY"] = "1"
+        self.domain = 1 + next(_domains) % 100
+        self.tmp_path = tmp_path
+        self.processes = []
+        self.context = rclpy.Context()
+        rclpy.init(context=self.context, domain_id=self.domain)
+        self.node = rclpy.create_node("test", context=self.context)
+        self.executor = SingleThreadedExecutor(context=self.context)
+        self.executor.add_node(self.node)
+        policy = QoSReliabilityPolicy.RELIABLE if reliable else QoSReliabilityPolicy.BEST_EFFORT
+        profile = QoSProfile(depth=DEPTH, reliability=policy)
+        self.ir = self.node.create_publisher(Image, "ir/image_raw", profile)
+        self.vis = self.node.create_publisher(Image, "vis/image_raw", profile)
+        self.info = self.node.create_publisher(CameraInfo, "vis/camera_info", profile)
+        self.clock = self.node.create_publisher(Clock, "/clock", 10)
+        self.fused = []
+        self.infos = []
+        self.statuses = {}
+        self.sent_ir = {}
+        self.sent_vis = {}
+        self.numbers = itertools.count()
+        if subscribe:
+            self.subscribe()
+        self.node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
+
+    def subscribe(self):
+        """Begin to take the fused topics."""
+        self.subscription = self.node.create_subscription(
+            Image, "fused/image_raw", self.fused.append, DEPTH
+        )
+        self.node.create_subscription(CameraInfo, "fused/camera_info", self.infos.append, DEPTH)
+
+    def start_node(self, parameters=None, environment=None, script=None, options=()):
+        """Start the node (with the reference fusion unless `script` says otherwise)."""
+        values = {
+            "thermal.method": "none",
+            "silence_timeout_s": 1.0,
+            "diagnostics_period_s": 0.2,
+            "engine_retry_s": 0.3,
+            "ir_qos.depth": DEPTH,
+            "vis_qos.depth": DEPTH,
+            "output_qos.depth": DEPTH,
+        }
+        values.update(parameters or {})
+        arguments = script or [os.path.join(HERE, "node_with_reference_fusion.py")]
+        arguments = [*arguments, "--ros-args", *options]
+        for name, value in values.items():
+            text = str(value).lower() if isinstance(value, bool) else str(value)
+            arguments += ["-p", "{}:={}".format(name, text)]
+        log_path = str(self.tmp_path / "node.log")
+        process = Process(arguments, self.domain, log_path, environment)
+        self.processes.append(process)
+        self.fusion = process
+        return process
+
+    def start_camera(self, topic, rate_hz, kind):
+        """Start a camera process that may be killed."""
+        arguments = [os.path.join(HERE, "camera_process.py"), topic, str(rate_hz), kind]
+        log_path = str(self.tmp_path / (kind + ".log"))
+        process = Process(arguments, self.domain, log_path)
+        self.processes.append(process)
+        return process
+
+    def close(self):
+        """End everything."""
+        for process in self.processes:
+            process.stop(signal.SIGKILL)
+        self.executor.shutdown()
+        self.node.destroy_node()
+        rclpy.shutdown(context=self.context)
+
+    def spin(self, seconds):
+        """Take messages for a while."""
+        end_s = time.monotonic() + seconds
+        while time.monotonic() < end_s:
+            self.executor.spin_once(timeout_sec=max(0.0, end_s - time.monotonic()))
+
+    def wait_for(self, condition, timeout_s=10.0, what="the condition"):
+        """Spin until `condition()`; fail with the node's log after `timeout_s`."""
+        end_s = time.monotonic() + timeout_s
+        while not condition():
+            if time.monotonic() > end_s:
+                log = self.fusion.log() if hasattr(self, "fusion") else ""
+                raise AssertionError(
+                    "{} did not come; statuses {}\nlog:\n{}".format(what, self.statuses, log)
+                )
+            self.executor.spin_once(timeout_sec=0.05)
+
+    def now(self):
+        """Return the present time as a stamp message."""
+        return self.node.get_clock().now().to_msg()
+
+    def send_ir(self, stamp=None, pixels=None):
+        """Publish one thermal frame."""
+        pixels = ir_frame(next(self.numbers)) if pixels is None else pixels
+        message = image_message(pixels, stamp or self.now(), "ir")
+        self.sent_ir[stamp_key(message)] = pixels
+        self.ir.publish(message)
+
+    def send_vis(self, stamp=None, pixels=None):
+        """Publish one visible frame and its calibration."""
+        pixels = vis_frame(len(self.sent_vis)) if pixels is None else pixels
+        message = image_message(pixels, stamp or self.now(), "camera_optical")
+        self.sent_vis[stamp_key(message)] = pixels
+        info = CameraInfo(header=message.header, height=HEIGHT, width=WIDTH)
+        info.k[0] = 250.0
+        self.info.publish(info)
+        self.vis.publish(message)
+
+    def play(self, seconds, vis_hz=30.0, ir_hz=30.0, until=None, ir_pixels=None):
+        """Publish both cameras by timetable for `seconds`, or until `until()`."""
+        start_s = time.monotonic()
+        sent = {"vis": 0, "ir": 0}
+        while time.monotonic() - start_s < seconds:
+            elapsed_s = time.monotonic() - start_s
+            if ir_hz and elapsed_s >= sent["ir"] / ir_hz:
+                self.send_ir(pixels=ir_pixels)
+                sent["ir"] += 1
+            if elapsed_s >= sent["vis"] / vis_hz:
+                self.send_vis()
+                sent["vis"] += 1
+            if until is not None and until():
+                return True
+            self.executor.spin_once(timeout_sec=0.004)
+        return until is None
+
+    def play_until(self, condition, what, timeout_s=10.0, **rates):
+        """Publish until `condition()`; fail with the node's log when it does not come."""
+        if not self.play(timeout_s, until=condition, **rates):
+            raise AssertionError(
+                "{} did not come; statuses {}\nlog:\n{}".format(
+                    what, self.statuses, self.fusion.log()
+                )
+            )
+
+    def is_fused(self, message):
+        """Whether the picture is max(ir, vis) of a thermal frame that was sent; else unchanged."""
+        vis = self.sent_vis[stamp_key(message)]
+        pixels = pixels_of(message)
+        if np.array_equal(pixels, vis):
+            return False
+        near = sorted(self.sent_ir, key=lambda key: abs(key - stamp_key(message)))[:20]
+        expected = (np.maximum(self.sent_ir[key][..., None], vis) for key in near)
+        assert any(np.array_equal(pixels, picture) for picture in expected), "neither"
+        return True
+
+    def level(self, name):
+        """Return the level of the status whose name ends so, as a number, or None."""
+        status = self.statuses.get(name)
+        return None if status is None else ord(status.level)
+
+    def value(self, name, key):
+        """Return a value of a status, or None."""
+        status = self.statuses.get(name)
+        pairs = [] if status is None else [v.value for v in status.values if v.key == key]
+        return pairs[0] if pairs else None
+
+    def call(self, service_type, name, request, timeout_s=10.0):
+        """Call a service and return the response."""
+        client = self.node.create_client(service_type, name)
+        self.wait_for(client.service_is_ready, timeout_s, "service " + name)
+        future = client.call_async(request)
+        self.wait_for(future.done, timeout_s, "an answer of " + name)
+        self.node.destroy_client(client)
+        return future.result()
+
+    def set_parameter(self, name, value):
+        """Set a parameter of the node; return (successful, reason)."""
+        from rcl_interfaces.srv import SetParameters
+
+        request = SetParameters.Request()
+        request.parameters = [Parameter(name, value=value).to_parameter_msg()]
+        result = self.call(SetParameters, "/fusion_node/set_parameters", request).results[0]
+        return result.successful, result.reason
+
+    def _on_diagnostics(self, message):
+        for status in message.status:
+            self.statuses[status.name.split(": ")[-1]] = status
+
+
+def wait_until_fusing(graph, **rates):
+    """Play until the first fused frame came out, then forget what came before."""
+    graph.play_until(
+        lambda: bool(graph.fused) and graph.is_fused(graph.fused[-1]), "a fused frame", **rates
+    )
+    graph.spin(0.2)
+    graph.fused.clear()
+    graph.infos.clear()
+    graph.sent_vis.clear()
+
+
+def assert_every_visible_frame_came_out_once(graph):
+    """No visible frame lost, none twice, in order."""
+    assert [stamp_key(message) for message in graph.fused] == list(graph.sent_vis)

@@ -1,0 +1,47 @@
+"""The real node with a reference for an engine: fused = the brighter of both, pixel by pixel.
+
+So a test can say of every output pixel what it has to be. `model` names a file that must exist,
+`REFERENCE_OPEN_S` and `REFERENCE_STALL_AT` make it slow to open and let one frame hang.
+"""
+
+import os
+import sys
+import time
+
+import numpy as np
+
+from irvis_fusion_core.errors import ModelError
+from irvis_fusion_ros.fusion_node import main
+
+
+class ReferenceFusion:
+    """`RealtimeFusion`'s methods around np.maximum."""
+
+    def __init__(self, settings):
+        """Open slowly when asked to; fail like the real one when the model is missing."""
+        if settings["model"] != "auto" and not os.path.exists(settings["model"]):
+            raise ModelError("no model file at {}".format(settings["model"]))
+        time.sleep(float(os.environ.get("REFERENCE_OPEN_S", "0")))
+        self._stall_at = int(os.environ.get("REFERENCE_STALL_AT", "-1"))
+        self._count = 0
+
+    def fuse_frame(self, ir, vis, order="rgb"):
+        """Return max(ir, vis)."""
+        self._count += 1
+        if self._count == self._stall_at:
+            time.sleep(1.5)
+        return np.maximum(ir.reshape(ir.shape[0], ir.shape[1], 1), vis)
+
+    def warm_up(self, height, width):
+        """Need nothing."""
+
+    def describe(self):
+        """Return what it is."""
+        return {"model": "reference"}
+
+    def close(self):
+        """Hold nothing."""
+
+
+if __name__ == "__main__":
+    sys.exit(main(None, lambda settings, progress: ReferenceFusion(settings)))

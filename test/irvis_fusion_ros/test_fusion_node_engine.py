@@ -1,0 +1,120 @@
+"""The node by its own entry point with a real engine and a real model file over DDS.
+
+The model is max(ir, vis) as an ONNX graph of our format, so that every pixel is known beforehand.
+"""
+
+import pytest
+
+pytest.importorskip("rclpy", reason="needs rclpy: source ROS, or pip install '.[ros]'")
+onnx = pytest.importorskip("onnx", reason="needs onnx to write a model: pip install '.[dev]'")
+pytest.importorskip("onnxruntime", reason="needs an engine: pip install '.[onnx]'")
+
+ENTRY = ["-m", "irvis_fusion_ros.fusion_node"]
+
+
+def write_max_model(path):
+    """Write fused = max(ir, vis) with the inputs, outputs and metadata of our models."""
+    from onnx import TensorProto, helper
+
+    def cast(source, target, kind):
+        return helper.make_node("Cast", [source], [target], to=kind)
+
+    def value(name, channels):
+        shape = [1, "height", "width", channels]
+        return helper.make_tensor_value_info(name, TensorProto.UINT8, shape)
+
+    graph = helper.make_graph(
+        [
+            cast("ir", "ir_f", TensorProto.FLOAT),
+            cast("vis", "vis_f", TensorProto.FLOAT),
+            helper.make_node("Max", ["ir_f", "vis_f"], ["fused_f"]),
+            cast("fused_f", "fused", TensorProto.UINT8),
+        ],
+        "max",
+        [value("ir", 1), value("vis", 3)],
+        [value("fused", 3)],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    properties = {
+        "irvis_fusion.format": "1",
+        "irvis_fusion.variant": "nano",
+        "irvis_fusion.precision": "fp32",
+        "irvis_fusion.vis_order": "rgb",
+    }
+    helper.set_model_props(model, properties)
+    onnx.save(model, str(path))
+
+
+def test_real_engine_fuses_every_visible_frame_once_its_model_is_there(graph, tmp_path):
+    path = tmp_path / "max.onnx"
+    parameters = {"model": str(path), "backend": "onnxruntime", "threads": 1}
+    graph.start_node(parameters, script=ENTRY)
+    graph.play_until(lambda: len(graph.fused) >= 5, "the visible picture", timeout_s=15.0)
+    graph.play_until(lambda: graph.level("engine") == 2, "the diagnosis")
+    assert "ModelError" in graph.statuses["engine"].message
+    assert not any(graph.is_fused(message) for message in graph.fused)
+    write_max_model(path)
+    graph.play_until(lambda: graph.is_fused(graph.fused[-1]), "fusion", timeout_s=20.0)
+    graph.spin(0.3)
+    graph.fused.clear()
+    graph.sent_vis.clear()
+    graph.play(1.0)
+    graph.spin(0.5)
+    assert [m.header.stamp.nanosec for m in graph.fused] == [key % 10**9 for key in graph.sent_vis]
+    assert sum(map(graph.is_fused, graph.fused)) >= 0.8 * len(graph.fused)
+    assert graph.fusion.stop() == 0
+
+
+def test_truncated_model_file_is_named_and_the_picture_flows(graph, tmp_path):
+    path = tmp_path / "max.onnx"
+    write_max_model(path)
+    path.write_bytes(path.read_bytes()[:40])
+    graph.start_node({"model": str(path), "backend": "onnxruntime"}, script=ENTRY)
+    graph.play_until(lambda: len(graph.fused) >= 5, "the visible picture", timeout_s=15.0)
+    graph.play_until(lambda: graph.level("engine") == 2, "the diagnosis")
+    assert str(path) in graph.statuses["engine"].message
+
+
+def test_thermal_of_another_size_and_depth_lands_where_the_homography_says(graph, tmp_path):
+    import numpy as np
+    from graph import image_message, pixels_of, stamp_key
+
+    path = tmp_path / "max.onnx"
+    write_max_model(path)
+    graph.start_node(
+        {
+            "model": str(path),
+            "backend": "onnxruntime",
+            "thermal.method": "window",
+            "thermal.window_unit": "celsius",
+            "thermal.raw_unit": "centikelvin",
+            "thermal.window_low": 0,
+            "thermal.window_high": 50,
+            "registration.mode": "homography",
+            # Twice as large and 20 pixels to the right, 10 down.
+            "registration.homography": "[2.0, 0.0, 20.0, 0.0, 2.0, 10.0, 0.0, 0.0, 1.0]",
+            "registration.soft_edge_px": 0.0,
+        },
+        script=ENTRY,
+    )
+    rng = np.random.default_rng(0)
+
+    def send():
+        stamp = graph.now()
+        warm = rng.integers(27315, 27325, (48, 64)).astype(np.uint16)  # about 0 degrees
+        warm[10:20, 10:20] = 27315 + 5000  # 50 degrees
+        graph.ir.publish(image_message(warm, stamp, "ir", "16UC1"))
+        graph.send_vis(stamp=stamp)
+        graph.spin(0.03)
+        return bool(graph.fused) and pixels_of(graph.fused[-1])[:, :, 0].max() > 200
+
+    graph.wait_for(send, timeout_s=20.0, what="a warm square")
+    picture = pixels_of(graph.fused[-1])
+    rows, columns = np.nonzero(picture.min(axis=2) > 200)
+    # IR rows and columns 10 to 20 land at 30 to 50 and 40 to 60, to a pixel of interpolation.
+    assert abs(rows.min() - 30) <= 1 and abs(rows.max() - 49) <= 2
+    assert abs(columns.min() - 40) <= 1 and abs(columns.max() - 59) <= 2
+    # Beyond the thermal picture (148 x 106 of 160 x 120) the visible one is untouched.
+    vis = graph.sent_vis[stamp_key(graph.fused[-1])]
+    assert np.array_equal(picture[108:], vis[108:])
+    assert np.array_equal(picture[:, 150:], vis[:, 150:])

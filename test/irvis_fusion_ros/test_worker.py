@@ -1,0 +1,170 @@
+"""Mailbox, gate and worker, against what a list would do; no ROS needed."""
+
+import threading
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from irvis_fusion_ros import worker as worker_module
+from irvis_fusion_ros.worker import FAILED, READY, FusionWorker, InOrder, Mailbox
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.sampled_from(["put", "take"]), max_size=60), st.integers(0, 4))
+def test_mailbox_hands_out_every_job_once_in_order_or_counts_it(actions, kept):
+    box = Mailbox(displaced_kept=kept)
+    put, out = 0, []
+    for action in actions:
+        if action == "put":
+            box.put(put)
+            put += 1
+        else:
+            delivery = box.take(0.0)
+            if delivery is not None:
+                out += [*delivery.displaced, delivery.job]
+                assert delivery.job == put - 1  # the newest wins
+                assert len(delivery.displaced) <= kept
+    out += box.drain()
+    assert out == sorted(set(out))
+    assert len(out) + box.dropped_count == put
+
+
+def test_closed_mailbox_hands_out_nothing():
+    box = Mailbox()
+    box.put(1)
+    box.close()
+    assert box.take(0.0) is None
+
+
+@given(st.lists(st.integers(0, 20), max_size=40))
+def test_gate_passes_only_what_is_newer(numbers):
+    gate, out = InOrder(), []
+    for number in numbers:
+        gate.run(number, lambda number=number: out.append(number))
+    expected = []
+    for number in numbers:
+        if not expected or number > expected[-1]:
+            expected.append(number)
+    assert out == expected
+
+
+class Harness:
+    """A worker with an engine that the test steers."""
+
+    def __init__(self, open_engine=None, process=None):
+        self.states = []
+        self.failed = []
+        self.done = []
+        self.closed = threading.Semaphore(0)
+        self.event = threading.Event()
+        self.threads = set()
+        self.worker = FusionWorker(
+            open_engine or (lambda: self),
+            process or self._process,
+            lambda delivery, error: self.failed.append((delivery.job, str(error))),
+            self._on_state,
+            retry_s=0.01,
+            stall_s=0.05,
+        )
+
+    def close(self):
+        self.threads.add(threading.get_ident())
+        self.closed.release()
+
+    def wait_for_state(self, state):
+        while state not in self.states:
+            assert self.event.wait(5.0)
+            self.event.clear()
+
+    def _process(self, engine, delivery):
+        self.threads.add(threading.get_ident())
+        self.done.append(delivery.job)
+        self.event.set()
+
+    def _on_state(self, state, reason):
+        self.states.append(state)
+        self.event.set()
+
+
+def test_jobs_run_on_one_thread_that_also_closes_the_engine():
+    harness = Harness()
+    harness.worker.start()
+    harness.wait_for_state(READY)
+    assert harness.worker.accepts(0.0)
+    harness.worker.submit(1)
+    while harness.done != [1]:
+        assert harness.event.wait(5.0)
+        harness.event.clear()
+    assert harness.worker.stop()
+    assert harness.closed.acquire(timeout=5.0)
+    assert len(harness.threads) == 1
+    assert threading.get_ident() not in harness.threads
+    assert not harness.worker.accepts(0.0)
+
+
+def test_engine_that_does_not_open_is_tried_again():
+    attempts = []
+
+    def open_engine():
+        attempts.append(1)
+        if len(attempts) < 3:
+            raise OSError("no model")
+        return harness
+
+    harness = Harness(open_engine)
+    harness.worker.start()
+    harness.wait_for_state(READY)
+    assert harness.worker.stop()
+    assert len(attempts) == 3
+    assert harness.states.count(FAILED) == 2
+
+
+def test_engine_that_fails_in_a_row_is_opened_again_and_no_job_is_lost():
+    def process(engine, delivery):
+        try:
+            if harness.worker.openings == 1:
+                raise RuntimeError("device lost")
+            harness.done.append(delivery.job)
+        finally:
+            taken.release()
+
+    taken = threading.Semaphore(0)
+    harness = Harness(process=process)
+    harness.worker.start()
+    harness.wait_for_state(READY)
+    for number in range(worker_module.FAILURES_BEFORE_REOPENING):
+        harness.worker.submit(number)
+        assert taken.acquire(timeout=5.0)
+    harness.wait_for_state(FAILED)
+    while harness.worker.openings < 2 or harness.worker.state != READY:
+        assert harness.event.wait(5.0)
+        harness.event.clear()
+    harness.worker.submit(7)
+    assert taken.acquire(timeout=5.0)
+    assert harness.worker.stop()
+    assert [job for job, _ in harness.failed] == [0, 1, 2]
+    assert all(text == "device lost" for _, text in harness.failed)
+    assert harness.done == [7]
+
+
+def test_stuck_worker_gives_its_jobs_back_in_order():
+    begun, release = threading.Event(), threading.Event()
+
+    def process(engine, delivery):
+        begun.set()
+        assert release.wait(10.0)
+
+    harness = Harness(process=process)
+    harness.worker.start()
+    harness.wait_for_state(READY)
+    harness.worker.submit(0)
+    assert begun.wait(5.0)
+    for number in (1, 2, 3):
+        harness.worker.submit(number)
+    import time
+
+    assert harness.worker.accepts(time.monotonic() - 10.0)
+    assert not harness.worker.accepts(time.monotonic() + 10.0)
+    assert harness.worker.abandon() == [0, 1, 2, 3]
+    release.set()
+    assert harness.worker.stop()
