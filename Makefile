@@ -4,14 +4,23 @@
 # Both make .venv when it is missing, and renew it when setup.py changes.
 
 PYTHON ?= python3
+# A sourced ROS installation is used as it is: its messages are built for NumPy 1 and lie outside
+# the environment. Without one, the ROS wheels come with the rest.
+ifdef ROS_DISTRO
+VENV := .venv-$(ROS_DISTRO)
+VENV_OPTIONS := --system-site-packages
+DEMO_PACKAGES := --editable '.[openvino]' 'numpy<2' 'opencv-python-headless<5'
+else
 VENV := .venv
+VENV_OPTIONS :=
+DEMO_PACKAGES := --editable '.[demo]'
+endif
 BIN := $(VENV)/bin
 DEMO_ARGUMENTS ?=
 PYTEST_ARGUMENTS ?=
 
 .PHONY: demo test check clean
 
-# With a ROS installation sourced, its rclpy is used (through PYTHONPATH); else the wheels.
 demo: $(VENV)/demo.stamp
 	$(BIN)/irvis_fusion demo --output out/demo $(DEMO_ARGUMENTS)
 
@@ -23,10 +32,10 @@ check: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest -q test/test_code_style.py
 
 $(VENV)/bin/python:
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(VENV_OPTIONS) $(VENV)
 
 $(VENV)/demo.stamp: setup.py | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --editable '.[demo]'
+	$(BIN)/python -m pip install --quiet $(DEMO_PACKAGES)
 	touch $@
 
 $(VENV)/dev.stamp: setup.py | $(VENV)/bin/python
@@ -34,4 +43,4 @@ $(VENV)/dev.stamp: setup.py | $(VENV)/bin/python
 	touch $@
 
 clean:
-	rm -rf $(VENV) build out .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf .venv .venv-* build out .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

@@ -60,7 +60,6 @@ EXTRAS["dev"] = sorted(
         "hypothesis",
         "mypy",
         "pytest",
-        "pytest-timeout",
         "ruff>=0.9",
         "scikit-image",
         "scikit-learn",

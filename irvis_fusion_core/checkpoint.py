@@ -54,6 +54,8 @@ def save_checkpoint(
         for name, tensor in model.state_dict().items()
     }
     save_file(tensors, str(part), header)
+    # safetensors writes 0600: installed by root, nobody else could read it.
+    os.chmod(part, 0o644)
     os.replace(part, path)
 
 

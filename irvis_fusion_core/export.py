@@ -127,7 +127,7 @@ def quantize(
             f"{metadata.get(METADATA_PREFIX + 'precision')!r}; export it again"
         )
 
-    class Reader(quantization.CalibrationDataReader):
+    class Reader(quantization.CalibrationDataReader):  # type: ignore[name-defined]
         def __init__(self) -> None:
             self.rest = iter(pairs)
 

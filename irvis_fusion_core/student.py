@@ -44,6 +44,10 @@ LUMA_WEIGHTS = (0.299, 0.587, 0.114)
 MAX_RESIDUAL = 0.25
 """The residual's reach in units of full scale: a correction, not a second picture."""
 
+DEAD_ZONE = 1.0 / 255.0
+"""A residual within one grey level is none: where a source should be copied, it is copied exactly.
+Faint edges in the dark do not survive a correction that is small but everywhere."""
+
 
 @dataclass(frozen=True)
 class StudentSize:
@@ -266,6 +270,7 @@ class Student(nn.Module):
         x = torch.cat([self.decoder(features), difference.to(dtype)], 1)
         x = self.head_depthwise(self.head_mix(x))
         residual = self.residual(x).float().clamp(-1.0, 1.0) * MAX_RESIDUAL
+        residual = residual - residual.clamp(-DEAD_ZONE, DEAD_ZONE)
         change = (
             gate(self.follow(x).float()) * brighter
             - gate(self.recede(x).float()) * darker

@@ -117,7 +117,7 @@ class ThermalRescale:
         self._steady_columns.reset()
         self._limits: tuple[np.ndarray, np.ndarray] | None = None
         self._stamp_s: float | None = None
-        self._shape: tuple[int, int] | None = None
+        self._kind: tuple | None = None
         self._unit: str | None = None
 
     @property
@@ -154,16 +154,18 @@ class ThermalRescale:
         return self._finish(grey, not_a_number)
 
     def _advance(self, raw: np.ndarray, stamp_s: float | None) -> float:
-        """Time since the last frame; starts anew on another size, a jump back or a long pause."""
+        """Time since the last frame; anew on another size or type, a jump back, a long pause."""
         elapsed_s = _ASSUMED_PERIOD_S
         if stamp_s is not None and self._stamp_s is not None:
             elapsed_s = stamp_s - self._stamp_s
-        if self._shape not in (None, raw.shape) or not 0.0 <= elapsed_s <= _LONGEST_PAUSE_S:
+        # Counts and temperatures share no limits and no unit.
+        kind = (raw.shape, raw.dtype)
+        if self._kind not in (None, kind) or not 0.0 <= elapsed_s <= _LONGEST_PAUSE_S:
             self.reset()
             elapsed_s = _ASSUMED_PERIOD_S
-        if self._shape is None:
+        if self._kind is None:
             # Buffers are kept: fresh pages for each frame cost more than the arithmetic.
-            self._shape = raw.shape
+            self._kind = kind
             self._frame = np.empty(raw.shape, np.float32)
             self._scratch = np.empty(raw.shape, np.float32)
         self._stamp_s = stamp_s

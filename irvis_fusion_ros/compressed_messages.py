@@ -7,7 +7,8 @@ JPEG and PNG files of colour hold what OpenCV calls bgr8, whatever the source wa
 from __future__ import annotations
 
 import array
-from typing import Any, Tuple
+import struct
+from typing import Any, Optional, Tuple
 
 import cv2
 import numpy as np
@@ -19,6 +20,12 @@ CODECS = ("jpeg", "png")
 
 # compressed_depth_image_transport puts its ConfigHeader (an enum and two floats) before the PNG.
 _DEPTH_HEADER_BYTES = 12
+# A few kilobytes can unpack to gigabytes: the size is read before. 8K video has 33.2 million.
+_MOST_PIXELS = 1 << 25
+_PNG_START = b"\x89PNG\r\n\x1a\n"
+_JPEG_START = b"\xff\xd8"
+# Profiles and Exif data take a few dozen; more would only cost the time to walk through them.
+_MOST_JPEG_SEGMENTS = 1024
 
 
 def decode(msg: Any) -> Tuple[np.ndarray, str]:
@@ -40,6 +47,7 @@ def decode(msg: Any) -> Tuple[np.ndarray, str]:
                 "use the raw or the compressed transport",
             )
         data = data[_DEPTH_HEADER_BYTES:]
+    _refuse_too_large(data, msg.format)
     try:
         pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
     except cv2.error as error:
@@ -84,6 +92,48 @@ def encode(
     msg_out.format = f"{order}8; {codec} compressed bgr8"
     msg_out.data = data
     return msg_out
+
+
+def _refuse_too_large(data: np.ndarray, image_format: str) -> None:
+    size = _declared_size(data.tobytes())
+    if size is None:
+        raise ImageMessageError(
+            "undecodable",
+            f"expected a JPEG or PNG file, found {data.size} bytes of format {image_format!r}; "
+            "the message was cut short or is of another codec",
+        )
+    width, height = size
+    if width * height > _MOST_PIXELS:
+        raise ImageMessageError(
+            "undecodable",
+            f"the file declares {width}x{height} pixels, more than the {_MOST_PIXELS} that are "
+            "unpacked here; use a smaller picture or the raw transport",
+        )
+
+
+def _declared_size(data: bytes) -> Optional[Tuple[int, int]]:
+    """Width and height that the head of a PNG or JPEG file declares; None for anything else."""
+    if data.startswith(_PNG_START):
+        if data[12:16] != b"IHDR" or len(data) < 24:
+            return None
+        width, height = struct.unpack(">II", data[16:24])
+        return width, height
+    if not data.startswith(_JPEG_START):
+        return None
+    at = 2
+    for _ in range(_MOST_JPEG_SEGMENTS):
+        at = data.find(b"\xff", at)
+        while at >= 0 and data[at + 1 : at + 2] == b"\xff":  # fill bytes
+            at += 1
+        if at < 0 or at + 9 > len(data):
+            return None
+        marker, length = data[at + 1], struct.unpack(">H", data[at + 2 : at + 4])[0]
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # a start of frame
+            height, width = struct.unpack(">HH", data[at + 5 : at + 9])
+            return width, height
+        has_no_length = marker in (0x00, 0x01) or 0xD0 <= marker <= 0xD8
+        at += 2 if has_no_length else 2 + length
+    return None
 
 
 def _encoding_of(pixels: np.ndarray, source: str) -> str:

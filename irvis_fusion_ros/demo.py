@@ -6,9 +6,9 @@ examples::
   irvis_fusion demo --seconds 20 --output out/demo --model small
   DEMO_PAIRS=my_pairs irvis_fusion demo      (a folder with IR/ and VIS/)
 
-One process plays pairs (a night street that is drawn, or your own) as two camera drivers would, the
-fusion node runs as it does on a robot, and the same people detector runs twice: on the visible
-topic, and remapped onto the fused one. Without ROS the core alone is shown.
+One process plays pairs (a night street that is drawn, or your own) as two camera drivers would,
+the fusion node runs as it does on a robot, and the same people detector runs twice: on the
+visible topic, and remapped onto the fused one. Without ROS the core alone is shown.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from typing import Any, Dict, Iterator, List, Optional
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from irvis_fusion_core.commands.command_line import command, print_table
 from irvis_fusion_core.commands.demo import make_demo_parser, show_core
@@ -73,63 +73,70 @@ def why_no_ros() -> Optional[str]:
 def show_node(options: Any) -> None:
     """Run cameras, node and detectors for a while, and print the table."""
     from irvis_fusion_ros.demo_report import make_stream, make_table
+    from irvis_fusion_ros.demo_watch import NodeWatch
 
     print(
         f"\nThe node, {options.seconds:.0f} s at {options.rate_hz:.0f} Hz: cameras, fusion node "
-        "and two detectors, five processes with this one",
+        "and two detectors, each a process of its own",
         flush=True,
     )
     environment = make_environment()
+    os.environ.update(environment)  # read by the middleware when the watch below starts
     pictures = os.path.join(options.output, "node")
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         records = {name: os.path.join(folder, name) for name in ("cameras", "vis", "fused")}
-
-        def start(name: str, module: str, *arguments: str) -> None:
-            stack.enter_context(running(name, module, list(arguments), environment))
-
-        start("fusion_node", "irvis_fusion_ros.fusion_node", *node_arguments(options))
-        for name in ("vis", "fused"):
-            start(
-                f"detector on {name}",
-                "irvis_fusion_ros.demo_detector",
-                *("--record", records[name], "--pictures", os.path.join(pictures, name)),
-                *ros_arguments(
-                    ["-r", f"image:={name}/image_raw", "-r", f"__node:=look_at_{name}"]
-                ),
-            )
-        cameras = ["--record", records["cameras"], "--rate-hz", str(options.rate_hz)]
-        if options.pairs:
-            cameras += ["--pairs", options.pairs]
-        start("cameras", "irvis_fusion_ros.demo_cameras", *cameras, *ros_arguments([]))
-        engine = wait_until_fusing(environment)
-        time.sleep(SETTLE_S)
-        begin_ns = time.time_ns()
-        time.sleep(options.seconds)
-        end_ns = time.time_ns()
-        time.sleep(0.5)  # the last frames are on their way
+        for name, module, arguments in processes(options, records, pictures):
+            stack.enter_context(running(name, module, arguments, environment))
+        with NodeWatch(NAMESPACE) as watch:
+            engine = watch.wait_until_fusing(START_TIMEOUT_S)
+            watch.wait(SETTLE_S)
+            before, begin_ns = watch.outcomes(), time.time_ns()
+            watch.wait(options.seconds)
+            after, end_ns = watch.outcomes(), time.time_ns()
+            watch.wait(0.5)  # the last frames are on their way
         stack.close()  # ends the processes, which write their records
         published, vis, fused = (load(records[name]) for name in ("cameras", "vis", "fused"))
     window = (begin_ns, end_ns)
+    streams = {
+        "vis/image_raw": make_stream(published, vis, window),
+        "fused/image_raw": make_stream(published, fused, window),
+    }
     print(engine)
-    print_table(
-        make_table(
-            {
-                "vis/image_raw": make_stream(published, vis, window),
-                "fused/image_raw": make_stream(published, fused, window),
-            }
-        )
-    )
+    print_table(make_table(streams))
+    counted = {name: after[name] - before.get(name, 0) for name in after}
     print(
-        "p50 and p99 are from stamp to arrival. The detector is the same program both times; its "
-        f"pictures are in {pictures}"
+        "p50 and p99 are from stamp to arrival. The node counted meanwhile, by its reports once a "
+        "second: " + ", ".join(f"{name} {number}" for name, number in counted.items() if number)
     )
+    print(f"The detector is the same program both times; what it saw is in {pictures}")
+
+
+def processes(
+    options: Any, records: Dict[str, str], pictures: str
+) -> Iterator[Tuple[str, str, List[str]]]:
+    """(name, module, arguments) of each process, in the order of starting."""
+    yield "fusion node", "irvis_fusion_ros.fusion_node", node_arguments(options)
+    for name in ("vis", "fused"):
+        arguments = ["--record", records[name], "--pictures", os.path.join(pictures, name)]
+        remaps = ["-r", f"image:={name}/image_raw", "-r", f"__node:=detector_on_{name}"]
+        yield (
+            f"detector on {name}",
+            "irvis_fusion_ros.demo_detector",
+            arguments + ros_arguments(remaps),
+        )
+    arguments = ["--record", records["cameras"], "--rate-hz", str(options.rate_hz)]
+    if options.pairs:
+        arguments += ["--pairs", options.pairs]
+    yield "cameras", "irvis_fusion_ros.demo_cameras", arguments + ros_arguments([])
 
 
 def make_environment() -> Dict[str, str]:
-    """The environment of the demo's processes: this machine only, large images in shared memory."""
+    """The environment of the demo's processes: this machine only, shared memory for images."""
     environment = dict(os.environ)
-    environment.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")  # Iron and newer
-    environment.setdefault("ROS_LOCALHOST_ONLY", "1")  # Humble
+    if environment.get("ROS_DISTRO") == "humble":
+        environment.setdefault("ROS_LOCALHOST_ONLY", "1")
+    else:
+        environment.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     profile = find_config("fastdds_large_images.xml")
     if profile is not None:
         environment.setdefault("FASTRTPS_DEFAULT_PROFILES_FILE", profile)
@@ -192,43 +199,6 @@ def running(
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-def wait_until_fusing(environment: Dict[str, str]) -> str:
-    """Wait until /diagnostics says that the node fuses; returns what it says of the engine.
-
-    Raises:
-        EngineError: it does not within `START_TIMEOUT_S`.
-    """
-    import rclpy
-    from diagnostic_msgs.msg import DiagnosticArray
-
-    os.environ.update(environment)  # read by the middleware when the context starts
-    latest: Dict[str, Any] = {}
-
-    def note(message: DiagnosticArray) -> None:
-        for status in message.status:
-            if status.name.startswith(NAMESPACE.lstrip("/")):
-                latest[status.name.rpartition(": ")[2]] = status
-
-    rclpy.init(args=[])
-    try:
-        node = rclpy.create_node("demo")
-        node.create_subscription(DiagnosticArray, "/diagnostics", note, 10)
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while time.monotonic() < deadline:
-            rclpy.spin_once(node, timeout_sec=0.2)
-            values = {v.key: v.value for v in latest["fusion"].values} if latest else {}
-            if float(values.get("fused_hz", 0.0)) > 0.0:
-                facts = {v.key: v.value for v in latest["engine"].values}
-                return ", ".join(f"{key}: {value}" for key, value in facts.items())
-        said = "; ".join(f"{key}: {status.message}" for key, status in latest.items())
-        raise EngineError(
-            f"expected the node to fuse within {START_TIMEOUT_S:.0f} s, found: "
-            f"{said or 'no diagnostics from it'}; run `irvis_fusion doctor`"
-        )
-    finally:
-        rclpy.try_shutdown()
 
 
 def load(path: str) -> Any:

@@ -7,6 +7,7 @@ rate, and writes a JSON of what it published and where people were.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 from typing import Any, Dict, List, Optional
@@ -72,10 +73,8 @@ def main(arguments: Optional[List[str]] = None) -> int:
     options = parser.parse_args(remove_ros_args(given))
     rclpy.init(args=given)
     node = DemoCameras(DemoPairs(options.pairs, rate_hz=options.rate_hz))
-    try:
+    with contextlib.suppress(KeyboardInterrupt, ExternalShutdownException):
         rclpy.spin(node)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass  # that is how the demo ends
     with open(options.record, "w") as stream:
         json.dump(node.frames, stream)
     return 0

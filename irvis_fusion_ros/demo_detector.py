@@ -7,6 +7,7 @@ remap alone. Writes a JSON with the arrival of every frame and the people in som
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import sys
@@ -102,13 +103,10 @@ def main(arguments: Optional[List[str]] = None) -> int:
     # Looking takes longer than a frame lasts; frames keep arriving meanwhile.
     looker = threading.Thread(target=lambda: detections.extend(look(node, options, ended)))
     looker.start()
-    try:
+    with contextlib.suppress(KeyboardInterrupt, ExternalShutdownException):
         rclpy.spin(node)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass  # that is how the demo ends
-    finally:
-        ended.set()
-        looker.join()
+    ended.set()
+    looker.join()
     with open(options.record, "w") as stream:
         json.dump({"arrivals": node.arrivals, "detections": detections}, stream)
     return 0

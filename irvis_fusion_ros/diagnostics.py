@@ -57,6 +57,10 @@ KINDS_KEPT = 32
 """Different kinds of bad message that are told apart; more are counted as `other`."""
 
 
+EXAMPLE_CHARACTERS = 600
+"""An example is cut here: encodings and formats come from outside, and may be megabytes long."""
+
+
 class Status(NamedTuple):
     """One line of /diagnostics before it becomes a message."""
 
@@ -86,7 +90,7 @@ class EventCounter:
             new = kind not in self._counts
             self._counts[kind] = self._counts.get(kind, 0) + 1
             if new:
-                self._examples[kind] = example
+                self._examples[kind] = example[:EXAMPLE_CHARACTERS]
             return new
 
     def counts(self) -> dict[str, int]:

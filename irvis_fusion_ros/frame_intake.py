@@ -25,6 +25,9 @@ from irvis_fusion_ros.worker import READY, FusionWorker
 FUTURE_NS = 1_000_000_000
 """A stamp this far ahead of the node's clock is wrong, whatever the transport's delay."""
 
+VIS_SILENT_NS = 1_000_000_000
+"""Without a visible frame for so long, its last stamp says nothing about the present."""
+
 UNPAIRED = (pairing_module.NO_PARTNER, pairing_module.WAITED, pairing_module.QUEUE_FULL)
 """Why a visible frame stays alone although the thermal camera is well."""
 
@@ -59,6 +62,7 @@ class FrameIntake:
         self._vis_number = 0
         self._ir_number = 0
         self._last_stamp_ns: dict[str, int] = {}
+        self._vis_arrived_ns = 0
         self._last_usable_ir: tuple[IrFrame, float] | None = None
         self._pairing = make_policy(settings)
         self._health = make_health(settings)
@@ -85,8 +89,13 @@ class FrameIntake:
     def judge_now(self) -> Verdict:
         """Return the thermal camera's present verdict, also while no visible frame comes."""
         stamp_ns = self._last_stamp_ns.get("vis")
-        if stamp_ns is not None:
-            self.verdict = self._health.verdict(stamp_ns)
+        if stamp_ns is None:
+            now_ns = self._now().nanoseconds
+        else:
+            silent_ns = time.monotonic_ns() - self._vis_arrived_ns
+            # A dead visible camera's last stamp stands still: the thermal one is not ahead of it.
+            now_ns = stamp_ns + (silent_ns if silent_ns > VIS_SILENT_NS else 0)
+        self.verdict = self._health.verdict(now_ns)
         return self.verdict
 
     def expire(self) -> None:
@@ -118,6 +127,8 @@ class FrameIntake:
             return
         stamp_ns = self._check_stamp("vis", message)
         self._vis_number += 1
+        if stamp_ns > 0:
+            self._vis_arrived_ns = arrived_ns
         job = Job(self._vis_number, message, stamp_ns, arrived_ns)
         self._dispatch(self._pairing.add_vis(stamp_ns, job, arrived_ns))
 
@@ -185,7 +196,10 @@ class FrameIntake:
         if pair.paired and self.verdict.usable:
             self._last_usable_ir = (pair.ir, time.monotonic())
             return job._replace(ir=pair.ir, skew_s=pair.skew_s)
-        reason = "ir_" + self.verdict.reason if not self.verdict.usable else pair.reason
+        # Against a stamp of zero every thermal frame is ahead: that is not the thermal camera's.
+        unstamped = pair.reason == pairing_module.ZERO_STAMP
+        blame_ir = not self.verdict.usable and not unstamped
+        reason = "ir_" + self.verdict.reason if blame_ir else pair.reason
         if self.verdict.usable and pair.reason in UNPAIRED:
             if settings["on_unpaired"] == "drop":
                 self._processor.drop(reason)

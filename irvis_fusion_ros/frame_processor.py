@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 
-from irvis_fusion_core.errors import ConfigurationError, FrameError
+from irvis_fusion_core.errors import CalibrationError, ConfigurationError, FrameError
 from irvis_fusion_core.registration import fill_uncovered
 from irvis_fusion_ros import image_messages
 from irvis_fusion_ros.diagnostics import EventCounter
@@ -82,11 +82,13 @@ class Outputs:
                 self.compressed.publish(vis)
             pixels, order = image_messages.visible_frame(vis)
             self.image.publish(image_messages.fill(Image(), pixels, vis, order))
+            self._publish_info(vis.header)
         else:
             self.image.publish(vis)
+            # Before what may be refused: an encoding unknown here has its calibration, too.
+            self._publish_info(vis.header)
             if compressed_wanted:
                 self._publish_compressed(*image_messages.visible_frame(vis), vis)
-        self._publish_info(vis.header)
 
     def publish_fused(self, message: Any, fused: np.ndarray, order: str, vis: Any) -> None:
         """Publish the fused `message`; `fused` (of `order`) is what it was made of."""
@@ -153,7 +155,7 @@ class FrameProcessor:
             return
         try:
             self._fuse(engine, job)
-        except (FrameError, ConfigurationError) as error:
+        except (FrameError, ConfigurationError, CalibrationError) as error:
             # The pair does not suit; the engine is well and stays open.
             kind = getattr(error, "kind", type(error).__name__)
             self._on_event("pair: " + kind, str(error))

@@ -1,8 +1,8 @@
-"""The lifecycle node: wiring only.
+"""The fusion node: infrared and visible topics in, one fused topic out.
 
-Two camera topics in, one fused topic out, in the manner of the visible camera. Callbacks store and
-decide; the worker (see `worker.py`) runs the engine; `frame_processor.py` publishes. One thread
-runs all callbacks (a SingleThreadedExecutor), so nothing here is locked.
+A lifecycle node, and here its wiring only. Callbacks store and decide; the worker (see
+`worker.py`) runs the engine; `frame_processor.py` publishes. One thread runs all callbacks (a
+SingleThreadedExecutor), so nothing here is locked.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from std_srvs.srv import SetBool
 
 from irvis_fusion_core.errors import ConfigurationError, FusionError
 from irvis_fusion_ros import parameters, report
-from irvis_fusion_ros.diagnostics import EventCounter, LatencyTopics
+from irvis_fusion_ros.diagnostics import EXAMPLE_CHARACTERS, EventCounter, LatencyTopics
 from irvis_fusion_ros.frame_intake import FrameIntake
 from irvis_fusion_ros.frame_processor import FrameProcessor, Outputs
 from irvis_fusion_ros.fusion_stages import open_fusion
@@ -37,12 +37,14 @@ from irvis_fusion_ros.quality_of_service import (
     make_profile,
     matched_events,
 )
-from irvis_fusion_ros.worker import FAILED, FusionWorker
+from irvis_fusion_ros.worker import FAILED, READY, WARMING_UP, FusionWorker
 
 HOUSEKEEPING_S = 0.25
 EXPIRE_S = 0.01
 SPIN_S = 0.1
 """How soon a signal is noticed when nothing else happens."""
+WARM_UP_LOG_S = 1.0
+"""The log tells of a warm-up, and of its end, at most once in so long."""
 CLOCK_JUMP_FORWARD_S = 2.0
 """A simulated clock that advances so much at once has jumped; slow clocks tick at 10 Hz."""
 
@@ -66,6 +68,7 @@ class FusionNode(LifecycleNode):
         self._open_engine = open_engine
         self._engine_text: dict[str, str] = {}
         self._active = False
+        self._tell_engine, self._tell_warm_up_from_s = True, 0.0
         self._steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
         self._own_timers: list[Any] = []
         self._plain_publishers: list[Any] = []
@@ -98,8 +101,8 @@ class FusionNode(LifecycleNode):
         try:
             self.settings.update(parameters.read_all(self))
             self._create_all()
-        except FusionError as error:
-            self.get_logger().error(f"cannot configure: {error}")
+        except Exception as error:  # noqa: BLE001 - rclpy drops what a transition raises, unsaid
+            self.get_logger().error(f"cannot configure: {type(error).__name__}: {error}")
             self._destroy_all()
             return TransitionCallbackReturn.FAILURE
         return super().on_configure(state)
@@ -341,13 +344,21 @@ class FusionNode(LifecycleNode):
         text = "engine {}{}".format(state, ": " + reason if reason else "")
         if state == FAILED:
             self.get_logger().error(text + "; the visible picture passes through")
-        else:
+            return
+        if state == WARMING_UP:  # at frame rate, where a camera changes its size at each frame
+            self._tell_engine = time.monotonic() >= self._tell_warm_up_from_s
+            if self._tell_engine:
+                self._tell_warm_up_from_s = time.monotonic() + WARM_UP_LOG_S
+        elif state != READY:
+            self._tell_engine = True
+        if self._tell_engine:
             self.get_logger().info(text)
 
     def note(self, kind: str, text: str) -> None:
         """Count an event, and log it when it is the first of its kind; from any thread."""
         if self.events.add(kind, text):
-            self.get_logger().warning(f"{kind}: {text} (further ones are only counted)")
+            shown = f"{kind}: {text[:EXAMPLE_CHARACTERS]}"
+            self.get_logger().warning(shown + " (further ones are only counted)")
 
 
 def main(arguments: list[str] | None = None, open_engine: FusionFactory = open_fusion) -> int:

@@ -245,7 +245,7 @@ def _why_invalid_scalar(spec: ParameterSpec, wanted: type, value: Any) -> str | 
     return None
 
 
-def _declaration_errors() -> tuple[type, ...]:
+def _declaration_errors() -> tuple[type[BaseException], ...]:
     from rclpy.exceptions import (
         InvalidParameterTypeException,
         InvalidParameterValueException,

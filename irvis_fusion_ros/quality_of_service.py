@@ -289,7 +289,7 @@ class MatchedSubscription:
         def deliver(message: Any) -> None:
             self._deliver(holder[0] if holder else None, message)
 
-        def create(**events: Callable[[Any], None]) -> Any:
+        def create(**events: Any) -> Any:
             return self._node.create_subscription(
                 self._message_type,
                 self.topic,

@@ -24,6 +24,8 @@ from irvis_fusion_core.pairing import (
 )
 
 _NS = 1_000_000_000
+_LAST_NS = (1 << 31) * _NS - 1
+"""The latest time that builtin_interfaces/msg/Time holds."""
 
 
 class _Stamped:
@@ -85,7 +87,8 @@ class StockPairing:
             return []
         time_ns = stamp_ns + self._offset_ns
         released = self._follow_jump("ir", time_ns)
-        message = _Stamped(max(time_ns, 0), (stamp_ns, item))
+        # A stamp at either end of what Time holds must not make it raise, offset applied.
+        message = _Stamped(min(max(time_ns, 0), _LAST_NS), (stamp_ns, item))
         self._inputs[0].signalMessage(message)
         return released + self._collect(now_ns)
 

@@ -201,9 +201,15 @@ class FusionWorker(Generic[Job]):
                 continue
             self.openings += 1
             try:
-                self._serve(engine)
-            finally:
-                engine.close()
+                try:
+                    self._serve(engine)
+                finally:
+                    engine.close()
+            except Exception as error:  # noqa: BLE001 - a dead thread would swallow all frames
+                if not self._stop.is_set():  # stopped: the topics may be gone already
+                    self.failures += 1
+                    self.set_state(FAILED, f"{type(error).__name__}: {error}")
+                    self._stop.wait(self.retry_s)
         self.set_state(STOPPED, "")
 
     def _serve(self, engine: Any) -> None:

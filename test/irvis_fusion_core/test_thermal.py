@@ -371,3 +371,13 @@ def test_a_window_in_degrees_refuses_8_bit_frames():
     rescale = ThermalRescale("window", window_low=0, window_high=40, window_unit="celsius")
     with pytest.raises(FrameError, match="radiometric"):
         rescale(ramp(0, 255, dtype=np.uint8))
+
+
+def test_another_type_of_the_same_size_starts_anew_with_its_own_unit():
+    def rescale():
+        return ThermalRescale("window", window_low=0, window_high=40, window_unit="celsius")
+
+    celsius = ramp(0, 40, dtype=np.float32)
+    switched = rescale()
+    switched(ramp(27315, 31315))
+    assert np.array_equal(switched(celsius), rescale()(celsius))

@@ -1,5 +1,8 @@
 """CompressedImage against what cv2 wrote, and against arbitrary bytes."""
 
+import struct
+import zlib
+
 import cv2
 import numpy as np
 import pytest
@@ -8,6 +11,7 @@ from hypothesis import strategies as st
 from message_builders import compressed, empty_image, from_array, picture
 
 from irvis_fusion_core.errors import ConfigurationError
+from irvis_fusion_ros import compressed_messages
 from irvis_fusion_ros.image_messages import (
     ImageMessageError,
     decode,
@@ -89,3 +93,33 @@ def test_compressed_visible_goes_out_raw_as_bgr8():
 def test_unknown_codec_is_refused():
     with pytest.raises(ConfigurationError, match="codec"):
         encode(compressed(b"", ""), picture(), from_array("rgb8", picture()), codec="gif")
+
+
+def declared(codec, width, height):
+    """A small file whose head declares another size."""
+    coded = cv2.imencode("." + codec, picture())[1].tobytes()
+    if codec == "png":
+        head = b"IHDR" + struct.pack(">II", width, height) + coded[24:29]
+        return coded[:12] + head + struct.pack(">I", zlib.crc32(head)) + coded[33:]
+    at = coded.index(b"\xff\xc0")
+    return coded[: at + 5] + struct.pack(">HH", height, width) + coded[at + 9 :]
+
+
+@pytest.mark.parametrize("codec", ["png", "jpg"])
+def test_a_small_file_that_would_unpack_to_gigabytes_is_refused_before(codec, monkeypatch):
+    unpacked = []
+    monkeypatch.setattr(cv2, "imdecode", lambda *arguments: unpacked.append(arguments))
+    with pytest.raises(ImageMessageError, match="declares 30000x20000") as caught:
+        decode(compressed(declared(codec, 30000, 20000), codec))
+    assert caught.value.kind == "undecodable" and not unpacked
+
+
+@pytest.mark.parametrize("codec", ["jpg", "png"])
+def test_head_is_read_behind_other_segments(codec):
+    coded = cv2.imencode("." + codec, picture(20, 30))[1].tobytes()
+    if codec == "jpg":  # a thumbnail of another size within an APP1 segment, and fill bytes
+        inner = cv2.imencode(".jpg", picture(8, 8))[1].tobytes()
+        app1 = b"\xff\xff\xff\xe1" + struct.pack(">H", 2 + len(inner)) + inner
+        coded = coded[:2] + app1 + coded[2:]
+    assert compressed_messages._declared_size(coded) == (30, 20)
+    assert decode(compressed(coded, codec))[0].shape == (20, 30, 3)

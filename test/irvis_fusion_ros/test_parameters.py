@@ -3,6 +3,7 @@
 import math
 import os
 
+import numpy as np
 import pytest
 
 from irvis_fusion_core.errors import ConfigurationError
@@ -113,3 +114,11 @@ def test_command_prints_both_forms(capsys):
     assert capsys.readouterr().out == parameters.yaml_text()
     assert parameters.main(["--markdown"]) == 0
     assert capsys.readouterr().out == parameters.markdown()
+
+
+@pytest.mark.parametrize("counts", [(3000, 9000), (27000, 32000)], ids=["14 bit", "centikelvin"])
+def test_boson_file_suits_raw_and_radiometric_frames(counts):
+    stages = make_stages(parameters.check_all(read_yaml("boson.yaml")))
+    raw = np.linspace(*counts, 512 * 640).reshape(512, 640).astype(np.uint16)
+    grey = stages.thermal(raw, 1.0)
+    assert grey.min() == 0 and grey.max() == 255

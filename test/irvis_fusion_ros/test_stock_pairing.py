@@ -1,6 +1,8 @@
 """ROS's own synchroniser behind our interface; where it is not installed, the reason."""
 
 import importlib.util
+import sys
+import types
 
 import pytest
 
@@ -58,3 +60,18 @@ def test_outcomes_carry_their_reasons_and_the_skew():
     assert [pair.reason for pair in policy.clear("test")] == [CLEARED]
     assert policy.pending == 0
     assert {NO_IR, NO_PARTNER}.isdisjoint(policy.counters)
+
+
+def test_the_last_stamp_that_a_message_can_hold_does_not_raise(monkeypatch):
+    monkeypatch.setenv("ROS_PYTHON_CHECK_FIELDS", "1")
+    taken = []
+    stock = types.SimpleNamespace(
+        SimpleFilter=lambda: types.SimpleNamespace(signalMessage=taken.append),
+        ApproximateTimeSynchronizer=lambda *arguments: types.SimpleNamespace(
+            registerCallback=lambda callback: None, queues=[{}, {}]
+        ),
+    )
+    monkeypatch.setitem(sys.modules, "message_filters", stock)
+    policy = StockPairing(0.05, 10.0, 10, 0.1)
+    policy.add_ir((2**31 - 1) * 1000 * MS, "ir", 0)
+    assert taken[0].stamp.sec == 2**31 - 1 and taken[0].item == ((2**31 - 1) * 1000 * MS, "ir")

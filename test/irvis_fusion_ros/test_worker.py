@@ -168,3 +168,34 @@ def test_stuck_worker_gives_its_jobs_back_in_order():
     assert harness.worker.abandon() == [0, 1, 2, 3]
     release.set()
     assert harness.worker.stop()
+
+
+def test_worker_lives_on_when_publishing_the_failed_frame_and_closing_fail():
+    def process(engine, delivery):
+        if delivery.job == 0:
+            raise RuntimeError("device lost")
+        harness._process(engine, delivery)
+
+    def on_failure(delivery, error):
+        raise OSError("cannot publish")
+
+    class Engine:
+        def close(self):
+            raise OSError("cannot close")
+
+    harness = Harness(Engine, process)
+    worker = FusionWorker(Engine, process, on_failure, harness._on_state, retry_s=0.01, stall_s=5)
+    worker.start()
+    harness.wait_for_state(READY)
+    worker.submit(0)
+    harness.wait_for_state(FAILED)
+    while not (worker.openings == 2 and worker.state == READY):
+        assert worker.is_busy
+        harness.event.wait(0.05)
+        harness.event.clear()
+    worker.submit(1)
+    while harness.done != [1]:
+        assert worker.is_busy
+        harness.event.wait(0.05)
+        harness.event.clear()
+    assert worker.stop()

@@ -1,0 +1,151 @@
+"""Latency and throughput of any engine, stage by stage.
+
+Several things are measured interleaved, one call of each in turn, so that a machine that slows
+down or speeds up does so for all of them, and ratios hold where milliseconds do not.
+"""
+
+import os
+import platform
+import statistics
+import time
+from typing import Any, Callable, Dict, List, NamedTuple, Sequence, Tuple
+
+import numpy as np
+
+from irvis_fusion_core.errors import ConfigurationError
+
+
+class Timing(NamedTuple):
+    """What one thing took, over all rounds, in milliseconds."""
+
+    median_ms: float
+    p10_ms: float
+    p90_ms: float
+    p99_ms: float
+    rounds: int
+
+    @property
+    def rate_hz(self) -> float:
+        """Calls a second, one after the other, at the median."""
+        return 1e3 / self.median_ms if self.median_ms > 0 else float("inf")
+
+
+def summarize(durations_s: Sequence[float]) -> Timing:
+    """Median and percentiles (linear between neighbours) of measured durations in seconds."""
+    if not durations_s:
+        raise ConfigurationError("expected at least one measured round, found none")
+    p10, p90, p99 = np.percentile(np.asarray(durations_s) * 1e3, [10, 90, 99])
+    median = statistics.median(durations_s) * 1e3
+    return Timing(median, float(p10), float(p90), float(p99), len(durations_s))
+
+
+def time_interleaved(
+    calls: Dict[str, Callable[[], Any]],
+    rounds: int = 30,
+    warm_up: int = 3,
+    turn_s: float = 0.0,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Dict[str, Timing]:
+    """Time each call once a round or, with `turn_s`, as often as fits its turn.
+
+    Args:
+        calls: name -> what to call.
+        rounds: how many turns each gets; who comes first changes from round to round.
+        warm_up: how often each is called before, unmeasured.
+        turn_s: length of a turn in seconds; a turn ends with the call that passes it. Where
+            several calls fit, the first is not counted: it finds the caches, and the threads of
+            the engine before it, as a stream of frames would not.
+        clock: seconds, monotonic.
+
+    Raises:
+        ConfigurationError: no calls, or fewer than one round.
+    """
+    if not calls or rounds < 1 or warm_up < 0:
+        raise ConfigurationError(
+            f"expected calls and at least one round, found {len(calls)} calls, {rounds} rounds "
+            f"and a warm-up of {warm_up}"
+        )
+    for call in calls.values():
+        for _ in range(warm_up):
+            call()
+    names = list(calls)
+    durations: Dict[str, List[float]] = {name: [] for name in names}
+    for number in range(rounds):
+        shift = number % len(names)
+        for name in names[shift:] + names[:shift]:
+            durations[name] += _take_turn(calls[name], turn_s, clock)
+    return {name: summarize(taken) for name, taken in durations.items()}
+
+
+def _take_turn(call: Callable[[], Any], turn_s: float, clock: Callable[[], float]) -> List[float]:
+    taken: List[float] = []
+    began = now = clock()
+    while not taken or now - began < turn_s:
+        call()
+        before, now = now, clock()
+        taken.append(now - before)
+    return taken[1:] or taken
+
+
+def stage_calls(fusion: Any, ir: np.ndarray, vis: np.ndarray) -> Dict[str, Callable[[], Any]]:
+    """The stages of `RealtimeFusion.fuse_frame` as calls for `time_interleaved`.
+
+    `frames`: check and normalise the pair; `engine`: the backend alone, uint8 to uint8; `swap`:
+    the colour order there and back, which only frames of the other order need; `fuse_frame`: all
+    of it, with frames in the engine's own order.
+    """
+    from irvis_fusion_core.frames import normalize_pair, swap_order
+
+    backend = fusion.backend
+    order = backend.options.vis_order
+    engine_ir, engine_vis = normalize_pair(ir, vis, order)
+    return {
+        "frames": lambda: normalize_pair(ir, vis, order),
+        "engine": lambda: backend.fuse(engine_ir, engine_vis),
+        "swap": lambda: swap_order(swap_order(engine_vis)),
+        "fuse_frame": lambda: fusion.fuse_frame(ir, vis, order),
+    }
+
+
+def example_pair(height: int, width: int) -> Tuple[np.ndarray, np.ndarray]:
+    """A deterministic pair with structure at all scales (time does not depend on content, but a
+    constant picture would let some engines take short cuts with denormals).
+    """
+    y, x = np.mgrid[0:height, 0:width].astype(np.float32)
+    waves = [np.sin(x / p) * np.cos(y / (p + 3)) for p in (5.0, 17.0, 61.0)]
+    vis = np.stack([127.5 + 120.0 * wave for wave in waves], axis=2).astype(np.uint8)
+    ir = (127.5 + 40.0 * (waves[0] + waves[1] + waves[2])).astype(np.uint8)
+    return ir[:, :, np.newaxis], vis
+
+
+def machine() -> Dict[str, str]:
+    """What was measured on: processor, cores this process may use, GPU, system, Python."""
+    from irvis_fusion_core.backends.cuda_device import find_gpu
+
+    gpu, _ = find_gpu(0)
+    return {
+        "processor": processor_name(),
+        "cores": str(usable_cores()),
+        "gpu": gpu.name if gpu else "none",
+        "system": platform.platform(terse=True),
+        "python": platform.python_version(),
+    }
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on, which in a container are fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def processor_name() -> str:
+    """The processor's name, as Linux tells it, else what Python knows."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as stream:
+            for line in stream:
+                if line.startswith(("model name", "Model")):
+                    return line.partition(":")[2].strip()
+    except OSError:  # not Linux
+        pass
+    return platform.processor() or platform.machine()

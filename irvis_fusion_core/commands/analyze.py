@@ -1,0 +1,81 @@
+"""Say how large a student is and what it costs: parameters, FLOPs, time, memory.
+
+examples::
+
+  irvis_fusion analyze
+  irvis_fusion analyze --variants small,base --size 640x480 --device cuda
+  irvis_fusion analyze --checkpoint best.safetensors
+
+Time is that of plain torch in fp32; `irvis_fusion benchmark` measures the engines.
+"""
+
+import sys
+from typing import Any, Dict, List
+
+from irvis_fusion_core import model_zoo
+from irvis_fusion_core.commands.command_line import (
+    command,
+    make_parser,
+    one_of,
+    parse_size,
+    print_table,
+)
+from irvis_fusion_core.errors import EngineUnavailableError
+
+
+@command
+def main(arguments: List[str]) -> int:
+    """Run the command."""
+    parser = make_parser(__doc__, "analyze")
+    parser.add_argument(
+        "--variants",
+        type=one_of(model_zoo.VARIANTS, "variants"),
+        default=list(model_zoo.VARIANTS),
+        help="separated by commas (default: all)",
+    )
+    parser.add_argument("--checkpoint", help="a .safetensors, in place of --variants")
+    parser.add_argument(
+        "--size", type=parse_size, default=(512, 512), help="WIDTHxHEIGHT (default: 512x512)"
+    )
+    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: torch's)")
+    options = parser.parse_args(arguments)
+    try:
+        import torch
+
+        from irvis_fusion_core.analysis import analyze_model
+        from irvis_fusion_core.checkpoint import load_checkpoint
+        from irvis_fusion_core.student import create_student_model
+    except ImportError as error:
+        raise EngineUnavailableError(
+            f"expected torch to analyse with, found: {error}; pip install 'irvis_fusion[torch]'"
+        ) from error
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    if options.checkpoint:
+        models: Dict[str, Any] = {options.checkpoint: load_checkpoint(options.checkpoint)}
+    else:
+        models = {variant: create_student_model(variant) for variant in options.variants}
+    height, width = options.size
+    rows = [["model", "parameters M", "GMAC", "GFLOP", "ms", "memory MB"]]
+    for name, model in models.items():
+        found = analyze_model(
+            model, (1, model.in_channels, height, width), options.device, verbose=False
+        )
+        rows.append(
+            [
+                name,
+                "%.3f" % (found["parameters"] / 1e6),
+                "%.3f" % (found["flops"] / 2e9),
+                "%.2f" % (found["flops"] / 1e9),
+                "%.1f" % found["latency_ms"],
+                "%.1f" % found["memory_mb"],
+            ]
+        )
+    print("%dx%d, torch %s, fp32, %s" % (width, height, torch.__version__, options.device))
+    print_table(rows)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,179 @@
+"""Measure latency and throughput of the engines that are here.
+
+examples::
+
+  irvis_fusion benchmark
+  irvis_fusion benchmark --sizes 640x480,1280x1024 --models nano,small --threads 2
+  irvis_fusion benchmark --backends openvino --precisions fp32,bf16,int8 --stages
+"""
+
+import argparse
+import sys
+from typing import Any, Dict, List, NamedTuple
+
+from irvis_fusion_core import model_zoo
+from irvis_fusion_core.backends import backend_names
+from irvis_fusion_core.benchmark import (
+    Timing,
+    example_pair,
+    machine,
+    stage_calls,
+    time_interleaved,
+)
+from irvis_fusion_core.commands.command_line import (
+    command,
+    make_parser,
+    one_of,
+    parse_size,
+    print_table,
+)
+from irvis_fusion_core.errors import ConfigurationError, FusionError
+
+# Long enough that a frame finds the caches as it would in a stream of frames.
+TURN_S = 0.05
+PRECISIONS = ("fp32", "fp16", "bf16", "int8")
+
+
+class Case(NamedTuple):
+    """One thing to measure."""
+
+    backend: str
+    model: str
+    precision: str
+
+    @property
+    def label(self) -> str:
+        """As it stands in tables."""
+        return " ".join(self)
+
+
+@command
+def main(arguments: List[str]) -> int:
+    """Run the command."""
+    options = _parse(arguments)
+    backends = options.backends or available_backends()
+    models = options.models or model_zoo.list_models()
+    print(", ".join("%s: %s" % item for item in machine().items()))
+    measured = 0
+    for height, width in options.sizes:
+        fusions = open_cases(
+            backends, models, options.precisions, options.threads, options.device, sys.stderr
+        )
+        try:
+            measured += len(fusions)
+            print(
+                "\n%dx%d, uint8 to uint8, %s threads, median of interleaved rounds"
+                % (width, height, options.threads or "the engine's own number of")
+            )
+            rows = measure(fusions, height, width, options.rounds, options.stages)
+            print_table(rows)
+        finally:
+            for fusion in fusions.values():
+                fusion.close()
+    if not measured:
+        raise ConfigurationError(
+            "expected at least one engine, model and precision that go together, found none; the "
+            "lines above say why"
+        )
+    return 0
+
+
+def available_backends() -> List[str]:
+    """The engines that can run here."""
+    from irvis_fusion_core.backends import probe_backends
+
+    return [found.name for found in probe_backends() if found.available]
+
+
+def open_cases(
+    backends: List[str],
+    models: List[str],
+    precisions: List[str],
+    threads: int,
+    device: Any,
+    log: Any,
+) -> Dict[Case, Any]:
+    """Open every combination that exists; says on `log` why one does not."""
+    from irvis_fusion_core.fusion import RealtimeFusion
+
+    fusions: Dict[Case, Any] = {}
+    for model in models:
+        for backend in backends:
+            for precision in precisions:
+                case = Case(backend, model, precision)
+                try:
+                    fusion = RealtimeFusion(
+                        model, backend, precision=precision, threads=threads, device=device
+                    )
+                    fusions[case._replace(precision=_arithmetic(fusion, precision))] = fusion
+                except FusionError as error:
+                    print(f"not measured: {case.label}: {error}", file=log)
+    return fusions
+
+
+def measure(
+    fusions: Dict[Case, Any], height: int, width: int, rounds: int, stages: bool
+) -> List[List[str]]:
+    """Time all cases at one size, interleaved; returns a table with its headings."""
+    ir, vis = example_pair(height, width)
+    calls = {}
+    for case, fusion in fusions.items():
+        fusion.warm_up(height, width)
+        parts = stage_calls(fusion, ir, vis)
+        for stage in parts if stages else ("fuse_frame",):
+            calls[case, stage] = parts[stage]
+    rows = [["engine", "model", "precision", "stage", "median ms", "p90 ms", "p99 ms", "per s"]]
+    if calls:
+        for (case, stage), timing in time_interleaved(calls, rounds, turn_s=TURN_S).items():  # type: ignore
+            rows.append([*case, stage, *_figures(timing)])
+    return rows
+
+
+def _arithmetic(fusion: Any, precision: str) -> str:
+    """The precision as tables name it: an fp16 file may be calculated in fp32."""
+    used = fusion.describe().get("inference_precision", precision)
+    return precision if precision != "fp16" or used == "fp16" else f"fp16 run as {used}"
+
+
+def _figures(timing: Timing) -> List[str]:
+    return [
+        "%.2f" % timing.median_ms,
+        "%.2f" % timing.p90_ms,
+        "%.2f" % timing.p99_ms,
+        "%.1f" % timing.rate_hz,
+    ]
+
+
+def _parse(arguments: List[str]) -> argparse.Namespace:
+    parser = make_parser(__doc__, "benchmark")
+    parser.add_argument(
+        "--backends",
+        type=one_of(backend_names(), "engines"),
+        help="engines, separated by commas (default: all that are here)",
+    )
+    parser.add_argument(
+        "--models",
+        type=lambda text: text.split(","),
+        help="variants or .onnx files (default: all)",
+    )
+    parser.add_argument(
+        "--precisions",
+        type=one_of(PRECISIONS, "precisions"),
+        default=["fp32"],
+        help="fp32, fp16, bf16, int8 (default: fp32)",
+    )
+    parser.add_argument(
+        "--sizes",
+        type=lambda text: [parse_size(part) for part in text.split(",")],
+        default=[(480, 640)],
+        help="frame sizes, WIDTHxHEIGHT, separated by commas (default: 640x480)",
+    )
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: engine's)")
+    parser.add_argument("--device", help="cpu, cuda, ... (default: the best there is)")
+    parser.add_argument("--rounds", type=int, default=30, help="rounds (default: 30)")
+    parser.add_argument("--stages", action="store_true", help="each stage of a frame apart")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,181 @@
+"""What the commands share: parsers, options of the engine, errors, a progress bar."""
+
+import argparse
+import functools
+import inspect
+import os
+import sys
+import time
+from typing import Any, Callable, Iterable, Iterator, List, Optional, Tuple
+
+from irvis_fusion_core.errors import ConfigurationError, FusionError
+
+Main = Callable[..., int]
+
+
+def command(function: Callable[[List[str]], int]) -> Main:
+    """Make a `main` of a function that takes the list of arguments.
+
+    An error of ours ends as one line on stderr and exit status 1, not as a traceback; so do
+    Ctrl-C (130) and a reader of stdout that has gone (`| head`).
+    """
+    name = function.__module__.rpartition(".")[2]
+    if name == "__main__":
+        name = os.path.splitext(os.path.basename(sys.argv[0]))[0]
+
+    @functools.wraps(function)
+    def main(arguments: Optional[List[str]] = None) -> int:
+        try:
+            return function(sys.argv[1:] if arguments is None else arguments)
+        except FusionError as error:
+            print(f"irvis_fusion {name}: {error}", file=sys.stderr)
+            return 1
+        except KeyboardInterrupt:
+            return 130
+        except BrokenPipeError:
+            # Python would complain once more when it flushes stdout at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
+
+    return main
+
+
+def make_parser(module_doc: Optional[str], name: str) -> argparse.ArgumentParser:
+    """A parser whose help is a module's docstring: its first line, then an example."""
+    summary, _, rest = inspect.cleandoc(module_doc or "").partition("\n")
+    return argparse.ArgumentParser(
+        prog=f"irvis_fusion {name}",
+        description=summary,
+        epilog=rest.strip("\n").replace("::", ":"),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def add_engine_options(parser: argparse.ArgumentParser) -> None:
+    """The options that say what fuses: they go to `RealtimeFusion` by `open_fusion`."""
+    group = parser.add_argument_group("engine")
+    group.add_argument(
+        "--model", default="auto", help="auto, nano, small, base, or an .onnx file (default: auto)"
+    )
+    group.add_argument(
+        "--backend",
+        default="auto",
+        help="auto, tensorrt, tensorrt_rtx, torch, openvino or onnxruntime (default: auto)",
+    )
+    group.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: the best there is)")
+    group.add_argument("--precision", help="fp32, fp16, bf16 or int8 (default: the engine's)")
+    group.add_argument(
+        "--threads", type=int, default=0, metavar="N", help="CPU threads (default: the engine's)"
+    )
+    group.add_argument("--cache-dir", metavar="DIR", help="folder of built TensorRT engines")
+
+
+def open_fusion(options: argparse.Namespace) -> Any:
+    """A `RealtimeFusion` by the options of `add_engine_options`."""
+    from irvis_fusion_core.fusion import RealtimeFusion
+
+    return RealtimeFusion(
+        options.model,
+        options.backend,
+        precision=options.precision,
+        device=options.device,
+        threads=options.threads,
+        cache_dir=options.cache_dir,
+        progress=lambda line: print(line, file=sys.stderr),
+    )
+
+
+def parse_size(text: str) -> Tuple[int, int]:
+    """Read `640x480` (width x height) as (height, width)."""
+    width, _, height = text.lower().partition("x")
+    if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
+        raise argparse.ArgumentTypeError(f"expected WIDTHxHEIGHT such as 640x480, found {text!r}")
+    return int(height), int(width)
+
+
+def one_of(names: Iterable[str], what: str) -> Callable[[str], List[str]]:
+    """An argparse type: a comma-separated list out of `names`."""
+    allowed = list(names)
+
+    def parse(text: str) -> List[str]:
+        chosen = [part.strip() for part in text.split(",") if part.strip()]
+        unknown = [part for part in chosen if part not in allowed]
+        if unknown or not chosen:
+            raise argparse.ArgumentTypeError(
+                "expected {} out of {}, found {!r}".format(what, ", ".join(allowed), text)
+            )
+        return chosen
+
+    return parse
+
+
+def show_progress(items: Iterable[Any], total: int, quiet: bool = False) -> Iterator[Any]:
+    """Yield the items, drawing a bar on stderr where that is a terminal.
+
+    Args:
+        total: how many there are; 0 or less where nobody knows (some videos).
+    """
+    stream = sys.stderr
+    shown = not quiet and stream.isatty()
+    started = drawn = time.monotonic()
+    done = 0
+    for item in items:
+        yield item
+        done += 1
+        now = time.monotonic()
+        if shown and (now - drawn > 0.1 or done == total):
+            drawn = now
+            stream.write("\r" + progress_line(done, total, now - started))
+            stream.flush()
+    if shown and done:
+        stream.write("\n")
+
+
+def progress_line(done: int, total: int, elapsed_s: float, width: int = 30) -> str:
+    """One state of the bar: share, count, rate, and the time that is left."""
+    rate = done / elapsed_s if elapsed_s > 0 else 0.0
+    if total <= 0:
+        return "%d frames, %.1f a second" % (done, rate)
+    filled = width * min(done, total) // total
+    left_s = (total - done) / rate if rate and total > done else 0.0
+    return "[%s%s] %d/%d, %.1f a second, %d s left " % (
+        "#" * filled,
+        "." * (width - filled),
+        done,
+        total,
+        rate,
+        left_s,
+    )
+
+
+def print_table(rows: List[List[str]], stream: Any = None) -> None:
+    """Print rows under their headings (the first row); numbers stand to the right."""
+    stream = stream or sys.stdout
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for number, row in enumerate(rows):
+        cells = [
+            cell.rjust(width) if number and _is_number(cell) else cell.ljust(width)
+            for cell, width in zip(row, widths)
+        ]
+        stream.write("  ".join(cells).rstrip() + "\n")
+        if number == 0:
+            stream.write("  ".join("-" * width for width in widths) + "\n")
+
+
+def require_file(path: str, what: str) -> str:
+    """The path, where a file is there.
+
+    Raises:
+        ConfigurationError: there is none.
+    """
+    if not os.path.isfile(path):
+        raise ConfigurationError(f"expected {what} at {path!r}, found no such file")
+    return path
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell.rstrip("x%"))
+    except ValueError:
+        return cell == "-"
+    return True

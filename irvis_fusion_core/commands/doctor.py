@@ -1,0 +1,163 @@
+"""Say what is installed, which engine would run and why, and whether the models are whole.
+
+example::
+
+  irvis_fusion doctor
+  irvis_fusion doctor --model small --backend openvino     (what those would do)
+
+Ends with status 1 where nothing could fuse; the last lines say what to install.
+"""
+
+import importlib
+import importlib.util
+import os
+import sys
+from typing import Any, List, Optional
+
+from irvis_fusion_core import __version__, model_zoo
+from irvis_fusion_core.benchmark import machine
+from irvis_fusion_core.commands.command_line import add_engine_options, command, make_parser
+from irvis_fusion_core.errors import FusionError, ModelError
+
+# Module -> what it is for. Engines are not here: they answer for themselves.
+PACKAGES = (
+    ("numpy", "arrays"),
+    ("cv2", "pictures and videos"),
+    ("onnx", "export"),
+    ("safetensors", "weights"),
+    ("cuda.bindings", "GPU memory for TensorRT (cuda-python)"),
+    ("pycuda", "GPU memory for TensorRT"),
+    ("rclpy", "the ROS 2 node"),
+    ("cv_bridge", "rare image encodings in the node"),
+    ("message_filters", "ROS's own pairing in the node"),
+    ("rosbags", "ROS 2 bags"),
+)
+# Instructions that decide what bf16 and int8 bring on a CPU, as Linux names them.
+CPU_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
+
+
+@command
+def main(arguments: List[str]) -> int:
+    """Run the command."""
+    parser = make_parser(__doc__, "doctor")
+    add_engine_options(parser)
+    options = parser.parse_args(arguments)
+    print(f"irvis_fusion {__version__} in {os.path.dirname(model_zoo.MODELS_DIR)}")
+    print("\nMachine")
+    for name, value in machine().items():
+        _line(True, name, value)
+    flags = cpu_flags()
+    if flags:
+        _line(True, "instructions", ", ".join(flags))
+    print("\nPackages")
+    for name, purpose in PACKAGES:
+        version = installed_version(name)
+        _line(version is not None, name, f"{version or 'not installed'} ({purpose})")
+    print("\nEngines")
+    _print_engines()
+    print("\nModels")
+    _print_models()
+    print("\nWhat would run")
+    return _print_choice(options)
+
+
+def _print_engines() -> None:
+    from irvis_fusion_core.backends import probe_backends
+
+    for found in probe_backends():
+        _line(found.available, found.name, found.reason)
+
+
+def _print_models() -> None:
+    try:
+        names = model_zoo.list_models()
+    except ModelError as error:
+        _line(False, "models", str(error))
+        return
+    if not names:
+        _line(False, "models", f"none in {model_zoo.MODELS_DIR}; give the path of one by --model")
+    for name in names:
+        for precision in model_zoo.precisions(name):
+            label = f"{name} {precision}"
+            try:
+                path = model_zoo.path(name, precision)
+            except ModelError as error:
+                _line(False, label, str(error))
+            else:
+                _line(True, label, "%.0f kB, checksum holds" % (os.path.getsize(path) / 1e3))
+
+
+def _print_choice(options: Any) -> int:
+    """Open what would be opened, fuse a small pair with it, and say how it came to be chosen."""
+    from irvis_fusion_core.benchmark import example_pair
+    from irvis_fusion_core.commands.command_line import open_fusion
+
+    try:
+        with open_fusion(options) as fusion:
+            facts = fusion.describe()
+            for reason in facts["passed_over"]:
+                _line(False, "passed over", reason)
+            # Building a TensorRT engine takes minutes: only what is quick is tried.
+            tried = "opened; an engine is built for each frame size when first used"
+            if "tensorrt" not in facts["backend"]:
+                fusion.fuse_frame(*example_pair(64, 96))
+                tried = "opened, and fused a pair"
+            _line(True, "engine", "{} on {}".format(facts["engine"], facts["device"]))
+            _line(
+                True,
+                "model",
+                "{} {}: {}".format(facts["variant"], facts["precision"], facts["model"]),
+            )
+            _line(True, "tried", tried)
+            return 0
+    except FusionError as error:
+        _line(False, "nothing", str(error))
+        return 1
+
+
+def installed_version(module: str) -> Optional[str]:
+    """The version of a package by the name it is imported by; None where it is missing.
+
+    Nothing is imported that is heavy to import, unless it has no other way to tell.
+    """
+    try:
+        if importlib.util.find_spec(module) is None:
+            return None
+    except ImportError:  # a parent package is missing, or is itself broken
+        return None
+    from importlib import metadata
+
+    names = {"cv2": ("opencv-python-headless", "opencv-python", "opencv-contrib-python")}
+    for name in names.get(module, (module.partition(".")[0], module.replace(".", "-"))):
+        try:
+            return metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    try:
+        return str(getattr(importlib.import_module(module), "__version__", "present"))
+    except ImportError as error:
+        return f"present, but cannot be imported: {error}"
+
+
+def cpu_flags() -> List[str]:
+    """Which of `CPU_FLAGS` the processor has, by /proc/cpuinfo (Linux on x86)."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as stream:
+            for line in stream:
+                if line.startswith("flags"):
+                    present = set(line.partition(":")[2].split())
+                    return [flag for flag in CPU_FLAGS if flag in present]
+    except OSError:  # not Linux
+        pass
+    return []
+
+
+def _line(good: bool, name: str, text: str) -> None:
+    first, *rest = text.split("\n")
+    print("  {}  {:<16}{}".format("ok" if good else "--", name, first))
+    for line in rest:
+        print(" " * 22 + line.strip())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,81 @@
+"""Turn an fp32 ONNX file into int8, calibrated on real pairs, and say what it costs.
+
+examples::
+
+  irvis_fusion quantize --pairs my_robot/ --output nano_int8.onnx
+  irvis_fusion quantize --model my.onnx --pairs my_robot/ --output my_int8.onnx --count 48
+
+The folder holds IR/ and VIS/ with pictures of the same names, from the cameras that the model
+will see: the scales are drawn from them. Noise and constant pictures are refused.
+"""
+
+import os
+import sys
+from typing import Iterator, List, Tuple
+
+import numpy as np
+
+from irvis_fusion_core import model_zoo
+from irvis_fusion_core.backends.model_file import read_model_file
+from irvis_fusion_core.commands.command_line import command, make_parser
+from irvis_fusion_core.errors import CalibrationError, EngineUnavailableError, FrameError
+from irvis_fusion_core.frames import normalize_pair
+from irvis_fusion_core.image_files import FilePair, pairs_in, read_thermal, read_visible
+
+
+@command
+def main(arguments: List[str]) -> int:
+    """Run the command."""
+    parser = make_parser(__doc__, "quantize")
+    parser.add_argument(
+        "--model", default="nano", help="nano, small, base, or an fp32 .onnx file (default: nano)"
+    )
+    parser.add_argument("--pairs", required=True, metavar="DIR", help="folder with IR/ and VIS/")
+    parser.add_argument("--output", required=True, help=".onnx file to write")
+    parser.add_argument(
+        "--count", type=int, default=64, help="how many pairs to use, evenly spread (default: 64)"
+    )
+    options = parser.parse_args(arguments)
+    source = model_zoo.path(options.model, "fp32")
+    order = read_model_file(source).vis_order
+    try:
+        files = spread(pairs_in(options.pairs), options.count)
+    except FrameError as error:
+        raise CalibrationError(f"expected real pairs to calibrate with: {error}") from error
+    try:
+        from irvis_fusion_core.export import quantize
+    except ImportError as error:
+        raise EngineUnavailableError(
+            f"expected torch and onnx to quantise with, found: {error}; "
+            "pip install 'irvis_fusion[train]'"
+        ) from error
+    os.makedirs(os.path.dirname(os.path.abspath(options.output)), exist_ok=True)
+    quantize(source, options.output, read_pairs(files, order), report=print)
+    return 0
+
+
+def spread(files: List[FilePair], count: int) -> List[FilePair]:
+    """At most `count` of the pairs, evenly spread: neighbours in a recording are alike."""
+    if count < 1:
+        raise CalibrationError(f"expected a --count of at least 1, found {count}")
+    if len(files) <= count:
+        return files
+    return [files[i * len(files) // count] for i in range(count)]
+
+
+def read_pairs(files: List[FilePair], order: str) -> Iterator[Tuple[np.ndarray, np.ndarray]]:
+    """The pictures of the pairs, 8-bit and in the model's channel order."""
+    rescale = None
+    for each in files:
+        ir = read_thermal(each.ir)
+        if ir.dtype != np.uint8:
+            from irvis_fusion_core.thermal import ThermalRescale
+
+            rescale = rescale or ThermalRescale(smoothing_s=0.0)
+            ir = rescale(ir)
+        vis = read_visible(each.vis)
+        yield normalize_pair(ir, vis[:, :, ::-1] if order == "rgb" else vis, order)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,143 @@
+"""What a frame must be, and how others are brought into that shape.
+
+Inside, a pair is `ir` uint8 [height, width, 1] and `vis` uint8 [height, width, 3], both
+C-contiguous. Outside, thermal cameras come grey or as three equal channels, and arrays come as
+crops, flips and views with any strides.
+"""
+
+from typing import Any, Tuple
+
+import cv2
+import numpy as np
+
+from irvis_fusion_core.errors import ConfigurationError, FrameError
+
+ORDERS = ("rgb", "bgr")
+
+
+def normalize_pair(ir: Any, vis: Any, order: str = "rgb") -> Tuple[np.ndarray, np.ndarray]:
+    """Check a pair and bring it into the engines' layout; copies only what has to be copied.
+
+    Args:
+        ir: uint8 [height, width], [height, width, 1] or [height, width, 3]; three channels are
+            turned into luminance, which leaves equal ones as they are.
+        vis: uint8 [height, width, 3] of the same height and width.
+        order: the channel order, "rgb" or "bgr", of both.
+
+    Returns:
+        ir uint8 [height, width, 1] and vis uint8 [height, width, 3], C-contiguous, in `order`.
+
+    Raises:
+        FrameError: what was given is no array, is empty, has another dtype, rank or number of
+            channels, or the two differ in size.
+        ConfigurationError: `order` is neither rgb nor bgr.
+    """
+    check_order(order)
+    ir = normalize_ir(ir, order)
+    vis = _normalize_vis(vis)
+    if ir.shape[:2] != vis.shape[:2]:
+        raise FrameError(
+            "expected ir and vis of one size, found %dx%d and %dx%d (width x height); register ir "
+            "to vis first (irvis_fusion_core.registration), or resize it if both lenses see the "
+            "same" % (ir.shape[1], ir.shape[0], vis.shape[1], vis.shape[0])
+        )
+    return ir, vis
+
+
+def normalize_ir(ir: Any, order: str = "rgb") -> np.ndarray:
+    """The infrared half of `normalize_pair`: uint8 [height, width, 1], C-contiguous."""
+    _check_array("ir", ir, (2, 3))
+    if ir.ndim == 2:
+        ir = ir[:, :, np.newaxis]
+    channels = ir.shape[2]
+    if channels == 3:
+        code = cv2.COLOR_RGB2GRAY if order == "rgb" else cv2.COLOR_BGR2GRAY
+        return cv2.cvtColor(np.ascontiguousarray(ir), code)[:, :, np.newaxis]
+    if channels != 1:
+        raise FrameError(
+            "expected ir with 1 or 3 channels, found %d (shape %s); %s"
+            % (
+                channels,
+                list(ir.shape),
+                "drop the alpha channel: ir[..., :3]"
+                if channels == 4
+                else "give height x width x channels, one frame at a time",
+            )
+        )
+    return np.ascontiguousarray(ir)
+
+
+def swap_order(frame: np.ndarray) -> np.ndarray:
+    """RGB to BGR or back: a new C-contiguous uint8 [height, width, 3]."""
+    return cv2.cvtColor(frame, cv2.COLOR_RGB2BGR)
+
+
+def check_order(order: str) -> None:
+    """Refuse anything but "rgb" and "bgr".
+
+    Raises:
+        ConfigurationError: it is something else.
+    """
+    if order not in ORDERS:
+        raise ConfigurationError(f"expected order to be rgb or bgr, found {order!r}")
+
+
+def _normalize_vis(vis: Any) -> np.ndarray:
+    _check_array("vis", vis, (3,))
+    if vis.shape[2] != 3:
+        raise FrameError(
+            "expected vis with 3 channels, found %d (shape %s); %s"
+            % (
+                vis.shape[2],
+                list(vis.shape),
+                {
+                    1: "make a colour picture of it: cv2.cvtColor(vis, cv2.COLOR_GRAY2RGB)",
+                    4: "drop the alpha channel: vis[..., :3]",
+                }.get(vis.shape[2], "give height x width x channels, not channels first"),
+            )
+        )
+    return np.ascontiguousarray(vis)
+
+
+def _check_array(name: str, frame: Any, ranks: Tuple[int, ...]) -> None:
+    layout = "[height, width, 3]" if ranks == (3,) else "[height, width(, channels)]"
+    expected = f"expected {name} to be a uint8 array {layout}, found "
+    if not isinstance(frame, np.ndarray):
+        if frame is None:
+            raise FrameError(
+                expected
+                + "None; cv2.imread and VideoCapture.read give that when they fail: check "
+                "that the file or camera is there"
+            )
+        raise FrameError("%s%s; convert it with numpy.asarray" % (expected, type(frame).__name__))
+    if frame.dtype != np.uint8:
+        raise FrameError(expected + _describe_dtype(name, frame))
+    if frame.ndim not in ranks:
+        advice = "give one frame at a time, height and width first"
+        if frame.ndim == 2:
+            advice = "make a colour picture of it: cv2.cvtColor(vis, cv2.COLOR_GRAY2RGB)"
+        raise FrameError("%sshape %s; %s" % (expected, list(frame.shape), advice))
+    if frame.size == 0:
+        raise FrameError(
+            "%san empty one of shape %s; check the camera's or the crop's size"
+            % (expected, list(frame.shape))
+        )
+
+
+def _describe_dtype(name: str, frame: np.ndarray) -> str:
+    """What is wrong with the dtype, and which conversion is meant."""
+    if np.issubdtype(frame.dtype, np.floating):
+        bad = int(frame.size - np.count_nonzero(np.isfinite(frame)))
+        if bad:
+            return "%s with %d values that are NaN or infinite; mask them before converting%s" % (
+                frame.dtype,
+                bad,
+                " (irvis_fusion_core.thermal does)" if name == "ir" else "",
+            )
+    if name == "ir":
+        return "%s; irvis_fusion_core.thermal turns raw counts and temperatures into 8 bits" % (
+            frame.dtype
+        )
+    return "%s; scale it to 0..255 and convert: numpy.clip(vis, 0, 255).astype(numpy.uint8)" % (
+        frame.dtype
+    )

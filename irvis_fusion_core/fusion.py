@@ -1,0 +1,180 @@
+"""RealtimeFusion: the one public way to fuse a pair."""
+
+import os
+from typing import Any, Dict, List, NamedTuple, Optional
+
+import numpy as np
+
+from irvis_fusion_core import model_zoo
+from irvis_fusion_core.backends import Backend, BackendOptions, choose_backend, open_backend
+from irvis_fusion_core.backends.cuda_device import find_gpu
+from irvis_fusion_core.backends.model_file import read_model_file
+from irvis_fusion_core.errors import EngineError, EngineUnavailableError
+from irvis_fusion_core.frames import normalize_pair, swap_order
+
+# Where the kernel says which board this is; it is missing on anything but ARM.
+_BOARD = "/proc/device-tree/model"
+_SMALL_BOARDS = ("Orin Nano", "Xavier NX")
+
+
+class _Plan(NamedTuple):
+    """What to open: a model file, on which device, calculated in what."""
+
+    model_path: str
+    device: Optional[str]
+    precision: Optional[str]
+
+
+class RealtimeFusion:
+    """Fuses pairs of frames, one after the other, on the best engine there is.
+
+        with RealtimeFusion() as fusion:
+            fused = fusion.fuse_frame(ir, vis)
+
+    Not for several threads at a time. The first frame of each size is late, since the engine
+    prepares itself for the size (TensorRT builds for minutes, once); `warm_up` does that ahead.
+
+    Args:
+        model: "auto" (base on a GPU, small on the little Jetsons, nano on a CPU), a shipped
+            variant (nano, small, base), or the path of an exported .onnx.
+        backend: "auto", or one of `irvis_fusion_core.backends.backend_names()`.
+        precision: None leaves it to model and engine (fp16 on a GPU, fp32 on a CPU); fp32, fp16
+            and int8 choose among the files of a shipped model, bf16 is for OpenVINO.
+        options: what `BackendOptions` takes: threads, device, cache_dir, cuda_graph, progress...
+
+    Attributes:
+        backend: the open `Backend`, for whoever measures or extends it.
+
+    Raises:
+        ModelError: a model file is missing, truncated or not one of ours.
+        EngineUnavailableError: the engine is not installed or cannot run here.
+        EngineError: the engine does not take the model.
+        ConfigurationError: an option has a value that it cannot have.
+    """
+
+    def __init__(
+        self,
+        model: str = "auto",
+        backend: str = "auto",
+        *,
+        precision: Optional[str] = None,
+        **options: Any,
+    ) -> None:
+        model = os.fspath(model)
+        # Checked before anything is opened, with the message of the options themselves.
+        device = BackendOptions(precision=precision, **options).device
+        self._passed_over: List[str] = []
+        on_gpu = _runs_on_gpu(backend, device)
+        plan = _plan(model, backend, precision, on_gpu, device)
+        if on_gpu and backend == "auto" and device is None:
+            # A GPU whose engine does not open must not leave the big model to a small CPU.
+            plan = plan._replace(device="cuda")
+            try:
+                self.backend = _open(backend, plan, options)
+                return
+            except (EngineUnavailableError, EngineError) as error:
+                self._passed_over.append(f"the GPU: {error}")
+            plan = _plan(model, backend, precision, False, "cpu")
+        self.backend = _open(backend, plan, options)
+
+    def fuse_frame(
+        self, ir_frame: np.ndarray, vis_frame: np.ndarray, order: str = "rgb"
+    ) -> np.ndarray:
+        """Fuse one pair.
+
+        Args:
+            ir_frame: uint8 [height, width], [height, width, 1] or [height, width, 3], any strides.
+            vis_frame: uint8 [height, width, 3] of the same size, any strides.
+            order: channel order of the frames given and returned: "rgb", or "bgr" as OpenCV has.
+
+        Returns:
+            uint8 [height, width, 3] in `order`: fused luminance, the visible frame's colour. The
+            caller owns it.
+
+        Raises:
+            FrameError: a frame that is not as above, or of a size that the model cannot take.
+            ConfigurationError: another `order`.
+            EngineError: the engine failed, or this is closed.
+        """
+        ir, vis = normalize_pair(ir_frame, vis_frame, order)
+        if order == self.backend.options.vis_order:
+            return self.backend.fuse(ir, vis)
+        return swap_order(self.backend.fuse(ir, swap_order(vis)))
+
+    def warm_up(self, height: int, width: int) -> None:
+        """Prepare the engine for frames of this size, in pixels; may take minutes."""
+        self.backend.warm_up(height, width)
+
+    def describe(self) -> Dict[str, Any]:
+        """What runs and why: engine, device, model, precision, and what was passed over."""
+        description = self.backend.describe()
+        description["passed_over"] = self._passed_over + list(description["passed_over"])
+        return description
+
+    def close(self) -> None:
+        """Free everything that the engine holds. May be called again."""
+        self.backend.close()
+
+    def __enter__(self) -> "RealtimeFusion":
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self.close()
+
+
+def automatic_variant(on_gpu: bool) -> str:
+    """The variant that `model="auto"` means on this machine."""
+    if not on_gpu:
+        return "nano"
+    try:
+        with open(_BOARD, encoding="utf-8", errors="replace") as stream:
+            board = stream.read()
+    except OSError:  # no device tree: not a Jetson
+        board = ""
+    return "small" if any(name in board for name in _SMALL_BOARDS) else "base"
+
+
+def _open(backend: str, plan: _Plan, options: Dict[str, Any]) -> Backend:
+    chosen = dict(options, device=plan.device, precision=plan.precision)
+    if plan.model_path.endswith(".onnx"):
+        # In the model's own order the engine swaps nothing; `fuse_frame` does where needed.
+        chosen.setdefault("vis_order", read_model_file(plan.model_path).vis_order)
+    return open_backend(backend, plan.model_path, BackendOptions(**chosen))
+
+
+def _plan(
+    model: str, backend: str, precision: Optional[str], on_gpu: bool, device: Optional[str]
+) -> _Plan:
+    """Which file to open, and the precision that is left to ask of the engine."""
+    if model == "auto":
+        model = automatic_variant(on_gpu)
+    if model_zoo.is_path(model):
+        return _Plan(model_zoo.path(model), device, precision)
+    precision = BackendOptions(precision=precision).precision  # "half" is fp16
+    file_precision = precision or ("fp16" if on_gpu else "fp32")
+    if file_precision == "bf16":  # calculated from the fp32 file
+        file_precision = "fp32"
+    if file_precision == "fp32" and "fp32" not in model_zoo.precisions(model):
+        # The large model ships without; its fp16 file can be calculated in fp32 and bf16 as well.
+        file_precision = "fp16"
+    if file_precision == "fp32" and "fp32" not in model_zoo.precisions(model):
+        # The big model ships as fp16, for size; engines calculate it in fp32 on a CPU.
+        file_precision, precision = "fp16", None if precision == "fp32" else precision
+    # The fp16 file says all: an engine without fp16 arithmetic may calculate it in fp32. Only
+    # torch has the weights alone to go by.
+    asked = None if precision == "fp16" and backend != "torch" else precision
+    return _Plan(model_zoo.path(model, file_precision), device, asked)
+
+
+def _runs_on_gpu(backend: str, device: Optional[str]) -> bool:
+    """Whether this choice ends on a CUDA device."""
+    kind = None if device is None else device.lower().partition(":")[0]
+    if kind not in (None, "cuda", "tensorrt") or backend == "openvino":
+        return False
+    index = BackendOptions(device=device).cuda_index() if kind == "cuda" else 0
+    if find_gpu(index or 0)[0] is None:
+        return False  # known in milliseconds, before anything heavy is imported
+    try:
+        return choose_backend(backend, device or "cuda") is not None
+    except EngineUnavailableError:
+        return False

@@ -1,0 +1,207 @@
+"""Which trained models ship, where their files are, and whether they are whole.
+
+`models/` holds `<variant>_<precision>.onnx`, `<variant>.safetensors`, the model cards, and
+`checksums.json`, which names every file that belongs there with its SHA-256.
+"""
+
+import hashlib
+import json
+import os
+from typing import Any, Dict, List, Optional, Set, Tuple
+
+from irvis_fusion_core.backends.model_file import PRECISIONS, read_model_file
+from irvis_fusion_core.errors import ConfigurationError, ModelError
+
+MODELS_DIR = os.path.join(os.path.dirname(os.path.abspath(__file__)), "models")
+VARIANTS = ("nano", "small", "base")
+CHECKSUMS = "checksums.json"
+
+USES = {
+    "nano": "any CPU; the default where there is no GPU",
+    "small": "Jetson Orin Nano and Xavier NX, good CPUs",
+    "base": "desktop GPUs, Jetson Orin NX and AGX",
+}
+
+
+def list_models(folder: Optional[str] = None) -> List[str]:
+    """The variants that ship, smallest first."""
+    files = _checksums(folder or MODELS_DIR)
+    return [v for v in VARIANTS if any(_onnx_name(v, p) in files for p in PRECISIONS)]
+
+
+def precisions(name: str, folder: Optional[str] = None) -> List[str]:
+    """The precisions that a shipped variant has an ONNX file for.
+
+    Raises:
+        ConfigurationError: there is no such variant.
+    """
+    _check_variant(name)
+    files = _checksums(folder or MODELS_DIR)
+    return [p for p in PRECISIONS if _onnx_name(name, p) in files]
+
+
+def path(name: str, precision: str = "fp32", folder: Optional[str] = None) -> str:
+    """The ONNX file of a shipped model, or the user's own.
+
+    Args:
+        name: nano, small or base; or the path of a model file, which is returned as it is once
+            it is known to be there (opening it checks the rest).
+        precision: fp32, fp16 or int8; for shipped models only.
+        folder: where the models lie; None is the package's own folder.
+
+    Raises:
+        ConfigurationError: there is no such variant or precision.
+        ModelError: the file is missing, truncated or changed.
+    """
+    if is_path(name):
+        if not os.path.isfile(name):
+            raise ModelError(
+                f"expected a model at {name!r}, found no such file; the models that ship are "
+                f"called {', '.join(VARIANTS)}"
+            )
+        return os.fspath(name)
+    _check_variant(name)
+    if precision not in PRECISIONS:
+        raise ConfigurationError(
+            f"expected precision to be one of {', '.join(PRECISIONS)}, found {precision!r}"
+        )
+    return _verified(_onnx_name(name, precision), folder or MODELS_DIR)
+
+
+def weights_path(name: str, folder: Optional[str] = None) -> str:
+    """The safetensors file of a shipped model: for training on, and for exporting anew.
+
+    Raises:
+        ConfigurationError: there is no such variant.
+        ModelError: the file is missing, truncated or changed.
+    """
+    _check_variant(name)
+    return _verified(name + ".safetensors", folder or MODELS_DIR)
+
+
+def describe(name: str, folder: Optional[str] = None) -> Dict[str, Any]:
+    """What there is to know about a model, shipped or the user's own.
+
+    Returns:
+        For a variant: name, use, card (path of its model card, or None), weights, and `files`,
+        one entry for each precision. For a path: the one file in `files`. An entry has path,
+        bytes, sha256, variant, precision, vis_order, and height and width (a number, or the
+        name of a free dimension).
+
+    Raises:
+        ConfigurationError, ModelError: as `path`.
+    """
+    if is_path(name):
+        return {"name": name, "use": "your own", "files": [_describe_file(path(name))]}
+    folder = folder or MODELS_DIR
+    card = os.path.join(folder, "MODEL_CARD.md")
+    return {
+        "name": name,
+        "use": USES[name],
+        "card": card if os.path.isfile(card) else None,
+        "weights": os.path.join(folder, name + ".safetensors"),
+        "files": [_describe_file(path(name, p, folder)) for p in precisions(name, folder)],
+    }
+
+
+def is_path(name: str) -> bool:
+    """Whether `name` means a file and not a shipped variant."""
+    name = os.fspath(name)
+    return os.sep in name or name.endswith((".onnx", ".safetensors"))
+
+
+def write_checksums(folder: Optional[str] = None) -> str:
+    """Record the SHA-256 of every model file in the folder; returns the path of the record.
+
+    For whoever trains and exports: `python3 -m irvis_fusion_core.model_zoo` calls it.
+    """
+    folder = folder or MODELS_DIR
+    names = sorted(n for n in os.listdir(folder) if n.endswith((".onnx", ".safetensors")))
+    record = {name: _sha256(os.path.join(folder, name)) for name in names}
+    target = os.path.join(folder, CHECKSUMS)
+    with open(target, "w") as stream:
+        json.dump(record, stream, indent=2, sort_keys=True)
+        stream.write("\n")
+    return target
+
+
+def _describe_file(onnx_path: str) -> Dict[str, Any]:
+    facts = dict(read_model_file(onnx_path)._asdict())
+    facts["bytes"] = os.path.getsize(onnx_path)
+    return facts
+
+
+def _onnx_name(variant: str, precision: str) -> str:
+    return f"{variant}_{precision}.onnx"
+
+
+def _check_variant(name: str) -> None:
+    if name not in VARIANTS:
+        raise ConfigurationError(
+            f"expected a model out of {', '.join(VARIANTS)}, or the path of an .onnx file, "
+            f"found {name!r}"
+        )
+
+
+def _checksums(folder: str) -> Dict[str, str]:
+    target = os.path.join(folder, CHECKSUMS)
+    try:
+        with open(target) as stream:
+            record = json.load(stream)
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"expected the list of shipped models in {target}, found: {error}; install the "
+            "package again, or give the path of a model"
+        ) from error
+    if not isinstance(record, dict):
+        raise ModelError(
+            f"expected names and checksums in {target}, found {type(record).__name__}; install "
+            "the package again, or give the path of a model"
+        )
+    return record
+
+
+# Files that were found whole in this process: (path, mtime, size) -> nothing to check again.
+_whole: Set[Tuple[str, int, int]] = set()
+
+
+def _verified(file_name: str, folder: str) -> str:
+    """The path of a shipped file, once its bytes are known to be those that were shipped."""
+    wanted = _checksums(folder).get(file_name)
+    target = os.path.join(folder, file_name)
+    if wanted is None:
+        raise ModelError(
+            f"expected {file_name} among the shipped models, found "
+            f"{', '.join(sorted(_checksums(folder))) or 'none'}; choose one of these or export it"
+        )
+    try:
+        status = os.stat(target)
+    except OSError as error:
+        raise ModelError(
+            f"expected the shipped model {target}, found: {error}; install the package again"
+        ) from error
+    identity = target, status.st_mtime_ns, status.st_size
+    if identity not in _whole:
+        found = _sha256(target)
+        if found != wanted:
+            raise ModelError(
+                "expected {} to have the SHA-256 {}…, found {}… in {} bytes: it is truncated, "
+                "changed, or a Git LFS pointer; install the package again, or give your own model "
+                "by its path outside the package".format(
+                    target, wanted[:12], found[:12], status.st_size
+                )
+            )
+        _whole.add(identity)
+    return target
+
+
+def _sha256(file_path: str) -> str:
+    digest = hashlib.sha256()
+    with open(file_path, "rb") as stream:
+        for block in iter(lambda: stream.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+if __name__ == "__main__":
+    print(write_checksums())

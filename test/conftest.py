@@ -1,0 +1,34 @@
+"""What all tests share."""
+
+import os
+
+import pytest
+
+# Tests run beside each other and beside engines: one thread each, or they wait for one another.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(scope="session")
+def student_models(tmp_path_factory):
+    """A folder like `irvis_fusion_core/models`, with an untrained nano student: fp32 and fp16."""
+    torch = pytest.importorskip("torch", reason="exporting needs torch: pip install '.[dev]'")
+    pytest.importorskip("onnx", reason="exporting needs onnx: pip install '.[dev]'")
+    from irvis_fusion_core import create_student_model, export_to_onnx, model_zoo, save_checkpoint
+
+    folder = tmp_path_factory.mktemp("models")
+    torch.manual_seed(0)
+    model = create_student_model("nano")
+    save_checkpoint(model, folder / "nano.safetensors")
+    for precision in ("fp32", "fp16"):
+        export_to_onnx(model, folder / f"nano_{precision}.onnx", precision=precision)
+    model_zoo.write_checksums(str(folder))
+    return folder
+
+
+@pytest.fixture
+def zoo(student_models, monkeypatch):
+    """Let `student_models` be the models that ship."""
+    from irvis_fusion_core import model_zoo
+
+    monkeypatch.setattr(model_zoo, "MODELS_DIR", str(student_models))
+    return student_models

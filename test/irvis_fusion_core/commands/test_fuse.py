@@ -1,0 +1,134 @@
+"""`irvis_fusion fuse`: the picture that `RealtimeFusion` gives is the one in the file."""
+
+import cv2
+import numpy as np
+import pytest
+
+from irvis_fusion_core import RealtimeFusion
+from irvis_fusion_core.commands.fuse import main
+from irvis_fusion_core.image_files import write_picture
+from irvis_fusion_core.night_street import NightStreet
+
+ENGINE = ["--model", "nano", "--backend", "onnxruntime", "--threads", "1", "--quiet"]
+
+
+@pytest.fixture
+def street(zoo):
+    pytest.importorskip("onnxruntime", reason="the CPU engine of these tests")
+    return NightStreet(96, 64, pedestrians=1)
+
+
+def expected_bgr(frame):
+    with RealtimeFusion("nano", "onnxruntime", threads=1) as fusion:
+        return fusion.fuse_frame(frame.ir, frame.vis)[..., ::-1]
+
+
+def write_pair(folder, name, frame):
+    ir, vis = str(folder / "IR" / (name + ".png")), str(folder / "VIS" / (name + ".png"))
+    write_picture(ir, frame.ir)
+    write_picture(vis, frame.vis[..., ::-1])
+    return ir, vis
+
+
+def test_two_pictures(street, tmp_path):
+    frame = street.frame(0.0)
+    ir, vis = write_pair(tmp_path, "a", frame)
+    output = str(tmp_path / "deep" / "fused.png")
+    assert main(["--ir", ir, "--vis", vis, "--output", output, *ENGINE]) == 0
+    np.testing.assert_array_equal(cv2.imread(output), expected_bgr(frame))
+
+
+def test_side_by_side_is_visible_thermal_fused(street, tmp_path):
+    frame = street.frame(0.0)
+    ir, vis = write_pair(tmp_path, "a", frame)
+    output = str(tmp_path / "fused.png")
+    arguments = ["--ir", ir, "--vis", vis, "--output", output, "--side-by-side", *ENGINE]
+    assert main(arguments) == 0
+    panels = [frame.vis[..., ::-1], np.dstack([frame.ir] * 3), expected_bgr(frame)]
+    np.testing.assert_array_equal(cv2.imread(output), np.hstack(panels))
+
+
+def test_two_folders(street, tmp_path):
+    frames = {name: street.frame(time_s) for name, time_s in (("a", 0.0), ("b", 1.0))}
+    for name, frame in frames.items():
+        write_pair(tmp_path, name, frame)
+    sides = ["--ir", str(tmp_path / "IR"), "--vis", str(tmp_path / "VIS")]
+    assert main([*sides, "--output", str(tmp_path / "out"), *ENGINE]) == 0
+    for name, frame in frames.items():
+        fused = cv2.imread(str(tmp_path / "out" / (name + ".png")))
+        np.testing.assert_array_equal(fused, expected_bgr(frame))
+
+
+def test_a_16_bit_thermal_picture_is_rescaled_first(street, tmp_path):
+    frame = street.frame(0.0)
+    ir, vis = write_pair(tmp_path, "a", frame)
+    raw = (29000 + 10 * frame.ir.astype(np.uint16)).astype(np.uint16)
+    write_picture(ir, raw)
+    output = str(tmp_path / "fused.png")
+    assert main(["--ir", ir, "--vis", vis, "--output", output, *ENGINE]) == 0
+    from irvis_fusion_core.thermal import ThermalRescale
+
+    rescaled = frame._replace(ir=ThermalRescale()(raw))
+    np.testing.assert_array_equal(cv2.imread(output), expected_bgr(rescaled))
+
+
+def write_video(path, frames):
+    writer = cv2.VideoWriter(
+        str(path), cv2.VideoWriter_fourcc(*"MJPG"), 12.5, frames[0].shape[1::-1]
+    )
+    assert writer.isOpened()
+    for frame in frames:
+        writer.write(np.ascontiguousarray(frame))
+    writer.release()
+
+
+def test_two_videos_as_long_as_the_shorter(street, tmp_path, capsys):
+    frames = [street.frame(0.1 * n) for n in range(6)]
+    write_video(tmp_path / "ir.avi", [np.dstack([f.ir] * 3) for f in frames])
+    write_video(tmp_path / "vis.avi", [f.vis[..., ::-1] for f in frames[:4]])
+    output = tmp_path / "fused.avi"
+    sides = ["--ir", str(tmp_path / "ir.avi"), "--vis", str(tmp_path / "vis.avi")]
+    assert main([*sides, "--output", str(output), *ENGINE]) == 0
+    assert "vis.avi ends before" in capsys.readouterr().err
+    video = cv2.VideoCapture(str(output))
+    assert video.get(cv2.CAP_PROP_FPS) == pytest.approx(12.5, abs=0.1)
+    count = 0
+    while True:
+        there, picture = video.read()
+        if not there:
+            break
+        # JPEG was applied twice: close to the picture, not equal.
+        difference = np.abs(picture.astype(int) - expected_bgr(frames[count]))
+        assert difference.mean() < 8.0
+        count += 1
+    assert count == 4
+
+
+@pytest.mark.parametrize(
+    "change, told",
+    [
+        ({"--ir": "none.png"}, "found nothing there"),
+        ({"--ir": "IR"}, "of one kind"),
+        ({"--output": "fused"}, "end in one of"),
+        ({"--output": "VIS/a.png"}, "beside the inputs"),
+        ({"--vis": "cut.png"}, "cannot read"),
+        ({"--vis": "large.png"}, "one size"),
+        ({"--model": "none.onnx"}, "no such file"),
+        ({"--backend": "caffe"}, "expected backend"),
+    ],
+)
+def test_what_cannot_be_done_ends_with_one_line(street, tmp_path, capsys, change, told):
+    write_pair(tmp_path, "a", street.frame(0.0))
+    (tmp_path / "cut.png").write_bytes((tmp_path / "VIS" / "a.png").read_bytes()[:30])
+    write_picture(str(tmp_path / "large.png"), np.zeros((70, 96, 3), np.uint8))
+    arguments = {"--ir": "IR/a.png", "--vis": "VIS/a.png", "--output": "fused.png"}
+    arguments.update(change)
+    line = list(ENGINE)
+    for name, value in arguments.items():
+        if name in ("--ir", "--vis", "--output") or "/" in value or value == "none.onnx":
+            value = str(tmp_path / value)
+        line += [name, value]
+    assert main(line) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("irvis_fusion fuse: ") and told in error
+    assert "Traceback" not in error and not (tmp_path / "fused.png").exists()
