@@ -153,6 +153,10 @@ def test_compressed_input_and_output(graph):
     assert (raw.encoding, raw.height, raw.width) == ("bgr8", 120, 160)
     publisher.publish(CompressedImage(format="jpeg", data=b"no picture"))
     graph.wait_for(
-        lambda: send() and "vis: undecodable" in graph.statuses["messages"].message,
+        lambda: (
+            send()
+            and "messages" in graph.statuses
+            and "vis: undecodable" in graph.statuses["messages"].message
+        ),
         what="the naming of the broken picture",
     )

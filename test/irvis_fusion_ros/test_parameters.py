@@ -122,3 +122,8 @@ def test_boson_file_suits_raw_and_radiometric_frames(counts):
     raw = np.linspace(*counts, 512 * 640).reshape(512, 640).astype(np.uint16)
     grey = stages.thermal(raw, 1.0)
     assert grey.min() == 0 and grey.max() == 255
+
+
+def test_the_readme_holds_the_generated_table():
+    with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as file:
+        assert parameters.markdown().strip() in file.read()
