@@ -37,6 +37,7 @@ ROS_WHEELS = [
 ]
 # OpenCV 5 has no HOGDescriptor, the people detector that the demo shows the fused picture to.
 DEMO_OPENCV = "opencv-python-headless>=4.5,<5"
+BAG_READER = ["rosbags>=0.11 ; python_version >= '3.10'"]
 
 EXTRAS = {
     "openvino": ["openvino>=2023.1"],
@@ -44,9 +45,9 @@ EXTRAS = {
     "torch": ["torch>=1.13", "safetensors>=0.4"],
     "train": ["torch>=2.1", "safetensors>=0.4", "onnx>=1.14", "onnxscript", "onnxruntime>=1.14"],
     "ros": ROS_WHEELS + ["pyyaml"],
-    "bag": ["rosbags>=0.10 ; python_version >= '3.10'", "pyyaml"],
+    "bag": BAG_READER + ["pyyaml"],
     "rtx": ["tensorrt-rtx-cu13%s" % X86_LINUX, "cuda-python>=12%s" % X86_LINUX],
-    "demo": ["openvino>=2023.1", DEMO_OPENCV] + ROS_WHEELS + ["pyyaml"],
+    "demo": ["openvino>=2023.1", DEMO_OPENCV] + ROS_WHEELS + BAG_READER + ["pyyaml"],
 }
 EXTRAS["dev"] = sorted(
     {

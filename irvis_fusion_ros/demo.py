@@ -5,6 +5,7 @@ examples::
   irvis_fusion demo
   irvis_fusion demo --seconds 20 --output out/demo --model small
   DEMO_PAIRS=my_pairs irvis_fusion demo      (a folder with IR/ and VIS/)
+  DEMO_BAG=my_bag irvis_fusion demo          (a ROS 2 bag, sqlite3 or MCAP)
 
 One process plays pairs (a night street that is drawn, or your own) as two camera drivers would,
 the fusion node runs as it does on a robot, and the same people detector runs twice: on the
@@ -27,6 +28,7 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 from irvis_fusion_core.commands.command_line import command, print_table
 from irvis_fusion_core.commands.demo import make_demo_parser, show_core
 from irvis_fusion_core.errors import ConfigurationError, EngineError
+from irvis_fusion_ros.demo_bag import add_bag_options, pairs_of_bag
 
 NAMESPACE = "/irvis_fusion_demo"
 START_TIMEOUT_S = 120.0  # TensorRT may have an engine to build
@@ -42,20 +44,22 @@ def main(arguments: List[str]) -> int:
     parser.add_argument("--seconds", type=float, default=10.0, help="to measure (default: 10)")
     parser.add_argument("--rate-hz", type=float, default=30.0, help="of the cameras (default: 30)")
     parser.add_argument("--no-ros", action="store_true", help="show the core alone")
+    add_bag_options(parser)
     options = parser.parse_args(arguments)
     if options.seconds <= 0 or options.rate_hz <= 0:
         raise ConfigurationError(
             f"expected --seconds and --rate-hz above 0, found {options.seconds} and "
             f"{options.rate_hz}"
         )
-    show_core(options)
-    if options.no_ros:
-        return 0
-    missing = why_no_ros()
-    if missing:
-        print(f"\nThe core alone was shown, without the node: {missing}")
-        return 0
-    show_node(options)
+    with pairs_of_bag(options):
+        show_core(options)
+        if options.no_ros:
+            return 0
+        missing = why_no_ros()
+        if missing:
+            print(f"\nThe core alone was shown, without the node: {missing}")
+            return 0
+        show_node(options)
     return 0
 
 

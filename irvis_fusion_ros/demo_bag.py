@@ -1,0 +1,67 @@
+"""The demo's `DEMO_BAG`: pairs of a bag, laid out in a folder as `DEMO_PAIRS` takes them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from typing import Any, Iterator
+
+from irvis_fusion_core.errors import ConfigurationError
+from irvis_fusion_ros.bag_pairs import MOST_PAIRS, bag_pairs, choose_topics, write_pairs
+
+
+def add_bag_options(parser: Any) -> None:
+    """The options that concern a bag; their defaults come from the environment."""
+    parser.add_argument(
+        "--bag",
+        default=os.environ.get("DEMO_BAG"),
+        metavar="BAG",
+        help="ROS 2 bag, sqlite3 or MCAP, its first %d pairs (default: $DEMO_BAG)" % MOST_PAIRS,
+    )
+    for name, kind in (("ir", "thermal"), ("vis", "visible")):
+        parser.add_argument(
+            f"--{name}-topic",
+            default=os.environ.get(f"DEMO_{name.upper()}_TOPIC"),
+            metavar="TOPIC",
+            help=f"{kind} images of the bag (default: $DEMO_{name.upper()}_TOPIC, else guessed)",
+        )
+    parser.add_argument(
+        "--ir-time-offset-s",
+        type=float,
+        default=0.0,
+        metavar="S",
+        help="added to thermal stamps of the bag before they are paired (default: 0)",
+    )
+
+
+@contextlib.contextmanager
+def pairs_of_bag(options: Any) -> Iterator[None]:
+    """Within the block, `options.pairs` names a folder with the bag's pairs, if a bag was given.
+
+    The cameras of the demo are a process of their own and show the pairs again and again: from
+    files, memory holds one at a time.
+
+    Raises:
+        BagError: the bag cannot be read, or has no pairs.
+        ConfigurationError: a bag and a folder of pairs were given.
+    """
+    if not options.bag:
+        yield
+        return
+    if options.pairs:
+        raise ConfigurationError(
+            f"expected a bag or a folder of pairs, found both: {options.bag} and {options.pairs}; "
+            "unset DEMO_BAG or DEMO_PAIRS"
+        )
+    topics = choose_topics(options.bag, options.ir_topic, options.vis_topic)
+    os.makedirs(options.output, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="bag_", dir=options.output) as folder:
+        pairs = bag_pairs(options.bag, topics, ir_time_offset_s=options.ir_time_offset_s)
+        count = write_pairs(pairs, folder)
+        print(f"{count} pairs of {topics[0]} and {topics[1]} in {options.bag}", flush=True)
+        options.pairs = folder
+        try:
+            yield
+        finally:
+            options.pairs = None

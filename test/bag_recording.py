@@ -1,0 +1,84 @@
+"""Writes bags for tests, with rosbags."""
+
+import importlib.util
+
+import numpy as np
+import pytest
+
+needs_rosbags = pytest.mark.skipif(
+    importlib.util.find_spec("rosbags") is None, reason="needs rosbags: pip install '.[bag]'"
+)
+MS = 1_000_000
+START_NS = 1_700_000_000_000_000_000
+STORAGES = ("sqlite3", "mcap")
+IMAGE = "sensor_msgs/msg/Image"
+COMPRESSED = "sensor_msgs/msg/CompressedImage"
+
+
+class Recording:
+    """Writes one bag; frames are (topic, stamp_ns, pixels, encoding) in order of recording."""
+
+    def __init__(self, path, storage="sqlite3"):
+        from rosbags.typesys import Stores, get_typestore
+
+        self.path, self.storage = path, storage
+        self.store = get_typestore(Stores.ROS2_HUMBLE)
+        self.frames = []
+
+    def _header(self, stamp_ns):
+        time = self.store.types["builtin_interfaces/msg/Time"]
+        stamp = time(sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9)
+        return self.store.types["std_msgs/msg/Header"](stamp=stamp, frame_id="camera")
+
+    def image(self, topic, stamp_ns, pixels, encoding, recorded_ns=None):
+        message = self.store.types[IMAGE](
+            header=self._header(stamp_ns),
+            height=pixels.shape[0],
+            width=pixels.shape[1],
+            encoding=encoding,
+            is_bigendian=0,
+            step=pixels[0].nbytes,
+            data=np.frombuffer(pixels.tobytes(), np.uint8),
+        )
+        self.frames.append((topic, recorded_ns or stamp_ns, message, IMAGE))
+
+    def compressed(self, topic, stamp_ns, data, text):
+        message = self.store.types[COMPRESSED](
+            header=self._header(stamp_ns), format=text, data=np.frombuffer(data, np.uint8)
+        )
+        self.frames.append((topic, stamp_ns, message, COMPRESSED))
+
+    def text(self, topic, stamp_ns, words):
+        message = self.store.types["std_msgs/msg/String"](data=words)
+        self.frames.append((topic, stamp_ns, message, "std_msgs/msg/String"))
+
+    def write(self):
+        from rosbags.rosbag2 import StoragePlugin, Writer
+
+        plugin = StoragePlugin[self.storage.upper()]
+        with Writer(self.path, version=9, storage_plugin=plugin) as writer:
+            connections = {}
+            for topic, recorded_ns, message, kind in self.frames:
+                if topic not in connections:
+                    connections[topic] = writer.add_connection(topic, kind, typestore=self.store)
+                raw = self.store.serialize_cdr(message, kind)
+                writer.write(connections[topic], recorded_ns, raw)
+        return str(self.path)
+
+
+def picture(number, height=24, width=32, channels=3, dtype=np.uint8):
+    shape = (height, width, channels) if channels > 1 else (height, width)
+    return np.random.default_rng(number).integers(0, np.iinfo(dtype).max, shape, dtype)
+
+
+def street(path, storage="sqlite3", ir="/thermal/image_raw", vis="/front/image_raw", frames=6):
+    """Visible at 30 Hz, thermal at 10 Hz 4 ms after every third visible frame, 16 bit, smaller."""
+    recording = Recording(path, storage)
+    for number in range(frames):
+        stamp_ns = START_NS + number * 33 * MS
+        recording.image(vis, stamp_ns, picture(number), "bgr8")
+        if number % 3 == 0:
+            counts = picture(number, 12, 16, 1, np.uint16)
+            recording.image(ir, stamp_ns + 4 * MS, counts, "mono16")
+    recording.text("/chatter", START_NS + frames * 33 * MS, "no image")
+    return recording.write()
