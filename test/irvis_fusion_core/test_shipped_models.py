@@ -76,14 +76,14 @@ def test_it_is_a_fusion(variant):
     """Thermal targets show, visible texture stays: better than the mean, near the maximum or over.
 
     The maximum is the strongest trivial fusion on these metrics; what is asserted holds with a
-    margin, the exact figures stand in the model card.
+    margin, the exact figures stand in docs/training_log.md (SSIM is what these models pay with).
     """
     pytest.importorskip("onnxruntime")
     model = model_zoo.path(variant, model_zoo.precisions(variant)[0])
     engine = open_backend("onnxruntime", model, BackendOptions(threads=1, device="cpu"))
     names = ("SCD", "VIF", "Qabf", "SSIM")
     rows = {"ours": [], "mean": [], "maximum": []}
-    brighter = []
+    brighter, darker = [], []
     with contextlib.closing(engine):
         for _, ir, vis in pairs(limit=6):
             y = cv2.cvtColor(vis, cv2.COLOR_RGB2GRAY)
@@ -100,7 +100,12 @@ def test_it_is_a_fusion(variant):
             hot = (grey > 200) & (y < 100)  # a warm body in the dark
             if hot.sum() > 200:
                 brighter.append(fused[hot].mean() - y[hot].mean())
+            sky = (grey < 100) & (y > 180)  # cold for one camera, bright for the other
+            if sky.sum() > 200:
+                darker.append(y[sky].mean() - fused[sky].mean())
     ours, mean, maximum = (np.mean(rows[row], 0) for row in ("ours", "mean", "maximum"))
     assert (ours > mean).all()
-    assert (ours > maximum - [0.03, 0.03, 0.03, 0.02]).all()
+    assert (ours > maximum - [0.03, 0.03, 0.03, 0.05]).all()
     assert brighter and min(brighter) > 40
+    # A copy of the infrared picture scores well on most metrics and turns the day into night.
+    assert darker and max(darker) < 50
