@@ -101,7 +101,7 @@ def test_it_is_a_fusion(variant):
             if hot.sum() > 200:
                 brighter.append(fused[hot].mean() - y[hot].mean())
             sky = (grey < 100) & (y > 180)  # cold for one camera, bright for the other
-            if sky.sum() > 200:
+            if sky.sum() > 1000:
                 darker.append(y[sky].mean() - fused[sky].mean())
     ours, mean, maximum = (np.mean(rows[row], 0) for row in ("ours", "mean", "maximum"))
     assert (ours > mean).all()
