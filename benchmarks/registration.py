@@ -2,12 +2,14 @@
 
     python benchmarks/registration.py [--focal-px 768] [--baseline-m 0.1] [--set-depth-m 10]
 
-Times are medians on one thread, after the first call (which computes the maps).
+Times are medians of processor time on one thread; "maps" is what the first frame of a size pays.
+The bar: a warp within 1.5 ms at 640x480.
 """
 
 import argparse
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -22,9 +24,10 @@ def median_ms(call, repeats=100):
     call()
     times = []
     for _ in range(repeats):
-        begin = time.perf_counter()
+        # Processor time of this thread, so that a busy machine does not count.
+        begin = time.thread_time()
         call()
-        times.append(time.perf_counter() - begin)
+        times.append(time.thread_time() - begin)
     return 1e3 * float(np.median(times))
 
 
@@ -45,6 +48,27 @@ def warp_times():
         name = f"{ir_size[1]}x{ir_size[0]} -> {vis_size[1]}x{vis_size[0]}"
         yield f"{name} warp", median_ms(lambda r=registration, i=ir, s=vis_size: r.warp(i, s))
         yield f"{name} warp and fill", median_ms(warp_and_fill)
+        prepare = partial(registration.prepare, ir_size, vis_size)
+        yield f"{name} maps, homography", median_ms(prepare, 5)
+        lenses = make_registration(
+            "calibration",
+            ir_matrix=pinhole(ir_size),
+            vis_matrix=pinhole(vis_size),
+            rotation=np.eye(3),
+            translation_m=[0.1, 0.0, 0.0],
+            depth_m=10.0,
+            calibrated_ir_size=ir_size,
+            calibrated_vis_size=vis_size,
+            ir_distortion=[-0.25, 0.08, 0.0, 0.0, 0.0],
+            vis_distortion=[-0.1, 0.02, 0.0, 0.0, 0.0],
+        )
+        yield f"{name} maps, lenses", median_ms(partial(lenses.prepare, ir_size, vis_size), 5)
+
+
+def pinhole(size):
+    """A camera that sees 53 degrees across."""
+    height, width = size
+    return [[width, 0, (width - 1) / 2], [0, width, (height - 1) / 2], [0, 0, 1]]
 
 
 def main(arguments=None):

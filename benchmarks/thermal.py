@@ -2,14 +2,17 @@
 
     python benchmarks/thermal.py [--data DIR]
 
-DIR holds consecutive raw frames (TIFF or PNG, 16 bit). Columns, over the whole sequence:
+DIR holds consecutive raw frames (TIFF or PNG, 16 bit). Columns, over the whole sequence; the first
+two are of the pixels whose raw value did not change at all from one frame to the next, so that
+what is seen there is the mapping's own doing, whatever the scene does:
 
-* pumping: mean change of grey from frame to frame of pixels whose raw value did not change at
-  all: what the mapping adds by itself, grey levels a frame;
-* luma step: mean change of the picture's mean grey, beyond that which a fixed mapping of the
-  same span would show;
+* pumping: their mean change of grey, grey levels a frame;
+* luma step: by how much they become brighter or darker together, grey levels a frame;
 * entropy: mean over frames, bits;
-* ms: median time of one frame on one thread, after the first.
+* ms: median processor time of one frame on one thread, after the first.
+
+The bars: both kinds of flicker at most a third of per-frame min-max's, at no less entropy, within
+1 ms at 640x512.
 """
 
 import argparse
@@ -41,26 +44,38 @@ def pumping(raw_frames, grey_frames):
 
 
 def luma_step(raw_frames, grey_frames):
-    """Mean change of mean grey a frame that the scene's own mean does not explain."""
-    raw_means = np.array([frame.mean(dtype=np.float64) for frame in raw_frames])
-    grey_means = np.array([frame.mean(dtype=np.float64) for frame in grey_frames])
-    first, grey = raw_frames[0].astype(np.float64), grey_frames[0].astype(np.float64)
-    gain = np.cov(first.ravel(), grey.ravel())[0, 1] / first.var()
-    return float(np.mean(np.abs(np.diff(grey_means) - gain * np.diff(raw_means))))
+    """Mean common change a frame of pixels whose raw value stayed the same, either way."""
+    steps = []
+    for i in range(1, len(raw_frames)):
+        still = raw_frames[i] == raw_frames[i - 1]
+        change = grey_frames[i][still].astype(np.float64) - grey_frames[i - 1][still]
+        steps.append(abs(float(change.mean())))
+    return float(np.mean(steps))
 
 
 def measure(raw_frames, rescale):
     greys, times = [], []
     for raw in raw_frames:
-        begin = time.perf_counter()
+        # Processor time of this thread, so that a busy machine does not count.
+        begin = time.thread_time()
         greys.append(rescale(raw))
-        times.append(time.perf_counter() - begin)
+        times.append(time.thread_time() - begin)
     return {
         "pumping": pumping(raw_frames, greys),
         "luma step": luma_step(raw_frames, greys),
         "entropy": float(np.mean([metrics.en(grey) for grey in greys])),
         "ms": 1e3 * float(np.median(times[1:])),
     }
+
+
+def missed(row, reference):
+    """The bars that a row misses against per-frame min-max."""
+    if row is reference:
+        return ""
+    bars = {name: row[name] <= reference[name] / 3 for name in ("pumping", "luma step")}
+    bars["entropy"] = row["entropy"] >= reference["entropy"]
+    bars["ms"] = row["ms"] <= 1.0
+    return ", ".join(name for name, met in bars.items() if not met) or "all met"
 
 
 def candidates():
@@ -93,12 +108,14 @@ def main(arguments=None):
     cv2.setNumThreads(1)
     height, width = frames[0].shape
     print(f"{len(frames)} frames of {width}x{height} {frames[0].dtype}")
-    print(f"{'':22}{'pumping':>9}{'luma step':>11}{'entropy':>9}{'ms':>7}")
+    print(f"{'':22}{'pumping':>9}{'luma step':>11}{'entropy':>9}{'ms':>7}  bars")
+    reference = None
     for name, rescale in candidates().items():
         row = measure(frames, rescale)
+        reference = reference or row
         print(
             f"{name:22}{row['pumping']:9.3f}{row['luma step']:11.3f}"
-            f"{row['entropy']:9.3f}{row['ms']:7.2f}"
+            f"{row['entropy']:9.3f}{row['ms']:7.2f}  {missed(row, reference)}"
         )
 
 

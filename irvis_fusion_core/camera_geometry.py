@@ -158,9 +158,32 @@ def size_change(camera: str, old: tuple[int, int], new: tuple[int, int]) -> np.n
             f"{new[1]}x{new[0]}, which has another aspect; set the camera to the calibrated "
             "format or calibrate again"
         )
+    return stretch(old, new)
+
+
+def stretch(old: tuple[int, int], new: tuple[int, int]) -> np.ndarray:
+    """As `size_change`, whatever the aspects: the whole old picture becomes the whole new one."""
+    down, across = new[0] / float(old[0]), new[1] / float(old[1])
     # Pixel centres: the edge of the picture, at -0.5, stays the edge.
     return np.array(
         [[across, 0.0, (across - 1.0) / 2.0], [0.0, down, (down - 1.0) / 2.0], [0.0, 0.0, 1.0]]
+    )
+
+
+def quaternion_matrix(quaternion: Sequence[float]) -> np.ndarray:
+    """3x3 rotation of a quaternion (x, y, z, w), as ROS writes it; it need not be of length 1."""
+    q = np.asarray(quaternion, np.float64).reshape(-1)
+    if q.shape != (4,) or not np.isfinite(q).all() or not np.linalg.norm(q) > 1e-6:
+        raise CalibrationError(
+            f"a rotation must be a quaternion (x, y, z, w) other than 0, found {list(quaternion)}"
+        )
+    x, y, z, w = q / np.linalg.norm(q)
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+        ]
     )
 
 

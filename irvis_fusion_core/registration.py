@@ -18,8 +18,16 @@ import cv2
 import numpy as np
 
 from irvis_fusion_core import camera_geometry as geometry
+from irvis_fusion_core.camera_model import checked_size, make_camera
 from irvis_fusion_core.errors import CalibrationError, ConfigurationError, FrameError
-from irvis_fusion_core.warp_maps import MapRegistration, fill_uncovered, grey_picture, size_name
+from irvis_fusion_core.online_alignment import OnlineRegistration, StretchedRegistration
+from irvis_fusion_core.warp_maps import (
+    MapRegistration,
+    fill_uncovered,
+    grey_picture,
+    size_name,
+    through,
+)
 
 __all__ = [
     "MODES",
@@ -31,10 +39,9 @@ __all__ = [
     "make_registration",
 ]
 
-MODES = ("none", "resize", "homography", "calibration")
-# Lens models are polynomials that fold back far outside the picture: no ray beyond this
-# multiple of the picture's widest one is taken for seen.
-_WIDEST_RAY = 1.1
+MODES = ("none", "resize", "homography", "calibration", "online")
+# At these depths people look what a registration for another one is off by.
+DEPTHS_M = (1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 100.0)
 
 
 class NoRegistration:
@@ -92,14 +99,18 @@ class HomographyRegistration(MapRegistration):
         soft_edge_px: float = 16.0,
     ) -> None:
         super().__init__(soft_edge_px)
-        self._ir_size = _checked_size("calibrated_ir_size", calibrated_ir_size)
-        self._vis_size = _checked_size("calibrated_vis_size", calibrated_vis_size)
+        self._ir_size = _optional_size("calibrated_ir_size", calibrated_ir_size)
+        self._vis_size = _optional_size("calibrated_vis_size", calibrated_vis_size)
         # Without a calibrated size the common one serves to find gross errors at once; the
         # check is repeated with the sizes of the frames.
         self._homography = geometry.checked_homography(homography, self._ir_size or (480, 640))
 
     def _ir_points(
-        self, ir_size: tuple[int, int], vis_size: tuple[int, int]
+        self,
+        ir_size: tuple[int, int],
+        vis_size: tuple[int, int],
+        columns: np.ndarray,
+        rows: np.ndarray,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         homography = geometry.rescaled_homography(
             self._homography,
@@ -109,7 +120,7 @@ class HomographyRegistration(MapRegistration):
             vis_size,
         )
         backward = np.linalg.inv(geometry.checked_homography(homography, ir_size))
-        return _through(backward, *_pixel_grid(vis_size))
+        return through(backward, columns, rows)
 
     def describe(self) -> dict:
         return {
@@ -124,10 +135,14 @@ class CalibratedRegistration(MapRegistration):
     """Both camera calibrations with lens distortion, the extrinsics, and one depth.
 
     Matrices are 3x3, distortions OpenCV's (k1, k2, p1, p2[, k3[, k4, k5, k6]]: camera_info
-    `plumb_bob` or `rational_polynomial`); X_vis = R X_ir + t in metres.
+    `plumb_bob` or `rational_polynomial`; four for `equidistant` lenses, with `ir_lens` or
+    `vis_lens` saying so); X_vis = R X_ir + t in metres.
     """
 
     mode = "calibration"
+    # Lenses cost seconds where each pixel is computed; between points of a grid so fine they bend
+    # by less than a hundredth of a pixel.
+    coarse = True
 
     def __init__(
         self,
@@ -141,43 +156,48 @@ class CalibratedRegistration(MapRegistration):
         ir_distortion: Sequence[float] = (),
         vis_distortion: Sequence[float] = (),
         soft_edge_px: float = 16.0,
+        ir_lens: str = "",
+        vis_lens: str = "",
     ) -> None:
         super().__init__(soft_edge_px)
-        sizes = (
-            _checked_size("calibrated_ir_size", calibrated_ir_size),
-            _checked_size("calibrated_vis_size", calibrated_vis_size),
-        )
-        if sizes[0] is None or sizes[1] is None:
-            raise CalibrationError("mode 'calibration' needs both calibrated sizes")
-        self._ir_size, self._vis_size = sizes[0], sizes[1]
-        self._k_ir = geometry.as_matrix("ir_matrix", ir_matrix)
-        self._k_vis = geometry.as_matrix("vis_matrix", vis_matrix)
-        self._d_ir = _checked_distortion("ir_distortion", ir_distortion)
-        self._d_vis = _checked_distortion("vis_distortion", vis_distortion)
+        self._ir = make_camera("ir", ir_matrix, ir_distortion, calibrated_ir_size, ir_lens)
+        self._vis = make_camera("vis", vis_matrix, vis_distortion, calibrated_vis_size, vis_lens)
         self._depth_m = depth_m
+        self._extrinsics = (rotation, translation_m)
         self._motion = geometry.plane_motion(rotation, translation_m, depth_m)
         # What is no homography without the lenses is none with them.
         self._homography = geometry.checked_homography(
-            geometry.plane_homography(self._k_ir, self._k_vis, rotation, translation_m, depth_m),
-            self._ir_size,
+            geometry.plane_homography(
+                self._ir.matrix, self._vis.matrix, rotation, translation_m, depth_m
+            ),
+            self._ir.size,
         )
 
     def _ir_points(
-        self, ir_size: tuple[int, int], vis_size: tuple[int, int]
+        self,
+        ir_size: tuple[int, int],
+        vis_size: tuple[int, int],
+        columns: np.ndarray,
+        rows: np.ndarray,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        k_ir = geometry.size_change("IR", self._ir_size, ir_size) @ self._k_ir
-        k_vis = geometry.size_change("visible", self._vis_size, vis_size) @ self._k_vis
-        columns, rows = _pixel_grid(vis_size)
-        pixels = np.stack([columns.ravel(), rows.ravel()], axis=1)[:, None, :]
-        rays = cv2.undistortPoints(pixels, k_vis, self._d_vis)[:, 0]
-        x, y, seen = _through(np.linalg.inv(self._motion), rays[:, 0], rays[:, 1])
-        seen &= np.hypot(x, y) <= _WIDEST_RAY * _widest_ray(k_ir, self._d_ir, ir_size)
-        points = np.column_stack([np.where(seen, x, 0.0), np.where(seen, y, 0.0), np.ones(x.size)])
-        ir, _ = cv2.projectPoints(points, np.zeros(3), np.zeros(3), k_ir, self._d_ir)
-        return (
-            ir[:, 0, 0].reshape(vis_size),
-            ir[:, 0, 1].reshape(vis_size),
-            seen.reshape(vis_size),
+        ir_camera = self._ir.for_size("IR", ir_size)
+        vis_camera = self._vis.for_size("visible", vis_size)
+        rays = vis_camera.rays(np.stack([columns.ravel(), rows.ravel()], axis=1))
+        x, y, seen = through(np.linalg.inv(self._motion), rays[:, 0], rays[:, 1])
+        seen &= np.hypot(x, y) <= ir_camera.widest_ray()
+        ir = ir_camera.pixels(np.column_stack([np.where(seen, x, 0.0), np.where(seen, y, 0.0)]))
+        shape = columns.shape
+        return ir[:, 0].reshape(shape), ir[:, 1].reshape(shape), seen.reshape(shape)
+
+    def expected_errors_px(self, depths_m: Sequence[float] = DEPTHS_M) -> dict[float, float]:
+        """Depth in metres -> largest misplacement there, in pixels of the visible picture."""
+        return geometry.expected_error_px(
+            self._ir.matrix,
+            self._vis.matrix,
+            *self._extrinsics,
+            set_depth_m=self._depth_m,
+            depths_m=depths_m,
+            ir_size=self._ir.size,
         )
 
     def describe(self) -> dict:
@@ -185,16 +205,21 @@ class CalibratedRegistration(MapRegistration):
             "mode": self.mode,
             "depth_m": self._depth_m,
             "homography": self._homography.tolist(),
-            "calibrated_ir_size": self._ir_size,
-            "calibrated_vis_size": self._vis_size,
+            "calibrated_ir_size": self._ir.size,
+            "calibrated_vis_size": self._vis.size,
+            "expected_error_px": ", ".join(
+                f"{error:.1f} at {depth_m:g} m"
+                for depth_m, error in self.expected_errors_px().items()
+            ),
         }
 
 
 def make_registration(mode: str = "none", **options):
     """A registration by mode: none, resize, homography, calibration; options as its class.
 
-    Options that are None or an empty list count as not given, so that a table of parameters can
-    be passed whole.
+    Mode "online" corrects the one that `online_base` names (resize where not given), which takes
+    the other options; those of `OnlineRegistration` begin with `online_`. Options that are None
+    or an empty list count as not given, so that a table of parameters can be passed whole.
 
     Raises:
         ConfigurationError: an unknown mode, or options that the mode does not take or lacks.
@@ -202,7 +227,7 @@ def make_registration(mode: str = "none", **options):
     """
     kinds = (NoRegistration, ResizeRegistration, HomographyRegistration, CalibratedRegistration)
     by_mode: dict[str, Callable] = {kind.mode: kind for kind in kinds}
-    if mode not in by_mode:
+    if mode not in MODES:
         raise ConfigurationError(
             f"registration mode must be one of {', '.join(MODES)}, found {mode!r}"
         )
@@ -211,6 +236,8 @@ def make_registration(mode: str = "none", **options):
         for name, value in options.items()
         if value is not None and not (isinstance(value, (list, tuple)) and not value)
     }
+    if mode == "online":
+        return _make_online(given)
     if mode in ("none", "resize"):
         return by_mode[mode]()
     if mode == "homography" and "homography" not in given:
@@ -224,53 +251,20 @@ def make_registration(mode: str = "none", **options):
         raise ConfigurationError(f"registration mode {mode!r}: {error}") from error
 
 
-def _through(
-    h: np.ndarray, x: np.ndarray, y: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Points through a homography, and whether they lie before the camera."""
-    # The sign is meaningful: forward maps have a positive scale throughout the IR picture, so
-    # their inverses have one throughout its image.
-    scale = h[2, 0] * x + h[2, 1] * y + h[2, 2]
-    before = scale > 1e-9
-    safe = np.where(before, scale, 1.0)
-    return (
-        (h[0, 0] * x + h[0, 1] * y + h[0, 2]) / safe,
-        (h[1, 0] * x + h[1, 1] * y + h[1, 2]) / safe,
-        before,
-    )
+def _make_online(given: dict):
+    prefix = "online_"
+    online = {n[len(prefix) :]: v for n, v in given.items() if n.startswith(prefix)}
+    options = {n: v for n, v in given.items() if not n.startswith(prefix)}
+    base_mode = online.pop("base", "resize")
+    if base_mode == "resize":
+        base = StretchedRegistration(options.get("soft_edge_px", 16.0))
+    else:
+        base = make_registration(base_mode, **options)
+    try:
+        return OnlineRegistration(base, **online)
+    except TypeError as error:
+        raise ConfigurationError(f"registration mode 'online': {error}") from error
 
 
-def _pixel_grid(size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    return np.meshgrid(np.arange(size[1], dtype=np.float64), np.arange(size[0], dtype=np.float64))
-
-
-def _widest_ray(matrix: np.ndarray, distortion: np.ndarray, size: tuple[int, int]) -> float:
-    """Largest tangent of the angle to the optical axis that the picture's border sees."""
-    height, width = size
-    along = np.linspace(0.0, 1.0, 17)
-    border = [
-        (column * (width - 1), row * (height - 1))
-        for t in along
-        for column, row in ((t, 0.0), (t, 1.0), (0.0, t), (1.0, t))
-    ]
-    rays = cv2.undistortPoints(np.array(border, np.float64)[:, None, :], matrix, distortion)
-    return float(np.linalg.norm(rays[:, 0], axis=1).max())
-
-
-def _checked_size(name: str, size: Sequence[int] | None) -> tuple[int, int] | None:
-    if size is None:
-        return None
-    values = [int(value) for value in size]
-    if len(values) != 2 or min(values) < 2:
-        raise CalibrationError(f"{name} must be (height, width) in pixels, found {size!r}")
-    return values[0], values[1]
-
-
-def _checked_distortion(name: str, values: Sequence[float]) -> np.ndarray:
-    distortion = np.asarray(values, np.float64).reshape(-1)
-    if distortion.size not in (0, 4, 5, 8, 12, 14) or not np.isfinite(distortion).all():
-        raise CalibrationError(
-            f"{name} must be 0, 4, 5, 8, 12 or 14 finite coefficients in OpenCV's order, found "
-            f"{list(values)!r}; fisheye (equidistant) lenses must be rectified first"
-        )
-    return distortion if distortion.size else np.zeros(4)
+def _optional_size(name: str, size: Sequence[int] | None) -> tuple[int, int] | None:
+    return None if size is None else checked_size(name, size)

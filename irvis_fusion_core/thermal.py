@@ -15,6 +15,7 @@ import numpy as np
 from irvis_fusion_core.errors import ConfigurationError, FrameError
 from irvis_fusion_core.thermal_limits import LowPass, SteadyLimits, field_limits, frame_limits
 from irvis_fusion_core.thermal_repair import column_offsets, repair_dead_pixels
+from irvis_fusion_core.thermal_stretch import Stretch
 
 METHODS = ("percentile", "window", "fieldwise", "none")
 WINDOW_UNITS = ("counts", "celsius", "kelvin")
@@ -108,6 +109,7 @@ class ThermalRescale:
         self._saturated = saturated
         self._fields = fields
         self._steady = SteadyLimits(smoothing_s)
+        self._stretch = Stretch()
         self._steady_columns = LowPass(smoothing_s)
         self.reset()
 
@@ -150,7 +152,7 @@ class ThermalRescale:
         if self._columns:
             frame = frame - self._steady_columns.update(column_offsets(frame), elapsed_s)
         self._limits = self._find_limits(raw, frame, elapsed_s)
-        grey = _stretch(frame, *self._limits, scratch=self._scratch)
+        grey = self._stretch(frame, *self._limits)
         return self._finish(grey, not_a_number)
 
     def _advance(self, raw: np.ndarray, stamp_s: float | None) -> float:
@@ -167,7 +169,6 @@ class ThermalRescale:
             # Buffers are kept: fresh pages for each frame cost more than the arithmetic.
             self._kind = kind
             self._frame = np.empty(raw.shape, np.float32)
-            self._scratch = np.empty(raw.shape, np.float32)
         self._stamp_s = stamp_s
         return elapsed_s
 
@@ -255,24 +256,6 @@ class ThermalRescale:
         if not_a_number is not None:
             grey[not_a_number] = 0
         return grey
-
-
-def _stretch(
-    frame: np.ndarray, low: np.ndarray, high: np.ndarray, scratch: np.ndarray
-) -> np.ndarray:
-    """(frame - low) / (high - low) to 0..255, rounded, saturated; limits for all or by field.
-
-    Overwrites `frame` and `scratch` (both float32 HxW) where limits go by field.
-    """
-    gain = 255.0 / (high - low)
-    offset = -low * gain
-    if low.ndim == 0:
-        return cv2.addWeighted(frame, float(gain), frame, 0.0, float(offset), dtype=cv2.CV_8U)
-    size = (frame.shape[1], frame.shape[0])
-    cv2.resize(gain, size, dst=scratch, interpolation=cv2.INTER_LINEAR)
-    cv2.multiply(frame, scratch, dst=frame)
-    cv2.resize(offset, size, dst=scratch, interpolation=cv2.INTER_LINEAR)
-    return cv2.add(frame, scratch, dtype=cv2.CV_8U)
 
 
 def _checked(raw: np.ndarray) -> np.ndarray:

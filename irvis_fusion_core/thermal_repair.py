@@ -25,13 +25,20 @@ def repair_dead_pixels(frame: np.ndarray) -> np.ndarray:
     difference = cv2.absdiff(frame, median)
     spread = 1.4826 * float(np.median(difference[::4, ::4]))
     limit = max(_DEAD_PIXEL_DEVIATIONS * spread, 1e-6)
+    # Few pixels are far from their median: only those are looked at, by their place in a row.
+    far = np.flatnonzero(difference > limit)
+    if not far.size:
+        return frame
     # Corners and thin lines differ from their median as well, but never alone: a dead pixel is.
-    around = np.ones((3, 3), np.uint8)
-    around[1, 1] = 0
-    alone = difference > _DEAD_PIXEL_DOMINANCE * cv2.dilate(difference, around)
-    rows, columns = np.nonzero(alone & (difference > limit))
+    padded = cv2.copyMakeBorder(difference, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=-1.0)
+    width, values = padded.shape[1], padded.ravel()
+    places = far + 2 * (far // frame.shape[1]) + width + 1
+    around = values[places - 1]
+    for step in (1, -width - 1, -width, -width + 1, width - 1, width, width + 1):
+        np.maximum(around, values[places + step], out=around)
+    alone = far[values[places] > _DEAD_PIXEL_DOMINANCE * around]
     repaired = frame.copy()
-    repaired[rows, columns] = median[rows, columns]
+    repaired.ravel()[alone] = median.ravel()[alone]
     return repaired
 
 
@@ -43,7 +50,8 @@ def column_offsets(frame: np.ndarray) -> np.ndarray:
     """
     sample = frame[::8]
     smooth = cv2.blur(sample, (_COLUMN_NEIGHBOURS, 1), borderType=cv2.BORDER_REFLECT_101)
-    offsets = np.median(sample - smooth, axis=0).astype(np.float32)
+    # Along the rows of the transpose: down the columns a median takes three times as long.
+    offsets = np.median(cv2.transpose(cv2.subtract(sample, smooth)), axis=1).astype(np.float32)
     deviation = 1.4826 * float(np.median(np.abs(offsets)))
     limit = _COLUMN_DEVIATIONS * deviation
     return np.clip(offsets, -limit, limit)

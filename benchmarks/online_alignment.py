@@ -1,0 +1,121 @@
+"""How well does online alignment find a drift of known truth, and does it stay where it cannot?
+
+    python benchmarks/online_alignment.py [--data DIR] [--motion similarity]
+
+DIR holds registered pairs: `roadscene/{train,val}` and `msrs/train` with IR/ and VIS/. Infrared
+pictures are moved by a known drift and offered one a second; columns, in pixels of the pictures:
+
+* drift: mean displacement that the drift makes over the picture;
+* after 20, after 60: what of it is left, mean over the picture, after so many pairs;
+* corner: the worst corner after the last pair;
+* ms: processor time of a comparison (on the background thread), new maps included.
+
+"different scenes" offers thermal pictures of other scenes, "visible dark" ones without light: the
+correction has to stay at none. Data sets are themselves registered to a pixel or two.
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from irvis_fusion_core.online_alignment import OnlineRegistration, StretchedRegistration
+
+PAIRS = 60
+DRIFTS = {
+    "none": ((0.0, 0.0), 0.0, 1.0),
+    "shift 9, -6": ((9.0, -6.0), 0.0, 1.0),
+    "shift 3, 12": ((3.0, 12.0), 0.0, 1.0),
+    "5, 4, 1 deg, 1 %": ((5.0, 4.0), 1.0, 1.01),
+}
+SETS = {
+    "roadscene/train": ("roadscene/train", ""),
+    "roadscene/val": ("roadscene/val", ""),
+    "msrs day": ("msrs/train", "D"),
+    "msrs night": ("msrs/train", "N"),
+}
+
+
+def read_pairs(folder, ends):
+    """(IR, visible) grey, all of the first one's size."""
+    pairs = []
+    for path in sorted((folder / "IR").iterdir()):
+        if path.stem.endswith(ends) and len(pairs) < PAIRS:
+            both = [cv2.imread(str(p), 0) for p in (path, folder / "VIS" / path.name)]
+            size = (pairs[0][0] if pairs else both[1]).shape[::-1]
+            pairs.append([cv2.resize(picture, size) for picture in both])
+    return pairs
+
+
+def drift_matrix(size, shift, turn_deg, scale):
+    matrix = cv2.getRotationMatrix2D(((size[1] - 1) / 2, (size[0] - 1) / 2), turn_deg, scale)
+    matrix[:, 2] += shift
+    return np.vstack([matrix, [0.0, 0.0, 1.0]])
+
+
+def left_px(found, true, size):
+    """Distances between both maps on a 9x9 grid over the picture."""
+    x, y = np.meshgrid(np.linspace(0, size[1] - 1, 9), np.linspace(0, size[0] - 1, 9))
+    points = np.stack([x.ravel(), y.ravel()], axis=1)[None]
+    moved = [cv2.perspectiveTransform(points, matrix) for matrix in (found, true)]
+    return np.linalg.norm(moved[0] - moved[1], axis=2)
+
+
+def follow(pairs, drift, motion):
+    """Mean misplacement after 20 and 60 pairs, the worst corner's, and ms a comparison."""
+    registration = OnlineRegistration(
+        StretchedRegistration(0.0), motion=motion, in_background=False
+    )
+    size = pairs[0][1].shape
+    lefts, times = [], []
+    for number in range(PAIRS):
+        ir, vis = pairs[number % len(pairs)]
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        moved = cv2.warpPerspective(
+            ir, drift, size[::-1], flags=flags, borderMode=cv2.BORDER_REPLICATE
+        )
+        begin = time.thread_time()
+        registration.offer(moved, vis, float(number))
+        times.append(time.thread_time() - begin)
+        lefts.append(left_px(registration.correction, drift, size))
+    return lefts[19].mean(), lefts[-1].mean(), lefts[-1].max(), 1e3 * float(np.median(times))
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
+    parser.add_argument("--data", type=Path, default=beside)
+    parser.add_argument("--motion", default="similarity")
+    options = parser.parse_args(arguments)
+    cv2.setNumThreads(1)
+    print(f"{'':18}{'':20}{'drift':>7}{'after 20':>10}{'after 60':>10}{'corner':>8}{'ms':>7}")
+    for name, (folder, ends) in SETS.items():
+        if not (options.data / folder).is_dir():
+            raise SystemExit(f"expected registered pairs at {options.data / folder}: give --data")
+        pairs = read_pairs(options.data / folder, ends)
+        size = pairs[0][1].shape
+        rows = [(what, pairs, drift_matrix(size, *drift)) for what, drift in DRIFTS.items()]
+        none = np.eye(3)
+        shuffled = [(pairs[i - 7][0], vis) for i, (_, vis) in enumerate(pairs)]
+        rows.append(("different scenes", shuffled, none))
+        rng = np.random.default_rng(0)
+        dark = [(ir, rng.normal(4, 2, size).clip(0, 255).astype(np.uint8)) for ir, _ in pairs]
+        rows.append(("visible dark", dark, none))
+        for what, offered, drift in rows:
+            after_20, after_60, corner, ms = follow(offered, drift, options.motion)
+            begun = left_px(none, drift, size).mean()
+            print(
+                f"{name:18}{what:20}{begun:7.2f}{after_20:10.2f}{after_60:10.2f}{corner:8.2f}"
+                f"{ms:7.1f}",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
