@@ -2,191 +2,109 @@
 
 A camera process publishes both streams (640x480 at 30 Hz), the node under test runs in a process
 of its own, a consumer process takes what comes out. Latency is stamp to arrival at the consumer.
-The node's own cost (all but the engine) comes from its debug topics, and from outside: its latency
-less that of a bare relay (which does nothing but republish) less the engine's time::
+The node's own cost is all but the engine: what it reads, rescales, registers, writes and
+publishes, and what a frame waits for its worker. It is told twice::
+
+    inside     wait_ms + node_ms of the node's latency topics, frame by frame
+    outside    what an observer in the consumer's process sees: the time from the middleware's
+               reception of the visible frame, which the node receives at that moment too, to that
+               of the fused one; less the engine's; less the same time through a bare relay, and
+               plus what that relay spends on publishing, since the node has to do that, too
+
+and both have to agree. Examples::
 
     python benchmarks/node_latency.py --seconds 60
     python benchmarks/node_latency.py --seconds 10 --backend openvino --model nano
 
 `--reference-engine-ms 8` replaces the engine by one that waits so long (and fuses by maximum), to
 measure the node where no model or engine is installed. The large-image DDS profile is used in all
-processes; `--no-dds-profile` shows what happens without.
+processes; `--no-dds-profile` shows what happens without. Where ROS's message_filters is installed,
+its pairing is measured too: before a bare relay, and selected in the node. The relay is measured
+before and after the node, half as long each.
 """
 
 from __future__ import annotations
 
 import argparse
-import array
+import importlib.util
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from typing import NamedTuple
 
 import numpy as np
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, ROOT)
+
+from benchmarks.node_latency_roles import (  # noqa: E402
+    HEIGHT,
+    WIDTH,
+    run_camera,
+    run_consumer,
+    run_reference_node,
+    run_relay,
+)
+
 PROFILE = os.path.join(ROOT, "config", "fastdds_large_images.xml")
-HEIGHT, WIDTH = 480, 640
+OWN_COST_LIMIT_MS = 3.0
+AGREEMENT_LIMIT_MS = 1.0
+NODE, RELAY = "fusion_node", "bare relay"
 
 
-def run_camera(seconds: float, rate_hz: float) -> None:
-    """Publish both streams by timetable; print how many visible frames were sent."""
-    import rclpy
-    from sensor_msgs.msg import Image
+class Run(NamedTuple):
+    """What one run measured, in milliseconds, the warm-up left out but for `lost`.
 
-    rclpy.init()
-    node = rclpy.create_node("benchmark_camera")
-    vis, ir = (node.create_publisher(Image, name + "/image_raw", 5) for name in ("vis", "ir"))
-    rng = np.random.default_rng(0)
-    pictures = {
-        "vis": [make_image(rng, 3) for _ in range(8)],
-        "ir": [make_image(rng, 1) for _ in range(8)],
-    }
-    while vis.get_subscription_count() == 0 or ir.get_subscription_count() == 0:
-        time.sleep(0.05)
-    time.sleep(1.0)
-    start_s = time.monotonic()
-    count = int(seconds * rate_hz)
-    for number in range(count):
-        time.sleep(max(0.0, start_s + number / rate_hz - time.monotonic()))
-        stamp = node.get_clock().now().to_msg()
-        for publisher, kind in ((ir, "ir"), (vis, "vis")):
-            message = pictures[kind][number % 8]
-            message.header.stamp = stamp
-            publisher.publish(message)
-    time.sleep(2.0)  # let the reliable writers finish
-    print(json.dumps({"sent": count}))
+    A latency is from the stamp to the consumer's callback. A residence is from the middleware's
+    reception of the visible frame, at an observer beside the node, to that of the fused frame.
+    """
+
+    sent: int
+    latencies_ms: list[float]
+    residences_ms: list[float]
+    lost: int
+    twice: int
+    disordered: int
+    debug: dict[str, list[float]]
+    cpu_s: float
 
 
-def make_image(rng: np.random.Generator, channels: int):
-    """Return a noise picture as sensor_msgs/Image, mono8 or bgr8."""
-    from sensor_msgs.msg import Image
+class Check(NamedTuple):
+    """One line of the verdict."""
 
-    message = Image(height=HEIGHT, width=WIDTH, step=WIDTH * channels)
-    message.encoding = "mono8" if channels == 1 else "bgr8"
-    message.header.frame_id = "camera"
-    pixels = array.array("B")
-    pixels.frombytes(rng.integers(0, 256, HEIGHT * WIDTH * channels, np.uint8).data)
-    message.data = pixels
-    return message
+    what: str
+    limit: str
+    found: str
+    holds: bool
 
 
-def run_consumer(topic: str, seconds: float) -> None:
-    """Take images and the node's debug topics until silence; print what was seen."""
-    import rclpy
-    from sensor_msgs.msg import Image
-    from std_msgs.msg import Float32
-
-    rclpy.init()
-    node = rclpy.create_node("benchmark_consumer")
-    arrivals_ms: list[float] = []
-    last_s = [time.monotonic()]
-    debug: dict[str, list[float]] = {"node_ms": [], "engine_ms": [], "wait_ms": []}
-
-    def on_image(message: Image) -> None:
-        stamp = message.header.stamp
-        now_ns = node.get_clock().now().nanoseconds
-        arrivals_ms.append((now_ns - stamp.sec * 10**9 - stamp.nanosec) / 1e6)
-        last_s[0] = time.monotonic()
-
-    node.create_subscription(Image, topic, on_image, 10)
-    for name, values in debug.items():
-        node.create_subscription(
-            Float32, "/fusion_node/debug/" + name, lambda m, v=values: v.append(m.data), 50
-        )
-    end_s = time.monotonic() + seconds + 60.0
-    while time.monotonic() < end_s:
-        rclpy.spin_once(node, timeout_sec=0.2)
-        if arrivals_ms and time.monotonic() - last_s[0] > 2.0:
-            break
-    print(json.dumps({"arrivals_ms": arrivals_ms, "debug": debug}))
-
-
-def run_relay(pairing: bool) -> None:
-    """Republish vis/image_raw unchanged; with `pairing`, behind the stock synchroniser."""
-    import rclpy
-    from sensor_msgs.msg import Image
-
-    rclpy.init()
-    node = rclpy.create_node("benchmark_relay")
-    publisher = node.create_publisher(Image, "fused/image_raw", 5)
-    if pairing:
-        import message_filters
-
-        inputs = [message_filters.Subscriber(node, Image, n + "/image_raw") for n in ("ir", "vis")]
-        both = message_filters.ApproximateTimeSynchronizer(inputs, 10, 0.05)
-        both.registerCallback(lambda ir, vis: publisher.publish(vis))
-    else:
-        node.create_subscription(Image, "vis/image_raw", publisher.publish, 10)
-        node.create_subscription(Image, "ir/image_raw", lambda message: None, 10)
-    rclpy.spin(node)
-
-
-def run_reference_node(engine_ms: float, arguments: list[str]) -> int:
-    """Run the real node with an engine that waits `engine_ms` and fuses by maximum."""
-    import cv2
-
-    from irvis_fusion_ros.fusion_node import main
-
-    class Reference:
-        def fuse_frame(self, ir, vis, order="rgb"):
-            time.sleep(engine_ms / 1e3)
-            return cv2.max(vis, cv2.merge([ir, ir, ir]))
-
-        def warm_up(self, height, width):
-            """Need nothing."""
-
-        def describe(self):
-            return {"model": "reference"}
-
-        def close(self):
-            """Hold nothing."""
-
-    return main(["node", *arguments], lambda settings, progress: Reference())
-
-
-def start(arguments: list[str], environment: dict[str, str], capture: bool = False):
-    """Start `python ARGUMENTS`."""
-    return subprocess.Popen(
-        [sys.executable, *arguments],
-        env=environment,
-        stdout=subprocess.PIPE if capture else subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        text=True,
+def make_run(camera: dict, consumer: dict, cpu_s: float) -> Run:
+    """Compare what was sent with what arrived. Latencies are of frames after the warm-up."""
+    every = camera["warm_up"] + camera["sent"]
+    stamps = [stamp for stamp, _, _ in consumer["arrivals"]]
+    first: dict[int, tuple[int, int]] = {}
+    for stamp, received_ns, callback_ns in consumer["arrivals"]:
+        first.setdefault(stamp, (received_ns, callback_ns))
+    beside = {stamp: received_ns for stamp, received_ns, _ in consumer["observed"]}
+    measured = [stamp for stamp in camera["sent"] if stamp in first]
+    begin_ns = camera["sent"][0]
+    return Run(
+        sent=len(camera["sent"]),
+        latencies_ms=[(first[stamp][1] - stamp) / 1e6 for stamp in measured],
+        residences_ms=[(first[s][0] - beside[s]) / 1e6 for s in measured if s in beside],
+        lost=len(set(every) - set(first)),
+        twice=len(stamps) - len(first),
+        disordered=sum(after < before for before, after in zip(stamps, stamps[1:])),
+        debug={
+            # Those of the last warm-up frame may arrive after the first measured one was sent.
+            name: [value for at_ns, value in values if at_ns >= begin_ns][-len(camera["sent"]) :]
+            for name, values in consumer["debug"].items()
+        },
+        cpu_s=cpu_s,
     )
-
-
-def measure(node_arguments: list[str], options: argparse.Namespace) -> dict:
-    """Run camera, the given node and consumer; return counts and latencies."""
-    environment = dict(os.environ, ROS_LOCALHOST_ONLY="1", PYTHONPATH=ROOT)
-    environment["ROS_DOMAIN_ID"] = str(60 + os.getpid() % 40)
-    if options.dds_profile:
-        for name in ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"):
-            environment[name] = PROFILE
-    this = os.path.abspath(__file__)
-    node = start(node_arguments, environment)
-    try:
-        time.sleep(options.settle_s)
-        shared = ["--seconds", str(options.seconds), "--rate-hz", str(options.rate_hz)]
-        consumer = start([this, "--role", "consumer", *shared], environment, capture=True)
-        camera = start([this, "--role", "camera", *shared], environment, capture=True)
-        limit_s = options.seconds + 90.0
-        sent = json.loads(camera.communicate(timeout=limit_s)[0])["sent"]
-        seen = json.loads(consumer.communicate(timeout=limit_s)[0])
-    finally:
-        cpu_s = cpu_time_s(node.pid)
-        node.send_signal(signal.SIGINT)
-        node.wait(20)
-    return dict(seen, sent=sent, cpu_s=cpu_s)
-
-
-def cpu_time_s(pid: int) -> float:
-    """Return the processor time that a process has used (Linux)."""
-    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
-        fields = file.read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def percentiles(values: list[float]) -> tuple[float, float]:
@@ -197,10 +115,148 @@ def percentiles(values: list[float]) -> tuple[float, float]:
     return float(p50), float(p99)
 
 
-def compare(options: argparse.Namespace) -> int:
-    """Measure relay, stock pairing where installed, and the node; print the table."""
-    import importlib.util
+def own_cost_inside(node: Run) -> list[float]:
+    """Return wait and node's cost of each fused frame, by the node's own topics."""
+    return [wait + own for wait, own in zip(node.debug["wait_ms"], node.debug["node_ms"])]
 
+
+def own_cost_outside(node: Run, relay: Run) -> float:
+    """Return the median own cost as the observer sees it; see the top of this file."""
+    beyond = percentiles(node.residences_ms)[0] - percentiles(relay.residences_ms)[0]
+    engine = percentiles(node.debug["engine_ms"])[0]
+    return beyond - engine + percentiles(relay.debug["relay_publish_ms"])[0]
+
+
+def together(first: Run, second: Run) -> Run:
+    """Return two runs of the same node as one."""
+    return Run(
+        *(a + b for a, b in zip(first[:-2], second[:-2])),
+        debug={name: values + second.debug[name] for name, values in first.debug.items()},
+        cpu_s=first.cpu_s + second.cpu_s,
+    )
+
+
+def verdict(node: Run, relay: Run, rate_hz: float) -> list[Check]:
+    """Hold the run against what the node promises."""
+    period_ms = 1e3 / rate_hz
+    beyond = percentiles(node.latencies_ms)[1] - percentiles(node.debug["engine_ms"])[1]
+    inside = percentiles(own_cost_inside(node))[0]
+    outside = own_cost_outside(node, relay)
+    wrong = [node.lost, node.twice, node.disordered]
+    return [
+        Check(
+            "every visible frame out once, in order",
+            "0 lost, 0 twice, 0 disordered",
+            "{} lost, {} twice, {} disordered".format(*wrong),
+            not any(wrong),
+        ),
+        Check(
+            "p99 stamp to arrival, beyond the engine's p99",
+            f"{period_ms:.1f} ms",
+            f"{beyond:.2f} ms",
+            beyond <= period_ms,
+        ),
+        Check(
+            "own cost a frame (p50), inside",
+            f"{OWN_COST_LIMIT_MS:.1f} ms",
+            f"{inside:.2f} ms",
+            inside <= OWN_COST_LIMIT_MS,
+        ),
+        Check(
+            "own cost a frame (p50), outside",
+            f"{OWN_COST_LIMIT_MS:.1f} ms",
+            f"{outside:.2f} ms",
+            outside <= OWN_COST_LIMIT_MS,
+        ),
+        Check(
+            "inside and outside differ by",
+            f"{AGREEMENT_LIMIT_MS:.1f} ms",
+            f"{abs(inside - outside):.2f} ms",
+            abs(inside - outside) <= AGREEMENT_LIMIT_MS,
+        ),
+    ]
+
+
+def report(runs: dict[str, Run], options: argparse.Namespace) -> None:
+    """Print the tables."""
+    print(f"{WIDTH}x{HEIGHT} bgr8 and mono8 at {options.rate_hz:g} Hz for {options.seconds:g} s")
+    print("| node | frames in | out | stamp to arrival p50 | p99 | cpu s |")
+    print("|---|---|---|---|---|---|")
+    for name, run in runs.items():
+        p50, p99 = percentiles(run.latencies_ms)
+        out = len(run.latencies_ms)
+        print(f"| {name} | {run.sent} | {out} | {p50:.2f} ms | {p99:.2f} ms | {run.cpu_s:.1f} |")
+    node, relay = runs[NODE], runs[RELAY]
+    fused = len(node.debug["engine_ms"])
+    print(
+        f"\n{fused} of {len(node.latencies_ms)} frames that came out were fused, others passed\n"
+    )
+    print("| of a fused frame | p50 | p99 |")
+    print("|---|---|---|")
+    for what, values in (
+        ("engine", node.debug["engine_ms"]),
+        ("node's own cost: wait for the worker", node.debug["wait_ms"]),
+        ("node's own cost: all else", node.debug["node_ms"]),
+        ("node's own cost together", own_cost_inside(node)),
+        ("observer: from the visible frame to the fused one", node.residences_ms),
+        ("observer: the same through the relay", relay.residences_ms),
+        ("the relay's publishing", relay.debug["relay_publish_ms"]),
+    ):
+        print("| {} | {:.2f} ms | {:.2f} ms |".format(what, *percentiles(values)))
+    print("\n| promised | limit | found | holds |")
+    print("|---|---|---|---|")
+    for check in verdict(node, relay, options.rate_hz):
+        holds = "yes" if check.holds else "NO"
+        print(f"| {check.what} | {check.limit} | {check.found} | {holds} |")
+
+
+def start(arguments: list[str], environment: dict[str, str], capture: bool = False):
+    """Start `python ARGUMENTS`; its standard error, where a fault would be told, stays ours."""
+    return subprocess.Popen(
+        [sys.executable, *arguments],
+        env=environment,
+        stdout=subprocess.PIPE if capture else subprocess.DEVNULL,
+        stderr=None if capture else subprocess.DEVNULL,
+        text=True,
+    )
+
+
+def measure(node_arguments: list[str], options: argparse.Namespace, seconds: float) -> Run:
+    """Run camera, the given node and consumer; return counts and latencies."""
+    path = os.pathsep.join(filter(None, [ROOT, os.environ.get("PYTHONPATH")]))
+    environment = dict(os.environ, ROS_LOCALHOST_ONLY="1", PYTHONPATH=path)
+    environment["ROS_DOMAIN_ID"] = str(60 + os.getpid() % 40)
+    for name in ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"):
+        environment.pop(name, None)
+        if options.dds_profile:
+            environment[name] = PROFILE
+    this = os.path.abspath(__file__)
+    node = start(node_arguments, environment)
+    try:
+        time.sleep(options.settle_s)
+        shared = ["--seconds", str(seconds), "--rate-hz", str(options.rate_hz)]
+        shared += ["--warm-up-s", str(options.warm_up_s)]
+        consumer = start([this, "--role", "consumer", *shared], environment, capture=True)
+        camera = start([this, "--role", "camera", *shared], environment, capture=True)
+        limit_s = seconds + options.warm_up_s + 90.0
+        sent = json.loads(camera.communicate(timeout=limit_s)[0])
+        seen = json.loads(consumer.communicate(timeout=limit_s)[0])
+    finally:
+        cpu_s = cpu_time_s(node.pid)
+        node.send_signal(signal.SIGINT)
+        node.wait(20)
+    return make_run(sent, seen, cpu_s)
+
+
+def cpu_time_s(pid: int) -> float:
+    """Return the processor time that a process has used (Linux)."""
+    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+        fields = file.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def compare(options: argparse.Namespace) -> int:
+    """Measure relay, stock pairing where installed, and the node; print the tables."""
     this = os.path.abspath(__file__)
     if options.reference_engine_ms is None:
         node = ["-m", "irvis_fusion_ros.fusion_node", "--ros-args"]
@@ -209,27 +265,18 @@ def compare(options: argparse.Namespace) -> int:
         node = [this, "--role", "node", "--reference-engine-ms", milliseconds, "--ros-args"]
     for name in ("model", "backend"):
         node += ["-p", f"{name}:={getattr(options, name)}"]
-    runs = {"relay": [this, "--role", "relay"]}
+    bare = [this, "--role", "relay"]
+    before = measure(bare, options, options.seconds / 2)
+    runs = {NODE: measure(node, options, options.seconds)}
+    runs[RELAY] = together(before, measure(bare, options, options.seconds / 2))
     if importlib.util.find_spec("message_filters"):
-        runs["relay behind message_filters"] = [this, "--role", "stock"]
-    runs["fusion_node"] = node
-    results = {name: measure(arguments, options) for name, arguments in runs.items()}
-    print(f"{WIDTH}x{HEIGHT} bgr8 and mono8 at {options.rate_hz:g} Hz for {options.seconds:g} s")
-    print("| node | frames in | out | stamp to arrival p50 | p99 | cpu s |")
-    print("|---|---|---|---|---|---|")
-    for name, result in results.items():
-        p50, p99 = percentiles(result["arrivals_ms"])
-        sent, out = result["sent"], len(result["arrivals_ms"])
-        print(f"| {name} | {sent} | {out} | {p50:.2f} ms | {p99:.2f} ms | {result['cpu_s']:.1f} |")
-    debug = results["fusion_node"]["debug"]
-    engine, engine_p99 = percentiles(debug["engine_ms"])
-    own, own_p99 = percentiles(debug["node_ms"])
-    print(f"engine p50 {engine:.2f} ms, p99 {engine_p99:.2f} ms ({len(debug['engine_ms'])} fused)")
-    print(f"node's own cost by its topics: p50 {own:.2f} ms, p99 {own_p99:.2f} ms")
-    node_p50, node_p99 = percentiles(results["fusion_node"]["arrivals_ms"])
-    relay_p50 = percentiles(results["relay"]["arrivals_ms"])[0]
-    print(f"from outside, beyond a bare relay: p50 {node_p50 - relay_p50 - engine:.2f} ms")
-    print(f"p99 beyond the engine's own p99: {node_p99 - engine_p99:.2f} ms")
+        stock = [this, "--role", "stock"]
+        runs["bare relay behind message_filters"] = measure(stock, options, options.seconds)
+        selected = [*node, "-p", "pairing:=message_filters"]
+        runs["fusion_node, pairing: message_filters"] = measure(selected, options, options.seconds)
+    else:
+        print("message_filters is not installed here, so the stock pairing is not measured")
+    report(runs, options)
     return 0
 
 
@@ -241,6 +288,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--rate-hz", type=float, default=30.0)
     parser.add_argument("--settle-s", type=float, default=5.0, help="for the engine to load")
+    parser.add_argument("--warm-up-s", type=float, default=3.0, help="frames before the measured")
     parser.add_argument("--model", default="auto")
     parser.add_argument("--backend", default="auto")
     parser.add_argument("--reference-engine-ms", type=float, default=None)
@@ -248,9 +296,9 @@ def main() -> int:
     parser.add_argument("--role", default="compare", help=argparse.SUPPRESS)
     options, ros_arguments = parser.parse_known_args()
     if options.role == "camera":
-        run_camera(options.seconds, options.rate_hz)
+        run_camera(options.seconds, options.rate_hz, options.warm_up_s)
     elif options.role == "consumer":
-        run_consumer("fused/image_raw", options.seconds)
+        run_consumer(options.seconds + options.warm_up_s)
     elif options.role in ("relay", "stock"):
         run_relay(pairing=options.role == "stock")
     elif options.role == "node":

@@ -33,6 +33,12 @@ from irvis_fusion_ros.demo_bag import add_bag_options, pairs_of_bag
 NAMESPACE = "/irvis_fusion_demo"
 START_TIMEOUT_S = 120.0  # TensorRT may have an engine to build
 SETTLE_S = 2.0
+TRANSPORT_VARIABLES = (
+    "FASTRTPS_DEFAULT_PROFILES_FILE",
+    "FASTDDS_DEFAULT_PROFILES_FILE",
+    "FASTDDS_BUILTIN_TRANSPORTS",
+)
+"""Whoever sets one of these has decided how images travel; the profile goes into the first two."""
 
 
 @command
@@ -142,9 +148,8 @@ def make_environment() -> Dict[str, str]:
     else:
         environment.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     profile = find_config("fastdds_large_images.xml")
-    if profile is not None:
-        environment.setdefault("FASTRTPS_DEFAULT_PROFILES_FILE", profile)
-        environment.setdefault("FASTDDS_DEFAULT_PROFILES_FILE", profile)
+    if profile is not None and not any(map(environment.get, TRANSPORT_VARIABLES)):
+        environment.update(dict.fromkeys(TRANSPORT_VARIABLES[:2], profile))
     return environment
 
 

@@ -7,7 +7,6 @@ rate, and writes a JSON of what it published and where people were.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import sys
 from typing import Any, Dict, List, Optional
@@ -73,8 +72,13 @@ def main(arguments: Optional[List[str]] = None) -> int:
     options = parser.parse_args(remove_ros_args(given))
     rclpy.init(args=given)
     node = DemoCameras(DemoPairs(options.pairs, rate_hz=options.rate_hz))
-    with contextlib.suppress(KeyboardInterrupt, ExternalShutdownException):
+    try:
         rclpy.spin(node)
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass  # the end that was asked for
+    except Exception:
+        if rclpy.ok():  # else the signal ended the context in the middle of publishing
+            raise
     with open(options.record, "w") as stream:
         json.dump(node.frames, stream)
     return 0

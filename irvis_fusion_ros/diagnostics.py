@@ -181,6 +181,43 @@ class LatencyTopics:
         self._publishers = {}
 
 
+def describe_registration(registration: Any) -> str:
+    """Return one line for the log: the mode, and what it is off by at other depths."""
+    values = registration.describe()
+    mode = values.get("base", values["mode"])
+    text = f"{values['mode']} over {mode}" if mode != values["mode"] else str(mode)
+    if "expected_error_px" in values:
+        text += f", exact at {values['depth_m']:g} m; expected error in visible pixels: "
+        text += values["expected_error_px"]
+    elif mode == "homography":
+        text += ", exact at the depth at which it was made"
+    return text
+
+
+def registration_status(settings: Mapping[str, Any], registration: Any, problem: str) -> Status:
+    """Return the status `registration`.
+
+    `registration` is what is used (None: the visible picture alone), `problem` says why it is not
+    what the parameters ask for.
+    """
+    values = {"asked_for": str(settings["registration.mode"])}
+    if registration is not None:
+        values.update((key, str(value)) for key, value in registration.describe().items())
+    if problem:
+        used = "passing the visible picture" if registration is None else values["mode"]
+        return Status("registration", WARN, f"using the fallback ({used}): {problem}", values)
+    if "failure" in values:
+        return Status("registration", WARN, "online alignment: " + values["failure"], values)
+    if "state" in values:
+        message = f"online: {values['state']}"
+        if "correction_px" in values:
+            message += f", correction {values['correction_px']} px"
+        if "why_not_followed" in values:
+            message += "; " + values["why_not_followed"]
+        return Status("registration", OK, message, values)
+    return Status("registration", OK, values["mode"], values)
+
+
 def make_diagnostics(stamp: Any, hardware_id: str, statuses: list[Status]) -> DiagnosticArray:
     """Return the message for `statuses`; `stamp` is a builtin_interfaces/msg/Time."""
     array = DiagnosticArray()

@@ -2,24 +2,32 @@
 
 Everything here runs on the executor's thread and costs well under a millisecond, except while the
 worker cannot take frames (the engine loads, builds or hangs): then the visible frames are
-published from here, unchanged, so that the robot sees at all times.
+published from here, unchanged, so that the robot sees at all times. Those that waited behind an
+engine that hangs go out first, so what is published stays in the order of arrival.
 """
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
 
 from irvis_fusion_core import pairing as pairing_module
-from irvis_fusion_core.health import HOLD, STOP, IrHealth, Verdict, decide
-from irvis_fusion_core.pairing import Pair, PairingPolicy, make_pairing
+from irvis_fusion_core.health import HOLD, STOP, Verdict, decide
+from irvis_fusion_core.pairing import Pair
 from irvis_fusion_ros import image_messages
-from irvis_fusion_ros.frame_processor import FrameProcessor, IrFrame, Job
-from irvis_fusion_ros.stock_pairing import StockPairing
+from irvis_fusion_ros.frame_processor import FUSED, OVERRUN, FrameProcessor, IrFrame, Job
+from irvis_fusion_ros.guard import fault_text
+from irvis_fusion_ros.pairing_and_health import (
+    HEALTH_PARAMETERS,
+    PAIRING_PARAMETERS,
+    make_health,
+    make_policy,
+    take_limits,
+)
 from irvis_fusion_ros.worker import READY, FusionWorker
 
 FUTURE_NS = 1_000_000_000
@@ -32,6 +40,8 @@ UNPAIRED = (pairing_module.NO_PARTNER, pairing_module.WAITED, pairing_module.QUE
 """Why a visible frame stays alone although the thermal camera is well."""
 
 DISABLED = "disabled"
+FAULT = "fault"
+STUCK = "engine_stuck"
 
 
 class FrameIntake:
@@ -53,6 +63,8 @@ class FrameIntake:
         self.vis_size: tuple[int, int] | None = None
         self.ir_size: tuple[int, int] | None = None
         self.verdict = Verdict(False, "missing", "no thermal frame has arrived")
+        self.on_waiting: Callable[[], None] = lambda: None
+        """Called when a visible frame waits for its partner: then call `expire` now and then."""
         self._settings = settings
         self._processor = processor
         self._worker = worker
@@ -67,12 +79,29 @@ class FrameIntake:
         self._pairing = make_policy(settings)
         self._health = make_health(settings)
 
-    def renew(self) -> None:
-        """Build pairing and health anew for changed parameters; counts go on."""
-        policy, health = make_policy(self._settings), make_health(self._settings)
-        self._dispatch(self._pairing.clear("parameters"))
-        self._past_counts.update(self._pairing.counters)
-        self._pairing, self._health = policy, health
+    def prepare(self, settings: Mapping[str, Any], changed: Collection[str]) -> Callable[[], None]:
+        """Build what the `changed` parameters concern; what is returned puts it to use.
+
+        Until then nothing has changed, and counts go on afterwards. A watch over the thermal
+        camera keeps what it has seen, except where the time offset changes.
+
+        Raises:
+            ConfigurationError: pairing or health parameters that do not go together.
+        """
+        policy = make_policy(settings) if PAIRING_PARAMETERS.intersection(changed) else None
+        health = make_health(settings) if HEALTH_PARAMETERS.intersection(changed) else None
+
+        def put_to_use() -> None:
+            if policy is not None:
+                self._dispatch(self._pairing.clear("parameters"))
+                self._past_counts.update(self._pairing.counters)
+                self._pairing = policy
+            if health is not None and "ir_time_offset_s" in changed:
+                self._health = health
+            elif health is not None:
+                take_limits(self._health, health)
+
+        return put_to_use
 
     def clear(self, reason: str) -> None:
         """Forget both streams: a clock jump, or the cameras were unsubscribed."""
@@ -98,10 +127,16 @@ class FrameIntake:
         self.verdict = self._health.verdict(now_ns)
         return self.verdict
 
-    def expire(self) -> None:
-        """Let go of visible frames whose partner did not come in time."""
+    def expire(self) -> bool:
+        """Let go of visible frames whose partner did not come in time; True while some wait."""
         if self._pairing.pending:
             self._dispatch(self._pairing.expire(time.monotonic_ns()))
+        return self._pairing.pending > 0
+
+    def relieve(self) -> None:
+        """Publish what waits behind an engine that hangs, though no new frame pushes it."""
+        if not self._worker.accepts(time.monotonic()):
+            self._pass_waiting()
 
     def add_ir(self, message: Any) -> None:
         """Take a message of the thermal camera."""
@@ -119,18 +154,30 @@ class FrameIntake:
         self._ir_number += 1
         frame = IrFrame(self._ir_number, stamp_ns, pixels)
         self._dispatch(self._pairing.add_ir(stamp_ns, frame, arrived_ns))
+        if self._pairing.pending:
+            self.on_waiting()
 
     def add_vis(self, message: Any) -> None:
         """Take a message of the visible camera."""
         arrived_ns = time.monotonic_ns()
+        self._vis_number += 1
+        job = Job(self._vis_number, message, 0, arrived_ns)
+        try:
+            self._pair(job, message)
+        except Exception as error:  # noqa: BLE001 - a fault of ours must not cost the picture
+            self._note(f"fault at a visible frame: {type(error).__name__}", fault_text(error))
+            self._processor.pass_through(job, FAULT)
+
+    def _pair(self, job: Job, message: Any) -> None:
         if not self._is_sound(message):
             return
         stamp_ns = self._check_stamp("vis", message)
-        self._vis_number += 1
         if stamp_ns > 0:
-            self._vis_arrived_ns = arrived_ns
-        job = Job(self._vis_number, message, stamp_ns, arrived_ns)
-        self._dispatch(self._pairing.add_vis(stamp_ns, job, arrived_ns))
+            self._vis_arrived_ns = job.arrived_ns
+        job = job._replace(stamp_ns=stamp_ns)
+        self._dispatch(self._pairing.add_vis(stamp_ns, job, job.arrived_ns))
+        if self._pairing.pending:
+            self.on_waiting()
 
     def _is_sound(self, message: Any) -> bool:
         """Whether a visible message may be published at all; notes why not.
@@ -219,42 +266,22 @@ class FrameIntake:
     def _hand_on(self, job: Job | None) -> None:
         if job is None:
             return
-        if self._worker.accepts(time.monotonic()):
-            self._worker.submit(job)
+        if not self._worker.accepts(time.monotonic()):
+            reason = self._pass_waiting()
+            self._processor.pass_through(job, reason)
             return
-        reason = "engine_" + self._worker.state.replace(" ", "_")
-        if self._worker.state == READY:
-            reason = "engine_stuck"
-        for waiting in [*self._worker.abandon(), job]:
-            self._processor.pass_through(waiting, reason)
+        hold = self._settings["on_overrun"] == "passthrough"
+        displaced = self._worker.submit(job, len(job.vis.data), hold)
+        if displaced is not None:
+            self._processor.overrun(displaced)
 
-
-def make_policy(settings: Mapping[str, Any]) -> PairingPolicy | StockPairing:
-    """Build the pairing policy that the parameters name; raises ConfigurationError."""
-    if settings["pairing"] == StockPairing.name:
-        return StockPairing(
-            settings["slop_s"],
-            settings["ir_time_offset_s"],
-            settings["pairing_depth"],
-            settings["max_wait_s"],
-        )
-    return make_pairing(
-        settings["pairing"],
-        slop_s=settings["slop_s"],
-        max_ir_age_s=settings["max_ir_age_s"],
-        ir_time_offset_s=settings["ir_time_offset_s"],
-        depth=settings["pairing_depth"],
-        max_wait_s=settings["max_wait_s"],
-    )
-
-
-def make_health(settings: Mapping[str, Any]) -> IrHealth:
-    """Build the watch over the thermal camera; raises ConfigurationError."""
-    height, width = settings["ir_height"], settings["ir_width"]
-    return IrHealth(
-        max_ir_age_s=settings["max_ir_age_s"],
-        frozen_after_s=settings["ir_frozen_after_s"],
-        expected_size=(height, width) if height and width else None,
-        ir_time_offset_s=settings["ir_time_offset_s"],
-        missing_after_s=settings["ir_missing_after_s"],
-    )
+    def _pass_waiting(self) -> str:
+        """Publish unchanged what the worker cannot take, in order; return the reason."""
+        if self._worker.state != READY:
+            reason = "engine_" + self._worker.state.replace(" ", "_")
+        else:
+            reason = OVERRUN if self._worker.mailbox.is_full else STUCK
+        for waiting in self._worker.abandon():
+            own = waiting.reason
+            self._processor.pass_through(waiting, reason if own == FUSED else own)
+        return reason

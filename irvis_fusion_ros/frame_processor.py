@@ -17,8 +17,9 @@ from sensor_msgs.msg import CompressedImage, Image
 from irvis_fusion_core.errors import CalibrationError, ConfigurationError, FrameError
 from irvis_fusion_core.registration import fill_uncovered
 from irvis_fusion_ros import image_messages
-from irvis_fusion_ros.diagnostics import EventCounter
-from irvis_fusion_ros.fusion_stages import make_stages
+from irvis_fusion_ros.current_stages import CurrentStages
+from irvis_fusion_ros.diagnostics import EventCounter, Status, registration_status
+from irvis_fusion_ros.fusion_stages import Stages
 from irvis_fusion_ros.worker import READY, WARMING_UP, Delivery, InOrder
 
 FUSED = "fused"
@@ -28,6 +29,10 @@ OVERRUN = "overrun"
 ENGINE_ERROR = "engine_error"
 UNUSABLE_PAIR = "unusable_pair"
 WARM_UP = "engine_warming_up"
+UNCALIBRATED = "uncalibrated"
+
+_LARGEST_SKEW_S = 0.05
+"""Pictures further apart in time differ by what moved, and say nothing of the cameras."""
 
 
 class IrFrame(NamedTuple):
@@ -73,22 +78,17 @@ class Outputs:
         return any(p is not None and p.get_subscription_count() > 0 for p in publishers)
 
     def publish_unchanged(self, vis: Any) -> None:
-        """Publish the visible message as it came; a compressed one is decoded where asked for."""
-        compressed_wanted = self.compressed is not None and (
-            self.compressed.get_subscription_count() > 0
-        )
+        """Publish the visible picture; see `image_messages.passed_picture`."""
+        picture = image_messages.passed_picture(vis, Image())  # refuses before anything is out
+        self.image.publish(picture)
+        # Before what may be refused: an encoding unknown here has its calibration, too.
+        self._publish_info(vis.header)
+        if self.compressed is None or self.compressed.get_subscription_count() == 0:
+            return
         if image_messages.is_compressed(vis):
-            if compressed_wanted and self.compressed is not None:
-                self.compressed.publish(vis)
-            pixels, order = image_messages.visible_frame(vis)
-            self.image.publish(image_messages.fill(Image(), pixels, vis, order))
-            self._publish_info(vis.header)
+            self.compressed.publish(vis)
         else:
-            self.image.publish(vis)
-            # Before what may be refused: an encoding unknown here has its calibration, too.
-            self._publish_info(vis.header)
-            if compressed_wanted:
-                self._publish_compressed(*image_messages.visible_frame(vis), vis)
+            self._publish_compressed(*image_messages.visible_frame(vis), vis)
 
     def publish_fused(self, message: Any, fused: np.ndarray, order: str, vis: Any) -> None:
         """Publish the fused `message`; `fused` (of `order`) is what it was made of."""
@@ -121,8 +121,13 @@ class FrameProcessor:
         on_latencies: Callable[[dict[str, float]], None],
         node_clock_ns: Callable[[], int],
         on_event: Callable[[str, str], None],
+        calibrations: Any | None = None,
     ) -> None:
         """Wire it up. `on_event(kind, text)` is told each picture that could not be used.
+
+        `calibrations` (CameraCalibrations) knows the cameras, and is told when parameters have
+        changed. A calibration that cannot be used leaves the visible picture, or what
+        `registration.fallback` names, and says so in `registration_status`.
 
         Raises:
             ConfigurationError: the thermal or registration parameters do not go together.
@@ -136,14 +141,18 @@ class FrameProcessor:
         self._node_clock_ns = node_clock_ns
         self._on_event = on_event
         self._gate = InOrder()
-        self._stages = make_stages(settings)
+        self._current = CurrentStages(settings, calibrations)
         self._warm_sizes: list[tuple[int, int]] = []
         self._ir_cache: tuple[Any, Any] = (None, None)
 
     def renew_stages(self) -> None:
-        """Build thermal and registration anew, for changed parameters; may raise as above."""
-        self._stages = make_stages(self._settings)
-        self._ir_cache = (None, None)
+        """Build what the parameters have changed anew; raises as `CurrentStages.renew`."""
+        self._current.renew()
+
+    def registration_status(self) -> Status:
+        """Return what /diagnostics says of the registration."""
+        stages = self._current.stages
+        return registration_status(self._settings, stages.registration, stages.problem)
 
     def process(self, engine: Any, delivery: Delivery) -> None:
         """Handle a delivery on the worker's thread; raises what the engine raises."""
@@ -206,8 +215,12 @@ class FrameProcessor:
         if size not in self._warm_sizes:
             self._warm_up(engine, job, size)
             return
+        stages = self._current.stages
+        if stages.registration is None:
+            self.pass_through(job, UNCALIBRATED)
+            return
         read_ns = time.monotonic_ns()
-        (ir, coverage), thermal_ms, registration_ms = self._prepare_ir(job.ir, size)
+        (ir, coverage, grey), thermal_ms, registration_ms = self._prepare_ir(stages, job.ir, size)
         if coverage is not None:
             code = cv2.COLOR_RGB2GRAY if order == "rgb" else cv2.COLOR_BGR2GRAY
             ir = fill_uncovered(ir, cv2.cvtColor(vis, code), coverage)
@@ -243,6 +256,9 @@ class FrameProcessor:
         if job.skew_s is not None:
             latencies["skew_ms"] = -1e3 * job.skew_s
         self._on_latencies(latencies)
+        if hasattr(stages.registration, "offer") and abs(job.skew_s or 0.0) <= _LARGEST_SKEW_S:
+            # After the frame is out; a comparison runs on a thread of its own.
+            stages.registration.offer(grey, vis)
 
     def _warm_up(self, engine: Any, job: Job, size: tuple[int, int]) -> None:
         """Let the engine see a new size first: it may build for minutes."""
@@ -261,21 +277,20 @@ class FrameProcessor:
         self._warm_sizes = []
 
     def _prepare_ir(
-        self, frame: Any, size: tuple[int, int]
-    ) -> tuple[tuple[np.ndarray, np.ndarray | None], float, float]:
-        """Return (8-bit IR on the visible grid, coverage), and what both steps took in ms.
+        self, stages: Stages, frame: Any, size: tuple[int, int]
+    ) -> tuple[tuple[np.ndarray, np.ndarray | None, np.ndarray], float, float]:
+        """Return (8-bit IR on the visible grid, coverage, 8-bit IR), and both steps' ms.
 
         A slow thermal camera's frame serves several visible ones: it is prepared once, so that
         smoothing over time counts thermal frames and not visible ones.
         """
-        stages = self._stages
         key = (frame.number, size, stages)
         if self._ir_cache[0] == key:
             return self._ir_cache[1], 0.0, 0.0
         start_ns = time.monotonic_ns()
         grey = stages.thermal(frame.pixels, frame.stamp_ns / 1e9)
         thermal_ns = time.monotonic_ns()
-        prepared = stages.registration.warp(grey, size)
+        prepared = (*stages.registration.warp(grey, size), grey)
         end_ns = time.monotonic_ns()
         self._ir_cache = (key, prepared)
         return prepared, _ms(thermal_ns - start_ns), _ms(end_ns - thermal_ns)

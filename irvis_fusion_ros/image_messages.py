@@ -38,6 +38,7 @@ __all__ = [
     "is_compressed",
     "natural_order",
     "output_encoding",
+    "passed_picture",
     "thermal_frame",
     "to_grey",
     "to_rgb_or_bgr",
@@ -150,6 +151,27 @@ def fill(msg_out: Any, fused: np.ndarray, vis_msg: Any, order: Optional[str] = N
     msg_out.step = len(data) // height
     msg_out.data = data
     return msg_out
+
+
+def passed_picture(vis_msg: Any, msg_out: Any) -> Any:
+    """Return what goes out for a visible message that is not fused: the same picture.
+
+    That is `vis_msg` itself, or, of a CompressedImage and of Bayer and YUV, `msg_out` with the
+    picture in the encoding of the fused ones (`output_encoding`), so that a subscriber sees one
+    encoding only. A raw picture of an encoding that cannot be read here goes out as it came.
+
+    Raise ImageMessageError where a picture that has to be converted is broken.
+    """
+    compressed = is_compressed(vis_msg)
+    if not compressed and output_encoding(vis_msg.encoding) == vis_msg.encoding:
+        return vis_msg
+    try:
+        pixels, order = visible_frame(vis_msg)
+    except ImageMessageError as error:
+        if compressed or error.kind != "unknown_encoding":
+            raise
+        return vis_msg
+    return fill(msg_out, pixels, vis_msg, order)
 
 
 def _encode_pixels(fused: np.ndarray, order: str, encoding: str, vis_msg: Any) -> np.ndarray:

@@ -172,7 +172,8 @@ TABLE = (
         "engine",
         "engine_stall_s",
         1.0,
-        "Seconds one frame may take before the visible pictures pass by the engine unchanged.",
+        "The longest that one frame may take, in seconds, before the visible pictures pass by the "
+        "engine unchanged; less where the engine is usually fast.",
         minimum=0.05,
         maximum=60,
     ),

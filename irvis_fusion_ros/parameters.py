@@ -44,9 +44,12 @@ def why_invalid(spec: ParameterSpec, value: Any) -> str | None:
     return _why_invalid_scalar(spec, type(spec.default), value)
 
 
-def why_refused(changes: Mapping[str, Any], configured: bool) -> str | None:
+def why_refused(
+    changes: Mapping[str, Any], configured: bool, present: Mapping[str, Any] | None = None
+) -> str | None:
     """Return why `changes` (name to new value) cannot be made now, or None when they can.
 
+    One that is as it is at `present` is none, so that a whole file may be loaded at any time.
     Names outside the table (use_sim_time, qos overrides) are not ours to judge.
     """
     for name, value in changes.items():
@@ -56,7 +59,8 @@ def why_refused(changes: Mapping[str, Any], configured: bool) -> str | None:
         reason = why_invalid(spec, value)
         if reason:
             return f"{name}: {reason}"
-        if configured and not spec.live:
+        unchanged = present is not None and present.get(name) == _coerce(spec, value)
+        if configured and not spec.live and not unchanged:
             return (
                 f"{name} cannot change while the node is configured; run `ros2 lifecycle set` with"
                 " deactivate and cleanup, set it, then configure and activate"

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
 from rclpy.qos import (
     QoSCompatibility,
@@ -295,6 +296,8 @@ class MatchedSubscription:
                 self.topic,
                 deliver,
                 self.profile,
+                # Its own: a group in which taking a message raised is not served again.
+                callback_group=MutuallyExclusiveCallbackGroup(),
                 event_callbacks=SubscriptionEventCallbacks(**events),
             )
 

@@ -25,8 +25,16 @@ QUIET_S = 2.0
 """Without a visible frame for so long, the report is an error."""
 
 
+HINTS = {
+    "overrun": "the engine is slower than the camera: take a smaller model or smaller pictures",
+    "engine_stuck": "the engine takes far longer than usual; what else runs on its device?",
+    "no_partner": "pairing: latest_ir fuses every visible frame",
+}
+"""What helps, by the reason why a frame was not fused."""
+
+
 class Report:
-    """Builds the statuses `fusion`, `ir`, `vis`, `engine` and `messages` of a FusionNode."""
+    """Builds the statuses of a FusionNode: fusion, ir, vis, engine, registration, messages."""
 
     def __init__(self, node: Any) -> None:
         """Read from `node`, which owns the parts."""
@@ -46,6 +54,7 @@ class Report:
             self._input("ir", silent.get("ir")),
             self._input("vis", silent.get("vis")),
             self._engine(engine_text),
+            self._node.processor.registration_status(),
             self._messages(),
         ]
         node = self._node
@@ -69,7 +78,6 @@ class Report:
         values.update(("frames " + kind, str(count)) for kind, count in sorted(outcomes.items()))
         if node.worker is not None:
             values["displaced"] = str(node.worker.mailbox.displaced_count)
-            values["displaced_and_dropped"] = str(node.worker.mailbox.dropped_count)
         values.update(("pairing " + k, str(v)) for k, v in sorted(node.intake.counters().items()))
         values.update(node.latencies.describe())
         values["enabled"] = str(node.settings["enabled"]).lower()
@@ -82,6 +90,8 @@ class Report:
             level = OK if not node.settings["enabled"] else WARN
             all_new, last = new_others + new_fused, node.processor.last_unfused
             message = f"{new_others} of {all_new} frames not fused, the last: {last}"
+            hint = HINTS.get(last.rpartition(": ")[2])
+            message += f"; {hint}" if hint else ""
         elif not new_fused and time.monotonic() - self._active_s > QUIET_S:
             level, message = ERROR, f"no visible frame arrived for {QUIET_S:.0f} s"
         return Status("fusion", level, message, values)
@@ -106,15 +116,21 @@ class Report:
 
     def _engine(self, engine_text: Mapping[str, str]) -> Status:
         worker = self._node.worker
-        state = worker.state if worker is not None else "stopped"
-        level = {READY: OK, FAILED: ERROR}.get(state, WARN)
-        reason = worker.reason if worker is not None else ""
         values = dict(engine_text)
-        values["state"] = state
-        if worker is not None:
-            values["openings"] = str(worker.openings)
-            values["failures"] = str(worker.failures)
-        return Status("engine", level, state + (": " + reason if reason else ""), values)
+        if worker is None:
+            return Status("engine", WARN, "stopped", values)
+        level = {READY: OK, FAILED: ERROR}.get(worker.state, WARN)
+        message = worker.state + (": " + worker.reason if worker.reason else "")
+        if worker.state == READY and worker.mailbox.given_up:
+            stuck_s = worker.mailbox.busy_s(time.monotonic())
+            level = ERROR
+            message = f"at one frame for {stuck_s:.1f} s; the visible picture passes meanwhile"
+        values["state"] = worker.state
+        values["openings"] = str(worker.openings)
+        values["failures"] = str(worker.failures)
+        values["stalls"] = str(worker.mailbox.given_up_count)
+        values["patience_s"] = f"{worker.patience_s:.2f}"
+        return Status("engine", level, message, values)
 
     def _messages(self) -> Status:
         events = self._node.events

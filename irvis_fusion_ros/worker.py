@@ -9,15 +9,28 @@ gate keeps what is published in the order in which it arrived.
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, TypeVar
+
+from irvis_fusion_ros.mailbox import Delivery, Mailbox
 
 Job = TypeVar("Job")
 
-DISPLACED_KEPT = 8
-"""Displaced frames that wait for the worker: a quarter of a second at 30 Hz, 7 MB at VGA."""
+SHORTEST_PATIENCE_S = 0.15
+"""A frame may always take so long: 5 frames at 30 Hz, as many as the output keeps by default."""
+
+PATIENCE_FACTOR = 5.0
+"""An engine that takes so many times longer than it is used to has stalled."""
+
+TIMES_KEPT = 64
+"""Frames that tell what the engine is used to: two seconds at 30 Hz."""
+
+TIMES_NEEDED = 5
+"""With fewer the engine is not known yet, and `stall_s` alone counts."""
+
+USUAL_SHARE = 0.9
+"""So many of them took at most what is usual: a stall now and then does not change that."""
 
 FAILURES_BEFORE_REOPENING = 3
 """Failures of the engine in a row after which it is closed and opened again."""
@@ -27,66 +40,6 @@ LOADING = "loading"
 WARMING_UP = "warming up"
 READY = "ready"
 FAILED = "failed"
-
-
-class Delivery(NamedTuple):
-    """What the worker takes out of the mailbox: the newest job, and those it displaced."""
-
-    job: Any
-    displaced: list[Any]
-
-
-class Mailbox(Generic[Job]):
-    """Holds one job; a newer one displaces it. The displaced are kept apart, oldest first."""
-
-    def __init__(self, displaced_kept: int = DISPLACED_KEPT) -> None:
-        """Keep up to `displaced_kept` displaced jobs; older ones are dropped and counted."""
-        self.displaced_count = 0
-        self.dropped_count = 0
-        self._kept = displaced_kept
-        self._slot: Job | None = None
-        self._displaced: deque[Job] = deque()
-        self._condition = threading.Condition()
-        self._closed = False
-
-    def put(self, job: Job) -> None:
-        """Store `job`; never blocks longer than the lock is held."""
-        with self._condition:
-            if self._slot is not None:
-                self.displaced_count += 1
-                self._displaced.append(self._slot)
-                if len(self._displaced) > self._kept:
-                    self._displaced.popleft()
-                    self.dropped_count += 1
-            self._slot = job
-            self._condition.notify()
-
-    def take(self, timeout_s: float) -> Delivery | None:
-        """Return the newest job and the displaced ones, or None after `timeout_s` or a close."""
-        with self._condition:
-            self._condition.wait_for(lambda: self._slot is not None or self._closed, timeout_s)
-            if self._slot is None or self._closed:
-                return None
-            delivery = Delivery(self._slot, list(self._displaced))
-            self._slot = None
-            self._displaced.clear()
-            return delivery
-
-    def drain(self) -> list[Job]:
-        """Take everything out, oldest first."""
-        with self._condition:
-            jobs = list(self._displaced)
-            if self._slot is not None:
-                jobs.append(self._slot)
-            self._slot = None
-            self._displaced.clear()
-            return jobs
-
-    def close(self) -> None:
-        """Wake whoever waits; nothing is handed out afterwards."""
-        with self._condition:
-            self._closed = True
-            self._condition.notify_all()
 
 
 class InOrder:
@@ -125,24 +78,34 @@ class FusionWorker(Generic[Job]):
         on_state: Callable[[str, str], None],
         retry_s: float,
         stall_s: float,
+        runs_engine: Callable[[Job], bool] = lambda job: True,
     ) -> None:
-        """Store what to call; `start` begins. `on_state(state, reason)` is told every change."""
+        """Store what to call; `start` begins. `on_state(state, reason)` is told every change.
+
+        `runs_engine(job)` is false of a job that is only passed through: its time says nothing
+        of the engine. `stall_s` is the longest that any frame may take.
+        """
         self.mailbox: Mailbox[Job] = Mailbox()
         self.state = STOPPED
         self.reason = ""
         self.openings = 0
         self.failures = 0
+        self.patience_s = stall_s
+        """How long a frame may be at work before those behind it are not held any longer.
+
+        It follows the engine: one that needs 10 ms is given up after 0.15 s, so that a burst of
+        held frames fits the queues downstream; one that needs 0.2 s still fuses what it can.
+        """
         self.stall_s = stall_s
         self.retry_s = retry_s
         self._open_engine = open_engine
         self._process = process
         self._on_failure = on_failure
         self._on_state = on_state
+        self._runs_engine = runs_engine
+        self._times_s: deque[float] = deque(maxlen=TIMES_KEPT)
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
-        self._lock = threading.Lock()
-        self._current: Delivery | None = None
-        self._busy_since_s: float | None = None
 
     def start(self) -> None:
         """Start the thread, which begins with opening the engine."""
@@ -167,21 +130,18 @@ class FusionWorker(Generic[Job]):
 
     def accepts(self, now_s: float) -> bool:
         """Whether a frame put now will be looked at soon: the engine is ready and not stuck."""
-        if self.state != READY:
+        box = self.mailbox
+        if self.state != READY or box.given_up or box.is_full:
             return False
-        with self._lock:
-            return self._busy_since_s is None or now_s - self._busy_since_s < self.stall_s
+        return box.busy_s(now_s) < self.patience_s
 
-    def submit(self, job: Job) -> None:
-        """Hand `job` over; a waiting one is displaced."""
-        self.mailbox.put(job)
+    def submit(self, job: Job, size_bytes: int = 0, hold: bool = True) -> Job | None:
+        """Hand `job` over. A waiting one is displaced: held, or returned if not to be held."""
+        return self.mailbox.put(job, size_bytes, hold)
 
     def abandon(self) -> list[Job]:
         """Take back all jobs, the one at work first: the caller publishes them unchanged."""
-        with self._lock:
-            current, self._current = self._current, None
-        jobs = [] if current is None else current.displaced + [current.job]
-        return jobs + self.mailbox.drain()
+        return self.mailbox.give_back()
 
     def set_state(self, state: str, reason: str) -> None:
         """Change the state and tell it."""
@@ -200,6 +160,8 @@ class FusionWorker(Generic[Job]):
                 self._stop.wait(self.retry_s)
                 continue
             self.openings += 1
+            self._times_s.clear()
+            self.patience_s = self.stall_s
             try:
                 try:
                     self._serve(engine)
@@ -220,8 +182,6 @@ class FusionWorker(Generic[Job]):
             delivery = self.mailbox.take(0.5)
             if delivery is None:
                 continue
-            with self._lock:
-                self._current, self._busy_since_s = delivery, time.monotonic()
             try:
                 self._process(engine, delivery)
                 in_a_row = 0
@@ -233,8 +193,19 @@ class FusionWorker(Generic[Job]):
                     reason = f"{type(error).__name__}: {error}"
                     self.set_state(FAILED, f"failed {in_a_row} times: {reason}")
             finally:
-                with self._lock:
-                    self._current, self._busy_since_s = None, None
+                took_s = self.mailbox.done()
+                if self._runs_engine(delivery.job):
+                    self._learn(took_s)
             if self.state == FAILED:
                 self._stop.wait(self.retry_s)
                 return
+
+    def _learn(self, took_s: float) -> None:
+        """Follow with `patience_s` what the engine takes; what took too long counts, too."""
+        self._times_s.append(took_s)
+        times_s = sorted(self._times_s)
+        if len(times_s) >= TIMES_NEEDED:
+            usual_s = times_s[int(USUAL_SHARE * (len(times_s) - 1))]
+            self.patience_s = min(
+                self.stall_s, max(SHORTEST_PATIENCE_S, PATIENCE_FACTOR * usual_s)
+            )

@@ -26,6 +26,8 @@ ROOT = os.path.dirname(os.path.dirname(HERE))
 HEIGHT, WIDTH = 120, 160
 DEPTH = 100
 """Deep queues: keep-last loses messages where a busy machine lets a process wait for long."""
+PATIENCE_S = 40.0
+"""How long a test waits for what has to come; a busy machine needs many times the usual."""
 _domains = itertools.count(os.getpid() * 7)
 
 
@@ -95,7 +97,7 @@ class Process:
         with open(self.log_path, encoding="utf-8", errors="replace") as file:
             return file.read()
 
-    def stop(self, number=signal.SIGTERM, timeout_s=10.0):
+    def stop(self, number=signal.SIGTERM, timeout_s=PATIENCE_S):
         """Send a signal and return the exit status; kills what does not end."""
         if self.child.poll() is None:
             self.child.send_signal(number)
@@ -132,6 +134,7 @@ class Graph:
         self.fused = []
         self.infos = []
         self.statuses = {}
+        self.reports = 0
         self.sent_ir = {}
         self.sent_vis = {}
         self.numbers = itertools.count()
@@ -191,7 +194,7 @@ class Graph:
         while time.monotonic() < end_s:
             self.executor.spin_once(timeout_sec=max(0.0, end_s - time.monotonic()))
 
-    def wait_for(self, condition, timeout_s=10.0, what="the condition"):
+    def wait_for(self, condition, timeout_s=PATIENCE_S, what="the condition"):
         """Spin until `condition()`; fail with the node's log after `timeout_s`."""
         end_s = time.monotonic() + timeout_s
         while not condition():
@@ -201,6 +204,16 @@ class Graph:
                     "{} did not come; statuses {}\nlog:\n{}".format(what, self.statuses, log)
                 )
             self.executor.spin_once(timeout_sec=0.05)
+
+    def wait_for_named(self, *kinds):
+        """Wait until /diagnostics names these kinds of event."""
+        self.wait_for(
+            lambda: (
+                "messages" in self.statuses
+                and all(kind in self.statuses["messages"].message for kind in kinds)
+            ),
+            what="the naming of " + ", ".join(kinds),
+        )
 
     def now(self):
         """Return the present time as a stamp message."""
@@ -240,7 +253,7 @@ class Graph:
             self.executor.spin_once(timeout_sec=0.004)
         return until is None
 
-    def play_until(self, condition, what, timeout_s=10.0, **rates):
+    def play_until(self, condition, what, timeout_s=PATIENCE_S, **rates):
         """Publish until `condition()`; fail with the node's log when it does not come."""
         if not self.play(timeout_s, until=condition, **rates):
             raise AssertionError(
@@ -271,7 +284,7 @@ class Graph:
         pairs = [] if status is None else [v.value for v in status.values if v.key == key]
         return pairs[0] if pairs else None
 
-    def call(self, service_type, name, request, timeout_s=10.0):
+    def call(self, service_type, name, request, timeout_s=PATIENCE_S):
         """Call a service and return the response."""
         client = self.node.create_client(service_type, name)
         self.wait_for(client.service_is_ready, timeout_s, "service " + name)
@@ -289,7 +302,13 @@ class Graph:
         result = self.call(SetParameters, "/fusion_node/set_parameters", request).results[0]
         return result.successful, result.reason
 
+    def wait_for_report(self):
+        """Wait for a report that was made after now: the next may have been on its way."""
+        enough = self.reports + 2
+        self.wait_for(lambda: self.reports >= enough, what="a report")
+
     def _on_diagnostics(self, message):
+        self.reports += 1
         for status in message.status:
             self.statuses[status.name.split(": ")[-1]] = status
 
@@ -297,14 +316,30 @@ class Graph:
 def wait_until_fusing(graph, **rates):
     """Play until the first fused frame came out, then forget what came before."""
     graph.play_until(
-        lambda: bool(graph.fused) and graph.is_fused(graph.fused[-1]), "a fused frame", **rates
+        lambda: bool(graph.fused and graph.infos) and graph.is_fused(graph.fused[-1]),
+        "a fused frame and its calibration",
+        **rates,
     )
-    graph.spin(0.2)
+    wait_until_all_are_out(graph)
+    graph.wait_for(lambda: stamp_key(graph.infos[-1]) == max(graph.sent_vis), what="calibration")
     graph.fused.clear()
     graph.infos.clear()
     graph.sent_vis.clear()
 
 
+def wait_until_all_are_out(graph):
+    """Wait for the frame that was sent last: nothing is published before what came earlier."""
+    graph.wait_for(
+        lambda: bool(graph.fused) and stamp_key(graph.fused[-1]) == max(graph.sent_vis),
+        what="the visible frame that was sent last",
+    )
+
+
 def assert_every_visible_frame_came_out_once(graph):
     """No visible frame lost, none twice, in order."""
+    if graph.sent_vis:
+        graph.wait_for(
+            lambda: len(graph.fused) >= len(graph.sent_vis), what="as many frames as were sent"
+        )
+    graph.spin(0.05)  # one too many would come now
     assert [stamp_key(message) for message in graph.fused] == list(graph.sent_vis)

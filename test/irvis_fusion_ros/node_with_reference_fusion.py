@@ -1,7 +1,8 @@
 """The real node with a reference for an engine: fused = the brighter of both, pixel by pixel.
 
-So a test can say of every output pixel what it has to be. `model` names a file that must exist,
-`REFERENCE_OPEN_S` and `REFERENCE_STALL_AT` make it slow to open and let one frame hang.
+So a test can say of every output pixel what it has to be. `model` names a file that must exist.
+`REFERENCE_OPEN_S` makes it slow to open and `REFERENCE_FUSE_S` slow to fuse; at frame
+`REFERENCE_STALL_AT` it hangs until the file `REFERENCE_STALL_UNTIL` exists.
 """
 
 import os
@@ -22,14 +23,17 @@ class ReferenceFusion:
         if settings["model"] != "auto" and not os.path.exists(settings["model"]):
             raise ModelError("no model file at {}".format(settings["model"]))
         time.sleep(float(os.environ.get("REFERENCE_OPEN_S", "0")))
+        self._fuse_s = float(os.environ.get("REFERENCE_FUSE_S", "0"))
         self._stall_at = int(os.environ.get("REFERENCE_STALL_AT", "-1"))
+        self._stall_until = os.environ.get("REFERENCE_STALL_UNTIL", "")
         self._count = 0
 
     def fuse_frame(self, ir, vis, order="rgb"):
         """Return max(ir, vis)."""
         self._count += 1
-        if self._count == self._stall_at:
-            time.sleep(1.5)
+        time.sleep(self._fuse_s)
+        while self._count == self._stall_at and not os.path.exists(self._stall_until):
+            time.sleep(0.01)
         return np.maximum(ir.reshape(ir.shape[0], ir.shape[1], 1), vis)
 
     def warm_up(self, height, width):

@@ -120,7 +120,8 @@ def test_five_processes_show_the_node(student_models, tmp_path):
     command = [sys.executable, "-m", "irvis_fusion_ros.demo", "--output", str(tmp_path)]
     command += ["--model", model, "--backend", "onnxruntime", "--threads", "1", "--count", "2"]
     command += ["--seconds", "4", "--rate-hz", "10"]
-    environment = dict(os.environ, ROS_DOMAIN_ID="97", PYTHONPATH=python_path())
+    domain = str(1 + os.getpid() % 100)  # so that two runs of the tests do not meet
+    environment = dict(os.environ, ROS_DOMAIN_ID=domain, PYTHONPATH=python_path())
     done = subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=220
     )

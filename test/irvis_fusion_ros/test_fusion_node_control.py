@@ -56,7 +56,6 @@ def test_enable_service_and_parameters_at_run_time(graph):
     graph.fused.clear()
     graph.sent_vis.clear()
     graph.play(1.0)
-    graph.spin(0.5)
     assert_every_visible_frame_came_out_once(graph)
 
 
@@ -64,7 +63,6 @@ def test_on_ir_loss_stop_publishes_nothing_and_hold_keeps_the_last(graph):
     graph.start_node({"on_ir_loss": "hold", "hold_s": 60.0, "max_ir_age_s": 0.2})
     wait_until_fusing(graph)
     graph.play(1.0, ir_hz=0)
-    graph.spin(0.2)
     assert_every_visible_frame_came_out_once(graph)
     last = graph.sent_ir[max(graph.sent_ir)]
     expected = np.maximum(last[..., None], graph.sent_vis[stamp_key(graph.fused[-1])])
@@ -142,7 +140,8 @@ def test_compressed_input_and_output(graph):
         message.data = cv2.imencode(".jpg", flat)[1].tobytes()
         publisher.publish(message)
         graph.spin(0.03)
-        return bool(seen) and picture(seen[-1])[60, 70].min() > 200
+        newest = picture(seen[-1]) if seen else None
+        return newest is not None and newest[60, 70].min() > 200
 
     def picture(message):
         return cv2.imdecode(np.frombuffer(message.data, np.uint8), cv2.IMREAD_COLOR)

@@ -3,17 +3,25 @@
 The model is max(ir, vis) as an ONNX graph of our format, so that every pixel is known beforehand.
 """
 
+import glob
+import importlib.util
+import os
+
 import pytest
 
 pytest.importorskip("rclpy", reason="needs rclpy: source ROS, or pip install '.[ros]'")
-onnx = pytest.importorskip("onnx", reason="needs onnx to write a model: pip install '.[dev]'")
+pytest.importorskip("onnx", reason="needs onnx to write a model: pip install '.[dev]'")
 pytest.importorskip("onnxruntime", reason="needs an engine: pip install '.[onnx]'")
 
+from graph import assert_every_visible_frame_came_out_once, stamp_key, wait_until_all_are_out
+
 ENTRY = ["-m", "irvis_fusion_ros.fusion_node"]
+BUILDER = [os.path.join(os.path.dirname(os.path.abspath(__file__)), "node_with_built_engine.py")]
 
 
 def write_max_model(path):
     """Write fused = max(ir, vis) with the inputs, outputs and metadata of our models."""
+    import onnx
     from onnx import TensorProto, helper
 
     def cast(source, target, kind):
@@ -49,18 +57,17 @@ def test_real_engine_fuses_every_visible_frame_once_its_model_is_there(graph, tm
     path = tmp_path / "max.onnx"
     parameters = {"model": str(path), "backend": "onnxruntime", "threads": 1}
     graph.start_node(parameters, script=ENTRY)
-    graph.play_until(lambda: len(graph.fused) >= 5, "the visible picture", timeout_s=15.0)
+    graph.play_until(lambda: len(graph.fused) >= 5, "the visible picture")
     graph.play_until(lambda: graph.level("engine") == 2, "the diagnosis")
-    assert "ModelError" in graph.statuses["engine"].message
+    assert graph.statuses["engine"].message.startswith("failed: ModelError: ")
     assert not any(graph.is_fused(message) for message in graph.fused)
     write_max_model(path)
-    graph.play_until(lambda: graph.is_fused(graph.fused[-1]), "fusion", timeout_s=20.0)
-    graph.spin(0.3)
+    graph.play_until(lambda: graph.is_fused(graph.fused[-1]), "fusion")
+    wait_until_all_are_out(graph)
     graph.fused.clear()
     graph.sent_vis.clear()
     graph.play(1.0)
-    graph.spin(0.5)
-    assert [m.header.stamp.nanosec for m in graph.fused] == [key % 10**9 for key in graph.sent_vis]
+    assert_every_visible_frame_came_out_once(graph)
     assert sum(map(graph.is_fused, graph.fused)) >= 0.8 * len(graph.fused)
     assert graph.fusion.stop() == 0
 
@@ -70,14 +77,51 @@ def test_truncated_model_file_is_named_and_the_picture_flows(graph, tmp_path):
     write_max_model(path)
     path.write_bytes(path.read_bytes()[:40])
     graph.start_node({"model": str(path), "backend": "onnxruntime"}, script=ENTRY)
-    graph.play_until(lambda: len(graph.fused) >= 5, "the visible picture", timeout_s=15.0)
+    graph.play_until(lambda: len(graph.fused) >= 5, "the visible picture")
     graph.play_until(lambda: graph.level("engine") == 2, "the diagnosis")
-    assert str(path) in graph.statuses["engine"].message
+    message = graph.statuses["engine"].message
+    assert message.startswith("failed: ModelError: ") and str(path) in message
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("tensorrt_rtx") is None,
+    reason="needs a builder of engine files: pip install tensorrt-rtx-cu13",
+)
+def test_engine_file_deleted_before_the_start_is_built_anew_behind_the_picture(graph, tmp_path):
+    """The engine file and its cache are real; see node_with_built_engine.py."""
+    path, cache = tmp_path / "max.onnx", tmp_path / "engines"
+    write_max_model(path)
+    parameters = {"model": str(path), "engine_cache_dir": str(cache)}
+
+    def run_until_fusing():
+        process = graph.start_node(parameters, script=BUILDER)
+        first = len(graph.fused)
+        graph.play_until(
+            lambda: len(graph.fused) > first and graph.is_fused(graph.fused[-1]), "fusion"
+        )
+        passed = [m for m in graph.fused[first:] if not graph.is_fused(m)]
+        engines = glob.glob(str(cache / "*.engine"))
+        assert len(engines) == 1
+        # Every frame from the first that came out to the last: what waited came out, too.
+        wait_until_all_are_out(graph)
+        begun = stamp_key(graph.fused[first])
+        sent = [key for key in graph.sent_vis if key >= begun]
+        assert [stamp_key(message) for message in graph.fused[first:]] == sent
+        assert process.stop() == 0
+        return engines[0], len(passed), process.log()
+
+    engine, _, log = run_until_fusing()
+    assert "engine built: there is no engine of max in " in log
+    assert "engine found: " in run_until_fusing()[2]
+    os.remove(engine)
+    again, passed, log = run_until_fusing()
+    assert again == engine and passed > 0
+    assert "building the tensorrt_rtx engine of max for 160x120, because" in log
 
 
 def test_thermal_of_another_size_and_depth_lands_where_the_homography_says(graph, tmp_path):
     import numpy as np
-    from graph import image_message, pixels_of, stamp_key
+    from graph import image_message, pixels_of
 
     path = tmp_path / "max.onnx"
     write_max_model(path)
@@ -108,7 +152,7 @@ def test_thermal_of_another_size_and_depth_lands_where_the_homography_says(graph
         graph.spin(0.03)
         return bool(graph.fused) and pixels_of(graph.fused[-1])[:, :, 0].max() > 200
 
-    graph.wait_for(send, timeout_s=20.0, what="a warm square")
+    graph.wait_for(send, what="a warm square")
     picture = pixels_of(graph.fused[-1])
     rows, columns = np.nonzero(picture.min(axis=2) > 200)
     # IR rows and columns 10 to 20 land at 30 to 50 and 40 to 60, to a pixel of interpolation.
