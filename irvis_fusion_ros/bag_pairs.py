@@ -17,6 +17,7 @@ from irvis_fusion_ros.bag import (
     NS_PER_S,
     BagError,
     ImageTopic,
+    all_topics,
     image_topics,
     list_topics,
     read_images,
@@ -58,7 +59,8 @@ def choose_topics(
     for given in (ir_topic, vis_topic):
         if given and given not in [t.name for t in topics]:
             raise BagError(
-                f"expected an image topic {given!r} in {bag}, found {list_topics(topics)}"
+                f"expected an image topic {given!r} in {bag}, found "
+                f"{list_topics(topics, all_topics(bag))}"
             )
     if ir_topic and ir_topic == vis_topic:
         raise BagError(f"expected two topics, found {ir_topic!r} as both thermal and visible")

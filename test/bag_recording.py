@@ -1,16 +1,21 @@
-"""Writes bags for tests, with rosbags."""
+"""Bags for tests, message by message; written by the writer that `make_bag` uses."""
 
 import importlib.util
+import types
 
 import numpy as np
 import pytest
+
+from irvis_fusion_ros.bag_writer import STORAGES, BagWriter
+from irvis_fusion_ros.made_images import make_header
+
+__all__ = ["STORAGES", "Recording", "needs_rosbags", "picture", "street"]
 
 needs_rosbags = pytest.mark.skipif(
     importlib.util.find_spec("rosbags") is None, reason="needs rosbags: pip install '.[bag]'"
 )
 MS = 1_000_000
 START_NS = 1_700_000_000_000_000_000
-STORAGES = ("sqlite3", "mcap")
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED = "sensor_msgs/msg/CompressedImage"
 
@@ -19,20 +24,12 @@ class Recording:
     """Writes one bag; frames are (topic, stamp_ns, pixels, encoding) in order of recording."""
 
     def __init__(self, path, storage="sqlite3"):
-        from rosbags.typesys import Stores, get_typestore
-
         self.path, self.storage = path, storage
-        self.store = get_typestore(Stores.ROS2_HUMBLE)
         self.frames = []
 
-    def _header(self, stamp_ns):
-        time = self.store.types["builtin_interfaces/msg/Time"]
-        stamp = time(sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9)
-        return self.store.types["std_msgs/msg/Header"](stamp=stamp, frame_id="camera")
-
-    def image(self, topic, stamp_ns, pixels, encoding, recorded_ns=None):
-        message = self.store.types[IMAGE](
-            header=self._header(stamp_ns),
+    def image(self, topic, stamp_ns, pixels, encoding, recorded_ns=None, **fields):
+        message = types.SimpleNamespace(
+            header=make_header(stamp_ns, "camera"),
             height=pixels.shape[0],
             width=pixels.shape[1],
             encoding=encoding,
@@ -40,29 +37,25 @@ class Recording:
             step=pixels[0].nbytes,
             data=np.frombuffer(pixels.tobytes(), np.uint8),
         )
+        vars(message).update(fields)
         self.frames.append((topic, recorded_ns or stamp_ns, message, IMAGE))
 
     def compressed(self, topic, stamp_ns, data, text):
-        message = self.store.types[COMPRESSED](
-            header=self._header(stamp_ns), format=text, data=np.frombuffer(data, np.uint8)
+        message = types.SimpleNamespace(
+            header=make_header(stamp_ns, "camera"),
+            format=text,
+            data=np.frombuffer(data, np.uint8),
         )
         self.frames.append((topic, stamp_ns, message, COMPRESSED))
 
     def text(self, topic, stamp_ns, words):
-        message = self.store.types["std_msgs/msg/String"](data=words)
+        message = types.SimpleNamespace(data=words)
         self.frames.append((topic, stamp_ns, message, "std_msgs/msg/String"))
 
     def write(self):
-        from rosbags.rosbag2 import StoragePlugin, Writer
-
-        plugin = StoragePlugin[self.storage.upper()]
-        with Writer(self.path, version=9, storage_plugin=plugin) as writer:
-            connections = {}
+        with BagWriter(self.path, self.storage) as writer:
             for topic, recorded_ns, message, kind in self.frames:
-                if topic not in connections:
-                    connections[topic] = writer.add_connection(topic, kind, typestore=self.store)
-                raw = self.store.serialize_cdr(message, kind)
-                writer.write(connections[topic], recorded_ns, raw)
+                writer.write_message(topic, kind, recorded_ns, message)
         return str(self.path)
 
 

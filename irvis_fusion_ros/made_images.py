@@ -1,0 +1,174 @@
+"""Pictures as cameras would send them: sizes, encodings, codecs.
+
+A thermal picture of 8 bits becomes raw counts by a straight line: black is the lower end of
+`counts`, white the upper one. By default that is 20 °C … 40 °C in centikelvin.
+"""
+
+from __future__ import annotations
+
+import types
+from typing import Any, NamedTuple, Optional, Tuple
+
+import cv2
+import numpy as np
+
+from irvis_fusion_core.errors import ConfigurationError
+from irvis_fusion_core.thermal import ThermalRescale
+from irvis_fusion_ros.image_encodings import LAYOUTS
+
+IR_ENCODINGS = ("mono8", "8UC1", "mono16", "16UC1", "32FC1")
+VIS_ENCODINGS = ("bgr8", "rgb8", "mono8", "bgra8", "rgba8", "bayer_rggb8")
+CODECS = ("jpeg", "png")
+ROOM_COUNTS = (29315, 31315)
+"""20 °C and 40 °C in centikelvin."""
+
+IMAGE_TYPE = "sensor_msgs/msg/Image"
+COMPRESSED_TYPE = "sensor_msgs/msg/CompressedImage"
+
+
+class ImageForm(NamedTuple):
+    """How a camera sends its pictures."""
+
+    encoding: str
+    codec: Optional[str] = None  # of CODECS; None sends Image
+    size: Optional[Tuple[int, int]] = None  # (height, width); None leaves it
+    quality: int = 90  # of JPEG
+    counts: Tuple[int, int] = ROOM_COUNTS
+
+    @property
+    def type(self) -> str:
+        """The type of the messages."""
+        return COMPRESSED_TYPE if self.codec else IMAGE_TYPE
+
+
+def check_form(name: str, form: ImageForm, encodings: Tuple[str, ...]) -> None:
+    """Raise ConfigurationError unless there are such images; `name` says whose they are."""
+    if form.encoding not in encodings:
+        raise ConfigurationError(
+            f"expected an encoding of {name} images out of {', '.join(encodings)}, found "
+            f"{form.encoding!r}"
+        )
+    low, high = form.counts
+    if not 0 <= low < high <= 65535:
+        raise ConfigurationError(f"expected counts 0 <= LOW < HIGH <= 65535, found {low}:{high}")
+    layout = LAYOUTS[form.encoding]
+    if form.codec is None:
+        return
+    if form.codec not in CODECS:
+        raise ConfigurationError(
+            f"expected a codec out of {', '.join(CODECS)}, found {form.codec!r}"
+        )
+    if layout.type_code == "f4" or (form.codec == "jpeg" and layout.type_code != "u1"):
+        raise ConfigurationError(
+            f"expected {name} images that {form.codec} can hold, found {form.encoding}; png takes "
+            "16 bits, raw alone takes floats"
+        )
+
+
+def thermal_pixels(picture: np.ndarray, form: ImageForm) -> np.ndarray:
+    """HxW of uint8, uint16 or float32 as the sensor's `encoding` has it, at `size`.
+
+    16-bit pictures are counts and stay so; 32FC1 is kelvin, a hundredth of the counts.
+    """
+    picture = _at_size(picture, form.size)
+    dtype = np.dtype("<" + LAYOUTS[form.encoding].type_code)
+    if dtype == np.uint8:
+        return picture if picture.dtype == np.uint8 else ThermalRescale(smoothing_s=0.0)(picture)
+    if picture.dtype == np.float32:
+        kelvin = picture
+        counts = np.clip(np.rint(100.0 * kelvin), 0, 65535)
+    elif picture.dtype == np.uint8:
+        low, high = form.counts
+        counts = np.rint(low + picture.astype(np.float32) * ((high - low) / 255.0))
+    else:
+        counts = picture
+    if dtype.kind == "f":
+        return (np.asarray(counts, np.float32) / np.float32(100.0)).astype(dtype)
+    return counts.astype(dtype)
+
+
+def visible_pixels(picture_rgb: np.ndarray, form: ImageForm) -> np.ndarray:
+    """HxW or HxWxC of uint8 as `encoding` has it, at `size`, from HxWx3 RGB."""
+    picture = _at_size(picture_rgb, form.size)
+    if form.encoding == "rgb8":
+        return picture
+    if form.encoding == "bayer_rggb8":
+        return _mosaic(picture)
+    code = {
+        "bgr8": cv2.COLOR_RGB2BGR,
+        "mono8": cv2.COLOR_RGB2GRAY,
+        "bgra8": cv2.COLOR_RGB2BGRA,
+        "rgba8": cv2.COLOR_RGB2RGBA,
+    }[form.encoding]
+    return cv2.cvtColor(picture, code)
+
+
+def image_message(pixels: np.ndarray, form: ImageForm, stamp_ns: int, frame_id: str) -> Any:
+    """What has the fields of sensor_msgs/Image or CompressedImage, and holds these pixels."""
+    header = make_header(stamp_ns, frame_id)
+    pixels = np.ascontiguousarray(pixels)
+    if form.codec is None:
+        return types.SimpleNamespace(
+            header=header,
+            height=pixels.shape[0],
+            width=pixels.shape[1],
+            encoding=form.encoding,
+            is_bigendian=0,
+            step=pixels[0].nbytes,
+            data=pixels.reshape(-1).view(np.uint8),
+        )
+    order = {"rgb8": cv2.COLOR_RGB2BGR, "rgba8": cv2.COLOR_RGBA2BGRA}.get(form.encoding)
+    stored = pixels if order is None else cv2.cvtColor(pixels, order)
+    quality = [cv2.IMWRITE_JPEG_QUALITY, form.quality] if form.codec == "jpeg" else []
+    _, coded = cv2.imencode("." + form.codec, stored, quality)
+    held = {1: form.encoding, 3: "bgr8", 4: "bgra8"}[1 if stored.ndim == 2 else stored.shape[2]]
+    text = f"{form.encoding}; {form.codec} compressed {held}"
+    return types.SimpleNamespace(header=header, format=text, data=coded.reshape(-1))
+
+
+def make_header(stamp_ns: int, frame_id: str) -> Any:
+    """What has the fields of std_msgs/Header."""
+    stamp = types.SimpleNamespace(sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9)
+    return types.SimpleNamespace(stamp=stamp, frame_id=frame_id)
+
+
+def camera_info(header: Any, size: Tuple[int, int], field_of_view_deg: float) -> Any:
+    """What has the fields of sensor_msgs/CameraInfo: a pinhole, its centre in the middle.
+
+    `size` is (height, width). A field of view (horizontal) of 0 gives the size alone: such a
+    camera counts as not calibrated (K[0] is 0).
+    """
+    height, width = size
+    matrix = np.zeros((3, 3))
+    rotation = np.zeros((3, 3))
+    if field_of_view_deg > 0:
+        focal = 0.5 * width / np.tan(np.radians(field_of_view_deg) / 2)
+        matrix[:] = [[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]]
+        rotation[:] = np.eye(3)
+    return types.SimpleNamespace(
+        header=header,
+        height=height,
+        width=width,
+        distortion_model="plumb_bob",
+        d=np.zeros(5),
+        k=matrix.reshape(-1),
+        r=rotation.reshape(-1),
+        p=np.hstack([matrix, np.zeros((3, 1))]).reshape(-1),
+        binning_x=0,
+        binning_y=0,
+        roi=types.SimpleNamespace(x_offset=0, y_offset=0, height=0, width=0, do_rectify=False),
+    )
+
+
+def _at_size(picture: np.ndarray, size: Optional[Tuple[int, int]]) -> np.ndarray:
+    if size is None or picture.shape[:2] == size:
+        return picture
+    return cv2.resize(picture, (size[1], size[0]), interpolation=cv2.INTER_AREA)
+
+
+def _mosaic(rgb: np.ndarray) -> np.ndarray:
+    """One colour a pixel: red and green in even rows, green and blue in odd ones."""
+    mosaic = rgb[..., 1].copy()
+    mosaic[0::2, 0::2] = rgb[0::2, 0::2, 0]
+    mosaic[1::2, 1::2] = rgb[1::2, 1::2, 2]
+    return mosaic
