@@ -6,6 +6,9 @@ Every function takes the fused and both source planes as float64 HxW of one size
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import cv2
 import numpy as np
 
@@ -18,8 +21,10 @@ _ANGLE_GAIN, _ANGLE_SLOPE, _ANGLE_CENTRE = 0.9879, -22.0, 0.8
 # Sheikh and Bovik, "Image information and visual quality", TIP 2006, pixel-domain form.
 _VIF_NOISE_VARIANCE = 2.0
 _VIF_EPSILON = 1e-10
+VIF_LEAST_SIDE = 41
 
 # Wang, Simoncelli and Bovik, "Multiscale structural similarity", Asilomar 2003.
+MS_SSIM_LEAST_SIDE = 176
 _MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 
 
@@ -28,7 +33,7 @@ def vif(f: np.ndarray, a: np.ndarray, b: np.ndarray) -> float:
 
     Windows of 17, 9, 5, 3 pixels without padding, so each side needs at least 41 pixels.
     """
-    if min(f.shape) < 41:
+    if min(f.shape) < VIF_LEAST_SIDE:
         raise FrameError(f"VIF needs at least 41x41 pixels for its four scales, found {f.shape}")
     gained = np.zeros(2)
     available = np.zeros(2)
@@ -112,37 +117,65 @@ def _edge_kept(
 
 
 def ssim_mean(f: np.ndarray, a: np.ndarray, b: np.ndarray, data_range: float) -> float:
-    """Mean of SSIM(f, a) and SSIM(f, b), -1..1, for a given dynamic range.
+    """Mean of SSIM(f, a) and SSIM(f, b), -1..1, for a given dynamic range."""
+    return ssim_means(f, a, b, [data_range])[0]
+
+
+def ssim_means(
+    f: np.ndarray, a: np.ndarray, b: np.ndarray, data_ranges: Sequence[float]
+) -> list[float]:
+    """Mean of SSIM(f, a) and SSIM(f, b), -1..1, for each dynamic range; the windows once.
 
     Wang et al., TIP 2004: 7x7 uniform window, sample (n-1) covariance, border left out.
     """
     kernel = np.full((7, 1), 1.0 / 7.0)
     unbiased = 49.0 / 48.0
-    values = []
-    mean_f = _valid(f, kernel)
-    var_f = unbiased * (_valid(f * f, kernel) - mean_f * mean_f)
+    moments_f = _moments(f, kernel, unbiased)
+    sums = [0.0] * len(data_ranges)
     for source in (a, b):
-        luma, structure = _ssim_maps(f, source, kernel, data_range, mean_f, var_f, unbiased)
-        values.append(np.mean(luma * structure))
-    return float(np.mean(values))
+        moments = _pair_moments(f, moments_f, source, kernel, unbiased)
+        for index, data_range in enumerate(data_ranges):
+            luma, structure = _ssim_maps(moments, data_range)
+            sums[index] += float(np.mean(luma * structure))
+    return [total / 2.0 for total in sums]
 
 
-def _ssim_maps(
+class _Moments(NamedTuple):
+    """Local means, variances and covariance of two pictures."""
+
+    mean_f: np.ndarray
+    mean_s: np.ndarray
+    var_f: np.ndarray
+    var_s: np.ndarray
+    covariance: np.ndarray
+
+
+def _moments(
+    plane: np.ndarray, kernel: np.ndarray, unbiased: float = 1.0
+) -> tuple[np.ndarray, np.ndarray]:
+    mean = _valid(plane, kernel)
+    return mean, unbiased * (_valid(plane * plane, kernel) - mean * mean)
+
+
+def _pair_moments(
     f: np.ndarray,
+    moments_f: tuple[np.ndarray, np.ndarray],
     source: np.ndarray,
     kernel: np.ndarray,
-    data_range: float,
-    mean_f: np.ndarray,
-    var_f: np.ndarray,
     unbiased: float = 1.0,
-) -> tuple[np.ndarray, np.ndarray]:
+) -> _Moments:
+    mean_f, var_f = moments_f
+    mean_s, var_s = _moments(source, kernel, unbiased)
+    covariance = unbiased * (_valid(f * source, kernel) - mean_f * mean_s)
+    return _Moments(mean_f, mean_s, var_f, var_s, covariance)
+
+
+def _ssim_maps(m: _Moments, data_range: float) -> tuple[np.ndarray, np.ndarray]:
     """The luminance and the contrast-structure map of SSIM."""
     c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
-    mean_s = _valid(source, kernel)
-    var_s = unbiased * (_valid(source * source, kernel) - mean_s * mean_s)
-    covariance = unbiased * (_valid(f * source, kernel) - mean_f * mean_s)
-    luma = (2.0 * mean_f * mean_s + c1) / (mean_f * mean_f + mean_s * mean_s + c1)
-    return luma, (2.0 * covariance + c2) / (var_f + var_s + c2)
+    both = m.mean_f * m.mean_s
+    luma = (2.0 * both + c1) / (m.mean_f * m.mean_f + m.mean_s * m.mean_s + c1)
+    return luma, (2.0 * m.covariance + c2) / (m.var_f + m.var_s + c2)
 
 
 def ms_ssim(f: np.ndarray, a: np.ndarray, b: np.ndarray) -> float:
@@ -151,7 +184,7 @@ def ms_ssim(f: np.ndarray, a: np.ndarray, b: np.ndarray) -> float:
     11x11 Gaussian of sigma 1.5, halving by 2x2 means. A negative scale (inverted structure)
     counts as zero, for a fractional power of it does not exist.
     """
-    if min(f.shape) < 176:
+    if min(f.shape) < MS_SSIM_LEAST_SIDE:
         raise FrameError(f"MS-SSIM needs at least 176x176 pixels for five scales, found {f.shape}")
     kernel = cv2.getGaussianKernel(11, 1.5, cv2.CV_64F)
     products = np.ones(2)
@@ -160,10 +193,9 @@ def ms_ssim(f: np.ndarray, a: np.ndarray, b: np.ndarray) -> float:
             half = (f.shape[1] // 2, f.shape[0] // 2)
             even = [p[: 2 * half[1], : 2 * half[0]] for p in (f, a, b)]
             f, a, b = (cv2.resize(p, half, interpolation=cv2.INTER_AREA) for p in even)
-        mean_f = _valid(f, kernel)
-        var_f = _valid(f * f, kernel) - mean_f * mean_f
+        moments_f = _moments(f, kernel)
         for index, source in enumerate((a, b)):
-            luma, structure = _ssim_maps(f, source, kernel, 255.0, mean_f, var_f)
+            luma, structure = _ssim_maps(_pair_moments(f, moments_f, source, kernel), 255.0)
             last = scale == len(_MS_SSIM_WEIGHTS) - 1
             value = np.mean(luma * structure) if last else np.mean(structure)
             products[index] *= max(float(value), 0.0) ** weight

@@ -3,7 +3,7 @@
 It stands for whatever RGB detector a robot already has (Dalal and Triggs, CVPR 2005).
 """
 
-from typing import List, Sequence
+from typing import List, Sequence, Tuple
 
 import cv2
 import numpy as np
@@ -17,6 +17,7 @@ from irvis_fusion_core.night_street import Box
 MIN_OVERLAP = 0.3
 # Below this, what the detector reports is mostly textured walls.
 MIN_SCORE = 0.4
+_WINDOW = (128, 64)  # height, width of the detector's window
 
 
 class PeopleDetector:
@@ -37,12 +38,23 @@ class PeopleDetector:
 
     def find(self, picture: np.ndarray) -> List[Box]:
         """People in a uint8 colour picture [height, width, 3], best first."""
+        return [box for box, _ in self.find_scored(picture)]
+
+    def find_scored(self, picture: np.ndarray) -> List[Tuple[Box, float]]:
+        """As `find`, with the detector's score of each box (above `MIN_SCORE`)."""
+        if picture.shape[0] < _WINDOW[0] or picture.shape[1] < _WINDOW[1]:
+            return []  # smaller than a person is searched for; OpenCV would raise
         found, scores = self._hog.detectMultiScale(
             np.ascontiguousarray(picture), winStride=(8, 8), padding=(8, 8), scale=1.05
         )
-        ranked = sorted(zip(np.ravel(scores), found), key=lambda pair: -float(pair[0]))
+        ranked = sorted(
+            ((float(score), box) for score, box in zip(np.ravel(scores), found)),
+            key=lambda pair: -pair[0],
+        )
         return [
-            Box(*(float(number) for number in box)) for score, box in ranked if score > MIN_SCORE
+            (Box(*(float(number) for number in box)), score)
+            for score, box in ranked
+            if score > MIN_SCORE
         ]
 
 

@@ -5,7 +5,6 @@ import math
 import cv2
 import numpy as np
 import pytest
-from real_data import data_root
 
 from irvis_fusion_core import metrics
 from irvis_fusion_core.errors import ConfigurationError, FrameError
@@ -290,75 +289,6 @@ def test_score_pair_returns_what_was_asked_for_in_that_order():
         metrics.score_pair(*pictures, names=("LPIPS",))
 
 
-# --- edges in the right place --------------------------------------------------------------
-
-
-def blocks(shift=0):
-    picture = np.full((96, 96), 60, np.uint8)
-    picture[30:60, 20 + shift : 50 + shift] = 180
-    return picture
-
-
-def test_alignment_falls_and_ghosts_rise_as_ir_is_shifted():
-    vis = blocks()
-    rows = [
-        metrics.alignment(((blocks(shift).astype(int) + vis) // 2).astype(np.uint8), blocks(), vis)
-        for shift in (0, 2, 4, 8)
-    ]
-    assert rows[0]["vis"] > 0.95 and rows[0]["ir"] > 0.95 and rows[0]["ghost"] < 0.05
-    ghosts = [row["ghost"] for row in rows]
-    assert ghosts == sorted(ghosts) and ghosts[-1] > 0.25
-
-
-def test_alignment_names_the_source_that_lies_elsewhere():
-    row = metrics.alignment(blocks(), blocks(12), blocks())
-    assert row["vis"] > 0.95 > 0.7 > row["ir"]
-
-
-def test_inverted_contrast_is_still_aligned():
-    row = metrics.alignment(blocks(), 255 - blocks(), blocks())
-    assert row["ir"] == pytest.approx(row["vis"])
-
-
-def test_alignment_of_flat_pictures_is_zero_not_nan():
-    flat = np.zeros((32, 32), np.uint8)
-    assert metrics.alignment(flat, flat, flat) == {"ir": 0, "vis": 0, "ghost": 0}
-
-
-# --- flicker -------------------------------------------------------------------------------
-
-
-def test_flicker_of_a_known_brightness_step():
-    still = [blocks()] * 4
-    pumping = [frame + np.uint8(10 * (i % 2)) for i, frame in enumerate(still)]
-    assert metrics.flicker(still, still, still) == 0
-    assert metrics.flicker(pumping, still, still) == pytest.approx(10)
-    assert metrics.flicker(pumping, pumping, still) == 0
-
-
-def test_maximum_and_mean_of_changing_sources_do_not_count_as_flicker():
-    rng = np.random.default_rng(4)
-    ir = [rng.integers(0, 256, (40, 40)).astype(np.uint8) for _ in range(5)]
-    vis = [rng.integers(0, 256, (40, 40)).astype(np.uint8) for _ in range(5)]
-    mean = [((a.astype(int) + b) // 2).astype(np.uint8) for a, b in zip(ir, vis)]
-    # Rounding down moves an 8x8 mean by up to half a level.
-    assert metrics.flicker(mean, ir, vis) < 0.5
-
-
-def test_a_min_max_stretch_flickers_on_real_video(tno_video):
-    ir, vis = tno_video
-    mean = [((a.astype(int) + b) / 2).round().astype(np.uint8) for a, b in zip(ir, vis)]
-    stretched = [cv2.normalize(frame, None, 0, 255, cv2.NORM_MINMAX) for frame in mean]
-    assert metrics.flicker(stretched, ir, vis) > 5 * metrics.flicker(mean, ir, vis)
-
-
-@pytest.fixture
-def tno_video():
-    folder = data_root() / "video_tno_nato_camp"
-    names = sorted(path.name for path in (folder / "IR").iterdir())
-    return tuple([cv2.imread(str(folder / kind / n), 0) for n in names] for kind in ("IR", "VIS"))
-
-
 # --- bad input -----------------------------------------------------------------------------
 
 
@@ -389,9 +319,20 @@ def test_pictures_too_small_for_a_metric_are_refused():
         metrics.en(np.zeros((40, 40, 4), np.uint8))
 
 
-def test_flicker_refuses_sequences_that_do_not_belong_together():
-    frames = [blocks()] * 3
-    with pytest.raises(FrameError, match="one length"):
-        metrics.flicker(frames, frames[:2], frames)
-    with pytest.raises(FrameError, match="two frames"):
-        metrics.flicker(frames[:1], frames[:1], frames[:1])
+def test_a_row_says_the_same_as_its_metrics_one_by_one():
+    pictures = scene(2, (180, 190))
+    row = metrics.score_pair(*pictures)
+    for name in metrics.METRIC_NAMES:
+        assert metrics.score_pair(*pictures, names=[name]) == {name: row[name]}
+    assert row["SSIM"] == metrics.ssim(*pictures)
+    assert row["SSIM255"] == metrics.ssim255(*pictures)
+
+
+@pytest.mark.parametrize("side", [8, 40, 41, 175, 176])
+def test_names_for_size_are_those_that_can_be_calculated(side):
+    pictures = scene(1, (side, 200))
+    names = metrics.names_for_size(side, 200)
+    assert list(metrics.score_pair(*pictures, names=names)) == list(names)
+    for name in set(metrics.METRIC_NAMES) - set(names):
+        with pytest.raises(FrameError):
+            metrics.score_pair(*pictures, names=[name])

@@ -1,0 +1,67 @@
+"""How long the metrics of one pair take on one core, metric by metric and as a table row.
+
+    python benchmarks/metrics_time.py [--size 640x480] [--repeats 5]
+
+The pictures are drawn (the night street), for the time depends on the size alone.
+"""
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import cv2
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from irvis_fusion_core import metrics
+from irvis_fusion_core.commands.command_line import parse_size, print_table
+from irvis_fusion_core.night_street import NightStreet
+
+LIMIT_S = 0.5
+"""What a row for one 640x480 pair may take."""
+
+
+def cpu_ms(function, repeats):
+    """The median CPU time of a call, in milliseconds."""
+    taken = []
+    for _ in range(repeats):
+        start = time.process_time()
+        function()
+        taken.append(1e3 * (time.process_time() - start))
+    return sorted(taken)[len(taken) // 2]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--size", type=parse_size, default=(480, 640))
+    parser.add_argument("--repeats", type=int, default=5)
+    options = parser.parse_args()
+    cv2.setNumThreads(1)
+    height, width = options.size
+    frames = [NightStreet(width, height).frame(time_s) for time_s in (0.0, 1 / 30)]
+    triples = [(np.maximum(f.ir, metrics.luminance(f.vis)), f.ir, f.vis) for f in frames]
+    fused, ir, vis = triples[0]
+    names = metrics.names_for_size(height, width)
+    jobs = {n: lambda n=n: metrics.score_pair(fused, ir, vis, [n]) for n in names}
+    jobs["alignment"] = lambda: metrics.alignment(fused, ir, vis)
+    jobs["flicker"] = lambda: metrics.flicker(*zip(*triples))
+    rows = [["metric", "ms"]]
+    rows += [[name, f"{cpu_ms(job, options.repeats):.1f}"] for name, job in jobs.items()]
+    print_table(rows)
+
+    def row():
+        metrics.score_pair(fused, ir, vis)
+        metrics.alignment(fused, ir, vis)
+        metrics.flicker(*zip(*triples))
+
+    taken_s = cpu_ms(row, options.repeats) / 1e3
+    print(f"\nA row for one {width}x{height} pair: {taken_s:.3f} s on one core", end="")
+    print(f" (limit for 640x480: {LIMIT_S} s)" if (width, height) == (640, 480) else "")
+
+
+if __name__ == "__main__":
+    main()

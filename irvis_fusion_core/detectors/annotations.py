@@ -1,0 +1,229 @@
+"""What is really in the frames of a recording: COCO JSON, or a folder of YOLO text files.
+
+A file's (or COCO image's) name says which frame it belongs to. Taken are, in this order: a name
+out of `frame_names`, which lists the visible frames in order; the visible stamp in nanoseconds
+(`1700000000033000000.txt`) or as seconds and nanoseconds (`1700000000_033000000`,
+`1700000000.033000000`); the frame's number from 0, which may stand at the end (`frame_000012`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
+
+import numpy as np
+
+from irvis_fusion_core.detectors.detection import Truth, normal_label
+from irvis_fusion_core.errors import FusionError
+from irvis_fusion_core.image_files import IMAGE_SUFFIXES
+from irvis_fusion_core.night_street import Box
+
+_STAMP_NS = re.compile(r"\d{16,19}$")
+_STAMP_PARTS = re.compile(r"(\d{9,11})[._](\d{9})$")
+_NUMBER = re.compile(r"(\d{1,9})$")
+_YOLO_NAMES = ("classes.txt", "obj.names")
+
+
+class AnnotationError(FusionError):
+    """Annotations are missing, malformed, or belong to no frame."""
+
+
+class _Entry(NamedTuple):
+    """Boxes of one picture in shares of its size, 0..1, and their classes."""
+
+    boxes: np.ndarray  # float [n, 4]: left, top, width, height
+    labels: List[str]
+
+
+class Annotations:
+    """Boxes by frame.
+
+    Attributes:
+        labels: the classes that occur, sorted.
+        frames: how many frames are annotated, those without objects included.
+    """
+
+    def __init__(
+        self, entries: Dict[str, _Entry], frame_names: Optional[Sequence[str]] = None
+    ) -> None:
+        """Take entries by name without extension.
+
+        Raises:
+            AnnotationError: a name is none that a frame can be told by.
+        """
+        self.labels = sorted({label for entry in entries.values() for label in entry.labels})
+        self.frames = len(entries)
+        self._by_stamp: Dict[int, _Entry] = {}
+        self._by_index: Dict[int, _Entry] = {}
+        index_of = {_stem(name): i for i, name in enumerate(frame_names or [])}
+        for name, entry in entries.items():
+            kind, number = _frame_of(name, index_of)
+            (self._by_stamp if kind == "stamp" else self._by_index)[number] = entry
+
+    def has(self, index: int, stamp_ns: int) -> bool:
+        """Whether this frame is annotated; costs nothing."""
+        return stamp_ns in self._by_stamp or index in self._by_index
+
+    def of_frame(
+        self, index: int, stamp_ns: int, height: int, width: int
+    ) -> Optional[List[Truth]]:
+        """What is in a frame, boxes in its pixels; None where it is not annotated."""
+        entry = self._by_stamp.get(stamp_ns, self._by_index.get(index))
+        if entry is None:
+            return None
+        scaled = entry.boxes * (width, height, width, height)
+        return [
+            Truth(Box(*(float(v) for v in box)), label) for box, label in zip(scaled, entry.labels)
+        ]
+
+
+def read_annotations(
+    path: str,
+    class_names: Sequence[str] = (),
+    frame_names: Optional[Sequence[str]] = None,
+) -> Annotations:
+    """Read a COCO JSON file, or a folder of YOLO text files.
+
+    Args:
+        class_names: of the numbers in YOLO files that have no classes.txt beside them.
+        frame_names: names of the visible frames in order, with or without extension.
+
+    Raises:
+        AnnotationError: nothing there, malformed, or not to be assigned to frames.
+    """
+    if os.path.isdir(path):
+        entries = _read_yolo(path, class_names)
+    elif os.path.isfile(path):
+        entries = _read_coco(path)
+    else:
+        raise AnnotationError(
+            "expected annotations, a COCO .json or a folder of YOLO .txt files, found nothing at "
+            f"{path}"
+        )
+    if not entries:
+        raise AnnotationError(f"expected annotated pictures in {path}, found none")
+    return Annotations(entries, frame_names)
+
+
+def _stem(name: str) -> str:
+    stem, suffix = os.path.splitext(os.path.basename(name))
+    # `1700000000.033000000` has no extension, only a dot.
+    known = suffix.lower() in (*IMAGE_SUFFIXES, ".txt")
+    return stem if known else os.path.basename(name)
+
+
+def _frame_of(name: str, index_of: Dict[str, int]) -> Tuple[str, int]:
+    if name in index_of:
+        return "index", index_of[name]
+    if index_of:
+        raise AnnotationError(
+            f"expected annotations of the named frames ({', '.join(list(index_of)[:3])}, ...), "
+            f"found one of {name!r}; correct the list of frame names"
+        )
+    if _STAMP_NS.match(name):
+        return "stamp", int(name)
+    parts = _STAMP_PARTS.match(name)
+    if parts:
+        return "stamp", int(parts.group(1)) * 10**9 + int(parts.group(2))
+    number = _NUMBER.search(name)
+    if number:
+        return "index", int(number.group(1))
+    raise AnnotationError(
+        f"expected annotations named by stamp (1700000000033000000) or frame number (000012), "
+        f"found {name!r}; give --frame-names, a list of the visible frames' names in order"
+    )
+
+
+def _read_coco(path: str) -> Dict[str, _Entry]:
+    try:
+        with open(path, encoding="utf-8") as stream:
+            tree = json.load(stream)
+        categories = {c["id"]: normal_label(str(c["name"])) for c in tree["categories"]}
+        images = {i["id"]: i for i in tree["images"]}
+        found: Dict[Any, List[Tuple[List[float], str]]] = {key: [] for key in images}
+        for annotation in tree["annotations"]:
+            if annotation.get("iscrowd"):
+                continue  # a crowd's box is no object that could be found
+            box = [float(value) for value in annotation["bbox"]]
+            found[annotation["image_id"]].append((box, categories[annotation["category_id"]]))
+        sizes = {k: (float(i["width"]), float(i["height"])) for k, i in images.items()}
+        names = {k: _stem(str(i["file_name"])) for k, i in images.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise AnnotationError(
+            f"expected COCO annotations (images, annotations, categories) in {path}, found "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    entries = {}
+    for key, boxes in found.items():
+        width, height = sizes[key]
+        entries[names[key]] = _entry(
+            [box for box, _ in boxes], [label for _, label in boxes], (width, height), path
+        )
+    return entries
+
+
+def _read_yolo(folder: str, class_names: Sequence[str]) -> Dict[str, _Entry]:
+    names = _yolo_class_names(folder) or [normal_label(name) for name in class_names]
+    entries = {}
+    for file in sorted(os.listdir(folder)):
+        if not file.endswith(".txt") or file in _YOLO_NAMES:
+            continue
+        path = os.path.join(folder, file)
+        boxes, labels = [], []
+        for number, words in _lines(path):
+            try:
+                kind = int(words[0])
+                x, y, width, height = (float(word) for word in words[1:5])
+            except (ValueError, IndexError) as error:
+                raise AnnotationError(
+                    "expected `class x y width height` (centre and size, 0..1) in line "
+                    f"{number} of {path}, found {' '.join(words)!r}"
+                ) from error
+            if kind < 0:
+                raise AnnotationError(f"expected a class number in line {number} of {path}")
+            boxes.append([x - width / 2, y - height / 2, width, height])
+            labels.append(names[kind] if kind < len(names) else f"class {kind}")
+        entries[_stem(file)] = _entry(boxes, labels, (1.0, 1.0), path)
+    return entries
+
+
+def _entry(
+    boxes: List[List[float]], labels: List[str], size: Tuple[float, float], path: str
+) -> _Entry:
+    well_formed = all(len(box) == 4 for box in boxes)
+    table = np.array(boxes if well_formed else [], np.float64).reshape(-1, 4)
+    finite = well_formed and bool(np.isfinite(table).all()) and min(size) > 0
+    if not finite or (table[:, 2:] < 0).any():
+        raise AnnotationError(
+            f"expected boxes of four finite numbers and no negative size in {path}, found "
+            f"{boxes[:3]} in a picture of {size[0]:g}x{size[1]:g}"
+        )
+    table = table / (size[0], size[1], size[0], size[1])
+    if len(table) and (table.max() > 1.5 or table.min() < -0.5):
+        raise AnnotationError(
+            f"expected boxes within the picture in {path}, found {boxes[0]}; YOLO boxes are in "
+            "shares of the picture, 0..1, COCO's in pixels of the size that `images` gives"
+        )
+    return _Entry(table, labels)
+
+
+def _yolo_class_names(folder: str) -> List[str]:
+    for place in (folder, os.path.dirname(os.path.abspath(folder))):
+        for name in _YOLO_NAMES:
+            path = os.path.join(place, name)
+            if os.path.isfile(path):
+                return [normal_label(" ".join(words)) for _, words in _lines(path)]
+    return []
+
+
+def _lines(path: str) -> Iterable[Tuple[int, List[str]]]:
+    try:
+        with open(path, encoding="utf-8") as stream:
+            text = stream.read()
+    except (OSError, UnicodeDecodeError) as error:
+        raise AnnotationError(f"expected to read {path}, found: {error}") from error
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.split():
+            yield number, line.split()

@@ -1,0 +1,129 @@
+"""What a detector reports, and how it compares with what is really there."""
+
+from __future__ import annotations
+
+from typing import Dict, List, NamedTuple, Optional, Sequence
+
+import numpy as np
+
+from irvis_fusion_core.night_street import Box
+from irvis_fusion_core.people_detector import overlap
+
+PERSON = "person"
+_PEOPLE = {"people", "pedestrian", "pedestrians", "persons", "human", "walker"}
+
+
+class Detection(NamedTuple):
+    """One find: a box in pixels, a score (higher is surer), the class's name."""
+
+    box: Box
+    score: float
+    label: str
+
+
+class Truth(NamedTuple):
+    """One annotated object: a box in pixels, the class's name."""
+
+    box: Box
+    label: str
+
+
+def normal_label(name: str) -> str:
+    """Lower case; the data sets' words for people become "person"."""
+    name = " ".join(name.strip().lower().split())
+    return PERSON if name in _PEOPLE else name
+
+
+def count_matches(
+    found: Sequence[Detection], truth: Sequence[Truth], min_overlap: float = 0.5
+) -> int:
+    """How many finds are true: each find takes the free object of its class that it covers best.
+
+    Surer finds choose first, as COCO and VOC evaluate; `min_overlap` is over the union.
+    """
+    free = list(truth)
+    hits = 0
+    for detection in sorted(found, key=lambda d: -d.score):
+        best, best_overlap = None, min_overlap
+        for index, thing in enumerate(free):
+            covered = overlap(detection.box, thing.box)
+            if thing.label == detection.label and covered >= best_overlap:
+                best, best_overlap = index, covered
+        if best is not None:
+            del free[best]
+            hits += 1
+    return hits
+
+
+class Tally:
+    """Finds over many pictures: how many, and with annotations how many of them are true."""
+
+    def __init__(self, min_overlap: float = 0.5) -> None:
+        """Start at zero; `min_overlap` as of `count_matches`."""
+        self.min_overlap = min_overlap
+        self.pictures = 0
+        self.found = 0
+        self.annotated_pictures = 0
+        self.true = 0
+        self.false = 0
+        self.missed = 0
+
+    def add(self, found: Sequence[Detection], truth: Optional[Sequence[Truth]] = None) -> None:
+        """Count one picture; `truth` None where nobody knows what it shows."""
+        self.pictures += 1
+        self.found += len(found)
+        if truth is None:
+            return
+        hits = count_matches(found, truth, self.min_overlap)
+        self.annotated_pictures += 1
+        self.true += hits
+        self.false += len(found) - hits
+        self.missed += len(truth) - hits
+
+    @property
+    def precision(self) -> Optional[float]:
+        """Share of the finds that are true; None where there was nothing to tell it by."""
+        return self.true / (self.true + self.false) if self.true + self.false else None
+
+    @property
+    def recall(self) -> Optional[float]:
+        """Share of the annotated objects that were found; None where there were none."""
+        return self.true / (self.true + self.missed) if self.true + self.missed else None
+
+    def summary(self) -> Dict[str, Optional[float]]:
+        """Everything above by name."""
+        return {
+            "pictures": self.pictures,
+            "found": self.found,
+            "found_a_picture": self.found / self.pictures if self.pictures else None,
+            "annotated_pictures": self.annotated_pictures,
+            "true": self.true,
+            "false": self.false,
+            "missed": self.missed,
+            "precision": self.precision,
+            "recall": self.recall,
+        }
+
+
+def suppress_overlaps(
+    boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, most_overlap: float = 0.45
+) -> List[int]:
+    """Indices to keep, surest first: of boxes of one class that overlap more, the surest stays.
+
+    Args:
+        boxes: float [n, 4] as left, top, right, bottom.
+        scores, labels: [n].
+    """
+    area = np.maximum(boxes[:, 2] - boxes[:, 0], 0) * np.maximum(boxes[:, 3] - boxes[:, 1], 0)
+    order = np.argsort(-scores, kind="stable")
+    kept: List[int] = []
+    while order.size:
+        first, rest = order[0], order[1:]
+        kept.append(int(first))
+        low = np.maximum(boxes[rest, :2], boxes[first, :2])
+        high = np.minimum(boxes[rest, 2:], boxes[first, 2:])
+        shared = np.prod(np.maximum(high - low, 0), axis=1)
+        union = area[rest] + area[first] - shared
+        ratio = shared / np.maximum(union, 1e-12)
+        order = rest[(ratio <= most_overlap) | (labels[rest] != labels[first])]
+    return kept

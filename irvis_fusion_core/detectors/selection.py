@@ -1,0 +1,20 @@
+"""Which detector: the built-in one, or a model of the user's."""
+
+from __future__ import annotations
+
+from typing import Optional, Union
+
+from irvis_fusion_core.detectors.hog import HogDetector
+from irvis_fusion_core.detectors.yolo import YoloDetector
+
+Detector = Union[HogDetector, YoloDetector]
+
+
+def open_detector(model: Optional[str] = None, min_score: float = 0.25) -> Detector:
+    """The HOG people detector, or the YOLO-style one of an ONNX file.
+
+    Raises:
+        EngineUnavailableError: nothing here can run it.
+        ModelError: the file is missing, or its output is not YOLO's.
+    """
+    return YoloDetector(model, min_score) if model else HogDetector()

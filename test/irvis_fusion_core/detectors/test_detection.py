@@ -1,0 +1,93 @@
+"""Matching and counting against brute force, and suppression against OpenCV."""
+
+import itertools
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from irvis_fusion_core.detectors.detection import (
+    Detection,
+    Tally,
+    Truth,
+    count_matches,
+    normal_label,
+    suppress_overlaps,
+)
+from irvis_fusion_core.night_street import Box
+from irvis_fusion_core.people_detector import overlap
+
+
+def found(left, score=0.9, label="person"):
+    return Detection(Box(left, 0, 10, 20), score, label)
+
+
+def there(left, label="person"):
+    return Truth(Box(left, 0, 10, 20), label)
+
+
+def test_each_object_is_found_once_and_only_by_its_class():
+    assert count_matches([found(0), found(1, 0.5)], [there(0)]) == 1
+    assert count_matches([found(0, label="car")], [there(0)]) == 0
+    assert count_matches([found(0), found(100)], [there(1), there(101)]) == 2
+    assert count_matches([found(6)], [there(0)]) == 0  # 4 of 16 columns shared
+
+
+def test_surer_finds_choose_first():
+    # The surer find lies between both, nearer to the second; the other covers the second alone.
+    truths = [there(0), there(4)]
+    assert count_matches([found(3, 0.9), found(4, 0.5)], truths, 0.5) == 2 - 1
+    assert count_matches([found(0, 0.9), found(4, 0.5)], truths, 0.5) == 2
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.integers(0, 60), max_size=4),
+    st.lists(st.integers(0, 60), max_size=4),
+)
+def test_matches_are_never_more_than_the_best_assignment(finds, truths):
+    detections = [found(x, 0.9 - 0.01 * i) for i, x in enumerate(finds)]
+    objects = [there(x) for x in truths]
+    hits = count_matches(detections, objects)
+    most = 0
+    few, many = sorted((detections, objects), key=len)
+    for order in itertools.permutations(many, len(few)):
+        pairs = zip(few, order)
+        most = max(most, sum(overlap(a.box, b.box) >= 0.5 for a, b in pairs))
+    assert hits <= most
+    assert (hits > 0) == (most > 0)
+
+
+def test_a_tally_knows_precision_and_recall():
+    tally = Tally()
+    tally.add([found(0), found(50)], [there(0), there(100), there(200)])
+    tally.add([], None)
+    assert (tally.pictures, tally.annotated_pictures) == (2, 1)
+    assert (tally.true, tally.false, tally.missed) == (1, 1, 2)
+    assert tally.precision == pytest.approx(1 / 2)
+    assert tally.recall == pytest.approx(1 / 3)
+    assert Tally().precision is None and Tally().recall is None
+
+
+def test_suppression_agrees_with_opencv():
+    rng = np.random.default_rng(3)
+    corners = rng.uniform(0, 100, (60, 2))
+    sizes = rng.uniform(20, 60, (60, 2))
+    scores = rng.permutation(60) / 60 + 0.01
+    kept = suppress_overlaps(np.hstack([corners, corners + sizes]), scores, np.zeros(60), 0.4)
+    boxes = np.hstack([corners, sizes]).tolist()
+    assert kept == list(np.ravel(cv2.dnn.NMSBoxes(boxes, scores.tolist(), 0.0, 0.4)))
+
+
+def test_boxes_of_different_classes_do_not_suppress_one_another():
+    boxes = np.array([[0, 0, 10, 10], [0, 0, 10, 10]], float)
+    assert suppress_overlaps(boxes, np.array([0.9, 0.8]), np.array([0, 1])) == [0, 1]
+    assert suppress_overlaps(boxes, np.array([0.8, 0.9]), np.array([0, 0])) == [1]
+    assert suppress_overlaps(np.zeros((0, 4)), np.zeros(0), np.zeros(0)) == []
+
+
+def test_the_words_for_people_are_one():
+    assert {normal_label(n) for n in ("Person", "people", " Pedestrian ")} == {"person"}
+    assert normal_label("Traffic  Light") == "traffic light"
