@@ -1,0 +1,172 @@
+"""Where does the infrared picture lie in the visible one? A search over scale, turn and shift.
+
+For every scale and turn the normalised correlation of the two edge fields is computed for all
+shifts at once, in Fourier space, over the overlap only (Padfield, "Masked object registration in
+the Fourier domain", 2012). Several frames of a fixed rig add up their correlations, so that
+chance agreements, which differ from frame to frame, cancel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from irvis_fusion_core.calibration.oriented_gradients import double_angle_field
+from irvis_fusion_core.calibration.resizing import resized, scaling
+
+# The overlap must be at least this share of the smaller picture.
+_LEAST_OVERLAP = 0.3
+# Alignments count as different where points move by more than this share of the diagonal.
+_APART = 0.06
+
+
+class CoarseAlignment(NamedTuple):
+    """A similarity between full-size pictures, and how far it stands out."""
+
+    matrix: np.ndarray  # float64 3x3, IR pixels to visible pixels
+    score: float  # correlation x sqrt(overlap in pixels)
+    correlation: float
+
+
+def search(
+    pairs: Sequence[tuple[np.ndarray, np.ndarray]],
+    scales: Sequence[float],
+    turns_deg: Sequence[float] = (0.0,),
+    diagonal_px: float = 360.0,
+    most: int = 5,
+) -> list[CoarseAlignment]:
+    """The best distinct alignments, best first, of (IR, visible) float32 grey pictures of one rig.
+
+    `scales` are visible pixels for an IR pixel; pictures are compared with the visible diagonal
+    brought to `diagonal_px`.
+    """
+    ir_shape, vis_shape = pairs[0][0].shape, pairs[0][1].shape
+    shrink = diagonal_px / float(np.hypot(*vis_shape))
+    vis_small = [resized(vis, shrink) for _, vis in pairs]
+    fields = [double_angle_field(vis) for vis in vis_small]
+    back = np.linalg.inv(scaling(vis_small[0].shape, vis_shape))
+    spectra: dict[tuple[int, int], list] = {}
+    found: list[CoarseAlignment] = []
+    for scale in scales:
+        for turn in turns_deg:
+            placed = [_placed(ir, scale * shrink, turn) for ir, _ in pairs]
+            height, width = fields[0].shape
+            # A shift further than both sizes together is none; in between nothing wraps around.
+            size = (
+                _transform_size(height + placed[0][0].shape[0]),
+                _transform_size(width + placed[0][0].shape[1]),
+            )
+            if size not in spectra:
+                spectra[size] = [_spectra(f, np.ones(f.shape, bool), size) for f in fields]
+            surface, score = _surfaces(placed, spectra[size], size, (height, width))
+            for row, column in _peaks(score):
+                shift_y = row if row < height else row - size[0]
+                shift_x = column if column < width else column - size[1]
+                move = np.array([[1, 0, shift_x], [0, 1, shift_y], [0, 0, 1.0]])
+                found.append(
+                    CoarseAlignment(
+                        back @ move @ placed[0][2],
+                        float(score[row, column]),
+                        float(surface[row, column]),
+                    )
+                )
+    return _distinct(found, ir_shape, vis_shape, most)
+
+
+def _surfaces(placed, spectra, size, vis_size):
+    """Correlation and score for every shift, of all frames together."""
+    total, energy = 0.0, 0.0
+    for (small, mask, _), (vis_field, vis_power_mask) in zip(placed, spectra):
+        field, power_mask = _spectra(double_angle_field(small, mask=mask), mask, size)
+        total = total + _inverse(cv2.mulSpectrums(vis_field, field, 0, conjB=True))[..., 0]
+        power, known = power_mask
+        vis_power, vis_known = vis_power_mask
+        own = np.maximum(_correlate(vis_power, known), 0.0)
+        own *= np.maximum(_correlate(vis_known, power), 0.0)
+        energy = energy + np.sqrt(own)
+    overlap = np.maximum(_correlate(spectra[0][1][1], known), 0.0)
+    least = _LEAST_OVERLAP * min(vis_size[0] * vis_size[1], float(placed[0][1].sum()))
+    surface = np.where(overlap > least, total / np.maximum(energy, 1e-3), 0.0)
+    return surface, surface * np.sqrt(overlap)
+
+
+def _peaks(score, most=3, apart_px=6):
+    """Up to `most` places (row, column) of the highest scores, which lie apart."""
+    score = score.copy()
+    places = []
+    for _ in range(most):
+        row, column = np.unravel_index(int(np.argmax(score)), score.shape)
+        if score[row, column] <= 0.0:
+            break
+        places.append((int(row), int(column)))
+        rows = (np.arange(-apart_px, apart_px + 1) + row) % score.shape[0]
+        columns = (np.arange(-apart_px, apart_px + 1) + column) % score.shape[1]
+        score[np.ix_(rows, columns)] = 0.0
+    return places
+
+
+def _placed(ir, scale, turn_deg):
+    """IR scaled and turned about its centre; its mask; the 3x3 map to it."""
+    small = resized(ir, scale)
+    matrix = scaling(small.shape, ir.shape)
+    if turn_deg == 0.0:
+        return small, np.ones(small.shape, bool), matrix
+    height, width = small.shape
+    turn = np.eye(3)
+    turn[:2] = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), turn_deg, 1.0)
+    turned = cv2.warpAffine(small, turn[:2], (width, height), borderMode=cv2.BORDER_REPLICATE)
+    mask = cv2.warpAffine(np.ones(small.shape, np.uint8), turn[:2], (width, height)) > 0
+    return turned, mask, turn @ matrix
+
+
+def _spectra(field, mask, size):
+    """Transforms of the field (complex), and of its power and its mask (real)."""
+    padded = np.zeros((*size, 2), np.float32)
+    padded[: field.shape[0], : field.shape[1], 0] = field.real
+    padded[: field.shape[0], : field.shape[1], 1] = field.imag
+    real = np.zeros(size, np.float32)
+    real[: field.shape[0], : field.shape[1]] = field.real**2 + field.imag**2
+    known = np.zeros(size, np.float32)
+    known[: field.shape[0], : field.shape[1]] = mask
+    rows = field.shape[0]
+    return (
+        cv2.dft(padded, nonzeroRows=rows),
+        (cv2.dft(real, nonzeroRows=rows), cv2.dft(known, nonzeroRows=rows)),
+    )
+
+
+def _correlate(a, b):
+    """Correlation of two real pictures by their packed (CCS) transforms."""
+    return _inverse(cv2.mulSpectrums(a, b, 0, conjB=True))
+
+
+def _inverse(spectrum):
+    return cv2.dft(spectrum, flags=cv2.DFT_INVERSE | cv2.DFT_SCALE)
+
+
+def _transform_size(length):
+    # A few sizes only, so that the visible pictures are transformed a few times only.
+    return cv2.getOptimalDFTSize(-(-length // 96) * 96)
+
+
+def _distinct(found, ir_shape, vis_shape, most):
+    height, width = ir_shape
+    probes = np.array(
+        [
+            [width / 2, height / 2, 1],
+            [width / 4, height / 4, 1],
+            [3 * width / 4, 3 * height / 4, 1],
+        ]
+    ).T
+    limit = _APART * float(np.hypot(*vis_shape))
+    kept: list[CoarseAlignment] = []
+    for one in sorted(found, key=lambda item: -item.score):
+        moved = [np.linalg.norm(((one.matrix - o.matrix) @ probes)[:2], axis=0) for o in kept]
+        if all(distance.max() > limit for distance in moved):
+            kept.append(one)
+        if len(kept) == most:
+            break
+    return kept

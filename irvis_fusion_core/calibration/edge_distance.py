@@ -1,0 +1,130 @@
+"""How far infrared edges lie from visible ones: a judgement apart from what is optimised.
+
+Edges are Canny's, thin lines with a direction, and distances Euclidean ones to the nearest visible
+edge of like direction (within 22.5 degrees, contrast may be reversed). The estimate works with
+blurred gradient channels and block correlation, and sees none of these.
+
+Many IR edges have no visible counterpart, and where a picture is full of edges *any* alignment
+finds some near. Both are measured: `chance` repeats the measure with the IR picture moved aside in
+24 ways. Distances are then a mixture, of edges with a counterpart and of edges without one, which
+lie as chance has it. From the share that finds nothing within reach follows how many those are;
+`median_px` and `p90_px` are of the remainder, `raw_median_px` of all within reach.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from irvis_fusion_core.calibration.oriented_gradients import grey
+from irvis_fusion_core.camera_geometry import project
+
+_BINS = 8
+# Where chance is sampled: moves to all sides, as shares of the visible diagonal.
+_ASIDE = (0.03, 0.045, 0.06)
+# With fewer edges than this share beyond chance there is no telling where they lie.
+_LEAST_COUNTERPARTS = 0.08
+
+
+class EdgeDistance(NamedTuple):
+    """Distances in visible pixels; shares 0..1. Infinite where no edge finds a counterpart."""
+
+    median_px: float  # of the edges that have a counterpart, chance taken off
+    p90_px: float
+    counterparts: float  # share of the IR edges that have one, beyond chance
+    raw_median_px: float  # of all edges with anything within reach
+    chance_median_px: float  # the same with the picture moved aside
+    edges: int
+
+
+def edge_distance(
+    ir: np.ndarray, vis: np.ndarray, homography: np.ndarray, reach_px: float = 12.0
+) -> EdgeDistance:
+    """Measure an alignment of full-size uint8 pictures; `homography` maps IR to visible pixels."""
+    homography = np.asarray(homography, np.float64)
+    scale = float(np.sqrt(abs(np.linalg.det(homography[:2, :2]))))
+    ir_edges, ir_angles = edges(ir, 1.0)
+    vis_edges, vis_angles = edges(vis, max(1.0, 0.7 * scale))
+    distances = _distance_by_direction(vis_edges, vis_angles)
+    rows, columns = np.nonzero(ir_edges)
+    if rows.size == 0:
+        return EdgeDistance(np.inf, np.inf, 0.0, np.inf, np.inf, 0)
+    start = np.stack([columns, rows], 1).astype(np.float64)
+    angle = ir_angles[rows, columns]
+    # The gradient is normal to the edge; a homography maps tangents, not normals.
+    ahead = start + np.stack([-np.sin(angle), np.cos(angle)], 1)
+    point = project(homography, start)
+    tangent = project(homography, ahead) - point
+    normal = np.arctan2(tangent[:, 0], -tangent[:, 1])
+    found = _look_up(distances, point, normal)
+    diagonal = float(np.hypot(*vis.shape[:2]))
+    moves = [
+        share * diagonal * np.array([np.cos(turn), np.sin(turn)])
+        for share in _ASIDE
+        for turn in np.arange(8) * np.pi / 4
+    ]
+    chance = np.concatenate([_look_up(distances, point + move, normal) for move in moves])
+    return _separated(found, chance, reach_px)
+
+
+def _separated(found: np.ndarray, chance: np.ndarray, reach_px: float) -> EdgeDistance:
+    """The mixture `found`, taken apart by the distribution of `chance`."""
+    if found.size == 0 or chance.size == 0:
+        return EdgeDistance(np.inf, np.inf, 0.0, np.inf, np.inf, int(found.size))
+    raw, by_chance = (
+        float(np.median(d[d <= reach_px])) if (d <= reach_px).any() else np.inf
+        for d in (found, chance)
+    )
+    beyond = float((chance > reach_px).mean())
+    without = min(1.0, float((found > reach_px).mean()) / max(beyond, 1e-9))
+    median = p90 = np.inf
+    if without < 1.0 - _LEAST_COUNTERPARTS:
+        at = np.arange(0.0, reach_px + 0.2, 0.2)
+        cumulative = np.searchsorted(np.sort(found), at, side="right") / found.size
+        cumulative -= without * np.searchsorted(np.sort(chance), at, side="right") / chance.size
+        cumulative /= 1.0 - without
+        median = float(at[np.argmax(cumulative >= 0.5)])
+        p90 = float(at[np.argmax(cumulative >= 0.9)])
+    return EdgeDistance(median, p90, 1.0 - without, raw, by_chance, int(found.size))
+
+
+def edges(picture: np.ndarray, blur_px: float) -> tuple[np.ndarray, np.ndarray]:
+    """Thin edges (bool HxW) of the stronger tenth of gradients, and gradient angles, radians."""
+    smooth = cv2.GaussianBlur(grey(picture), (0, 0), blur_px)
+    gx = cv2.Sobel(smooth, cv2.CV_32F, 1, 0) * 4
+    gy = cv2.Sobel(smooth, cv2.CV_32F, 0, 1) * 4
+    strong = max(8.0, float(np.percentile(np.hypot(gx, gy), 92)))
+    limit = 32767
+    thin = cv2.Canny(
+        np.clip(gx, -limit, limit).astype(np.int16),
+        np.clip(gy, -limit, limit).astype(np.int16),
+        0.4 * strong,
+        strong,
+        L2gradient=True,
+    )
+    return thin > 0, np.arctan2(gy, gx)
+
+
+def _distance_by_direction(thin: np.ndarray, angles: np.ndarray) -> np.ndarray:
+    """float32 BINSxHxW: distance to the nearest edge whose direction is within a bin's reach."""
+    bins = np.round((angles % np.pi) / np.pi * _BINS).astype(int) % _BINS
+    layers = []
+    for number in range(_BINS):
+        near = (bins == number) | (bins == (number + 1) % _BINS) | (bins == (number - 1) % _BINS)
+        layers.append(
+            cv2.distanceTransform(
+                (~(thin & near)).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE
+            )
+        )
+    return np.array(layers)
+
+
+def _look_up(distances: np.ndarray, points: np.ndarray, angles: np.ndarray) -> np.ndarray:
+    """Distances at those points (x, y) that are inside the picture."""
+    _, height, width = distances.shape
+    columns, rows = np.round(points[:, 0]).astype(int), np.round(points[:, 1]).astype(int)
+    inside = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
+    bins = np.round((angles % np.pi) / np.pi * _BINS).astype(int) % _BINS
+    return distances[bins[inside], rows[inside], columns[inside]]

@@ -1,0 +1,178 @@
+"""The homography from infrared to visible pixels, estimated from pictures of whatever was there.
+
+    estimate = estimate_homography([(ir, vis), ...])
+
+Coarse: correlation of edge directions over scale, turn and shift. Fine: blocks matched by oriented
+gradients, RANSAC and a robust fit over all frames. The answer is checked before it is given: an
+estimate that could be chance raises CalibrationError.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from irvis_fusion_core.calibration.coarse_search import CoarseAlignment, search
+from irvis_fusion_core.calibration.fine_alignment import FineAlignment, quick_inliers, refine
+from irvis_fusion_core.calibration.oriented_gradients import grey
+from irvis_fusion_core.camera_geometry import checked_homography
+from irvis_fusion_core.errors import CalibrationError
+
+# Scales that are tried, relative to the IR picture having the visible one's area: from an IR lens
+# of twice and a half the focal length to one of less than half.
+SCALES = (0.4, 2.2)
+_SCALE_STEP = 1.045
+_TURNS_DEG = (-3.0, 3.0)
+# More frames are no better for the search, and each costs a second.
+_COARSE_FRAMES = 8
+# Gates. Of 24 pairs of road scenes each whose pictures do not belong together, none had more
+# than 22 % of its blocks agree; of the 24 that do, none less than 40 %.
+LEAST_INLIERS = 60
+LEAST_INLIER_SHARE = 0.3
+# Frames that do not belong together agree less with each other: with five of them at most 5 % did.
+POOLED_FRAMES = 4
+LEAST_POOLED_SHARE = 0.15
+LEAST_COVERAGE = 0.25
+# Contrast (8-bit grey levels, standard deviation) below which a picture shows nothing.
+_LEAST_CONTRAST = 1.5
+
+
+class Estimate(NamedTuple):
+    """An accepted homography, and what it rests on. Sizes are (height, width)."""
+
+    homography: np.ndarray  # float64 3x3, H[2, 2] = 1, IR pixels to visible pixels
+    ir_size: tuple[int, int]
+    vis_size: tuple[int, int]
+    frames: int
+    left_out: int  # frames without contrast
+    blocks: int
+    inliers: int
+    coverage: float  # share of the common part of the pictures that inliers lie around
+    median_px: float  # held-out residuals, visible pixels
+    p90_px: float
+    distinctness: float  # score of the coarse search over that of the next best place
+
+
+def estimate_homography(
+    pairs: Sequence[tuple[np.ndarray, np.ndarray]],
+    initial: np.ndarray | None = None,
+    scales: tuple[float, float] = SCALES,
+    progress: Callable[[str], None] = lambda line: None,
+) -> Estimate:
+    """Estimate from (IR uint8 HxW, visible uint8 HxW or HxWx3) pairs of one fixed rig.
+
+    All IR pictures have one size and all visible ones another; 1 to about 40 pairs. `initial`, a
+    homography that is roughly right, takes the place of the coarse search.
+
+    Raises:
+        CalibrationError: no pairs, sizes that differ, pictures without contrast, or no alignment
+            that stands out against chance.
+    """
+    greys, left_out = _usable(pairs)
+    if initial is None:
+        progress(f"searching scale, turn and shift in {min(len(greys), _COARSE_FRAMES)} frames")
+        starts, distinctness = _starts(greys, scales)
+    else:
+        starts = [checked_homography(initial, greys[0][0].shape)]
+        distinctness = float("inf")
+    progress(f"matching blocks in {len(greys)} frames")
+    fine = refine(greys, _best(greys, starts))
+    fine = _checked(fine, greys[0][0].shape, len(greys))
+    return Estimate(
+        fine.homography,
+        greys[0][0].shape,
+        greys[0][1].shape,
+        len(greys),
+        left_out,
+        fine.blocks,
+        fine.inliers,
+        fine.coverage,
+        fine.median_px,
+        fine.p90_px,
+        distinctness,
+    )
+
+
+def _usable(pairs):
+    """Pairs as float32 grey, without those that show nothing, and how many those were."""
+    if not pairs:
+        raise CalibrationError("expected pairs of pictures to calibrate with, found none")
+    sizes = {(ir.shape[:2], vis.shape[:2]) for ir, vis in pairs}
+    if len(sizes) > 1:
+        found = ", ".join(f"{i[1]}x{i[0]} with {v[1]}x{v[0]}" for i, v in sorted(sizes)[:4])
+        raise CalibrationError(
+            f"expected pictures of one rig, all IR of one size and all visible of one, found "
+            f"{found}; calibrate each of them alone"
+        )
+    (ir_size, vis_size) = next(iter(sizes))
+    if min(*ir_size, *vis_size) < 48:
+        raise CalibrationError(
+            f"expected pictures of 48x48 or more, found IR {ir_size[1]}x{ir_size[0]} and visible "
+            f"{vis_size[1]}x{vis_size[0]}"
+        )
+    greys = [(grey(ir), grey(vis)) for ir, vis in pairs]
+    usable = [pair for pair in greys if min(p.std() for p in pair) >= _LEAST_CONTRAST]
+    if not usable:
+        which = "IR" if all(ir.std() < _LEAST_CONTRAST for ir, _ in greys) else "visible"
+        raise CalibrationError(
+            f"expected pictures with something to see, found {len(pairs)} pairs without contrast "
+            f"in the {which} picture; is a shutter or a lens cap closed?"
+        )
+    return usable, len(greys) - len(usable)
+
+
+def _starts(greys, scales):
+    """Similarities to begin with, best first, and how the best stands out."""
+    chosen = [
+        greys[i] for i in np.unique(np.linspace(0, len(greys) - 1, _COARSE_FRAMES, dtype=int))
+    ]
+    (ir, vis) = chosen[0]
+    even = float(np.sqrt(vis.size / ir.size))
+    steps = max(2, int(np.log(scales[1] / scales[0]) / np.log(_SCALE_STEP)) + 1)
+    straight = search(chosen, list(even * np.geomspace(scales[0], scales[1], steps)))
+    found = list(straight)
+    for one in straight[:2]:
+        # A turn costs most at its own scale: only there is it looked for.
+        scale = float(np.sqrt(np.linalg.det(one.matrix[:2, :2])))
+        found += search(chosen, [scale / 1.02, scale * 1.02], _TURNS_DEG, most=2)
+    if not found:
+        raise _nothing_found()
+    found.sort(key=lambda item: -item.score)
+    runner_up = straight[1].score if len(straight) > 1 else 0.0
+    best: CoarseAlignment = found[0]
+    return [item.matrix for item in found[:5]], best.score / max(runner_up, 1e-6)
+
+
+def _best(greys, starts):
+    """The start that blocks agree with most."""
+    if len(starts) == 1:
+        return starts[0]
+    few = greys[:: max(1, len(greys) // 4)]
+    counts = [quick_inliers(few, start) for start in starts]
+    return starts[int(np.argmax(counts))]
+
+
+def _checked(fine: FineAlignment | None, ir_size: tuple[int, int], frames: int) -> FineAlignment:
+    if fine is None:
+        raise _nothing_found()
+    share = fine.inliers / max(1, fine.blocks)
+    least_share = LEAST_POOLED_SHARE if frames >= POOLED_FRAMES else LEAST_INLIER_SHARE
+    if fine.inliers < LEAST_INLIERS or share < least_share or fine.coverage < LEAST_COVERAGE:
+        raise CalibrationError(
+            f"no alignment stands out against chance: {fine.inliers} of {fine.blocks} blocks "
+            f"agree ({share:.0%}) around {fine.coverage:.0%} of the common picture, needed are "
+            f"{LEAST_INLIERS}, {least_share:.0%} and {LEAST_COVERAGE:.0%}; " + _ADVICE
+        )
+    return fine._replace(homography=checked_homography(fine.homography, ir_size))
+
+
+_ADVICE = (
+    "use more frames, of scenes with edges that both cameras see (buildings, trees, people, cars, "
+    "at the distance that matters), taken at the same time, and not blurred"
+)
+
+
+def _nothing_found() -> CalibrationError:
+    return CalibrationError(f"found no place of the IR picture in the visible one; {_ADVICE}")

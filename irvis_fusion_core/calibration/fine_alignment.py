@@ -1,0 +1,164 @@
+"""From a rough similarity to a homography: match blocks, fit, warp anew, with ever smaller reach.
+
+Every frame of a fixed rig contributes its matches to one fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from irvis_fusion_core.calibration.block_matching import Matches, channels, match_blocks
+from irvis_fusion_core.calibration.resizing import resized, scaling
+from irvis_fusion_core.calibration.robust_homography import Fit, fit_homography
+
+# An IR pixel covers so many pixels of the working grid: finer holds no more of the IR picture.
+_IR_PIXEL = 1.3
+# Length of the working grid's diagonal: blocks need room, and more is only slower.
+_LEAST_DIAGONAL_PX = 480.0
+_LARGEST_DIAGONAL_PX = 1400.0
+
+
+class Round(NamedTuple):
+    """Sizes in pixels of the working grid, which `shrink` makes coarser."""
+
+    shrink: float
+    block: int
+    reach: int
+    step: int
+    tolerance: float
+
+
+ROUNDS = (
+    Round(0.5, 56, 20, 14, 2.5),
+    Round(0.5, 48, 10, 12, 2.0),
+    Round(1.0, 80, 12, 20, 3.0),
+    Round(1.0, 64, 8, 16, 2.5),
+    Round(1.0, 64, 6, 16, 2.5),
+)
+
+
+class FineAlignment(NamedTuple):
+    """A homography between full-size pictures and what it rests on (visible pixels)."""
+
+    homography: np.ndarray  # float64 3x3, IR to visible
+    blocks: int  # that were looked for, in all frames
+    inliers: int  # that were found where the homography says
+    coverage: float  # share of the picture's common part that inliers lie around, 0..1
+    median_px: float  # held-out residuals: fit to one half of the blocks, seen in the other
+    p90_px: float
+
+
+def refine(
+    pairs: Sequence[tuple[np.ndarray, np.ndarray]], homography: np.ndarray
+) -> FineAlignment | None:
+    """Refine IR-to-visible on (IR, visible) float32 grey pictures; None where blocks disagree."""
+    finest = _finest(pairs, homography)
+    inliers = np.zeros(0, bool)
+    for each in ROUNDS:
+        grid = _Grid(pairs, finest * each.shrink, homography)
+        present = grid.to @ homography
+        matches, blocks = grid.match(present, each)
+        fit = fit_homography(matches, grid.size, each.tolerance)
+        if fit is None:
+            return None
+        homography = np.linalg.inv(grid.to) @ fit.homography @ present
+        homography = homography / homography[2, 2]
+        inliers = fit.inliers
+    residuals = _held_out(matches, grid.size, each) / grid.scale
+    if residuals.size == 0:
+        return None
+    return FineAlignment(
+        homography,
+        blocks,
+        int(inliers.sum()),
+        _coverage(matches.at[inliers], grid.common(grid.to @ homography)),
+        float(np.median(residuals)),
+        float(np.percentile(residuals, 90)),
+    )
+
+
+class _Grid:
+    """The visible pictures at a working size, no sharper than the infrared ones."""
+
+    def __init__(self, pairs, scale, homography):
+        self._irs = [ir for ir, _ in pairs]
+        visible = [resized(vis, scale) for _, vis in pairs]
+        ir_pixel = scale * _scale_of(homography)
+        if ir_pixel > _IR_PIXEL:
+            sharpest = 0.5 * float(np.sqrt(ir_pixel**2 - 1.0))
+            visible = [cv2.GaussianBlur(vis, (0, 0), sharpest) for vis in visible]
+        self.size = visible[0].shape
+        self.to = scaling(self.size, pairs[0][1].shape)
+        self.scale = scale
+        self._channels = [channels(vis) for vis in visible]
+
+    def common(self, present: np.ndarray) -> np.ndarray:
+        """uint8 HxW: 1 where the IR picture is."""
+        shape = self._irs[0].shape
+        return cv2.warpPerspective(np.ones(shape, np.uint8), present, self.size[::-1])
+
+    def match(self, present: np.ndarray, each: Round) -> tuple[Matches, int]:
+        """Matches of all frames, and how many blocks were looked for."""
+        known = self.common(present) > 0
+        parts, blocks = [], 0
+        for ir, vis_channels in zip(self._irs, self._channels):
+            warped = cv2.warpPerspective(ir, present, self.size[::-1], flags=cv2.INTER_LINEAR)
+            found, looked = match_blocks(
+                channels(warped, known), vis_channels, known, each.block, each.reach, each.step
+            )
+            parts.append(found)
+            blocks += looked
+        return Matches(*(np.concatenate(column) for column in zip(*parts))), blocks
+
+
+def _held_out(matches: Matches, size: tuple[int, int], each: Round) -> np.ndarray:
+    """Residuals of matches under a fit to the others: tiles of the picture take turns.
+
+    Blocks overlap, so neighbours are no independent witnesses: tiles are three blocks wide. Wrong
+    matches, beyond half the reach, say nothing about the fit and are left out.
+    """
+    tile = 3 * each.block
+    parity = (matches.at // tile).astype(int).sum(axis=1) % 2
+    residuals = []
+    for held in (0, 1):
+        train, test = parity != held, parity == held
+        fit: Fit | None = fit_homography(
+            Matches(*(column[train] for column in matches)), size, each.tolerance
+        )
+        if fit is None or not test.any():
+            continue
+        lifted = np.column_stack([matches.at[test], np.ones(test.sum())]) @ fit.homography.T
+        distance = np.linalg.norm(lifted[:, :2] / lifted[:, 2:] - matches.found[test], axis=1)
+        residuals.append(distance[distance <= each.reach])
+    return np.concatenate(residuals) if residuals else np.zeros(0)
+
+
+def _coverage(points: np.ndarray, common: np.ndarray) -> float:
+    hull = cv2.convexHull(points.astype(np.float32))
+    drawn = np.zeros(common.shape, np.uint8)
+    cv2.fillConvexPoly(drawn, np.round(hull).astype(np.int32), 1)
+    return float((drawn & common).sum()) / max(1.0, float(common.sum()))
+
+
+def quick_inliers(pairs: Sequence[tuple[np.ndarray, np.ndarray]], homography: np.ndarray) -> int:
+    """How many blocks agree on one map near `homography`, at the coarsest grid."""
+    each = ROUNDS[0]
+    grid = _Grid(pairs, _finest(pairs, homography) * each.shrink, homography)
+    matches, _ = grid.match(grid.to @ homography, each)
+    fit = fit_homography(matches, grid.size, each.tolerance)
+    return 0 if fit is None else int(fit.inliers.sum())
+
+
+def _finest(pairs, homography):
+    scale = _scale_of(homography)
+    diagonal = float(np.hypot(*pairs[0][1].shape))
+    wanted = max(_IR_PIXEL / scale, _LEAST_DIAGONAL_PX / diagonal)
+    return min(1.0, wanted, _LARGEST_DIAGONAL_PX / diagonal)
+
+
+def _scale_of(homography):
+    return float(np.sqrt(abs(np.linalg.det(homography[:2, :2] / homography[2, 2]))))

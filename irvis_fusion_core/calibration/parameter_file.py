@@ -1,0 +1,150 @@
+"""Write measured parameters into the YAML file that the node reads, and leave the rest alone.
+
+Comments and other parameters of an existing file stay as they are: lines are replaced, not a tree
+written anew. The file is replaced at once and whole, or not at all.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from irvis_fusion_core.errors import ConfigurationError
+
+_SECTION = re.compile(r"^(\s*)ros__parameters\s*:\s*(#.*)?$")
+_HEAD = "# Written by irvis_fusion; read by the fusion node.\n/**:\n  ros__parameters:\n"
+
+
+def update_parameters(path: str, values: Mapping[str, Any], note: str = "") -> None:
+    """Set `name: value` under the only `ros__parameters:` of a file, which is made if missing.
+
+    Args:
+        values: by dotted name; numbers, strings, and lists of numbers.
+        note: a comment put above parameters that are new to the file.
+
+    Raises:
+        ConfigurationError: the file has no section, several, or nested forms of a name; the place
+            cannot be written to; or a value is not finite.
+    """
+    text = _HEAD
+    if os.path.exists(path):
+        try:
+            with open(path, encoding="utf-8") as stream:
+                text = stream.read()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError(f"expected a YAML file at {path}, found: {error}") from error
+    replace_file(path, updated(text, values, note, path))
+
+
+def updated(text: str, values: Mapping[str, Any], note: str = "", name: str = "the file") -> str:
+    """The text of a parameter file with these values; see `update_parameters`."""
+    lines = text.splitlines()
+    sections = [number for number, line in enumerate(lines) if _SECTION.match(line)]
+    if len(sections) != 1:
+        raise ConfigurationError(
+            f"expected one `ros__parameters:` on a line of its own in {name}, found "
+            f"{len(sections)}; write to a new file and copy what is wanted"
+        )
+    begin = sections[0] + 1
+    outer = len(_SECTION.match(lines[sections[0]]).group(1))  # type: ignore[union-attr]
+    end, indent = _extent(lines, begin, outer)
+    new = []
+    for key, value in values.items():
+        line = f"{indent}{key}: {yaml_text(key, value)}"
+        pattern = re.compile(rf"^{indent}([\"']?){re.escape(key)}\1\s*:")
+        at = [number for number in range(begin, end) if pattern.match(lines[number])]
+        if not at:
+            _refuse_nested(lines[begin:end], indent, key, name)
+            new.append(line)
+            continue
+        lines[at[-1]] = line
+        # A list may go on over further, deeper lines.
+        while at[-1] + 1 < end and _continues(lines[at[-1] + 1], indent):
+            del lines[at[-1] + 1]
+            end -= 1
+    if new and note:
+        new = [f"{indent}# {part}" for part in note.splitlines()] + new
+    lines[end:end] = new
+    return "\n".join(lines) + "\n"
+
+
+def yaml_text(key: str, value: Any) -> str:
+    """A number, a string or a list of numbers as YAML; floats keep their point, as ROS wants."""
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return "[" + ", ".join(yaml_text(key, item) for item in value) + "]"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (int, np.integer)):
+        return str(int(value))
+    if isinstance(value, (float, np.floating)):
+        if not np.isfinite(value):
+            raise ConfigurationError(f"expected a finite {key}, found {value}")
+        # repr may give 1e-07, which YAML 1.1 takes for a string: it needs a point.
+        text = repr(float(value))
+        mantissa, letter, exponent = text.partition("e")
+        return text if "." in mantissa else f"{mantissa}.0{letter}{exponent}"
+    return '"' + str(value).replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _extent(lines, begin, outer):
+    """Where the section ends (its last own line + 1), and how its parameters are indented."""
+    end, indent = begin, " " * (outer + 2)
+    first = True
+    for number in range(begin, len(lines)):
+        line = lines[number]
+        bare = line.strip()
+        if not bare or bare.startswith("#"):
+            continue
+        depth = len(line) - len(line.lstrip(" "))
+        if depth <= outer:
+            break
+        if first:
+            indent, first = " " * depth, False
+        end = number + 1
+    return end, indent
+
+
+def _continues(line, indent):
+    bare = line.strip()
+    return (
+        bool(bare)
+        and not bare.startswith("#")
+        and (
+            len(line) - len(line.lstrip(" ")) > len(indent)
+            or bare.startswith("- ")
+            or bare in ("]", "-")
+        )
+    )
+
+
+def _refuse_nested(lines, indent, key, name):
+    group = key.partition(".")[0]
+    if group != key and any(re.match(rf"^{indent}{re.escape(group)}\s*:", line) for line in lines):
+        raise ConfigurationError(
+            f"expected dotted names such as {key} in {name}, found a nested `{group}:`; write to "
+            "a new file and copy what is wanted"
+        )
+
+
+def replace_file(path: str, text: str) -> None:
+    """Write a file at once and whole; ConfigurationError where the place cannot be written to."""
+    folder = os.path.dirname(os.path.abspath(path))
+    try:
+        os.makedirs(folder, exist_ok=True)
+        mode = os.stat(path).st_mode & 0o777 if os.path.exists(path) else 0o644
+        handle, temporary = tempfile.mkstemp(dir=folder, suffix=".tmp")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as stream:
+                stream.write(text)
+            os.chmod(temporary, mode)
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+    except OSError as error:
+        raise ConfigurationError(f"expected to write {path}, found: {error}") from error

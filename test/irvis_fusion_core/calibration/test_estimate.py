@@ -1,0 +1,69 @@
+"""The estimate against the homography that a drawn scene was made with, and what it refuses."""
+
+import numpy as np
+import pytest
+from two_cameras import IR_SIZE, VIS_SIZE, corner_error, scene, truth
+
+from irvis_fusion_core.calibration.estimate import estimate_homography
+from irvis_fusion_core.errors import CalibrationError
+
+# The true scale is 1.08: a narrow search saves time where the search is not the point.
+NEAR = (0.9, 1.3)
+
+
+def test_one_pair_of_unlike_pictures_gives_the_homography():
+    found = estimate_homography([scene(1)])
+    assert corner_error(found.homography, truth()) < 4.0
+    assert (found.ir_size, found.vis_size, found.frames) == (IR_SIZE, VIS_SIZE, 1)
+    assert found.median_px < 3.0 and found.coverage > 0.4
+
+
+def test_frames_of_one_rig_are_pooled_and_blank_ones_left_out():
+    blank = (np.full(IR_SIZE, 90, np.uint8), scene(2)[1])
+    found = estimate_homography([scene(2), blank, scene(3), scene(4)], scales=NEAR)
+    assert (found.frames, found.left_out) == (3, 1)
+    assert corner_error(found.homography, truth()) < 2.0
+    alone = estimate_homography([scene(3)], scales=NEAR)
+    assert found.inliers > 2 * alone.inliers
+
+
+def test_a_rough_initial_homography_takes_the_place_of_the_search():
+    rough = truth() + np.array([[0, 0, 4.0], [0, 0, -3.0], [0, 0, 0]])
+    found = estimate_homography([scene(5)], initial=rough)
+    assert corner_error(found.homography, truth()) < 4.0
+    assert np.isinf(found.distinctness)
+
+
+def test_pictures_of_different_scenes_are_refused():
+    with pytest.raises(CalibrationError, match=r"use more frames"):
+        estimate_homography([(scene(1)[0], scene(11)[1])], scales=NEAR)
+
+
+def test_a_mirrored_infrared_picture_is_refused():
+    ir, vis = scene(6)
+    with pytest.raises(CalibrationError):
+        estimate_homography([(np.ascontiguousarray(ir[:, ::-1]), vis)], scales=NEAR)
+
+
+@pytest.mark.parametrize("initial", [np.zeros((3, 3)), np.diag([-2.0, 2.0, 1.0]), np.eye(2)])
+def test_a_singular_mirrored_or_small_initial_homography_is_refused(initial):
+    with pytest.raises(CalibrationError):
+        estimate_homography([scene(1)], initial=initial)
+
+
+def test_pictures_without_contrast_are_refused_by_name():
+    ir, vis = scene(1)
+    with pytest.raises(CalibrationError, match=r"contrast in the IR picture.*shutter"):
+        estimate_homography([(np.full_like(ir, 7), vis)])
+    with pytest.raises(CalibrationError, match=r"contrast in the visible picture"):
+        estimate_homography([(ir, np.full_like(vis, 7))])
+
+
+def test_no_pairs_small_pictures_and_sizes_that_differ_are_refused():
+    ir, vis = scene(1)
+    with pytest.raises(CalibrationError, match="found none"):
+        estimate_homography([])
+    with pytest.raises(CalibrationError, match=r"160x128.*320x200"):
+        estimate_homography([(ir, vis), (ir, vis[:200])])
+    with pytest.raises(CalibrationError, match="48x48"):
+        estimate_homography([(ir[:30], vis)])
