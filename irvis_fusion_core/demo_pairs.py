@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from irvis_fusion_core.errors import FrameError
-from irvis_fusion_core.image_files import FilePair, pairs_in, read_thermal, read_visible
+from irvis_fusion_core.image_files import FilePair, pairs_in, read_thermal_8_bit, read_visible
 from irvis_fusion_core.night_street import Box, NightStreet
 
 
@@ -55,7 +55,7 @@ class DemoPairs:
             return DemoPair("street_%04d" % number, *frame)
         file = self.files[number % len(self.files)]
         vis = cv2.cvtColor(read_visible(file.vis), cv2.COLOR_BGR2RGB)
-        ir = _to_8_bits(read_thermal(file.ir))
+        ir = read_thermal_8_bit(file.ir)
         if ir.shape != vis.shape[:2]:
             raise FrameError(
                 "expected IR and VIS of one size, found %s in %s and %s in %s; register the pairs "
@@ -74,11 +74,3 @@ class DemoPairs:
         else:
             for number in range(count):
                 yield self.pair(int(number * self.rate_hz / 2))
-
-
-def _to_8_bits(ir: np.ndarray) -> np.ndarray:
-    if ir.dtype == np.uint8:
-        return ir
-    from irvis_fusion_core.thermal import ThermalRescale
-
-    return ThermalRescale(smoothing_s=0.0)(ir)

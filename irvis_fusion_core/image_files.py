@@ -63,6 +63,20 @@ def read_thermal(path: str) -> np.ndarray:
     return picture if picture.ndim == 2 else picture[:, :, 0]
 
 
+def read_thermal_8_bit(path: str) -> np.ndarray:
+    """A thermal picture as uint8 [height, width]; raw ones are rescaled, each by itself.
+
+    Raises:
+        FrameError: it is missing, truncated, or no picture.
+    """
+    ir = read_thermal(path)
+    if ir.dtype == np.uint8:
+        return ir
+    from irvis_fusion_core.thermal import ThermalRescale
+
+    return ThermalRescale(smoothing_s=0.0)(ir)
+
+
 def write_picture(path: str, picture: np.ndarray) -> None:
     """Write a BGR or grey picture, making the folder where needed.
 

@@ -19,7 +19,7 @@ import numpy as np
 from irvis_fusion_core import model_zoo
 from irvis_fusion_core.commands.command_line import command, make_parser, parse_size
 from irvis_fusion_core.errors import EngineUnavailableError, ModelError
-from irvis_fusion_core.image_files import pairs_in, read_thermal, read_visible
+from irvis_fusion_core.image_files import pairs_in, read_thermal_8_bit, read_visible
 
 # Grey levels that a file may differ from the student: rounding alone in fp32, its arithmetic in
 # half precision (the last mix stays fp32, so no more comes together).
@@ -87,7 +87,7 @@ def largest_difference(model: Any, onnx_path: str, vis_order: str, folder: str) 
         for pair in pairs_in(folder):
             vis = read_visible(pair.vis)
             vis = np.ascontiguousarray(vis[:, :, ::-1] if vis_order == "rgb" else vis)
-            ir = np.ascontiguousarray(read_thermal(pair.ir)[:, :, np.newaxis])
+            ir = np.ascontiguousarray(read_thermal_8_bit(pair.ir)[:, :, np.newaxis])
             with torch.no_grad():
                 expected = student(torch.from_numpy(ir)[None], torch.from_numpy(vis)[None])
             difference = backend.fuse(ir, vis).astype(np.int16) - expected[0].numpy()

@@ -20,7 +20,7 @@ from irvis_fusion_core.backends.model_file import read_model_file
 from irvis_fusion_core.commands.command_line import command, make_parser
 from irvis_fusion_core.errors import CalibrationError, EngineUnavailableError, FrameError
 from irvis_fusion_core.frames import normalize_pair
-from irvis_fusion_core.image_files import FilePair, pairs_in, read_thermal, read_visible
+from irvis_fusion_core.image_files import FilePair, pairs_in, read_thermal_8_bit, read_visible
 
 
 @command
@@ -65,16 +65,10 @@ def spread(files: List[FilePair], count: int) -> List[FilePair]:
 
 def read_pairs(files: List[FilePair], order: str) -> Iterator[Tuple[np.ndarray, np.ndarray]]:
     """The pictures of the pairs, 8-bit and in the model's channel order."""
-    rescale = None
     for each in files:
-        ir = read_thermal(each.ir)
-        if ir.dtype != np.uint8:
-            from irvis_fusion_core.thermal import ThermalRescale
-
-            rescale = rescale or ThermalRescale(smoothing_s=0.0)
-            ir = rescale(ir)
         vis = read_visible(each.vis)
-        yield normalize_pair(ir, vis[:, :, ::-1] if order == "rgb" else vis, order)
+        ordered = vis[:, :, ::-1] if order == "rgb" else vis
+        yield normalize_pair(read_thermal_8_bit(each.ir), ordered, order)
 
 
 if __name__ == "__main__":

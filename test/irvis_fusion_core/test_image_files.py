@@ -11,6 +11,7 @@ from irvis_fusion_core.image_files import (
     match_by_stem,
     pairs_in,
     read_thermal,
+    read_thermal_8_bit,
     read_visible,
     write_picture,
 )
@@ -83,3 +84,13 @@ def test_missing_truncated_and_unwritable_files_are_named(tmp_path):
         match_by_stem(str(tmp_path / "none"), str(tmp_path))
     with pytest.raises(FrameError, match="expected to write"):
         write_picture(str(tmp_path / "a.xyz"), PICTURE)
+
+
+def test_a_raw_thermal_picture_is_rescaled_and_an_8_bit_one_left(tmp_path):
+    ramp = np.tile(np.arange(256, dtype=np.uint8), (32, 1))
+    for name, picture in (("eight.png", ramp), ("raw.png", ramp.astype(np.uint16) * 9 + 7000)):
+        write_picture(str(tmp_path / name), picture)
+    assert (read_thermal_8_bit(str(tmp_path / "eight.png")) == ramp).all()
+    rescaled = read_thermal_8_bit(str(tmp_path / "raw.png"))
+    assert rescaled.dtype == np.uint8 and (np.diff(rescaled[0].astype(int)) >= 0).all()
+    assert rescaled.min() == 0 and rescaled.max() == 255  # raw counts as they are would wrap
