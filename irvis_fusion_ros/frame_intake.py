@@ -268,7 +268,7 @@ class FrameIntake:
             return
         if not self._worker.accepts(time.monotonic()):
             reason = self._pass_waiting()
-            self._processor.pass_through(job, reason)
+            self._processor.pass_by(job, reason)
             return
         hold = self._settings["on_overrun"] == "passthrough"
         displaced = self._worker.submit(job, len(job.vis.data), hold)
@@ -283,5 +283,5 @@ class FrameIntake:
             reason = OVERRUN if self._worker.mailbox.is_full else STUCK
         for waiting in self._worker.abandon():
             own = waiting.reason
-            self._processor.pass_through(waiting, reason if own == FUSED else own)
+            self._processor.pass_by(waiting, reason if own == FUSED else own)
         return reason

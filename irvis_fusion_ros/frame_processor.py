@@ -7,6 +7,7 @@ came, and never after a later one, whichever thread publishes it.
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -30,6 +31,11 @@ ENGINE_ERROR = "engine_error"
 UNUSABLE_PAIR = "unusable_pair"
 WARM_UP = "engine_warming_up"
 UNCALIBRATED = "uncalibrated"
+
+NS_PER_S = 1_000_000_000
+
+PASSED_BY_MAX = 32
+"""IR frames kept for the thermal limits while the engine is away: a second at 30 Hz."""
 
 _LARGEST_SKEW_S = 0.05
 """Pictures further apart in time differ by what moved, and say nothing of the cameras."""
@@ -144,6 +150,8 @@ class FrameProcessor:
         self._current = CurrentStages(settings, calibrations)
         self._warm_sizes: list[tuple[int, int]] = []
         self._ir_cache: tuple[Any, Any] = (None, None)
+        self._grey_cache: tuple[Any, Any] = (None, None)
+        self._passed_by: deque[Job] = deque(maxlen=PASSED_BY_MAX)
 
     def renew_stages(self) -> None:
         """Build what the parameters have changed anew; raises as `CurrentStages.renew`."""
@@ -158,6 +166,10 @@ class FrameProcessor:
         """Handle a delivery on the worker's thread; raises what the engine raises."""
         for displaced in delivery.displaced:
             self.overrun(displaced)
+        while self._passed_by:
+            self._follow(self._passed_by.popleft())
+        for displaced in delivery.displaced:
+            self._follow(displaced)
         job = delivery.job
         if job.ir is None or job.reason != FUSED:
             self.pass_through(job, job.reason)
@@ -199,9 +211,15 @@ class FrameProcessor:
         if published:
             self._count("passed: " + reason)
 
+    def pass_by(self, job: Job, reason: str) -> None:
+        """Publish what the worker cannot take; it sees the IR frame once it works again."""
+        self._passed_by.append(job)
+        self.pass_through(job, reason)
+
     def forget(self) -> None:
-        """Forget the IR frame prepared last (a clock jump)."""
-        self._ir_cache = (None, None)
+        """Forget the IR frames seen last (a clock jump)."""
+        self._passed_by.clear()
+        self._ir_cache = self._grey_cache = (None, None)
 
     def _count(self, outcome: str) -> None:
         if outcome != FUSED:
@@ -260,9 +278,24 @@ class FrameProcessor:
             # After the frame is out; a comparison runs on a thread of its own.
             stages.registration.offer(grey, vis)
 
+    def _follow(self, job: Job) -> None:
+        """Let the thermal limits see the IR frame of a job that is not fused.
+
+        What is smoothed over time then depends on the pictures that came, not on the engine's
+        speed, and a bag replayed later gives the same.
+        """
+        seen = self._grey_cache[0]
+        if job.ir is None or job.reason != FUSED or (seen and job.ir.number <= seen[0]):
+            return
+        try:
+            self._rescale(self._current.stages, job.ir)
+        except (FrameError, ConfigurationError) as error:
+            self._on_event("pair: " + getattr(error, "kind", type(error).__name__), str(error))
+
     def _warm_up(self, engine: Any, job: Job, size: tuple[int, int]) -> None:
         """Let the engine see a new size first: it may build for minutes."""
         self.pass_through(job, WARM_UP)
+        self._follow(job)
         # Noted first: a size that the engine refuses is refused at each frame, cheaply.
         self._warm_sizes.append(size)
         del self._warm_sizes[:-4]
@@ -281,19 +314,30 @@ class FrameProcessor:
     ) -> tuple[tuple[np.ndarray, np.ndarray | None, np.ndarray], float, float]:
         """Return (8-bit IR on the visible grid, coverage, 8-bit IR), and both steps' ms.
 
-        A slow thermal camera's frame serves several visible ones: it is prepared once, so that
-        smoothing over time counts thermal frames and not visible ones.
+        A slow thermal camera's frame serves several visible ones and is prepared once.
         """
         key = (frame.number, size, stages)
-        if self._ir_cache[0] == key:
-            return self._ir_cache[1], 0.0, 0.0
+        cached = self._ir_cache  # `forget` may exchange it meanwhile
+        if cached[0] == key:
+            return cached[1], 0.0, 0.0
         start_ns = time.monotonic_ns()
-        grey = stages.thermal(frame.pixels, frame.stamp_ns / 1e9)
+        grey = self._rescale(stages, frame)
         thermal_ns = time.monotonic_ns()
         prepared = (*stages.registration.warp(grey, size), grey)
         end_ns = time.monotonic_ns()
         self._ir_cache = (key, prepared)
         return prepared, _ms(thermal_ns - start_ns), _ms(end_ns - thermal_ns)
+
+    def _rescale(self, stages: Stages, frame: Any) -> np.ndarray:
+        """Return the IR frame in 8 bits; once each, as smoothing over time counts the calls."""
+        key = (frame.number, stages.thermal)
+        cached = self._grey_cache  # `forget` may exchange it meanwhile
+        if cached[0] != key:
+            # By a whole number: 1e9 would round the stamp to 256 ns first, unlike the bags' walk.
+            cached = (key, stages.thermal(frame.pixels, frame.stamp_ns / NS_PER_S))
+            self._grey_cache = cached
+        grey: np.ndarray = cached[1]
+        return grey
 
 
 def _ms(nanoseconds: int) -> float:

@@ -65,6 +65,7 @@ class Bench:
             drop=self.events.append,
             forget=lambda: None,
             pass_through=lambda job, reason: self.passed.append((job.number, reason)),
+            pass_by=lambda job, reason: self.passed.append((job.number, reason)),
         )
         self.intake = frame_intake.FrameIntake(
             parameters.check_all(changes),
