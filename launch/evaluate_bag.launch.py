@@ -1,0 +1,79 @@
+r"""Replay a bag and write a report; `ros2 launch irvis_fusion evaluate_bag.launch.py --show-args`.
+
+Example::
+
+    ros2 launch irvis_fusion evaluate_bag.launch.py \\
+        bag:=recording output:=report configs:=day.yaml,night.yaml live:=true
+"""
+
+import shlex
+import sys
+
+from launch.actions import (
+    DeclareLaunchArgument,
+    EmitEvent,
+    ExecuteProcess,
+    OpaqueFunction,
+    RegisterEventHandler,
+)
+from launch.event_handlers import OnProcessExit
+from launch.events import Shutdown
+from launch.substitutions import LaunchConfiguration
+
+from launch import LaunchDescription
+
+
+def launch_arguments():
+    """Return the arguments: name, default (None: has to be given), description."""
+    return [
+        ("bag", None, "The bag: a folder, or a .db3 or .mcap file."),
+        ("output", None, "Folder of the report."),
+        ("ir", "", "Topic of the thermal images; empty guesses it."),
+        ("vis", "", "Topic of the visible images; empty guesses it."),
+        ("configs", "", "Parameter files of the node to compare, with commas between."),
+        ("models", "", "Models to compare, with commas between: nano, small, base, .onnx files."),
+        ("detector", "hog", "hog, none, or a YOLO-style .onnx file."),
+        ("annotations", "", "COCO .json or folder of YOLO .txt files."),
+        ("live", "false", "Also play the bag through the running node over DDS."),
+        ("arguments", "", "Further arguments of `irvis_fusion evaluate_bag`, as on a shell."),
+    ]
+
+
+def make_command(value):
+    """Return the command line; `value(name)` is an argument's value."""
+    command = [sys.executable, "-m", "irvis_fusion_ros.evaluate_bag"]
+    command += [value("bag"), "--output", value("output"), "--detector", value("detector")]
+    for option, name in (
+        ("--ir-topic", "ir"),
+        ("--vis-topic", "vis"),
+        ("--annotations", "annotations"),
+    ):
+        if value(name):
+            command += [option, value(name)]
+    for option, name in (("--config", "configs"), ("--model", "models")):
+        for part in filter(None, value(name).split(",")):
+            command += [option, part.strip()]
+    if value("live").lower() == "true":
+        command.append("--live")
+    return command + shlex.split(value("arguments"))
+
+
+def make_actions(context):
+    """Return the actions once the arguments are known."""
+
+    def value(name):
+        return LaunchConfiguration(name).perform(context)
+
+    evaluation = ExecuteProcess(cmd=make_command(value), output="screen")
+    done = EmitEvent(event=Shutdown(reason="the report is written"))
+    ended = OnProcessExit(target_action=evaluation, on_exit=[done])
+    return [RegisterEventHandler(ended), evaluation]
+
+
+def generate_launch_description():
+    """Return the launch description."""
+    declared = [
+        DeclareLaunchArgument(name, default_value=default, description=description)
+        for name, default, description in launch_arguments()
+    ]
+    return LaunchDescription([*declared, OpaqueFunction(function=make_actions)])
