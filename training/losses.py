@@ -8,10 +8,12 @@ clamped output and without any histogram stretch.
 
 from __future__ import annotations
 
-from typing import Dict, Tuple
+from typing import Callable, Dict, Iterable, Optional, Tuple
 
 import torch
 import torch.nn.functional as F
+
+from irvis_fusion_core.student import luminance
 
 EPSILON = 1e-6
 
@@ -60,8 +62,13 @@ def local_statistics(
 
 def ssim(x: torch.Tensor, y: torch.Tensor, data_range: float = 255.0) -> torch.Tensor:
     """Mean SSIM, 7x7 uniform window (Wang et al., TIP 2004)."""
+    return ssim_of(local_statistics(x, y, torch.full((7,), 1.0 / 7.0)), data_range)
+
+
+def ssim_of(statistics: Tuple[torch.Tensor, ...], data_range: float) -> torch.Tensor:
+    """Mean SSIM of pictures whose `local_statistics` are these."""
     c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
-    mean_x, mean_y, var_x, var_y, cov = local_statistics(x, y, torch.full((7,), 1.0 / 7.0))
+    mean_x, mean_y, var_x, var_y, cov = statistics
     structure = (2.0 * cov + c2) / (var_x + var_y + c2)
     return ((2.0 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1) * structure).mean()
 
@@ -121,21 +128,63 @@ def scd(fused: torch.Tensor, ir: torch.Tensor, vis: torch.Tensor) -> torch.Tenso
     return correlation(ir, fused - vis) + correlation(vis, fused - ir)
 
 
-def source_losses(
-    fused: torch.Tensor, ir: torch.Tensor, vis: torch.Tensor
-) -> Dict[str, torch.Tensor]:
-    """Every source term by name, each 0 at its best.
+def structure(fused: torch.Tensor, ir: torch.Tensor, vis: torch.Tensor) -> torch.Tensor:
+    """1 - SSIM to both sources: mean of the published convention (range 2) and the clean one."""
+    window = torch.full((7,), 1.0 / 7.0)
+    both = [local_statistics(fused, source, window) for source in (ir, vis)]
+    terms = [ssim_of(found, data_range) for found in both for data_range in (2.0, 255.0)]
+    return 1.0 - torch.stack(terms).mean()
 
-    ``intensity`` holds the blurred brightness near the brighter source, so that warm bodies
-    stand out: the structural terms alone do not care how bright they are.
+
+def intensity(fused: torch.Tensor, ir: torch.Tensor, vis: torch.Tensor) -> torch.Tensor:
+    """Blurred brightness near the brighter source, so that warm bodies stand out.
+
+    The structural terms alone do not care how bright anything is.
     """
-    published = sum(ssim(fused, s, data_range=2.0) for s in (ir, vis)) / 2.0
-    clean = sum(ssim(fused, s) for s in (ir, vis)) / 2.0
     target = F.avg_pool2d(torch.maximum(ir, vis), 8)
+    return F.l1_loss(F.avg_pool2d(fused, 8), target) / 255.0
+
+
+def max_intensity(fused: torch.Tensor, ir: torch.Tensor, vis: torch.Tensor) -> torch.Tensor:
+    """Each pixel near the brighter source (SeAFusion, Information Fusion 2022)."""
+    return F.l1_loss(fused, torch.maximum(ir, vis)) / 255.0
+
+
+def max_gradient(fused: torch.Tensor, ir: torch.Tensor, vis: torch.Tensor) -> torch.Tensor:
+    """Each edge as strong as the stronger source's; 1 is an edge from black to white."""
+    strongest = torch.maximum(edges(ir)[0], edges(vis)[0])
+    return F.l1_loss(edges(fused)[0], strongest) / (4.0 * 255.0)
+
+
+def colour(fused: torch.Tensor, vis: torch.Tensor) -> torch.Tensor:
+    """How far Cb and Cr of RGB `fused` are from those of RGB `vis`, both N x 3 x H x W.
+
+    A student that keeps the chroma loses it only where a channel is clipped.
+    """
+    red, _, blue = (fused - vis).unbind(1)
+    change = luminance(fused) - luminance(vis)
+    # BT.601: Cb = (B - Y) / 1.772, Cr = (R - Y) / 1.402.
+    cb, cr = (blue - change[:, 0]) / 1.772, (red - change[:, 0]) / 1.402
+    return (cb.abs().mean() + cr.abs().mean()) / (2.0 * 255.0)
+
+
+SOURCE_TERMS: Dict[str, Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]] = {
+    "ssim": structure,
+    "qabf": lambda fused, ir, vis: 1.0 - qabf(fused, ir, vis),
+    "vif": lambda fused, ir, vis: 1.0 - (vif(fused, ir) + vif(fused, vis)) / 2.0,
+    "scd": lambda fused, ir, vis: 1.0 - scd(fused, ir, vis) / 2.0,
+    "intensity": intensity,
+    "max": max_intensity,
+    "grad": max_gradient,
+}
+"""Terms on luminance by name, each 0 at its best."""
+
+
+def source_losses(
+    fused: torch.Tensor, ir: torch.Tensor, vis: torch.Tensor, names: Optional[Iterable[str]] = None
+) -> Dict[str, torch.Tensor]:
+    """Source terms by name; all of `SOURCE_TERMS` by default."""
     return {
-        "ssim": 1.0 - (published + clean) / 2.0,
-        "qabf": 1.0 - qabf(fused, ir, vis),
-        "vif": 1.0 - (vif(fused, ir) + vif(fused, vis)) / 2.0,
-        "scd": 1.0 - scd(fused, ir, vis) / 2.0,
-        "intensity": F.l1_loss(F.avg_pool2d(fused, 8), target) / 255.0,
+        name: SOURCE_TERMS[name](fused, ir, vis)
+        for name in (SOURCE_TERMS if names is None else names)
     }

@@ -3,8 +3,10 @@
     python -m training.ship_models --runs runs --calibrate DATA/msrs/train \
         --calibrate DATA/roadscene/train --output irvis_fusion_core/models
 
-``runs`` holds ``<variant>/<variant>.safetensors`` as `train_from_sources` leaves them. The
-weights of convolutions are rounded to fp16 first, so that every file holds the same student.
+``runs`` holds a run folder of `training.train` for each variant: ``<variant>/`` with
+``best_model.safetensors``, or ``<variant>.safetensors`` where nothing was validated or `--last` is
+given. The weights of convolutions are rounded to fp16 first, so that every file holds the same
+student.
 ``base`` ships without an fp32 file, for size: its fp16 file runs in fp32 on a CPU, and
 ``irvis_fusion export`` writes the other.
 """
@@ -20,9 +22,11 @@ import torch
 
 from irvis_fusion_core import model_zoo
 from irvis_fusion_core.checkpoint import load_checkpoint, read_metadata, save_checkpoint
+from irvis_fusion_core.errors import CheckpointError
 from irvis_fusion_core.export import FramePair, export_to_onnx, quantize
 from irvis_fusion_core.student import SIZES
-from training.pairs import list_pairs, read_pair
+from training.listing import list_pictures
+from training.pictures import read_pair
 
 PRECISIONS = {
     "nano": ("fp32", "fp16", "int8"),
@@ -35,9 +39,25 @@ def calibration_pairs(folders: List[Path], each: int = 12) -> List[FramePair]:
     """`each` pairs of every folder, evenly spread, all cut to the smallest of their sizes."""
     pairs = []
     for folder in folders:
-        paths = list_pairs(folder)
-        pairs += [read_pair(*row) for row in paths[:: max(1, len(paths) // each)][:each]]
+        found = list_pictures(folder, check=False).pairs
+        chosen = found[:: max(1, len(found) // each)][:each]
+        pairs += [read_pair(pair.ir, pair.vis) for pair in chosen]
     return [(ir[:, :, None], vis) for ir, vis in pairs]
+
+
+def trained_weights(run: Path, variant: str, last: bool = False) -> Path:
+    """The file of a run that ships: the best by validation, else the last.
+
+    :raises CheckpointError: the run has left neither.
+    """
+    names = [f"{variant}.safetensors"] if last else ["best_model.safetensors"]
+    for name in (*names, f"{variant}.safetensors"):
+        if (run / name).is_file():
+            return run / name
+    raise CheckpointError(
+        f"expected best_model.safetensors or {variant}.safetensors in {run}, found neither; train "
+        f"first: python -m training.train --variant {variant} --checkpoint_dir {run}"
+    )
 
 
 def round_to_half(model: torch.nn.Module) -> None:
@@ -50,6 +70,7 @@ def round_to_half(model: torch.nn.Module) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--runs", type=Path, required=True)
+    parser.add_argument("--last", action="store_true", help="the last weights, not the best")
     parser.add_argument("--variant", action="append", choices=sorted(SIZES))
     parser.add_argument("--calibrate", type=Path, action="append", required=True)
     parser.add_argument("--output", type=Path, default=Path("irvis_fusion_core/models"))
@@ -58,11 +79,11 @@ def main() -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     pairs = calibration_pairs(options.calibrate)
     for variant in options.variant or sorted(SIZES):
-        source = options.runs / variant / f"{variant}.safetensors"
+        source = trained_weights(options.runs / variant, variant, options.last)
         model = load_checkpoint(source)
         round_to_half(model)
         metadata = {k: v for k, v in read_metadata(source).items() if "." not in k}
-        save_checkpoint(model, options.output / source.name, metadata, half=True)
+        save_checkpoint(model, options.output / f"{variant}.safetensors", metadata, half=True)
         reference = export_to_onnx(model, source.with_name(f"{variant}_fp32.onnx"))
         for precision in PRECISIONS[variant]:
             path = options.output / f"{variant}_{precision}.onnx"

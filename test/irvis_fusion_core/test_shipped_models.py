@@ -10,7 +10,8 @@ from real_data import data_root
 
 from irvis_fusion_core import metrics, model_zoo
 from irvis_fusion_core.backends import BackendOptions, open_backend
-from training.pairs import list_pairs, read_pair
+from training.listing import list_pictures
+from training.pictures import read_pair
 
 VALIDATION = ("msrs/val", "roadscene/val")
 
@@ -18,10 +19,10 @@ VALIDATION = ("msrs/val", "roadscene/val")
 def pairs(limit=None):
     """Every real validation pair: (name, ir HxWx1, vis HxWx3 RGB)."""
     for folder in VALIDATION:
-        paths = list_pairs(data_root() / folder)
-        for row in paths if limit is None else paths[:: max(1, len(paths) // limit)]:
-            ir, vis = read_pair(*row)
-            yield row[0].name, ir[:, :, np.newaxis], vis
+        rows = list_pictures(data_root() / folder, check=False).pairs
+        for row in rows if limit is None else rows[:: max(1, len(rows) // limit)]:
+            ir, vis = read_pair(row.ir, row.vis)
+            yield row.ir.name, ir[:, :, np.newaxis], vis
 
 
 def test_every_variant_ships_whole():

@@ -75,6 +75,45 @@ def test_separable_filter_is_a_convolution():
     assert torch.allclose(losses.separable_filter(x, window), expected, atol=1e-6)
 
 
+def test_brightness_and_gradient_terms_are_numpys():
+    fused, ir, vis = pictures(1)
+    f, a, b = tensors(fused, ir, vis)
+    brighter = np.maximum(ir, vis).astype(np.float64)
+    assert float(losses.max_intensity(f, a, b)) == pytest.approx(
+        np.abs(fused - brighter).mean() / 255, rel=1e-5
+    )
+    blurred = [p.reshape(12, 8, 14, 8).mean((1, 3)) for p in (fused.astype(float), brighter)]
+    assert float(losses.intensity(f, a, b)) == pytest.approx(
+        np.abs(blurred[0] - blurred[1]).mean() / 255, rel=1e-5
+    )
+    strengths = [
+        np.hypot(*(cv2.Sobel(p.astype(np.float64), -1, *d) for d in ((1, 0), (0, 1))))[1:-1, 1:-1]
+        for p in (fused, ir, vis)
+    ]
+    away = np.abs(strengths[0] - np.maximum(strengths[1], strengths[2])).mean()
+    assert float(losses.max_gradient(f, a, b)) == pytest.approx(away / 1020, rel=1e-4)
+
+
+def test_colour_is_opencvs_chroma():
+    rng = np.random.default_rng(0)
+    fused, vis = (rng.uniform(0, 1, (16, 16, 3)).astype(np.float32) for _ in range(2))
+    # OpenCV's constants are rounded to three digits.
+    chroma = [cv2.cvtColor(p, cv2.COLOR_RGB2YCrCb)[:, :, 1:] for p in (fused, vis)]
+    expected = np.abs(chroma[0] - chroma[1]).mean()
+    planes = [torch.from_numpy(p.transpose(2, 0, 1) * 255)[None] for p in (fused, vis)]
+    assert float(losses.colour(*planes)) == pytest.approx(expected, rel=2e-3)
+    brighter = planes[1] + 20.0
+    assert float(losses.colour(brighter, planes[1])) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_only_the_terms_asked_for_are_computed():
+    planes = tensors(*pictures())
+    every = losses.source_losses(*planes)
+    assert set(every) == set(losses.SOURCE_TERMS)
+    some = losses.source_losses(*planes, names=["scd", "max"])
+    assert some == {name: every[name] for name in ("scd", "max")}
+
+
 def test_terms_vanish_when_nothing_is_left_to_gain():
     _, ir, _ = pictures()
     (a,) = tensors(ir)

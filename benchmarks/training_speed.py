@@ -1,0 +1,134 @@
+"""Images a second of loading alone, of training steps alone, and of training.
+
+    python -m benchmarks.training_speed --train_root DATA/train --input_size 160 --batch_size 6
+
+Takes the options of `training.train`. Three loops over the same draws, each after a warm-up:
+
+* loader: what the loader gives when nobody else works; once decoding every file, once from memory.
+* step: forward, loss, backward and optimiser, on one batch again and again.
+* training: both, as `training.train` does them, without logs, checkpoints and validation.
+
+Loading is no bottleneck where the loader alone is faster than steps alone, and training about as
+fast as steps alone.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Callable, Iterator, List, Optional
+
+import cv2
+import lightning.pytorch as pl
+import torch
+from torch.utils.data import DataLoader
+
+from training.data_module import FusionData
+from training.lightning_module import FusionModule
+from training.options import check_options, make_parser
+from training.train import make_data, make_task
+
+SECONDS = 10.0
+
+
+def rate(step: Callable[[], int], warm_up: int = 3, seconds: float = SECONDS) -> float:
+    """Images a second of `step`, which returns how many it did."""
+    for _ in range(warm_up):
+        step()
+    done, started = 0, time.perf_counter()
+    while time.perf_counter() - started < seconds:
+        done += step()
+    return done / (time.perf_counter() - started)
+
+
+def endless(data: FusionData) -> Iterator[dict]:
+    """Batch after batch, epoch after epoch."""
+    loader, epoch = data.train_dataloader(), 0
+    while True:
+        loader.sampler.set_epoch(epoch)
+        yield from loader
+        epoch += 1
+
+
+def loader_rate(data: FusionData) -> float:
+    """Images a second of the loader alone."""
+    batches = endless(data)
+    return rate(lambda: len(next(batches)["ir"]))
+
+
+class Stopwatch(pl.Callback):
+    """Images a second of a training, from its fourth step until `SECONDS` later."""
+
+    def __init__(self, batch_size: int) -> None:
+        self.batch_size, self.steps, self.started, self.rate = batch_size, 0, 0.0, 0.0
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx) -> None:
+        """Count a step."""
+        self.steps += 1
+        now = time.perf_counter()
+        if self.steps == 3:
+            self.started = now
+        elif self.steps > 3:
+            elapsed = now - self.started
+            self.rate = (self.steps - 3) * self.batch_size / elapsed
+            trainer.should_stop = elapsed > SECONDS
+
+
+def train_rate(options, data, device_batch: Optional[dict] = None) -> float:
+    """Images a second of training; with `device_batch` every step takes that one batch."""
+    module = FusionModule(
+        make_task(options, data.train.has_teachers), lr=1e-6, grad_clip=options.grad_clip
+    )
+    watch = Stopwatch(options.batch_size)
+    trainer = pl.Trainer(
+        accelerator=options.accelerator,
+        devices=1,
+        precision="bf16-mixed" if options.use_amp else "32-true",
+        max_epochs=100_000,
+        logger=False,
+        callbacks=[watch],
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        limit_val_batches=0,
+        use_distributed_sampler=False,
+    )
+    if device_batch is None:
+        trainer.fit(module, datamodule=data)
+    else:
+        # No workers, no collating: the batch itself.
+        same = DataLoader([device_batch] * 10_000, batch_size=None)
+        trainer.fit(module, same)
+    return watch.rate
+
+
+def main(arguments: Optional[List[str]] = None) -> int:
+    parser = make_parser(*(__doc__ or "").split("\n", 1))
+    parser.prog = "python -m benchmarks.training_speed"
+    options = check_options(parser.parse_args(arguments))
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    cv2.setNumThreads(0)
+    torch.set_flush_denormal(True)
+    data = make_data(options)
+    rows = {}
+    kept = data.train.read
+    data.train.read = type(kept)(0)
+    rows["loader alone, decoding every file"] = loader_rate(data)
+    data.train.read = kept
+    rows["loader alone, pictures in memory"] = loader_rate(data)
+    batch = next(endless(data))
+    rows["training steps alone"] = train_rate(options, data, batch)
+    rows["training"] = train_rate(options, data)
+    print(
+        f"{options.variant}, {options.input_size} pixels, batch {options.batch_size}, "
+        f"{options.num_workers} workers, {torch.get_num_threads()} threads, "
+        f"{len(data.train)} pairs"
+    )
+    for name, value in rows.items():
+        print(f"{name:36s} {value:8.1f} images/s")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

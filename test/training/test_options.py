@@ -1,0 +1,67 @@
+"""The flags that users were promised, and what is chosen where they say nothing."""
+
+import pytest
+
+pytest.importorskip("lightning")
+
+from irvis_fusion_core.errors import ConfigurationError  # noqa: E402
+from training.options import parse_options, term_weights, warmup_epochs  # noqa: E402
+
+REQUIRED = ["--train_root", "data/train"]
+
+
+def test_the_described_command_lines_are_understood():
+    command = (
+        "--train_root data/train --val_root data/val --batch_size 8 --epochs 120 --lr 1e-4 "
+        "--input_size 512 --use_amp --checkpoint_dir checkpoints --log_dir logs --in_channels 3 "
+        "--out_channels 3 --weight_decay 1e-4 --lambda_pix 1.0 --lambda_perc 0.1 "
+        "--lambda_ssim 1.0 --lambda_grad 0.5 --lambda_feat 0.5 --misalign_prob 0.5 "
+        "--log_freq 100 --vis_freq 500 "
+        "--save_freq 10 --resume checkpoints/checkpoint_epoch_50.pth --grad_clip 1.0 "
+        "--num_workers 2 --variant small --seed 3 --devices 2 --strategy ddp --ema 0.99 "
+        "--max_steps 5"
+    )
+    options = parse_options(command.split())
+    assert options.train_root == ["data/train"] and options.use_amp and options.lr == 1e-4
+    assert options.resume.endswith("epoch_50.pth") and options.variant == "small"
+
+
+def test_weights_follow_from_whether_there_is_a_teacher():
+    options = parse_options(REQUIRED)
+    weights = term_weights(options, with_teacher=True)
+    assert {k: w for k, w in weights.items() if w} == {
+        "pix": 1.0,
+        "perc": 0.1,
+        "ssim": 1.0,
+        "grad": 0.5,
+        "feat": 0.5,
+    }
+    alone = term_weights(options, with_teacher=False)
+    assert {name for name, w in alone.items() if w} == {
+        "src_ssim",
+        "src_qabf",
+        "src_vif",
+        "src_scd",
+        "src_intensity",
+    }
+    both = parse_options([*REQUIRED, "--lambda_pix", "2", "--lambda_src_qabf", "0"])
+    assert term_weights(both, True)["pix"] == 2.0
+    assert term_weights(both, False)["pix"] == 0.0 == term_weights(both, False)["src_qabf"]
+    assert warmup_epochs(options, True) == 10 and warmup_epochs(options, False) == 0
+    assert warmup_epochs(parse_options([*REQUIRED, "--warmup_epochs", "3"]), False) == 3
+
+
+def test_a_training_for_nothing_is_refused():
+    nothing = [f"--lambda_src_{name}=0" for name in ("ssim", "qabf", "vif", "scd", "intensity")]
+    with pytest.raises(ConfigurationError, match="TEACHER_FUSED"):
+        term_weights(parse_options([*REQUIRED, *nothing]), with_teacher=False)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    ["--batch_size 0", "--epochs 0", "--lr -1", "--lr nan", "--ema 1", "--max_steps 0"]
+    + ["--num_workers -1", "--weight_decay -1", "--grad_clip -1", "--grad_clip nan"],
+)
+def test_impossible_numbers_are_refused(wrong):
+    with pytest.raises(ConfigurationError, match=wrong.split()[0]):
+        parse_options([*REQUIRED, *wrong.split()])

@@ -1,0 +1,25 @@
+"""What training raises; each message says what was expected, found, and what to do."""
+
+from __future__ import annotations
+
+from irvis_fusion_core.errors import FusionError
+
+
+class TrainingError(FusionError):
+    """The root of what `training` raises beside the core's own errors."""
+
+
+class DataError(TrainingError, ValueError):
+    """Pictures are missing, unreadable, unmatched or of unequal size."""
+
+
+class SizeError(DataError):
+    """Pictures that belong together have different sizes."""
+
+
+class LossError(TrainingError, FloatingPointError):
+    """A loss or a gradient is no longer a number."""
+
+
+class StorageError(TrainingError, OSError):
+    """A checkpoint could not be written: disk full, or not writable."""

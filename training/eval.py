@@ -1,0 +1,261 @@
+"""How good and how fast is a trained model? Figures, tables, and pictures to look at.
+
+    python -m training.eval --checkpoint checkpoints/best_model.pth --data_root data/test \
+        --save_dir eval_results --batch_size 1 --benchmark_speed --input_size 512
+
+``--checkpoint`` may also be an exported .onnx, run by RealtimeFusion as on a robot, or nano, small
+or base. The folder holds ``IR/``, ``VIS/`` and, where there is a teacher, ``TEACHER_FUSED/``.
+
+Writes ``per_picture.csv``, ``summary.json``, ``summary.md`` and ``sheets/``. Beside the model
+stand the trivial fusions (maximum, mean, visible alone, IR alone): a fusion is worth having only
+where it does better than they do. Pictures keep their own size; ``--input_size`` is that of the
+benchmark.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+
+import cv2
+import numpy as np
+
+if __package__ in (None, ""):  # python training/eval.py
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from irvis_fusion_core import metrics
+from irvis_fusion_core.commands.command_line import command, print_table, show_progress
+from irvis_fusion_core.errors import ConfigurationError
+from irvis_fusion_core.student import SIZES
+from training.eval_report import (
+    FUSED,
+    Scored,
+    Speed,
+    cell,
+    csv_text,
+    json_text,
+    make_folder,
+    markdown,
+    sheet,
+    summarize,
+    write_bytes,
+    write_png,
+)
+from training.fusers import TRIVIAL, open_fuser, recolour
+from training.listing import PairListing, list_pictures
+from training.lpips import BACKBONES, LpipsUnavailableError, open_lpips
+from training.pictures import PairPaths, Pictures, read_pictures
+from training.scores import TEACHER_METRICS, Row, perceptual_distance, score, teacher_of
+
+WARM_UP_RUNS = 5
+
+
+@command
+def main(arguments: List[str]) -> int:
+    """Run the command."""
+    options = _parse(arguments)
+    save_dir = Path(options.save_dir)
+    listing = list_pictures(Path(options.data_root))
+    print(listing.report())
+    if not options.skip_bad:
+        listing.require_clean()
+    fuser = open_fuser(
+        options.checkpoint, options.variant, options.backend, options.device, options.threads
+    )
+    try:
+        make_folder(save_dir)
+        lpips, not_computed = _teacher_metrics(options, listing)
+        scored = list(evaluate(fuser, listing, lpips, options, save_dir))
+        speed = None
+        if options.benchmark_speed:
+            speed = benchmark(fuser, listing.pairs[0], options.input_size, options.benchmark_runs)
+    finally:
+        fuser.close()
+    summary = summarize(
+        scored,
+        Path(options.data_root),
+        fuser.description,
+        not_computed,
+        listing.with_teacher,
+        speed,
+    )
+    write_bytes(save_dir / "per_picture.csv", csv_text(scored).encode())
+    write_bytes(save_dir / "summary.json", json_text(summary).encode())
+    write_bytes(save_dir / "summary.md", markdown(summary, scored).encode())
+    _print_means(summary)
+    if speed is not None:
+        print(f"\n{speed.width}x{speed.height}, one pair at a time, {speed.runs} runs")
+        print(speed.text())
+    print(f"\nwritten to {save_dir}: summary.md, summary.json, per_picture.csv, sheets/")
+    return 0
+
+
+def evaluate(
+    fuser: Any,
+    listing: PairListing,
+    lpips: Optional[Any],
+    options: argparse.Namespace,
+    save_dir: Path,
+) -> Iterator[Scored]:
+    """Fuse and score every pair of a listing, in its order; writes sheets on the way."""
+    shown = set(_spread([pair.stem for pair in listing.pairs], options.sheets))
+    with ThreadPoolExecutor(options.num_workers) as threads:
+        work = fused_pictures(fuser, listing, options.batch_size)
+        for stem, pictures, fused in show_progress(work, len(listing.pairs)):
+            yield Scored(stem, score_fusions(fused, pictures, lpips, threads))
+            if stem in shown:
+                write_png(save_dir / "sheets" / f"{stem}.png", sheet(captioned(pictures, fused)))
+            if options.save_fused:
+                write_png(save_dir / "fused" / f"{stem}.png", fused)
+
+
+def fused_pictures(
+    fuser: Any, listing: PairListing, batch_size: int
+) -> Iterator[Tuple[str, Pictures, np.ndarray]]:
+    """(stem, pictures, fused RGB) of every pair, neighbours of one size fused together."""
+    batch: List[Tuple[str, Pictures]] = []
+
+    def done() -> Iterator[Tuple[str, Pictures, np.ndarray]]:
+        if batch:
+            fused = fuser.fuse([p.ir for _, p in batch], [p.vis for _, p in batch])
+            for (stem, pictures), picture in zip(batch, fused):
+                yield stem, pictures, picture
+            batch.clear()
+
+    for paths in listing.pairs:
+        pictures = read_pictures(paths)
+        if len(batch) == batch_size or (batch and batch[0][1].ir.shape != pictures.ir.shape):
+            yield from done()
+        batch.append((paths.stem, pictures))
+    yield from done()
+
+
+def score_fusions(
+    fused: np.ndarray, pictures: Pictures, lpips: Optional[Any], threads: ThreadPoolExecutor
+) -> Dict[str, Row]:
+    """The row of the model and of every trivial fusion for one scene."""
+    vis_y = metrics.luminance(pictures.vis)
+    teacher = teacher_of(pictures.teachers)
+    planes = {FUSED: metrics.luminance(fused)}
+    planes.update({name: fuse(pictures.ir, vis_y) for name, fuse in TRIVIAL.items()})
+    rows = threads.map(lambda y: score(y, pictures.ir, vis_y, teacher), planes.values())
+    result = dict(zip(planes, rows))
+    if lpips is not None and teacher is not None:
+        for name, y in planes.items():
+            result[name]["lpips_teacher"] = perceptual_distance(lpips, y, teacher)
+    return result
+
+
+def captioned(pictures: Pictures, fused: np.ndarray) -> Dict[str, np.ndarray]:
+    """What a comparison sheet shows: IR | VIS | teacher | fused."""
+    shown = {"IR": pictures.ir, "VIS": pictures.vis}
+    teacher = teacher_of(pictures.teachers)
+    if teacher is not None:
+        vis_y = metrics.luminance(pictures.vis)
+        shown["teacher"] = recolour(teacher, pictures.vis, vis_y)
+    return {**shown, FUSED: fused}
+
+
+def benchmark(fuser: Any, paths: PairPaths, size: Tuple[int, int], runs: int) -> Speed:
+    """Time one pair of a given (height, width), again and again, uint8 in and out."""
+    pictures = read_pictures(paths)
+    height, width = size
+    ir, vis = (
+        cv2.resize(p, (width, height), interpolation=cv2.INTER_AREA)
+        for p in (pictures.ir, pictures.vis)
+    )
+    durations_s = []
+    for number in range(WARM_UP_RUNS + runs):
+        began = time.perf_counter()
+        fuser.fuse([ir], [vis])
+        if number >= WARM_UP_RUNS:
+            durations_s.append(time.perf_counter() - began)
+    return Speed.of(durations_s, width, height)
+
+
+def _teacher_metrics(
+    options: argparse.Namespace, listing: PairListing
+) -> Tuple[Optional[Any], Dict[str, str]]:
+    """The LPIPS network, or why there is none; and why other figures cannot be had."""
+    if not listing.with_teacher:
+        why = f"{options.data_root} has no TEACHER_FUSED/"
+        return None, dict.fromkeys(TEACHER_METRICS, why)
+    try:
+        lpips = open_lpips(options.lpips_net, options.lpips_backbone, options.lpips_heads)
+    except LpipsUnavailableError as error:
+        print(f"LPIPS is not computed: {error}", file=sys.stderr)
+        return None, {"lpips_teacher": str(error)}
+    return lpips, {}
+
+
+def _spread(stems: Sequence[str], count: int) -> List[str]:
+    """At most `count` of them, evenly spread; all where it is negative."""
+    if count < 0 or len(stems) <= count:
+        return list(stems)
+    return [stems[i * len(stems) // count] for i in range(count)]
+
+
+def _print_means(summary: Dict[str, Any]) -> None:
+    names = list(next(iter(summary["means"].values())))
+    print(f"\n{summary['pairs']} pairs. {summary['conventions']}")
+    rows = [["", *names]]
+    rows += [
+        [fusion, *(cell(row[name]) for name in names)] for fusion, row in summary["means"].items()
+    ]
+    print_table(rows)
+    for name, why in summary["not_computed"].items():
+        print(f"{name}: not computed, {why}")
+
+
+def _input_size(text: str) -> Tuple[int, int]:
+    """Read `512` (a square) or `640x480` (width x height) as (height, width)."""
+    width, _, height = text.lower().partition("x")
+    height = height or width
+    if not (width.isdigit() and height.isdigit() and int(width) >= 16 and int(height) >= 16):
+        raise argparse.ArgumentTypeError(
+            f"expected pixels such as 512 or 640x480, 16 or more, found {text!r}"
+        )
+    return int(height), int(width)
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m training.eval",
+        description=__doc__.partition("\n")[0],
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--checkpoint", required=True, help=".safetensors, .pth, an exported .onnx, or nano ...")
+    add("--data_root", required=True, help="folder with IR/, VIS/ and perhaps TEACHER_FUSED/")
+    add("--save_dir", default="eval_results", help="folder to write into")
+    add("--batch_size", type=int, default=1, help="pairs of one size at a time (.onnx: always 1)")
+    add("--benchmark_speed", action="store_true", help="print how long one pair takes")
+    add("--input_size", type=_input_size, default="512", help="of the benchmark: 512 or 640x480")
+    add("--benchmark_runs", type=int, default=50, help="timed runs of the benchmark")
+    add("--variant", choices=sorted(SIZES), help="that the checkpoint must be of")
+    add("--skip_bad", action="store_true", help="leave bad pictures out, instead of stopping")
+    add("--sheets", type=int, default=20, help="comparison sheets, evenly spread; -1: of all")
+    add("--save_fused", action="store_true", help="also write every fused picture")
+    add("--lpips_net", choices=sorted(BACKBONES), default="alex", help="network of LPIPS")
+    add("--lpips_backbone", help="its weights; None: torchvision's cache")
+    add("--lpips_heads", help="the heads of LPIPS; None: the lpips package, torch.hub's cache")
+    add("--backend", default="auto", help="engine of an .onnx")
+    add("--device", help="cpu, cuda ...; None: a GPU where there is one")
+    add("--threads", type=int, default=0, help="CPU threads of the engine; 0: its own choice")
+    add("--num_workers", type=int, default=os.cpu_count() or 1, help="threads that score")
+    options = parser.parse_args(arguments)
+    for name in ("batch_size", "benchmark_runs", "num_workers"):
+        if getattr(options, name) < 1:
+            raise ConfigurationError(
+                f"expected --{name} of at least 1, found {getattr(options, name)}"
+            )
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,283 @@
+"""From a checkpoint to what a robot runs: ONNX in three precisions, weights, and a model card.
+
+    python -m training.export --checkpoint checkpoints/best_model.pth --name yard \
+        --calibrate data/train --evaluation eval_results/summary.json --output exported
+
+writes into ``exported/``: ``yard_fp32.onnx``, ``yard_fp16.onnx``, ``yard_int8.onnx`` (its scales
+drawn from the pairs in ``--calibrate``), ``yard.safetensors``, ``MODEL_CARD.md`` and
+``checksums.json``. Each ONNX file is run and compared with the student before anything
+is put in place; after an error the folder is what it was before.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Dict, List, NamedTuple, Optional, Sequence
+
+import numpy as np
+
+if __package__ in (None, ""):  # python training/export.py
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from irvis_fusion_core.backends.model_file import read_model_file
+from irvis_fusion_core.benchmark import example_pair
+from irvis_fusion_core.checkpoint import read_metadata, save_checkpoint
+from irvis_fusion_core.commands.command_line import command, parse_size
+from irvis_fusion_core.commands.export import BOUNDS
+from irvis_fusion_core.errors import CalibrationError, ConfigurationError, ModelError
+from irvis_fusion_core.export import FramePair, export_to_onnx, quantize
+from irvis_fusion_core.student import SIZES, Student
+from training.errors import StorageError
+from training.exported_files import PRECISIONS, put_in_place, stale_files
+from training.listing import list_pictures
+from training.model_card import CardFacts, missing_answers, model_card, write_card
+from training.pictures import read_pair
+from training.student_files import open_student
+
+CARD = "MODEL_CARD.md"
+COMPARED_PAIRS = 8
+
+
+class Exported(NamedTuple):
+    """One ONNX file and how its pictures compare with the student's."""
+
+    path: Path
+    precision: str
+    difference: str
+
+
+def export_student(
+    model: Student,
+    folder: Path,
+    name: str,
+    precisions: Sequence[str],
+    pairs: Sequence[FramePair] = (),
+    vis_order: str = "rgb",
+    size: Optional[Sequence[int]] = None,
+) -> List[Exported]:
+    """Write ``<name>_<precision>.onnx`` for each precision into `folder`, compared and sound.
+
+    :param pairs: real pairs in `vis_order`: to compare on, and to calibrate int8 with. Without
+        any, files are compared on a drawn pair, and there is no int8.
+    :param size: (height, width) where only one will come.
+    :raises CalibrationError: int8 without enough real pairs.
+    :raises ModelError: a file's pictures differ from the student's by more than its precision
+        explains (`BOUNDS`, grey levels).
+    """
+    if "int8" in precisions and not pairs:
+        raise CalibrationError(
+            "expected real pairs to calibrate int8 with, found none; name a folder with IR/ and "
+            "VIS/ of your cameras (--calibrate), or leave int8 out of --precisions"
+        )
+    _check_sizes(pairs, size, "int8" in precisions)
+    compared = list(pairs[:COMPARED_PAIRS]) or [example_pair(*(size or (240, 320)))]
+    written = []
+    with tempfile.TemporaryDirectory() as scratch:
+        # int8 is made from fp32, whether or not that file was asked for.
+        reference = export_to_onnx(
+            model, Path(scratch) / f"{name}_fp32.onnx", size, vis_order=vis_order
+        )
+        # int8 first: of all it is the likeliest to fail, on its pairs.
+        for precision in sorted(precisions, key=lambda p: p != "int8"):
+            path = folder / f"{name}_{precision}.onnx"
+            if precision == "int8":
+                lines: List[str] = []
+                quantize(reference, path, pairs, report=lines.append)
+                written.append(Exported(path, precision, lines[0]))
+                continue
+            if precision == "fp32":
+                shutil.copyfile(reference, path)
+            else:
+                export_to_onnx(model, path, size, precision=precision, vis_order=vis_order)
+            worst = largest_difference(model, path, compared, vis_order)
+            if worst > BOUNDS[precision]:
+                raise ModelError(
+                    f"expected {path.name} to differ from the student by at most "
+                    f"{BOUNDS[precision]} grey levels, found {worst}; leave {precision} out of "
+                    "--precisions, and look for weights of extreme size"
+                )
+            what = f"{len(pairs[:COMPARED_PAIRS])} real pairs" if pairs else "a drawn pair"
+            written.append(
+                Exported(path, precision, f"at most {worst} grey levels from it on {what}")
+            )
+    return written
+
+
+def _check_sizes(
+    pairs: Sequence[FramePair], size: Optional[Sequence[int]], calibrates: bool
+) -> None:
+    """A model for one size is compared and calibrated on pictures of that size alone."""
+    if size is None:
+        return
+    others = {pair[0].shape[:2] for pair in pairs} - {tuple(size)}
+    if others:
+        raise ConfigurationError(
+            f"expected pairs of {size[1]}x{size[0]} as --size says, found "
+            f"{', '.join(f'{w}x{h}' for h, w in sorted(others))}; leave --size out, or resize them"
+        )
+    if calibrates and (size[0] > 480 or size[1] > 640):
+        raise ConfigurationError(
+            f"expected int8 for one size of at most 640x480 (calibration pictures are cut to "
+            f"that), found {size[1]}x{size[0]}; leave --size out: the file then takes any size"
+        )
+
+
+def largest_difference(
+    model: Student, onnx_path: Path, pairs: Sequence[FramePair], vis_order: str = "rgb"
+) -> int:
+    """Grey levels between a file's pictures and the student's own, at worst."""
+    import torch
+
+    from irvis_fusion_core.backends import BackendOptions, open_backend
+    from irvis_fusion_core.pixel_student import PixelStudent
+
+    student = PixelStudent(model, vis_order).eval()
+    worst = 0
+    with open_backend(
+        "onnxruntime", str(onnx_path), BackendOptions(vis_order=vis_order)
+    ) as engine:
+        for ir, vis in pairs:
+            with torch.inference_mode():
+                own = student(torch.from_numpy(ir)[None], torch.from_numpy(vis)[None])[0].numpy()
+            difference = engine.fuse(ir, vis).astype(np.int16) - own
+            worst = max(worst, int(np.abs(difference).max()))
+    return worst
+
+
+def read_calibration(folders: Sequence[str], count: int, vis_order: str) -> List[FramePair]:
+    """At most `count` pairs, evenly spread over each folder, 8-bit, in the model's order.
+
+    :raises DataError: a folder holds no pairs, or one of those that are read is damaged.
+    """
+    if count < 1:
+        raise ConfigurationError(f"expected a --count of at least 1, found {count}")
+    each = max(1, count // max(1, len(folders)))
+    pairs: List[FramePair] = []
+    for folder in folders:
+        found = list_pictures(Path(folder), check=False).pairs
+        step = max(1.0, len(found) / each)
+        for number in range(min(each, len(found))):
+            paths = found[int(number * step)]
+            ir, vis = read_pair(paths.ir, paths.vis)
+            vis = vis if vis_order == "rgb" else np.ascontiguousarray(vis[:, :, ::-1])
+            pairs.append((ir[:, :, None], vis))
+    return pairs
+
+
+@command
+def main(arguments: List[str]) -> int:
+    """Run the command."""
+    options = _parse(arguments)
+    model = open_student(options.checkpoint, options.variant)
+    name = options.name or model.variant
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
+        raise ConfigurationError(
+            f"expected a --name of letters, digits, dots, dashes and underscores, found {name!r}"
+        )
+    precisions = options.precisions or (PRECISIONS if options.calibrate else PRECISIONS[:2])
+    model_card(_facts(options, model, name, [], 0))  # its sources are known to be sound now
+    pairs = read_calibration(options.calibrate, options.count, options.vis_order)
+    output = Path(options.output)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        # Beside the target, so that the last step is a rename on one file system.
+        with tempfile.TemporaryDirectory(prefix=".export-", dir=output) as scratch:
+            built = Path(scratch)
+            files = export_student(
+                model, built, name, precisions, pairs, options.vis_order, options.size
+            )
+            save_checkpoint(model, built / f"{name}.safetensors", _header(options))
+            write_card(built / CARD, _facts(options, model, name, files, len(pairs)))
+            for file in files:
+                read_model_file(str(file.path))  # as the node will
+            for path in put_in_place(built, output):
+                print(f"{path}: {path.stat().st_size / 1e3:.1f} kB")
+    except OSError as error:
+        raise StorageError(
+            f"expected to write the export into {output}, found: {error}; make room or name "
+            "another folder (--output)"
+        ) from error
+    for file in files:
+        print(f"{file.precision}: {file.difference}")
+    if not options.calibrate and not options.precisions:
+        print("int8: not exported, it needs real pairs to calibrate with (--calibrate DIR)")
+    for path in stale_files(output, name, [file.path.name for file in files]):
+        print(f"{path} is of an earlier export: its weights may be others; remove it")
+    questions = missing_answers((output / CARD).read_text(encoding="utf-8"))
+    print(f"{output / CARD}: {len(questions)} lines begin with TODO:, they are for you to answer")
+    return 0
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m training.export",
+        description=__doc__.partition("\n")[0],
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--checkpoint", required=True, help=".safetensors, .pth or .pt")
+    parser.add_argument("--output", default="exported", help="folder to write into")
+    parser.add_argument("--name", help="of the files; None is the variant's")
+    parser.add_argument("--variant", choices=sorted(SIZES), help="expected; None: as it comes")
+    parser.add_argument(
+        "--precisions", nargs="+", choices=PRECISIONS, help="None: all that are possible"
+    )
+    parser.add_argument(
+        "--calibrate",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="folder with IR/ and VIS/ of the cameras it will see; may be given again",
+    )
+    parser.add_argument("--count", type=int, default=64, help="calibration pairs, all folders")
+    parser.add_argument("--vis-order", dest="vis_order", choices=("rgb", "bgr"), default="rgb")
+    parser.add_argument("--size", type=parse_size, help="WIDTHxHEIGHT, where only one will come")
+    parser.add_argument("--evaluation", help="summary.json of training.eval, for the card")
+    parser.add_argument(
+        "--run_config",
+        help="of the training, for the card; None: config.json beside the checkpoint",
+    )
+    return parser.parse_args(arguments)
+
+
+def _header(options: argparse.Namespace) -> Dict[str, str]:
+    """What the weights' file says of where they come from."""
+    path = Path(options.checkpoint)
+    known = read_metadata(path) if path.suffix == ".safetensors" else {}
+    header = {key: value for key, value in known.items() if not key.startswith("irvis_fusion.")}
+    return {**header, "exported_from": path.name}
+
+
+def _run_config(options: argparse.Namespace) -> Optional[Path]:
+    """The configuration that was named, or the one that `training.train` leaves beside it."""
+    if options.run_config:
+        return Path(options.run_config)
+    beside = Path(options.checkpoint).with_name("config.json")
+    return beside if beside.is_file() else None
+
+
+def _facts(
+    options: argparse.Namespace,
+    model: Student,
+    name: str,
+    files: Sequence[Exported],
+    calibration_pairs: int,
+) -> CardFacts:
+    return CardFacts(
+        name=name,
+        model=model,
+        checkpoint=Path(options.checkpoint),
+        files=[(file.path, file.difference) for file in files],
+        vis_order=options.vis_order,
+        calibration_pairs=calibration_pairs if "int8" in [f.precision for f in files] else 0,
+        evaluation=Path(options.evaluation) if options.evaluation else None,
+        run_config=_run_config(options),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,47 @@
+"""The folder that exports are put into: whole files, their checksums, and what is out of date."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import List, Sequence
+
+from irvis_fusion_core import model_zoo
+from irvis_fusion_core.errors import ConfigurationError
+
+PRECISIONS = ("fp32", "fp16", "int8")
+
+
+def put_in_place(built: Path, output: Path) -> List[Path]:
+    """Move the finished files of one folder into another, each in one step.
+
+    ``checksums.json`` goes last; of files that were there before, it keeps what it said.
+
+    :raises ConfigurationError: the record that is there cannot be read; nothing was moved.
+    :raises OSError: no space, or not writable.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    checksums = Path(model_zoo.write_checksums(str(built)))
+    record = json.loads(checksums.read_text())
+    known = output / checksums.name
+    if known.is_file():
+        try:
+            earlier = dict(json.loads(known.read_text()))
+        except (ValueError, TypeError) as error:
+            raise ConfigurationError(
+                f"expected names and checksums in {known}, found: {error}; remove it"
+            ) from error
+        record = {**{n: v for n, v in earlier.items() if (output / n).is_file()}, **record}
+    checksums.write_text(json.dumps(record, indent=2, sort_keys=True) + "\n")
+    placed = []
+    for path in sorted(built.iterdir(), key=lambda p: (p.name == checksums.name, p.name)):
+        os.replace(path, output / path.name)
+        placed.append(output / path.name)
+    return placed
+
+
+def stale_files(output: Path, name: str, written: Sequence[str]) -> List[Path]:
+    """ONNX files of this name in other precisions: of an earlier export, of other weights."""
+    names = [f"{name}_{precision}.onnx" for precision in PRECISIONS]
+    return [output / n for n in names if n not in written and (output / n).is_file()]

@@ -1,0 +1,311 @@
+r"""Train a student from pairs, with or without teacher pictures.
+
+    python -m training.train --train_root DATA/train --val_root DATA/val --input_size 256 \
+        --batch_size 8 --epochs 120 --checkpoint_dir runs/nano --log_dir logs
+    python -m training.train ... --resume runs/nano/last.pth
+
+Pictures: <root>/IR, <root>/VIS and, where there is a teacher, <root>/TEACHER_FUSED, matched by
+name. Without a teacher the student learns from the sources alone. Several GPUs: --devices 4
+--strategy ddp; several machines: torchrun or SLURM, with --num_nodes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import warnings
+from pathlib import Path
+from typing import Any, Dict, List, NamedTuple, Optional
+
+import cv2
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
+
+from irvis_fusion_core.errors import ConfigurationError, FusionError
+from irvis_fusion_core.student import create_student_model
+from training.augmentation import Augmentation
+from training.callbacks import RunFiles, StoppedEarly, TermLog
+from training.data_module import FusionData, same_pictures
+from training.dataset import FusionDataset
+from training.distillation import DistillationTask, active_terms, needs_vgg
+from training.lightning_module import FusionModule
+from training.lpips import LpipsUnavailableError, open_lpips
+from training.options import check_options, make_parser, term_weights, warmup_epochs
+from training.perceptual import open_vgg16
+from training.run_files import WholeFiles, check_resume, prepare_folder, versions, write_json
+from training.student_files import open_student
+from training.synced_norm import SyncedNorm
+
+
+class Run(NamedTuple):
+    """A training run, ready to start."""
+
+    data: FusionData
+    module: FusionModule
+    trainer: pl.Trainer
+    config: Dict[str, Any]
+
+
+def make_data(options: argparse.Namespace) -> FusionData:
+    """The loaders of these options.
+
+    :raises DataError: pictures are missing, faulty, or in both parts.
+    """
+    augmentation = Augmentation(
+        size=options.input_size,
+        misalign_prob=options.misalign_prob,
+        misalign_px=options.misalign_px,
+        misalign_deg=options.misalign_deg,
+        misalign_scale=options.misalign_scale,
+        noise_prob=options.noise_prob,
+        ir_noise=options.ir_noise,
+        column_noise=options.column_noise,
+    )
+    common = {"check": not options.no_check, "skip_bad": options.skip_bad}
+    train = FusionDataset(
+        options.train_root,
+        augmentation,
+        seed=options.seed,
+        cache_gb=options.cache_gb,
+        teacher_target=options.teacher_target,
+        in_channels=options.in_channels,
+        **common,
+    )
+    validation = None
+    if options.val_root:
+        validation = FusionDataset(options.val_root, limit=options.val_limit, **common)
+        same_pictures(train, validation)
+    return FusionData(
+        train,
+        validation,
+        options.batch_size,
+        options.num_workers,
+        options.samples_per_epoch,
+        options.seed,
+    )
+
+
+def make_task(options: argparse.Namespace, has_teacher_pictures: bool) -> DistillationTask:
+    """Student, teacher and losses of these options.
+
+    :raises FusionError: a checkpoint or the weights of VGG-16 are missing or of another kind.
+    """
+    torch.manual_seed(options.seed)
+    student = create_student_model(options.variant, options.in_channels, options.out_channels)
+    if options.init:
+        student.load_state_dict(open_student(options.init, options.variant).state_dict())
+    student = student.train().to(memory_format=torch.channels_last)
+    teacher = open_student(options.teacher_checkpoint) if options.teacher_checkpoint else None
+    with_teacher = has_teacher_pictures or teacher is not None
+    weights = term_weights(options, with_teacher)
+    vgg = open_vgg16(options.vgg_weights) if needs_vgg(weights, teacher is not None) else None
+    return DistillationTask(
+        student,
+        weights,
+        teacher,
+        vgg,
+        warmup_epochs(options, with_teacher),
+        not options.no_rounding,
+        options.leak,
+        options.variance_noise,
+    )
+
+
+def make_trainer(options: argparse.Namespace, with_validation: bool = True) -> pl.Trainer:
+    """Lightning's trainer of these options."""
+    on_gpu = options.accelerator not in ("cpu",) and torch.cuda.is_available()
+    precision = "32-true"
+    if options.use_amp:
+        precision = "16-mixed" if on_gpu else "bf16-mixed"
+    folder = Path(options.checkpoint_dir)
+    logger = TensorBoardLogger(options.log_dir, name=folder.resolve().name, version="")
+    terminal = sys.stderr.isatty()
+    return pl.Trainer(
+        accelerator=options.accelerator,
+        devices=int(options.devices) if options.devices.isdigit() else options.devices,
+        num_nodes=options.num_nodes,
+        strategy=options.strategy,
+        precision=precision,
+        max_epochs=options.epochs,
+        plugins=[WholeFiles(), SyncedNorm()],
+        logger=logger,
+        callbacks=[
+            TermLog(folder, options.log_freq, options.vis_freq, lines=not terminal),
+            RunFiles(folder, options.monitor, options.save_freq),
+        ],
+        enable_checkpointing=False,
+        enable_progress_bar=terminal,
+        enable_model_summary=False,
+        # Every process takes its part of the draws itself (`EpochSampler`).
+        use_distributed_sampler=False,
+        num_sanity_val_steps=0,
+        limit_val_batches=1.0 if with_validation else 0,
+        log_every_n_steps=options.log_freq,
+    )
+
+
+def make_run(options: argparse.Namespace) -> Run:
+    """Everything of a run, checked; nothing is written yet.
+
+    :raises FusionError: whatever of the options, the data or the checkpoint cannot be used.
+    """
+    # First what fails fast: reading thousands of pictures takes a while.
+    done = 0
+    if options.resume:
+        checkpoint, differences = check_resume(options.resume, vars(options))
+        done = checkpoint["global_step"]
+        for name, (then, now) in differences.items():
+            _say(f"--{name} was {then}, is {now}: from here on this is another training")
+    data = make_data(options)
+    lpips = _lpips(data)
+    _check_monitor(options.monitor, data, lpips is not None)
+    task = make_task(options, data.train.has_teachers)
+    trainer = make_trainer(options, data.validation is not None)
+    steps_per_epoch = data.sampler(0, trainer.world_size).steps
+    total = options.epochs * steps_per_epoch
+    if options.max_steps > 0:
+        total = min(total, options.max_steps)
+    last = total
+    if options.stop_after_epochs:
+        last = min(total, (done // steps_per_epoch + options.stop_after_epochs) * steps_per_epoch)
+    if done >= last:
+        raise ConfigurationError(
+            f"expected steps left to do, found that {options.resume} has done {done} of {last}; "
+            "raise --epochs or --max_steps"
+        )
+    config = {
+        **vars(options),
+        "losses": task.weights,
+        "steps_per_epoch": steps_per_epoch,
+        "total_steps": total,
+        "world_size": trainer.world_size,
+        "data": [listing.report() for listing in data.train.listings],
+        "versions": versions(),
+    }
+    module = FusionModule(
+        task,
+        lr=options.lr,
+        total_steps=total,
+        last_step=last,
+        steps_per_epoch=steps_per_epoch,
+        weight_decay=options.weight_decay,
+        # A short run warms up shortly.
+        lr_warmup_steps=min(options.lr_warmup_steps, total // 10),
+        grad_clip=options.grad_clip,
+        ema=options.ema,
+        names=data.train.names,
+        lpips=lpips,
+        config=config,
+    )
+    return Run(data, module, trainer, config)
+
+
+def train(options: argparse.Namespace) -> Run:
+    """Train to the end; see `training.run_files` for what is left behind.
+
+    :raises FusionError: bad options, data or checkpoints; a loss that is no number; a full disk.
+    """
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    # Workers are forked: OpenCV's own threads would not survive that.
+    cv2.setNumThreads(0)
+    # Lightning's own lines: tips, which hardware is not there.
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    # Denormal weights stall CPUs.
+    torch.set_flush_denormal(True)
+    run = make_run(options)
+    folder = Path(options.checkpoint_dir)
+    if run.trainer.is_global_zero:
+        size = sum(t.numel() * t.element_size() for t in run.module.state_dict().values())
+        # A checkpoint holds weights, their average and two moments; three lie there at least.
+        prepare_folder(folder, options.resume, options.overwrite, needed=3 * 3 * size)
+        write_json(folder / "config.json", run.config)
+        describe(run)
+    with warnings.catch_warnings():
+        # `EpochSampler` does go on in the middle of an epoch, though Lightning cannot know; few
+        # workers, or few batches, are the user's choice.
+        for message in (
+            ".*not resumable",
+            ".*does not have many workers",
+            ".*number of training batches",
+            ".*in eval mode at the start",  # the moving average stays in it
+            ".*LeafSpec.* is deprecated",  # between Lightning and torch
+        ):
+            warnings.filterwarnings("ignore", message)
+        run.trainer.fit(run.module, datamodule=run.data, ckpt_path=options.resume)
+    return run
+
+
+def describe(run: Run) -> None:
+    """Say what will be trained on what, before it takes hours."""
+    _say(run.data.train.report())
+    if run.data.validation is None:
+        _say("no --val_root: nothing chooses a best model")
+    else:
+        _say("validation: " + run.data.validation.report())
+    task = run.module.task
+    parameters = sum(p.numel() for p in task.student.parameters())
+    _say(f"{task.student.variant}: {parameters / 1e6:.3f} M parameters")
+    _say("losses: " + ", ".join(f"{k} {v:g}" for k, v in task.weights.items()))
+    if task.warmup_epochs:
+        first = active_terms(task.weights, 0, task.warmup_epochs)
+        _say(f"the first {task.warmup_epochs} epochs: {', '.join(first)} alone (--warmup_epochs)")
+    if not run.data.train.has_teachers and task.teacher is None:
+        _say("no teacher pictures: trained from the sources alone")
+    _say(
+        f"{run.config['steps_per_epoch']} steps an epoch, {run.config['total_steps']} in all, "
+        f"{run.trainer.world_size} process(es); run folder {run.config['checkpoint_dir']}"
+    )
+
+
+def main(arguments: Optional[List[str]] = None) -> int:
+    """The command line; 0 when trained to the end, 1 at an error, 130 when asked to stop."""
+    summary, _, rest = (__doc__ or "").partition("\n")
+    try:
+        train(check_options(make_parser(summary, rest).parse_args(arguments)))
+    except StoppedEarly as stop:
+        print(f"train: {stop}", file=sys.stderr)
+        return 130
+    except FusionError as error:
+        # One from a loader's process comes with that process's traceback before it.
+        lines = str(error).splitlines()
+        shown = lines[-1] if str(error).startswith("Caught ") else str(error)
+        print(f"train: {shown}", file=sys.stderr)
+        return 1
+    except torch.cuda.OutOfMemoryError as error:
+        print(f"train: {error}\nlower --batch_size or --input_size", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _check_monitor(monitor: str, data: FusionData, lpips: bool) -> None:
+    """Refuse now what would otherwise be missed after the first epoch."""
+    taught = data.validation is not None and data.validation.has_teachers
+    if monitor.endswith("_teacher") and not (taught and (lpips or monitor != "lpips_teacher")):
+        raise ConfigurationError(
+            f"expected --monitor to name a figure of the validation, found {monitor}, which needs "
+            "TEACHER_FUSED/ under --val_root, and LPIPS its weights"
+        )
+
+
+def _lpips(data: FusionData) -> Optional[torch.nn.Module]:
+    """LPIPS for validation against a teacher, where its weights are."""
+    if data.validation is None or not data.validation.has_teachers:
+        return None
+    try:
+        return open_lpips()
+    except LpipsUnavailableError as missing:
+        _say(f"validation without LPIPS: {missing}")
+        return None
+
+
+def _say(line: str) -> None:
+    if rank_zero_only.rank == 0:
+        print(line, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
