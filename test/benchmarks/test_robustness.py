@@ -1,0 +1,65 @@
+"""The measure of doubled edges counts what it should, and displacements are those named."""
+
+import cv2
+import numpy as np
+
+from benchmarks.robustness import CASES, displaced, extra_edges, measure, shared_edges
+from irvis_fusion_core.image_files import write_picture
+
+
+def squares(dx=0, dy=0, dark=40, bright=200):
+    picture = np.full((96, 128), dark, np.uint8)
+    for x, y in ((30, 30), (80, 40)):
+        cv2.rectangle(picture, (x + dx, y + dy), (x + dx + 20, y + dy + 30), bright, -1)
+    return picture
+
+
+def test_an_edge_that_shows_twice_counts_one():
+    ir, vis = squares(), squares()
+    places = shared_edges(ir, vis)
+    assert places[0].size > 100
+    assert extra_edges(vis, vis, places) == 0.0
+    doubled = np.maximum(vis, squares(dx=6, dy=6))
+    # The copy of a side of length L runs beside L - 6 of it: 76 of the 100 px of a 20x30 square.
+    mixed = (0.5 * vis + 0.5 * squares(dx=6, dy=6)).astype(np.uint8)
+    assert abs(extra_edges(mixed, vis, places) - 0.76) < 0.06
+    assert extra_edges(doubled, vis, places) < 0.5 * extra_edges(mixed, vis, places)
+
+
+def test_only_edges_that_both_pictures_have_are_looked_at():
+    assert shared_edges(squares(), np.full((96, 128), 9, np.uint8))[0].size == 0
+    far = np.full((96, 128), 40, np.uint8)
+    far[60:90, 100:] = 220
+    assert np.isnan(extra_edges(far, far, shared_edges(far[::-1, ::-1].copy(), far)))
+
+
+def test_shifts_have_their_length_and_turns_their_angle():
+    ir = np.zeros((101, 101), np.uint8)
+    cv2.circle(ir, (50, 20), 4, 255, -1)
+
+    def centre(picture):
+        m = cv2.moments(picture)
+        return np.array([m["m10"], m["m01"]]) / m["m00"]
+
+    for number in range(4):
+        moved = centre(displaced(ir, "shift", 8, number)) - centre(ir)
+        assert abs(np.linalg.norm(moved) - 8) < 0.2
+        arm, start = (centre(p) - 50 for p in (displaced(ir, "turn", 2.0, number), ir))
+        angle = np.arctan2(arm[1] * start[0] - arm[0] * start[1], arm @ start)
+        assert abs(abs(np.rad2deg(angle)) - 2) < 0.1
+    assert displaced(ir, "shift", 0, 3) is ir
+
+
+def test_a_fusion_that_ignores_infrared_is_not_moved_by_it(tmp_path):
+    write_picture(str(tmp_path / "IR" / "a.png"), squares())
+    write_picture(str(tmp_path / "VIS" / "a.png"), np.dstack([squares(bright=150)] * 3))
+    fusions = {
+        "visible": lambda ir, vis: vis,
+        "maximum": lambda ir, vis: np.maximum(ir, vis[..., 0]),
+    }
+    result, count = measure([tmp_path], fusions)
+    assert count == 1
+    assert len({result["visible", case]["Qabf"] for case in CASES}) == 1
+    assert result["visible", ("shift", 8)]["extra edges"] == 0.0
+    kept, lost = (result["maximum", ("shift", value)] for value in (0, 8))
+    assert lost["SSIM"] < kept["SSIM"] and lost["extra edges"] > kept["extra edges"]
