@@ -28,7 +28,7 @@ from irvis_fusion_core.calibration.parameter_file import update_parameters
 from irvis_fusion_core.commands.command_line import command, make_parser
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_core.image_files import write_picture
-from irvis_fusion_ros.bag_pairs import choose_topics
+from irvis_fusion_ros.bags.bag_pairs import choose_topics
 from irvis_fusion_ros.calibration_frames import (
     CalibrationPair,
     bag_frames,

@@ -14,7 +14,7 @@ from irvis_fusion_core.errors import CalibrationError
 from irvis_fusion_core.image_files import match_by_stem, read_thermal, read_visible
 from irvis_fusion_core.pairing import Pair, PairNearest
 from irvis_fusion_core.thermal import ThermalRescale
-from irvis_fusion_ros.bag import BagError, image_topics, read_images
+from irvis_fusion_ros.bags.bag import BagError, image_topics, read_images
 from irvis_fusion_ros.image_messages import ImageMessageError, thermal_frame, visible_frame
 
 

@@ -8,7 +8,7 @@ import tempfile
 from typing import Any, Iterator
 
 from irvis_fusion_core.errors import ConfigurationError
-from irvis_fusion_ros.bag_pairs import MOST_PAIRS, bag_pairs, choose_topics, write_pairs
+from irvis_fusion_ros.bags.bag_pairs import MOST_PAIRS, bag_pairs, choose_topics, write_pairs
 
 
 def add_bag_options(parser: Any) -> None:

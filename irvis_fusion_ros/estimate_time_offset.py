@@ -21,8 +21,8 @@ from irvis_fusion_core.calibration.parameter_file import update_parameters
 from irvis_fusion_core.commands.command_line import command, make_parser
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_core.time_offset import MotionEnergy, TimeOffset, estimate_time_offset
-from irvis_fusion_ros.bag import NS_PER_S, BagError, read_images
-from irvis_fusion_ros.bag_pairs import choose_topics
+from irvis_fusion_ros.bags.bag import NS_PER_S, BagError, read_images
+from irvis_fusion_ros.bags.bag_pairs import choose_topics
 from irvis_fusion_ros.image_messages import ImageMessageError, thermal_frame, visible_frame
 
 

@@ -21,15 +21,15 @@ from typing import Any, Dict, List, Optional
 
 from irvis_fusion_core.commands.command_line import command, make_parser, show_progress
 from irvis_fusion_core.errors import ConfigurationError
-from irvis_fusion_ros.bag import BagError, StoredTopic, all_topics
-from irvis_fusion_ros.bag_storage import storage_of_any
-from irvis_fusion_ros.bag_topics import FusionTopics, find_topics, topic_name
-from irvis_fusion_ros.bag_writer import STORAGES, BagWriter
-from irvis_fusion_ros.frame_decision import FUSED
-from irvis_fusion_ros.fused_bag import FusedBag, FusedTopics
+from irvis_fusion_ros.bags.bag import BagError, StoredTopic, all_topics
+from irvis_fusion_ros.bags.bag_storage import storage_of_any
+from irvis_fusion_ros.bags.bag_topics import FusionTopics, find_topics, topic_name
+from irvis_fusion_ros.bags.bag_writer import STORAGES, BagWriter
+from irvis_fusion_ros.bags.frame_decision import FUSED
+from irvis_fusion_ros.bags.fused_bag import FusedBag, FusedTopics
+from irvis_fusion_ros.bags.offline_advice import why_nothing_fused
+from irvis_fusion_ros.bags.offline_fusion import OfflineFusion
 from irvis_fusion_ros.fusion_settings import add_settings_options, settings_of
-from irvis_fusion_ros.offline_advice import why_nothing_fused
-from irvis_fusion_ros.offline_fusion import OfflineFusion
 
 ALL, CAMERAS, NONE = "all", "cameras", "none"
 

@@ -26,11 +26,11 @@ from irvis_fusion_core.commands.command_line import (
     show_progress,
 )
 from irvis_fusion_core.errors import ConfigurationError
-from irvis_fusion_ros.bag_topics import topic_name
-from irvis_fusion_ros.bag_writer import STORAGES, BagWriter
-from irvis_fusion_ros.camera_schedule import CameraTiming
-from irvis_fusion_ros.made_bag import MadeCamera, PairSource, write_bag
-from irvis_fusion_ros.made_images import (
+from irvis_fusion_ros.bags.bag_topics import topic_name
+from irvis_fusion_ros.bags.bag_writer import STORAGES, BagWriter
+from irvis_fusion_ros.bags.camera_schedule import CameraTiming
+from irvis_fusion_ros.bags.made_bag import MadeCamera, PairSource, write_bag
+from irvis_fusion_ros.bags.made_images import (
     CODECS,
     IR_ENCODINGS,
     ROOM_COUNTS,

@@ -6,8 +6,8 @@ import types
 import numpy as np
 import pytest
 
-from irvis_fusion_ros.bag_writer import STORAGES, BagWriter
-from irvis_fusion_ros.made_images import make_header
+from irvis_fusion_ros.bags.bag_writer import STORAGES, BagWriter
+from irvis_fusion_ros.bags.made_images import make_header
 
 __all__ = ["STORAGES", "Recording", "needs_rosbags", "picture", "street"]
 

@@ -4,10 +4,11 @@ import cv2
 import numpy as np
 
 from irvis_fusion_core.image_files import write_picture
-from irvis_fusion_ros.bag_writer import BagWriter
-from irvis_fusion_ros.camera_schedule import CameraTiming
-from irvis_fusion_ros.made_bag import MadeCamera, PairSource, write_bag
-from irvis_fusion_ros.made_images import ImageForm
+from irvis_fusion_ros.bags.bag import all_topics, read_messages
+from irvis_fusion_ros.bags.bag_writer import BagWriter
+from irvis_fusion_ros.bags.camera_schedule import CameraTiming
+from irvis_fusion_ros.bags.made_bag import MadeCamera, PairSource, write_bag
+from irvis_fusion_ros.bags.made_images import ImageForm
 
 START_NS = 1_700_000_000_000_000_000
 SIZE = (48, 64)
@@ -71,3 +72,9 @@ def make_bag(path, pairs, seconds=1.0, storage="sqlite3", seed=0, loop_stamps=0.
         for _ in write_bag(writer, source, cameras, seconds, START_NS, seed, loop_stamps):
             pass
     return str(path)
+
+
+def read_whole(bag):
+    """Every message of a bag: topic, time of recording, bytes."""
+    names = [topic.name for topic in all_topics(str(bag))]
+    return [(m.topic, m.recorded_ns, bytes(m.raw)) for m in read_messages(str(bag), (), names)]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
-from irvis_fusion_ros.bag import NS_PER_S, BagError, image_topics, read_messages
-from irvis_fusion_ros.bag_topics import FusionTopics
+from irvis_fusion_ros.bags.bag import NS_PER_S, BagError, image_topics, read_messages
+from irvis_fusion_ros.bags.bag_topics import FusionTopics
 
 _RATE_FROM = 30
 """Visible frames that the rate is told by."""

@@ -13,8 +13,10 @@ from irvis_fusion_core.commands.command_line import show_progress
 from irvis_fusion_core.detectors import open_detector, read_annotations
 from irvis_fusion_core.errors import ConfigurationError, FusionError
 from irvis_fusion_core.image_files import IMAGE_SUFFIXES
-from irvis_fusion_ros.bag import BagError
-from irvis_fusion_ros.bag_topics import FusionTopics
+from irvis_fusion_ros.bags.bag import BagError
+from irvis_fusion_ros.bags.bag_topics import FusionTopics
+from irvis_fusion_ros.bags.offline_advice import why_nothing_fused
+from irvis_fusion_ros.bags.offline_fusion import OfflineFusion
 from irvis_fusion_ros.evaluation.bag_facts import BagFacts, read_facts
 from irvis_fusion_ros.evaluation.configurations import Configuration
 from irvis_fusion_ros.evaluation.detection_check import DetectionCheck
@@ -25,8 +27,6 @@ from irvis_fusion_ros.evaluation.pictures import Animation, write_bytes
 from irvis_fusion_ros.evaluation.recording import Recording, in_step
 from irvis_fusion_ros.evaluation.summary import plain, summarise, versions
 from irvis_fusion_ros.evaluation.tables import unwritable
-from irvis_fusion_ros.offline_advice import why_nothing_fused
-from irvis_fusion_ros.offline_fusion import OfflineFusion
 
 EVENT_CHARACTERS = 600
 """Encodings and formats come from outside, and may be megabytes long."""

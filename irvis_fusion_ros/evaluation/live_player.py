@@ -20,7 +20,7 @@ from rclpy.qos import QoSProfile, QoSReliabilityPolicy
 from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from irvis_fusion_ros.bag import NS_PER_S, BagMessage, read_messages
+from irvis_fusion_ros.bags.bag import NS_PER_S, BagMessage, read_messages
 
 TYPES = {
     "sensor_msgs/msg/Image": Image,

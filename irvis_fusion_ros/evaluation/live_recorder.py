@@ -14,7 +14,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Float32
 
 from irvis_fusion_core.errors import EngineError
-from irvis_fusion_ros.bag import stamp_of
+from irvis_fusion_ros.bags.bag import stamp_of
 from irvis_fusion_ros.evaluation.recording import digest
 
 DEPTH = 100

@@ -15,7 +15,8 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence
 import numpy as np
 
 from irvis_fusion_core import metrics
-from irvis_fusion_ros.bag_topics import FusionTopics
+from irvis_fusion_ros.bags.bag_topics import FusionTopics
+from irvis_fusion_ros.bags.offline_fusion import FUSED, FusedFrame, OfflineFusion
 from irvis_fusion_ros.evaluation.configurations import Configuration
 from irvis_fusion_ros.evaluation.detection_check import DetectionCheck
 from irvis_fusion_ros.evaluation.measure import (
@@ -28,7 +29,6 @@ from irvis_fusion_ros.evaluation.measure import (
 )
 from irvis_fusion_ros.evaluation.pictures import Animation, Extremes, Shown, jpeg
 from irvis_fusion_ros.evaluation.tables import Table
-from irvis_fusion_ros.offline_fusion import FUSED, FusedFrame, OfflineFusion
 
 FRAMES, REFERENCE_ROWS, TIMING = "frames.csv", "references.csv", "timing.csv"
 LIVE = "live.csv"

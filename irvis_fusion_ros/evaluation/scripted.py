@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any, Deque, Dict, List, Mapping, Optional, Tuple
 
-from irvis_fusion_ros.frame_decision import (
+from irvis_fusion_ros.bags.frame_decision import (
     FUSED,
     NS_PER_S,
     PASSED,
@@ -18,7 +18,7 @@ from irvis_fusion_ros.frame_decision import (
     FrameDecider,
     ThermalItem,
 )
-from irvis_fusion_ros.offline_fusion import OfflineFusion
+from irvis_fusion_ros.bags.offline_fusion import OfflineFusion
 
 NOT_FUSED = "not_fused_live"
 _KEPT = 64

@@ -32,7 +32,7 @@ def maximum(monkeypatch):
         opened.append(MaximumEngine())
         return opened[-1]
 
-    monkeypatch.setattr("irvis_fusion_ros.offline_fusion.open_fusion", open_fusion)
+    monkeypatch.setattr("irvis_fusion_ros.bags.offline_fusion.open_fusion", open_fusion)
     return opened
 
 
@@ -189,8 +189,8 @@ def test_mixed_resolutions_are_measured_each_at_its_own(tmp_path, maximum):
 
 
 def test_a_truncated_bag_leaves_a_marked_report(bag, tmp_path, monkeypatch, capsys):
-    from irvis_fusion_ros import offline_fusion
-    from irvis_fusion_ros.bag import BagError
+    from irvis_fusion_ros.bags import offline_fusion
+    from irvis_fusion_ros.bags.bag import BagError
 
     monkeypatch.setattr(offline_fusion, "open_fusion", lambda *_: MaximumEngine())
     whole = offline_fusion.read_messages
@@ -225,7 +225,7 @@ def test_a_bag_that_was_cut_off_on_disk_leaves_a_marked_report(tmp_path, maximum
 
 def test_an_engine_that_fails_leaves_a_marked_report(bag, tmp_path, monkeypatch, capsys):
     failing = MaximumEngine(fails_at=4)
-    monkeypatch.setattr("irvis_fusion_ros.offline_fusion.open_fusion", lambda *_: failing)
+    monkeypatch.setattr("irvis_fusion_ros.bags.offline_fusion.open_fusion", lambda *_: failing)
     assert run(bag, tmp_path / "report") == 1
     assert "on purpose" in capsys.readouterr().err
     assert summary_of(tmp_path / "report")["configurations"]["default"]["frames"] == 4

@@ -11,7 +11,7 @@ from message_builders import from_array
 pytest.importorskip("rclpy", reason="needs rclpy: source ROS, or pip install '.[ros]'")
 
 from irvis_fusion_ros import frame_intake, parameters
-from irvis_fusion_ros.frame_decision import FrameDecider, ThermalItem
+from irvis_fusion_ros.bags.frame_decision import FrameDecider, ThermalItem
 from irvis_fusion_ros.frame_processor import UNUSABLE_PAIR, FrameProcessor, IrFrame, Job, Outputs
 from irvis_fusion_ros.worker import READY, Delivery
 

@@ -11,8 +11,8 @@ from bag_recording import Recording, needs_rosbags, picture
 from made_bags import START_NS, ReferenceFusion, make_bag, write_pairs
 
 from irvis_fusion_ros import fuse_bag
-from irvis_fusion_ros.bag import all_topics, read_messages, stamp_of
-from irvis_fusion_ros.bag_writer import MARK
+from irvis_fusion_ros.bags.bag import all_topics, read_messages, stamp_of
+from irvis_fusion_ros.bags.bag_writer import MARK
 from irvis_fusion_ros.image_messages import decode, view
 
 pytestmark = needs_rosbags
@@ -29,7 +29,8 @@ def pairs(tmp_path_factory):
 def reference(monkeypatch):
     """The engine is the pixel-wise maximum."""
     monkeypatch.setattr(
-        "irvis_fusion_ros.offline_fusion.open_fusion", lambda settings, progress: ReferenceFusion()
+        "irvis_fusion_ros.bags.offline_fusion.open_fusion",
+        lambda settings, progress: ReferenceFusion(),
     )
 
 
@@ -309,7 +310,7 @@ def test_an_interrupted_run_leaves_no_bag_of_that_name_and_the_next_starts_clean
         return fuse(ir, vis, order)
 
     monkeypatch.setattr(
-        "irvis_fusion_ros.offline_fusion.open_fusion", lambda settings, progress: engine
+        "irvis_fusion_ros.bags.offline_fusion.open_fusion", lambda settings, progress: engine
     )
     engine.fuse_frame = interrupted
     bag = make_bag(tmp_path / "bag", pairs, 1.0)

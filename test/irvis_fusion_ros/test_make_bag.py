@@ -7,7 +7,7 @@ from bag_recording import needs_rosbags
 from made_bags import START_NS, write_pairs
 
 from irvis_fusion_ros import make_bag
-from irvis_fusion_ros.bag import all_topics, image_topics, read_messages, stamp_of
+from irvis_fusion_ros.bags.bag import all_topics, image_topics, read_messages, stamp_of
 from irvis_fusion_ros.image_messages import decode, thermal_frame, view, visible_frame
 
 pytestmark = needs_rosbags

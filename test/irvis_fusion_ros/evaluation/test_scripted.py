@@ -4,7 +4,7 @@ import numpy as np
 from bag_recording import MS, START_NS, needs_rosbags
 from evaluation_scene import MaximumEngine, scene, write_bag
 
-from irvis_fusion_ros.bag_topics import find_topics
+from irvis_fusion_ros.bags.bag_topics import find_topics
 from irvis_fusion_ros.evaluation.scripted import NOT_FUSED, ScriptedFusion
 from irvis_fusion_ros.fusion_settings import load_settings
 

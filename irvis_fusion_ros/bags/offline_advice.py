@@ -7,7 +7,7 @@ from collections import Counter, deque
 from typing import Any, Deque, Dict, Mapping, Optional, Tuple
 
 from irvis_fusion_core.health import AHEAD, LATE, OK, STALE
-from irvis_fusion_ros.frame_decision import FUSED, Decision
+from irvis_fusion_ros.bags.frame_decision import FUSED, Decision
 
 SKEWS_KEPT = 300
 APART = (AHEAD, LATE, STALE)

@@ -9,12 +9,12 @@ from bag_recording import Recording, needs_rosbags
 from made_bags import START_NS, ReferenceFusion, make_bag, write_pairs
 
 from irvis_fusion_core.errors import ConfigurationError, EngineError
-from irvis_fusion_ros.bag import BagError, read_messages
-from irvis_fusion_ros.bag_topics import FusionTopics, find_topics
+from irvis_fusion_ros.bags.bag import BagError, read_messages
+from irvis_fusion_ros.bags.bag_topics import FusionTopics, find_topics
+from irvis_fusion_ros.bags.offline_advice import why_nothing_fused
+from irvis_fusion_ros.bags.offline_fusion import DROPPED, FUSED, PASSED, OfflineFusion
 from irvis_fusion_ros.fusion_settings import load_settings
 from irvis_fusion_ros.image_messages import view
-from irvis_fusion_ros.offline_advice import why_nothing_fused
-from irvis_fusion_ros.offline_fusion import DROPPED, FUSED, PASSED, OfflineFusion
 
 pytestmark = needs_rosbags
 NS = 1_000_000_000
@@ -252,7 +252,7 @@ def test_only_its_own_engine_is_closed(monkeypatch):
         pass
     assert engine.closed == 0
     monkeypatch.setattr(
-        "irvis_fusion_ros.offline_fusion.open_fusion", lambda settings, progress: engine
+        "irvis_fusion_ros.bags.offline_fusion.open_fusion", lambda settings, progress: engine
     )
     with OfflineFusion(load_settings()):
         pass

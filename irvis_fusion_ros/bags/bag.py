@@ -11,7 +11,7 @@ import contextlib
 import os
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
-from irvis_fusion_ros.bag_storage import (
+from irvis_fusion_ros.bags.bag_storage import (
     BagError,
     BagReaderUnavailableError,
     StoredTopic,

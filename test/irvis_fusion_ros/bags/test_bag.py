@@ -8,8 +8,13 @@ import pytest
 from bag_recording import IMAGE, MS, START_NS, STORAGES, Recording, needs_rosbags, picture, street
 
 from irvis_fusion_core.errors import FusionError
-from irvis_fusion_ros.bag import BagError, BagReaderUnavailableError, image_topics, read_images
-from irvis_fusion_ros.bag_pairs import choose_topics
+from irvis_fusion_ros.bags.bag import (
+    BagError,
+    BagReaderUnavailableError,
+    image_topics,
+    read_images,
+)
+from irvis_fusion_ros.bags.bag_pairs import choose_topics
 from irvis_fusion_ros.image_messages import view
 
 

@@ -12,10 +12,10 @@ import numpy as np
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_core.image_files import FilePair, pairs_in, read_thermal, read_visible
 from irvis_fusion_core.night_street import NightStreet
-from irvis_fusion_ros.bag import CAMERA_INFO_TYPE, NS_PER_S
-from irvis_fusion_ros.bag_writer import BagWriter
-from irvis_fusion_ros.camera_schedule import CameraTiming, Shot, check_timing, shots
-from irvis_fusion_ros.made_images import (
+from irvis_fusion_ros.bags.bag import CAMERA_INFO_TYPE, NS_PER_S
+from irvis_fusion_ros.bags.bag_writer import BagWriter
+from irvis_fusion_ros.bags.camera_schedule import CameraTiming, Shot, check_timing, shots
+from irvis_fusion_ros.bags.made_images import (
     IR_ENCODINGS,
     VIS_ENCODINGS,
     ImageForm,

@@ -21,9 +21,9 @@ import numpy as np
 from irvis_fusion_core.errors import CalibrationError, ConfigurationError, FrameError
 from irvis_fusion_core.health import MISSING
 from irvis_fusion_ros import image_messages
-from irvis_fusion_ros.bag import BagMessage, read_messages, stamp_of
-from irvis_fusion_ros.bag_topics import FusionTopics
-from irvis_fusion_ros.frame_decision import (
+from irvis_fusion_ros.bags.bag import BagMessage, read_messages, stamp_of
+from irvis_fusion_ros.bags.bag_topics import FusionTopics
+from irvis_fusion_ros.bags.frame_decision import (
     DROPPED,
     FUSED,
     NS_PER_S,
@@ -32,11 +32,11 @@ from irvis_fusion_ros.frame_decision import (
     FrameDecider,
     ThermalItem,
 )
-from irvis_fusion_ros.fused_frame import FusedFrame
+from irvis_fusion_ros.bags.fused_frame import FusedFrame
+from irvis_fusion_ros.bags.offline_advice import SkewWatch
+from irvis_fusion_ros.bags.pair_fuser import PairFuser, blank_message
 from irvis_fusion_ros.fusion_stages import open_fusion
 from irvis_fusion_ros.image_messages import ImageMessageError
-from irvis_fusion_ros.offline_advice import SkewWatch
-from irvis_fusion_ros.pair_fuser import PairFuser, blank_message
 
 __all__ = ["DROPPED", "FUSED", "PASSED", "Event", "FusedFrame", "OfflineFusion"]
 

@@ -4,12 +4,12 @@ import pytest
 from bag_recording import START_NS, needs_rosbags, picture, street
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_bags import make_bag, write_pairs
+from made_bags import make_bag, read_whole, write_pairs
 
-from irvis_fusion_ros.bag import BagError, all_topics, read_messages
-from irvis_fusion_ros.bag_writer import BagWriter
-from irvis_fusion_ros.cut_mcap import CutMcap, is_cut
-from irvis_fusion_ros.made_images import IMAGE_TYPE, ImageForm, image_message
+from irvis_fusion_ros.bags.bag import BagError, all_topics, read_messages
+from irvis_fusion_ros.bags.bag_writer import BagWriter
+from irvis_fusion_ros.bags.cut_mcap import CutMcap, is_cut
+from irvis_fusion_ros.bags.made_images import IMAGE_TYPE, ImageForm, image_message
 
 pytestmark = needs_rosbags
 
@@ -20,11 +20,6 @@ def read_until_error(bag):
         for message in read_messages(str(bag), (), names):
             found.append((message.topic, message.recorded_ns, bytes(message.raw)))
     return found
-
-
-def read_whole(bag):
-    names = [topic.name for topic in all_topics(str(bag))]
-    return [(m.topic, m.recorded_ns, bytes(m.raw)) for m in read_messages(str(bag), (), names)]
 
 
 @pytest.fixture(scope="module", params=[False, True])

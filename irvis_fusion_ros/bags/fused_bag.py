@@ -9,14 +9,14 @@ from typing import Any, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 import numpy as np
 
 from irvis_fusion_ros import image_messages
-from irvis_fusion_ros.bag import CAMERA_INFO_TYPE, StoredTopic, read_messages
-from irvis_fusion_ros.bag_topics import FusionTopics
-from irvis_fusion_ros.bag_writer import BagWriter
-from irvis_fusion_ros.frame_decision import DROPPED, PASSED
-from irvis_fusion_ros.fused_frame import FusedFrame
-from irvis_fusion_ros.offline_diagnostics import DIAGNOSTICS_TYPE, SecondsOfFrames
-from irvis_fusion_ros.offline_fusion import OfflineFusion
-from irvis_fusion_ros.pair_fuser import blank_message
+from irvis_fusion_ros.bags.bag import CAMERA_INFO_TYPE, StoredTopic, read_messages
+from irvis_fusion_ros.bags.bag_topics import FusionTopics
+from irvis_fusion_ros.bags.bag_writer import BagWriter
+from irvis_fusion_ros.bags.frame_decision import DROPPED, PASSED
+from irvis_fusion_ros.bags.fused_frame import FusedFrame
+from irvis_fusion_ros.bags.offline_diagnostics import DIAGNOSTICS_TYPE, SecondsOfFrames
+from irvis_fusion_ros.bags.offline_fusion import OfflineFusion
+from irvis_fusion_ros.bags.pair_fuser import blank_message
 
 IMAGE_TYPE = "sensor_msgs/msg/Image"
 COMPRESSED_TYPE = "sensor_msgs/msg/CompressedImage"

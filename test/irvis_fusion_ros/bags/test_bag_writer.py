@@ -7,12 +7,12 @@ import pytest
 from bag_recording import IMAGE, START_NS, STORAGES, needs_rosbags, picture
 
 from irvis_fusion_core.errors import ConfigurationError
-from irvis_fusion_ros import bag_sink
-from irvis_fusion_ros.bag import BagError, all_topics, read_images, read_messages
-from irvis_fusion_ros.bag_storage import StoredTopic
-from irvis_fusion_ros.bag_writer import MARK, BagWriter, is_bag
+from irvis_fusion_ros.bags import bag_sink
+from irvis_fusion_ros.bags.bag import BagError, all_topics, read_images, read_messages
+from irvis_fusion_ros.bags.bag_storage import StoredTopic
+from irvis_fusion_ros.bags.bag_writer import MARK, BagWriter, is_bag
+from irvis_fusion_ros.bags.made_images import ImageForm, image_message
 from irvis_fusion_ros.image_messages import view
-from irvis_fusion_ros.made_images import ImageForm, image_message
 
 pytestmark = needs_rosbags
 

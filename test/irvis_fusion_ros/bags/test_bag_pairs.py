@@ -9,8 +9,8 @@ from bag_recording import MS, START_NS, STORAGES, Recording, needs_rosbags, pict
 
 from irvis_fusion_core.demo_pairs import DemoPairs
 from irvis_fusion_core.errors import ConfigurationError
-from irvis_fusion_ros.bag import BagError, read_images
-from irvis_fusion_ros.bag_pairs import (
+from irvis_fusion_ros.bags.bag import BagError, read_images
+from irvis_fusion_ros.bags.bag_pairs import (
     BagPair,
     bag_pairs,
     choose_topics,

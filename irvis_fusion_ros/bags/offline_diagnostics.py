@@ -10,9 +10,9 @@ import types
 from typing import Any, Dict, List, Mapping, Optional
 
 from irvis_fusion_core.health import OK as HEALTHY
-from irvis_fusion_ros.frame_decision import DROPPED, FUSED, NS_PER_S
-from irvis_fusion_ros.fused_frame import FusedFrame
-from irvis_fusion_ros.made_images import make_header
+from irvis_fusion_ros.bags.frame_decision import DROPPED, FUSED, NS_PER_S
+from irvis_fusion_ros.bags.fused_frame import FusedFrame
+from irvis_fusion_ros.bags.made_images import make_header
 
 DIAGNOSTICS_TYPE = "diagnostic_msgs/msg/DiagnosticArray"
 PERIOD_NS = NS_PER_S

@@ -14,7 +14,7 @@ import types
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Sequence, Tuple
 
-from irvis_fusion_ros.bag_error import BagError
+from irvis_fusion_ros.bags.bag_error import BagError
 
 
 class CutSqlite:

@@ -19,8 +19,8 @@ import time
 from typing import IO, Any, Iterator, Optional, Set, Tuple
 
 from irvis_fusion_core.errors import ConfigurationError, FusionError
-from irvis_fusion_ros.bag_sink import open_sink
-from irvis_fusion_ros.bag_storage import SUFFIXES, BagError, StoredTopic
+from irvis_fusion_ros.bags.bag_sink import open_sink
+from irvis_fusion_ros.bags.bag_storage import SUFFIXES, BagError, StoredTopic
 
 STORAGES = ("sqlite3", "mcap")
 PART = ".part"

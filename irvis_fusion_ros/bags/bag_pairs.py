@@ -13,7 +13,7 @@ from irvis_fusion_core.image_files import write_picture
 from irvis_fusion_core.pairing import PairNearest
 from irvis_fusion_core.registration import make_registration
 from irvis_fusion_core.thermal import ThermalRescale
-from irvis_fusion_ros.bag import (
+from irvis_fusion_ros.bags.bag import (
     NS_PER_S,
     BagError,
     ImageTopic,

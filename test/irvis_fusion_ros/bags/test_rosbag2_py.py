@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from bag_recording import STORAGES, needs_rosbags, picture, street
 
-from irvis_fusion_ros import bag_sink, bag_storage
-from irvis_fusion_ros.bag import image_topics, read_images, read_messages
-from irvis_fusion_ros.bag_storage import RosbagsReader, StoredTopic
-from irvis_fusion_ros.bag_writer import BagWriter
+from irvis_fusion_ros.bags import bag_sink, bag_storage
+from irvis_fusion_ros.bags.bag import image_topics, read_images, read_messages
+from irvis_fusion_ros.bags.bag_storage import RosbagsReader, StoredTopic
+from irvis_fusion_ros.bags.bag_writer import BagWriter
 from irvis_fusion_ros.image_messages import view
 
 pytestmark = needs_rosbags

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 
 from irvis_fusion_ros import image_messages
-from irvis_fusion_ros.bag import BagMessage
-from irvis_fusion_ros.frame_decision import PASSED, Decision
+from irvis_fusion_ros.bags.bag import BagMessage
+from irvis_fusion_ros.bags.frame_decision import PASSED, Decision
 
 
 class FusedFrame:

@@ -9,14 +9,14 @@ from made_bags import START_NS, ReferenceFusion, make_bag, write_pairs
 
 from irvis_fusion_core.camera_model import camera_from_info
 from irvis_fusion_core.thermal import ThermalRescale
-from irvis_fusion_ros.bag import TF_TYPE, read_messages
-from irvis_fusion_ros.bag_topics import FusionTopics, find_topics
-from irvis_fusion_ros.bag_writer import BagWriter
+from irvis_fusion_ros.bags.bag import TF_TYPE, read_messages
+from irvis_fusion_ros.bags.bag_topics import FusionTopics, find_topics
+from irvis_fusion_ros.bags.bag_writer import BagWriter
+from irvis_fusion_ros.bags.made_images import make_header
+from irvis_fusion_ros.bags.offline_fusion import FUSED, OfflineFusion
 from irvis_fusion_ros.fusion_settings import load_settings
 from irvis_fusion_ros.fusion_stages import Cameras, make_registration
 from irvis_fusion_ros.image_messages import thermal_frame
-from irvis_fusion_ros.made_images import make_header
-from irvis_fusion_ros.offline_fusion import FUSED, OfflineFusion
 
 pytestmark = needs_rosbags
 CALIBRATION = [

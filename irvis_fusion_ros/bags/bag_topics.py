@@ -6,8 +6,8 @@ import re
 from typing import NamedTuple, Optional
 
 from irvis_fusion_core.errors import ConfigurationError
-from irvis_fusion_ros.bag import CAMERA_INFO_TYPE, TF_TYPE, all_topics
-from irvis_fusion_ros.bag_pairs import choose_topics
+from irvis_fusion_ros.bags.bag import CAMERA_INFO_TYPE, TF_TYPE, all_topics
+from irvis_fusion_ros.bags.bag_pairs import choose_topics
 
 _NAME = re.compile(r"(/[A-Za-z_][A-Za-z0-9_]*)+")
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, List, NamedTuple, Sequence, Tuple
 
 from irvis_fusion_core.errors import FusionError
-from irvis_fusion_ros.bag_error import BagError, BagReaderUnavailableError
-from irvis_fusion_ros.cut_mcap import CutMcap, is_cut
-from irvis_fusion_ros.cut_sqlite import CutSqlite
+from irvis_fusion_ros.bags.bag_error import BagError, BagReaderUnavailableError
+from irvis_fusion_ros.bags.cut_mcap import CutMcap, is_cut
+from irvis_fusion_ros.bags.cut_sqlite import CutSqlite
 
 SUFFIXES = {".db3": "sqlite3", ".mcap": "mcap"}
 """Storage files, and the name of their storage."""

@@ -2,11 +2,11 @@
 
 import pytest
 from bag_recording import START_NS, needs_rosbags, picture
-from test_cut_mcap import read_whole
+from made_bags import read_whole
 
-from irvis_fusion_ros.bag import BagError, all_topics, read_messages
-from irvis_fusion_ros.bag_writer import BagWriter
-from irvis_fusion_ros.made_images import IMAGE_TYPE, ImageForm, image_message
+from irvis_fusion_ros.bags.bag import BagError, all_topics, read_messages
+from irvis_fusion_ros.bags.bag_writer import BagWriter
+from irvis_fusion_ros.bags.made_images import IMAGE_TYPE, ImageForm, image_message
 
 pytestmark = needs_rosbags
 

@@ -14,7 +14,7 @@ import types
 from io import BytesIO
 from typing import Any, BinaryIO, Dict, Iterator, List, Sequence, Tuple
 
-from irvis_fusion_ros.bag_error import BagError
+from irvis_fusion_ros.bags.bag_error import BagError
 
 MAGIC = b"\x89MCAP0\r\n"
 SCHEMA, CHANNEL, MESSAGE, CHUNK, DATA_END = 0x03, 0x04, 0x05, 0x06, 0x0F

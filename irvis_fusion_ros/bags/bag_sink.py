@@ -13,7 +13,7 @@ from typing import Any, Dict, Tuple
 
 import numpy as np
 
-from irvis_fusion_ros.bag_storage import (
+from irvis_fusion_ros.bags.bag_storage import (
     BagError,
     StoredTopic,
     rosbag2_py_or_none,

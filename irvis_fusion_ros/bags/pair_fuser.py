@@ -17,9 +17,9 @@ import numpy as np
 from irvis_fusion_core.errors import CalibrationError
 from irvis_fusion_core.registration import fill_uncovered
 from irvis_fusion_ros import image_messages
-from irvis_fusion_ros.bag_topics import FusionTopics
-from irvis_fusion_ros.frame_decision import NS_PER_S, ThermalItem
-from irvis_fusion_ros.fused_frame import FusedFrame
+from irvis_fusion_ros.bags.bag_topics import FusionTopics
+from irvis_fusion_ros.bags.frame_decision import NS_PER_S, ThermalItem
+from irvis_fusion_ros.bags.fused_frame import FusedFrame
 from irvis_fusion_ros.fusion_stages import (
     base_mode,
     fallback_registration,
