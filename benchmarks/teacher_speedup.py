@@ -1,0 +1,174 @@
+"""How many times faster is a student than the diffusion teachers it stands for?
+
+    python3 -m benchmarks.teacher_speedup --threads 1
+    python3 -m benchmarks.teacher_speedup --device cuda --teacher mask_difuser
+
+Both teachers in their published configuration, at 640x480 and in fp32, on the same device and the
+same threads as the student, in one run. Weights are random: time does not depend on them. One
+diffusion step is timed and multiplied by the published number of steps (DDFM 100, Mask-DiFuser
+5); what Mask-DiFuser computes once a picture is timed apart and counted once. The student is
+timed before and after each teacher, so that a machine that gets busier or hotter does not change
+the ratio. On a CPU the ratio is of processor time, which other processes do not change.
+
+Needs about 8 GB of memory for DDFM.
+"""
+
+import argparse
+import gc
+import json
+import statistics
+import sys
+import time
+from typing import Any, Callable, Dict, List, NamedTuple, Sequence
+
+import torch
+
+from irvis_fusion_core import RealtimeFusion
+from irvis_fusion_core.benchmark import example_pair, machine
+from irvis_fusion_core.commands.command_line import parse_size, print_table
+from training.teachers import ddfm, mask_difuser
+from training.teachers.prior_files import TEACHERS, create_network
+
+STEPS = {"ddfm": ddfm.PUBLISHED_STEPS, "mask_difuser": mask_difuser.PUBLISHED_STEPS}
+
+
+class Cost(NamedTuple):
+    """Seconds on the clock, and seconds of processor time of this process."""
+
+    wall_s: float
+    cpu_s: float
+
+
+def cost(call: Callable[[], Any], device: str, times: int = 1) -> Cost:
+    """Median cost of a call."""
+    rows = []
+    for _ in range(times):
+        before = time.perf_counter(), time.process_time()
+        call()
+        if device != "cpu":
+            torch.cuda.synchronize()
+        rows.append((time.perf_counter() - before[0], time.process_time() - before[1]))
+    return Cost(*(statistics.median(column) for column in zip(*rows)))
+
+
+def picture_cost(step: Cost, once: Cost, steps: int) -> Cost:
+    """Of a whole picture, from a call that did `once` and one step.
+
+    That is once + steps * (call - once).
+    """
+    return Cost(*(o + steps * (s - o) for s, o in zip(step, once)))
+
+
+def teacher_cost(teacher: str, size: str, pair: Sequence[torch.Tensor], device: str) -> Cost:
+    """What one picture costs a teacher of fresh weights."""
+    torch.manual_seed(0)
+    network = create_network(teacher, size).to(device).eval()
+    ir, vis = (x.to(device) for x in pair)
+    once = Cost(0.0, 0.0)
+    if teacher == "ddfm":
+        model: Any = ddfm.DDFM(network, 1)
+    else:
+        model = mask_difuser.MaskDiFuser(network, 1)
+        channels = network.config.in_channels
+        a, b = (x.mean(1, keepdim=True).expand(-1, channels, -1, -1) for x in (ir, vis))
+        with torch.no_grad():
+            once = cost(lambda: network.condition(a, b), device)
+    if device != "cpu":
+        model.fuse(ir, vis, [0])  # kernels are loaded at the first call
+    return picture_cost(cost(lambda: model.fuse(ir, vis, [0]), device), once, STEPS[teacher])
+
+
+def rows(options: argparse.Namespace) -> List[Dict[str, Any]]:
+    """One row for each teacher and engine of the student."""
+    height, width = options.size
+    ir, vis = example_pair(height, width)
+    pair = [torch.from_numpy(x).permute(2, 0, 1)[None].float() / 255.0 for x in (ir, vis)]
+    engines = {}
+    for backend in options.backends:
+        fusion = RealtimeFusion(
+            options.model, backend, device=options.device, threads=options.threads
+        )
+        fusion.warm_up(height, width)
+        engines[backend] = fusion
+
+    def students() -> Dict[str, Cost]:
+        def call(fusion: Any) -> Callable[[], Any]:
+            return lambda: fusion.fuse_frame(ir, vis)
+
+        return {name: cost(call(f), options.device, 20) for name, f in engines.items()}
+
+    found = []
+    for teacher in options.teacher:
+        before = students()
+        its = teacher_cost(teacher, options.teacher_size, pair, options.device)
+        gc.collect()
+        after = students()
+        for name in engines:
+            # The slower of both turns: the ratio is never flattered.
+            ours = Cost(*map(max, before[name], after[name]))
+            which = 1 if options.device == "cpu" else 0
+            found.append(
+                {
+                    "teacher": teacher,
+                    "steps": STEPS[teacher],
+                    "teacher_wall_s": its.wall_s,
+                    "teacher_cpu_s": its.cpu_s,
+                    "student": f"{options.model} ({name})",
+                    "student_wall_s": ours.wall_s,
+                    "student_cpu_s": ours.cpu_s,
+                    "times_faster": its[which] / ours[which],
+                }
+            )
+    return found
+
+
+def main() -> int:
+    """Run the benchmark."""
+    options = _parse()
+    torch.set_num_threads(options.threads)
+    torch.set_flush_denormal(True)
+    facts = dict(machine(), threads=str(options.threads), device=options.device)
+    print(", ".join("%s: %s" % item for item in facts.items()))
+    found = rows(options)
+    table = [["teacher", "steps", "s a picture", "cpu s", "student", "ms", "cpu ms", "faster"]]
+    for row in found:
+        table.append(
+            [
+                row["teacher"],
+                str(row["steps"]),
+                "%.1f" % row["teacher_wall_s"],
+                "%.1f" % row["teacher_cpu_s"],
+                row["student"],
+                "%.1f" % (1e3 * row["student_wall_s"]),
+                "%.1f" % (1e3 * row["student_cpu_s"]),
+                "%.0fx" % row["times_faster"],
+            ]
+        )
+    print_table(table)
+    print("teachers: one step timed, times the number of steps")
+    if options.json:
+        with open(options.json, "w") as stream:
+            json.dump({"machine": facts, "rows": found}, stream, indent=2)
+    return 0
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--teacher", action="append", choices=sorted(TEACHERS), help="default: both")
+    add("--teacher_size", default="published", choices=("published", "small"))
+    add("--model", default="base", help="the student (default: base)")
+    add("--backends", type=lambda text: text.split(","), default=["torch", "auto"])
+    add("--size", type=parse_size, default=(480, 640), metavar="WIDTHxHEIGHT")
+    add("--threads", type=int, default=1, help="of teacher and student (default: 1)")
+    add("--device", default="cpu", choices=("cpu", "cuda"))
+    add("--json", metavar="FILE", help="write the figures here too")
+    options = parser.parse_args()
+    options.teacher = options.teacher or sorted(TEACHERS)
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,35 @@
+"""The benchmark's sums; it is also run, on small networks and a small picture."""
+
+import argparse
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from benchmarks import teacher_speedup  # noqa: E402
+from benchmarks.teacher_speedup import Cost, picture_cost  # noqa: E402
+
+
+def test_what_is_done_once_counts_once():
+    assert picture_cost(Cost(5.0, 4.0), Cost(1.0, 1.0), 5) == Cost(21.0, 16.0)
+    assert picture_cost(Cost(2.0, 1.5), Cost(0.0, 0.0), 100) == Cost(200.0, 150.0)
+
+
+def test_rows_are_ratios_of_one_run(zoo):
+    options = argparse.Namespace(
+        teacher=["ddfm", "mask_difuser"],
+        teacher_size="small",
+        model="nano",
+        backends=["torch"],
+        size=(32, 32),
+        threads=1,
+        device="cpu",
+    )
+    found = teacher_speedup.rows(options)
+    assert [(row["teacher"], row["steps"]) for row in found] == [
+        ("ddfm", 100),
+        ("mask_difuser", 5),
+    ]
+    for row in found:
+        assert row["times_faster"] == pytest.approx(row["teacher_cpu_s"] / row["student_cpu_s"])
+        assert row["teacher_wall_s"] > 0.0

@@ -1,0 +1,67 @@
+"""The ablation: which arms, and a run of two of them on tiny pictures."""
+
+import argparse
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("lightning", reason="training needs Lightning: pip install '.[train]'")
+
+from irvis_fusion_core.errors import ConfigurationError  # noqa: E402
+from irvis_fusion_core.metrics import score_pair  # noqa: E402
+from training import ablation  # noqa: E402
+
+
+def options(teachers, weighted=(), both=False):
+    return argparse.Namespace(teacher=list(teachers), weighted=list(weighted), both=both)
+
+
+def test_arms_differ_in_their_teacher_only(tmp_path):
+    arms = ablation.plan(options([f"a={tmp_path}", f"b={tmp_path}"], ["b"]))
+    assert list(arms) == ["sources", "a", "b"]
+    assert arms["sources"][0] is None and "lambda_pix" not in arms["sources"][1]
+    assert arms["a"][1] == {**arms["b"][1], "variance_noise": 0.0}
+    assert not any(name.startswith("lambda_src") for name in arms["a"][1])
+    both = ablation.plan(options([f"a={tmp_path}"], both=True))["sources+a"][1]
+    assert both["lambda_pix"] == 1.0 and both["lambda_src_ssim"] > 0.0
+
+
+@pytest.mark.parametrize("teachers, weighted", [(["a"], []), (["a=/nowhere"], []), ([], ["a"])])
+def test_wrong_teachers_are_named(teachers, weighted):
+    with pytest.raises(ConfigurationError, match="expected --"):
+        ablation.plan(options(teachers, weighted))
+
+
+def test_a_run_makes_table_and_sheet(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    train, val = tmp_path / "train", tmp_path / "set" / "val"
+    for folder in (train / "IR", train / "VIS", train / "TEACHER_FUSED", val / "IR", val / "VIS"):
+        folder.mkdir(parents=True)
+        for stem in ("a", "b"):
+            if folder.parent == val:
+                stem += "_val"
+            small = rng.integers(0, 256, (6, 6, 3), dtype=np.uint8)
+            cv2.imwrite(str(folder / f"{stem}.png"), cv2.resize(small, (72, 64)))
+    arguments = [
+        *("--train_root", str(train), "--val_root", str(val), "--accelerator", "cpu"),
+        *("--teacher", f"drawn={train / 'TEACHER_FUSED'}", "--output", str(tmp_path / "out")),
+        *("--max_steps", "2", "--input_size", "48", "--batch_size", "2"),
+    ]
+    assert ablation.main(arguments) == 0
+    scores = json.loads((tmp_path / "out" / "ablation.json").read_text())
+    assert list(scores) == ["maximum", "mean", "sources", "drawn"]
+    expected = []
+    for stem in ("a_val", "b_val"):
+        ir, vis = (cv2.imread(str(val / side / f"{stem}.png"), 0) for side in ("IR", "VIS"))
+        colour = cv2.cvtColor(cv2.imread(str(val / "VIS" / f"{stem}.png")), cv2.COLOR_BGR2GRAY)
+        expected.append(score_pair(np.maximum(ir, colour), ir, colour, ["Qabf"])["Qabf"])
+    assert scores["maximum"]["set"]["Qabf"] == pytest.approx(np.mean(expected))
+    assert "| drawn |" in (tmp_path / "out" / "ablation.md").read_text()
+    assert cv2.imread(str(tmp_path / "out" / "sheet.png")).shape[1] == 6 * 320
+    # Trained arms are kept.
+    before = (tmp_path / "out" / "drawn" / "nano.safetensors").stat().st_mtime_ns
+    assert ablation.main(arguments) == 0
+    assert (tmp_path / "out" / "drawn" / "nano.safetensors").stat().st_mtime_ns == before

@@ -1,0 +1,298 @@
+"""Teacher pictures by the command: made, stopped, gone on with, shared, selected, read back."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("tqdm")
+
+from training import make_teacher_images  # noqa: E402
+from training.dataset import FusionDataset  # noqa: E402
+from training.listing import list_pictures  # noqa: E402
+from training.teachers import ensembles, prior_files  # noqa: E402
+from training.teachers.ensembles import EnsembleSampler, Pair  # noqa: E402
+from training.teachers.errors import TeacherMemoryError  # noqa: E402
+from training.teachers.selection import merit  # noqa: E402
+
+ROOT = Path(__file__).resolve().parents[2]
+TINY = {
+    "ddfm": {"model_channels": 16, "channel_mult": (1, 2), "attention_at": (), "groups": 8},
+    "mask_difuser": {
+        "channels": 16,
+        "channel_mult": (1, 2),
+        "attention_levels": (),
+        "content": (8, 16),
+        "content_out": 8,
+        "semantic_stem": 8,
+        "semantic": 32,
+        "semantic_layers": 1,
+        "groups": 4,
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """A checkpoint of each teacher, untrained."""
+    folder = tmp_path_factory.mktemp("weights")
+    torch.manual_seed(0)
+    for teacher, config in TINY.items():
+        network = prior_files.create_network(teacher, "small", config)
+        prior_files.save_network(network, folder / f"{teacher}.safetensors")
+    return {teacher: str(folder / f"{teacher}.safetensors") for teacher in TINY}
+
+
+@pytest.fixture
+def data(tmp_path):
+    rng = np.random.default_rng(0)
+    for side in ("IR", "VIS"):
+        (tmp_path / side).mkdir()
+        for stem, size in (("a", (56, 64)), ("b", (56, 64)), ("c", (48, 50))):
+            small = rng.integers(0, 256, (5, 5, 3), dtype=np.uint8)
+            cv2.imwrite(str(tmp_path / side / f"{stem}.png"), cv2.resize(small, size[::-1]))
+    return tmp_path
+
+
+def command(weights, data, *more, teachers=("ddfm",)):
+    chosen = [a for t in teachers for a in ("--teacher", t, "--checkpoint", weights[t])]
+    base = [
+        *chosen,
+        "--data_root",
+        str(data),
+        "--samples",
+        "2",
+        "--steps",
+        "2",
+        "--devices",
+        "cpu",
+    ]
+    return [*base, *more]
+
+
+def pictures_in(folder):
+    return {p.name: p.read_bytes() for p in sorted(folder.glob("*.png"))}
+
+
+def test_ensembles_are_what_the_dataset_reads(weights, data, capsys):
+    assert make_teacher_images.main(command(weights, data)) == 0
+    assert "3 ensembles made (6 samples kept, 0 diverged" in capsys.readouterr().out
+    folder = data / "TEACHER_FUSED"
+    assert sorted(pictures_in(folder)) == [
+        f"{stem}{part}.png" for stem in "abc" for part in ("", "_0", "_1", "_var")
+    ]
+    listing = list_pictures(data).require_clean()
+    assert [len(pair.teachers) for pair in listing.pairs] == [3, 3, 3]
+    item = FusionDataset([data])[0]
+    samples = [cv2.imread(str(folder / f"a_{k}.png"), cv2.IMREAD_COLOR) for k in (0, 1)]
+    grey = np.stack([cv2.cvtColor(s, cv2.COLOR_BGR2GRAY) for s in samples]).astype(np.float64)
+    mean = cv2.cvtColor(cv2.imread(str(folder / "a.png")), cv2.COLOR_BGR2GRAY)
+    inside = (grey.max(0) < 250) & (grey.min(0) > 5)  # colours that clip lose luminance
+    assert np.abs(mean - grey.mean(0))[inside].mean() < 1.0
+    variance = item["variance"][0].numpy() * 255.0**2
+    assert variance[inside].mean() == pytest.approx(grey.var(0)[inside].mean(), rel=0.25, abs=2)
+    # The visible colour stays: equal chroma, where nothing clips.
+    vis = cv2.imread(str(data / "VIS" / "a.png"))
+    chroma = [cv2.cvtColor(p, cv2.COLOR_BGR2YCrCb)[..., 1:].astype(int) for p in (samples[0], vis)]
+    whole = ((samples[0] > 3) & (samples[0] < 252)).all(2)
+    assert np.abs(chroma[0] - chroma[1])[whole].max() <= 2
+
+
+def test_a_stopped_run_goes_on_without_loss(weights, data, monkeypatch, capsys):
+    """Stopped in the middle of writing the second pair, by an error like a full disk."""
+    reference = data / "reference"
+    assert make_teacher_images.main(command(weights, data, "--output", str(reference))) == 0
+    from training.teachers import ensemble_files
+
+    write, count = ensemble_files.write_bytes, []
+
+    def fail_later(path, content):
+        count.append(path)
+        if len(count) == 8:  # the note, four files of a, three of b
+            (path.parent / (path.name + ".part")).write_bytes(content[:10])
+            raise KeyboardInterrupt
+        write(path, content)
+
+    monkeypatch.setattr(ensemble_files, "write_bytes", fail_later)
+    assert make_teacher_images.main(command(weights, data)) == 130
+    folder = data / "TEACHER_FUSED"
+    assert (folder / "a_var.png").is_file() and not (folder / "b_var.png").is_file()
+    monkeypatch.setattr(ensemble_files, "write_bytes", write)
+    kept = (folder / "a_0.png").stat().st_mtime_ns
+    assert make_teacher_images.main(command(weights, data)) == 0
+    assert "2 ensembles made" in capsys.readouterr().out
+    assert (folder / "a_0.png").stat().st_mtime_ns == kept
+    assert pictures_in(folder) == pictures_in(reference / "TEACHER_FUSED")
+
+
+def test_other_settings_are_not_mixed_in(weights, data, capsys):
+    assert make_teacher_images.main(command(weights, data, "--limit", "1")) == 0
+    assert make_teacher_images.main(command(weights, data, "--seed", "5")) == 1
+    assert "found seed 0 not 5" in capsys.readouterr().err
+
+
+def test_shares_of_several_processes_add_up(weights, data, monkeypatch):
+    """RANK and WORLD_SIZE as torchrun sets them: no pair twice, and the same pictures."""
+    whole = data / "whole"
+    assert make_teacher_images.main(command(weights, data, "--output", str(whole))) == 0
+    rows = []
+    for rank in (0, 1):
+        monkeypatch.setenv("RANK", str(rank))
+        monkeypatch.setenv("WORLD_SIZE", "2")
+        assert make_teacher_images.main(command(weights, data)) == 0
+        notes = (data / "TEACHER_FUSED" / f"ensembles.{rank}.jsonl").read_text().splitlines()
+        rows.append([json.loads(line)["stem"] for line in notes])
+    assert rows == [["a", "c"], ["b"]]
+    # Batches differ, and with them the last bit of a convolution.
+    ours, theirs = pictures_in(data / "TEACHER_FUSED"), pictures_in(whole / "TEACHER_FUSED")
+    assert set(ours) == set(theirs)
+    for name in ours:
+        a, b = (cv2.imdecode(np.frombuffer(x[name], np.uint8), -1) for x in (ours, theirs))
+        tolerance = 64 if name.endswith("_var.png") else 1
+        assert np.abs(a.astype(int) - b.astype(int)).max() <= tolerance, name
+
+
+@pytest.mark.slow
+def test_two_processes_are_started_for_two_devices(weights, data):
+    arguments = command(weights, data)
+    arguments[arguments.index("cpu")] = "2"
+    done = subprocess.run(
+        [sys.executable, "-m", "training.make_teacher_images", *arguments, "--threads", "1"],
+        cwd=ROOT,
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(list((data / "TEACHER_FUSED").glob("*_var.png"))) == 3
+    assert "[1/2]" in done.stderr and "[2/2]" in done.stderr  # both bars
+
+
+def test_the_better_teacher_of_each_pair_is_selected(weights, data, capsys):
+    both = tuple(TINY)
+    assert make_teacher_images.main(command(weights, data, "--select", teachers=both)) == 0
+    assert "best of" in capsys.readouterr().out
+    for pair in list_pictures(data, check=False).pairs:
+        ir = cv2.imread(str(pair.ir), cv2.IMREAD_GRAYSCALE)
+        vis = cv2.cvtColor(cv2.imread(str(pair.vis)), cv2.COLOR_BGR2RGB)
+        candidates = {t: data / f"TEACHER_FUSED_{t}" / f"{pair.stem}.png" for t in both}
+        scores = {
+            t: merit(cv2.cvtColor(cv2.imread(str(p)), cv2.COLOR_BGR2RGB), ir, vis)
+            for t, p in candidates.items()
+        }
+        best = max(scores, key=scores.get)
+        chosen = data / "TEACHER_FUSED" / f"{pair.stem}.png"
+        assert chosen.read_bytes() == candidates[best].read_bytes()
+    # Once more: nothing to make, the same choice.
+    before = pictures_in(data / "TEACHER_FUSED")
+    assert make_teacher_images.main(command(weights, data, "--select", teachers=both)) == 0
+    assert pictures_in(data / "TEACHER_FUSED") == before
+
+
+class Stub:
+    """A teacher of known answers."""
+
+    name = "stub"
+
+    def __init__(self, answer):
+        self.answer = answer
+
+    def fuse(self, ir, vis, seeds):
+        return self.answer(ir, vis, seeds)
+
+
+def pair(size=(40, 50)):
+    rng = np.random.default_rng(1)
+    ir = rng.integers(0, 60, size, dtype=np.uint8)
+    return Pair("p", ir, rng.integers(0, 60, (*size, 3), dtype=np.uint8))
+
+
+def test_samples_that_diverge_are_left_out_and_counted():
+    def answer(ir, vis, seeds):
+        fused = ir.clone()
+        fused[1] = float("nan")
+        return fused
+
+    sampler = EnsembleSampler(Stub(answer), 4, 4, torch.device("cpu"))
+    (found,) = sampler.draw([pair()])
+    assert sorted(found.samples) == [0, 2, 3] and found.diverged == [1]
+
+
+def test_when_every_sample_diverges_the_pair_fails_and_the_others_go_on(
+    weights, data, monkeypatch, capsys
+):
+    fuse = make_teacher_images.ddfm.DDFM.fuse
+
+    def broken(self, ir, vis, seeds):
+        fused = fuse(self, ir, vis, seeds)
+        return fused + (10.0 if ir.shape[2] == 48 else 0.0)
+
+    monkeypatch.setattr(make_teacher_images.ddfm.DDFM, "fuse", broken)
+    assert make_teacher_images.main(command(weights, data)) == 1
+    said = capsys.readouterr()
+    assert "2 diverged and left out" in said.out and "c: every sample diverged" in said.err
+    assert len(list((data / "TEACHER_FUSED").glob("*_var.png"))) == 2
+
+
+@pytest.mark.parametrize(
+    "batch, words", [(4, "try --batch_size 2"), (1, "at 50x40; try --max_side 32")]
+)
+@pytest.mark.parametrize(
+    "error",
+    [torch.OutOfMemoryError("CUDA"), RuntimeError("DefaultCPUAllocator: can't allocate memory")],
+    ids=["gpu", "cpu"],
+)
+def test_out_of_memory_says_what_to_try(batch, words, error):
+    def answer(ir, vis, seeds):
+        raise error
+
+    sampler = EnsembleSampler(Stub(answer), 4, batch, torch.device("cpu"))
+    with pytest.raises(TeacherMemoryError, match=words):
+        sampler.draw([pair()])
+    other = EnsembleSampler(Stub(lambda *_: 1 / 0), 1, 1, torch.device("cpu"))
+    with pytest.raises(ZeroDivisionError):
+        other.draw([pair()])
+
+
+def test_reduced_pictures_keep_the_visible_texture():
+    """A teacher that adds a constant: what comes back is the full-size visible picture plus it."""
+    one = pair((48, 96))
+    seen = []
+
+    def answer(ir, vis, seeds):
+        seen.append(tuple(ir.shape[2:]))
+        return ensembles.luminance(vis) + 0.1
+
+    sampler = EnsembleSampler(Stub(answer), 1, 1, torch.device("cpu"), max_side=48)
+    (found,) = sampler.draw([one])
+    y = ensembles.luminance(found.vis[None])[0]
+    assert seen == [(24, 48)]
+    assert torch.allclose(found.samples[0], y + 0.1, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "more, words",
+    [
+        (["--checkpoint", "x"], "one --checkpoint for each --teacher"),
+        (["--select"], "at least two --teacher"),
+        (["--samples", "0"], "at least 1"),
+        (["--eta", "2"], "between 0 and 1"),
+        (["--devices", "gpu7"], "--devices auto, cpu"),
+    ],
+)
+def test_wrong_options_are_named(weights, data, more, words, capsys):
+    assert make_teacher_images.main(command(weights, data, *more)) == 1
+    assert words in capsys.readouterr().err
+
+
+def test_names_that_would_collide_are_refused(weights, data, capsys):
+    for side in ("IR", "VIS"):
+        (data / side / "b.png").rename(data / side / "a_1.png")
+    assert make_teacher_images.main(command(weights, data)) == 1
+    assert "found a and a_1" in capsys.readouterr().err

@@ -1,0 +1,193 @@
+"""Priors are trained by the command: they learn, resume exactly, and load as teachers."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("lightning", reason="training needs Lightning: pip install '.[train]'")
+
+from training import train_teacher  # noqa: E402
+from training.errors import DataError, LossError  # noqa: E402
+from training.sampling import Draw  # noqa: E402
+from training.teachers import photographs, prior_files, prior_task  # noqa: E402
+
+TINY = {
+    "ddfm": {"model_channels": 16, "channel_mult": (1, 2), "attention_at": (), "groups": 8},
+    "mask_difuser": {
+        "channels": 16,
+        "channel_mult": (1, 2),
+        "attention_levels": (),
+        "content": (8, 16),
+        "content_out": 8,
+        "semantic_stem": 8,
+        "semantic": 32,
+        "semantic_layers": 1,
+        "groups": 4,
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photographs")
+    rng = np.random.default_rng(0)
+    for number in range(4):
+        small = rng.integers(0, 256, (4, 4, 3), dtype=np.uint8)
+        cv2.imwrite(str(folder / f"{number}.png"), cv2.resize(small, (80, 60)))
+    return folder
+
+
+def train(folder, output, teacher="ddfm", *more):
+    return train_teacher.main(
+        [
+            *("--teacher", teacher, "--config", json.dumps(TINY[teacher])),
+            *("--train_root", str(folder), "--val_root", str(folder), "--input_size", "32"),
+            *(
+                "--batch_size",
+                "4",
+                "--crops_per_epoch",
+                "8",
+                "--num_workers",
+                "0",
+                "--epochs",
+                "2",
+            ),
+            *("--accelerator", "cpu", "--devices", "1", "--threads", "1"),
+            *("--checkpoint_dir", str(output), "--log_dir", str(output / "log"), *more),
+        ]
+    )
+
+
+@pytest.mark.parametrize("teacher", sorted(TINY))
+def test_a_run_leaves_what_a_teacher_loads(folder, tmp_path, teacher, capsys):
+    assert train(folder, tmp_path, teacher, "--image_terms_from", "1", "--use_amp") == 0
+    network = prior_files.load_network(teacher, tmp_path / f"{teacher}.safetensors")
+    fresh = prior_files.create_network(teacher, "small", TINY[teacher])
+    assert network.config == fresh.config
+    assert all(torch.isfinite(p).all() for p in network.parameters())
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config["teacher"] == teacher and config["config"] == json.loads(
+        json.dumps(TINY[teacher])
+    )
+    assert (tmp_path / "last.ckpt").is_file() and list((tmp_path / "log").rglob("events*"))
+    assert "4 photographs, 4 steps of 4 crops" in capsys.readouterr().out
+
+
+def test_going_on_is_as_if_never_stopped(folder, tmp_path):
+    """Two epochs at once, and one, stopped, then the second: the same weights to the last bit."""
+    assert train(folder, tmp_path / "whole") == 0
+    # The schedule is that of two epochs: stopped by a step limit it would be another.
+    stop = train_teacher.SavePrior.on_train_epoch_end
+
+    def interrupt(self, trainer, task):
+        stop(self, trainer, task)
+        if trainer.current_epoch == 0:
+            trainer.should_stop = True
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train_teacher.SavePrior, "on_train_epoch_end", interrupt)
+        assert train(folder, tmp_path / "parts") == 0
+    assert (
+        train(folder, tmp_path / "parts", "ddfm", "--resume", str(tmp_path / "parts/last.ckpt"))
+        == 0
+    )
+    whole, parts = (
+        prior_files.load_network("ddfm", tmp_path / run / "ddfm.safetensors").state_dict()
+        for run in ("whole", "parts")
+    )
+    different = [name for name in whole if not torch.equal(whole[name], parts[name])]
+    assert not different
+
+
+@pytest.mark.parametrize("teacher", sorted(TINY))
+def test_it_learns(folder, teacher):
+    """Twenty steps on one batch and one noise: the error falls below half."""
+    torch.manual_seed(0)
+    network = prior_files.create_network(teacher, "small", TINY[teacher])
+    task = prior_task.PriorTask(network, {"noise": 1.0}, 1e-3, 0.0, 40, image_terms_from=1)
+    crops = photographs.PhotographCrops(
+        photographs.list_photographs([folder]), 1, 32, views=teacher == "mask_difuser"
+    )
+    items = [crops[i] for i in range(4)]
+    batch = {name: torch.stack([item[name] for item in items]) for name in items[0]}
+    optimizer = torch.optim.Adam(network.parameters(), 4e-3)
+    errors = []
+    for _ in range(20):
+        error = task.training_step(batch, 0)  # without a trainer it is always step 0
+        optimizer.zero_grad()
+        error.backward()
+        optimizer.step()
+        errors.append(float(error.detach()))
+    assert errors[-1] < 0.5 * errors[0]
+
+
+def test_terms_on_the_picture_are_zero_where_equal_and_follow_their_formulas():
+    torch.manual_seed(0)
+    a, b = torch.rand(2, 2, 3, 32, 32) * 2 - 1
+    assert all(
+        float(term) == pytest.approx(0.0, abs=1e-5)
+        for term in prior_task.picture_terms(a, a).values()
+    )
+    terms = prior_task.picture_terms(a, b)
+    assert set(terms) == {"image", "ssim", "colour"}
+    assert float(terms["image"]) == pytest.approx(float(((a - b) ** 2).mean()))
+    cosine = [
+        np.dot(x, y) / np.linalg.norm(x) / np.linalg.norm(y)
+        for x, y in zip(
+            (a + 1.001).permute(0, 2, 3, 1).reshape(-1, 3).numpy(),
+            (b + 1.001).permute(0, 2, 3, 1).reshape(-1, 3).numpy(),
+        )
+    ]
+    assert float(terms["colour"]) == pytest.approx(1 - np.mean(cosine), rel=1e-4)
+    assert "colour" not in prior_task.picture_terms(a[:, :1], b[:, :1])
+
+
+def test_a_loss_that_is_no_number_stops_the_run(folder):
+    network = prior_files.create_network("ddfm", "small", TINY["ddfm"])
+    task = prior_task.PriorTask(network, {"noise": 1.0}, 1e-3, 0.0, 10)
+    with torch.no_grad():
+        network.out[2].bias.fill_(float("nan"))
+    with pytest.raises(LossError, match="terms .'noise'.*lower --lr"):
+        task.training_step({"picture": torch.zeros(1, 1, 16, 16)}, 0)
+
+
+# --- photographs -----------------------------------------------------------------------------
+
+
+def test_crops_have_their_size_and_range_and_repeat_by_number(folder):
+    paths = photographs.list_photographs([folder])
+    for channels in (1, 3):
+        crops = photographs.PhotographCrops(paths, channels, 48, views=True, seed=3)
+        first, again, other = (crops[Draw(1, n)] for n in (7, 7, 8))
+        assert set(first) == {"picture", "view_a", "view_b"}
+        for name, tensor in first.items():
+            assert tensor.shape == (channels, 48, 48) and tensor.dtype == torch.float32
+            assert tensor.min() >= -1.0 and tensor.max() <= 1.0
+            assert torch.equal(tensor, again[name])
+        assert not torch.equal(first["picture"], other["picture"])
+
+
+def test_small_pictures_are_enlarged_and_memory_is_bounded(folder):
+    paths = photographs.list_photographs([folder])
+    crops = photographs.PhotographCrops(paths, 1, 96, views=False, limit_gb=1.5 * 4800 / 1024**3)
+    assert crops[0]["picture"].shape == (1, 96, 96)
+    crops[1]
+    assert list(crops._kept) == [0]
+
+
+def test_of_a_folder_of_pairs_the_visible_pictures_are_taken(tmp_path, folder):
+    for side in ("IR", "VIS"):
+        (tmp_path / side).mkdir()
+        cv2.imwrite(str(tmp_path / side / "a.png"), np.zeros((40, 40), np.uint8))
+    assert photographs.list_photographs([tmp_path]) == [tmp_path / "VIS" / "a.png"]
+    assert len(photographs.list_photographs([tmp_path, folder])) == 5
+    with pytest.raises(DataError, match="found none"):
+        photographs.list_photographs([tmp_path / "nothing"])
+
+
+def test_crops_that_do_not_fit_the_network_are_refused(folder, tmp_path, capsys):
+    assert train(folder, tmp_path, "mask_difuser", "--input_size", "40") == 1
+    assert "multiple of 32 for this network, found 40; try 32" in capsys.readouterr().err

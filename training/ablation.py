@@ -1,0 +1,232 @@
+"""What is distillation worth? The same student, the same steps, other teachers.
+
+    python -m training.ablation --train_root DATA/train --val_root DATA/val \
+        --teacher ddfm=DATA/train/TEACHER_FUSED_ddfm \
+        --teacher mask_difuser=DATA/train/TEACHER_FUSED_mask_difuser \
+        --teacher selected=DATA/train/TEACHER_FUSED --weighted selected \
+        --max_steps 2000 --output runs/ablation
+
+Arms: ``sources`` (source terms only), and for every --teacher its pictures alone: L1, SSIM and
+gradient to the ensemble's mean; those named by --weighted trust it by its variance. --both adds,
+for each teacher, an arm of source and teacher terms together. All start from the same weights
+and see the same crops. Writes ``ablation.json``, ``ablation.md`` and ``sheet.png``; an arm that is
+there already is not trained again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Dict, List, Sequence, Tuple
+
+import numpy as np
+import torch
+
+from irvis_fusion_core.commands.command_line import command
+from irvis_fusion_core.errors import ConfigurationError
+from irvis_fusion_core.metrics import luminance, score_pair
+from training import options as train_options
+from training.eval_report import sheet, write_bytes, write_png
+from training.fusers import CheckpointFuser
+from training.listing import list_pictures
+from training.options import FROM_SOURCES
+from training.pictures import read_pair
+from training.teachers.selection import WEIGHTS
+from training.train import train
+
+METRICS = ("EN", "SD", "SF", "MI", "SCD", "VIF", "Qabf", "SSIM", "SSIM255")
+FROM_TEACHER = {"pix": 1.0, "ssim": 1.0, "grad": 0.5}
+"""The described system's weights; its deep features need VGG-16, which may not be there."""
+
+Scores = Dict[str, Dict[str, Dict[str, float]]]  # row -> validation folder -> metric
+
+
+@command
+def main(arguments: List[str]) -> int:
+    """Run the command."""
+    options = _parse(arguments)
+    arms = plan(options)
+    output = Path(options.output)
+    students: Dict[str, Path] = {}
+    for name, (pictures, flags) in arms.items():
+        folder = output / name
+        weights = folder / f"{options.variant}.safetensors"
+        if not weights.is_file():
+            root = _with_teacher(Path(options.train_root), pictures, output / "data" / name)
+            train(_train_options(options, root, folder, flags))
+        students[name] = weights
+    scores, panels = evaluate(students, options.val_root, options.val_limit)
+    write_bytes(output / "ablation.json", (json.dumps(scores, indent=2) + "\n").encode())
+    table = markdown(scores)
+    write_bytes(output / "ablation.md", table.encode())
+    write_png(output / "sheet.png", np.concatenate(panels))
+    print(table)
+    return 0
+
+
+def plan(options: argparse.Namespace) -> Dict[str, Tuple[Path | None, Dict[str, float]]]:
+    """Arm -> (folder of teacher pictures or None, train's flags with a number each).
+
+    :raises ConfigurationError: a teacher that is not NAME=DIR, or --weighted names none.
+    """
+    teachers = {}
+    for text in options.teacher:
+        name, _, folder = text.partition("=")
+        if not folder or not Path(folder).is_dir() or name in ("", "sources"):
+            raise ConfigurationError(
+                f"expected --teacher NAME=DIR with a folder that exists, found {text!r}"
+            )
+        teachers[name] = Path(folder)
+    unknown = sorted(set(options.weighted) - set(teachers))
+    if unknown:
+        raise ConfigurationError(f"expected --weighted out of {sorted(teachers)}, found {unknown}")
+    of_sources = {f"lambda_src_{k[4:]}": v for k, v in FROM_SOURCES.items()}
+    of_teacher = {f"lambda_{k}": v for k, v in FROM_TEACHER.items()}
+    nothing = {"lambda_perc": 0.0, "lambda_feat": 0.0}
+    arms: Dict[str, Tuple[Path | None, Dict[str, float]]] = {"sources": (None, of_sources)}
+    for name, folder in teachers.items():
+        trust = {} if name in options.weighted else {"variance_noise": 0.0}
+        arms[name] = (folder, {**of_teacher, **nothing, **trust})
+        if options.both:
+            arms[f"sources+{name}"] = (folder, {**of_sources, **of_teacher, **nothing, **trust})
+    return arms
+
+
+def evaluate(students: Dict[str, Path], roots: Sequence[str], limit: int) -> Tuple[Scores, List]:
+    """Mean metrics of every arm and of the trivial fusions, and rows of pictures to look at."""
+    found: Dict[str, Dict[str, List[List[float]]]] = {}
+    panels: List[np.ndarray] = []
+    fusers = {name: CheckpointFuser(path) for name, path in students.items()}
+    for root in roots:
+        label = Path(root).resolve().parent.name
+        pairs = list_pictures(Path(root), check=False).pairs
+        if limit and len(pairs) > limit:
+            pairs = [pairs[i * len(pairs) // limit] for i in range(limit)]
+        for number, paths in enumerate(pairs):
+            ir, vis = read_pair(paths.ir, paths.vis)
+            y = luminance(vis)
+            fused = {
+                "maximum": np.maximum(ir, y),
+                "mean": np.rint((ir.astype(np.float64) + y) / 2.0).astype(np.uint8),
+            }
+            fused.update({name: luminance(f.fuse([ir], [vis])[0]) for name, f in fusers.items()})
+            for name, picture in fused.items():
+                row = score_pair(picture, ir, y, METRICS)
+                found.setdefault(name, {}).setdefault(label, []).append(list(row.values()))
+            if number in (0, len(pairs) // 2):
+                panels.append(_panel({"infrared": ir, "visible": y, **fused}))
+    scores: Scores = {}
+    for name, of_roots in found.items():
+        for label, values in of_roots.items():
+            row = dict(zip(METRICS, np.mean(values, 0).tolist()))
+            row["merit"] = sum(weight * row[metric] for metric, weight in WEIGHTS.items())
+            scores.setdefault(name, {})[label] = row
+    return scores, panels
+
+
+def _panel(pictures: Dict[str, np.ndarray], width: int = 320, height: int = 240) -> np.ndarray:
+    """A row of pictures, each in its own shape within one frame size."""
+    import cv2
+
+    framed = {}
+    for name, picture in pictures.items():
+        scale = min(width / picture.shape[1], height / picture.shape[0])
+        size = (int(picture.shape[1] * scale), int(picture.shape[0] * scale))
+        small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+        frame = np.zeros((height, width), np.uint8)
+        frame[: small.shape[0], : small.shape[1]] = small
+        framed[name] = frame
+    return sheet(framed)
+
+
+def markdown(scores: Scores) -> str:
+    """A table for each validation folder; `merit` is 2 SSIM + VIF + 3 Qabf."""
+    columns = (*METRICS, "merit")
+    lines: List[str] = []
+    for label in next(iter(scores.values())):
+        lines += [f"| {label} | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
+        for name, of_roots in scores.items():
+            cells = (
+                f"{of_roots[label][c]:.{2 if c in ('EN', 'SD', 'SF') else 3}f}" for c in columns
+            )
+            lines.append(f"| {name} | " + " | ".join(cells) + " |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _with_teacher(root: Path, pictures: Path | None, view: Path) -> Path:
+    """A folder that shows the pairs of `root` and, where given, one teacher's pictures."""
+    view.mkdir(parents=True, exist_ok=True)
+    shown = {"IR": root / "IR", "VIS": root / "VIS"}
+    if pictures is not None:
+        shown["TEACHER_FUSED"] = pictures
+    for name, target in shown.items():
+        link = view / name
+        link.unlink(missing_ok=True)
+        link.symlink_to(target.resolve())
+    return view
+
+
+def _train_options(
+    options: argparse.Namespace, root: Path, folder: Path, flags: Dict[str, float]
+) -> argparse.Namespace:
+    common = {
+        "train_root": root,
+        "variant": options.variant,
+        "input_size": options.input_size,
+        "batch_size": options.batch_size,
+        "max_steps": options.max_steps,
+        "epochs": 1_000_000,  # --max_steps is what ends it
+        "warmup_epochs": 0,
+        "lr": options.lr,
+        "misalign_prob": options.misalign_prob,
+        "num_workers": options.num_workers,
+        "threads": options.threads,
+        "accelerator": options.accelerator,
+        "seed": options.seed,
+        "save_freq": 1_000_000,
+        "vis_freq": 0,
+        "checkpoint_dir": folder,
+        "log_dir": folder / "log",
+        **flags,
+    }
+    if options.init:
+        common["init"] = options.init
+    arguments = [part for k, v in common.items() for part in (f"--{k}", str(v))]
+    return train_options.parse_options([*arguments, "--overwrite"])
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="ablation", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--train_root", required=True, help="one folder with IR/ and VIS/")
+    add("--val_root", required=True, action="append", metavar="DIR", help="again for more")
+    add("--teacher", action="append", default=[], metavar="NAME=DIR", help="its TEACHER_FUSED")
+    add("--weighted", action="append", default=[], metavar="NAME", help="trust by variance")
+    add("--both", action="store_true", help="also source and teacher terms together")
+    add("--output", default="runs/ablation")
+    add("--variant", default="nano")
+    add("--init", metavar="FILE", help="start every arm from these weights")
+    add("--max_steps", type=int, default=2000)
+    add("--input_size", type=int, default=160)
+    add("--batch_size", type=int, default=6)
+    add("--lr", type=float, default=2e-3)
+    add("--misalign_prob", type=float, default=0.0)
+    add("--val_limit", type=int, default=0, help="pairs of each --val_root; 0 for all")
+    add("--num_workers", type=int, default=0)
+    add("--threads", type=int, default=1)
+    add("--accelerator", default="auto")
+    add("--seed", type=int, default=0)
+    options = parser.parse_args(arguments)
+    if options.max_steps < 1:
+        raise ConfigurationError(f"expected --max_steps of 1 or more, found {options.max_steps}")
+    torch.set_num_threads(options.threads)
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,281 @@
+r"""Fuse the pairs of a folder with a diffusion teacher: pictures to distil a student from.
+
+    python -m training.make_teacher_images --teacher mask_difuser \
+        --checkpoint mask_difuser.safetensors --data_root DATA/train --samples 4
+
+Writes ``TEACHER_FUSED/`` beside ``IR/`` and ``VIS/`` (or under ``--output``): every sample, the
+mean and the per-pixel variance of the ensemble. A run that was stopped goes on where it was; a
+sample depends on its pair's name, its number and ``--seed`` only. Several GPUs or machines:
+``--devices 4``, or torchrun, whose RANK and WORLD_SIZE share the pairs out.
+
+Several teachers, and for every pair the better one by 2 SSIM + VIF + 3 Qabf::
+
+    python -m training.make_teacher_images --teacher ddfm --checkpoint ddfm.safetensors \
+        --teacher mask_difuser --checkpoint mask_difuser.safetensors \
+        --data_root DATA/train --select
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import sys
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Sequence
+
+import torch
+from tqdm import tqdm
+
+from irvis_fusion_core.commands.command_line import command
+from irvis_fusion_core.errors import ConfigurationError, FusionError
+from training.listing import list_pictures
+from training.pictures import PairPaths, read_luminance, read_pair
+from training.teachers import ddfm, diffusion, mask_difuser
+from training.teachers.ensemble_files import EnsembleFolder, refuse_ambiguous, to_bytes
+from training.teachers.ensembles import Ensemble, EnsembleSampler, Pair, same_size, summarize
+from training.teachers.pictures import restore_colour
+from training.teachers.prior_files import TEACHERS, load_network
+from training.teachers.selection import choose
+from training.teachers.shares import Share, device_of, launch, share_of_environment
+
+FOLDER = "TEACHER_FUSED"
+SPLITS = ("train", "val", "test")
+
+
+class Tally:
+    """What was done, for the last lines."""
+
+    def __init__(self) -> None:
+        self.made = self.kept = self.diverged = self.before = 0
+        self.failed: List[str] = []
+
+
+@command
+def main(arguments: List[str]) -> int:
+    """Run the command."""
+    options = _parse(arguments)
+    share = share_of_environment()
+    if options.devices.isdigit() and int(options.devices) > 1 and share.world_size == 1:
+        return launch("training.make_teacher_images", int(options.devices), arguments)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+        torch.set_flush_denormal(True)
+    device = device_of(options.devices, share)
+    # One teacher at a time: two published networks may not fit beside each other.
+    several = len(options.teacher) > 1
+    tally = Tally()
+    for teacher, checkpoint in zip(options.teacher, options.checkpoint):
+        sampler = _open(teacher, checkpoint, device, options)
+        settings = _settings(teacher, checkpoint, options)
+        name = f"{FOLDER}_{teacher}" if several else FOLDER
+        for root in _roots(options):
+            folder = EnsembleFolder(_output(options, root) / name)
+            folder.open(settings, share.rank == 0)
+            _make(folder, root, sampler, share, options, tally)
+    if options.select:
+        for root in _roots(options):
+            _select(_output(options, root), root, share, options)
+    print(
+        f"{tally.made} ensembles made ({tally.kept} samples kept, {tally.diverged} diverged and "
+        f"left out), {tally.before} were there before, {len(tally.failed)} failed",
+        flush=True,
+    )
+    for line in tally.failed:
+        print(f"failed: {line}", file=sys.stderr)
+    return 1 if tally.failed else 0
+
+
+def _make(
+    folder: EnsembleFolder,
+    root: Path,
+    sampler: EnsembleSampler,
+    share: Share,
+    options: argparse.Namespace,
+    tally: Tally,
+) -> None:
+    """Make what is missing of this process's part of one folder."""
+    paths = _own_pairs(root, share, options)
+    missing = [pair for pair in paths if not folder.is_done(pair.stem)]
+    tally.before += len(paths) - len(missing)
+    title = f"{sampler.teacher.name} {root.name} [{share.rank + 1}/{share.world_size}]"
+    with tqdm(total=len(missing), desc=title, unit="pair", file=sys.stderr) as bar:
+        for group in same_size(_read(missing, tally, bar), sampler.pairs_at_once):
+            for ensemble in sampler.draw(group):
+                _store(folder, ensemble, share.rank, tally)
+                bar.update()
+                bar.set_postfix(diverged=tally.diverged)
+
+
+def _store(folder: EnsembleFolder, ensemble: Ensemble, rank: int, tally: Tally) -> None:
+    kept = sorted(ensemble.samples)
+    row = {"stem": ensemble.stem, "kept": kept, "diverged": ensemble.diverged}
+    tally.kept += len(kept)
+    tally.diverged += len(ensemble.diverged)
+    if kept:
+        mean, variance = summarize(ensemble)
+        coloured = restore_colour(
+            torch.stack([*(ensemble.samples[k] for k in kept), mean]), ensemble.vis[None]
+        )
+        *samples, mean_picture = to_bytes(coloured)
+        folder.write(ensemble.stem, dict(zip(kept, samples)), mean_picture, variance.numpy())
+        tally.made += 1
+    else:
+        tally.failed.append(f"{ensemble.stem}: every sample diverged")
+    folder.note(rank, {**row, "seconds": round(ensemble.seconds, 3)})
+
+
+def _select(output: Path, root: Path, share: Share, options: argparse.Namespace) -> None:
+    """Keep the best teacher of every pair of this process."""
+    sources = {t: EnsembleFolder(output / f"{FOLDER}_{t}") for t in options.teacher}
+    target = EnsembleFolder(output / FOLDER)
+    target.open({"selected_from": sorted(sources), "by": "2 SSIM + VIF + 3 Qabf"}, share.rank == 0)
+    wins = dict.fromkeys(sources, 0)
+    for paths in tqdm(_own_pairs(root, share, options), desc="select", file=sys.stderr):
+        there = {name: s for name, s in sources.items() if s.is_done(paths.stem)}
+        if not there:
+            continue
+        pair = _read_one(paths)
+        means = {name: read_luminance(s.mean(paths.stem)) for name, s in there.items()}
+        choice = choose(means, pair.ir, pair.vis)
+        target.take_over(paths.stem, sources[choice.best])
+        wins[choice.best] += 1
+        scores = {name: round(score, 4) for name, score in choice.scores.items()}
+        target.note(share.rank, {"stem": paths.stem, "best": choice.best, "scores": scores})
+    print(f"{root.name}: " + ", ".join(f"{name} best of {n} pairs" for name, n in wins.items()))
+
+
+def _own_pairs(root: Path, share: Share, options: argparse.Namespace) -> List[PairPaths]:
+    listing = list_pictures(root, check=not options.skip_bad)
+    if not options.skip_bad:
+        listing.unmatched = [n for n in listing.unmatched if not n.startswith(FOLDER)]
+        listing.require_clean()
+    pairs = listing.pairs[: options.limit or None]
+    refuse_ambiguous([pair.stem for pair in pairs], options.samples)
+    return pairs[share.rank :: share.world_size]
+
+
+def _read(paths: Sequence[PairPaths], tally: Tally, bar: Any) -> Iterator[Pair]:
+    """The pairs one after the other; one that cannot be read is noted, the others go on."""
+    for one in paths:
+        try:
+            yield _read_one(one)
+        except FusionError as error:
+            tally.failed.append(str(error))
+            bar.update()
+
+
+def _read_one(paths: PairPaths) -> Pair:
+    return Pair(paths.stem, *read_pair(paths.ir, paths.vis))
+
+
+def _open(
+    teacher: str, checkpoint: str, device: torch.device, options: argparse.Namespace
+) -> EnsembleSampler:
+    network = load_network(teacher, checkpoint).to(device)
+    model: Any
+    if teacher == "ddfm":
+        steps = options.steps or ddfm.PUBLISHED_STEPS
+        model = ddfm.DDFM(network, steps, options.sampler, options.eta, options.mode)
+    else:
+        steps = options.steps or mask_difuser.PUBLISHED_STEPS
+        model = mask_difuser.MaskDiFuser(network, steps, options.eta)
+    return EnsembleSampler(
+        model,
+        options.samples,
+        options.batch_size,
+        device,
+        options.seed,
+        options.max_side,
+        options.use_amp,
+        teacher in options.hold_brightness,
+    )
+
+
+def _settings(teacher: str, checkpoint: str, options: argparse.Namespace) -> Dict[str, Any]:
+    """What decides the pictures; batch and devices do not."""
+    digest = hashlib.sha256()
+    with open(checkpoint, "rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    names = ("samples", "steps", "eta", "seed", "max_side", "use_amp")
+    chosen = {name: getattr(options, name) for name in names}
+    if teacher in options.hold_brightness:
+        chosen["hold_brightness"] = True
+    if teacher == "ddfm":
+        chosen.update(sampler=options.sampler, mode=options.mode)
+    return {"teacher": teacher, "checkpoint_sha256": digest.hexdigest(), **chosen}
+
+
+def _roots(options: argparse.Namespace) -> List[Path]:
+    """The folder itself, or those of its splits that hold pairs."""
+    root = Path(options.data_root)
+    if (root / "IR").is_dir() or (root / "VIS").is_dir():
+        return [root]
+    return [root / split for split in SPLITS if (root / split / "IR").is_dir()] or [root]
+
+
+def _output(options: argparse.Namespace, root: Path) -> Path:
+    if options.output is None:
+        return root
+    inside = root.name if root != Path(options.data_root) else ""
+    return Path(options.output) / inside
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="make_teacher_images",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--teacher", required=True, action="append", choices=sorted(TEACHERS))
+    add("--checkpoint", required=True, action="append", help="one for each --teacher")
+    add("--data_root", required=True, help="holds IR/ and VIS/, or train/, val/, test/ that do")
+    add("--output", help="where TEACHER_FUSED/ goes (default: beside IR/ and VIS/)")
+    add("--samples", type=int, default=4, metavar="K", help="of each pair (default: 4)")
+    add("--steps", type=int, default=0, help="default: 100 (ddfm), 5 (mask_difuser)")
+    add("--sampler", default="ddpm", choices=diffusion.SAMPLERS, help="of ddfm (default: ddpm)")
+    add("--mode", default="regional", choices=sorted(ddfm.MODES), help="of ddfm (see its module)")
+    add("--eta", type=float, default=1.0, help="noise of ddim, 0..1 (default: 1)")
+    add("--select", action="store_true", help="keep the best of several teachers for each pair")
+    add("--batch_size", type=int, default=4, help="samples drawn at once (default: 4)")
+    add("--max_side", type=int, default=0, metavar="PX", help="fuse longer pictures reduced")
+    add("--devices", default="auto", help="auto, cpu, cuda:N, or how many processes to start")
+    add(
+        "--hold_brightness",
+        action="append",
+        default=[],
+        choices=sorted(TEACHERS),
+        help="bring this teacher's brightness into its sources' range, by blocks of 8 pixels",
+    )
+    add("--use_amp", action="store_true", help="half precision: fp16 on CUDA, bf16 on a CPU")
+    add("--limit", type=int, default=0, help="only the first so many pairs of a folder")
+    add("--skip_bad", action="store_true", help="do not stop for faulty files at the start")
+    add("--seed", type=int, default=0)
+    add("--threads", type=int, default=0, help="CPU threads of torch; 0 leaves it alone")
+    options = parser.parse_args(arguments)
+    _check(options)
+    return options
+
+
+def _check(options: argparse.Namespace) -> None:
+    if len(options.teacher) != len(options.checkpoint):
+        raise ConfigurationError(
+            f"expected one --checkpoint for each --teacher, found {len(options.checkpoint)} for "
+            f"{len(options.teacher)}"
+        )
+    if len(set(options.teacher)) != len(options.teacher):
+        raise ConfigurationError("expected each --teacher once")
+    if options.select and len(options.teacher) < 2:
+        raise ConfigurationError("expected at least two --teacher to --select from, found one")
+    for name, least in (("samples", 1), ("batch_size", 1), ("steps", 0), ("max_side", 0)):
+        if getattr(options, name) < least:
+            raise ConfigurationError(
+                f"expected --{name} of at least {least}, found {getattr(options, name)}"
+            )
+    if not 0.0 <= options.eta <= 1.0:
+        raise ConfigurationError(f"expected --eta between 0 and 1, found {options.eta}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

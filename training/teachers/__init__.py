@@ -1,0 +1,1 @@
+"""Diffusion teachers: slow fusions whose pictures a student is distilled from."""

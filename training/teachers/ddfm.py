@@ -1,0 +1,122 @@
+"""DDFM: fusion by an unconditional diffusion prior and an EM step at each of its steps.
+
+Zhao et al., "DDFM: Denoising Diffusion Model for Multi-Modality Image Fusion", ICCV 2023. Nothing
+is trained on pairs: the prior has seen photographs only, and `likelihood.Rectifier` pulls every
+estimate of the picture towards both sources.
+
+Two ways, `MODES`:
+
+* ``paper``: from pure noise over the whole schedule, one precision a pixel. Its first estimates
+  are the prior's mean grey, so the less contrasty source is nearer and tends to win everywhere.
+* ``regional`` (default): from the pixel-wise maximum of both sources, drowned in the noise of the
+  first 15 % of the schedule only, and with precisions shared by 15 x 15 pixels. What the EM step
+  settles, region by region, is then which source deserves the region.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Dict, Optional, Sequence
+
+import torch
+
+from irvis_fusion_core.errors import ConfigurationError
+from irvis_fusion_core.student import luminance
+from training.teachers import diffusion, likelihood, pictures
+from training.teachers.unet import UNet
+
+PUBLISHED_STEPS = 100
+
+
+@dataclass(frozen=True)
+class Mode:
+    """Where sampling starts and how precisions are estimated.
+
+    :param start: share of the schedule whose noise the pixel-wise maximum is drowned in; None
+        starts from noise alone.
+    """
+
+    start: Optional[float]
+    precisions: likelihood.Precisions
+
+
+MODES: Dict[str, Mode] = {
+    "paper": Mode(None, likelihood.PAPER),
+    "regional": Mode(0.15, likelihood.REGIONAL),
+}
+
+
+class DDFM:
+    """The teacher. Its network guesses noise in luminance (1 channel) or in RGB (3).
+
+    :param network: a `UNet`, trained or loaded.
+    :param steps: how often the network is asked, spread evenly over the schedule's part in use.
+    :param sampler: ``ddpm`` (ancestral, as the paper has it) or ``ddim``.
+    :param eta: of ``ddim``: 0 draws noise at the start only.
+    :param mode: one of `MODES`.
+    :raises ConfigurationError: no such mode, or more steps than the schedule's part has.
+    """
+
+    name = "ddfm"
+
+    def __init__(
+        self,
+        network: UNet,
+        steps: int = PUBLISHED_STEPS,
+        sampler: str = "ddpm",
+        eta: float = 1.0,
+        mode: str = "regional",
+    ) -> None:
+        if mode not in MODES:
+            raise ConfigurationError(f"expected a mode out of {sorted(MODES)}, found {mode!r}")
+        self.network, self.sampler, self.eta = network.eval(), sampler, eta
+        self.mode = MODES[mode]
+        whole = diffusion.linear_schedule()
+        self.schedule = whole.first(self.mode.start or 1.0).respaced(steps, "ends")
+
+    @torch.no_grad()
+    def fuse(self, ir: torch.Tensor, vis: torch.Tensor, seeds: Sequence[int]) -> torch.Tensor:
+        """One sample of each pair.
+
+        :param ir: N x 1 x H x W, 0..1, any size.
+        :param vis: RGB, N x 3 x H x W, 0..1.
+        :param seeds: N of them; the same seed gives the same sample.
+        :return: fused luminance, N x 1 x H x W, 0..1; NaN where it diverged. Colour comes back
+            with `pictures.restore_colour`.
+        :raises FrameError: other shapes.
+        """
+        pictures.check_pair(ir, vis)
+        channels = self.network.config.in_channels
+        height, width = ir.shape[2:]
+        multiple = self.network.multiple
+        i, y, rgb = (pictures.pad(2.0 * x - 1.0, multiple) for x in (ir, luminance(vis), vis))
+        rectify = likelihood.Rectifier(i, y, self.mode.precisions)
+
+        def predict_noise(x_t: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
+            return self.network(x_t, timesteps)[:, :channels].float()
+
+        rectified = y
+
+        def rectify_luminance(x0: torch.Tensor) -> torch.Tensor:
+            nonlocal rectified
+            y0 = luminance(x0)
+            rectified = rectify(y0).clamp(-1.0, 1.0)
+            return (x0 + (rectified - y0)).clamp(-1.0, 1.0)
+
+        start = None
+        if self.mode.start is not None:
+            change = (i - y).clamp_min(0.0)
+            start = ((rgb if channels == 3 else y) + change).clamp(-1.0, 1.0)
+        diffusion.sample(
+            predict_noise,
+            (len(ir), channels, *i.shape[2:]),
+            self.schedule,
+            pictures.generators(seeds),
+            self.sampler,
+            self.eta,
+            rectify_luminance,
+            start=start,
+            device=ir.device,
+        )
+        # Not the luminance of the last x0: where a channel of its own colour clipped, it differs.
+        return (rectified[:, :, :height, :width] + 1.0) / 2.0

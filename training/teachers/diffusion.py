@@ -1,0 +1,207 @@
+"""Gaussian diffusion: schedules, conversions between noise and picture, and two samplers.
+
+A picture x0 drowns in noise over T steps, x_t = sqrt(a_t) x0 + sqrt(1 - a_t) e with e ~ N(0, 1)
+and a_t (`alphas_bar`) falling from 1 to nearly 0 (Ho et al., DDPM, arXiv 2006.11239). A network
+guesses e from x_t and t; a sampler walks back from noise, over all steps or a few of them (DDIM,
+arXiv 2010.02502).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Callable, List, Optional, Sequence, Tuple
+
+import numpy as np
+import torch
+
+from irvis_fusion_core.errors import ConfigurationError
+
+SAMPLERS = ("ddim", "ddpm")
+SPACINGS = ("ends", "stride")
+
+PredictNoise = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+Rectify = Callable[[torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How much of the picture is left at each kept step, from little noise to much.
+
+    :param alphas_bar: share of the picture's power left, float64, strictly falling in (0, 1).
+    :param timesteps: what the network is told at each of them, int64, rising.
+    """
+
+    alphas_bar: np.ndarray
+    timesteps: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.timesteps)
+
+    def first(self, share: float) -> Schedule:
+        """The part of the schedule with the least noise, 0 < share <= 1, at least one step."""
+        if not 0.0 < share <= 1.0:
+            raise ConfigurationError(f"expected a share above 0 and up to 1, found {share}")
+        count = max(1, round(share * len(self)))
+        return Schedule(self.alphas_bar[:count], self.timesteps[:count])
+
+    def respaced(self, steps: int, spacing: str = "ends") -> Schedule:
+        """Keep `steps` of the steps.
+
+        :param spacing: ``ends`` spreads them evenly from the first to the last (guided-diffusion's
+            "100"); ``stride`` takes every (T // steps)-th from the first (DDIM's, Mask-DiFuser's).
+        :raises ConfigurationError: fewer than 1 or more than there are, or an unknown spacing.
+        """
+        total = len(self)
+        if not 1 <= steps <= total:
+            raise ConfigurationError(f"expected 1 to {total} diffusion steps, found {steps}")
+        if spacing not in SPACINGS:
+            raise ConfigurationError(f"expected a spacing out of {SPACINGS}, found {spacing!r}")
+        if spacing == "stride":
+            kept = np.arange(steps) * (total // steps)
+        elif steps == 1:
+            kept = np.array([total - 1])
+        else:
+            kept = np.round(np.linspace(0, total - 1, steps)).astype(np.int64)
+        return Schedule(self.alphas_bar[kept], self.timesteps[kept])
+
+    def before(self, index: int) -> float:
+        """Share of the picture left one kept step nearer to the picture; 1 before the first."""
+        return float(self.alphas_bar[index - 1]) if index > 0 else 1.0
+
+
+def linear_schedule(steps: int = 1000, first: float = 1e-4, last: float = 0.02) -> Schedule:
+    """Noise variances rise linearly from `first` to `last`, as both published teachers have it."""
+    if steps < 1 or not 0.0 < first <= last < 1.0:
+        raise ConfigurationError(
+            f"expected steps >= 1 and 0 < first <= last < 1, found {steps}, {first}, {last}"
+        )
+    betas = np.linspace(first, last, steps, dtype=np.float64)
+    return Schedule(np.cumprod(1.0 - betas), np.arange(steps, dtype=np.int64))
+
+
+def add_noise(x0: torch.Tensor, noise: torch.Tensor, alpha_bar: torch.Tensor) -> torch.Tensor:
+    """x_t; `alpha_bar` is a scalar or one value a sample."""
+    alpha_bar = _per_sample(alpha_bar, x0)
+    return alpha_bar.sqrt() * x0 + (1.0 - alpha_bar).sqrt() * noise
+
+
+def picture_from_noise(
+    x_t: torch.Tensor, noise: torch.Tensor, alpha_bar: torch.Tensor
+) -> torch.Tensor:
+    """x0 when `noise` is what was added."""
+    alpha_bar = _per_sample(alpha_bar, x_t)
+    return (x_t - (1.0 - alpha_bar).sqrt() * noise) / alpha_bar.sqrt()
+
+
+def noise_from_picture(
+    x_t: torch.Tensor, x0: torch.Tensor, alpha_bar: torch.Tensor
+) -> torch.Tensor:
+    """The noise when `x0` is the picture."""
+    alpha_bar = _per_sample(alpha_bar, x_t)
+    return (x_t - alpha_bar.sqrt() * x0) / (1.0 - alpha_bar).sqrt()
+
+
+def ddim_step(
+    x0: torch.Tensor,
+    noise: torch.Tensor,
+    alpha_bar: float,
+    alpha_bar_next: float,
+    eta: float,
+    fresh: torch.Tensor,
+) -> torch.Tensor:
+    """One DDIM step to less noise (its eq. 12): eta 0 is deterministic, 1 is ancestral."""
+    sigma = eta * _posterior_variance(alpha_bar, alpha_bar_next) ** 0.5
+    along = max(1.0 - alpha_bar_next - sigma**2, 0.0) ** 0.5
+    return alpha_bar_next**0.5 * x0 + along * noise + sigma * fresh
+
+
+def ddpm_step(
+    x0: torch.Tensor,
+    x_t: torch.Tensor,
+    alpha_bar: float,
+    alpha_bar_next: float,
+    fresh: torch.Tensor,
+) -> torch.Tensor:
+    """One ancestral step: a draw from q(x_s | x_t, x0), DDPM's eq. 6 and 7."""
+    kept = alpha_bar / alpha_bar_next
+    of_picture = alpha_bar_next**0.5 * (1.0 - kept) / (1.0 - alpha_bar)
+    of_noisy = kept**0.5 * (1.0 - alpha_bar_next) / (1.0 - alpha_bar)
+    sigma = _posterior_variance(alpha_bar, alpha_bar_next) ** 0.5
+    return of_picture * x0 + of_noisy * x_t + sigma * fresh
+
+
+def _posterior_variance(alpha_bar: float, alpha_bar_next: float) -> float:
+    return (1.0 - alpha_bar_next) / (1.0 - alpha_bar) * (1.0 - alpha_bar / alpha_bar_next)
+
+
+@torch.no_grad()
+def sample(
+    predict_noise: PredictNoise,
+    shape: Tuple[int, int, int, int],
+    schedule: Schedule,
+    generators: Sequence[torch.Generator],
+    sampler: str = "ddim",
+    eta: float = 1.0,
+    rectify: Optional[Rectify] = None,
+    clip: bool = True,
+    start: Optional[torch.Tensor] = None,
+    device: torch.device | str = "cpu",
+) -> torch.Tensor:
+    """Walk from noise to pictures.
+
+    :param predict_noise: (x_t, timesteps int64 [N]) -> the noise in it, of x_t's shape.
+    :param shape: N x C x H x W.
+    :param generators: one a sample, on the CPU: a sample does not depend on its neighbours in
+        the batch, nor on the device.
+    :param sampler: ``ddim`` with `eta`, or ``ddpm``.
+    :param rectify: called with each step's x0 (clipped), returns what it should be.
+    :param clip: clip x0 to [-1, 1] at every step, as both teachers do.
+    :param start: a picture of `shape` that is drowned in the schedule's strongest noise, to start
+        from instead of noise alone.
+    :return: N x C x H x W, in [-1, 1] where clipped and not rectified.
+    :raises ConfigurationError: unknown sampler, eta outside 0..1, not one generator a sample.
+    """
+    if sampler not in SAMPLERS:
+        raise ConfigurationError(f"expected a sampler out of {SAMPLERS}, found {sampler!r}")
+    if not 0.0 <= eta <= 1.0:
+        raise ConfigurationError(f"expected eta between 0 and 1, found {eta}")
+    if len(generators) != shape[0]:
+        raise ConfigurationError(
+            f"expected one generator a sample, found {len(generators)} for {shape[0]} samples"
+        )
+    x_t = draw_noise(shape, generators, device)
+    if start is not None:
+        x_t = add_noise(start, x_t, torch.tensor(float(schedule.alphas_bar[-1]), device=device))
+    for index in reversed(range(len(schedule))):
+        alpha_bar, alpha_bar_next = float(schedule.alphas_bar[index]), schedule.before(index)
+        level = torch.tensor(alpha_bar, device=device)
+        timesteps = torch.full((shape[0],), int(schedule.timesteps[index]), device=device)
+        noise = predict_noise(x_t, timesteps)
+        x0 = picture_from_noise(x_t, noise, level)
+        if clip:
+            x0 = x0.clamp(-1.0, 1.0)
+        if rectify is not None:
+            x0 = rectify(x0)
+        if index == 0:
+            return x0  # alpha_bar_next is 1: nothing but the picture is left
+        if clip or rectify is not None:
+            noise = noise_from_picture(x_t, x0, level)
+        fresh = draw_noise(shape, generators, device)
+        if sampler == "ddpm":
+            x_t = ddpm_step(x0, x_t, alpha_bar, alpha_bar_next, fresh)
+        else:
+            x_t = ddim_step(x0, noise, alpha_bar, alpha_bar_next, eta, fresh)
+    raise AssertionError("a schedule has at least one step")
+
+
+def draw_noise(
+    shape: Tuple[int, ...], generators: Sequence[torch.Generator], device: torch.device | str
+) -> torch.Tensor:
+    """Standard normal, the n-th sample from the n-th generator."""
+    rows: List[torch.Tensor] = [torch.randn(shape[1:], generator=one) for one in generators]
+    return torch.stack(rows).to(device)
+
+
+def _per_sample(values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    values = torch.as_tensor(values, dtype=like.dtype, device=like.device)
+    return values.reshape(-1, *([1] * (like.dim() - 1))) if values.dim() else values

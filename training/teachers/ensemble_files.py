@@ -1,0 +1,154 @@
+"""The teacher's pictures on disk, in the layout that `training.listing` reads.
+
+::
+
+    TEACHER_FUSED/<stem>_<k>.png   sample k, RGB with the visible picture's colour
+    TEACHER_FUSED/<stem>.png       the ensemble's mean
+    TEACHER_FUSED/<stem>_var.png   the variance of its luminance, 16 bits (65535 is 0.25)
+    TEACHER_FUSED/teacher.json     what they were made with
+    TEACHER_FUSED/ensembles.<rank>.jsonl   a line a pair: samples kept and left out, seconds
+
+The variance is written last, so it says that a pair is complete.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any, Dict, List, Sequence
+
+import cv2
+import numpy as np
+
+from irvis_fusion_core.errors import ConfigurationError
+from training.errors import StorageError
+from training.eval_report import write_bytes
+from training.pictures import LARGEST_VARIANCE
+
+SETTINGS = "teacher.json"
+
+
+class EnsembleFolder:
+    """One ``TEACHER_FUSED`` folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(folder)
+
+    def open(self, settings: Dict[str, Any], first: bool = True) -> None:
+        """Note what the pictures are made with; go on where a run with the same was stopped.
+
+        :param first: this process writes the note; the others only compare.
+        :raises ConfigurationError: the folder holds pictures that were made with other settings.
+        """
+        path = self.folder / SETTINGS
+        if path.is_file():
+            try:
+                found = json.loads(path.read_text())
+            except ValueError:
+                found = {"settings": "unreadable"}
+            different = sorted(k for k in {*found, *settings} if found.get(k) != settings.get(k))
+            if different:
+                what = ", ".join(
+                    f"{k} {found.get(k)!r} not {settings.get(k)!r}" for k in different
+                )
+                raise ConfigurationError(
+                    f"expected pictures made with the same settings in {self.folder}, found "
+                    f"{what}; give another --output, or remove the folder to make them anew"
+                )
+        elif first:
+            write_bytes(path, (json.dumps(settings, indent=2, sort_keys=True) + "\n").encode())
+
+    def is_done(self, stem: str) -> bool:
+        """Whether the pair's ensemble is complete."""
+        return self._variance(stem).is_file()
+
+    def samples(self, stem: str) -> List[Path]:
+        """The sample pictures of a pair, by number."""
+        found = {}
+        for path in self.folder.glob(f"{_literal(stem)}_*.png"):
+            number = path.stem[len(stem) + 1 :]
+            if number.isdigit():
+                found[int(number)] = path
+        return [found[number] for number in sorted(found)]
+
+    def mean(self, stem: str) -> Path:
+        """Where the mean lies."""
+        return self.folder / f"{stem}.png"
+
+    def write(self, stem: str, samples: Dict[int, np.ndarray], mean, variance: np.ndarray) -> None:
+        """Write an ensemble; whole files, the variance last.
+
+        :param samples: number -> uint8 H x W x 3 RGB; `mean` the same.
+        :param variance: float H x W of the luminance, white is 1.
+        :raises StorageError: disk full, or not writable.
+        """
+        for number, picture in samples.items():
+            write_png(self.folder / f"{stem}_{number}.png", picture[..., ::-1])
+        write_png(self.mean(stem), mean[..., ::-1])
+        scaled = np.rint(variance * (65535.0 / LARGEST_VARIANCE)).clip(0, 65535)
+        write_png(self._variance(stem), scaled.astype(np.uint16))
+
+    def note(self, rank: int, row: Dict[str, Any]) -> None:
+        """Append a line to this process's account."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with open(self.folder / f"ensembles.{rank}.jsonl", "a") as stream:
+                stream.write(json.dumps(row) + "\n")
+        except OSError as error:
+            raise StorageError(f"expected to write to {self.folder}, found: {error}") from error
+
+    def take_over(self, stem: str, other: EnsembleFolder) -> None:
+        """Hold another folder's ensemble of a pair, as hard links where the disk allows it."""
+        for path in self.samples(stem):
+            path.unlink()  # of an earlier choice with more samples
+        for path in (*other.samples(stem), other.mean(stem), other._variance(stem)):
+            part = self.folder / (path.name + ".part")
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                part.unlink(missing_ok=True)
+                try:
+                    os.link(path, part)
+                except OSError:
+                    shutil.copyfile(path, part)
+                os.replace(part, self.folder / path.name)
+                # Both names may be one file already: then `replace` leaves the part behind.
+                part.unlink(missing_ok=True)
+            except OSError as error:
+                raise StorageError(
+                    f"expected to write {self.folder / path.name}, found: {error}"
+                ) from error
+
+    def _variance(self, stem: str) -> Path:
+        return self.folder / f"{stem}_var.png"
+
+
+def refuse_ambiguous(stems: Sequence[str], samples: int) -> None:
+    """:raises ConfigurationError: a sample of one pair would have the name of another pair."""
+    known = set(stems)
+    for stem in stems:
+        taken = [f"{stem}_{k}" for k in range(samples) if f"{stem}_{k}" in known]
+        if taken:
+            raise ConfigurationError(
+                f"expected names that differ from each other's samples, found {stem} and "
+                f"{taken[0]}; rename one of them, or ask for fewer --samples"
+            )
+
+
+def write_png(path: Path, picture: np.ndarray) -> None:
+    """Write a BGR or grey picture whole or not at all."""
+    done, data = cv2.imencode(".png", np.ascontiguousarray(picture))
+    if not done:
+        raise StorageError(f"expected OpenCV to encode {path.name}, found that it cannot")
+    write_bytes(path, data.tobytes())
+
+
+def to_bytes(planes: Any) -> Sequence[np.ndarray]:
+    """Float tensor N x C x H x W in 0..1 -> uint8 N x H x W x C."""
+    return (planes * 255.0).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
+
+
+def _literal(stem: str) -> str:
+    """A stem for `glob`: file names may hold its special characters."""
+    return "".join(f"[{c}]" if c in "*?[" else c for c in stem)

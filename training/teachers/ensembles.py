@@ -1,0 +1,169 @@
+"""Draw ensembles from a teacher: batches of one size, divergence, memory, reduced size."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import Any, ContextManager, Dict, Iterator, List, NamedTuple, Sequence, Tuple
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from irvis_fusion_core.student import luminance
+from training.teachers import pictures
+from training.teachers.errors import TeacherMemoryError
+
+
+class Pair(NamedTuple):
+    """One scene: uint8 infrared H x W, uint8 RGB H x W x 3."""
+
+    stem: str
+    ir: np.ndarray
+    vis: np.ndarray
+
+
+class Ensemble(NamedTuple):
+    """What a teacher made of a pair.
+
+    samples: number -> float luminance 1 x H x W, 0..1, without those that diverged.
+    diverged: numbers of the samples left out. vis: float RGB 3 x H x W.
+    """
+
+    stem: str
+    samples: Dict[int, torch.Tensor]
+    diverged: List[int]
+    vis: torch.Tensor
+    seconds: float
+
+
+class EnsembleSampler:
+    """Draws `samples` fusions of every pair.
+
+    :param teacher: `DDFM` or `MaskDiFuser`; anything with ``fuse(ir, vis, seeds)``.
+    :param batch_size: samples drawn at once, of one pair or of pairs of one size.
+    :param max_side: longer pictures are fused at this size; what fusion adds to the luminance is
+        enlarged, so that the visible texture stays. 0 fuses every picture at its own size.
+    :param hold: bring each sample's brightness into its sources' range (`hold_brightness`).
+    :param half: run the network in half precision.
+    """
+
+    def __init__(
+        self,
+        teacher: Any,
+        samples: int,
+        batch_size: int,
+        device: torch.device,
+        seed: int = 0,
+        max_side: int = 0,
+        half: bool = False,
+        hold: bool = False,
+    ) -> None:
+        self.teacher, self.samples, self.batch_size = teacher, samples, batch_size
+        self.device, self.seed, self.max_side = device, seed, max_side
+        self.half, self.hold = half, hold
+
+    @property
+    def pairs_at_once(self) -> int:
+        """How many pairs of one size fill a batch."""
+        return max(1, self.batch_size // self.samples)
+
+    def draw(self, pairs: Sequence[Pair]) -> List[Ensemble]:
+        """The ensembles of some pairs of one size.
+
+        :raises TeacherMemoryError: says which batch or size to try.
+        """
+        started = time.monotonic()
+        ir = torch.stack([torch.from_numpy(p.ir)[None] for p in pairs]).float() / 255.0
+        vis = (
+            torch.stack([torch.from_numpy(p.vis).permute(2, 0, 1) for p in pairs]).float() / 255.0
+        )
+        jobs = [(i, k) for i in range(len(pairs)) for k in range(self.samples)]
+        found = [Ensemble(p.stem, {}, [], v, 0.0) for p, v in zip(pairs, vis)]
+        for first in range(0, len(jobs), self.batch_size):
+            batch = jobs[first : first + self.batch_size]
+            rows = [i for i, _ in batch]
+            seeds = [pictures.seed_of(pairs[i].stem, k, self.seed) for i, k in batch]
+            fused = self._fuse(ir[rows], vis[rows], seeds)
+            if self.hold:
+                fused = pictures.hold_brightness(fused, ir[rows], vis[rows])
+            bad = pictures.diverged(fused, ir[rows], vis[rows])
+            for (i, k), one, is_bad in zip(batch, fused, bad):
+                if is_bad:
+                    found[i].diverged.append(k)
+                else:
+                    found[i].samples[k] = one.clamp(0.0, 1.0)
+        seconds = (time.monotonic() - started) / len(pairs)
+        return [one._replace(seconds=seconds) for one in found]
+
+    def _fuse(self, ir: torch.Tensor, vis: torch.Tensor, seeds: Sequence[int]) -> torch.Tensor:
+        height, width = ir.shape[2:]
+        small_ir, small_vis = (_reduced(x, self.max_side) for x in (ir, vis))
+        try:
+            with self._precision():
+                fused = self.teacher.fuse(
+                    small_ir.to(self.device), small_vis.to(self.device), seeds
+                )
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise TeacherMemoryError(advice(len(ir), *small_ir.shape[2:])) from error
+        fused = fused.float().cpu()
+        if small_ir.shape == ir.shape:
+            return fused
+        change = fused - luminance(small_vis)
+        change = F.interpolate(change, (height, width), mode="bicubic", align_corners=False)
+        return luminance(vis) + change
+
+    def _precision(self) -> ContextManager[Any]:
+        if not self.half:
+            return contextlib.nullcontext()
+        dtype = torch.float16 if self.device.type == "cuda" else torch.bfloat16
+        return torch.autocast(self.device.type, dtype)
+
+
+def same_size(pairs: Iterator[Pair], most: int) -> Iterator[List[Pair]]:
+    """Neighbouring pairs of one size together, at most `most` of them."""
+    group: List[Pair] = []
+    for pair in pairs:
+        if group and (len(group) == most or pair.ir.shape != group[0].ir.shape):
+            yield group
+            group = []
+        group.append(pair)
+    if group:
+        yield group
+
+
+def summarize(ensemble: Ensemble) -> Tuple[torch.Tensor, torch.Tensor]:
+    """Mean luminance 1 x H x W and its variance H x W over the kept samples."""
+    mean, variance = pictures.ensemble_statistics(torch.stack(list(ensemble.samples.values())))
+    return mean.float(), variance[0]
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """CUDA's out of memory, and the words torch has for the same on a CPU."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    text = str(error).lower()
+    return any(words in text for words in ("not enough memory", "can't allocate", "out of memory"))
+
+
+def advice(batch: int, height: int, width: int) -> str:
+    """What to try after running out of memory with a batch of this many and this size."""
+    what = f"out of memory with --batch_size {batch} at {width}x{height}"
+    if batch > 1:
+        return f"{what}; try --batch_size {batch // 2}"
+    side = max(32, int(max(height, width) * 0.7) // 32 * 32)
+    return f"{what}; try --max_side {side}, or --use_amp"
+
+
+def _reduced(x: torch.Tensor, max_side: int) -> torch.Tensor:
+    height, width = x.shape[2:]
+    if not max_side or max(height, width) <= max_side:
+        return x
+    scale = max_side / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    planes = x.flatten(0, 1).numpy()
+    small = np.stack([cv2.resize(p, size, interpolation=cv2.INTER_AREA) for p in planes])
+    return torch.from_numpy(small).view(*x.shape[:2], *small.shape[1:])

@@ -1,0 +1,11 @@
+"""What can go wrong with a teacher, beyond what the core's errors say."""
+
+from irvis_fusion_core.errors import FusionError
+
+
+class TeacherError(FusionError):
+    """A teacher could not do its work."""
+
+
+class TeacherMemoryError(TeacherError):
+    """Out of memory; the message says which batch or size to try."""

@@ -1,0 +1,110 @@
+"""Photographs that a prior is trained on: random crops, and two half-blind views of each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Dict, List, Sequence, Union
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from irvis_fusion_core.errors import ConfigurationError
+from irvis_fusion_core.image_files import IMAGE_SUFFIXES
+from training.errors import DataError
+from training.pictures import decode
+from training.sampling import Draw
+from training.teachers.masking import half_blind_views
+
+
+def list_photographs(roots: Sequence[Union[str, Path]]) -> List[Path]:
+    """Every picture under the folders, sorted; of a folder with ``VIS/`` only what is in there.
+
+    :raises DataError: a folder is missing, or holds no pictures.
+    """
+    found: List[Path] = []
+    for root in map(Path, roots):
+        folder = root / "VIS" if (root / "VIS").is_dir() else root
+        here = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+        if not here:
+            raise DataError(
+                f"expected photographs under {folder}, found none; name another folder"
+            )
+        found += here
+    return found
+
+
+class PhotographCrops(Dataset):
+    """Crops by number: the seed and the number of a `Draw` alone decide its variant.
+
+    An item is a dict of float tensors C x size x size in -1..1: ``picture``, and with `views` also
+    ``view_a`` and ``view_b`` (see `masking`).
+
+    :param channels: 1 (luminance) or 3 (RGB).
+    :param size: side of a crop, pixels. Pictures smaller than that are enlarged.
+    :param limit_gb: memory for decoded pictures, GiB; the rest is decoded every time.
+    :raises DataError: a picture cannot be read (when it is first needed).
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        channels: int,
+        size: int,
+        views: bool,
+        seed: int = 0,
+        limit_gb: float = 2.0,
+    ) -> None:
+        if channels not in (1, 3) or size < 16:
+            raise ConfigurationError(
+                f"expected channels 1 or 3 and a size of at least 16, found {channels} and {size}"
+            )
+        self.paths, self.channels, self.size = list(paths), channels, size
+        self.views, self.seed = views, seed
+        self._room = int(limit_gb * 1024**3)
+        self._kept: Dict[int, np.ndarray] = {}
+
+    def __len__(self) -> int:
+        """The number of photographs."""
+        return len(self.paths)
+
+    def __getitem__(self, draw: Union[Draw, int]) -> Dict[str, torch.Tensor]:
+        """The crop of a `Draw`; of an index, always the same crop."""
+        index, number = draw if isinstance(draw, tuple) else (int(draw), int(draw))
+        random = np.random.default_rng((self.seed, number))
+        crop = self._crop(self._read(index), random)
+        item = {"picture": crop}
+        if self.views:
+            item["view_a"], item["view_b"] = half_blind_views(crop, random)
+        return {name: _to_tensor(picture) for name, picture in item.items()}
+
+    def _read(self, index: int) -> np.ndarray:
+        kept = self._kept.get(index)
+        if kept is not None:
+            return kept
+        picture = cv2.cvtColor(decode(self.paths[index], cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+        if self.channels == 1:
+            picture = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)[:, :, None]
+        if picture.nbytes <= self._room:
+            self._room -= picture.nbytes
+            self._kept[index] = picture
+        return picture
+
+    def _crop(self, picture: np.ndarray, random: np.random.Generator) -> np.ndarray:
+        """A window of a size between one and two crops, area-averaged to the crop, mirrored."""
+        height, width = picture.shape[:2]
+        side = int(min(height, width, self.size * random.uniform(1.0, 2.0)))
+        top, left = random.integers(height - side + 1), random.integers(width - side + 1)
+        crop = picture[top : top + side, left : left + side]
+        if side != self.size:
+            shrink = cv2.INTER_AREA if side > self.size else cv2.INTER_LINEAR
+            crop = cv2.resize(crop, (self.size, self.size), interpolation=shrink)
+        crop = crop.reshape(self.size, self.size, self.channels)
+        if random.random() < 0.5:
+            crop = crop[:, ::-1]
+        return np.ascontiguousarray(crop)
+
+
+def _to_tensor(picture: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(picture.transpose(2, 0, 1).astype(np.float32) / 127.5 - 1.0)

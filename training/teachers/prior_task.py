@@ -1,0 +1,148 @@
+"""What a prior is trained for: guess the noise, as a Lightning module with an averaged network."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, Dict, List
+
+import lightning
+import torch
+import torch.nn.functional as F
+
+from training.errors import LossError
+from training.losses import ssim
+from training.teachers import diffusion, pictures
+from training.teachers.mask_difuser_network import MaskDiFuserNetwork
+
+VALIDATION_TIMESTEPS = (50, 200, 500, 800)
+
+
+class PriorTask(lightning.LightningModule):
+    """Train the network of DDFM (`UNet`) or of Mask-DiFuser on crops of photographs.
+
+    The loss is the squared error of the noise (DDPM's simple loss), or of the velocity for a
+    network that predicts it. Mask-DiFuser adds terms on
+    the picture that follows from the guess, from epoch `image_terms_from` on; their published
+    weights are the defaults of `train_teacher`. A learned variance is left untrained: our samplers
+    use the fixed one.
+
+    :param weights: ``noise`` and, for Mask-DiFuser, ``image``, ``ssim``, ``colour``.
+    :param ema: decay of the averaged network a step; that one is validated and saved.
+    """
+
+    def __init__(
+        self,
+        network: torch.nn.Module,
+        weights: Dict[str, float],
+        lr: float,
+        weight_decay: float,
+        total_steps: int,
+        warm_up_steps: int = 200,
+        ema: float = 0.999,
+        image_terms_from: int = 0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.average = copy.deepcopy(network).eval().requires_grad_(False)
+        self.conditional = isinstance(network, MaskDiFuserNetwork)
+        self.weights, self.lr, self.weight_decay, self.ema = weights, lr, weight_decay, ema
+        self.total_steps, self.warm_up_steps = max(1, total_steps), warm_up_steps
+        self.image_terms_from, self.seed = image_terms_from, seed
+        levels = torch.from_numpy(diffusion.linear_schedule().alphas_bar).float()
+        self.register_buffer("alphas_bar", levels, persistent=False)
+
+    def guess(
+        self, network: torch.nn.Module, batch: Dict[str, torch.Tensor], x_t: torch.Tensor, t: Any
+    ) -> torch.Tensor:
+        """The noise that a network sees in x_t at timesteps t, fp32."""
+        if self.conditional:
+            seen = network.condition(batch["view_a"], batch["view_b"])
+            return network(x_t, t, seen).float()
+        return network(x_t, t)[:, : x_t.shape[1]].float()
+
+    def training_step(self, batch: Dict[str, torch.Tensor], _: int) -> torch.Tensor:
+        """One step on a batch of crops."""
+        picture = batch["picture"]
+        # From the step's number alone, so that a resumed training draws what it would have drawn.
+        random = torch.Generator().manual_seed(
+            pictures.seed_of(f"step {self.global_step}", self.global_rank, self.seed)
+        )
+        t = torch.randint(len(self.alphas_bar), (len(picture),), generator=random)
+        noise = torch.randn(picture.shape, generator=random).to(picture)
+        t = t.to(picture.device)
+        x_t = diffusion.add_noise(picture, noise, self.alphas_bar[t])
+        guess = self.guess(self.network, batch, x_t, t)
+        error = (guess - noise).square().mean((1, 2, 3))
+        if self.conditional and self.network.config.prediction == "velocity":
+            error = error / self.alphas_bar[t]  # the squared error of the velocity
+        terms = {"noise": error.mean()}
+        if self.conditional and self.current_epoch >= self.image_terms_from:
+            x0 = diffusion.picture_from_noise(x_t, guess, self.alphas_bar[t]).clamp(-1.0, 1.0)
+            terms.update(picture_terms(x0, picture))
+        loss = sum(self.weights.get(name, 0.0) * term for name, term in terms.items())
+        if not torch.isfinite(loss):
+            broken = [name for name, term in terms.items() if not torch.isfinite(term)]
+            raise LossError(
+                f"the loss is {loss.item()} at step {self.global_step}, terms {broken}; go on "
+                "from the last checkpoint with a lower --lr (--resume PATH)"
+            )
+        self.log_dict({f"train/{k}": v for k, v in terms.items()})
+        self.log("loss", terms["noise"], prog_bar=True, logger=False)
+        return loss
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Move the average along."""
+        # A young average follows faster, or it would remember the random start for long.
+        decay = min(self.ema, (1.0 + self.global_step) / (10.0 + self.global_step))
+        pairs = zip(self.average.state_dict().values(), self.network.state_dict().values())
+        with torch.no_grad():
+            for kept, fresh in pairs:
+                kept.lerp_(fresh, 1.0 - decay)
+
+    def validation_step(self, batch: Dict[str, torch.Tensor], number: int) -> None:
+        """Error of the averaged network at fixed timesteps under fixed noise."""
+        picture = batch["picture"]
+        generator = torch.Generator().manual_seed(number)
+        errors: List[torch.Tensor] = []
+        for step in VALIDATION_TIMESTEPS:
+            noise = torch.randn(picture.shape, generator=generator).to(picture.device)
+            x_t = diffusion.add_noise(picture, noise, self.alphas_bar[step])
+            t = torch.full((len(picture),), step, device=picture.device)
+            errors.append(F.mse_loss(self.guess(self.average, batch, x_t, t), noise))
+            self.log(f"val/noise_t{step}", errors[-1], batch_size=len(picture), sync_dist=True)
+        mean = torch.stack(errors).mean()
+        self.log("val/noise", mean, prog_bar=True, batch_size=len(picture), sync_dist=True)
+
+    def configure_optimizers(self) -> Dict[str, Any]:
+        """AdamW; a warm-up, then a cosine to a hundredth of the rate."""
+        optimizer = torch.optim.AdamW(
+            self.network.parameters(), lr=self.lr, weight_decay=self.weight_decay
+        )
+
+        def factor(step: int) -> float:
+            warm = min(1.0, (step + 1) / max(1, self.warm_up_steps))
+            progress = min(1.0, step / self.total_steps)
+            return warm * max(
+                0.01, 0.5 * (1.0 + float(torch.cos(torch.tensor(torch.pi * progress))))
+            )
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+
+def picture_terms(x0: torch.Tensor, picture: torch.Tensor) -> Dict[str, torch.Tensor]:
+    """Terms on an estimate of the picture, both N x C x H x W in -1..1; each 0 where equal.
+
+    ``image``: squared error. ``ssim``: 1 - SSIM over all channels. ``colour``, for RGB: 1 - cosine
+    of the angle between colours.
+    """
+    grey, truth = (127.5 * (x.flatten(0, 1)[:, None] + 1.0) for x in (x0, picture))
+    terms = {"image": F.mse_loss(x0, picture), "ssim": 1.0 - ssim(grey, truth)}
+    if picture.shape[1] == 3:
+        cosine = F.cosine_similarity((x0 + 1.0) + 1e-3, (picture + 1.0) + 1e-3, dim=1)
+        terms["colour"] = 1.0 - cosine.mean()
+    return terms

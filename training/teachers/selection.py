@@ -1,0 +1,37 @@
+"""Which of several teachers is best for a pair: 2 SSIM + VIF + 3 Qabf of its mean picture.
+
+The rule of Diff-IF (Yi et al., Information Fusion 2024), with the metrics as
+`irvis_fusion_core.metrics` names them: SSIM in the published convention (0..2), VIF and Qabf.
+"""
+
+from __future__ import annotations
+
+from typing import Dict, NamedTuple
+
+import numpy as np
+
+from irvis_fusion_core.metrics import score_pair
+
+WEIGHTS = {"SSIM": 2.0, "VIF": 1.0, "Qabf": 3.0}
+
+
+class Choice(NamedTuple):
+    """The best teacher of a pair, and what each scored."""
+
+    best: str
+    scores: Dict[str, float]
+
+
+def merit(fused: np.ndarray, ir: np.ndarray, vis: np.ndarray) -> float:
+    """2 SSIM + VIF + 3 Qabf; uint8 pictures, grey or RGB, of at least 41 x 41 pixels."""
+    row = score_pair(fused, ir, vis, WEIGHTS)
+    return float(sum(weight * row[name] for name, weight in WEIGHTS.items()))
+
+
+def choose(candidates: Dict[str, np.ndarray], ir: np.ndarray, vis: np.ndarray) -> Choice:
+    """The candidate of the highest merit; of equal ones the first.
+
+    :param candidates: teacher -> its picture of the pair.
+    """
+    scores = {name: merit(picture, ir, vis) for name, picture in candidates.items()}
+    return Choice(max(scores, key=lambda name: scores[name]), scores)

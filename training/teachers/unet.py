@@ -1,0 +1,268 @@
+"""The U-Net of guided-diffusion (Dhariwal and Nichol, arXiv 2105.05233), and small ones like it.
+
+`PUBLISHED` is the configuration of the published ``256x256_diffusion_uncond.pt``, which loads by
+its own key names. What differs from it in a small network is configuration only: fewer channels,
+one of them in and out (luminance), and ``patch``, a space-to-depth stem that makes everything
+``patch * patch`` times cheaper.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import List, Tuple
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+from irvis_fusion_core.errors import ConfigurationError
+
+
+@dataclass(frozen=True)
+class UNetConfig:
+    """The anatomy of a network.
+
+    :param in_channels: of the pictures.
+    :param learned_variance: the network gives a variance after the noise, twice the channels out.
+    :param model_channels: width at the top; each level has `channel_mult` times as many.
+    :param attention_at: reductions (1, 2, 4 ...) at which self-attention is used.
+    :param updown_blocks: change the resolution in residual blocks, not in bare convolutions.
+    :param scale_shift: the time embedding scales and shifts after the norm.
+    :param groups: of every group norm.
+    :param patch: side of the pixel blocks that become channels before the first convolution.
+    """
+
+    in_channels: int = 1
+    learned_variance: bool = False
+    model_channels: int = 32
+    res_blocks: int = 1
+    channel_mult: Tuple[int, ...] = (1, 2, 2)
+    attention_at: Tuple[int, ...] = (4,)
+    head_channels: int = 32
+    updown_blocks: bool = True
+    scale_shift: bool = True
+    dropout: float = 0.0
+    groups: int = 16
+    patch: int = 2
+
+    def __post_init__(self) -> None:
+        for mult in self.channel_mult:
+            if self.model_channels * mult % self.groups:
+                raise ConfigurationError(
+                    f"expected widths that are multiples of groups={self.groups}, found "
+                    f"model_channels={self.model_channels} times {mult}"
+                )
+
+
+PUBLISHED = UNetConfig(
+    in_channels=3,
+    learned_variance=True,
+    model_channels=256,
+    res_blocks=2,
+    channel_mult=(1, 1, 2, 2, 4, 4),
+    attention_at=(8, 16, 32),
+    head_channels=64,
+    groups=32,
+    patch=1,
+)
+SMALL = UNetConfig()
+
+
+def timestep_embedding(timesteps: torch.Tensor, channels: int) -> torch.Tensor:
+    """Cosines, then sines, of the timestep at geometric frequencies: [N] -> [N, channels]."""
+    half = channels // 2
+    exponents = torch.arange(half, dtype=torch.float32, device=timesteps.device) / half
+    angles = timesteps.float()[:, None] * torch.exp(-math.log(10000.0) * exponents)
+    return torch.cat([angles.cos(), angles.sin()], 1)
+
+
+def _zeroed(layer: nn.Module) -> nn.Module:
+    """Start as nothing: a residual branch that begins as the identity trains more steadily."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+    return layer
+
+
+class ResBlock(nn.Module):
+    """Two convolutions with the time embedding between them; may halve or double the size."""
+
+    def __init__(
+        self, channels_in: int, channels_out: int, config: UNetConfig, resize: str = ""
+    ) -> None:
+        super().__init__()
+        self.resize, self.scale_shift = resize, config.scale_shift
+        embedding = config.model_channels * 4
+        self.in_layers = nn.Sequential(
+            nn.GroupNorm(config.groups, channels_in),
+            nn.SiLU(),
+            nn.Conv2d(channels_in, channels_out, 3, padding=1),
+        )
+        self.emb_layers = nn.Sequential(
+            nn.SiLU(), nn.Linear(embedding, channels_out * (2 if config.scale_shift else 1))
+        )
+        self.out_layers = nn.Sequential(
+            nn.GroupNorm(config.groups, channels_out),
+            nn.SiLU(),
+            nn.Dropout(config.dropout),
+            _zeroed(nn.Conv2d(channels_out, channels_out, 3, padding=1)),
+        )
+        self.skip_connection: nn.Module = nn.Identity()
+        if channels_in != channels_out:
+            self.skip_connection = nn.Conv2d(channels_in, channels_out, 1)
+
+    def forward(self, x: torch.Tensor, embedding: torch.Tensor) -> torch.Tensor:
+        h = self.in_layers[1](self.in_layers[0](x))
+        h, x = (_resize(y, self.resize) for y in (h, x))
+        h = self.in_layers[2](h)
+        condition = self.emb_layers(embedding)[:, :, None, None]
+        if self.scale_shift:
+            scale, shift = condition.chunk(2, 1)
+            h = self.out_layers[0](h) * (1.0 + scale) + shift
+        else:
+            h = self.out_layers[0](h + condition)
+        return self.skip_connection(x) + self.out_layers[1:](h)
+
+
+def _resize(x: torch.Tensor, how: str) -> torch.Tensor:
+    if how == "down":
+        return F.avg_pool2d(x, 2)
+    return F.interpolate(x, scale_factor=2.0, mode="nearest") if how == "up" else x
+
+
+class Resample(nn.Module):
+    """Halve or double the size with a bare convolution, named as guided-diffusion names it."""
+
+    def __init__(self, channels: int, down: bool) -> None:
+        super().__init__()
+        self.down = down
+        layer = nn.Conv2d(channels, channels, 3, stride=2 if down else 1, padding=1)
+        self.add_module("op" if down else "conv", layer)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.op(x) if self.down else self.conv(_resize(x, "up"))
+
+
+class Attention(nn.Module):
+    """Self-attention over all places: N x C x H x W -> the same.
+
+    The fused projection holds query, key and value head by head (the "legacy" order).
+    """
+
+    def __init__(self, channels: int, config: UNetConfig) -> None:
+        super().__init__()
+        if channels % config.head_channels:
+            raise ConfigurationError(
+                f"expected a width that is a multiple of head_channels={config.head_channels} "
+                f"where attention is, found {channels}"
+            )
+        self.heads = channels // config.head_channels
+        self.norm = nn.GroupNorm(config.groups, channels)
+        self.qkv = nn.Conv1d(channels, 3 * channels, 1)
+        self.proj_out = _zeroed(nn.Conv1d(channels, channels, 1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        batch, channels, height, width = x.shape
+        flat = x.flatten(2)
+        packed = self.qkv(self.norm(flat)).view(batch, self.heads, 3, -1, height * width)
+        q, k, v = packed.transpose(3, 4).unbind(2)
+        seen = F.scaled_dot_product_attention(q, k, v)
+        seen = self.proj_out(seen.transpose(2, 3).reshape(batch, channels, -1))
+        return (flat + seen).view_as(x)
+
+
+class Stage(nn.Sequential):
+    """Layers in a row, of which the residual blocks are given the time embedding."""
+
+    def forward(self, x: torch.Tensor, embedding: torch.Tensor) -> torch.Tensor:
+        for layer in self:
+            x = layer(x, embedding) if isinstance(layer, ResBlock) else layer(x)
+        return x
+
+
+class UNet(nn.Module):
+    """Guess the noise in a picture.
+
+    ``forward(x, timesteps)``: x float N x in_channels x H x W, H and W multiples of `multiple`;
+    timesteps int64 [N], 0..999. Gives N x in_channels x H x W, the noise; with
+    ``learned_variance`` twice as many channels, the noise first.
+    """
+
+    def __init__(self, config: UNetConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.multiple = config.patch * 2 ** (len(config.channel_mult) - 1)
+        width = config.model_channels
+        pixels = config.in_channels * config.patch**2
+        self.time_embed = nn.Sequential(
+            nn.Linear(width, 4 * width), nn.SiLU(), nn.Linear(4 * width, 4 * width)
+        )
+        channels = width * config.channel_mult[0]
+        self.input_blocks = nn.ModuleList([Stage(nn.Conv2d(pixels, channels, 3, padding=1))])
+        skips, channels = self._build_encoder(channels)
+        self.middle_block = Stage(
+            ResBlock(channels, channels, config),
+            Attention(channels, config),
+            ResBlock(channels, channels, config),
+        )
+        self.output_blocks = nn.ModuleList()
+        channels = self._build_decoder(skips, channels)
+        outputs = pixels * (2 if config.learned_variance else 1)
+        self.out = nn.Sequential(
+            nn.GroupNorm(config.groups, channels),
+            nn.SiLU(),
+            _zeroed(nn.Conv2d(channels, outputs, 3, padding=1)),
+        )
+
+    def _build_encoder(self, channels: int) -> Tuple[List[int], int]:
+        config, skips, reduction = self.config, [channels], 1
+        for level, mult in enumerate(config.channel_mult):
+            for _ in range(config.res_blocks):
+                layers: List[nn.Module] = [
+                    ResBlock(channels, mult * config.model_channels, config)
+                ]
+                channels = mult * config.model_channels
+                if reduction in config.attention_at:
+                    layers.append(Attention(channels, config))
+                self.input_blocks.append(Stage(*layers))
+                skips.append(channels)
+            if level + 1 < len(config.channel_mult):
+                self.input_blocks.append(Stage(self._resampler(channels, "down")))
+                skips.append(channels)
+                reduction *= 2
+        return skips, channels
+
+    def _build_decoder(self, skips: List[int], channels: int) -> int:
+        config = self.config
+        reduction = 2 ** (len(config.channel_mult) - 1)
+        for level, mult in reversed(list(enumerate(config.channel_mult))):
+            for block in range(config.res_blocks + 1):
+                layers: List[nn.Module] = [
+                    ResBlock(channels + skips.pop(), mult * config.model_channels, config)
+                ]
+                channels = mult * config.model_channels
+                if reduction in config.attention_at:
+                    layers.append(Attention(channels, config))
+                if level and block == config.res_blocks:
+                    layers.append(self._resampler(channels, "up"))
+                    reduction //= 2
+                self.output_blocks.append(Stage(*layers))
+        return channels
+
+    def _resampler(self, channels: int, how: str) -> nn.Module:
+        if self.config.updown_blocks:
+            return ResBlock(channels, channels, self.config, how)
+        return Resample(channels, how == "down")
+
+    def forward(self, x: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
+        embedding = self.time_embed(timestep_embedding(timesteps, self.config.model_channels))
+        h = F.pixel_unshuffle(x, self.config.patch) if self.config.patch > 1 else x
+        skips = []
+        for stage in self.input_blocks:
+            h = stage(h, embedding)
+            skips.append(h)
+        h = self.middle_block(h, embedding)
+        for stage in self.output_blocks:
+            h = stage(torch.cat([h, skips.pop()], 1), embedding)
+        h = self.out(h)
+        return F.pixel_shuffle(h, self.config.patch) if self.config.patch > 1 else h

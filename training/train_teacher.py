@@ -1,0 +1,235 @@
+"""Train the diffusion prior of a teacher on photographs: DDFM's or Mask-DiFuser's.
+
+    python -m training.train_teacher --teacher ddfm --train_root DATA/msrs/train \
+        --val_root DATA/msrs/val --checkpoint_dir runs/ddfm --log_dir logs/ddfm
+
+No infrared and no pairs are needed: any folder of photographs will do, and of a folder with
+``VIS/`` its visible pictures are taken. ``<checkpoint_dir>/<teacher>.safetensors`` is what
+`training.make_teacher_images` loads: the averaged network and its configuration.
+``<checkpoint_dir>/last.ckpt`` continues the training: ``--resume PATH``. Several GPUs or machines:
+``--devices``, ``--num_nodes`` and ``--strategy`` of Lightning, or torchrun.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any, List, Sequence
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch.utils.data import DataLoader
+
+from irvis_fusion_core.commands.command_line import command
+from irvis_fusion_core.errors import ConfigurationError
+from training.eval_report import write_bytes
+from training.sampling import EpochSampler, Group
+from training.teachers.photographs import PhotographCrops, list_photographs
+from training.teachers.prior_files import TEACHERS, create_network, save_network
+from training.teachers.prior_task import PriorTask
+
+
+@command
+def main(arguments: List[str]) -> int:
+    """Run the command."""
+    options = _parse(arguments)
+    lightning.seed_everything(options.seed, verbose=False)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+        torch.set_flush_denormal(True)  # noise estimates near 0 would stall a CPU
+    network = create_network(options.teacher, options.size, options.config)
+    _check_crop(options.input_size, network.multiple)
+    data = Photographs(options, network.config.in_channels)
+    steps = options.epochs * data.steps_per_epoch
+    if options.max_steps > 0:
+        steps = min(steps, options.max_steps)
+    weights = {name: getattr(options, f"lambda_{name}") for name in LAMBDAS}
+    task = PriorTask(
+        network,
+        weights,
+        options.lr,
+        options.weight_decay,
+        steps,
+        options.warmup_steps,
+        options.ema,
+        options.image_terms_from,
+        options.seed,
+    )
+    folder = Path(options.checkpoint_dir)
+    configuration = json.dumps(vars(options), indent=2, sort_keys=True, default=str)
+    write_bytes(folder / "config.json", (configuration + "\n").encode())
+    parameters = sum(p.numel() for p in network.parameters())
+    print(
+        f"{options.teacher}, {parameters / 1e6:.2f} M parameters; {len(data.training)} "
+        f"photographs, {steps} steps of {options.batch_size} crops of {options.input_size} pixels",
+        flush=True,
+    )
+    trainer = lightning.Trainer(
+        accelerator=options.accelerator,
+        devices=options.devices,
+        num_nodes=options.num_nodes,
+        strategy=options.strategy,
+        precision=_precision(options),
+        max_epochs=options.epochs,
+        max_steps=options.max_steps if options.max_steps > 0 else -1,
+        gradient_clip_val=options.grad_clip or None,
+        log_every_n_steps=options.log_freq,
+        check_val_every_n_epoch=options.save_freq,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        logger=TensorBoardLogger(options.log_dir, name=None, version=""),
+        callbacks=[
+            ModelCheckpoint(
+                folder,
+                filename="best",
+                monitor="val/noise" if options.val_root else None,
+                save_last=True,
+                enable_version_counter=False,
+                every_n_epochs=options.save_freq,
+                save_on_train_epoch_end=True,
+            ),
+            SavePrior(folder / f"{options.teacher}.safetensors", options),
+            LearningRateMonitor("step"),
+        ],
+    )
+    trainer.fit(task, datamodule=data, ckpt_path=options.resume, weights_only=False)
+    print(f"written to {folder}: {options.teacher}.safetensors, last.ckpt, config.json")
+    return 0
+
+
+class Photographs(lightning.LightningDataModule):
+    """The crops of every epoch, split among processes by `EpochSampler`."""
+
+    def __init__(self, options: argparse.Namespace, channels: int) -> None:
+        super().__init__()
+        self.options = options
+        views = options.teacher == "mask_difuser"
+        settings = (channels, options.input_size, views, options.seed)
+        self.training = PhotographCrops(list_photographs(options.train_root), *settings)
+        self.validation = None
+        if options.val_root:
+            self.validation = PhotographCrops(list_photographs(options.val_root), *settings)
+
+    def sampler(self, rank: int = 0, world_size: int = 1) -> EpochSampler:
+        """The draws of one process."""
+        options = self.options
+        group = Group(range(len(self.training)))
+        return EpochSampler(
+            [group], options.batch_size, options.seed, options.crops_per_epoch, rank, world_size
+        )
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Of one process alone; several take a larger step, not more of them."""
+        return self.sampler().steps
+
+    def train_dataloader(self) -> DataLoader:
+        """Fresh crops every epoch."""
+        sampler = self.sampler(self.trainer.global_rank, self.trainer.world_size)
+        return DataLoader(
+            self.training,
+            self.options.batch_size,
+            sampler=sampler,
+            num_workers=self.options.num_workers,
+            persistent_workers=self.options.num_workers > 0,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+    def val_dataloader(self) -> List[DataLoader]:
+        """One crop of each validation picture, always the same."""
+        if self.validation is None:
+            return []
+        return [DataLoader(self.validation, self.options.batch_size)]
+
+
+class SavePrior(lightning.Callback):
+    """Write the averaged network beside Lightning's checkpoints, and at the end."""
+
+    def __init__(self, path: Path, options: argparse.Namespace) -> None:
+        self.path, self.every = path, options.save_freq
+        self.roots = ", ".join(Path(root).as_posix() for root in options.train_root)
+
+    def on_train_epoch_start(self, trainer: Any, task: Any) -> None:
+        """Tell the sampler which epoch it draws."""
+        trainer.train_dataloader.sampler.set_epoch(trainer.current_epoch)
+
+    def on_train_epoch_end(self, trainer: Any, task: Any) -> None:
+        """Save every so many epochs."""
+        if (trainer.current_epoch + 1) % self.every == 0:
+            self._save(trainer, task)
+
+    def on_train_end(self, trainer: Any, task: Any) -> None:
+        """Save what the last steps made of it."""
+        self._save(trainer, task)
+
+    def _save(self, trainer: Any, task: Any) -> None:
+        if trainer.is_global_zero:
+            facts = {"steps": str(trainer.global_step), "trained_on": self.roots}
+            save_network(task.average, self.path, facts)
+
+
+LAMBDAS = ("noise", "image", "ssim", "colour")
+
+
+def _precision(options: argparse.Namespace) -> str:
+    if not options.use_amp:
+        return "32-true"
+    return "16-mixed" if torch.cuda.is_available() else "bf16-mixed"
+
+
+def _check_crop(size: int, multiple: int) -> None:
+    if size % multiple:
+        raise ConfigurationError(
+            f"expected --input_size to be a multiple of {multiple} for this network, found "
+            f"{size}; try {max(multiple, size // multiple * multiple)}"
+        )
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="train_teacher",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--teacher", required=True, choices=sorted(TEACHERS))
+    add("--train_root", required=True, action="append", metavar="DIR", help="again for more")
+    add("--val_root", action="append", default=[], metavar="DIR")
+    add("--size", default="small", choices=("small", "published"))
+    add("--config", type=json.loads, default={}, metavar="JSON", help="fields that differ")
+    add("--input_size", type=int, default=64, help="side of a crop, pixels (default: 64)")
+    add("--batch_size", type=int, default=16)
+    add("--epochs", type=int, default=100)
+    add("--crops_per_epoch", type=int, default=4096)
+    add("--max_steps", type=int, default=-1)
+    add("--lr", type=float, default=3e-4)
+    add("--weight_decay", type=float, default=1e-4)
+    add("--warmup_steps", type=int, default=200)
+    add("--ema", type=float, default=0.999, help="decay a step (default: 0.999)")
+    add("--grad_clip", type=float, default=1.0, help="0 for none")
+    add("--use_amp", action="store_true", help="half precision: fp16 on CUDA, bf16 on a CPU")
+    for name, weight in zip(LAMBDAS, (10.0, 0.5, 0.5, 10.0)):
+        of = "" if name == "noise" else " (mask_difuser)"
+        add(f"--lambda_{name}", type=float, default=weight, help=f"default: {weight}{of}")
+    add("--image_terms_from", type=int, default=10, metavar="EPOCH", help="default: 10")
+    add("--checkpoint_dir", default="runs/teacher")
+    add("--log_dir", default="logs/teacher")
+    add("--log_freq", type=int, default=50, help="steps")
+    add("--save_freq", type=int, default=1, help="epochs, also of the validation")
+    add("--resume", metavar="CKPT", help="a last.ckpt")
+    add("--num_workers", type=int, default=2)
+    add("--seed", type=int, default=0)
+    add("--accelerator", default="auto")
+    add("--devices", default="auto", help="as Lightning has it (default: auto)")
+    add("--num_nodes", type=int, default=1)
+    add("--strategy", default="auto")
+    add("--threads", type=int, default=0, help="CPU threads of torch; 0 leaves it alone")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
