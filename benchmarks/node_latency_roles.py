@@ -15,7 +15,9 @@ import numpy as np
 HEIGHT, WIDTH = 480, 640
 PICTURES = 8
 """Different pictures in turn: a thermal camera that repeats itself counts as frozen."""
-DEBUG = ("node_ms", "wait_ms", "engine_ms")
+STEPS = ("read_ms", "thermal_ms", "registration_ms", "write_ms", "publish_ms")
+"""What `node_ms` is made of."""
+DEBUG = ("node_ms", "wait_ms", "engine_ms", *STEPS)
 RELAY_TOPIC = "/benchmark_relay/debug/publish_ms"
 
 

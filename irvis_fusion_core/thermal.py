@@ -34,6 +34,9 @@ _ASSUMED_PERIOD_S = 1.0 / 30.0
 # After a longer pause the past says nothing about the scene.
 _LONGEST_PAUSE_S = 5.0
 
+_ALL_OF_8_BITS = np.arange(256, dtype=np.float32)[np.newaxis]
+"""What an 8-bit frame can hold: rescaled once, it is the table for the whole frame."""
+
 
 class ThermalRescale:
     """Maps raw thermal frames HxW to uint8 HxW; remembers its limits from frame to frame.
@@ -108,6 +111,7 @@ class ThermalRescale:
         self._dead_pixels, self._columns = dead_pixels, columns
         self._saturated = saturated
         self._fields = fields
+        self._works_on_neighbours = dead_pixels or columns or method == "fieldwise"
         self._steady = SteadyLimits(smoothing_s)
         self._stretch = Stretch()
         self._steady_columns = LowPass(smoothing_s)
@@ -144,6 +148,9 @@ class ThermalRescale:
                 )
             return self._finish(raw.copy())
         elapsed_s = self._advance(raw, stamp_s)
+        if raw.dtype == np.uint8 and not self._works_on_neighbours:
+            self._limits = self._find_limits(raw, raw, elapsed_s)
+            return self._finish(cv2.LUT(raw, self._stretch(_ALL_OF_8_BITS, *self._limits)))
         frame = self._frame
         np.copyto(frame, raw)
         not_a_number = self._bad_values(raw, frame)

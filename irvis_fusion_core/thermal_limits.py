@@ -28,9 +28,13 @@ _FIELD_LOCALITY = 0.6
 def frame_limits(
     sample: np.ndarray, low_percent: float, high_percent: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Percentiles of a float32 sample without bad values; nearest rank."""
+    """Percentiles of a float32 or uint8 sample without bad values, as float32; nearest rank."""
     flat = sample.ravel()
     ranks = [_rank(flat.size, percent) for percent in (low_percent, high_percent)]
+    if sample.dtype == np.uint8:  # counting takes a tenth of the time
+        up_to = np.cumsum(np.bincount(flat, minlength=256))
+        low, high = np.searchsorted(up_to, ranks, side="right").astype(np.float32)
+        return np.asarray(low), np.asarray(high)
     parted = np.partition(flat, ranks)
     return np.asarray(parted[ranks[0]]), np.asarray(parted[ranks[1]])
 

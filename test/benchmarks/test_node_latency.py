@@ -1,5 +1,6 @@
 """What the benchmark of the node makes of what its processes saw, against sums done by hand."""
 
+import numpy as np
 import pytest
 
 from benchmarks.node_latency import (
@@ -61,6 +62,16 @@ def test_both_views_of_the_own_cost_are_of_the_same_thing():
     seen = node(latency_ms=HOPS_MS + TAKING_MS + own_ms + engine_ms)
     assert own_cost_inside(seen) == pytest.approx([own_ms] * 100)
     assert own_cost_outside(seen, RELAY) == pytest.approx(own_ms)
+
+
+def test_outside_takes_off_each_frame_its_own_engine_time():
+    engines_ms = np.linspace(8.0, 40.0, 100) ** 1.2  # skewed: medians would not add up
+    seen = node(latency_ms=0.0)
+    own_ms = np.where(np.arange(100) % 2, 2.0, 2.6)
+    residences_ms = list(TAKING_MS + own_ms + engines_ms)
+    debug = {**seen.debug, "engine_ms": list(engines_ms)}
+    seen = seen._replace(residences_ms=residences_ms, debug=debug)
+    assert own_cost_outside(seen, RELAY) == pytest.approx(2.3)
 
 
 def test_the_relay_before_and_after_is_one_run():
