@@ -57,6 +57,7 @@ EXTRAS = {
         "lightning>=2.6",
         "matplotlib",
         "tensorboard",
+        "tqdm",
     ],
     "ros": ROS_WHEELS + ["pyyaml"],
     "bag": BAG_READER + ["pyyaml"],

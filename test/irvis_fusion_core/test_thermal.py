@@ -392,17 +392,3 @@ def test_another_type_of_the_same_size_starts_anew_with_its_own_unit():
     switched = rescale()
     switched(ramp(27315, 31315))
     assert np.array_equal(switched(celsius), rescale()(celsius))
-
-
-@pytest.mark.parametrize(
-    "options", [{}, {"invert": True}, {"clahe_clip": 2.0}, {"smoothing_s": 0}]
-)
-def test_8_bit_frames_by_table_are_what_float_arithmetic_gives(options):
-    rng = np.random.default_rng(5)
-    table, arithmetic = ThermalRescale(**options), ThermalRescale(**options)
-    arithmetic._works_on_neighbours = True  # the way of all other types
-    for number in range(4):
-        frame = rng.integers(20 + 9 * number, 140, (160, 200)).astype(np.uint8)
-        stamp_s = 100.0 + number / 9.0
-        assert (table(frame, stamp_s) == arithmetic(frame, stamp_s)).all()
-        assert table.limits == arithmetic.limits
