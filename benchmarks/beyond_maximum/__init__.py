@@ -1,0 +1,1 @@
+"""What the pixel-wise maximum gets wrong, and whether the models get it right."""

@@ -1,0 +1,67 @@
+"""Headlamp glare, rendered onto real visible pictures in front of something warm.
+
+Light adds up in the camera before its gamma curve: the picture is taken back to linear light, the
+lamp's disc, halo and veil are added, and what exceeds white is clipped, as a sensor does.
+"""
+
+import zlib
+from typing import NamedTuple, Optional, Tuple
+
+import cv2
+import numpy as np
+
+from benchmarks.beyond_maximum.masks import saturated_areas, warm_objects
+
+GAMMA = 2.2
+# In units of white: the disc dazzles, its halo still saturates, the veil only brightens. The
+# radii are in units of the lamp's own. (Scatter in the eye and in lenses falls off about so.)
+DISC, HALO, VEIL = 4.0, 1.5, 0.15
+HALO_RADIUS, VEIL_RADIUS = 1.5, 4.0
+TINT = (1.0, 0.97, 0.9)
+RADIUS = (0.05, 0.09)  # of the picture's height
+OFFSET = 0.5  # how far beside the warm thing the lamp may stand, in its own radii
+
+
+class Lamp(NamedTuple):
+    """Where a lamp stands and how large its disc is, pixels."""
+
+    x: float
+    y: float
+    radius: float
+
+
+def render(vis: np.ndarray, lamp: Lamp) -> np.ndarray:
+    """The uint8 RGB picture as it would be with the lamp in it."""
+    rows, columns = np.indices(vis.shape[:2], np.float32)
+    distance = np.hypot(columns - lamp.x, rows - lamp.y) / lamp.radius
+    light = (
+        DISC * np.exp(-(distance**4))
+        + HALO * np.exp(-((distance / HALO_RADIUS) ** 2))
+        + VEIL / (1.0 + (distance / VEIL_RADIUS) ** 2)
+    )
+    linear = (vis.astype(np.float32) / 255.0) ** GAMMA + light[..., None] * np.float32(TINT)
+    return np.rint(255.0 * np.clip(linear, 0.0, 1.0) ** (1.0 / GAMMA)).astype(np.uint8)
+
+
+def dazzle(name: str, ir: np.ndarray, vis: np.ndarray) -> Optional[Tuple[np.ndarray, np.ndarray]]:
+    """The visible picture with a lamp in front of its warmest object, and where that is new.
+
+    The name of the pair is the seed: each run renders the same lamp.
+
+    Returns:
+        uint8 RGB HxWx3, and bool HxW of the areas that only the lamp has blown out; None where
+        the IR picture has nothing warm.
+    """
+    things = warm_objects(ir)
+    if not things:
+        return None
+    chance = np.random.default_rng(zlib.crc32(name.encode()))
+    radius = chance.uniform(*RADIUS) * ir.shape[0]
+    rows, columns = np.nonzero(things[0].inside)
+    beside = chance.uniform(-OFFSET, OFFSET, 2) * radius
+    lamp = Lamp(columns.mean() + beside[0], rows.mean() + beside[1], radius)
+    dazzled = render(vis, lamp)
+    before, after = (
+        saturated_areas(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)) for picture in (vis, dazzled)
+    )
+    return dazzled, after & ~before

@@ -1,0 +1,126 @@
+"""Where the pixel-wise maximum of IR and visible luminance goes wrong: regions of a pair.
+
+`ir` and `luma` are uint8 HxW of one size, masks bool HxW. Lengths are pixels, gradients grey
+levels a pixel at the scale of 1 px. The thresholds are choices, not measured constants: they name
+what a person would point at, and `beyond_maximum --pictures` shows what they select.
+"""
+
+from typing import List, NamedTuple, Tuple
+
+import cv2
+import numpy as np
+
+# Glare: what no visible camera can still tell apart, and how strong an IR edge is that lies there.
+SATURATED = 235
+GLARE_RIM_PX = 4  # the lamp's own outline lies here, where both pictures have an edge
+IR_EDGE = 5.0
+SPECK_PX = 30  # edges smaller than this may be noise
+LAMP_AREA = 0.08  # of the picture; what is larger is sky, or a wall in the sun
+# Hot background: smooth and brighter in IR, textured in the visible picture.
+HOT_MARGIN = 10.0
+HOT_IR_STD = 6.0
+HOT_HIDDEN = 0.9  # share of the window in which IR is brighter: bright letters may stand out
+HOT_VIS_STD = 10.0
+WINDOW_PX = 11
+# Flat and dark: without structure at the scale of 2 px, where sensor noise is averaged out.
+DARK = 60.0
+FLAT = 1.0
+CLIPPED = 4.0  # this near to black or white, noise is cut off and would measure too small
+# Warm objects against the mean of what is around them.
+WARM_MARGIN = 25.0
+WARM_AROUND = 0.2  # side of the window for that mean, of the picture's height
+WARM_AREA = (60, 0.05)  # smallest in pixels, largest as a share of the picture
+
+
+class WarmObject(NamedTuple):
+    """Something warm in the IR picture, and the ring of cooler pixels around it."""
+
+    inside: np.ndarray  # bool HxW
+    ring: np.ndarray  # bool HxW
+
+
+def gradient(plane: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+    """Derivatives along x and y (Gaussian of 1 px, then Sobel), float32 HxW."""
+    smooth = cv2.GaussianBlur(plane.astype(np.float32), (0, 0), 1.0)
+    return (
+        cv2.Sobel(smooth, -1, 1, 0, ksize=3, scale=0.125),
+        cv2.Sobel(smooth, -1, 0, 1, ksize=3, scale=0.125),
+    )
+
+
+def local_moments(plane: np.ndarray, side: int = WINDOW_PX) -> Tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation in a window around each pixel, float32 HxW."""
+    plane = plane.astype(np.float32)
+    mean = cv2.blur(plane, (side, side))
+    return mean, np.sqrt(np.maximum(cv2.blur(plane * plane, (side, side)) - mean * mean, 0.0))
+
+
+def saturated_areas(luma: np.ndarray) -> np.ndarray:
+    """Blown-out areas of the visible picture, at least 5 px wide everywhere."""
+    white = (luma >= SATURATED).astype(np.uint8)
+    return cv2.morphologyEx(white, cv2.MORPH_OPEN, _square(5)) > 0
+
+
+def lamp_areas(luma: np.ndarray) -> np.ndarray:
+    """Blown-out areas that are small and do not reach the upper border, as sky does."""
+    white = saturated_areas(luma)
+    _, labels, facts, _ = cv2.connectedComponentsWithStats(white.astype(np.uint8))
+    lamp = (facts[:, cv2.CC_STAT_AREA] <= LAMP_AREA * luma.size) & (facts[:, cv2.CC_STAT_TOP] > 0)
+    return lamp[labels] & white
+
+
+def glare_mask(ir: np.ndarray, luma: np.ndarray) -> np.ndarray:
+    """IR edges inside blown-out areas, away from the outline of these, specks left out."""
+    inside = cv2.erode(saturated_areas(luma).astype(np.uint8), _square(2 * GLARE_RIM_PX + 1)) > 0
+    edges = inside & (np.hypot(*gradient(ir)) >= IR_EDGE)
+    _, labels, facts, _ = cv2.connectedComponentsWithStats(edges.astype(np.uint8), connectivity=8)
+    return edges & (facts[:, cv2.CC_STAT_AREA] >= SPECK_PX)[labels]
+
+
+def hot_background_mask(ir: np.ndarray, luma: np.ndarray) -> np.ndarray:
+    """Visible texture and lettering in front of smooth IR that is nearly everywhere brighter."""
+    ir_mean, ir_std = local_moments(ir)
+    vis_mean, vis_std = local_moments(luma)
+    hidden = cv2.blur((ir > luma).astype(np.float32), (WINDOW_PX, WINDOW_PX)) >= HOT_HIDDEN
+    textured = (ir_std < HOT_IR_STD) & (vis_std > HOT_VIS_STD)
+    return hidden & textured & (ir_mean > vis_mean + HOT_MARGIN)
+
+
+def flat_dark_mask(ir: np.ndarray, luma: np.ndarray) -> np.ndarray:
+    """Dark visible picture, no structure in either: what varies here is noise."""
+    mask = cv2.blur(luma.astype(np.float32), (WINDOW_PX, WINDOW_PX)) < DARK
+    for plane in (ir, luma):
+        smooth = cv2.GaussianBlur(plane.astype(np.float32), (0, 0), 2.0)
+        slope = np.hypot(
+            cv2.Sobel(smooth, -1, 1, 0, ksize=3, scale=0.125),
+            cv2.Sobel(smooth, -1, 0, 1, ksize=3, scale=0.125),
+        )
+        mask &= cv2.dilate(slope, _square(5)) < FLAT
+        mask &= (smooth > CLIPPED) & (smooth < 255 - CLIPPED)
+    return mask
+
+
+def warm_objects(ir: np.ndarray) -> List[WarmObject]:
+    """Warm things of middling size, strongest first (contrast times root of the area)."""
+    height, width = ir.shape
+    side = int(WARM_AROUND * height) | 1
+    plane = ir.astype(np.float32)
+    warm = (plane > cv2.blur(plane, (side, side)) + WARM_MARGIN).astype(np.uint8)
+    warm = cv2.morphologyEx(warm, cv2.MORPH_OPEN, _square(3))
+    count, labels, facts, _ = cv2.connectedComponentsWithStats(warm)
+    ranked = []
+    for label in range(1, count):
+        area = facts[label, cv2.CC_STAT_AREA]
+        if not WARM_AREA[0] <= area <= WARM_AREA[1] * height * width:
+            continue
+        inside = labels == label
+        around = cv2.dilate(inside.astype(np.uint8), _square(17))
+        ring = (around > cv2.dilate(inside.astype(np.uint8), _square(5))) & (warm == 0)
+        if ring.any():
+            contrast = float(plane[inside].mean() - plane[ring].mean())
+            ranked.append((contrast * np.sqrt(area), WarmObject(inside, ring)))
+    return [thing for _, thing in sorted(ranked, key=lambda each: -each[0])]
+
+
+def _square(side: int) -> np.ndarray:
+    return np.ones((side, side), np.uint8)

@@ -1,0 +1,96 @@
+"""What a fused picture keeps of one source within a mask, and how much noise it shows.
+
+Planes are uint8 HxW of one size, masks bool HxW. Where a mask is empty, or the source has
+nothing that could be kept, the answer is NaN.
+"""
+
+from typing import Iterable, Tuple
+
+import cv2
+import numpy as np
+
+from benchmarks.beyond_maximum.masks import WarmObject, gradient, local_moments
+from irvis_fusion_core import fidelity
+
+# Immerkaer, "Fast noise variance estimation", CVIU 1996: blind to constant and linear grey.
+_IMMERKAER = np.float32([[1, -2, 1], [-2, 4, -2], [1, -2, 1]])
+# An object counts where so many of its pixels, and of its ring's, lie within the mask.
+_LEAST_PX = 30
+
+
+def edges_kept(fused: np.ndarray, source: np.ndarray, mask: np.ndarray) -> float:
+    """Share of the source's gradient that the fused picture shows, 0..1.
+
+    At each pixel the fused gradient's part along the source's, over the source's, clipped to
+    0..1; mean weighted by the source's strength. Other edges on top cost nothing here; the
+    `correlation` sees them.
+    """
+    f, s = _masked_gradients(fused, source, mask)
+    strength = (s * s).sum(axis=0)
+    shown = np.clip((f * s).sum(axis=0) / np.maximum(strength, 1e-12), 0.0, 1.0)
+    weight = np.sqrt(strength)
+    return ratio((shown * weight).sum(), weight.sum())
+
+
+def correlation(fused: np.ndarray, source: np.ndarray, mask: np.ndarray) -> float:
+    """Correlation of both gradient fields, -1..1: edges that the source has not lower it."""
+    f, s = _masked_gradients(fused, source, mask)
+    if (s * s).sum() > 0 and not f.any():
+        return 0.0  # flat, where there was something to show
+    return ratio((f * s).sum(), np.sqrt((f * f).sum() * (s * s).sum()))
+
+
+def edge_quality(fused: np.ndarray, source: np.ndarray, mask: np.ndarray) -> float:
+    """Edge strength and orientation kept of the source as in Qabf, 0..1 (Xydeas, Petrovic)."""
+    edges_f, edges_s = (fidelity._edges(plane.astype(np.float64)) for plane in (fused, source))
+    weight = edges_s[0] * mask
+    return ratio((fidelity._edge_kept(edges_s, edges_f) * weight).sum(), weight.sum())
+
+
+def texture_ratio(fused: np.ndarray, source: np.ndarray, mask: np.ndarray) -> float:
+    """Local standard deviation of the fused picture over the source's; 1 keeps the contrast."""
+    return ratio(*(local_moments(plane)[1][mask].sum() for plane in (fused, source)))
+
+
+def contrast(
+    plane: np.ndarray, things: Iterable[WarmObject], mask: np.ndarray
+) -> Tuple[float, int]:
+    """Mean grey level of objects above their rings, both within the mask; number of objects."""
+    levels = []
+    for thing in things:
+        inside, ring = thing.inside & mask, thing.ring & mask
+        if min(inside.sum(), ring.sum()) >= _LEAST_PX:
+            levels.append(float(plane[inside].mean() - plane[ring].mean()))
+    return (float(np.mean(levels)) if levels else float("nan")), len(levels)
+
+
+def noise_sigma(plane: np.ndarray, mask: np.ndarray) -> float:
+    """Standard deviation of pixel noise in grey levels, where the mask and its neighbours lie."""
+    inner = cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8), borderValue=0) > 0
+    response = np.abs(cv2.filter2D(plane.astype(np.float32), -1, _IMMERKAER))
+    return ratio(np.sqrt(np.pi / 2.0) / 6.0 * response[inner].sum(), inner.sum())
+
+
+def noise_gain(change: np.ndarray, noise: np.ndarray, mask: np.ndarray) -> float:
+    """How much of the added noise comes out: spread of the fused change over the noise's own.
+
+    Args:
+        change: fused with noise less fused without, HxW of a signed type.
+        noise: the noisy source less the clean one, after rounding and clipping.
+    """
+    if not mask.any():
+        return float("nan")
+    return ratio(float(change[mask].std()), float(noise[mask].std()))
+
+
+def _masked_gradients(
+    fused: np.ndarray, source: np.ndarray, mask: np.ndarray
+) -> Tuple[np.ndarray, np.ndarray]:
+    """The x and y gradients of both, float64 [2, N], where the mask is."""
+    f, s = (np.stack([g[mask] for g in gradient(plane)]) for plane in (fused, source))
+    return f.astype(np.float64), s.astype(np.float64)
+
+
+def ratio(part: float, whole: float) -> float:
+    """Part of the whole; NaN where there is no whole."""
+    return float(part / whole) if whole > 0 else float("nan")

@@ -1,0 +1,165 @@
+"""Who is found at night by a detector that knows nothing of thermal pictures?
+
+Nobody has drawn boxes into these pictures, so what is right and wrong is a proxy:
+
+* a find counts as a *warm* one, taken for a person, if the middle of its box is clearly warmer in
+  IR than what lies to both sides of the box; any other find is *elsewhere*, taken for false. A
+  warm engine or a heated wall passes for a person, and somebody well insulated does not.
+* *all that was found*: the warm finds of every row of the table together, each place once. A row's
+  share of it says how many of them it has. Another set of rows is another pool.
+
+The maximum and the mean get the visible picture's colours, as the models' pictures have them.
+
+The visible row is what a robot has without a thermal camera. HOG sees outlines: a thermal picture
+by itself suits it at night, so the row of IR alone is the bar for what warm things add.
+"""
+
+from typing import Iterable, List, Sequence
+
+import cv2
+import numpy as np
+
+from benchmarks.beyond_maximum.measures import ratio
+from benchmarks.beyond_maximum.pairs import Fusions, Pair
+from benchmarks.beyond_maximum.report import Crops, Table, counted
+from irvis_fusion_core.detectors.detection import (
+    Detection,
+    Truth,
+    count_matches,
+    suppress_overlaps,
+)
+from irvis_fusion_core.detectors.hog import HogDetector
+from irvis_fusion_core.people_detector import MIN_OVERLAP
+
+# Mean of the middle above the median of the sides: grey levels, and share of the picture's range
+# from its median to its hottest, for people are among the warmest things at night.
+WARMER, WARMER_SHARE = 10.0, 0.25
+# The detector's box leaves a sixth free on each side; a person fills the middle of the rest.
+CORE_WIDTH, CORE_HEIGHT = (0.35, 0.65), (0.15, 0.85)
+SIDE_WIDTH = 0.5  # of the box's width, to either side
+# A person less high than 96 px is not searched for. Smaller pictures are enlarged, all rows alike.
+LEAST_HEIGHT = 900
+ENLARGED = 2
+
+COLUMNS = (
+    ("found", "d"),
+    ("warm", "d"),
+    ("elsewhere", "d"),
+    ("warm share", ".0%"),
+    ("of all that was found", ".0%"),
+)
+
+
+def is_warm(ir: np.ndarray, found: Detection) -> bool:
+    """Whether the middle of the box is warmer than what lies to its left and right."""
+    box = found.box
+    core = _cut(
+        ir,
+        box.left + CORE_WIDTH[0] * box.width,
+        box.top + CORE_HEIGHT[0] * box.height,
+        box.left + CORE_WIDTH[1] * box.width,
+        box.top + CORE_HEIGHT[1] * box.height,
+    )
+    if core.size == 0:
+        return False
+    right, bottom = box.left + box.width, box.top + box.height
+    left_side = _cut(ir, box.left - SIDE_WIDTH * box.width, box.top, box.left, bottom)
+    right_side = _cut(ir, right, box.top, right + SIDE_WIDTH * box.width, bottom)
+    sides = np.concatenate([left_side.ravel(), right_side.ravel()])
+    if sides.size == 0:
+        return False
+    middling, hottest = np.percentile(ir, (50, 99.5))
+    least = max(WARMER, WARMER_SHARE * (hottest - middling))
+    return float(core.mean() - np.median(sides)) >= least
+
+
+def in_colour(name: str, picture: np.ndarray, vis: np.ndarray) -> np.ndarray:
+    """RGB of a fused picture: luminance gets the visible colours (BT.601), IR stays grey."""
+    if picture.ndim == 3:
+        return picture
+    if name == "IR":
+        return np.dstack([picture] * 3)
+    coded = cv2.cvtColor(vis, cv2.COLOR_RGB2YCrCb)
+    coded[..., 0] = picture
+    return cv2.cvtColor(coded, cv2.COLOR_YCrCb2RGB)
+
+
+def once_each(found: Sequence[Detection]) -> List[Detection]:
+    """Of finds that overlap as the same person would, the surest."""
+    if not found:
+        return []
+    boxes = np.array([[b.left, b.top, b.left + b.width, b.top + b.height] for b, _, _ in found])
+    scores, labels = np.array([f.score for f in found]), np.array([f.label for f in found])
+    return [found[i] for i in suppress_overlaps(boxes, scores, labels, MIN_OVERLAP)]
+
+
+def people(pairs: Iterable[Pair], fusions: Fusions, crops: Crops, title: str) -> Table:
+    """Finds on every fusion's pictures."""
+    detector = HogDetector()
+    counts = {name: np.zeros(3, int) for name in fusions}  # found, warm, warm and in the pool
+    used, pooled = [], 0
+    for pair in pairs:
+        used.append(pair.name)
+        factor = ENLARGED if pair.ir.shape[0] < LEAST_HEIGHT else 1
+        ir = _enlarged(pair.ir, factor)
+        warm, shown = {}, [("IR", ir)]
+        for name, fuse in fusions.items():
+            picture = _enlarged(in_colour(name, fuse(pair), pair.vis), factor)
+            found = once_each(detector.find(picture))
+            warm[name] = [each for each in found if is_warm(ir, each)]
+            counts[name] += (len(found), len(warm[name]), 0)
+            shown.append((name, _drawn(picture, found, warm[name])))
+        pool = once_each([each for finds in warm.values() for each in finds])
+        pooled += len(pool)
+        truth = [Truth(each.box, each.label) for each in pool]
+        for name, finds in warm.items():
+            counts[name][2] += count_matches(finds, truth, MIN_OVERLAP)
+        crops.add_row(len(pool), pair.name, [(name, _small(each)) for name, each in shown])
+    rows = {
+        name: [
+            int(found),
+            int(hits),
+            int(found - hits),
+            ratio(float(hits), float(found)),
+            ratio(float(shared), float(pooled)),
+        ]
+        for name, (found, hits, shared) in counts.items()
+    }
+    note = (
+        f"{len(used)} night pictures ({counted(used)}), those less than {LEAST_HEIGHT} high "
+        f"enlarged {ENLARGED} times; {pooled} warm places found by any row. No boxes are known: "
+        "warm is a proxy for right."
+    )
+    return Table(title, COLUMNS, rows, note)
+
+
+def _cut(ir: np.ndarray, left: float, top: float, right: float, bottom: float) -> np.ndarray:
+    """The part of this rectangle that lies in the picture; may be empty."""
+    rows = slice(max(int(round(top)), 0), max(int(round(bottom)), 0))
+    return ir[rows, max(int(round(left)), 0) : max(int(round(right)), 0)]
+
+
+def _enlarged(picture: np.ndarray, factor: int) -> np.ndarray:
+    if factor == 1:
+        return picture
+    return cv2.resize(picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_LINEAR)
+
+
+def _drawn(
+    picture: np.ndarray, found: Sequence[Detection], warm: Sequence[Detection]
+) -> np.ndarray:
+    """The finds as boxes: green where warm, red elsewhere."""
+    drawn = picture.copy()
+    for each in found:
+        box = each.box
+        colour = (0, 255, 0) if each in warm else (255, 0, 0)
+        corners = [
+            (int(box.left), int(box.top)),
+            (int(box.left + box.width), int(box.top + box.height)),
+        ]
+        cv2.rectangle(drawn, *corners, colour, 3)
+    return drawn
+
+
+def _small(picture: np.ndarray) -> np.ndarray:
+    return cv2.resize(picture, (240, 180), interpolation=cv2.INTER_AREA)
