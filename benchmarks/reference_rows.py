@@ -4,9 +4,10 @@ A fusion is worth having only where it does better than these. `--model` adds ro
 models, fused by RealtimeFusion exactly as a robot would run them.
 
     python benchmarks/reference_rows.py --data DIR [--sets msrs/val roadscene/val]
-        [--model base small ...] [--backend auto] [--limit 20]
+        [--model base small ...] [--backend auto] [--limit 20] [--markdown]
 
-A set is a folder with IR/ and VIS/ that hold files of the same names.
+A set is a folder with IR/ and VIS/ that hold files of the same names. FOLDER@ENDING takes only
+those whose name ends so: msrs/val@D is MSRS by day, msrs/val@N by night.
 """
 
 import argparse
@@ -30,11 +31,14 @@ def trivial_rows():
     }
 
 
-def read_pairs(folder, limit=None):
-    """(name, IR uint8 HxW, visible uint8 HxWx3 RGB) for every pair of the folder."""
-    names = sorted(path.name for path in (folder / "IR").iterdir())
+def read_pairs(folder, limit=None, ending=""):
+    """(name, IR uint8 HxW, visible uint8 HxWx3 RGB) for every pair of the folder.
+
+    `ending` is what the names without suffix must end in.
+    """
+    names = sorted(p.name for p in (folder / "IR").iterdir() if p.stem.endswith(ending))
     if not names:
-        raise SystemExit(f"{folder / 'IR'} is empty; expected pictures with partners in VIS/")
+        raise SystemExit(f"{folder / 'IR'} has no pictures that end in {ending!r}; expected some")
     for name in names[:limit]:
         ir = cv2.imread(str(folder / "IR" / name), cv2.IMREAD_GRAYSCALE)
         vis = cv2.imread(str(folder / "VIS" / name), cv2.IMREAD_COLOR)
@@ -45,10 +49,10 @@ def read_pairs(folder, limit=None):
         yield name, ir, cv2.cvtColor(vis, cv2.COLOR_BGR2RGB)
 
 
-def table(folder, fusions, limit=None):
+def table(folder, fusions, limit=None, ending=""):
     """Fusion name -> mean of every metric over the pairs; and the number of pairs."""
     scores = {name: [] for name in fusions}
-    for _, ir, vis in read_pairs(folder, limit):
+    for _, ir, vis in read_pairs(folder, limit, ending):
         for name, fuse in fusions.items():
             scores[name].append(metrics.score_pair(fuse(ir, vis), ir, vis))
     count = len(next(iter(scores.values())))
@@ -66,6 +70,20 @@ def print_table(title, rows):
         print(f"{name:{width}}" + "".join(f"{row[key]:9.3f}" for key in metrics.METRIC_NAMES))
 
 
+def markdown_table(title, rows):
+    """The same for a document: Markdown, three digits."""
+    empty = " |" * len(metrics.METRIC_NAMES)
+    lines = [
+        "| | " + " | ".join(metrics.METRIC_NAMES) + " |",
+        "|---" * (len(metrics.METRIC_NAMES) + 1) + "|",
+        f"| **{title}** |{empty}",
+    ]
+    for name, row in rows.items():
+        values = " | ".join(f"{row[key]:.3f}" for key in metrics.METRIC_NAMES)
+        lines.append(f"| {name} | {values} |")
+    return "\n".join(lines)
+
+
 def default_data():
     return Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -79,6 +97,7 @@ def main(arguments=None):
     parser.add_argument("--model", nargs="+", default=[], help="names or .onnx paths")
     parser.add_argument("--backend", default="auto")
     parser.add_argument("--limit", type=int, help="pairs of each set (default: all)")
+    parser.add_argument("--markdown", action="store_true", help="tables for a document")
     options = parser.parse_args(arguments)
 
     fusions = {
@@ -96,8 +115,12 @@ def main(arguments=None):
         )
     try:
         for name in options.sets:
-            rows, count = table(options.data / name, fusions, options.limit)
-            print_table(f"{name}, {count} pairs, clamped, no stretch", rows)
+            folder, _, ending = name.partition("@")
+            rows, count = table(options.data / folder, fusions, options.limit, ending)
+            if options.markdown:
+                print(markdown_table(f"{name}, {count} pairs", rows))
+            else:
+                print_table(f"{name}, {count} pairs, clamped, no stretch", rows)
     finally:
         for fusion in opened:
             fusion.close()

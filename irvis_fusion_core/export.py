@@ -22,7 +22,7 @@ from irvis_fusion_core.errors import (
     ModelError,
 )
 from irvis_fusion_core.pixel_student import PixelStudent
-from irvis_fusion_core.student import Student
+from irvis_fusion_core.student import HEADS, Student
 
 OPSETS = (17, 17)
 """Oldest and newest opset: `PixelStudent` needs 17's operators, TensorRT 8.5 reads none newer."""
@@ -31,8 +31,24 @@ METADATA_PREFIX = "irvis_fusion."
 FramePair = Tuple[np.ndarray, np.ndarray]
 """IR uint8 H x W x 1 and visible uint8 H x W x 3, in the model's channel order."""
 
-FP32_LAYERS = ("/follow/Conv", "/recede/Conv", "/residual/Conv")
-"""Heads that stay fp32 in int8 files: their output is the picture, in steps of a grey level."""
+FP32_LAYERS = tuple(
+    f"/{layer}/Conv"
+    for layer in (
+        # What reads pixels: 127 steps for the whole range would lose the night's faint edges.
+        "ir_encoder/stem/stem.0",
+        "vis_encoder/stem/stem.0",
+        "head_mix/head_mix.0",
+        # What makes the picture, in steps of a grey level, and what it is made of.
+        "decoder/refine1/refine1.0/expand/expand.0",
+        "decoder/refine1/refine1.0/depthwise/depthwise.0",
+        "decoder/refine1/refine1.0/project/project.0",
+        "head_depthwise/head_depthwise.0",
+        *HEADS,
+        "detail",
+        "detail_1",
+    )
+)
+"""What stays fp32 in int8 files."""
 
 
 def export_to_onnx(

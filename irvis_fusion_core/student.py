@@ -6,11 +6,14 @@ One frame's way through it, for a picture of H x W (every size below is relative
                                        VIS encoder ─┤
                                                     ├─ cross-modal fusion, each scale
                                                     └─ decoder 1/16 → 1/8 → 1/4 ── head
-    fused luminance = Y + g₊·max(IR − Y, 0) − g₋·max(Y − IR, 0) + r        (full resolution)
+    fused luminance = Y + g₊·max(IR − Y, 0) − g₋·max(Y − IR, 0)
+                        + a·detail(IR) + b·detail(Y) + r                   (full resolution)
 
-The head gives, for every pixel, two gates and a small residual. g₊ says how far to follow the
-thermal picture where it is brighter, g₋ where it is darker: (1, 0) is the pixel-wise maximum,
-(w, w) a weighted mean, so both trivial fusions are points of the space that is searched.
+The head gives, for every pixel, two gates, two gains and a small residual. g₊ says how far to
+follow the thermal picture where it is brighter, g₋ where it is darker: (1, 0) is the pixel-wise
+maximum, (w, w) a weighted mean, so both trivial fusions are points of the space that is searched.
+The gains add or take away what each picture has beyond its own local mean: lettering
+on a wall that is brighter in the thermal picture comes back by b = 1, and nothing else changes.
 Everything costly happens at a quarter of the resolution or less; full resolution sees
 only that last mix, and the mix stays in fp32 when the rest runs in half precision.
 
@@ -44,9 +47,8 @@ LUMA_WEIGHTS = (0.299, 0.587, 0.114)
 MAX_RESIDUAL = 0.25
 """The residual's reach in units of full scale: a correction, not a second picture."""
 
-DEAD_ZONE = 1.0 / 255.0
-"""A residual within one grey level is none: where a source should be copied, it is copied exactly.
-Faint edges in the dark do not survive a correction that is small but everywhere."""
+HEADS = ("follow", "recede", "keep_ir", "keep_vis", "residual")
+"""The last convolutions, one for each part of the mix: what they give is the picture itself."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,8 @@ class StudentSize:
 SIZES: Dict[str, StudentSize] = {
     # Channels are multiples of 16: the block that AVX-512 and tensor cores work on.
     "nano": StudentSize(channels=(16, 32, 48), blocks=(1, 1, 1), expansion=2, head_channels=32),
-    "small": StudentSize(channels=(32, 64, 96), blocks=(1, 2, 1), expansion=2, head_channels=64),
-    "base": StudentSize(channels=(48, 80, 128), blocks=(1, 3, 3), expansion=4, head_channels=96),
+    "small": StudentSize(channels=(32, 64, 80), blocks=(1, 2, 1), expansion=2, head_channels=64),
+    "base": StudentSize(channels=(48, 80, 128), blocks=(1, 3, 3), expansion=4, head_channels=192),
 }
 
 
@@ -90,6 +92,21 @@ def conv_norm(
 def gate(x: torch.Tensor) -> torch.Tensor:
     """A hard sigmoid, written as scale and clip: CPU engines fuse those, not HardSigmoid."""
     return (x * (1.0 / 6.0) + 0.5).clamp(0.0, 1.0)
+
+
+def gain(x: torch.Tensor) -> torch.Tensor:
+    """A hard tanh: -1..1, 0 at 0."""
+    return x.clamp(-1.0, 1.0)
+
+
+def bilinear_weights(factor: int) -> torch.Tensor:
+    """The convolution that interpolates a picture `factor` times finer, as channels of blocks.
+
+    factor² x 1 x 3 x 3; channels in the order of `F.pixel_unshuffle`.
+    """
+    offsets = (torch.arange(factor) + 0.5) / factor - 0.5
+    taps = torch.stack([(-offsets).clamp_min(0.0), 1.0 - offsets.abs(), offsets.clamp_min(0.0)], 1)
+    return torch.einsum("iy,jx->ijyx", taps, taps).reshape(factor * factor, 1, 3, 3)
 
 
 class SqueezeExcite(nn.Module):
@@ -208,6 +225,25 @@ class Decoder(nn.Module):
         return self.refine1(x1 + F.interpolate(self.up1(x2), scale_factor=2.0, mode="nearest"))
 
 
+class Detail(nn.Module):
+    """A picture less its local mean over some 12 pixels: N x 16 x H/4 x W/4 -> the same.
+
+    The mean is that of 3 x 3 blocks, interpolated between their centres: no block shows. It has
+    no weights, and stays fp32 whatever the rest does.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("ramps", bilinear_weights(STEM), persistent=False)
+
+    def forward(self, blocks: torch.Tensor) -> torch.Tensor:
+        mean = F.avg_pool2d(
+            blocks.mean(1, keepdim=True), 3, stride=1, padding=1, count_include_pad=False
+        )
+        mean = F.pad(mean, (1, 1, 1, 1), mode="replicate")
+        return blocks - F.conv2d(mean, self.ramps.to(blocks.dtype))
+
+
 class Student(nn.Module):
     """Infrared and visible in, fused out; see the module's text for the way through.
 
@@ -228,21 +264,30 @@ class Student(nn.Module):
         )
         self.decoder = Decoder(size)
         c1 = size.channels[0]
-        self.head_mix = conv_norm(c1 + pixels, size.head_channels)
+        self.head_mix = conv_norm(c1 + 2 * pixels, size.head_channels)
         self.head_depthwise = conv_norm(
             size.head_channels, size.head_channels, 3, groups=size.head_channels
         )
         self.follow = nn.Conv2d(size.head_channels, pixels, 1)
         self.recede = nn.Conv2d(size.head_channels, pixels, 1)
+        self.keep_ir = nn.Conv2d(size.head_channels, pixels, 1)
+        self.keep_vis = nn.Conv2d(size.head_channels, pixels, 1)
         self.residual = nn.Conv2d(size.head_channels, pixels, 1)
+        self.detail = Detail()
         self.variant = next((k for k, v in SIZES.items() if v == size), "custom")
         self._start_as_maximum()
 
     def _start_as_maximum(self) -> None:
         """Start near the pixel-wise maximum: the best trivial fusion, an easy place to leave."""
-        for head, bias in ((self.follow, 2.0), (self.recede, -2.0), (self.residual, 0.0)):
+        starts = {"follow": 2.0, "recede": -2.0}
+        for name, head in zip(HEADS, self.heads):
             nn.init.normal_(head.weight, std=1e-3)
-            nn.init.constant_(head.bias, bias)
+            nn.init.constant_(head.bias, starts.get(name, 0.0))
+
+    @property
+    def heads(self) -> List[nn.Conv2d]:
+        """The convolutions that `HEADS` names."""
+        return [getattr(self, name) for name in HEADS]
 
     def luminance_change(
         self, ir: torch.Tensor, y: torch.Tensor
@@ -267,14 +312,14 @@ class Student(nn.Module):
                 self.vis_encoder(y_blocks.to(dtype)),
             )
         ]
-        x = torch.cat([self.decoder(features), difference.to(dtype)], 1)
+        x = torch.cat([self.decoder(features), ir_blocks.to(dtype), y_blocks.to(dtype)], 1)
         x = self.head_depthwise(self.head_mix(x))
-        residual = self.residual(x).float().clamp(-1.0, 1.0) * MAX_RESIDUAL
-        residual = residual - residual.clamp(-DEAD_ZONE, DEAD_ZONE)
         change = (
             gate(self.follow(x).float()) * brighter
             - gate(self.recede(x).float()) * darker
-            + residual
+            + gain(self.keep_ir(x).float()) * self.detail(ir_blocks)
+            + gain(self.keep_vis(x).float()) * self.detail(y_blocks)
+            + gain(self.residual(x).float()) * MAX_RESIDUAL
         )
         return F.pixel_shuffle(change, STEM), features
 

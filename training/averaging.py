@@ -1,4 +1,4 @@
-"""A moving average of a student's weights: steadier than the weights themselves."""
+"""Averages of students' weights: over the steps of a run, and of two runs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import copy
 
 import torch
 import torch.nn as nn
+
+from irvis_fusion_core.errors import ConfigurationError
 
 
 class WeightAverage(nn.Module):
@@ -35,3 +37,25 @@ class WeightAverage(nn.Module):
     def train(self, mode: bool = True) -> "WeightAverage":
         """Stay in eval mode whatever the module around it does."""
         return super().train(False)
+
+
+@torch.no_grad()
+def blend(first: nn.Module, second: nn.Module, share: float) -> None:
+    """Move `first` towards `second` by `share`, 0..1: every weight and statistic in between.
+
+    Between a student and what further training made of it lies a continuous choice between what
+    both are good at (Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022). Of
+    students that were not trained from each other the blend is good for nothing.
+
+    :raises ConfigurationError: a share outside 0..1, or students of two sizes.
+    """
+    if not 0.0 <= share <= 1.0:
+        raise ConfigurationError(f"expected a share within 0..1, found {share}")
+    towards = second.state_dict()
+    if {k: v.shape for k, v in first.state_dict().items()} != {
+        k: v.shape for k, v in towards.items()
+    }:
+        raise ConfigurationError("expected two students of one size to blend, found two sizes")
+    for name, tensor in first.state_dict().items():
+        if tensor.is_floating_point():
+            tensor.lerp_(towards[name], share)

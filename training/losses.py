@@ -74,8 +74,8 @@ def ssim_of(statistics: Tuple[torch.Tensor, ...], data_range: float) -> torch.Te
 
 
 def vif(fused: torch.Tensor, source: torch.Tensor, noise_variance: float = 2.0) -> torch.Tensor:
-    """Pixel-domain VIF of `fused` against `source` over the batch (Sheikh and Bovik, TIP 2006)."""
-    kept, offered = fused.new_zeros(()), fused.new_zeros(())
+    """Mean pixel-domain VIF of `fused` against `source` (Sheikh and Bovik, TIP 2006)."""
+    kept = offered = fused.new_zeros(fused.shape[0])
     for scale in range(4):
         size = 2 ** (4 - scale) + 1
         window = gaussian_window(size, size / 5.0)
@@ -84,9 +84,9 @@ def vif(fused: torch.Tensor, source: torch.Tensor, noise_variance: float = 2.0) 
         _, _, var_f, var_s, cov = local_statistics(fused, source, window)
         gain = (cov / (var_s + EPSILON)).clamp_min(0.0)
         noise = (var_f - gain * cov).clamp_min(EPSILON)
-        kept = kept + torch.log1p(gain**2 * var_s / (noise + noise_variance)).sum()
-        offered = offered + torch.log1p(var_s / noise_variance).sum()
-    return kept / (offered + EPSILON)
+        kept = kept + torch.log1p(gain**2 * var_s / (noise + noise_variance)).sum((1, 2, 3))
+        offered = offered + torch.log1p(var_s / noise_variance).sum((1, 2, 3))
+    return (kept / (offered + EPSILON)).mean()
 
 
 def edges(x: torch.Tensor) -> Tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -110,10 +110,14 @@ def edge_kept(source, fused) -> torch.Tensor:
 
 
 def qabf(fused: torch.Tensor, ir: torch.Tensor, vis: torch.Tensor) -> torch.Tensor:
-    """Edge information kept of both sources, weighted by their strength, over the batch."""
+    """Mean share of the edge information of both sources that is kept, weighted by strength.
+
+    A picture's share is its own: in one ratio over a batch, day scenes would leave the
+    faint edges of night scenes no say.
+    """
     f, a, b = edges(fused), edges(ir), edges(vis)
     kept = edge_kept(a, f) * a[0] + edge_kept(b, f) * b[0]
-    return kept.sum() / (a[0] + b[0]).sum()
+    return (kept.sum((1, 2, 3)) / (a[0] + b[0]).sum((1, 2, 3))).mean()
 
 
 def correlation(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:

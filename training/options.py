@@ -156,6 +156,10 @@ def _add_data(group) -> None:
         choices=("mean", "sample"),
         help="what to learn from several teacher pictures of one pair",
     )
+    group.add_argument("--resize_prob", type=float, default=0.5, help="crops resized, 0..1")
+    group.add_argument(
+        "--tone_prob", type=float, default=0.5, help="another exposure and thermal gain, 0..1"
+    )
     group.add_argument("--misalign_prob", type=float, default=0.5, help="IR displaced, 0..1")
     group.add_argument("--misalign_px", type=float, default=20.0, help="its reach, pixels")
     group.add_argument("--misalign_deg", type=float, default=5.0, help="its reach, degrees")

@@ -16,7 +16,7 @@ from __future__ import annotations
 import argparse
 import shutil
 from pathlib import Path
-from typing import List
+from typing import List, Optional
 
 import torch
 
@@ -67,14 +67,14 @@ def round_to_half(model: torch.nn.Module) -> None:
             module.weight.data = module.weight.data.half().float()
 
 
-def main() -> None:
+def main(arguments: Optional[List[str]] = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--runs", type=Path, required=True)
     parser.add_argument("--last", action="store_true", help="the last weights, not the best")
     parser.add_argument("--variant", action="append", choices=sorted(SIZES))
     parser.add_argument("--calibrate", type=Path, action="append", required=True)
     parser.add_argument("--output", type=Path, default=Path("irvis_fusion_core/models"))
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     options.output.mkdir(parents=True, exist_ok=True)
     pairs = calibration_pairs(options.calibrate)

@@ -56,6 +56,8 @@ def make_data(options: argparse.Namespace) -> FusionData:
     """
     augmentation = Augmentation(
         size=options.input_size,
+        resize_prob=options.resize_prob,
+        tone_prob=options.tone_prob,
         misalign_prob=options.misalign_prob,
         misalign_px=options.misalign_px,
         misalign_deg=options.misalign_deg,

@@ -12,7 +12,7 @@ from irvis_fusion_core.errors import (  # noqa: E402
     ConfigurationError,
     ModelError,
 )
-from irvis_fusion_core.export import export_to_onnx, quantize  # noqa: E402
+from irvis_fusion_core.export import FP32_LAYERS, export_to_onnx, quantize  # noqa: E402
 from irvis_fusion_core.pixel_student import PixelStudent  # noqa: E402
 from irvis_fusion_core.student import create_student_model  # noqa: E402
 
@@ -34,7 +34,7 @@ def photograph(seed, height=96, width=128):
 def student():
     torch.manual_seed(0)
     model = create_student_model("nano").eval()
-    for head in (model.follow, model.recede, model.residual):
+    for head in model.heads:
         torch.nn.init.normal_(head.weight, std=0.05)
     return model
 
@@ -117,6 +117,19 @@ def test_precision_is_in_the_file(exported):
         if i.name.endswith("zero_point")
     ]
     assert zero_points and all((z == 0).all() for z in zero_points)
+
+
+def test_int8_leaves_what_makes_the_picture_in_fp32(exported):
+    """The heads and the local means: neither pixels nor weights of theirs pass Q/DQ."""
+    graph = onnx.load(str(exported["int8"])).graph
+    made_by = {output: node for node in graph.node for output in node.output}
+    names = {node.name for node in graph.node if node.op_type == "Conv"}
+    kept = [name for name in names if name.endswith(FP32_LAYERS)]
+    assert len(kept) == len(FP32_LAYERS)
+    for node in graph.node:
+        if node.op_type == "Conv":
+            passed = [made_by[n].op_type for n in node.input[:2] if n in made_by]
+            assert ("DequantizeLinear" in passed) == (node.name not in kept), node.name
 
 
 def test_no_picture_no_int8(student, tmp_path):

@@ -9,14 +9,20 @@ torch = pytest.importorskip("torch")
 from irvis_fusion_core.analysis import analyze_model, count_macs  # noqa: E402
 from irvis_fusion_core.errors import ConfigurationError, FrameError  # noqa: E402
 from irvis_fusion_core.pixel_student import PixelStudent  # noqa: E402
-from irvis_fusion_core.student import SIZES, create_student_model, luminance  # noqa: E402
+from irvis_fusion_core.student import (  # noqa: E402
+    HEADS,
+    SIZES,
+    Detail,
+    create_student_model,
+    luminance,
+)
 
 
 def settled(variant="nano", seed=0, **options):
     """A student whose heads are not at their start, so that every path counts."""
     torch.manual_seed(seed)
     model = create_student_model(variant, **options).eval()
-    for head in (model.follow, model.recede, model.residual):
+    for head in model.heads:
         torch.nn.init.normal_(head.weight, std=0.05)
     return model
 
@@ -92,6 +98,39 @@ def test_chroma_of_the_visible_is_kept():
     before, after = (cv2.cvtColor(p, cv2.COLOR_RGB2YCrCb) for p in (vis, fused))
     assert np.abs(after[..., 0] - before[..., 0])[inside].max() > 0.02  # something was fused
     assert np.abs(after[..., 1:] - before[..., 1:])[inside].max() < 1e-3
+
+
+def test_detail_is_what_a_picture_has_beyond_its_local_mean():
+    """OpenCV as reference: means of 4 x 4 blocks, of 3 x 3 of those, enlarged linearly."""
+    picture = np.random.default_rng(0).random((64, 96)).astype(np.float32)
+    blocks = cv2.resize(picture, (24, 16), interpolation=cv2.INTER_AREA)
+    # Beyond the border there is nothing to average.
+    around = cv2.boxFilter(blocks, -1, (3, 3), normalize=False, borderType=cv2.BORDER_CONSTANT)
+    around /= cv2.boxFilter(
+        np.ones_like(blocks), -1, (3, 3), normalize=False, borderType=cv2.BORDER_CONSTANT
+    )
+    expected = picture - cv2.resize(around, (96, 64), interpolation=cv2.INTER_LINEAR)
+    shuffled = torch.nn.functional.pixel_unshuffle(torch.from_numpy(picture)[None, None], 4)
+    found = torch.nn.functional.pixel_shuffle(Detail()(shuffled), 4)[0, 0].numpy()
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("side", ["ir", "vis"])
+def test_a_gain_of_one_gives_back_the_detail_of_its_source(side):
+    """Heads set by hand: the visible picture, and all the detail of one source on top."""
+    model = create_student_model("nano").eval()
+    biases = {"follow": -9.0, "recede": -9.0, "keep_ir": 0.0, "keep_vis": 0.0, "residual": 0.0}
+    biases["keep_" + side] = 5.0  # clamped to 1
+    for name, head in zip(HEADS, model.heads):
+        torch.nn.init.zeros_(head.weight)
+        torch.nn.init.constant_(head.bias, biases[name])
+    ir, y = 0.3 + 0.2 * torch.rand(1, 1, 32, 48), 0.4 + 0.2 * torch.rand(1, 1, 32, 48)
+    source = {"ir": ir, "vis": y}[side]
+    shuffled = torch.nn.functional.pixel_unshuffle(source, 4)
+    expected = torch.nn.functional.pixel_shuffle(Detail()(shuffled), 4)
+    with torch.no_grad():
+        change, _ = model.luminance_change(ir, y)
+    torch.testing.assert_close(change, expected)
 
 
 def test_fresh_weights_start_near_the_maximum():

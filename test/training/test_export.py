@@ -27,7 +27,7 @@ IR, VIS = smooth(900), smooth(901, channels=3)
 def student():
     torch.manual_seed(5)
     model = create_student_model("nano")
-    for head in (model.follow, model.recede, model.residual):
+    for head in model.heads:
         torch.nn.init.normal_(head.weight, std=0.05)
     return model.eval()
 

@@ -114,6 +114,16 @@ def test_only_the_terms_asked_for_are_computed():
     assert some == {name: every[name] for name in ("scd", "max")}
 
 
+def test_a_batch_is_the_mean_of_its_pictures():
+    """A night scene's faint edges count as much as a day scene's strong ones."""
+    day, night = pictures(0), [p // 16 for p in pictures(1)]
+    both = [torch.cat(pair) for pair in zip(tensors(*day), tensors(*night))]
+    for name in ("qabf", "vif", "scd", "ssim"):
+        alone = [losses.SOURCE_TERMS[name](*tensors(*planes)) for planes in (day, night)]
+        together = losses.SOURCE_TERMS[name](*both)
+        assert float(together) == pytest.approx(float(sum(alone)) / 2, abs=1e-5), name
+
+
 def test_terms_vanish_when_nothing_is_left_to_gain():
     _, ir, _ = pictures()
     (a,) = tensors(ir)

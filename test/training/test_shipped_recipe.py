@@ -1,0 +1,99 @@
+"""The recorded recipe is one that `training.train` takes, and its stages follow on each other."""
+
+import shlex
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("lightning")
+
+from irvis_fusion_core import model_zoo  # noqa: E402
+from irvis_fusion_core.checkpoint import (  # noqa: E402
+    load_checkpoint,
+    read_metadata,
+    save_checkpoint,
+)
+from irvis_fusion_core.errors import ConfigurationError  # noqa: E402
+from irvis_fusion_core.student import create_student_model  # noqa: E402
+from training import shipped_recipe  # noqa: E402
+from training.averaging import blend  # noqa: E402
+from training.options import parse_options  # noqa: E402
+from training.ship_models import trained_weights  # noqa: E402
+
+
+def printed(capsys, tmp_path, *arguments):
+    common = ["--data", "D", "--runs", str(tmp_path), "--print"]
+    assert shipped_recipe.main([*common, *arguments]) == 0
+    return [shlex.split(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_every_shipped_variant_has_a_recipe():
+    assert sorted(shipped_recipe.RECIPES) == sorted(model_zoo.VARIANTS)
+
+
+@pytest.mark.parametrize("variant", sorted(shipped_recipe.RECIPES))
+def test_stages_are_commands_that_training_takes_and_start_from_each_other(
+    variant, capsys, tmp_path
+):
+    *stages, shipping = printed(capsys, tmp_path, "--variant", variant)
+    assert shipping[2] == "training.ship_models" and variant in shipping
+    before = None
+    for command in stages:
+        options = parse_options(command[3:])
+        assert options.variant == variant
+        shares = [float(root.partition("=")[2]) for root in options.train_root]
+        assert sum(shares) == pytest.approx(1.0)
+        assert not any("val" in root for root in options.train_root)
+        assert options.init == before
+        before = f"{options.checkpoint_dir}/best_model.safetensors"
+
+
+def test_a_stage_that_is_done_is_not_run_again_and_a_failure_ends_it(monkeypatch, tmp_path):
+    ran, shipped = [], []
+
+    def train(arguments):
+        ran.append(parse_options(arguments).checkpoint_dir)
+        return 1 if len(ran) == 2 else 0
+
+    blended = []
+    monkeypatch.setattr(shipped_recipe, "blended", lambda *of: blended.append(of))
+    monkeypatch.setattr(shipped_recipe.train, "main", train)
+    monkeypatch.setattr(shipped_recipe.ship_models, "main", shipped.append)
+    first = shipped_recipe.stage_folder(tmp_path, "nano", 0)
+    first.mkdir()
+    (first / "nano.safetensors").touch()
+    arguments = ["--data", "D", "--runs", str(tmp_path), "--variant", "nano"]
+    assert shipped_recipe.main(arguments) == 1
+    folders = [str(shipped_recipe.stage_folder(tmp_path, "nano", n)) for n in (1, 2)]
+    assert ran == folders and not shipped and not blended
+    assert shipped_recipe.main(arguments) == 0
+    assert len(shipped) == 1 and blended == [("nano", tmp_path)]
+
+
+def test_what_ships_lies_between_the_last_two_stages(tmp_path):
+    share = shipped_recipe.BLENDS["nano"]
+    count = len(shipped_recipe.RECIPES["nano"])
+    students = []
+    for number in (count - 2, count - 1):
+        torch.manual_seed(number)
+        students.append(create_student_model("nano"))
+        folder = shipped_recipe.stage_folder(tmp_path, "nano", number)
+        folder.mkdir()
+        facts = {"training": str(number), "Qabf": "1"}
+        save_checkpoint(students[-1], folder / shipped_recipe.WEIGHTS, facts)
+    path = shipped_recipe.blended("nano", tmp_path)
+    assert path == trained_weights(tmp_path / "nano", "nano")  # what `ship_models` takes
+    found = load_checkpoint(path).state_dict()
+    for name, tensor in found.items():
+        if tensor.is_floating_point():
+            before, last = (student.state_dict()[name] for student in students)
+            torch.testing.assert_close(tensor, (1 - share) * before + share * last)
+    facts = read_metadata(path)
+    assert facts["training"] == str(count - 1) and float(facts["blend"]) == share
+    assert "Qabf" not in facts  # that of the last stage alone
+
+
+@pytest.mark.parametrize("variant, share", [("nano", 1.5), ("small", 0.5)])
+def test_a_blend_of_other_sizes_or_beyond_both_is_refused(variant, share):
+    with pytest.raises(ConfigurationError, match="expected"):
+        blend(create_student_model("nano"), create_student_model(variant), share)

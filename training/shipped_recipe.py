@@ -1,0 +1,184 @@
+"""How the shipped models were trained: every stage of every variant, and one command for all.
+
+    python -m training.shipped_recipe --data DATA --runs runs --output irvis_fusion_core/models
+
+DATA holds msrs/{train,val}, roadscene/{train,val} and llvip/train, each with IR/ and VIS/. The
+stages run one after another, each from the best weights of the one before; a stage whose weights
+are there is not run again. What ships lies between the last two (`BLENDS`). Then
+`training.ship_models` writes the files. `--print` shows the commands instead. One to two hours
+for each variant on one CPU core; why these figures: docs/training_log.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+from typing import Any, Dict, List, NamedTuple, Optional
+
+from irvis_fusion_core.checkpoint import load_checkpoint, read_metadata, save_checkpoint
+from training import ship_models, train
+from training.averaging import blend
+from training.run_files import BEST
+
+SETS = ("msrs", "roadscene", "llvip")
+VALIDATION = ("msrs/val", "roadscene/val")
+WEIGHTS = Path(BEST).with_suffix(".safetensors").name
+
+
+class Stage(NamedTuple):
+    """One call of `training.train`: the shares of `SETS`, and what differs from `COMMON`."""
+
+    shares: Dict[str, float]
+    options: Dict[str, Any]
+
+
+COMMON: Dict[str, Any] = {
+    "batch_size": 6,
+    "misalign_prob": 0.1,
+    "misalign_px": 8,
+    "misalign_deg": 2,
+    "misalign_scale": 0.02,
+    "noise_prob": 0.08,
+    "num_workers": 0,
+    "threads": 1,
+}
+
+# First the fusion is found: half of the crops are resized, half have another exposure.
+BEGIN = {
+    "lambda_src_ssim": 3,
+    "lambda_src_qabf": 8,
+    "lambda_src_vif": 0.5,
+    "lambda_src_scd": 0.3,
+    "lambda_src_intensity": 4,
+}
+# Then cameras' own pixels count: faint edges of night scenes exist at their own scale only.
+NATIVE = {
+    "resize_prob": 0.25,
+    "tone_prob": 0.25,
+    "lambda_src_ssim": 5,
+    "lambda_src_qabf": 8,
+    "lambda_src_vif": 1,
+    "lambda_src_scd": 0.4,
+    "lambda_src_intensity": 5,
+}
+# What VIF and SCD have beyond their bars is exchanged for SSIM, Qabf and brightness.
+BALANCE = {
+    "resize_prob": 0.1,
+    "tone_prob": 0.1,
+    "lambda_src_ssim": 12,
+    "lambda_src_qabf": 9,
+    "lambda_src_vif": 0.3,
+    "lambda_src_scd": 0.1,
+    "lambda_src_intensity": 6,
+}
+
+
+def _shares(*shares: float) -> Dict[str, float]:
+    return dict(zip(SETS, shares))
+
+
+def _schedule(size: int, lr: float, samples: int, epochs: int, stop: int = 0) -> Dict[str, Any]:
+    """Side of crops, the cosine's top, crops an epoch, epochs, where to stop (0: the end)."""
+    kept = {"input_size": size, "lr": lr, "samples_per_epoch": samples, "epochs": epochs}
+    return {**kept, "stop_after_epochs": stop} if stop else kept
+
+
+RECIPES: Dict[str, List[Stage]] = {
+    "nano": [
+        Stage(_shares(0.5, 0.38, 0.12), {**BEGIN, **_schedule(192, 3e-3, 6000, 6, stop=2)}),
+        Stage(_shares(0.68, 0.22, 0.1), {**NATIVE, **_schedule(192, 2.5e-3, 6000, 4)}),
+        Stage(_shares(0.6, 0.3, 0.1), {**BALANCE, **_schedule(192, 1e-3, 7200, 1)}),
+    ],
+    "small": [
+        Stage(_shares(0.68, 0.22, 0.1), {**NATIVE, **_schedule(160, 3e-3, 7200, 3)}),
+        Stage(_shares(0.7, 0.2, 0.1), {**BALANCE, **_schedule(160, 1e-3, 7200, 1)}),
+    ],
+    "base": [
+        Stage(_shares(0.5, 0.38, 0.12), {**BEGIN, **_schedule(160, 2e-3, 4800, 8, stop=3)}),
+        Stage(_shares(0.68, 0.22, 0.1), {**NATIVE, **_schedule(160, 1.5e-3, 5400, 5, stop=4)}),
+        Stage(_shares(0.7, 0.2, 0.1), {**BALANCE, **_schedule(160, 1e-3, 5400, 2)}),
+    ],
+}
+
+
+BLENDS: Dict[str, float] = {"nano": 0.6, "small": 0.4, "base": 0.45}
+"""How far what ships lies on the way from the last stage but one (0) to the last (1)."""
+
+
+def stage_folder(runs: Path, variant: str, number: int) -> Path:
+    """Where stage 0, 1, ... leaves its files. What ships lies in ``runs / variant``."""
+    return runs / f"{variant}_stage{number + 1}"
+
+
+def blended(variant: str, runs: Path) -> Path:
+    """Write what ships of a variant whose stages are done; returns the file."""
+    last = stage_folder(runs, variant, len(RECIPES[variant]) - 1) / WEIGHTS
+    student, share = load_checkpoint(last), BLENDS[variant]
+    if share < 1.0:
+        before = stage_folder(runs, variant, len(RECIPES[variant]) - 2) / WEIGHTS
+        blend(student, load_checkpoint(before), 1.0 - share)
+    # Its figures are not those of the blend; how it was trained holds for both.
+    facts = {k: v for k, v in read_metadata(last).items() if k == "training"}
+    path = runs / variant / WEIGHTS
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_checkpoint(student, path, {**facts, "blend": f"{share:g}"})
+    return path
+
+
+def arguments_of(variant: str, number: int, data: Path, runs: Path) -> List[str]:
+    """The arguments of `training.train` for one stage."""
+    stage = RECIPES[variant][number]
+    folder = stage_folder(runs, variant, number)
+    found = ["--variant", variant, "--checkpoint_dir", str(folder)]
+    found += ["--log_dir", str(runs / "logs")]
+    for name, share in stage.shares.items():
+        found += ["--train_root", f"{data / name / 'train'}={share:g}"]
+    for name in VALIDATION:
+        found += ["--val_root", str(data / name)]
+    if number:
+        found += ["--init", str(stage_folder(runs, variant, number - 1) / WEIGHTS)]
+    for name, value in {**COMMON, **stage.options}.items():
+        found += [f"--{name}", f"{value:g}"]
+    return found
+
+
+def main(arguments: Optional[List[str]] = None) -> int:
+    """Train and ship; the exit status of the first stage that fails, else 0."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--runs", type=Path, default=Path("runs"))
+    parser.add_argument("--variant", action="append", choices=sorted(RECIPES))
+    parser.add_argument("--output", type=Path, default=Path("irvis_fusion_core/models"))
+    parser.add_argument("--print", action="store_true", help="show the commands, run nothing")
+    options = parser.parse_args(arguments)
+    variants = options.variant or sorted(RECIPES)
+    for variant in variants:
+        for number in range(len(RECIPES[variant])):
+            stage = arguments_of(variant, number, options.data, options.runs)
+            if options.print:
+                print(shlex.join(["python", "-m", "training.train", *stage]))
+                continue
+            done = stage_folder(options.runs, variant, number) / f"{variant}.safetensors"
+            status = 0 if done.is_file() else train.main(stage)
+            if status:
+                return status
+        if not options.print:
+            blended(variant, options.runs)
+    shipping = ["--runs", str(options.runs), "--output", str(options.output)]
+    for variant in variants:
+        shipping += ["--variant", variant]
+    for name in SETS:
+        shipping += ["--calibrate", str(options.data / name / "train")]
+    if options.print:
+        print(shlex.join(["python", "-m", "training.ship_models", *shipping]))
+        return 0
+    ship_models.main(shipping)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
