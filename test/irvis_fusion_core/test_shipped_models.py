@@ -74,10 +74,10 @@ def test_engines_agree_within_one_grey_level_on_every_real_pair(variant, tmp_pat
 
 @pytest.mark.parametrize("variant", model_zoo.VARIANTS)
 def test_it_is_a_fusion(variant):
-    """Thermal targets show, visible texture stays: better than the mean, near the maximum or over.
+    """Thermal targets show, visible texture stays: better than the mean, over the maximum.
 
-    The maximum is the strongest trivial fusion on these metrics; what is asserted holds with a
-    margin, the exact figures stand in docs/training_log.md (SSIM is what these models pay with).
+    The maximum is the strongest trivial fusion on these metrics; the exact figures stand in
+    docs/training_log.md. Qabf is where the night scenes of MSRS stay a little below it.
     """
     pytest.importorskip("onnxruntime")
     model = model_zoo.path(variant, model_zoo.precisions(variant)[0])
@@ -106,7 +106,7 @@ def test_it_is_a_fusion(variant):
                 darker.append(y[sky].mean() - fused[sky].mean())
     ours, mean, maximum = (np.mean(rows[row], 0) for row in ("ours", "mean", "maximum"))
     assert (ours > mean).all()
-    assert (ours > maximum - [0.03, 0.03, 0.03, 0.02]).all()
+    assert (ours > maximum + [0.05, 0.0, -0.01, -0.005]).all(), ours - maximum
     assert brighter and min(brighter) > 40
     # A copy of the infrared picture scores well on most metrics and turns the day into night.
     assert darker and max(darker) < 50
