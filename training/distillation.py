@@ -1,6 +1,6 @@
 """The training task: a student, optionally a teacher, and what the one should learn.
 
-    task = DistillationTask(student, {"src_ssim": 2.0, "src_intensity": 30.0})
+    task = DistillationTask(student, {"src_ssim": 5.0, "src_intensity": 5.0})
     found = task(batch)                    # a batch of `training.dataset`
     found["loss"].backward()
     found["terms"]                         # {"src_ssim": ..., "src_intensity": ...}, unweighted

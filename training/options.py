@@ -13,12 +13,12 @@ from training.validation import MONITORS
 # Weights where a term's flag is not given: with teacher pictures, and from the sources alone.
 WITH_TEACHER = {"pix": 1.0, "perc": 0.1, "ssim": 1.0, "grad": 0.5, "feat": 0.5}
 FROM_SOURCES = {
-    "src_ssim": 2.0,
-    "src_qabf": 2.0,
-    "src_vif": 0.3,
-    "src_scd": 0.3,
-    # Less lets a student copy the better source: docs/training_log.md.
-    "src_intensity": 30.0,
+    # As the shipped models have it for most of their steps: docs/training_log.md.
+    "src_ssim": 5.0,
+    "src_qabf": 8.0,
+    "src_vif": 1.0,
+    "src_scd": 0.4,
+    "src_intensity": 5.0,
 }
 
 _HELP = {

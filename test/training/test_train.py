@@ -25,7 +25,7 @@ from training import run_files, train  # noqa: E402
 from training.dataset import FusionDataset  # noqa: E402
 from training.distillation import DistillationTask  # noqa: E402
 from training.lightning_module import FusionModule  # noqa: E402
-from training.options import parse_options  # noqa: E402
+from training.options import FROM_SOURCES, parse_options  # noqa: E402
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -97,7 +97,7 @@ def test_one_step_leaves_a_run_that_can_be_used(folder, capsys):
     assert start(folder, "run", *more) == 0
     run = folder / "run"
     config = json.loads((run / "config.json").read_text())
-    assert config["variant"] == "nano" and config["losses"]["src_ssim"] == 2.0
+    assert config["variant"] == "nano" and config["losses"]["src_ssim"] == FROM_SOURCES["src_ssim"]
     assert config["lr"] == 3e-3 and "5 pairs" in config["data"][0]
     trained = load_checkpoint(run / "best_model.safetensors")
     from_pth = load_checkpoint(run / "best_model.pth", create_student_model("nano"))
