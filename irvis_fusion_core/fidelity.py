@@ -81,16 +81,16 @@ def qabf(f: np.ndarray, a: np.ndarray, b: np.ndarray) -> float:
 
     Sobel with zeros outside the picture, as published (replicated borders give other values).
     """
-    edges_f, edges_a, edges_b = _edges(f), _edges(a), _edges(b)
+    edges_f, edges_a, edges_b = edges(f), edges(a), edges(b)
     weight = edges_a[0].sum() + edges_b[0].sum()
     if weight == 0.0:
         return 0.0
-    kept_a = (_edge_kept(edges_a, edges_f) * edges_a[0]).sum()
-    kept_b = (_edge_kept(edges_b, edges_f) * edges_b[0]).sum()
+    kept_a = (edge_kept(edges_a, edges_f) * edges_a[0]).sum()
+    kept_b = (edge_kept(edges_b, edges_f) * edges_b[0]).sum()
     return float((kept_a + kept_b) / weight)
 
 
-def _edges(plane: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def edges(plane: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Sobel strength and orientation in -pi/2..pi/2 (pi/2 where the x part is zero)."""
     x = cv2.Sobel(plane, -1, 1, 0, ksize=3, borderType=cv2.BORDER_CONSTANT)
     y = cv2.Sobel(plane, -1, 0, 1, ksize=3, borderType=cv2.BORDER_CONSTANT)
@@ -102,7 +102,7 @@ def _edges(plane: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.sqrt(x * x + y * y), angle
 
 
-def _edge_kept(
+def edge_kept(
     source: tuple[np.ndarray, np.ndarray], fused: tuple[np.ndarray, np.ndarray]
 ) -> np.ndarray:
     larger = np.maximum(source[0], fused[0])

@@ -39,9 +39,9 @@ class WarmObject(NamedTuple):
     ring: np.ndarray  # bool HxW
 
 
-def gradient(plane: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-    """Derivatives along x and y (Gaussian of 1 px, then Sobel), float32 HxW."""
-    smooth = cv2.GaussianBlur(plane.astype(np.float32), (0, 0), 1.0)
+def gradient(plane: np.ndarray, sigma_px: float = 1.0) -> Tuple[np.ndarray, np.ndarray]:
+    """Derivatives along x and y (Gaussian, then Sobel), float32 HxW."""
+    smooth = cv2.GaussianBlur(plane.astype(np.float32), (0, 0), sigma_px)
     return (
         cv2.Sobel(smooth, -1, 1, 0, ksize=3, scale=0.125),
         cv2.Sobel(smooth, -1, 0, 1, ksize=3, scale=0.125),
@@ -91,11 +91,7 @@ def flat_dark_mask(ir: np.ndarray, luma: np.ndarray) -> np.ndarray:
     mask = cv2.blur(luma.astype(np.float32), (WINDOW_PX, WINDOW_PX)) < DARK
     for plane in (ir, luma):
         smooth = cv2.GaussianBlur(plane.astype(np.float32), (0, 0), 2.0)
-        slope = np.hypot(
-            cv2.Sobel(smooth, -1, 1, 0, ksize=3, scale=0.125),
-            cv2.Sobel(smooth, -1, 0, 1, ksize=3, scale=0.125),
-        )
-        mask &= cv2.dilate(slope, _square(5)) < FLAT
+        mask &= cv2.dilate(np.hypot(*gradient(plane, 2.0)), _square(5)) < FLAT
         mask &= (smooth > CLIPPED) & (smooth < 255 - CLIPPED)
     return mask
 

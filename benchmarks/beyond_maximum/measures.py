@@ -42,9 +42,9 @@ def correlation(fused: np.ndarray, source: np.ndarray, mask: np.ndarray) -> floa
 
 def edge_quality(fused: np.ndarray, source: np.ndarray, mask: np.ndarray) -> float:
     """Edge strength and orientation kept of the source as in Qabf, 0..1 (Xydeas, Petrovic)."""
-    edges_f, edges_s = (fidelity._edges(plane.astype(np.float64)) for plane in (fused, source))
+    edges_f, edges_s = (fidelity.edges(plane.astype(np.float64)) for plane in (fused, source))
     weight = edges_s[0] * mask
-    return ratio((fidelity._edge_kept(edges_s, edges_f) * weight).sum(), weight.sum())
+    return ratio((fidelity.edge_kept(edges_s, edges_f) * weight).sum(), weight.sum())
 
 
 def texture_ratio(fused: np.ndarray, source: np.ndarray, mask: np.ndarray) -> float:

@@ -102,7 +102,7 @@ class Crops:
         if not self._kept:
             return False
         strips = [
-            np.hstack([_labelled(label, picture) for label, picture in [*row]])
+            np.hstack([_labelled(label, picture) for label, picture in row])
             for _, _, row in self._kept
         ]
         width = max(strip.shape[1] for strip in strips)
