@@ -23,67 +23,41 @@ from benchmarks.beyond_maximum.people import in_colour
 from benchmarks.reference_rows import default_data, read_pairs
 from irvis_fusion_core import metrics
 from irvis_fusion_core.fusion import RealtimeFusion
+from training.eval_report import sheet as side_by_side
+from training.eval_report import write_png
 
 GAP_PX = 4
-TITLE_PX = 18
 
 
 def row(name: str, pictures: Dict[str, np.ndarray], width: int) -> np.ndarray:
-    """RGB strip: the pictures side by side, `width` pixels each, labelled, under the pair's name.
+    """RGB strip: the pictures side by side, `width` pixels each, the first named by the pair.
 
     Args:
         pictures: uint8 HxW or HxWx3 RGB of one size, by label.
     """
-    cells: List[np.ndarray] = []
+    cells = {}
     for label, picture in pictures.items():
         height = max(1, round(picture.shape[0] * width / picture.shape[1]))
         how = cv2.INTER_AREA if width < picture.shape[1] else cv2.INTER_LINEAR
-        cell = cv2.resize(picture, (width, height), interpolation=how)
-        cell = np.dstack([cell] * 3) if cell.ndim == 2 else cell.copy()
-        for colour, thickness in (((0, 0, 0), 3), ((255, 255, 0), 1)):
-            cv2.putText(
-                cell,
-                label,
-                (4, 14),
-                cv2.FONT_HERSHEY_SIMPLEX,
-                0.45,
-                colour,
-                thickness,
-                cv2.LINE_AA,
-            )
-        cells += [cell, np.full((height, GAP_PX, 3), 255, np.uint8)]
-    strip = np.hstack(cells[:-1])
-    title = np.full((TITLE_PX, strip.shape[1], 3), 40, np.uint8)
-    cv2.putText(title, name, (4, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (255,) * 3, 1, cv2.LINE_AA)
-    return np.vstack([title, strip])
-
-
-def sheet(rows: List[np.ndarray]) -> np.ndarray:
-    """Rows of any widths below each other, the narrower ones filled up with white."""
-    width = max(each.shape[1] for each in rows)
-    return np.vstack(
-        [
-            cv2.copyMakeBorder(
-                each, 0, GAP_PX, 0, width - each.shape[1], cv2.BORDER_CONSTANT, value=(255,) * 3
-            )
-            for each in rows
-        ]
-    )
+        caption = label if cells else f"{label}  {name}"
+        cells[caption] = cv2.resize(picture, (width, height), interpolation=how)
+    return side_by_side(cells)
 
 
 def write_sheets(folder: Path, name: str, rows: List[np.ndarray], each: int) -> List[Path]:
-    """NAME_1.jpg and so on, `each` rows a sheet.
+    """NAME_1.png and so on, `each` rows of one width a sheet, below each other.
 
     Raises:
-        SystemExit: a sheet cannot be written.
+        StorageError: a sheet cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     written = []
     for number, first in enumerate(range(0, len(rows), each), 1):
-        path = folder / f"{name}_{number}.jpg"
-        picture = np.ascontiguousarray(sheet(rows[first : first + each])[..., ::-1])
-        if not cv2.imwrite(str(path), picture, [cv2.IMWRITE_JPEG_QUALITY, 92]):
-            raise SystemExit(f"{path} cannot be written")
+        path = folder / f"{name}_{number}.png"
+        shown = [
+            cv2.copyMakeBorder(strip, 0, GAP_PX, 0, 0, cv2.BORDER_CONSTANT, value=(255,) * 3)
+            for strip in rows[first : first + each]
+        ]
+        write_png(path, np.vstack(shown))
         written.append(path)
     return written
 
@@ -115,7 +89,7 @@ def main(arguments=None):
                 pictures = {"IR": ir, "visible": vis, "maximum": maximum}
                 for label, fusion in models.items():
                     pictures[label] = fusion.fuse_frame(ir, vis, order="rgb")
-                rows.append(row(f"{name}/{file}", pictures, options.width))
+                rows.append(row(file, pictures, options.width))
             for path in write_sheets(options.output, name.replace("/", "_"), rows, options.rows):
                 print(f"written {path}")
 
