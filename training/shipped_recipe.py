@@ -4,9 +4,10 @@
 
 DATA holds msrs/{train,val}, roadscene/{train,val} and llvip/train, each with IR/ and VIS/. The
 stages run one after another, each from the best weights of the one before; a stage whose weights
-are there is not run again. What ships lies between the last two (`BLENDS`). Then
-`training.ship_models` writes the files. `--print` shows the commands instead. One to two hours
-for each variant on one CPU core; why these figures: docs/training_log.md.
+are there is not run again, one that was cut off is begun anew. What ships lies between the last
+two (`BLENDS`). Then `training.ship_models` writes the files. `--print` shows the commands
+instead. One to two hours for each variant on one CPU core; why these figures:
+docs/training_log.md.
 """
 
 from __future__ import annotations
@@ -102,7 +103,6 @@ RECIPES: Dict[str, List[Stage]] = {
     ],
 }
 
-
 BLENDS: Dict[str, float] = {"nano": 0.6, "small": 0.4, "base": 0.45}
 """How far what ships lies on the way from the last stage but one (0) to the last (1)."""
 
@@ -114,11 +114,10 @@ def stage_folder(runs: Path, variant: str, number: int) -> Path:
 
 def blended(variant: str, runs: Path) -> Path:
     """Write what ships of a variant whose stages are done; returns the file."""
-    last = stage_folder(runs, variant, len(RECIPES[variant]) - 1) / WEIGHTS
-    student, share = load_checkpoint(last), BLENDS[variant]
-    if share < 1.0:
-        before = stage_folder(runs, variant, len(RECIPES[variant]) - 2) / WEIGHTS
-        blend(student, load_checkpoint(before), 1.0 - share)
+    count, share = len(RECIPES[variant]), BLENDS[variant]
+    before, last = (stage_folder(runs, variant, n) / WEIGHTS for n in (count - 2, count - 1))
+    student = load_checkpoint(before)
+    blend(student, load_checkpoint(last), share)
     # Its figures are not those of the blend; how it was trained holds for both.
     facts = {k: v for k, v in read_metadata(last).items() if k == "training"}
     path = runs / variant / WEIGHTS
@@ -162,8 +161,9 @@ def main(arguments: Optional[List[str]] = None) -> int:
             if options.print:
                 print(shlex.join(["python", "-m", "training.train", *stage]))
                 continue
+            # A run writes this file at its end.
             done = stage_folder(options.runs, variant, number) / f"{variant}.safetensors"
-            status = 0 if done.is_file() else train.main(stage)
+            status = 0 if done.is_file() else train.main([*stage, "--overwrite"])
             if status:
                 return status
         if not options.print:

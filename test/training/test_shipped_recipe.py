@@ -1,5 +1,6 @@
 """The recorded recipe is one that `training.train` takes, and its stages follow on each other."""
 
+import json
 import shlex
 
 import pytest
@@ -46,6 +47,27 @@ def test_stages_are_commands_that_training_takes_and_start_from_each_other(
         assert not any("val" in root for root in options.train_root)
         assert options.init == before
         before = f"{options.checkpoint_dir}/best_model.safetensors"
+
+
+@pytest.mark.parametrize("variant", sorted(shipped_recipe.RECIPES))
+def test_the_weights_that_ship_were_trained_by_the_recorded_recipe(variant, tmp_path):
+    """Recorded truth: what the run itself wrote into the weights' header."""
+    header = read_metadata(model_zoo.weights_path(variant))
+    trained = json.loads(header["training"])
+    last = len(shipped_recipe.RECIPES[variant]) - 1
+    recorded = vars(
+        parse_options(shipped_recipe.arguments_of(variant, last, tmp_path / "data", tmp_path))
+    )
+    # Whether pictures are decoded before the start, and where old runs are, changes no weight.
+    different = {
+        name: (trained[name], recorded[name])
+        for name in trained.keys() & recorded.keys()
+        if trained[name] != recorded[name] and name not in ("no_check", "overwrite")
+    }
+    assert not different
+    folders = [f"train={root.partition('=')[2]}" for root in recorded["train_root"]]
+    assert [name.partition("/")[2] for name in trained["train_folders"]] == folders
+    assert float(header["blend"]) == shipped_recipe.BLENDS[variant]
 
 
 def test_a_stage_that_is_done_is_not_run_again_and_a_failure_ends_it(monkeypatch, tmp_path):
