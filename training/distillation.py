@@ -10,6 +10,7 @@ It knows nothing of optimisers, devices or logs; `training.lightning_module` doe
 
 from __future__ import annotations
 
+import math
 from typing import Dict, List, Mapping, Optional, Tuple
 
 import torch
@@ -20,9 +21,10 @@ from irvis_fusion_core.student import Student, luminance, pad_to_multiple
 from training import losses, teacher_losses
 from training.features import FeatureAdapters
 from training.perceptual import Vgg16, feature_shapes, perceptual_distance
+from training.steadiness import a_moment_later, unseen_change
 
 TEACHER_TERMS = ("pix", "perc", "ssim", "grad", "feat")
-SOURCE_TERMS = tuple("src_" + name for name in (*losses.SOURCE_TERMS, "colour"))
+SOURCE_TERMS = tuple("src_" + name for name in (*losses.SOURCE_TERMS, "colour", "flicker"))
 TERMS = TEACHER_TERMS + SOURCE_TERMS
 
 # What holds the brightness comes first, then structure, then deep features.
@@ -41,6 +43,8 @@ class DistillationTask(nn.Module):
     :param rounding: round the picture as on the topic, passing the gradient through. In the dark
         half a grey level is as much as the edges that should be kept.
     :param leak: share of the gradient that is kept where the picture is clipped.
+    :param later_share: share of a batch that `src_flicker` sees a moment later; each costs as
+        much as another picture.
     :param variance_noise: grey levels; `pix` and `feat` trust a teacher whose samples vary by so
         much half (`teacher_losses.trust`). 0 trusts it everywhere.
     :raises ConfigurationError: an unknown term, a negative weight, or a term whose network is
@@ -57,13 +61,14 @@ class DistillationTask(nn.Module):
         rounding: bool = True,
         leak: float = 0.01,
         variance_noise: float = 4.0,
+        later_share: float = 1.0 / 3.0,
     ) -> None:
         super().__init__()
         _check_weights(weights)
         self.weights = {name: float(w) for name, w in weights.items() if w > 0.0}
         self.student = student
         self.warmup_epochs, self.rounding, self.leak = warmup_epochs, rounding, leak
-        self.variance_noise = variance_noise
+        self.variance_noise, self.later_share = variance_noise, later_share
         # In a tuple: frozen networks belong neither to the checkpoint nor to the optimiser.
         self._frozen = (teacher, vgg)
         for network in self._frozen:
@@ -103,19 +108,27 @@ class DistillationTask(nn.Module):
         """
         names = active_terms(self.weights, epoch, self.warmup_epochs)
         ir, aligned, y = (p.float() for p in _luminances(batch))
-        change, features = self.student.luminance_change(_padded(ir), _padded(y))
+        seen_ir, seen_y, count = ir, y, len(y)
+        if "src_flicker" in names:
+            # In the same pass: normalised by the same statistics.
+            later = a_moment_later(*(p[: math.ceil(count * self.later_share)] for p in (ir, y)))
+            seen_ir, seen_y = torch.cat([ir, later[0]]), torch.cat([y, later[1]])
+        change, features = self.student.luminance_change(_padded(seen_ir), _padded(seen_y))
         change = change[:, :, : y.shape[2], : y.shape[3]]
+        features = [f[:count] for f in features]
         rows = batch["has_teacher"].bool()
         if self.teacher is not None:
             rows = torch.ones_like(rows)
         terms: Dict[str, torch.Tensor] = {}
         with torch.autocast(y.device.type, enabled=False):
-            fused = self._pixels(y + change.float() * 255.0)
-            source = [
-                n[len("src_") :] for n in names if n.startswith("src_") and n != "src_colour"
-            ]
+            frames = self._pixels(seen_y + change.float() * 255.0)
+            fused, change = frames[:count], change[:count]
+            source = [n for n in losses.SOURCE_TERMS if "src_" + n in names]
             found = losses.source_losses(fused, aligned, y, source)
             terms.update({"src_" + name: term for name, term in found.items()})
+            if "src_flicker" in names:
+                pairs = ((p[: len(p) - count], p[count:]) for p in (frames, seen_ir, seen_y))
+                terms["src_flicker"] = unseen_change(*pairs)
             if "src_colour" in names and batch["vis"].shape[1] == 3:
                 vis = batch["vis"].float()
                 shown = (vis + change.float() * 255.0).clamp(0.0, 255.0)

@@ -103,10 +103,33 @@ def edge_kept(source, fused) -> torch.Tensor:
     (strength_s, sx, sy), (strength_f, fx, fy) = source, fused
     ratio = torch.minimum(strength_s, strength_f) / torch.maximum(strength_s, strength_f)
     # Angle between two undirected orientations, without arctan's jump at vertical edges.
-    cross, dot = (sx * fy - sy * fx).abs(), (sx * fx + sy * fy).abs()
-    likeness = 1.0 - torch.atan2(cross + EPSILON, dot + EPSILON) / (torch.pi / 2.0)
+    cross, dot = sx * fy - sy * fx, sx * fx + sy * fy
+    likeness = 1.0 - torch.atan2(cross.abs() + EPSILON, dot.abs() + EPSILON) / (torch.pi / 2.0)
     strength = 0.9994 * torch.sigmoid(15.0 * (ratio - 0.5))
-    return strength * 0.9879 * torch.sigmoid(22.0 * (likeness - 0.8))
+    kept = strength * 0.9879 * torch.sigmoid(22.0 * (likeness - 0.8))
+    return kept * on_one_side((sx, sy), (fx, fy), dot)
+
+
+JUMP_STEEPNESS = 4.0
+"""Of the sigmoid that stands for the jump in the gradient, per grey level."""
+
+
+def on_one_side(source, fused, dot: torch.Tensor) -> torch.Tensor:
+    """1 where no jump of arctan(gy / gx) lies between two gradients (gx, gy), 0 where one does.
+
+    The published measure counts an edge as lost where gx changes its sign, however small it is;
+    gx = 0 counts as positive beside gy > 0 and as negative beside gy < 0. So of horizontal edges
+    it keeps those that are copied, not those that are nearly copied. Steps have no gradient:
+    that of a sigmoid stands in.
+    """
+    (sx, sy), (fx, fy) = source, fused
+    side = torch.where(sx == 0.0, sy, sx).sign()
+    # Seen along the source's direction: an undirected edge has two.
+    along = torch.where(dot < 0.0, -1.0, 1.0)
+    agreement = along * (fx + 0.5 * fy.sign()) * side
+    soft = torch.sigmoid(JUMP_STEEPNESS * agreement)
+    hard = (torch.where(fx == 0.0, fy, fx) * along * side >= 0.0).to(soft.dtype)
+    return hard + soft - soft.detach()
 
 
 def qabf(fused: torch.Tensor, ir: torch.Tensor, vis: torch.Tensor) -> torch.Tensor:

@@ -35,6 +35,7 @@ _HELP = {
     "src_max": "pixels of the brighter source",
     "src_grad": "gradient of the stronger source",
     "src_colour": "chroma of the visible picture",
+    "src_flicker": "no change from frame to frame that neither source shows",
 }
 
 

@@ -6,7 +6,7 @@ import pytest
 torch = pytest.importorskip("torch")
 cv2 = pytest.importorskip("cv2")
 
-from irvis_fusion_core import metrics  # noqa: E402
+from irvis_fusion_core import fidelity, metrics  # noqa: E402
 from training import losses  # noqa: E402
 
 
@@ -44,28 +44,38 @@ def test_vif_ssim_and_scd_are_the_metrics():
     assert float(losses.scd(f, a, b)) == pytest.approx(metrics.scd(fused, ir, vis), abs=1e-4)
 
 
-def test_qabf_is_the_formula_inside_the_picture():
-    """A literal computation: OpenCV's Sobel, borders cut off, undirected orientations."""
-    planes = pictures()
-    strengths, angles = [], []
-    for plane in planes:
-        gx, gy = (
-            cv2.Sobel(plane.astype(np.float64), -1, *d)[1:-1, 1:-1] for d in ((1, 0), (0, 1))
-        )
-        strengths.append(np.hypot(gx, gy) + 1e-9)
-        angles.append(np.arctan2(gy, gx))
-    kept = 0.0
-    for source in (1, 2):
-        ratio = np.minimum(strengths[0], strengths[source]) / np.maximum(
-            strengths[0], strengths[source]
-        )
-        turn = np.abs(angles[0] - angles[source]) % np.pi
-        likeness = 1 - np.minimum(turn, np.pi - turn) / (np.pi / 2)
-        quality = 0.9994 / (1 + np.exp(-15 * (ratio - 0.5)))
-        quality *= 0.9879 / (1 + np.exp(-22 * (likeness - 0.8)))
-        kept += (quality * strengths[source]).sum()
-    expected = kept / (strengths[1].sum() + strengths[2].sum())
+def faint_pictures(seed: int):
+    """Dark and nearly flat, as at night: gradients of whole grey levels, many of them 0."""
+    random = np.random.default_rng(seed)
+    ir, vis = (
+        cv2.GaussianBlur(random.uniform(0, 60, (90, 100)), (0, 0), 3.0).round() for _ in "ab"
+    )
+    return [p.astype(np.uint8) for p in (np.maximum(ir, vis), ir, vis)]
+
+
+@pytest.mark.parametrize("planes", [pictures(), faint_pictures(0), faint_pictures(1)])
+def test_qabf_is_the_metric_inside_the_picture(planes):
+    """The metric's own edges, borders cut off: with arctan's jump, and where gx is 0."""
+    inside = [
+        tuple(part[1:-1, 1:-1] for part in fidelity.edges(plane.astype(np.float64)))
+        for plane in planes
+    ]
+    shares = [(fidelity.edge_kept(inside[s], inside[0]) * inside[s][0]).sum() for s in (1, 2)]
+    expected = sum(shares) / (inside[1][0].sum() + inside[2][0].sum())
     assert float(losses.qabf(*tensors(*planes))) == pytest.approx(expected, abs=1e-3)
+
+
+def test_an_edge_that_is_turned_across_the_jump_is_pulled_back():
+    """A horizontal edge whose faint slope lost its sign counts as lost; the gradient mends it."""
+    rows, columns = np.mgrid[0:40, 0:40]
+    source = 5.0 * rows + 0.25 * columns
+    turned = tensors(5.0 * rows - 0.25 * columns)[0].requires_grad_(True)
+    (a,) = tensors(source)
+    assert float(losses.qabf(a, a, a)) > 0.95
+    assert float(losses.qabf(turned.detach(), a, a)) < 0.01
+    (-losses.qabf(turned, a, a)).backward()
+    # Descent raises the right half and lowers the left one.
+    assert turned.grad[..., 20:].sum() < 0 < turned.grad[..., :20].sum()
 
 
 def test_separable_filter_is_a_convolution():
