@@ -17,6 +17,9 @@ from irvis_fusion_core.student import luminance
 
 EPSILON = 1e-6
 
+JUMP_STEEPNESS = 4.0
+"""Per grey level: of the sigmoid that stands for Qabf's jump of orientations in the gradient."""
+
 
 def separable_filter(x: torch.Tensor, window: torch.Tensor) -> torch.Tensor:
     """Filter N x 1 x H x W by a 1-D window along both axes, where it lies inside.
@@ -102,16 +105,12 @@ def edge_kept(source, fused) -> torch.Tensor:
     """Share of the source's edge strength and orientation kept, per pixel (Xydeas, Petrovic)."""
     (strength_s, sx, sy), (strength_f, fx, fy) = source, fused
     ratio = torch.minimum(strength_s, strength_f) / torch.maximum(strength_s, strength_f)
-    # Angle between two undirected orientations, without arctan's jump at vertical edges.
+    # Angle between two undirected orientations; `on_one_side` adds arctan's jump.
     cross, dot = sx * fy - sy * fx, sx * fx + sy * fy
     likeness = 1.0 - torch.atan2(cross.abs() + EPSILON, dot.abs() + EPSILON) / (torch.pi / 2.0)
     strength = 0.9994 * torch.sigmoid(15.0 * (ratio - 0.5))
     kept = strength * 0.9879 * torch.sigmoid(22.0 * (likeness - 0.8))
     return kept * on_one_side((sx, sy), (fx, fy), dot)
-
-
-JUMP_STEEPNESS = 4.0
-"""Of the sigmoid that stands for the jump in the gradient, per grey level."""
 
 
 def on_one_side(source, fused, dot: torch.Tensor) -> torch.Tensor:

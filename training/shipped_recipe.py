@@ -7,7 +7,8 @@ stages run one after another, each from the best weights of the one before; a st
 are there is not run again, one that was cut off is begun anew. What ships lies between the last
 two (`BLENDS`). Then `training.ship_models` writes the files. `--print` shows the commands
 instead. One to two hours for each variant on one CPU core; why these figures:
-docs/training_log.md.
+docs/training_log.md. The shipped weights were trained before `training.losses.qabf` had the
+published measure's jump of orientations: these commands give other weights today.
 """
 
 from __future__ import annotations
