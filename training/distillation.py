@@ -45,6 +45,7 @@ class DistillationTask(nn.Module):
     :param leak: share of the gradient that is kept where the picture is clipped.
     :param later_share: share of a batch that `src_flicker` sees a moment later; each costs as
         much as another picture.
+    :param lead_share: see `losses.source_losses`.
     :param variance_noise: grey levels; `pix` and `feat` trust a teacher whose samples vary by so
         much half (`teacher_losses.trust`). 0 trusts it everywhere.
     :raises ConfigurationError: an unknown term, a negative weight, or a term whose network is
@@ -62,13 +63,17 @@ class DistillationTask(nn.Module):
         leak: float = 0.01,
         variance_noise: float = 4.0,
         later_share: float = 1.0 / 3.0,
+        lead_share: float = 1.0,
     ) -> None:
         super().__init__()
         _check_weights(weights)
+        if not 0.0 <= lead_share <= 1.0:
+            raise ConfigurationError(f"expected lead_share within 0..1, found {lead_share}")
         self.weights = {name: float(w) for name, w in weights.items() if w > 0.0}
         self.student = student
         self.warmup_epochs, self.rounding, self.leak = warmup_epochs, rounding, leak
         self.variance_noise, self.later_share = variance_noise, later_share
+        self.lead_share = lead_share
         # In a tuple: frozen networks belong neither to the checkpoint nor to the optimiser.
         self._frozen = (teacher, vgg)
         for network in self._frozen:
@@ -124,7 +129,7 @@ class DistillationTask(nn.Module):
             frames = self._pixels(seen_y + change.float() * 255.0)
             fused, change = frames[:count], change[:count]
             source = [n for n in losses.SOURCE_TERMS if "src_" + n in names]
-            found = losses.source_losses(fused, aligned, y, source)
+            found = losses.source_losses(fused, aligned, y, source, self.lead_share)
             terms.update({"src_" + name: term for name, term in found.items()})
             if "src_flicker" in names:
                 pairs = ((p[: len(p) - count], p[count:]) for p in (frames, seen_ir, seen_y))

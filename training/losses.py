@@ -1,7 +1,8 @@
 """What a fused luminance is trained for when there is no teacher: differentiable source terms.
 
-All terms take float tensors N x 1 x H x W in grey levels 0..255 and return a scalar that is 0
-where nothing is left to gain. They follow the metrics of `irvis_fusion_core.metrics` (which
+All terms take float tensors N x 1 x H x W in grey levels 0..255 and return one figure for each
+picture (N), 0 where nothing is left to gain: a day scene's strong edges have no more say than the
+faint ones of a night scene. They follow the metrics of `irvis_fusion_core.metrics` (which
 is their reference in the tests), so that a student learns what the tables measure, on
 clamped output and without any histogram stretch.
 """
@@ -64,20 +65,21 @@ def local_statistics(
 
 
 def ssim(x: torch.Tensor, y: torch.Tensor, data_range: float = 255.0) -> torch.Tensor:
-    """Mean SSIM, 7x7 uniform window (Wang et al., TIP 2004)."""
+    """SSIM of each picture, 7x7 uniform window (Wang et al., TIP 2004)."""
     return ssim_of(local_statistics(x, y, torch.full((7,), 1.0 / 7.0)), data_range)
 
 
 def ssim_of(statistics: Tuple[torch.Tensor, ...], data_range: float) -> torch.Tensor:
-    """Mean SSIM of pictures whose `local_statistics` are these."""
+    """SSIM of each picture whose `local_statistics` are these."""
     c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
     mean_x, mean_y, var_x, var_y, cov = statistics
     structure = (2.0 * cov + c2) / (var_x + var_y + c2)
-    return ((2.0 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1) * structure).mean()
+    brightness = (2.0 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
+    return (brightness * structure).mean((1, 2, 3))
 
 
 def vif(fused: torch.Tensor, source: torch.Tensor, noise_variance: float = 2.0) -> torch.Tensor:
-    """Mean pixel-domain VIF of `fused` against `source` (Sheikh and Bovik, TIP 2006)."""
+    """Pixel-domain VIF of each picture of `fused` against `source` (Sheikh and Bovik, TIP 2006)."""
     kept = offered = fused.new_zeros(fused.shape[0])
     for scale in range(4):
         size = 2 ** (4 - scale) + 1
@@ -89,7 +91,7 @@ def vif(fused: torch.Tensor, source: torch.Tensor, noise_variance: float = 2.0) 
         noise = (var_f - gain * cov).clamp_min(EPSILON)
         kept = kept + torch.log1p(gain**2 * var_s / (noise + noise_variance)).sum((1, 2, 3))
         offered = offered + torch.log1p(var_s / noise_variance).sum((1, 2, 3))
-    return (kept / (offered + EPSILON)).mean()
+    return kept / (offered + EPSILON)
 
 
 def edges(x: torch.Tensor) -> Tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -132,21 +134,17 @@ def on_one_side(source, fused, dot: torch.Tensor) -> torch.Tensor:
 
 
 def qabf(fused: torch.Tensor, ir: torch.Tensor, vis: torch.Tensor) -> torch.Tensor:
-    """Mean share of the edge information of both sources that is kept, weighted by strength.
-
-    A picture's share is its own: in one ratio over a batch, day scenes would leave the
-    faint edges of night scenes no say.
-    """
+    """Share of the edge information of both sources that each picture keeps, by strength."""
     f, a, b = edges(fused), edges(ir), edges(vis)
     kept = edge_kept(a, f) * a[0] + edge_kept(b, f) * b[0]
-    return (kept.sum((1, 2, 3)) / (a[0] + b[0]).sum((1, 2, 3))).mean()
+    return kept.sum((1, 2, 3)) / (a[0] + b[0]).sum((1, 2, 3))
 
 
 def correlation(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """Mean Pearson correlation over the batch."""
+    """Pearson correlation of each pair of pictures."""
     x, y = (p - p.mean((1, 2, 3), keepdim=True) for p in (x, y))
     scale = torch.sqrt((x * x).mean((1, 2, 3)) * (y * y).mean((1, 2, 3)) + EPSILON)
-    return ((x * y).mean((1, 2, 3)) / scale).mean()
+    return (x * y).mean((1, 2, 3)) / scale
 
 
 def scd(fused: torch.Tensor, ir: torch.Tensor, vis: torch.Tensor) -> torch.Tensor:
@@ -159,7 +157,7 @@ def structure(fused: torch.Tensor, ir: torch.Tensor, vis: torch.Tensor) -> torch
     window = torch.full((7,), 1.0 / 7.0)
     both = [local_statistics(fused, source, window) for source in (ir, vis)]
     terms = [ssim_of(found, data_range) for found in both for data_range in (2.0, 255.0)]
-    return 1.0 - torch.stack(terms).mean()
+    return 1.0 - torch.stack(terms).mean(0)
 
 
 def intensity(fused: torch.Tensor, ir: torch.Tensor, vis: torch.Tensor) -> torch.Tensor:
@@ -168,18 +166,18 @@ def intensity(fused: torch.Tensor, ir: torch.Tensor, vis: torch.Tensor) -> torch
     The structural terms alone do not care how bright anything is.
     """
     target = F.avg_pool2d(torch.maximum(ir, vis), 8)
-    return F.l1_loss(F.avg_pool2d(fused, 8), target) / 255.0
+    return (F.avg_pool2d(fused, 8) - target).abs().mean((1, 2, 3)) / 255.0
 
 
 def max_intensity(fused: torch.Tensor, ir: torch.Tensor, vis: torch.Tensor) -> torch.Tensor:
     """Each pixel near the brighter source (SeAFusion, Information Fusion 2022)."""
-    return F.l1_loss(fused, torch.maximum(ir, vis)) / 255.0
+    return (fused - torch.maximum(ir, vis)).abs().mean((1, 2, 3)) / 255.0
 
 
 def max_gradient(fused: torch.Tensor, ir: torch.Tensor, vis: torch.Tensor) -> torch.Tensor:
     """Each edge as strong as the stronger source's; 1 is an edge from black to white."""
     strongest = torch.maximum(edges(ir)[0], edges(vis)[0])
-    return F.l1_loss(edges(fused)[0], strongest) / (4.0 * 255.0)
+    return (edges(fused)[0] - strongest).abs().mean((1, 2, 3)) / (4.0 * 255.0)
 
 
 def colour(fused: torch.Tensor, vis: torch.Tensor) -> torch.Tensor:
@@ -206,11 +204,29 @@ SOURCE_TERMS: Dict[str, Callable[[torch.Tensor, torch.Tensor, torch.Tensor], tor
 """Terms on luminance by name, each 0 at its best."""
 
 
+MARGINS: Dict[str, float] = {"ssim": 0.005, "qabf": 0.05, "vif": 0.03, "scd": 0.03}
+"""How far below the pixel-wise maximum's a term is when its picture leads clearly."""
+
+
 def source_losses(
-    fused: torch.Tensor, ir: torch.Tensor, vis: torch.Tensor, names: Optional[Iterable[str]] = None
+    fused: torch.Tensor,
+    ir: torch.Tensor,
+    vis: torch.Tensor,
+    names: Optional[Iterable[str]] = None,
+    lead_share: float = 1.0,
 ) -> Dict[str, torch.Tensor]:
-    """Source terms by name; all of `SOURCE_TERMS` by default."""
-    return {
-        name: SOURCE_TERMS[name](fused, ir, vis)
-        for name in (SOURCE_TERMS if names is None else names)
-    }
+    """Mean over the pictures of source terms by name; all of `SOURCE_TERMS` by default.
+
+    :param lead_share: how much of what a picture leads the pixel-wise maximum by, beyond
+        `MARGINS`, still counts. Below 1 the terms in which a picture is short come first.
+    """
+    found: Dict[str, torch.Tensor] = {}
+    for name in SOURCE_TERMS if names is None else names:
+        each = SOURCE_TERMS[name](fused, ir, vis)
+        if lead_share < 1.0 and name in MARGINS:
+            with torch.no_grad():
+                ahead = SOURCE_TERMS[name](torch.maximum(ir, vis), ir, vis) - MARGINS[name]
+            lead = (ahead - each).clamp_min(0.0)
+            each = each + (1.0 - lead_share) * lead
+        found[name] = each.mean()
+    return found

@@ -206,6 +206,13 @@ def _add_model(group) -> None:
         help="grey levels: a teacher whose samples vary by this counts half; 0: no weighting",
     )
     group.add_argument(
+        "--lead_share",
+        type=float,
+        default=1.0,
+        help="share of what a picture leads the pixel-wise maximum by that still counts; below "
+        "1 the terms in which it is short come first",
+    )
+    group.add_argument(
         "--no_rounding", action="store_true", help="do not round the picture as on the topic"
     )
     group.add_argument(

@@ -38,7 +38,7 @@ def pixel_l1(
 
 def structure(fused: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
     """1 - SSIM (7 x 7 uniform window, range 255)."""
-    return 1.0 - ssim(fused, teacher)
+    return 1.0 - ssim(fused, teacher).mean()
 
 
 def gradient(fused: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:

@@ -113,6 +113,7 @@ def make_task(options: argparse.Namespace, has_teacher_pictures: bool) -> Distil
         not options.no_rounding,
         options.leak,
         options.variance_noise,
+        lead_share=options.lead_share,
     )
 
 

@@ -124,14 +124,42 @@ def test_only_the_terms_asked_for_are_computed():
     assert some == {name: every[name] for name in ("scd", "max")}
 
 
+def day_and_night():
+    day, night = pictures(0), [p // 16 for p in pictures(1)]
+    return [tensors(*planes) for planes in (day, night)]
+
+
 def test_a_batch_is_the_mean_of_its_pictures():
     """A night scene's faint edges count as much as a day scene's strong ones."""
-    day, night = pictures(0), [p // 16 for p in pictures(1)]
-    both = [torch.cat(pair) for pair in zip(tensors(*day), tensors(*night))]
-    for name in ("qabf", "vif", "scd", "ssim"):
-        alone = [losses.SOURCE_TERMS[name](*tensors(*planes)) for planes in (day, night)]
-        together = losses.SOURCE_TERMS[name](*both)
-        assert float(together) == pytest.approx(float(sum(alone)) / 2, abs=1e-5), name
+    both = [torch.cat(pair) for pair in zip(*day_and_night())]
+    together = losses.source_losses(*both)
+    for name, term in losses.SOURCE_TERMS.items():
+        alone = [float(term(*planes)) for planes in day_and_night()]
+        assert term(*both).tolist() == pytest.approx(alone, abs=1e-5), name
+        assert float(together[name]) == pytest.approx(sum(alone) / 2, abs=1e-5), name
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+def test_of_a_lead_over_the_maximum_only_a_share_counts(share):
+    """Picture by picture: the night scene is fused well, the day scene badly."""
+    day, night = day_and_night()
+    day[0] = 0.25 * day[0]
+    ir, vis = (torch.cat(pair) for pair in zip(day[1:], night[1:]))
+    fused = torch.cat([day[0], (night[1] + night[2]) / 2]).requires_grad_(True)
+    losses.source_losses(fused, ir, vis, ["scd"], share)["scd"].backward()
+    whole = torch.autograd.grad(losses.SOURCE_TERMS["scd"](fused, ir, vis).mean(), fused)[0]
+    assert torch.allclose(fused.grad[0], whole[0], atol=1e-9)
+    assert torch.allclose(fused.grad[1], share * whole[1], atol=1e-9)
+
+    fused = fused.detach()
+    terms = losses.SOURCE_TERMS["scd"]
+    maximum = [float(terms(torch.maximum(*pair), *pair)) for pair in (day[1:], night[1:])]
+    short, ahead = terms(fused, ir, vis).tolist()
+    start = maximum[1] - losses.MARGINS["scd"]
+    assert short > maximum[0] and ahead < start
+    expected = (short + start + share * (ahead - start)) / 2
+    found = losses.source_losses(fused, ir, vis, ["scd"], share)["scd"]
+    assert float(found) == pytest.approx(expected, abs=1e-6)
 
 
 def test_terms_vanish_when_nothing_is_left_to_gain():
