@@ -79,7 +79,7 @@ def ssim_of(statistics: Tuple[torch.Tensor, ...], data_range: float) -> torch.Te
 
 
 def vif(fused: torch.Tensor, source: torch.Tensor, noise_variance: float = 2.0) -> torch.Tensor:
-    """Pixel-domain VIF of each picture of `fused` against `source` (Sheikh and Bovik, TIP 2006)."""
+    """Pixel-domain VIF of each `fused` against its `source` (Sheikh and Bovik, TIP 2006)."""
     kept = offered = fused.new_zeros(fused.shape[0])
     for scale in range(4):
         size = 2 ** (4 - scale) + 1
