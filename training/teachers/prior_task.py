@@ -141,7 +141,7 @@ def picture_terms(x0: torch.Tensor, picture: torch.Tensor) -> Dict[str, torch.Te
     of the angle between colours.
     """
     grey, truth = (127.5 * (x.flatten(0, 1)[:, None] + 1.0) for x in (x0, picture))
-    terms = {"image": F.mse_loss(x0, picture), "ssim": 1.0 - ssim(grey, truth)}
+    terms = {"image": F.mse_loss(x0, picture), "ssim": 1.0 - ssim(grey, truth).mean()}
     if picture.shape[1] == 3:
         cosine = F.cosine_similarity((x0 + 1.0) + 1e-3, (picture + 1.0) + 1e-3, dim=1)
         terms["colour"] = 1.0 - cosine.mean()
