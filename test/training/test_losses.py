@@ -104,6 +104,39 @@ def test_brightness_and_gradient_terms_are_numpys():
     assert float(losses.max_gradient(f, a, b)) == pytest.approx(away / 1020, rel=1e-4)
 
 
+def test_structure_leans_on_the_published_convention():
+    fused, ir, vis = pictures(2)
+    published, clean = metrics.ssim(fused, ir, vis) / 2, metrics.ssim255(fused, ir, vis)
+    expected = 1.0 - (0.75 * published + 0.25 * clean)
+    assert float(losses.structure(*tensors(fused, ir, vis))) == pytest.approx(expected, abs=3e-3)
+
+
+def noisy(sigma, seed=0, level=40.0):
+    """A flat picture with white noise of so many grey levels."""
+    random = torch.Generator().manual_seed(seed)
+    return level + sigma * torch.randn(1, 1, 128, 128, generator=random)
+
+
+def test_noise_is_what_exceeds_the_louder_source():
+    ir, vis = noisy(2.0), noisy(1.0, seed=1)
+    assert float(losses.noise(ir, ir, vis)) == 0.0
+    assert float(losses.noise((ir + vis) / 2, ir, vis)) < 0.02
+    louder = ir + noisy(6.0, seed=2, level=0.0)
+    expected = np.hypot(2.0, 6.0) - 2.0
+    assert float(losses.noise(louder, ir, vis)) == pytest.approx(expected, rel=0.12)
+
+
+def test_noise_counts_in_flat_regions_alone_and_not_as_slope():
+    ir, vis = noisy(0.0), noisy(0.0)
+    ramp = 0.5 * torch.arange(128.0).expand(1, 1, 128, 128)
+    assert float(losses.noise(ramp, ir, vis)) == pytest.approx(0.0, abs=1e-4)
+    texture = noisy(8.0)
+    assert float(losses.noise(texture, 10.0 * ramp, vis)) == 0.0
+    half = torch.where(torch.arange(128) < 64, ir, 10.0 * ramp)
+    # The border between both halves is not flat either.
+    assert float(losses.noise(texture, half, vis)) == pytest.approx(8.0, rel=0.1)
+
+
 def test_colour_is_opencvs_chroma():
     rng = np.random.default_rng(0)
     fused, vis = (rng.uniform(0, 1, (16, 16, 3)).astype(np.float32) for _ in range(2))
@@ -166,7 +199,7 @@ def test_terms_vanish_when_nothing_is_left_to_gain():
     _, ir, _ = pictures()
     (a,) = tensors(ir)
     terms = losses.source_losses(a, a, a)
-    for name in ("ssim", "vif", "intensity"):
+    for name in ("ssim", "vif", "intensity", "noise"):
         assert float(terms[name]) == pytest.approx(0.0, abs=0.02), name
     # Both sigmoids of Qabf end below 1: its ceiling, in closed form.
     ceiling = 0.9994 / (1 + np.exp(-15 * 0.5)) * 0.9879 / (1 + np.exp(-22 * 0.2))
