@@ -32,6 +32,12 @@ NOISE_FLAT = 1.0
 NOISE_BLOCK_PX = 4
 """Slopes are those of means over such blocks: noise averages out there."""
 
+WARM_MARGIN, WARM_BLOCK_PX, WARM_AROUND, WARM_RIM = 25.0, 4, 17, 2
+"""What is warm: grey levels above the mean of so many blocks around it; the rim is in blocks."""
+
+DARK = 80.0
+"""Grey levels: where the visible picture is darker, by the same blocks, it shows nobody."""
+
 
 def separable_filter(x: torch.Tensor, window: torch.Tensor) -> torch.Tensor:
     """Filter N x 1 x H x W by a 1-D window along both axes, where it lies inside.
@@ -210,6 +216,29 @@ def _is_flat(x: torch.Tensor) -> torch.Tensor:
     return highest - lowest < 2.0 * NOISE_BLOCK_PX * NOISE_FLAT
 
 
+def warm(fused: torch.Tensor, ir: torch.Tensor, vis: torch.Tensor) -> torch.Tensor:
+    """Edges of warm things in the dark, and about them, as the thermal picture has them.
+
+    Difference of both gradients as a share of the thermal one's; 0 where nothing warm is seen.
+    A person at night is an outline: visible texture across it hides it from detectors.
+    """
+    near = F.interpolate(_near_warm(ir, vis), size=ir.shape[2:])[:, :, 1:-1, 1:-1]
+    (strength, ax, ay), (_, fx, fy) = edges(ir), edges(fused)
+    away = torch.sqrt((fx - ax) ** 2 + (fy - ay) ** 2 + EPSILON)
+    return (away * near).sum((1, 2, 3)) / (strength * near).sum((1, 2, 3)).clamp_min(1.0)
+
+
+@torch.no_grad()
+def _near_warm(ir: torch.Tensor, vis: torch.Tensor) -> torch.Tensor:
+    """1 for blocks that are warm, or a rim of such, in dark surroundings; else 0."""
+    means = [F.avg_pool2d(p, WARM_BLOCK_PX) for p in (ir, vis)]
+    around = [
+        F.avg_pool2d(p, WARM_AROUND, 1, WARM_AROUND // 2, count_include_pad=False) for p in means
+    ]
+    hot = (means[0] > around[0] + WARM_MARGIN).to(ir.dtype)
+    return F.max_pool2d(hot, 2 * WARM_RIM + 1, 1, WARM_RIM) * (around[1] < DARK)
+
+
 def max_intensity(fused: torch.Tensor, ir: torch.Tensor, vis: torch.Tensor) -> torch.Tensor:
     """Each pixel near the brighter source (SeAFusion, Information Fusion 2022)."""
     return (fused - torch.maximum(ir, vis)).abs().mean((1, 2, 3)) / 255.0
@@ -240,6 +269,7 @@ SOURCE_TERMS: Dict[str, Callable[[torch.Tensor, torch.Tensor, torch.Tensor], tor
     "scd": lambda fused, ir, vis: 1.0 - scd(fused, ir, vis) / 2.0,
     "intensity": intensity,
     "noise": noise,
+    "warm": warm,
     "max": max_intensity,
     "grad": max_gradient,
 }

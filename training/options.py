@@ -33,6 +33,7 @@ _HELP = {
     "src_scd": "correlation of differences (SCD)",
     "src_intensity": "blurred brightness of the brighter source",
     "src_noise": "flat regions no noisier than the louder source",
+    "src_warm": "edges of the thermal picture about warm things in the dark",
     "src_max": "pixels of the brighter source",
     "src_grad": "gradient of the stronger source",
     "src_colour": "chroma of the visible picture",

@@ -137,6 +137,35 @@ def test_noise_counts_in_flat_regions_alone_and_not_as_slope():
     assert float(losses.noise(texture, half, vis)) == pytest.approx(8.0, rel=0.1)
 
 
+def warm_body(level=30.0, body=120.0):
+    """A thermal picture with one warm body 24 pixels wide and 60 high, and where it is."""
+    inside = torch.zeros(1, 1, 128, 128, dtype=torch.bool)
+    inside[..., 32:92, 52:76] = True
+    return torch.where(inside, level + body, torch.tensor(level)), inside
+
+
+def test_warm_bodies_keep_their_outline_in_the_dark():
+    ir, inside = warm_body()
+    texture = 20.0 + noisy(10.0, level=0.0)
+    assert float(losses.warm(ir, ir, texture)) == pytest.approx(0.0, abs=1e-2)
+    assert float(losses.warm(ir + 40.0, ir, texture)) == pytest.approx(0.0, abs=1e-2)
+    # Nothing of the body is seen: all of its outline is missing, and nothing else counts.
+    flat = torch.full_like(ir, 30.0)
+    assert float(losses.warm(flat, ir, texture)) == pytest.approx(1.0, abs=1e-2)
+    far = flat + torch.zeros_like(flat).index_fill_(2, torch.arange(0, 12), 99.0)
+    assert float(losses.warm(far, ir, texture)) == pytest.approx(1.0, abs=1e-2)
+    across = ir + torch.where(inside, texture - 20.0, 0.0)
+    assert float(losses.warm(across, ir, texture)) > 0.1
+
+
+@pytest.mark.parametrize("what", ["no margin", "daylight", "a warm wall"])
+def test_nothing_warm_in_the_dark_counts_nothing(what):
+    ir, _ = warm_body(body=20.0 if what == "no margin" else 120.0)
+    vis = torch.full_like(ir, 120.0 if what == "daylight" else 20.0)
+    ir = torch.full_like(ir, 150.0) if what == "a warm wall" else ir
+    assert float(losses.warm(torch.zeros_like(ir), ir, vis)) == 0.0
+
+
 def test_colour_is_opencvs_chroma():
     rng = np.random.default_rng(0)
     fused, vis = (rng.uniform(0, 1, (16, 16, 3)).astype(np.float32) for _ in range(2))
@@ -199,7 +228,7 @@ def test_terms_vanish_when_nothing_is_left_to_gain():
     _, ir, _ = pictures()
     (a,) = tensors(ir)
     terms = losses.source_losses(a, a, a)
-    for name in ("ssim", "vif", "intensity", "noise"):
+    for name in ("ssim", "vif", "intensity", "noise", "warm"):
         assert float(terms[name]) == pytest.approx(0.0, abs=0.02), name
     # Both sigmoids of Qabf end below 1: its ceiling, in closed form.
     ceiling = 0.9994 / (1 + np.exp(-15 * 0.5)) * 0.9879 / (1 + np.exp(-22 * 0.2))
