@@ -219,13 +219,14 @@ def _is_flat(x: torch.Tensor) -> torch.Tensor:
 def warm(fused: torch.Tensor, ir: torch.Tensor, vis: torch.Tensor) -> torch.Tensor:
     """Edges of warm things in the dark, and about them, as the thermal picture has them.
 
-    Difference of both gradients as a share of the thermal one's; 0 where nothing warm is seen.
-    A person at night is an outline: visible texture across it hides it from detectors.
+    Difference to the thermal gradients there, as a share of both pictures' edges everywhere: what
+    is large counts more. A person at night is an outline: visible texture across it hides it from
+    detectors.
     """
     near = F.interpolate(_near_warm(ir, vis), size=ir.shape[2:])[:, :, 1:-1, 1:-1]
-    (strength, ax, ay), (_, fx, fy) = edges(ir), edges(fused)
+    (of_ir, ax, ay), (of_vis, _, _), (_, fx, fy) = edges(ir), edges(vis), edges(fused)
     away = torch.sqrt((fx - ax) ** 2 + (fy - ay) ** 2 + EPSILON)
-    return (away * near).sum((1, 2, 3)) / (strength * near).sum((1, 2, 3)).clamp_min(1.0)
+    return (away * near).sum((1, 2, 3)) / (of_ir + of_vis).sum((1, 2, 3))
 
 
 @torch.no_grad()
