@@ -161,6 +161,9 @@ class PycudaMemory(CudaMemory):
     def capture(self, enqueue: Callable[[], None]) -> Optional[Callable[[], None]]:
         return None
 
+    def forget(self, replay: Callable[[], None]) -> None:
+        """Nothing was captured."""
+
     def close(self) -> None:
         with self.active():
             self._done = self._stream = None
@@ -226,6 +229,9 @@ class TorchMemory(CudaMemory):
                 graph.replay()
 
         return replay
+
+    def forget(self, replay: Callable[[], None]) -> None:
+        """The graph belongs to `replay` alone, and goes with it."""
 
     def close(self) -> None:
         self._torch.cuda.empty_cache()

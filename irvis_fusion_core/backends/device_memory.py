@@ -1,6 +1,7 @@
 """The contract between TensorRT and whatever gives memory, copies and graphs on the GPU."""
 
 import contextlib
+from abc import ABC, abstractmethod
 from typing import Any, Callable, Iterator, NamedTuple, Optional, Tuple, Type
 
 import numpy as np
@@ -14,7 +15,7 @@ class Buffer(NamedTuple):
     owner: Any  # whatever must live as long as the buffer
 
 
-class CudaMemory:
+class CudaMemory(ABC):
     """One device and one stream. All work is enqueued on the stream; `synchronize` waits for it
     without spinning (a blocking event), which spares a core on a robot.
     """
@@ -24,39 +25,40 @@ class CudaMemory:
     errors: Tuple[Type[BaseException], ...] = ()  # what the package raises beside EngineError
 
     @contextlib.contextmanager
+    @abstractmethod
     def active(self) -> Iterator[None]:
         """Make the device's primary context current in this thread."""
-        raise NotImplementedError
 
+    @abstractmethod
     def allocate(self, shape: Tuple[int, ...]) -> Buffer:
         """A uint8 buffer of this shape on host and device."""
-        raise NotImplementedError
 
+    @abstractmethod
     def free(self, buffer: Buffer) -> None:
         """Free both sides; `buffer.host` must not be touched again."""
-        raise NotImplementedError
 
+    @abstractmethod
     def upload(self, buffer: Buffer) -> None:
         """Enqueue the copy from host to device."""
-        raise NotImplementedError
 
+    @abstractmethod
     def download(self, buffer: Buffer) -> None:
         """Enqueue the copy from device to host."""
-        raise NotImplementedError
 
+    @abstractmethod
     def synchronize(self) -> None:
         """Wait until everything enqueued is done."""
-        raise NotImplementedError
 
+    @abstractmethod
     def capture(self, enqueue: Callable[[], None]) -> Optional[Callable[[], None]]:
         """Record what `enqueue` enqueues; return what replays it, or None where the package has
         no CUDA graphs. The work must have run once before.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def forget(self, replay: Callable[[], None]) -> None:
         """Free what `capture` recorded; anything else is ignored."""
 
+    @abstractmethod
     def close(self) -> None:
         """Free the stream and what is left. Buffers are freed one by one, before."""
-        raise NotImplementedError

@@ -72,6 +72,9 @@ class FakeMemory(CudaMemory):
 
         return replay
 
+    def forget(self, replay):
+        """It holds nothing."""
+
     def close(self):
         assert not self.arrays, "buffers are freed before"
         self.closed = True
