@@ -76,11 +76,11 @@ METRICS = ("SCD", "VIF", "Qabf", "SSIM")
 # How far above the pixel-wise maximum, the strongest trivial fusion on these metrics, a variant
 # has to be on a set. `base` was to lead by .02 of Qabf on MSRS, which is not reached.
 LEADS = {
-    ("nano", "msrs/val"): (-0.03, -0.03, -0.01, -0.005),
-    ("nano", "roadscene/val"): (0.0, -0.03, 0.0, -0.005),
-    ("small", "msrs/val"): (0.0, 0.0, 0.0, 0.0),
-    ("small", "roadscene/val"): (0.0, -0.03, 0.0, -0.005),
-    ("base", "msrs/val"): (0.0, 0.0, 0.0, 0.0),
+    ("nano", "msrs/val"): (0.05, 0.0, -0.01, -0.005),
+    ("nano", "roadscene/val"): (0.05, 0.0, 0.0, -0.005),
+    ("small", "msrs/val"): (0.05, 0.0, 0.0, 0.0),
+    ("small", "roadscene/val"): (0.05, 0.0, 0.0, -0.005),
+    ("base", "msrs/val"): (0.05, 0.0, 0.0, 0.0),
     ("base", "roadscene/val"): (0.1, 0.0, 0.02, 0.0),
 }
 

@@ -6,6 +6,7 @@ import pytest
 torch = pytest.importorskip("torch")
 cv2 = pytest.importorskip("cv2")
 
+from benchmarks.beyond_maximum import measures  # noqa: E402
 from irvis_fusion_core import fidelity, metrics  # noqa: E402
 from training import losses  # noqa: E402
 
@@ -124,6 +125,14 @@ def test_noise_is_what_exceeds_the_louder_source():
     louder = ir + noisy(6.0, seed=2, level=0.0)
     expected = np.hypot(2.0, 6.0) - 2.0
     assert float(losses.noise(louder, ir, vis)) == pytest.approx(expected, rel=0.12)
+
+
+def test_noise_is_the_benchmarks_measure():
+    """A second implementation: OpenCV's filter, whole mask, beside two sources without noise."""
+    fused, still = noisy(5.0), noisy(0.0)
+    plane = fused[0, 0].numpy()
+    expected = measures.noise_sigma(plane, np.ones(plane.shape, bool))
+    assert float(losses.noise(fused, still, still)) == pytest.approx(expected, rel=0.01)
 
 
 def test_noise_counts_in_flat_regions_alone_and_not_as_slope():
