@@ -6,9 +6,9 @@ DATA holds msrs/{train,val}, roadscene/{train,val} and llvip/train, each with IR
 stages run one after another, each from the best weights of the one before; a stage whose weights
 are there is not run again, one that was cut off is begun anew. What ships lies between the last
 two (`BLENDS`). Then `training.ship_models` writes the files. `--print` shows the commands
-instead. One hour (nano) to five (base) on one CPU core; why these figures: docs/training_log.md,
-which also says what was corrected while the shipped weights were being trained: these commands
-give about the same weights, not the same.
+instead. One hour (nano) to five (base) on one CPU core; why these figures: docs/training_log.md.
+Two loss terms were corrected while the shipped weights were being trained, so these commands give
+other weights; how near was not measured.
 """
 
 from __future__ import annotations
@@ -98,9 +98,9 @@ BASE_LEAD = {
 BASE_STEADY = {**BASE_LEAD, **STEADY, "lambda_src_ssim": 14}
 # What that cost in Qabf is fetched back from where SSIM leads.
 EDGES = {"lambda_src_ssim": 13, "lambda_src_qabf": 22}
+BASE_EDGES = {**BASE_STEADY, "lambda_src_ssim": 13, "lambda_src_qabf": 26, "lambda_src_scd": 1}
 # And half of that back for SSIM, where a small network gave too much.
 SETTLE = {"lambda_src_ssim": 17, "lambda_src_qabf": 20}
-BASE_EDGES = {**BASE_STEADY, "lambda_src_ssim": 13, "lambda_src_qabf": 26, "lambda_src_scd": 1}
 
 
 def _shares(*shares: float) -> Dict[str, float]:
