@@ -116,6 +116,7 @@ class FusionDataset(Dataset):
     ``variance``    float 1xHxW    of the teacher's luminance (white is 1); 0 where unknown
     ``has_teacher`` bool           whether ``teacher`` is one
     ``index``       int            for `names`
+    ``root``        int            which of `roots` it is from: 0, 1, ...
     ==============  =============  =====================================================
 
     :param roots: folders, or ``DIR=SHARE``, or `Root`.
@@ -153,6 +154,7 @@ class FusionDataset(Dataset):
         self.listings: List[PairListing] = []
         self.pairs: List[PairPaths] = []
         self.groups: List[Group] = []
+        self._root_of: List[int] = []
         for root in self.roots:
             listing = list_pictures(
                 root.folder, check, lambda pair: self.read(self._needed(pair)), limit
@@ -161,6 +163,7 @@ class FusionDataset(Dataset):
             first = len(self.pairs)
             self.pairs += [self._needed(pair) for pair in listing.pairs]
             self.groups.append(Group(range(first, len(self.pairs)), root.share))
+            self._root_of += [len(self.groups) - 1] * len(self.groups[-1].indices)
 
     def _needed(self, pair: PairPaths) -> PairPaths:
         """Beside numbered samples a picture of the pair's own name is their mean, no sample.
@@ -213,6 +216,7 @@ class FusionDataset(Dataset):
             "variance": torch.from_numpy(variance)[None],
             "has_teacher": torch.tensor(len(view.teachers) > 0),
             "index": torch.tensor(index),
+            "root": torch.tensor(self._root_of[index]),
         }
 
     def _target(self, view: View, random: np.random.Generator) -> Tuple[np.ndarray, np.ndarray]:

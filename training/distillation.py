@@ -11,7 +11,7 @@ It knows nothing of optimisers, devices or logs; `training.lightning_module` doe
 from __future__ import annotations
 
 import math
-from typing import Dict, List, Mapping, Optional, Tuple
+from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
 import torch
 import torch.nn as nn
@@ -19,6 +19,7 @@ import torch.nn as nn
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_core.student import Student, luminance, pad_to_multiple
 from training import losses, teacher_losses
+from training.emphasis import factors_of
 from training.features import FeatureAdapters
 from training.perceptual import Vgg16, feature_shapes, perceptual_distance
 from training.steadiness import a_moment_later, unseen_change
@@ -46,6 +47,8 @@ class DistillationTask(nn.Module):
     :param later_share: share of a batch that `src_flicker` sees a moment later; each costs as
         much as another picture.
     :param lead_share: see `losses.source_losses`.
+    :param emphasis: for each training folder its factors (`training.emphasis`); then a batch
+        needs ``root``.
     :param variance_noise: grey levels; `pix` and `feat` trust a teacher whose samples vary by so
         much half (`teacher_losses.trust`). 0 trusts it everywhere.
     :raises ConfigurationError: an unknown term, a negative weight, or a term whose network is
@@ -64,6 +67,7 @@ class DistillationTask(nn.Module):
         variance_noise: float = 4.0,
         later_share: float = 1.0 / 3.0,
         lead_share: float = 1.0,
+        emphasis: Sequence[Mapping[str, float]] = (),
     ) -> None:
         super().__init__()
         _check_weights(weights)
@@ -73,7 +77,7 @@ class DistillationTask(nn.Module):
         self.student = student
         self.warmup_epochs, self.rounding, self.leak = warmup_epochs, rounding, leak
         self.variance_noise, self.later_share = variance_noise, later_share
-        self.lead_share = lead_share
+        self.lead_share, self.emphasis = lead_share, emphasis
         # In a tuple: frozen networks belong neither to the checkpoint nor to the optimiser.
         self._frozen = (teacher, vgg)
         for network in self._frozen:
@@ -129,7 +133,8 @@ class DistillationTask(nn.Module):
             frames = self._pixels(seen_y + change.float() * 255.0)
             fused, change = frames[:count], change[:count]
             source = [n for n in losses.SOURCE_TERMS if "src_" + n in names]
-            found = losses.source_losses(fused, aligned, y, source, self.lead_share)
+            factors = factors_of(self.emphasis, batch["root"]) if any(self.emphasis) else None
+            found = losses.source_losses(fused, aligned, y, source, self.lead_share, factors)
             terms.update({"src_" + name: term for name, term in found.items()})
             if "src_flicker" in names:
                 pairs = ((p[: len(p) - count], p[count:]) for p in (frames, seen_ir, seen_y))

@@ -10,7 +10,7 @@ clamped output and without any histogram stretch.
 from __future__ import annotations
 
 import math
-from typing import Callable, Dict, Iterable, Optional, Tuple
+from typing import Callable, Dict, Iterable, Mapping, Optional, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -287,11 +287,13 @@ def source_losses(
     vis: torch.Tensor,
     names: Optional[Iterable[str]] = None,
     lead_share: float = 1.0,
+    factors: Optional[Mapping[str, torch.Tensor]] = None,
 ) -> Dict[str, torch.Tensor]:
     """Mean over the pictures of source terms by name; all of `SOURCE_TERMS` by default.
 
     :param lead_share: how much of what a picture leads the pixel-wise maximum by, beyond
         `MARGINS`, still counts. Below 1 the terms in which a picture is short come first.
+    :param factors: by name how much each picture (N) counts in that term; 1 where missing.
     """
     found: Dict[str, torch.Tensor] = {}
     for name in SOURCE_TERMS if names is None else names:
@@ -301,5 +303,7 @@ def source_losses(
                 ahead = SOURCE_TERMS[name](torch.maximum(ir, vis), ir, vis) - MARGINS[name]
             lead = (ahead - each).clamp_min(0.0)
             each = each + (1.0 - lead_share) * lead
+        if factors is not None and name in factors:
+            each = each * factors[name].to(each)
         found[name] = each.mean()
     return found

@@ -215,6 +215,13 @@ def _add_model(group) -> None:
         "1 the terms in which it is short come first",
     )
     group.add_argument(
+        "--emphasis",
+        action="append",
+        default=[],
+        metavar="DIR:TERM=FACTOR",
+        help="a src_ term that counts FACTOR times as much for the pictures of one --train_root",
+    )
+    group.add_argument(
         "--no_rounding", action="store_true", help="do not round the picture as on the topic"
     )
     group.add_argument(

@@ -29,8 +29,9 @@ from irvis_fusion_core.student import create_student_model
 from training.augmentation import Augmentation
 from training.callbacks import RunFiles, StoppedEarly, TermLog
 from training.data_module import FusionData, same_pictures
-from training.dataset import FusionDataset
+from training.dataset import FusionDataset, parse_root
 from training.distillation import DistillationTask, active_terms, needs_vgg
+from training.emphasis import parse_emphasis
 from training.lightning_module import FusionModule
 from training.lpips import LpipsUnavailableError, open_lpips
 from training.options import check_options, make_parser, term_weights, warmup_epochs
@@ -114,6 +115,7 @@ def make_task(options: argparse.Namespace, has_teacher_pictures: bool) -> Distil
         options.leak,
         options.variance_noise,
         lead_share=options.lead_share,
+        emphasis=parse_emphasis(options.emphasis, [parse_root(r) for r in options.train_root]),
     )
 
 

@@ -31,6 +31,7 @@ def test_whole_pictures_are_those_on_disk(folder):
     assert np.array_equal(item["vis"].permute(1, 2, 0), vis[:, :, ::-1])
     assert np.array_equal(item["teacher"][0], cv2.cvtColor(vis, cv2.COLOR_BGR2GRAY))
     assert item["has_teacher"] and not item["variance"].any() and int(item["index"]) == 1
+    assert int(item["root"]) == 0
     grey = FusionDataset([folder], in_channels=1)[1]
     assert np.array_equal(grey["vis"][0], cv2.cvtColor(vis, cv2.COLOR_BGR2GRAY))
 
@@ -85,6 +86,7 @@ def test_folders_are_read_with_their_shares(folder, tmp_path):
     ]
     assert not dataset[5]["has_teacher"] and not dataset[5]["teacher"].any()
     assert dataset.names([5]) == [str(tmp_path / "more" / "VIS" / "p1.png")]
+    assert [int(dataset[i]["root"]) for i in (0, 3, 4, 5)] == [0, 0, 1, 1]
     assert "4 pairs, 4 with teacher" in dataset.report()
     assert [p.stem for p in FusionDataset([folder], limit=2).pairs] == ["p0", "p2"]
 
