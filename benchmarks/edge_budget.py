@@ -12,15 +12,15 @@ because it is what edges are paid with. `--rule` puts edge selection by hand aft
 (`select_edges`): what a fusion could still gain by choosing between two pictures' detail.
 """
 
-import argparse
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Callable, Dict, List, Optional
 
 import cv2
 import numpy as np
 
-from benchmarks.reference_rows import default_data, read_pairs
+from benchmarks.reference_rows import make_parser, open_models, read_pairs
 from irvis_fusion_core import fidelity, metrics
 
 KINDS = ("IR, stronger", "IR, weaker", "visible, stronger", "visible, weaker")
@@ -120,36 +120,19 @@ def markdown(title: str, table: Dict[str, np.ndarray]) -> str:
 
 
 def main(arguments=None) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", type=Path, default=default_data())
-    parser.add_argument("--sets", nargs="+", default=["msrs/val", "roadscene/val"])
-    parser.add_argument("--model", nargs="+", default=[], help="names or .onnx paths")
-    parser.add_argument("--backend", default="auto")
-    parser.add_argument("--limit", type=int, help="pairs of each set (default: all)")
+    parser = make_parser(__doc__)
     parser.add_argument("--rule", action="store_true", help="rows with edges selected by hand")
     options = parser.parse_args(arguments)
 
     fusions: Dict[str, Fuse] = {"maximum": lambda ir, vis: np.maximum(ir, metrics.luminance(vis))}
-    opened = []
-    try:
-        for model in options.model:
-            from irvis_fusion_core.fusion import RealtimeFusion
-
-            opened.append(RealtimeFusion(model=model, backend=options.backend))
-            fusions[Path(model).stem] = lambda ir, vis, fusion=opened[-1]: fusion.fuse_frame(
-                ir, vis, order="rgb"
-            )
+    with ExitStack() as stack:
+        fusions.update(open_models(stack, options.model, options.backend))
         if options.rule:
             fusions.update({f"{k}, selected": with_rule(v) for k, v in list(fusions.items())})
         for name in options.sets:
             folder, _, ending = name.partition("@")
             print(markdown(name, rows_of(options.data / folder, fusions, options.limit, ending)))
             print()
-    finally:
-        for fusion in opened:
-            fusion.close()
     return 0
 
 

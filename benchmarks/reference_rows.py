@@ -12,6 +12,8 @@ those whose name ends so: msrs/val@D is MSRS by day, msrs/val@N by night.
 
 import argparse
 import sys
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -88,15 +90,35 @@ def default_data():
     return Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
-def main(arguments=None):
+def make_parser(description):
+    """A parser with the options of every table: which sets, which models."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, default=default_data())
     parser.add_argument("--sets", nargs="+", default=["msrs/val", "roadscene/val"])
     parser.add_argument("--model", nargs="+", default=[], help="names or .onnx paths")
     parser.add_argument("--backend", default="auto")
     parser.add_argument("--limit", type=int, help="pairs of each set (default: all)")
+    return parser
+
+
+def open_models(stack, models, backend):
+    """Name -> function (IR HxW, visible HxWx3 RGB, both uint8) -> fused RGB; `stack` closes them.
+
+    Engines are imported only where there are models.
+    """
+    fusions = {}
+    for model in models:
+        from irvis_fusion_core.fusion import RealtimeFusion
+
+        fusion = stack.enter_context(RealtimeFusion(model=model, backend=backend))
+        fusions[Path(model).stem] = partial(fusion.fuse_frame, order="rgb")
+    return fusions
+
+
+def main(arguments=None):
+    parser = make_parser(__doc__)
     parser.add_argument("--markdown", action="store_true", help="tables for a document")
     options = parser.parse_args(arguments)
 
@@ -104,16 +126,8 @@ def main(arguments=None):
         name: lambda ir, vis, rule=rule: rule(ir, metrics.luminance(vis))
         for name, rule in trivial_rows().items()
     }
-    opened = []
-    for model in options.model:
-        from irvis_fusion_core.fusion import RealtimeFusion
-
-        fusion = RealtimeFusion(model=model, backend=options.backend)
-        opened.append(fusion)
-        fusions[Path(model).stem] = lambda ir, vis, fusion=fusion: fusion.fuse_frame(
-            ir, vis, order="rgb"
-        )
-    try:
+    with ExitStack() as stack:
+        fusions.update(open_models(stack, options.model, options.backend))
         for name in options.sets:
             folder, _, ending = name.partition("@")
             rows, count = table(options.data / folder, fusions, options.limit, ending)
@@ -121,9 +135,6 @@ def main(arguments=None):
                 print(markdown_table(f"{name}, {count} pairs", rows))
             else:
                 print_table(f"{name}, {count} pairs, clamped, no stretch", rows)
-    finally:
-        for fusion in opened:
-            fusion.close()
 
 
 if __name__ == "__main__":
