@@ -6,6 +6,7 @@ with a soft edge between; None where the whole visible picture is covered.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from copy import copy
 
@@ -19,7 +20,7 @@ from irvis_fusion_core.errors import CalibrationError, ConfigurationError, Frame
 _CACHED_SIZES = 4
 
 
-class MapRegistration:
+class MapRegistration(ABC):
     """Common part of the modes that warp: maps and coverage for each pair of sizes, kept."""
 
     mode = ""
@@ -145,6 +146,7 @@ class MapRegistration:
 
         return between(x), between(y), between(leads.astype(np.float32)) > 0.999
 
+    @abstractmethod
     def _ir_points(
         self,
         ir_size: tuple[int, int],
@@ -153,11 +155,10 @@ class MapRegistration:
         rows: np.ndarray,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """IR x, IR y (float64, of the shape of `columns`), and whether a ray leads there."""
-        raise NotImplementedError
 
+    @abstractmethod
     def describe(self) -> dict:
         """What is used, for people and reports."""
-        raise NotImplementedError
 
 
 def through(

@@ -1,5 +1,6 @@
 """The contract between a fuser and an engine."""
 
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
@@ -100,7 +101,7 @@ class Availability(NamedTuple):
     version: Optional[str] = None
 
 
-class Backend:
+class Backend(ABC):
     """One model opened on one engine. Use it from one thread at a time.
 
     A subclass sets `name`, implements `probe`, `_compile`, `_run` and `_describe`, and may
@@ -117,9 +118,9 @@ class Backend:
         self._closed = False
 
     @classmethod
+    @abstractmethod
     def probe(cls, device: Optional[str] = None) -> Availability:
         """Say whether this engine can run here (on `device`, when one is named)."""
-        raise NotImplementedError
 
     @classmethod
     def open(cls, model_path: str, options: Optional[BackendOptions] = None) -> "Backend":
@@ -193,21 +194,25 @@ class Backend:
 
     # ---- for subclasses -------------------------------------------------------------------
 
+    @abstractmethod
     def _compile(self, height: int, width: int) -> Any:
-        raise NotImplementedError
+        """Prepare the engine for one frame size: what `_run` is given."""
 
+    @abstractmethod
     def _run(self, compiled: Any, ir: np.ndarray, vis: np.ndarray) -> np.ndarray:
         """Run the network; the result must be the caller's own memory."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _describe(self) -> Dict[str, Any]:
-        raise NotImplementedError
+        """What this engine adds to `describe`."""
 
     def _release(self, compiled: Any) -> None:
         """Free one compiled size; most engines do so when the last reference goes."""
+        del compiled
 
     def _close(self) -> None:
-        """Free what is shared by all sizes."""
+        """Free what is shared by all sizes; most engines share nothing."""
+        return
 
     def _require_model_precision(self) -> None:
         """Refuse a `precision` that differs from the model's, where the ONNX file decides it."""

@@ -38,7 +38,21 @@ def fake_backend(label, devices, opens=None):
                 raise opens
             return cls.__new__(cls)
 
+        def _compile(self, *arguments):
+            pytest.fail("selection compiles and runs nothing")
+
+        _run = _describe = _compile
+
     return Fake
+
+
+def test_a_backend_that_lacks_a_part_cannot_be_made():
+    class Partial(Backend):
+        def _run(self, compiled, ir, vis):
+            return vis
+
+    with pytest.raises(TypeError, match="_compile"):
+        Partial(None, None)
 
 
 @pytest.fixture
