@@ -168,8 +168,11 @@ def recipe(config: Mapping[str, Any]) -> Dict[str, Any]:
     """What published weights say about their training: the configuration without local paths."""
     local = ("root", "dir", "resume", "init", "checkpoint", "weights", "data")
     public = {k: v for k, v in config.items() if not k.endswith(local)}
-    roots = [Path(str(root)).parts[-2:] for root in config.get("train_root", ())]
-    return {**public, "train_folders": ["/".join(parts) for parts in roots]}
+    folders, emphasis = (
+        ["/".join(Path(str(text)).parts[-2:]) for text in config.get(name) or ()]
+        for name in ("train_root", "emphasis")
+    )
+    return {**public, "train_folders": folders, "emphasis": emphasis}
 
 
 def versions() -> Dict[str, str]:

@@ -94,6 +94,7 @@ def at_step(step, action):
 
 def test_one_step_leaves_a_run_that_can_be_used(folder, capsys):
     more = ("--val_root", str(folder / "val"), "--max_steps", "1", "--vis_freq", "1")
+    more += ("--emphasis", f"{folder / 'train'}:src_ssim=2")
     assert start(folder, "run", *more) == 0
     run = folder / "run"
     config = json.loads((run / "config.json").read_text())
@@ -107,6 +108,7 @@ def test_one_step_leaves_a_run_that_can_be_used(folder, capsys):
     assert json.loads(recipe)["seed"] == 0 and json.loads(recipe)["losses"] == config["losses"]
     # Published weights do not tell where their maker's files lie.
     assert str(folder.parent) not in recipe and f"{folder.name}/train" in recipe
+    assert json.loads(recipe)["emphasis"] == [f"{folder.name}/train:src_ssim=2"]
     row = json.loads((run / "validation.jsonl").read_text())
     assert row["step"] == 1 and 0 < row["Qabf"] < 1 and "mean/Qabf" in row
     logged = json.loads((run / "training.jsonl").read_text())
