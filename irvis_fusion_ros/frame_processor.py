@@ -16,6 +16,7 @@ import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 
 from irvis_fusion_core.errors import CalibrationError, ConfigurationError, FrameError
+from irvis_fusion_core.flicker_limiter import FlickerLimiter
 from irvis_fusion_core.registration import fill_uncovered
 from irvis_fusion_ros import image_messages
 from irvis_fusion_ros.current_stages import CurrentStages
@@ -151,6 +152,7 @@ class FrameProcessor:
         self._warm_sizes: list[tuple[int, int]] = []
         self._ir_cache: tuple[Any, Any] = (None, None)
         self._grey_cache: tuple[Any, Any] = (None, None)
+        self._flicker = FlickerLimiter()
         self._passed_by: deque[Job] = deque(maxlen=PASSED_BY_MAX)
 
     def renew_stages(self) -> None:
@@ -217,7 +219,8 @@ class FrameProcessor:
         self.pass_through(job, reason)
 
     def forget(self) -> None:
-        """Forget the IR frames seen last (a clock jump)."""
+        """Forget the frames seen last (a clock jump)."""
+        self._flicker.reset()
         self._passed_by.clear()
         self._ir_cache = self._grey_cache = (None, None)
 
@@ -245,6 +248,8 @@ class FrameProcessor:
         engine_from_ns = time.monotonic_ns()
         fused = engine.fuse_frame(ir, vis, order=order)
         engine_to_ns = time.monotonic_ns()
+        if self._settings["limit_flicker"]:
+            self._flicker.limit(fused, ir, vis, job.stamp_ns / NS_PER_S, order)
         if coverage is not None:  # beyond the thermal picture the visible one stands exactly
             cv2.copyTo(vis, cv2.compare(coverage, 0, cv2.CMP_EQ), fused)
         message = image_messages.fill(Image(), fused, job.vis, order)

@@ -177,6 +177,14 @@ TABLE = (
         minimum=0.05,
         maximum=60,
     ),
+    _SPEC(
+        "engine",
+        "limit_flicker",
+        False,
+        "Let no part of the fused picture change more from frame to frame than the cameras' "
+        "pictures do there (blocks of 8x8 pixels).",
+        live=True,
+    ),
     # --- pairing
     _SPEC(
         "pairing",

@@ -97,8 +97,10 @@ def videos(fusions, options):
     """One table for each sequence."""
     for name in VIDEOS:
         frames = list(read_set(options.data, name))[: options.limit]
-        crops = Crops(most=len(fusions))
-        print(sections.flicker(frames, fusions, crops, f"d. flicker, {name}").markdown())
+        models = [Path(model).stem for model in options.model]
+        crops = Crops(most=len(fusions) + len(models))
+        title = f"d. flicker, {name}"
+        print(sections.flicker(frames, fusions, crops, title, models).markdown())
         write(crops, options.pictures, f"d_{name}")
 
 

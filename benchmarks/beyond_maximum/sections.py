@@ -23,6 +23,7 @@ from benchmarks.beyond_maximum.masks import (
 from benchmarks.beyond_maximum.pairs import Fusions, Pair
 from benchmarks.beyond_maximum.report import Crops, Scores, Table, counted
 from irvis_fusion_core import metrics
+from irvis_fusion_core.flicker_limiter import FlickerLimiter
 
 # Least size of a mask in pixels, so that a picture's number is more than chance.
 LEAST_GLARE, LEAST_HOT, LEAST_FLAT = 100, 200, 2000
@@ -48,6 +49,7 @@ DARK_COLUMNS = (
     ("added noise let through", ".2f"),
     ("where IR is brighter", ".2f"),
 )
+VIDEO_HZ = 25.0
 FLICKER_COLUMNS = (("flicker", ".3f"), ("change", ".2f"), ("luma step", ".3f"))
 
 
@@ -186,13 +188,30 @@ def with_noise(ir: np.ndarray, name: str) -> np.ndarray:
     return np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
 
 
-def flicker(frames: Sequence[Pair], fusions: Fusions, crops: Crops, title: str) -> Table:
-    """Change from frame to frame beyond both sources', all change, and steps of brightness."""
+def flicker(
+    frames: Sequence[Pair],
+    fusions: Fusions,
+    crops: Crops,
+    title: str,
+    limit: Sequence[str] = (),
+) -> Table:
+    """Change from frame to frame beyond both sources', all change, and steps of brightness.
+
+    Args:
+        limit: fusions of colour pictures that have a second row, by `FlickerLimiter`.
+    """
     ir, vis = [pair.ir for pair in frames], [pair.luma for pair in frames]
     still = [np.zeros_like(ir[0])] * len(frames)
     rows: Dict[str, List[float]] = {}
+    planes: Dict[str, List[np.ndarray]] = {}
     for name, fuse in fusions.items():
-        fused = [metrics.luminance(fuse(pair)) for pair in frames]
+        pictures = [fuse(pair) for pair in frames]
+        planes[name] = [metrics.luminance(picture) for picture in pictures]
+        if name in limit:
+            planes[f"{name}, limit_flicker"] = [
+                metrics.luminance(picture) for picture in _limited(frames, pictures)
+            ]
+    for name, fused in planes.items():
         levels = [float(plane.mean(dtype=np.float64)) for plane in fused]
         rows[name] = [
             metrics.flicker(fused, ir, vis),
@@ -205,6 +224,14 @@ def flicker(frames: Sequence[Pair], fusions: Fusions, crops: Crops, title: str) 
         "sources, all change (blocks of 8x8), and change of the mean."
     )
     return Table(title, FLICKER_COLUMNS, rows, note)
+
+
+def _limited(frames: Sequence[Pair], pictures: Sequence[np.ndarray]) -> List[np.ndarray]:
+    limiter = FlickerLimiter()
+    return [
+        limiter.limit(picture.copy(), pair.ir, pair.vis, number / VIDEO_HZ)
+        for number, (pair, picture) in enumerate(zip(frames, pictures))
+    ]
 
 
 def _time_slice(planes: Sequence[np.ndarray]) -> np.ndarray:

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from irvis_fusion_core.errors import CalibrationError
+from irvis_fusion_core.flicker_limiter import FlickerLimiter
 from irvis_fusion_core.registration import fill_uncovered
 from irvis_fusion_ros import image_messages
 from irvis_fusion_ros.bags.bag_topics import FusionTopics
@@ -59,6 +60,7 @@ class PairFuser:
         self._registration = self._make_registration()
         self._warm_sizes: List[Tuple[int, int]] = []
         self._cache: Tuple[Any, Any] = (None, None)
+        self._flicker = FlickerLimiter()
 
     def needs(self, topics: FusionTopics) -> List[str]:
         """Those of a bag's other topics that the registration is made of."""
@@ -118,6 +120,8 @@ class PairFuser:
         started_s = time.perf_counter()
         fused = self.engine.fuse_frame(ir, vis, order=order)
         frame.engine_ms = 1e3 * (time.perf_counter() - started_s)
+        if self._settings["limit_flicker"]:
+            self._flicker.limit(fused, ir, vis, frame.vis_stamp_ns / NS_PER_S, order)
         if coverage is not None:  # beyond the thermal picture the visible one stands exactly
             cv2.copyTo(vis, cv2.compare(coverage, 0, cv2.CMP_EQ), fused)
         frame.message = image_messages.fill(blank_message(), fused, frame.source.message, order)

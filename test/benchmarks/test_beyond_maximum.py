@@ -190,6 +190,16 @@ def test_flicker_of_sources_is_none_and_of_a_pumping_fusion_its_amplitude():
     assert rows["pumping"] == [10.0, 10.0, 10.0]
 
 
+def test_a_limited_fusion_has_a_second_row_that_does_not_pump():
+    frames = [as_pair(np.full((64, 64), 60, np.uint8), np.full((64, 64), 30, np.uint8))] * 4
+    calls = iter(range(99))
+    fusions = {"pumping": lambda pair: cv2.add(pair.vis, 10.0 * (next(calls) % 2) * np.ones(4))}
+    rows = flicker(frames, fusions, Crops(), "t", limit=["pumping"]).rows
+    assert list(rows) == ["pumping", "pumping, limit_flicker"]
+    assert rows["pumping"] == [10.0, 10.0, 10.0]
+    assert max(rows["pumping, limit_flicker"]) < 0.5
+
+
 def test_finds_are_judged_by_warmth_and_counted_once():
     ir = np.full((300, 400), 30, np.uint8)
     cv2.rectangle(ir, (185, 100), (215, 200), 180, -1)

@@ -9,6 +9,7 @@ from bag_recording import Recording, needs_rosbags
 from made_bags import START_NS, ReferenceFusion, make_bag, write_pairs
 
 from irvis_fusion_core.errors import ConfigurationError, EngineError
+from irvis_fusion_core.flicker_limiter import FlickerLimiter
 from irvis_fusion_ros.bags.bag import BagError, read_messages
 from irvis_fusion_ros.bags.bag_topics import FusionTopics, find_topics
 from irvis_fusion_ros.bags.offline_advice import why_nothing_fused
@@ -26,8 +27,8 @@ def pairs(tmp_path_factory):
     return write_pairs(tmp_path_factory.mktemp("pairs"))
 
 
-def walked(bag, *changes, topics=TOPICS):
-    fusion = OfflineFusion(load_settings(changes=changes), ReferenceFusion())
+def walked(bag, *changes, topics=TOPICS, engine=None):
+    fusion = OfflineFusion(load_settings(changes=changes), engine or ReferenceFusion())
     return fusion, list(fusion.walk(bag, topics))
 
 
@@ -51,6 +52,7 @@ HARD_TIMES = {
         ("on_ir_loss:=stop",),
         ("pairing:=pair", "slop_s:=0.02"),
         ("pairing:=pair", "slop_s:=0.01", "on_unpaired:=drop", "on_ir_loss:=hold"),
+        ("limit_flicker:=true",),
     ],
 )
 def test_every_frame_is_the_nodes(tmp_path, pairs, monkeypatch, times, changes):
@@ -67,7 +69,39 @@ def test_every_frame_is_the_nodes(tmp_path, pairs, monkeypatch, times, changes):
         assert bytes(frame.message.data) == data
 
 
-def run_node(monkeypatch, bag, settings):
+class Pumping(ReferenceFusion):
+    """Every second picture is brighter, whatever the cameras show."""
+
+    def fuse_frame(self, ir, vis, order="rgb"):
+        fused = super().fuse_frame(ir, vis, order)
+        return cv2.add(fused, np.full(fused.shape, 20 * (len(self.pairs) % 2), np.uint8))
+
+
+def test_flicker_is_limited_as_the_core_does_in_the_node_and_out_of_a_bag(tmp_path, monkeypatch):
+    pytest.importorskip("sensor_msgs", reason="the node needs ROS: pip install '.[ros]'")
+    still = write_pairs(tmp_path / "still", count=1)
+    bag = make_bag(tmp_path / "bag", still, 1.0)
+    changes = ("ir_frozen_after_s:=0.0", "thermal.method:=none")
+    _, pumping = walked(bag, *changes, engine=Pumping())
+    _, steady = walked(bag, *changes, "limit_flicker:=true", engine=Pumping())
+    limiter, expected = FlickerLimiter(), []
+    for frame in pumping:
+        if frame.outcome != FUSED:  # before the first thermal frame
+            expected.append(frame.fused)
+            continue
+        picture = frame.fused.copy()
+        expected.append(limiter.limit(picture, frame.ir, frame.vis, frame.vis_stamp_ns / NS))
+    assert sum(frame.outcome == FUSED for frame in steady) > 25
+    for frame, picture in zip(steady, expected):
+        np.testing.assert_array_equal(frame.fused, picture)
+    apart = [np.ptp([frame.fused.mean() for frame in row[2:]]) for row in (pumping, steady)]
+    assert apart[0] > 15 and apart[1] < 6
+    settings = load_settings(changes=(*changes, "limit_flicker:=true"))
+    _, published = run_node(monkeypatch, bag, settings, Pumping())
+    assert [bytes(frame.message.data) for frame in steady] == [data for _, data in published]
+
+
+def run_node(monkeypatch, bag, settings, engine=None):
     """The outcomes, and what is published, of the node's classes at the bag's own times."""
     from irvis_fusion_ros import frame_intake
     from irvis_fusion_ros.frame_processor import FrameProcessor, Outputs
@@ -87,7 +121,7 @@ def run_node(monkeypatch, bag, settings):
     topic = types.SimpleNamespace(publish=publish, get_subscription_count=lambda: 1)
     silent = types.SimpleNamespace(publish=lambda message: None, get_subscription_count=lambda: 0)
     monkeypatch.setattr("irvis_fusion_ros.frame_processor.Image", types.SimpleNamespace)
-    engine = ReferenceFusion()
+    engine = engine or ReferenceFusion()
     processor = FrameProcessor(
         Outputs(topic, silent, None, settings),
         settings,
