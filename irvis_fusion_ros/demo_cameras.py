@@ -11,13 +11,12 @@ import json
 import sys
 from typing import Any, Dict, List, Optional
 
-import rclpy
-from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import CameraInfo, Image
 
 from irvis_fusion_core.demo_pairs import DemoPairs
+from irvis_fusion_ros import end_signals
 
 FRAME_ID = "vis_optical_frame"
 
@@ -70,15 +69,9 @@ def main(arguments: Optional[List[str]] = None) -> int:
     parser.add_argument("--record", required=True, help="JSON to write")
     given = sys.argv[1:] if arguments is None else arguments
     options = parser.parse_args(remove_ros_args(given))
-    rclpy.init(args=given)
+    received = end_signals.init(given)
     node = DemoCameras(DemoPairs(options.pairs, rate_hz=options.rate_hz))
-    try:
-        rclpy.spin(node)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass  # the end that was asked for
-    except Exception:
-        if rclpy.ok():  # else the signal ended the context in the middle of publishing
-            raise
+    end_signals.spin(node, received)
     with open(options.record, "w") as stream:
         json.dump(node.frames, stream)
     return 0

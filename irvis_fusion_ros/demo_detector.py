@@ -7,7 +7,6 @@ remap alone. Writes a JSON with the arrival of every frame and the people in som
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
 import sys
@@ -17,8 +16,6 @@ from typing import Any, Dict, List, Optional
 
 import cv2
 import numpy as np
-import rclpy
-from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import Image
@@ -26,6 +23,7 @@ from sensor_msgs.msg import Image
 from irvis_fusion_core.errors import EngineUnavailableError
 from irvis_fusion_core.image_files import write_picture
 from irvis_fusion_core.people_detector import PeopleDetector
+from irvis_fusion_ros import end_signals
 
 MAX_PICTURES = 24
 
@@ -97,16 +95,17 @@ def main(arguments: Optional[List[str]] = None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     options = parser.parse_args(remove_ros_args(given))
     cv2.setNumThreads(1)  # the detector is a guest on the robot's processor
-    rclpy.init(args=given)
+    received = end_signals.init(given)
     node, ended = DemoDetector(), threading.Event()
     detections: List[Dict[str, Any]] = []
     # Looking takes longer than a frame lasts; frames keep arriving meanwhile.
     looker = threading.Thread(target=lambda: detections.extend(look(node, options, ended)))
     looker.start()
-    with contextlib.suppress(KeyboardInterrupt, ExternalShutdownException):
-        rclpy.spin(node)
-    ended.set()
-    looker.join()
+    try:
+        end_signals.spin(node, received)
+    finally:
+        ended.set()
+        looker.join()
     with open(options.record, "w") as stream:
         json.dump({"arrivals": node.arrivals, "detections": detections}, stream)
     return 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import time
 from collections.abc import Callable
@@ -11,13 +10,10 @@ from typing import Any
 
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
-from rclpy.signals import SignalHandlerOptions
 
 from irvis_fusion_core.errors import ConfigurationError
+from irvis_fusion_ros import end_signals
 from irvis_fusion_ros.picture_memory import keep_freed_memory
-
-SPIN_S = 0.1
-"""How soon a signal is noticed when nothing else happens."""
 
 AFTER_FAULT_S = 0.01
 """A fault that comes at each turn must not take a whole processor."""
@@ -26,11 +22,8 @@ AFTER_FAULT_S = 0.01
 def run(make_node: Callable[[], Any], arguments: list[str] | None = None) -> int:
     """Run the node until SIGINT or SIGTERM; 0, or 1 when it could not be configured."""
     keep_freed_memory()
-    # Our own handlers: rclpy's shut the context down before the lifecycle has ended.
-    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
-    ended: list[int] = []
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda received, frame: ended.append(received))
+    # rclpy's handlers shut the context down before the lifecycle has ended.
+    ended = end_signals.init(arguments)
     try:
         node = make_node()
     except ConfigurationError as error:
@@ -62,7 +55,7 @@ def run(make_node: Callable[[], Any], arguments: list[str] | None = None) -> int
 def spin_once(executor: Any, node: Any) -> None:
     """Run what is due. The node's callbacks are guarded, so what is raised comes from rclpy."""
     try:
-        executor.spin_once(timeout_sec=SPIN_S)
+        executor.spin_once(timeout_sec=end_signals.SPIN_S)
     except Exception as error:  # noqa: BLE001 - counted and logged once a kind; see recover
         node.recover(error)
         time.sleep(AFTER_FAULT_S)
