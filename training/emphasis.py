@@ -66,8 +66,8 @@ def factors_of(
 
     :param roots: the number of each picture's folder, N.
     """
-    numbers = roots.tolist()
+    # Looked up where the pictures are: nothing waits for a GPU.
     return {
-        name: torch.tensor([emphasis[n].get(name, 1.0) for n in numbers], device=roots.device)
+        name: torch.tensor([row.get(name, 1.0) for row in emphasis], device=roots.device)[roots]
         for name in sorted({name for of_root in emphasis for name in of_root})
     }
