@@ -9,7 +9,6 @@ sources'), and the means of VIF, Qabf and SSIM over all frames. `time` is that o
 share of fusing the same frame just before: median over the frames but the first.
 """
 
-import argparse
 import sys
 import time
 from pathlib import Path
@@ -17,13 +16,14 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from benchmarks.reference_rows import default_data, read_pairs
+from benchmarks.reference_rows import make_parser, read_pairs
 from irvis_fusion_core import metrics
 from irvis_fusion_core.flicker_limiter import FlickerLimiter
 from irvis_fusion_core.fusion import RealtimeFusion
 
 METRICS = ("VIF", "Qabf", "SSIM")
 VIDEO_HZ = 25.0
+"""As which the frames of a set are taken; their own rate is not recorded."""
 
 
 def scored(pictures, pairs):
@@ -52,15 +52,11 @@ def fuse_video(fusion, frames):
 
 
 def main(arguments=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = make_parser(__doc__)
+    parser.set_defaults(
+        sets=["video_tno_nato_camp", "video_m3svd"], model=["nano", "small", "base"]
     )
-    parser.add_argument("--data", type=Path, default=default_data())
-    parser.add_argument("--sets", nargs="+", default=["video_tno_nato_camp", "video_m3svd"])
-    parser.add_argument("--model", nargs="+", default=["nano", "small", "base"])
-    parser.add_argument("--backend", default="auto")
     parser.add_argument("--threads", type=int, default=1, help="of the engine")
-    parser.add_argument("--limit", type=int, help="frames of each set")
     options = parser.parse_args(arguments)
     for name in options.sets:
         frames = [pair[1:] for pair in read_pairs(options.data / name, options.limit)]
@@ -77,7 +73,10 @@ def main(arguments=None):
                 fusion.warm_up(height, width)
                 plain, limited, shares = fuse_video(fusion, frames)
             rows[Path(model).stem] = (scored(plain, pairs), None)
-            rows[f"{Path(model).stem}, limited"] = (scored(limited, pairs), np.median(shares))
+            rows[f"{Path(model).stem}, limit_flicker"] = (
+                scored(limited, pairs),
+                np.median(shares),
+            )
         for row, (values, share) in rows.items():
             cells = " | ".join(format(value, ".3f") for value in values)
             print(f"| {row} | {cells} | {'' if share is None else f'{share:.0%}'} |", flush=True)

@@ -22,6 +22,7 @@ from benchmarks.beyond_maximum.masks import (
 )
 from benchmarks.beyond_maximum.pairs import Fusions, Pair
 from benchmarks.beyond_maximum.report import Crops, Scores, Table, counted
+from benchmarks.flicker_limiter import VIDEO_HZ
 from irvis_fusion_core import metrics
 from irvis_fusion_core.flicker_limiter import FlickerLimiter
 
@@ -49,7 +50,6 @@ DARK_COLUMNS = (
     ("added noise let through", ".2f"),
     ("where IR is brighter", ".2f"),
 )
-VIDEO_HZ = 25.0
 FLICKER_COLUMNS = (("flicker", ".3f"), ("change", ".2f"), ("luma step", ".3f"))
 
 

@@ -45,11 +45,13 @@ def test_a_model_has_a_row_as_it_is_and_one_limited(video, monkeypatch, capsys):
     lines = capsys.readouterr().out.strip().splitlines()
     assert lines[0] == "**still, 6 frames of 96x64**"
     rows = {cells[1].strip(): cells[2:-1] for cells in (line.split("|") for line in lines[4:])}
-    assert list(rows) == ["maximum", "pumping", "pumping, limited"]
+    assert list(rows) == ["maximum", "pumping", "pumping, limit_flicker"]
     flicker = {name: float(cells[0]) for name, cells in rows.items()}
     assert flicker["maximum"] == 0.0 and flicker["pumping"] == pytest.approx(16.0)
-    assert flicker["pumping, limited"] < 1.0
-    assert rows["pumping"][-1].strip() == "" and rows["pumping, limited"][-1].strip().endswith("%")
+    assert flicker["pumping, limit_flicker"] < 1.0
+    assert rows["pumping"][-1].strip() == "" and rows["pumping, limit_flicker"][
+        -1
+    ].strip().endswith("%")
 
 
 def test_the_plain_row_is_not_touched_by_limiting(video):
