@@ -13,16 +13,16 @@ COMMANDS = {
     "analyze": "irvis_fusion_core.commands.analyze",
     "benchmark": "irvis_fusion_core.commands.benchmark",
     "build_engine": "irvis_fusion_core.commands.build_engine",
-    "calibrate": "irvis_fusion_ros.calibrate",
-    "demo": "irvis_fusion_ros.demo",
+    "calibrate": "irvis_fusion_ros.commands.calibrate",
+    "demo": "irvis_fusion_ros.commands.demo",
     "doctor": "irvis_fusion_core.commands.doctor",
-    "estimate_time_offset": "irvis_fusion_ros.estimate_time_offset",
-    "evaluate_bag": "irvis_fusion_ros.evaluate_bag",
+    "estimate_time_offset": "irvis_fusion_ros.commands.estimate_time_offset",
+    "evaluate_bag": "irvis_fusion_ros.commands.evaluate_bag",
     "export": "irvis_fusion_core.commands.export",
     "fuse": "irvis_fusion_core.commands.fuse",
-    "fuse_bag": "irvis_fusion_ros.fuse_bag",
-    "make_bag": "irvis_fusion_ros.make_bag",
-    "node": "irvis_fusion_ros.fusion_node",
+    "fuse_bag": "irvis_fusion_ros.commands.fuse_bag",
+    "make_bag": "irvis_fusion_ros.commands.make_bag",
+    "node": "irvis_fusion_ros.node.fusion_node",
     "quantize": "irvis_fusion_core.commands.quantize",
 }
 
@@ -40,7 +40,7 @@ ROS_WHEELS = [
         "lifecycle-msgs",
     )
 ]
-# OpenCV 5 has no HOGDescriptor, the people detector that the demo shows the fused picture to.
+# OpenCV 5 has no HOGDescriptor, the people detector that the demo shows the fused image to.
 DEMO_OPENCV = "opencv-python-headless>=4.5,<5"
 BAG_READER = ["rosbags>=0.11 ; python_version >= '3.10'"]
 
@@ -98,7 +98,7 @@ def executables():
     scripts = ["irvis_fusion = irvis_fusion_core.commands.cli:main"]
     if not {"bdist_wheel", "dist_info", "editable_wheel"} & set(sys.argv):
         scripts += ["%s = %s:main" % command for command in COMMANDS.items()]
-        scripts.append("fusion_node = irvis_fusion_ros.fusion_node:main")
+        scripts.append("fusion_node = irvis_fusion_ros.node.fusion_node:main")
     return scripts
 
 

@@ -59,22 +59,29 @@ def make_bag(bag: str, frames: int, options: argparse.Namespace) -> None:
     form = ["--vis-codec", "jpeg", "--ir-codec", "png"]
     size = ["--vis-size", "640x480", "--ir-size", "640x480"]
     arguments = ["--pairs", pairs, "--output", bag, "--frames", str(frames), "--quiet"]
-    command = [sys.executable, "-m", "irvis_fusion_ros.make_bag", *arguments, *form, *size]
+    command = [
+        sys.executable,
+        "-m",
+        "irvis_fusion_ros.commands.make_bag",
+        *arguments,
+        *form,
+        *size,
+    ]
     subprocess.run([*command, "--storage", options.storage], check=True)
 
 
 def drawn_pairs(folder: str) -> str:
     import cv2
 
-    from irvis_fusion_core.image_files import write_picture
-    from irvis_fusion_core.night_street import NightStreet
+    from irvis_fusion_core.demo.night_street import NightStreet
+    from irvis_fusion_core.image_files import write_image
 
     street = NightStreet()
     for number in range(20):
         frame = street.frame(number / 2)
-        write_picture(os.path.join(folder, "IR", f"{number:02d}.png"), frame.ir)
+        write_image(os.path.join(folder, "IR", f"{number:02d}.png"), frame.ir)
         vis = cv2.cvtColor(frame.vis, cv2.COLOR_RGB2BGR)
-        write_picture(os.path.join(folder, "VIS", f"{number:02d}.png"), vis)
+        write_image(os.path.join(folder, "VIS", f"{number:02d}.png"), vis)
     return folder
 
 

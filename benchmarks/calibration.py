@@ -3,7 +3,7 @@
     python benchmarks/calibration.py [--data DIR] [--overlays DIR] [--synthetic 20] [--limit N]
 
 DIR holds roadscene_unaligned/ (IR 640x512, visible about 1500x1000, every pair cropped otherwise,
-so that each is calibrated alone, from one picture) and roadscene/ (the same pairs as the makers of
+so that each is calibrated alone, from one image) and roadscene/ (the same pairs as the makers of
 the set registered them). Three measures, none of which the estimate uses:
 
 * edges: distance from IR edges to visible ones of like direction, chance taken off
@@ -11,10 +11,10 @@ the set registered them). Three measures, none of which the estimate uses:
   visible size, for the estimate moved aside by 8 px (what the measure makes of a known error), and
   for the makers' registration.
 * makers: how far the estimate puts pixels from where the makers' registration has them. That is
-  recovered by matching each raw picture with its registered version (same camera: SIFT), and is
+  recovered by matching each raw image with its registered version (same camera: SIFT), and is
   itself no better than its own edge distance.
-* synthetic: registered pairs whose IR picture was moved by a known random homography; the error is
-  that of the four corners of the picture.
+* synthetic: registered pairs whose IR image was moved by a known random homography; the error is
+  that of the four corners of the image.
 * rig: the same with one homography for many pairs of one camera rig, calibrated from 1, 4 and 12
   pairs together.
 
@@ -33,9 +33,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from irvis_fusion_core.calibration.edge_distance import edge_distance
 from irvis_fusion_core.calibration.estimate import estimate_homography
 from irvis_fusion_core.calibration.overlay import before_and_after
-from irvis_fusion_core.camera_geometry import project
 from irvis_fusion_core.errors import CalibrationError
 from irvis_fusion_core.image_files import pairs_in, read_thermal, read_visible
+from irvis_fusion_core.registration.camera_geometry import project
 
 ALIGNED_PX = 4.0
 ASIDE_PX = 8.0
@@ -52,7 +52,7 @@ def moved(homography, dx, dy):
 
 
 def same_camera_homography(raw, registered):
-    """Raw to registered pixels of one camera's picture, by SIFT and RANSAC; None where too few."""
+    """Raw to registered pixels of one camera's image, by SIFT and RANSAC; None where too few."""
     sift = cv2.SIFT_create(6000, contrastThreshold=0.01)
     raw_points, raw_words = sift.detectAndCompute(raw, None)
     new_points, new_words = sift.detectAndCompute(registered, None)
@@ -81,7 +81,7 @@ def makers_homography(stem, ir, vis, registered):
 
 
 def displacement(a, b, ir_size, vis_size):
-    """Median distance between two maps over the common part of the pictures, visible pixels."""
+    """Median distance between two maps over the common part of the images, visible pixels."""
     rows, columns = np.mgrid[0 : ir_size[0] : 16, 0 : ir_size[1] : 16]
     points = np.stack([columns.ravel(), rows.ravel()], 1).astype(float)
     first, second = project(a, points), project(b, points)
@@ -236,7 +236,7 @@ def main(arguments=None):
     )
     beside = Path(__file__).resolve().parents[2] / "shared" / "data"
     parser.add_argument("--data", type=Path, default=beside)
-    parser.add_argument("--overlays", type=Path, help="folder for pictures to look at")
+    parser.add_argument("--overlays", type=Path, help="folder for images to look at")
     parser.add_argument("--synthetic", type=int, default=20, help="pairs of the synthetic part")
     parser.add_argument("--rigs", nargs="*", default=["llvip/train", "msrs/train"])
     parser.add_argument("--tries", type=int, default=3, help="homographies of each rig")
@@ -261,7 +261,7 @@ def main(arguments=None):
         print(
             f"\nsynthetic, {len(errors)} pairs of about 500x330: mean corner error "
             f"{np.median(corners):.2f} px (median over pairs), {np.percentile(corners, 90):.2f} "
-            f"px (90 %); over the picture {np.median(inner):.2f} px; "
+            f"px (90 %); over the image {np.median(inner):.2f} px; "
             f"{int((corners <= 4).sum())} within 4 px; {int(np.isinf(corners).sum())} refused"
         )
     for name in options.rigs:

@@ -23,24 +23,24 @@ from benchmarks.beyond_maximum.people import in_colour
 from benchmarks.reference_rows import default_data, read_pairs
 from irvis_fusion_core import metrics
 from irvis_fusion_core.fusion import RealtimeFusion
-from training.eval_report import sheet as side_by_side
-from training.eval_report import write_png
+from training.evaluation.eval_report import sheet as side_by_side
+from training.evaluation.eval_report import write_png
 
 GAP_PX = 4
 
 
-def row(name: str, pictures: Dict[str, np.ndarray], width: int) -> np.ndarray:
-    """RGB strip: the pictures side by side, `width` pixels each, the first named by the pair.
+def row(name: str, images: Dict[str, np.ndarray], width: int) -> np.ndarray:
+    """RGB strip: the images side by side, `width` pixels each, the first named by the pair.
 
     Args:
-        pictures: uint8 HxW or HxWx3 RGB of one size, by label.
+        images: uint8 HxW or HxWx3 RGB of one size, by label.
     """
     cells = {}
-    for label, picture in pictures.items():
-        height = max(1, round(picture.shape[0] * width / picture.shape[1]))
-        how = cv2.INTER_AREA if width < picture.shape[1] else cv2.INTER_LINEAR
+    for label, image in images.items():
+        height = max(1, round(image.shape[0] * width / image.shape[1]))
+        how = cv2.INTER_AREA if width < image.shape[1] else cv2.INTER_LINEAR
         caption = label if cells else f"{label}  {name}"
-        cells[caption] = cv2.resize(picture, (width, height), interpolation=how)
+        cells[caption] = cv2.resize(image, (width, height), interpolation=how)
     return side_by_side(cells)
 
 
@@ -71,7 +71,7 @@ def main(arguments=None):
     parser.add_argument("--model", nargs="+", default=["nano", "small", "base"])
     parser.add_argument("--backend", default="auto")
     parser.add_argument("--limit", type=int, help="pairs of each set (default: all)")
-    parser.add_argument("--width", type=int, default=320, help="of each picture, pixels")
+    parser.add_argument("--width", type=int, default=320, help="of each image, pixels")
     parser.add_argument("--rows", type=int, default=4, help="pairs a sheet")
     parser.add_argument("--output", type=Path, default=Path("out/sheets"))
     options = parser.parse_args(arguments)
@@ -86,10 +86,10 @@ def main(arguments=None):
             rows = []
             for file, ir, vis in read_pairs(options.data / name, options.limit):
                 maximum = in_colour("maximum", np.maximum(ir, metrics.luminance(vis)), vis)
-                pictures = {"IR": ir, "visible": vis, "maximum": maximum}
+                images = {"IR": ir, "visible": vis, "maximum": maximum}
                 for label, fusion in models.items():
-                    pictures[label] = fusion.fuse_frame(ir, vis, order="rgb")
-                rows.append(row(file, pictures, options.width))
+                    images[label] = fusion.fuse_frame(ir, vis, order="rgb")
+                rows.append(row(file, images, options.width))
             for path in write_sheets(options.output, name.replace("/", "_"), rows, options.rows):
                 print(f"written {path}")
 

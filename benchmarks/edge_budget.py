@@ -9,7 +9,7 @@ which source's edge is the stronger one at that pixel, it says what a fusion giv
 A cell is the share of that kind's edges that is kept, 0..1; weighted by the shares in the row
 `of all edges` a row's cells add up to its Qabf. SSIM is the published convention, beside it
 because it is what edges are paid with. `--rule` puts edge selection by hand after each fusion
-(`select_edges`): what a fusion could still gain by choosing between two pictures' detail.
+(`select_edges`): what a fusion could still gain by choosing between two images' detail.
 """
 
 import sys
@@ -21,7 +21,8 @@ import cv2
 import numpy as np
 
 from benchmarks.reference_rows import make_parser, open_models, read_pairs
-from irvis_fusion_core import fidelity, metrics
+from irvis_fusion_core import metrics
+from irvis_fusion_core.metrics import fidelity
 
 KINDS = ("IR, stronger", "IR, weaker", "visible, stronger", "visible, weaker")
 

@@ -25,7 +25,7 @@ WITHIN = 0.10
 CHILD = """
 import resource, sys
 sys.path.insert(0, {root!r})
-from irvis_fusion_ros.evaluate_bag import main
+from irvis_fusion_ros.commands.evaluate_bag import main
 status = main({arguments!r})
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 sys.exit(status)
@@ -58,7 +58,13 @@ def main():
     try:
         for frames in options.frames:
             bag = folder / f"street_{frames}"
-            command = [sys.executable, "-m", "irvis_fusion_ros.make_bag", "--output", str(bag)]
+            command = [
+                sys.executable,
+                "-m",
+                "irvis_fusion_ros.commands.make_bag",
+                "--output",
+                str(bag),
+            ]
             command += ["--frames", str(frames), "--quiet", "--vis-size", options.size]
             subprocess.run([*command, "--ir-size", options.size], check=True, cwd=ROOT)
             size_mb = sum(f.stat().st_size for f in bag.rglob("*") if f.is_file()) / 1e6

@@ -26,14 +26,14 @@ VIDEO_HZ = 25.0
 """As which the frames of a set are taken; their own rate is not recorded."""
 
 
-def scored(pictures, pairs):
-    """Flicker, then the mean of each of METRICS; luminance pictures, (ir, vis luminance) pairs."""
+def scored(images, pairs):
+    """Flicker, then the mean of each of METRICS; luminance images, (ir, vis luminance) pairs."""
     irs, lumas = zip(*pairs)
     scores = [
-        list(metrics.score_pair(picture, *pair, METRICS).values())
-        for picture, pair in zip(pictures, pairs)
+        list(metrics.score_pair(image, *pair, METRICS).values())
+        for image, pair in zip(images, pairs)
     ]
-    return [metrics.flicker(pictures, irs, lumas), *np.mean(scores, 0)]
+    return [metrics.flicker(images, irs, lumas), *np.mean(scores, 0)]
 
 
 def fuse_video(fusion, frames):

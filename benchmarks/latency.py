@@ -3,7 +3,7 @@
     python3 -m benchmarks.latency --threads 2
     python3 -m benchmarks.latency --sizes 640x480 --backends openvino --precisions fp32,bf16,int8
 
-A pair of uint8 frames goes in, a uint8 picture comes out, as `RealtimeFusion.fuse_frame` does it.
+A pair of uint8 frames goes in, a uint8 image comes out, as `RealtimeFusion.fuse_frame` does it.
 The yardstick (`benchmarks/yardstick.py`: plain convolutions, torch, fp32, the same threads) takes
 its turns in the same rounds, so a machine that is busy or throttles does not change the ratios.
 What cannot be opened is named with its reason: nothing is left out in silence.

@@ -2,7 +2,7 @@
 
     python benchmarks/metrics_time.py [--size 640x480] [--repeats 5]
 
-The pictures are drawn (the night street), for the time depends on the size alone.
+The images are drawn (the night street), for the time depends on the size alone.
 """
 
 import argparse
@@ -19,7 +19,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from irvis_fusion_core import metrics
 from irvis_fusion_core.commands.command_line import parse_size, print_table
-from irvis_fusion_core.night_street import NightStreet
+from irvis_fusion_core.demo.night_street import NightStreet
 
 LIMIT_S = 0.5
 """What a row for one 640x480 pair may take."""

@@ -276,7 +276,7 @@ def compare(options: argparse.Namespace) -> int:
     """Measure relay, stock pairing where installed, and the node; print the tables."""
     this = os.path.abspath(__file__)
     if options.reference_engine_ms is None:
-        node = ["-m", "irvis_fusion_ros.fusion_node", "--ros-args"]
+        node = ["-m", "irvis_fusion_ros.node.fusion_node", "--ros-args"]
     else:
         milliseconds = str(options.reference_engine_ms)
         node = [this, "--role", "node", "--reference-engine-ms", milliseconds, "--ros-args"]

@@ -13,8 +13,8 @@ import time
 import numpy as np
 
 HEIGHT, WIDTH = 480, 640
-PICTURES = 8
-"""Different pictures in turn: a thermal camera that repeats itself counts as frozen."""
+IMAGES = 8
+"""Different images in turn: a thermal camera that repeats itself counts as frozen."""
 STEPS = ("read_ms", "thermal_ms", "registration_ms", "write_ms", "publish_ms")
 """What `node_ms` is made of."""
 DEBUG = ("node_ms", "wait_ms", "engine_ms", *STEPS)
@@ -30,9 +30,9 @@ def run_camera(seconds: float, rate_hz: float, warm_up_s: float) -> None:
     node = rclpy.create_node("benchmark_camera")
     vis, ir = (node.create_publisher(Image, name + "/image_raw", 5) for name in ("vis", "ir"))
     rng = np.random.default_rng(0)
-    pictures = {
-        "vis": [make_image(rng, 3) for _ in range(PICTURES)],
-        "ir": [make_image(rng, 1) for _ in range(PICTURES)],
+    images = {
+        "vis": [make_image(rng, 3) for _ in range(IMAGES)],
+        "ir": [make_image(rng, 1) for _ in range(IMAGES)],
     }
     # Two of the visible topic: the node under test, and the observer beside it.
     while vis.get_subscription_count() < 2 or ir.get_subscription_count() == 0:
@@ -46,7 +46,7 @@ def run_camera(seconds: float, rate_hz: float, warm_up_s: float) -> None:
         stamp = node.get_clock().now().to_msg()
         sent.append(stamp.sec * 10**9 + stamp.nanosec)
         for publisher, kind in ((ir, "ir"), (vis, "vis")):
-            message = pictures[kind][number % PICTURES]
+            message = images[kind][number % IMAGES]
             message.header.stamp = stamp
             publisher.publish(message)
     time.sleep(2.0)  # let the reliable writers finish
@@ -54,7 +54,7 @@ def run_camera(seconds: float, rate_hz: float, warm_up_s: float) -> None:
 
 
 def make_image(rng: np.random.Generator, channels: int):
-    """Return a noise picture as sensor_msgs/Image, mono8 or bgr8."""
+    """Return a noise image as sensor_msgs/Image, mono8 or bgr8."""
     from sensor_msgs.msg import Image
 
     message = Image(height=HEIGHT, width=WIDTH, step=WIDTH * channels)
@@ -120,7 +120,7 @@ def run_relay(pairing: bool) -> None:
 
     It keeps freed memory as the node does, so that the two differ by what the node does alone.
     """
-    from irvis_fusion_ros.picture_memory import keep_freed_memory
+    from irvis_fusion_ros.node.malloc_tuning import keep_freed_memory
 
     keep_freed_memory()
     import rclpy
@@ -153,7 +153,7 @@ def run_reference_node(engine_ms: float, arguments: list[str]) -> int:
     """Run the real node with an engine that waits `engine_ms` and fuses by maximum."""
     import cv2
 
-    from irvis_fusion_ros.fusion_node import main
+    from irvis_fusion_ros.node.fusion_node import main
 
     class Reference:
         def fuse_frame(self, ir, vis, order="rgb"):

@@ -3,14 +3,14 @@
     python benchmarks/online_alignment.py [--data DIR] [--motion similarity]
 
 DIR holds registered pairs: `roadscene/{train,val}` and `msrs/train` with IR/ and VIS/. Infrared
-pictures are moved by a known drift and offered one a second; columns, in pixels of the pictures:
+images are moved by a known drift and offered one a second; columns, in pixels of the images:
 
-* drift: mean displacement that the drift makes over the picture;
-* after 20, after 60: what of it is left, mean over the picture, after so many pairs;
+* drift: mean displacement that the drift makes over the image;
+* after 20, after 60: what of it is left, mean over the image, after so many pairs;
 * corner: the worst corner after the last pair;
 * ms: processor time of a comparison (on the background thread), new maps included.
 
-"different scenes" offers thermal pictures of other scenes, "visible dark" ones without light: the
+"different scenes" offers thermal images of other scenes, "visible dark" ones without light: the
 correction has to stay at none. Data sets are themselves registered to a pixel or two.
 """
 
@@ -23,7 +23,10 @@ import cv2
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from irvis_fusion_core.online_alignment import OnlineRegistration, StretchedRegistration
+from irvis_fusion_core.registration.online_alignment import (
+    OnlineRegistration,
+    StretchedRegistration,
+)
 
 PAIRS = 60
 DRIFTS = {
@@ -47,7 +50,7 @@ def read_pairs(folder, ends):
         if path.stem.endswith(ends) and len(pairs) < PAIRS:
             both = [cv2.imread(str(p), 0) for p in (path, folder / "VIS" / path.name)]
             size = (pairs[0][0] if pairs else both[1]).shape[::-1]
-            pairs.append([cv2.resize(picture, size) for picture in both])
+            pairs.append([cv2.resize(image, size) for image in both])
     return pairs
 
 
@@ -58,7 +61,7 @@ def drift_matrix(size, shift, turn_deg, scale):
 
 
 def left_px(found, true, size):
-    """Distances between both maps on a 9x9 grid over the picture."""
+    """Distances between both maps on a 9x9 grid over the image."""
     x, y = np.meshgrid(np.linspace(0, size[1] - 1, 9), np.linspace(0, size[0] - 1, 9))
     points = np.stack([x.ravel(), y.ravel()], axis=1)[None]
     moved = [cv2.perspectiveTransform(points, matrix) for matrix in (found, true)]

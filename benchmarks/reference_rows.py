@@ -40,7 +40,7 @@ def read_pairs(folder, limit=None, ending=""):
     """
     names = sorted(p.name for p in (folder / "IR").iterdir() if p.stem.endswith(ending))
     if not names:
-        raise SystemExit(f"{folder / 'IR'} has no pictures that end in {ending!r}; expected some")
+        raise SystemExit(f"{folder / 'IR'} has no images that end in {ending!r}; expected some")
     for name in names[:limit]:
         ir = cv2.imread(str(folder / "IR" / name), cv2.IMREAD_GRAYSCALE)
         vis = cv2.imread(str(folder / "VIS" / name), cv2.IMREAD_COLOR)

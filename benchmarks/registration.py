@@ -16,8 +16,8 @@ import cv2
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from irvis_fusion_core.camera_geometry import expected_error_px
 from irvis_fusion_core.registration import fill_uncovered, make_registration
+from irvis_fusion_core.registration.camera_geometry import expected_error_px
 
 
 def median_ms(call, repeats=100):

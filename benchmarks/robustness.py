@@ -1,17 +1,17 @@
-"""How does fusion stand a misaligned infrared picture? Quality and doubled edges, table and plot.
+"""How does fusion stand a misaligned infrared image? Quality and doubled edges, table and plot.
 
     python benchmarks/robustness.py --model nano --model small [--model runs/a/best.pth=with]
         [--data DIR] [--sets msrs/val roadscene/val] [--limit 10] [--plot robustness.png]
 
-The IR picture of registered pairs is shifted by 0, 2, 4 and 8 px (in a direction that goes round
+The IR image of registered pairs is shifted by 0, 2, 4 and 8 px (in a direction that goes round
 from pair to pair) and turned by 0.5, 1 and 2 degrees about the centre; then it is fused. MODEL is
 a shipped name, an .onnx, or a checkpoint; `=NAME` names its row. `maximum` and `mean` come along.
 
-* Qabf, VIF, SSIM: of the fused picture against the visible and the *registered* IR picture, as it
+* Qabf, VIF, SSIM: of the fused image against the visible and the *registered* IR image, as it
   should look. (Against the displaced one, a fusion that doubles edges is rewarded.)
-* extra edges: at visible edges that the registered IR picture shares, how many more maxima the
-  fused picture's gradient has along the edge's normal (12 px to either side, at least 0.3 of the
-  edge's own) than the visible picture's. A doubled edge adds one. 0 shift gives the floor.
+* extra edges: at visible edges that the registered IR image shares, how many more maxima the
+  fused image's gradient has along the edge's normal (12 px to either side, at least 0.3 of the
+  edge's own) than the visible image's. A doubled edge adds one. 0 shift gives the floor.
 """
 
 import argparse
@@ -37,7 +37,7 @@ SHARED_PX = 2.0
 
 
 def displaced(ir, kind, value, number):
-    """The IR picture of pair `number`, shifted or turned; its border is repeated outwards."""
+    """The IR image of pair `number`, shifted or turned; its border is repeated outwards."""
     height, width = ir.shape
     angle = 2 * np.pi * (number * 0.381966)  # the golden angle: directions spread evenly
     if kind == "shift":
@@ -52,17 +52,17 @@ def displaced(ir, kind, value, number):
     )
 
 
-def gradient(picture):
-    """Magnitude and direction of a grey picture's gradient at about 1 px."""
-    smooth = cv2.GaussianBlur(picture.astype(np.float32), (0, 0), 1.0)
+def gradient(image):
+    """Magnitude and direction of a grey image's gradient at about 1 px."""
+    smooth = cv2.GaussianBlur(image.astype(np.float32), (0, 0), 1.0)
     gx, gy = cv2.Sobel(smooth, cv2.CV_32F, 1, 0), cv2.Sobel(smooth, cv2.CV_32F, 0, 1)
     return np.hypot(gx, gy), np.arctan2(gy, gx)
 
 
-def edges(picture):
-    magnitude, _ = gradient(picture)
+def edges(image):
+    magnitude, _ = gradient(image)
     high = float(np.percentile(magnitude, 92))
-    smooth = cv2.GaussianBlur(picture, (0, 0), 1.0)
+    smooth = cv2.GaussianBlur(image, (0, 0), 1.0)
     return cv2.Canny(smooth, 0.5 * high, max(high, 20.0), L2gradient=True) > 0
 
 
@@ -85,10 +85,10 @@ def shared_edges(ir, vis):
     return rows, columns, vis_angle[rows, columns]
 
 
-def maxima_along_normals(picture, places):
+def maxima_along_normals(image, places):
     """How many maxima the gradient has along the normal of each place (float N)."""
     rows, columns, normals = places
-    magnitude, _ = gradient(picture)
+    magnitude, _ = gradient(image)
     along = np.arange(-REACH_PX, REACH_PX + 1)
     profile = cv2.remap(
         magnitude,
@@ -103,7 +103,7 @@ def maxima_along_normals(picture, places):
 
 
 def extra_edges(fused, vis, places):
-    """Mean number of edges that the fused picture has beside a shared one and the visible not."""
+    """Mean number of edges that the fused image has beside a shared one and the visible not."""
     if places[0].size == 0:
         return float("nan")
     return float(np.mean(maxima_along_normals(fused, places) - maxima_along_normals(vis, places)))
@@ -185,8 +185,8 @@ def open_model(text, threads):
 def _checkpoint_fuse(path, threads):
     import torch
 
-    from irvis_fusion_core.pixel_student import PixelStudent
-    from training.student_files import open_student
+    from irvis_fusion_core.network.pixel_student import PixelStudent
+    from training.shipping.student_files import open_student
 
     torch.set_num_threads(threads)
     student = PixelStudent(open_student(path).eval()).eval()
@@ -211,7 +211,7 @@ def main(arguments=None):
     parser.add_argument("--model", action="append", default=[], metavar="MODEL[=NAME]")
     parser.add_argument("--limit", type=int, help="pairs of each set (default: all)")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--plot", type=Path, help="picture to write (needs matplotlib)")
+    parser.add_argument("--plot", type=Path, help="image to write (needs matplotlib)")
     options = parser.parse_args(arguments)
     cv2.setNumThreads(1)
     rules = trivial_rows()
@@ -222,7 +222,7 @@ def main(arguments=None):
     fusions.update(open_model(text, options.threads) for text in options.model)
     folders = [options.data / name for name in options.sets]
     result, count = measure(folders, fusions, options.limit)
-    print(f"{count} pairs of {', '.join(options.sets)}; references are the registered pictures")
+    print(f"{count} pairs of {', '.join(options.sets)}; references are the registered images")
     print_table(result, fusions)
     if options.plot:
         plot(result, fusions, options.plot)

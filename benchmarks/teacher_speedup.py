@@ -6,7 +6,7 @@
 Both teachers in their published configuration, at 640x480 and in fp32, on the same device and the
 same threads as the student, in one run. Weights are random: time does not depend on them. One
 diffusion step is timed and multiplied by the published number of steps (DDFM 100, Mask-DiFuser
-5); what Mask-DiFuser computes once a picture is timed apart and counted once. The student is
+5); what Mask-DiFuser computes once an image is timed apart and counted once. The student is
 timed before and after each teacher, so that a machine that gets busier or hotter does not change
 the ratio. On a CPU the ratio is of processor time, which other processes do not change.
 
@@ -26,7 +26,8 @@ import torch
 from irvis_fusion_core import RealtimeFusion
 from irvis_fusion_core.benchmark import example_pair, machine
 from irvis_fusion_core.commands.command_line import parse_size, print_table
-from training.teachers import ddfm, mask_difuser
+from training.teachers import ddfm
+from training.teachers.mask_difuser import teacher as mask_difuser
 from training.teachers.prior_files import TEACHERS, create_network
 
 STEPS = {"ddfm": ddfm.PUBLISHED_STEPS, "mask_difuser": mask_difuser.PUBLISHED_STEPS}
@@ -51,8 +52,8 @@ def cost(call: Callable[[], Any], device: str, times: int = 1) -> Cost:
     return Cost(*(statistics.median(column) for column in zip(*rows)))
 
 
-def picture_cost(step: Cost, once: Cost, steps: int) -> Cost:
-    """Of a whole picture, from a call that did `once` and one step.
+def image_cost(step: Cost, once: Cost, steps: int) -> Cost:
+    """Of a whole image, from a call that did `once` and one step.
 
     That is once + steps * (call - once).
     """
@@ -60,7 +61,7 @@ def picture_cost(step: Cost, once: Cost, steps: int) -> Cost:
 
 
 def teacher_cost(teacher: str, size: str, pair: Sequence[torch.Tensor], device: str) -> Cost:
-    """What one picture costs a teacher of fresh weights."""
+    """What one image costs a teacher of fresh weights."""
     torch.manual_seed(0)
     network = create_network(teacher, size).to(device).eval()
     ir, vis = (x.to(device) for x in pair)
@@ -75,7 +76,7 @@ def teacher_cost(teacher: str, size: str, pair: Sequence[torch.Tensor], device: 
             once = cost(lambda: network.condition(a, b), device)
     if device != "cpu":
         model.fuse(ir, vis, [0])  # kernels are loaded at the first call
-    return picture_cost(cost(lambda: model.fuse(ir, vis, [0]), device), once, STEPS[teacher])
+    return image_cost(cost(lambda: model.fuse(ir, vis, [0]), device), once, STEPS[teacher])
 
 
 def rows(options: argparse.Namespace) -> List[Dict[str, Any]]:
@@ -130,7 +131,7 @@ def main() -> int:
     facts = dict(machine(), threads=str(options.threads), device=options.device)
     print(", ".join("%s: %s" % item for item in facts.items()))
     found = rows(options)
-    table = [["teacher", "steps", "s a picture", "cpu s", "student", "ms", "cpu ms", "faster"]]
+    table = [["teacher", "steps", "s an image", "cpu s", "student", "ms", "cpu ms", "faster"]]
     for row in found:
         table.append(
             [

@@ -23,8 +23,8 @@ import lightning.pytorch as pl
 import torch
 from torch.utils.data import DataLoader
 
-from training.data_module import FusionData
-from training.lightning_module import FusionModule
+from training.data.data_module import FusionData
+from training.loop.lightning_module import FusionModule
 from training.options import check_options, make_parser
 from training.train import make_data, make_task
 
@@ -116,7 +116,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
     data.train.read = type(kept)(0)
     rows["loader alone, decoding every file"] = loader_rate(data)
     data.train.read = kept
-    rows["loader alone, pictures in memory"] = loader_rate(data)
+    rows["loader alone, images in memory"] = loader_rate(data)
     batch = next(endless(data))
     rows["training steps alone"] = train_rate(options, data, batch)
     rows["training"] = train_rate(options, data)

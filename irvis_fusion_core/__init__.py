@@ -16,11 +16,11 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "RealtimeFusion": "irvis_fusion_core.fusion",
-    "analyze_model": "irvis_fusion_core.analysis",
-    "create_student_model": "irvis_fusion_core.student",
-    "export_to_onnx": "irvis_fusion_core.export",
-    "load_checkpoint": "irvis_fusion_core.checkpoint",
-    "save_checkpoint": "irvis_fusion_core.checkpoint",
+    "analyze_model": "irvis_fusion_core.network.analysis",
+    "create_student_model": "irvis_fusion_core.network.student",
+    "export_to_onnx": "irvis_fusion_core.network.export",
+    "load_checkpoint": "irvis_fusion_core.network.checkpoint",
+    "save_checkpoint": "irvis_fusion_core.network.checkpoint",
 }
 
 __all__ = [
@@ -33,11 +33,11 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from irvis_fusion_core.analysis import analyze_model
-    from irvis_fusion_core.checkpoint import load_checkpoint, save_checkpoint
-    from irvis_fusion_core.export import export_to_onnx
     from irvis_fusion_core.fusion import RealtimeFusion
-    from irvis_fusion_core.student import create_student_model
+    from irvis_fusion_core.network.analysis import analyze_model
+    from irvis_fusion_core.network.checkpoint import load_checkpoint, save_checkpoint
+    from irvis_fusion_core.network.export import export_to_onnx
+    from irvis_fusion_core.network.student import create_student_model
 
 
 def __getattr__(name: str) -> Any:

@@ -109,7 +109,7 @@ def stage_calls(fusion: Any, ir: np.ndarray, vis: np.ndarray) -> Dict[str, Calla
 
 def example_pair(height: int, width: int) -> Tuple[np.ndarray, np.ndarray]:
     """A deterministic pair with structure at all scales (time does not depend on content, but a
-    constant picture would let some engines take short cuts with denormals).
+    constant image would let some engines take short cuts with denormals).
     """
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     waves = [np.sin(x / p) * np.cos(y / (p + 3)) for p in (5.0, 17.0, 61.0)]

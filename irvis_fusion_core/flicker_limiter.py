@@ -2,7 +2,7 @@
 
 A network decides each frame anew: where the cameras show the same as before, what it makes of them
 may still differ a little. Smoothing over time would smear what moves. Here the change of the
-fused picture is bounded by that of its sources instead, by blocks of 8x8 pixels: what moves is
+fused image is bounded by that of its sources instead, by blocks of 8x8 pixels: what moves is
 left as it is, and the correction is as smooth as brightness, so edges stay.
 """
 
@@ -22,7 +22,7 @@ GAP_S = 0.5
 
 LEAK = 0.02
 """The share of what the bound holds back that comes through each frame anyway: half of it within
-35 frames, so nothing old stays in a still picture."""
+35 frames, so nothing old stays in a still image."""
 
 ROUNDING = 0.15
 """Grey levels: so much the mean of a block may move when its pixels are rounded."""
@@ -137,7 +137,7 @@ class FlickerLimiter:
 
 
 def _block_means(plane: np.ndarray) -> np.ndarray:
-    """Means of a uint8 H x W picture by whole blocks, float32 H/8 x W/8."""
+    """Means of a uint8 H x W image by whole blocks, float32 H/8 x W/8."""
     rows, columns = plane.shape[0] // BLOCK_PX, plane.shape[1] // BLOCK_PX
     whole = plane[: rows * BLOCK_PX, : columns * BLOCK_PX].astype(np.float32)
     # Twice as fast as an area-averaging resize.

@@ -91,7 +91,7 @@ def _normalize_vis(vis: Any) -> np.ndarray:
                 vis.shape[2],
                 list(vis.shape),
                 {
-                    1: "make a colour picture of it: cv2.cvtColor(vis, cv2.COLOR_GRAY2RGB)",
+                    1: "make a colour image of it: cv2.cvtColor(vis, cv2.COLOR_GRAY2RGB)",
                     4: "drop the alpha channel: vis[..., :3]",
                 }.get(vis.shape[2], "give height x width x channels, not channels first"),
             )
@@ -115,7 +115,7 @@ def _check_array(name: str, frame: Any, ranks: Tuple[int, ...]) -> None:
     if frame.ndim not in ranks:
         advice = "give one frame at a time, height and width first"
         if frame.ndim == 2:
-            advice = "make a colour picture of it: cv2.cvtColor(vis, cv2.COLOR_GRAY2RGB)"
+            advice = "make a colour image of it: cv2.cvtColor(vis, cv2.COLOR_GRAY2RGB)"
         raise FrameError("%sshape %s; %s" % (expected, list(frame.shape), advice))
     if frame.size == 0:
         raise FrameError(

@@ -1,4 +1,4 @@
-"""Pictures and pairs of pictures on disk."""
+"""Images and pairs of images on disk."""
 
 import os
 from typing import Dict, List, NamedTuple
@@ -20,17 +20,17 @@ class FilePair(NamedTuple):
 
 
 def match_by_stem(ir_folder: str, vis_folder: str) -> List[FilePair]:
-    """Pair the pictures of two folders by file name without extension, sorted.
+    """Pair the images of two folders by file name without extension, sorted.
 
     Raises:
-        FrameError: a folder is missing or holds no pictures, a name occurs twice in one of
-            them, or a picture has no partner.
+        FrameError: a folder is missing or holds no images, a name occurs twice in one of
+            them, or an image has no partner.
     """
     ir, vis = _by_stem(ir_folder), _by_stem(vis_folder)
     lonely = sorted(set(ir) ^ set(vis))
     if lonely:
         raise FrameError(
-            "expected a partner of the same name for every picture in %s and %s, found %d without "
+            "expected a partner of the same name for every image in %s and %s, found %d without "
             "one: %s; rename or remove them"
             % (ir_folder, vis_folder, len(lonely), ", ".join(lonely[:5]))
         )
@@ -43,31 +43,31 @@ def pairs_in(folder: str) -> List[FilePair]:
 
 
 def read_visible(path: str) -> np.ndarray:
-    """A picture as uint8 BGR [height, width, 3], as OpenCV has it.
+    """An image as uint8 BGR [height, width, 3], as OpenCV has it.
 
     Raises:
-        FrameError: it is missing, truncated, or no picture.
+        FrameError: it is missing, truncated, or no image.
     """
     return _read(path, cv2.IMREAD_COLOR)
 
 
 def read_thermal(path: str) -> np.ndarray:
-    """A thermal picture as it was stored: [height, width] of uint8, uint16 or float32.
+    """A thermal image as it was stored: [height, width] of uint8, uint16 or float32.
 
-    Colour files are read as luminance, since most thermal pictures saved as colour are grey.
+    Colour files are read as luminance, since most thermal images saved as colour are grey.
 
     Raises:
-        FrameError: it is missing, truncated, or no picture.
+        FrameError: it is missing, truncated, or no image.
     """
-    picture = _read(path, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_GRAYSCALE)
-    return picture if picture.ndim == 2 else picture[:, :, 0]
+    image = _read(path, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_GRAYSCALE)
+    return image if image.ndim == 2 else image[:, :, 0]
 
 
 def read_thermal_8_bit(path: str) -> np.ndarray:
-    """A thermal picture as uint8 [height, width]; raw ones are rescaled, each by itself.
+    """A thermal image as uint8 [height, width]; raw ones are rescaled, each by itself.
 
     Raises:
-        FrameError: it is missing, truncated, or no picture.
+        FrameError: it is missing, truncated, or no image.
     """
     ir = read_thermal(path)
     if ir.dtype == np.uint8:
@@ -77,8 +77,8 @@ def read_thermal_8_bit(path: str) -> np.ndarray:
     return ThermalRescale(smoothing_s=0.0)(ir)
 
 
-def write_picture(path: str, picture: np.ndarray) -> None:
-    """Write a BGR or grey picture, making the folder where needed.
+def write_image(path: str, image: np.ndarray) -> None:
+    """Write a BGR or grey image, making the folder where needed.
 
     Raises:
         FrameError: the extension is none that OpenCV writes, or the place cannot be written to.
@@ -86,7 +86,7 @@ def write_picture(path: str, picture: np.ndarray) -> None:
     folder = os.path.dirname(os.path.abspath(path))
     os.makedirs(folder, exist_ok=True)
     try:
-        written = cv2.imwrite(path, picture)
+        written = cv2.imwrite(path, image)
     except cv2.error as error:
         raise FrameError(
             "expected to write {}, found: {}; choose .png, .jpg or .bmp".format(
@@ -101,19 +101,19 @@ def write_picture(path: str, picture: np.ndarray) -> None:
 
 def _read(path: str, flags: int) -> np.ndarray:
     if not os.path.isfile(path):
-        raise FrameError(f"expected a picture at {path}, found no such file")
-    picture = cv2.imread(path, flags)
-    if picture is None:
+        raise FrameError(f"expected an image at {path}, found no such file")
+    image = cv2.imread(path, flags)
+    if image is None:
         raise FrameError(
-            "expected a picture in %s, found %d bytes that OpenCV cannot read; is it truncated, "
+            "expected an image in %s, found %d bytes that OpenCV cannot read; is it truncated, "
             "or another format than its name says?" % (path, os.path.getsize(path))
         )
-    return picture
+    return image
 
 
 def _by_stem(folder: str) -> Dict[str, str]:
     if not os.path.isdir(folder):
-        raise FrameError(f"expected a folder of pictures at {folder}, found no such folder")
+        raise FrameError(f"expected a folder of images at {folder}, found no such folder")
     found: Dict[str, str] = {}
     for name in sorted(os.listdir(folder)):
         stem, suffix = os.path.splitext(name)
@@ -121,13 +121,13 @@ def _by_stem(folder: str) -> Dict[str, str]:
             continue
         if stem in found:
             raise FrameError(
-                "expected one picture called {} in {}, found {} and {}; remove one".format(
+                "expected one image called {} in {}, found {} and {}; remove one".format(
                     stem, folder, os.path.basename(found[stem]), name
                 )
             )
         found[stem] = os.path.join(folder, name)
     if not found:
         raise FrameError(
-            "expected pictures ({}) in {}, found none".format(", ".join(IMAGE_SUFFIXES), folder)
+            "expected images ({}) in {}, found none".format(", ".join(IMAGE_SUFFIXES), folder)
         )
     return found

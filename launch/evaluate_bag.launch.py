@@ -41,7 +41,7 @@ def launch_arguments():
 
 def make_command(value):
     """Return the command line; `value(name)` is an argument's value."""
-    command = [sys.executable, "-m", "irvis_fusion_ros.evaluate_bag"]
+    command = [sys.executable, "-m", "irvis_fusion_ros.commands.evaluate_bag"]
     command += [value("bag"), "--output", value("output"), "--detector", value("detector")]
     for option, name in (
         ("--ir-topic", "ir"),

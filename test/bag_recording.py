@@ -9,7 +9,7 @@ import pytest
 from irvis_fusion_ros.bags.bag_writer import STORAGES, BagWriter
 from irvis_fusion_ros.bags.made_images import make_header
 
-__all__ = ["STORAGES", "Recording", "needs_rosbags", "picture", "street"]
+__all__ = ["STORAGES", "Recording", "needs_rosbags", "numbered_image", "street"]
 
 needs_rosbags = pytest.mark.skipif(
     importlib.util.find_spec("rosbags") is None, reason="needs rosbags: pip install '.[bag]'"
@@ -59,7 +59,7 @@ class Recording:
         return str(self.path)
 
 
-def picture(number, height=24, width=32, channels=3, dtype=np.uint8):
+def numbered_image(number, height=24, width=32, channels=3, dtype=np.uint8):
     shape = (height, width, channels) if channels > 1 else (height, width)
     return np.random.default_rng(number).integers(0, np.iinfo(dtype).max, shape, dtype)
 
@@ -69,9 +69,9 @@ def street(path, storage="sqlite3", ir="/thermal/image_raw", vis="/front/image_r
     recording = Recording(path, storage)
     for number in range(frames):
         stamp_ns = START_NS + number * 33 * MS
-        recording.image(vis, stamp_ns, picture(number), "bgr8")
+        recording.image(vis, stamp_ns, numbered_image(number), "bgr8")
         if number % 3 == 0:
-            counts = picture(number, 12, 16, 1, np.uint16)
+            counts = numbered_image(number, 12, 16, 1, np.uint16)
             recording.image(ir, stamp_ns + 4 * MS, counts, "mono16")
     recording.text("/chatter", START_NS + frames * 33 * MS, "no image")
     return recording.write()

@@ -9,7 +9,7 @@ HEIGHT, WIDTH = 72, 96
 
 
 class MaximumEngine:
-    """The pixel-wise maximum, as an engine; `fails_at` raises at that picture."""
+    """The pixel-wise maximum, as an engine; `fails_at` raises at that image."""
 
     def __init__(self, fails_at=None):
         self.fused = 0

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from irvis_fusion_core.image_files import write_picture
+from irvis_fusion_core.image_files import write_image
 from irvis_fusion_ros.bags.bag import all_topics, read_messages
 from irvis_fusion_ros.bags.bag_writer import BagWriter
 from irvis_fusion_ros.bags.camera_schedule import CameraTiming
@@ -43,8 +43,8 @@ def write_pairs(folder, count=6, size=SIZE, dtype=np.uint8):
         vis = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
         ir = cv2.resize(random.random((5, 5)), (width, height))
         ir = (ir * 255 if dtype == np.uint8 else 29000 + 2000 * ir).astype(dtype)
-        write_picture(str(folder / "IR" / f"{number:02d}.png"), ir)
-        write_picture(str(folder / "VIS" / f"{number:02d}.png"), vis)
+        write_image(str(folder / "IR" / f"{number:02d}.png"), ir)
+        write_image(str(folder / "VIS" / f"{number:02d}.png"), vis)
     return str(folder)
 
 

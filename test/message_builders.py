@@ -54,9 +54,25 @@ def from_array(encoding, pixels):
     return image(encoding, *pixels.shape[:2], pixels.tobytes(), pixels.nbytes // pixels.shape[0])
 
 
-def picture(height=24, width=32, channels=3, seed=0):
+def smooth_pixels(height=24, width=32, channels=3, seed=0):
     """Smooth colour with some noise, so that chroma subsampling and JPEG stay close."""
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 256, (4, 4, channels), dtype=np.uint8)
     smooth = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
     return np.ascontiguousarray(smooth.reshape(height, width, channels))
+
+
+def link(parent, child, translation=(0.0, 0.0, 0.0), rotation=(0.0, 0.0, 0.0)):
+    """A geometry_msgs/TransformStamped by its fields; `rotation` is a rotation vector."""
+    angle = float(np.linalg.norm(rotation))
+    axis = np.array(rotation) / angle if angle else np.zeros(3)
+    x, y, z = np.sin(angle / 2) * axis
+    names = types.SimpleNamespace
+    return names(
+        header=names(frame_id=parent),
+        child_frame_id=child,
+        transform=names(
+            translation=names(**dict(zip("xyz", translation))),
+            rotation=names(x=x, y=y, z=z, w=float(np.cos(angle / 2))),
+        ),
+    )

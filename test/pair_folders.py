@@ -1,23 +1,21 @@
-"""Writes small folders of pairs for tests: smooth pictures, as photographs are, not noise."""
+"""Writes small folders of pairs for tests: smooth images, as photographs are, not noise."""
 
 import cv2
 import numpy as np
 
 
 def smooth(number, height=64, width=64, channels=1):
-    """uint8 picture number N: a few soft blobs with a little sensor noise."""
+    """uint8 image number N: a few soft blobs with a little sensor noise."""
     rng = np.random.default_rng(number)
     coarse = rng.uniform(0, 255, (6, 7, channels)).astype(np.float32)
-    picture = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
-    picture = picture.reshape(height, width, channels) + rng.normal(
-        0, 2, (height, width, channels)
-    )
-    picture = picture.clip(0, 255).round().astype(np.uint8)
-    return picture if channels > 1 else picture[:, :, 0]
+    image = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+    image = image.reshape(height, width, channels) + rng.normal(0, 2, (height, width, channels))
+    image = image.clip(0, 255).round().astype(np.uint8)
+    return image if channels > 1 else image[:, :, 0]
 
 
 def write_pair_folder(folder, count=3, teacher=None, height=64, width=64):
-    """Write IR/ and VIS/; `teacher(ir, vis_bgr)` gives the pictures of TEACHER_FUSED/."""
+    """Write IR/ and VIS/; `teacher(ir, vis_bgr)` gives the images of TEACHER_FUSED/."""
     for side in ("IR", "VIS", "TEACHER_FUSED")[: 3 if teacher else 2]:
         (folder / side).mkdir(parents=True, exist_ok=True)
     for number in range(count):

@@ -38,7 +38,7 @@ def scene(seed, homography=None, shapes=60):
 
 
 def corner_error(found, expected):
-    """Largest distance of the corners of the IR picture, visible pixels."""
+    """Largest distance of the corners of the IR image, visible pixels."""
     height, width = IR_SIZE
     corners = np.array(
         [[0, 0, 1], [width - 1, 0, 1], [width - 1, height - 1, 1], [0, height - 1, 1]]

@@ -6,7 +6,7 @@
         --teacher selected=DATA/train/TEACHER_FUSED --weighted selected \
         --max_steps 2000 --output runs/ablation
 
-Arms: ``sources`` (source terms only), and for every --teacher its pictures alone: L1, SSIM and
+Arms: ``sources`` (source terms only), and for every --teacher its images alone: L1, SSIM and
 gradient to the ensemble's mean; those named by --weighted trust it by its variance. --both adds,
 for each teacher, an arm of source and teacher terms together. All start from the same weights
 and see the same crops. Writes ``ablation.json``, ``ablation.md`` and ``sheet.png``; an arm that is
@@ -28,11 +28,11 @@ from irvis_fusion_core.commands.command_line import command
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_core.metrics import luminance, score_pair
 from training import options as train_options
-from training.eval_report import sheet, write_bytes, write_png
-from training.fusers import CheckpointFuser
-from training.listing import list_pictures
+from training.data.images import read_pair
+from training.data.listing import list_images
+from training.evaluation.eval_report import sheet, write_bytes, write_png
+from training.evaluation.fusers import CheckpointFuser
 from training.options import FROM_SOURCES
-from training.pictures import read_pair
 from training.teachers.selection import WEIGHTS
 from training.train import train
 
@@ -50,11 +50,11 @@ def main(arguments: List[str]) -> int:
     arms = plan(options)
     output = Path(options.output)
     students: Dict[str, Path] = {}
-    for name, (pictures, flags) in arms.items():
+    for name, (images, flags) in arms.items():
         folder = output / name
         weights = folder / f"{options.variant}.safetensors"
         if not weights.is_file():
-            root = _with_teacher(Path(options.train_root), pictures, output / "data" / name)
+            root = _with_teacher(Path(options.train_root), images, output / "data" / name)
             train(_train_options(options, root, folder, flags))
         students[name] = weights
     scores, panels = evaluate(students, options.val_root, options.val_limit)
@@ -67,7 +67,7 @@ def main(arguments: List[str]) -> int:
 
 
 def plan(options: argparse.Namespace) -> Dict[str, Tuple[Path | None, Dict[str, float]]]:
-    """Arm -> (folder of teacher pictures or None, train's flags with a number each).
+    """Arm -> (folder of teacher images or None, train's flags with a number each).
 
     :raises ConfigurationError: a teacher that is not NAME=DIR, or --weighted names none.
     """
@@ -95,13 +95,13 @@ def plan(options: argparse.Namespace) -> Dict[str, Tuple[Path | None, Dict[str, 
 
 
 def evaluate(students: Dict[str, Path], roots: Sequence[str], limit: int) -> Tuple[Scores, List]:
-    """Mean metrics of every arm and of the trivial fusions, and rows of pictures to look at."""
+    """Mean metrics of every arm and of the trivial fusions, and rows of images to look at."""
     found: Dict[str, Dict[str, List[List[float]]]] = {}
     panels: List[np.ndarray] = []
     fusers = {name: CheckpointFuser(path) for name, path in students.items()}
     for root in roots:
         label = Path(root).resolve().parent.name
-        pairs = list_pictures(Path(root), check=False).pairs
+        pairs = list_images(Path(root), check=False).pairs
         if limit and len(pairs) > limit:
             pairs = [pairs[i * len(pairs) // limit] for i in range(limit)]
         for number, paths in enumerate(pairs):
@@ -112,8 +112,8 @@ def evaluate(students: Dict[str, Path], roots: Sequence[str], limit: int) -> Tup
                 "mean": np.rint((ir.astype(np.float64) + y) / 2.0).astype(np.uint8),
             }
             fused.update({name: luminance(f.fuse([ir], [vis])[0]) for name, f in fusers.items()})
-            for name, picture in fused.items():
-                row = score_pair(picture, ir, y, METRICS)
+            for name, image in fused.items():
+                row = score_pair(image, ir, y, METRICS)
                 found.setdefault(name, {}).setdefault(label, []).append(list(row.values()))
             if number in (0, len(pairs) // 2):
                 panels.append(_panel({"infrared": ir, "visible": y, **fused}))
@@ -126,15 +126,15 @@ def evaluate(students: Dict[str, Path], roots: Sequence[str], limit: int) -> Tup
     return scores, panels
 
 
-def _panel(pictures: Dict[str, np.ndarray], width: int = 320, height: int = 240) -> np.ndarray:
-    """A row of pictures, each in its own shape within one frame size."""
+def _panel(images: Dict[str, np.ndarray], width: int = 320, height: int = 240) -> np.ndarray:
+    """A row of images, each in its own shape within one frame size."""
     import cv2
 
     framed = {}
-    for name, picture in pictures.items():
-        scale = min(width / picture.shape[1], height / picture.shape[0])
-        size = (int(picture.shape[1] * scale), int(picture.shape[0] * scale))
-        small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    for name, image in images.items():
+        scale = min(width / image.shape[1], height / image.shape[0])
+        size = (int(image.shape[1] * scale), int(image.shape[0] * scale))
+        small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
         frame = np.zeros((height, width), np.uint8)
         frame[: small.shape[0], : small.shape[1]] = small
         framed[name] = frame
@@ -156,12 +156,12 @@ def markdown(scores: Scores) -> str:
     return "\n".join(lines)
 
 
-def _with_teacher(root: Path, pictures: Path | None, view: Path) -> Path:
-    """A folder that shows the pairs of `root` and, where given, one teacher's pictures."""
+def _with_teacher(root: Path, images: Path | None, view: Path) -> Path:
+    """A folder that shows the pairs of `root` and, where given, one teacher's images."""
     view.mkdir(parents=True, exist_ok=True)
     shown = {"IR": root / "IR", "VIS": root / "VIS"}
-    if pictures is not None:
-        shown["TEACHER_FUSED"] = pictures
+    if images is not None:
+        shown["TEACHER_FUSED"] = images
     for name, target in shown.items():
         link = view / name
         link.unlink(missing_ok=True)

@@ -10,11 +10,11 @@ class TrainingError(FusionError):
 
 
 class DataError(TrainingError, ValueError):
-    """Pictures are missing, unreadable, unmatched or of unequal size."""
+    """Images are missing, unreadable, unmatched or of unequal size."""
 
 
 class SizeError(DataError):
-    """Pictures that belong together have different sizes."""
+    """Images that belong together have different sizes."""
 
 
 class LossError(TrainingError, FloatingPointError):

@@ -1,4 +1,4 @@
-"""How good and how fast is a trained model? Figures, tables, and pictures to look at.
+"""How good and how fast is a trained model? Figures, tables, and images to look at.
 
     python -m training.eval --checkpoint checkpoints/best_model.pth --data_root data/test \
         --save_dir eval_results --batch_size 1 --benchmark_speed --input_size 512
@@ -6,9 +6,9 @@
 ``--checkpoint`` may also be an exported .onnx, run by RealtimeFusion as on a robot, or nano, small
 or base. The folder holds ``IR/``, ``VIS/`` and, where there is a teacher, ``TEACHER_FUSED/``.
 
-Writes ``per_picture.csv``, ``summary.json``, ``summary.md`` and ``sheets/``. Beside the model
+Writes ``per_image.csv``, ``summary.json``, ``summary.md`` and ``sheets/``. Beside the model
 stand the trivial fusions (maximum, mean, visible alone, IR alone): a fusion is worth having only
-where it does better than they do. Pictures keep their own size; ``--input_size`` is that of the
+where it does better than they do. Images keep their own size; ``--input_size`` is that of the
 benchmark.
 """
 
@@ -31,8 +31,10 @@ if __package__ in (None, ""):  # python training/eval.py
 from irvis_fusion_core import metrics
 from irvis_fusion_core.commands.command_line import command, print_table, show_progress
 from irvis_fusion_core.errors import ConfigurationError
-from irvis_fusion_core.student import SIZES
-from training.eval_report import (
+from irvis_fusion_core.network.student import SIZES
+from training.data.images import Images, PairPaths, read_images
+from training.data.listing import PairListing, list_images
+from training.evaluation.eval_report import (
     FUSED,
     Scored,
     Speed,
@@ -46,11 +48,9 @@ from training.eval_report import (
     write_bytes,
     write_png,
 )
-from training.fusers import TRIVIAL, open_fuser, recolour
-from training.listing import PairListing, list_pictures
-from training.lpips import BACKBONES, LpipsUnavailableError, open_lpips
-from training.pictures import PairPaths, Pictures, read_pictures
-from training.scores import TEACHER_METRICS, Row, perceptual_distance, score, teacher_of
+from training.evaluation.fusers import TRIVIAL, open_fuser, recolour
+from training.evaluation.lpips import BACKBONES, LpipsUnavailableError, open_lpips
+from training.evaluation.scores import TEACHER_METRICS, Row, perceptual_distance, score, teacher_of
 
 WARM_UP_RUNS = 5
 
@@ -60,7 +60,7 @@ def main(arguments: List[str]) -> int:
     """Run the command."""
     options = _parse(arguments)
     save_dir = Path(options.save_dir)
-    listing = list_pictures(Path(options.data_root))
+    listing = list_images(Path(options.data_root))
     print(listing.report())
     if not options.skip_bad:
         listing.require_clean()
@@ -84,14 +84,14 @@ def main(arguments: List[str]) -> int:
         listing.with_teacher,
         speed,
     )
-    write_bytes(save_dir / "per_picture.csv", csv_text(scored).encode())
+    write_bytes(save_dir / "per_image.csv", csv_text(scored).encode())
     write_bytes(save_dir / "summary.json", json_text(summary).encode())
     write_bytes(save_dir / "summary.md", markdown(summary, scored).encode())
     _print_means(summary)
     if speed is not None:
         print(f"\n{speed.width}x{speed.height}, one pair at a time, {speed.runs} runs")
         print(speed.text())
-    print(f"\nwritten to {save_dir}: summary.md, summary.json, per_picture.csv, sheets/")
+    print(f"\nwritten to {save_dir}: summary.md, summary.json, per_image.csv, sheets/")
     return 0
 
 
@@ -105,45 +105,45 @@ def evaluate(
     """Fuse and score every pair of a listing, in its order; writes sheets on the way."""
     shown = set(_spread([pair.stem for pair in listing.pairs], options.sheets))
     with ThreadPoolExecutor(options.num_workers) as threads:
-        work = fused_pictures(fuser, listing, options.batch_size)
-        for stem, pictures, fused in show_progress(work, len(listing.pairs)):
-            yield Scored(stem, score_fusions(fused, pictures, lpips, threads))
+        work = fused_images(fuser, listing, options.batch_size)
+        for stem, images, fused in show_progress(work, len(listing.pairs)):
+            yield Scored(stem, score_fusions(fused, images, lpips, threads))
             if stem in shown:
-                write_png(save_dir / "sheets" / f"{stem}.png", sheet(captioned(pictures, fused)))
+                write_png(save_dir / "sheets" / f"{stem}.png", sheet(captioned(images, fused)))
             if options.save_fused:
                 write_png(save_dir / "fused" / f"{stem}.png", fused)
 
 
-def fused_pictures(
+def fused_images(
     fuser: Any, listing: PairListing, batch_size: int
-) -> Iterator[Tuple[str, Pictures, np.ndarray]]:
-    """(stem, pictures, fused RGB) of every pair, neighbours of one size fused together."""
-    batch: List[Tuple[str, Pictures]] = []
+) -> Iterator[Tuple[str, Images, np.ndarray]]:
+    """(stem, images, fused RGB) of every pair, neighbours of one size fused together."""
+    batch: List[Tuple[str, Images]] = []
 
-    def done() -> Iterator[Tuple[str, Pictures, np.ndarray]]:
+    def done() -> Iterator[Tuple[str, Images, np.ndarray]]:
         if batch:
             fused = fuser.fuse([p.ir for _, p in batch], [p.vis for _, p in batch])
-            for (stem, pictures), picture in zip(batch, fused):
-                yield stem, pictures, picture
+            for (stem, images), image in zip(batch, fused):
+                yield stem, images, image
             batch.clear()
 
     for paths in listing.pairs:
-        pictures = read_pictures(paths)
-        if len(batch) == batch_size or (batch and batch[0][1].ir.shape != pictures.ir.shape):
+        images = read_images(paths)
+        if len(batch) == batch_size or (batch and batch[0][1].ir.shape != images.ir.shape):
             yield from done()
-        batch.append((paths.stem, pictures))
+        batch.append((paths.stem, images))
     yield from done()
 
 
 def score_fusions(
-    fused: np.ndarray, pictures: Pictures, lpips: Optional[Any], threads: ThreadPoolExecutor
+    fused: np.ndarray, images: Images, lpips: Optional[Any], threads: ThreadPoolExecutor
 ) -> Dict[str, Row]:
     """The row of the model and of every trivial fusion for one scene."""
-    vis_y = metrics.luminance(pictures.vis)
-    teacher = teacher_of(pictures.teachers)
+    vis_y = metrics.luminance(images.vis)
+    teacher = teacher_of(images.teachers)
     planes = {FUSED: metrics.luminance(fused)}
-    planes.update({name: fuse(pictures.ir, vis_y) for name, fuse in TRIVIAL.items()})
-    rows = threads.map(lambda y: score(y, pictures.ir, vis_y, teacher), planes.values())
+    planes.update({name: fuse(images.ir, vis_y) for name, fuse in TRIVIAL.items()})
+    rows = threads.map(lambda y: score(y, images.ir, vis_y, teacher), planes.values())
     result = dict(zip(planes, rows))
     if lpips is not None and teacher is not None:
         for name, y in planes.items():
@@ -151,23 +151,23 @@ def score_fusions(
     return result
 
 
-def captioned(pictures: Pictures, fused: np.ndarray) -> Dict[str, np.ndarray]:
+def captioned(images: Images, fused: np.ndarray) -> Dict[str, np.ndarray]:
     """What a comparison sheet shows: IR | VIS | teacher | fused."""
-    shown = {"IR": pictures.ir, "VIS": pictures.vis}
-    teacher = teacher_of(pictures.teachers)
+    shown = {"IR": images.ir, "VIS": images.vis}
+    teacher = teacher_of(images.teachers)
     if teacher is not None:
-        vis_y = metrics.luminance(pictures.vis)
-        shown["teacher"] = recolour(teacher, pictures.vis, vis_y)
+        vis_y = metrics.luminance(images.vis)
+        shown["teacher"] = recolour(teacher, images.vis, vis_y)
     return {**shown, FUSED: fused}
 
 
 def benchmark(fuser: Any, paths: PairPaths, size: Tuple[int, int], runs: int) -> Speed:
     """Time one pair of a given (height, width), again and again, uint8 in and out."""
-    pictures = read_pictures(paths)
+    images = read_images(paths)
     height, width = size
     ir, vis = (
         cv2.resize(p, (width, height), interpolation=cv2.INTER_AREA)
-        for p in (pictures.ir, pictures.vis)
+        for p in (images.ir, images.vis)
     )
     durations_s = []
     for number in range(WARM_UP_RUNS + runs):
@@ -238,9 +238,9 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--input_size", type=_input_size, default="512", help="of the benchmark: 512 or 640x480")
     add("--benchmark_runs", type=int, default=50, help="timed runs of the benchmark")
     add("--variant", choices=sorted(SIZES), help="that the checkpoint must be of")
-    add("--skip_bad", action="store_true", help="leave bad pictures out, instead of stopping")
+    add("--skip_bad", action="store_true", help="leave bad images out, instead of stopping")
     add("--sheets", type=int, default=20, help="comparison sheets, evenly spread; -1: of all")
-    add("--save_fused", action="store_true", help="also write every fused picture")
+    add("--save_fused", action="store_true", help="also write every fused image")
     add("--lpips_net", choices=sorted(BACKBONES), default="alex", help="network of LPIPS")
     add("--lpips_backbone", help="its weights; None: torchvision's cache")
     add("--lpips_heads", help="the heads of LPIPS; None: the lpips package, torch.hub's cache")

@@ -26,25 +26,25 @@ if __package__ in (None, ""):  # python training/export.py
 
 from irvis_fusion_core.backends.model_file import read_model_file
 from irvis_fusion_core.benchmark import example_pair
-from irvis_fusion_core.checkpoint import read_metadata, save_checkpoint
 from irvis_fusion_core.commands.command_line import command, parse_size
 from irvis_fusion_core.commands.export import BOUNDS
 from irvis_fusion_core.errors import CalibrationError, ConfigurationError, ModelError
-from irvis_fusion_core.export import FramePair, export_to_onnx, quantize
-from irvis_fusion_core.student import SIZES, Student
+from irvis_fusion_core.network.checkpoint import read_metadata, save_checkpoint
+from irvis_fusion_core.network.export import FramePair, export_to_onnx, quantize
+from irvis_fusion_core.network.student import SIZES, Student
+from training.data.images import read_pair
+from training.data.listing import list_images
 from training.errors import StorageError
-from training.exported_files import PRECISIONS, put_in_place, stale_files
-from training.listing import list_pictures
-from training.model_card import CardFacts, missing_answers, model_card, write_card
-from training.pictures import read_pair
-from training.student_files import open_student
+from training.shipping.exported_files import PRECISIONS, put_in_place, stale_files
+from training.shipping.model_card import CardFacts, missing_answers, model_card, write_card
+from training.shipping.student_files import open_student
 
 CARD = "MODEL_CARD.md"
 COMPARED_PAIRS = 8
 
 
 class Exported(NamedTuple):
-    """One ONNX file and how its pictures compare with the student's."""
+    """One ONNX file and how its images compare with the student's."""
 
     path: Path
     precision: str
@@ -66,7 +66,7 @@ def export_student(
         any, files are compared on a drawn pair, and there is no int8.
     :param size: (height, width) where only one will come.
     :raises CalibrationError: int8 without enough real pairs.
-    :raises ModelError: a file's pictures differ from the student's by more than its precision
+    :raises ModelError: a file's images differ from the student's by more than its precision
         explains (`BOUNDS`, grey levels).
     """
     if "int8" in precisions and not pairs:
@@ -111,7 +111,7 @@ def export_student(
 def _check_sizes(
     pairs: Sequence[FramePair], size: Optional[Sequence[int]], calibrates: bool
 ) -> None:
-    """A model for one size is compared and calibrated on pictures of that size alone."""
+    """A model for one size is compared and calibrated on images of that size alone."""
     if size is None:
         return
     others = {pair[0].shape[:2] for pair in pairs} - {tuple(size)}
@@ -122,7 +122,7 @@ def _check_sizes(
         )
     if calibrates and (size[0] > 480 or size[1] > 640):
         raise ConfigurationError(
-            f"expected int8 for one size of at most 640x480 (calibration pictures are cut to "
+            f"expected int8 for one size of at most 640x480 (calibration images are cut to "
             f"that), found {size[1]}x{size[0]}; leave --size out: the file then takes any size"
         )
 
@@ -130,11 +130,11 @@ def _check_sizes(
 def largest_difference(
     model: Student, onnx_path: Path, pairs: Sequence[FramePair], vis_order: str = "rgb"
 ) -> int:
-    """Grey levels between a file's pictures and the student's own, at worst."""
+    """Grey levels between a file's images and the student's own, at worst."""
     import torch
 
     from irvis_fusion_core.backends import BackendOptions, open_backend
-    from irvis_fusion_core.pixel_student import PixelStudent
+    from irvis_fusion_core.network.pixel_student import PixelStudent
 
     student = PixelStudent(model, vis_order).eval()
     worst = 0
@@ -159,7 +159,7 @@ def read_calibration(folders: Sequence[str], count: int, vis_order: str) -> List
     each = max(1, count // max(1, len(folders)))
     pairs: List[FramePair] = []
     for folder in folders:
-        found = list_pictures(Path(folder), check=False).pairs
+        found = list_images(Path(folder), check=False).pairs
         step = max(1.0, len(found) / each)
         for number in range(min(each, len(found))):
             paths = found[int(number * step)]

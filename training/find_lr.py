@@ -33,8 +33,8 @@ import torch
 from irvis_fusion_core.commands.command_line import command
 from irvis_fusion_core.errors import ConfigurationError
 from training.errors import LossError, TrainingError
-from training.eval_report import make_folder, write_bytes
-from training.lightning_module import FusionModule
+from training.evaluation.eval_report import make_folder, write_bytes
+from training.loop.lightning_module import FusionModule
 from training.options import check_options, make_parser
 from training.train import make_data, make_task
 
@@ -151,7 +151,7 @@ def suggest(curve: Curve) -> Optional[float]:
 
 
 def plot(curve: Curve, suggestion: Optional[float]) -> bytes:
-    """The curve as a PNG picture, the suggestion marked."""
+    """The curve as a PNG image, the suggestion marked."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -233,7 +233,7 @@ def _parse(arguments: List[str]) -> argparse.Namespace:
     group.add_argument("--min_lr", type=float, default=1e-6, help="the first rate")
     group.add_argument("--max_lr", type=float, default=1.0, help="the last rate")
     group.add_argument("--num_steps", type=int, default=100, help="rates to try, one a step")
-    group.add_argument("--output", default="lr_finder.png", help="picture of the curve")
+    group.add_argument("--output", default="lr_finder.png", help="image of the curve")
     options = check_options(parser.parse_args(arguments))
     if not 0.0 < options.min_lr < options.max_lr:
         raise ConfigurationError(

@@ -1,4 +1,4 @@
-r"""Fuse the pairs of a folder with a diffusion teacher: pictures to distil a student from.
+r"""Fuse the pairs of a folder with a diffusion teacher: images to distil a student from.
 
     python -m training.make_teacher_images --teacher mask_difuser \
         --checkpoint mask_difuser.safetensors --data_root DATA/train --samples 4
@@ -28,12 +28,13 @@ from tqdm import tqdm
 
 from irvis_fusion_core.commands.command_line import command
 from irvis_fusion_core.errors import ConfigurationError, FusionError
-from training.listing import list_pictures
-from training.pictures import PairPaths, read_luminance, read_pair
-from training.teachers import ddfm, diffusion, mask_difuser
+from training.data.images import PairPaths, read_luminance, read_pair
+from training.data.listing import list_images
+from training.teachers import ddfm, diffusion
 from training.teachers.ensemble_files import EnsembleFolder, refuse_ambiguous, to_bytes
 from training.teachers.ensembles import Ensemble, EnsembleSampler, Pair, same_size, summarize
-from training.teachers.pictures import restore_colour
+from training.teachers.images import restore_colour
+from training.teachers.mask_difuser import teacher as mask_difuser
 from training.teachers.prior_files import TEACHERS, load_network
 from training.teachers.selection import choose
 from training.teachers.shares import Share, device_of, launch, share_of_environment
@@ -116,8 +117,8 @@ def _store(folder: EnsembleFolder, ensemble: Ensemble, rank: int, tally: Tally) 
         coloured = restore_colour(
             torch.stack([*(ensemble.samples[k] for k in kept), mean]), ensemble.vis[None]
         )
-        *samples, mean_picture = to_bytes(coloured)
-        folder.write(ensemble.stem, dict(zip(kept, samples)), mean_picture, variance.numpy())
+        *samples, mean_image = to_bytes(coloured)
+        folder.write(ensemble.stem, dict(zip(kept, samples)), mean_image, variance.numpy())
         tally.made += 1
     else:
         tally.failed.append(f"{ensemble.stem}: every sample diverged")
@@ -145,7 +146,7 @@ def _select(output: Path, root: Path, share: Share, options: argparse.Namespace)
 
 
 def _own_pairs(root: Path, share: Share, options: argparse.Namespace) -> List[PairPaths]:
-    listing = list_pictures(root, check=not options.skip_bad)
+    listing = list_images(root, check=not options.skip_bad)
     if not options.skip_bad:
         listing.unmatched = [n for n in listing.unmatched if not n.startswith(FOLDER)]
         listing.require_clean()
@@ -192,7 +193,7 @@ def _open(
 
 
 def _settings(teacher: str, checkpoint: str, options: argparse.Namespace) -> Dict[str, Any]:
-    """What decides the pictures; batch and devices do not."""
+    """What decides the images; batch and devices do not."""
     digest = hashlib.sha256()
     with open(checkpoint, "rb") as stream:
         while block := stream.read(1 << 20):
@@ -239,7 +240,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--eta", type=float, default=1.0, help="noise of ddim, 0..1 (default: 1)")
     add("--select", action="store_true", help="keep the best of several teachers for each pair")
     add("--batch_size", type=int, default=4, help="samples drawn at once (default: 4)")
-    add("--max_side", type=int, default=0, metavar="PX", help="fuse longer pictures reduced")
+    add("--max_side", type=int, default=0, metavar="PX", help="fuse longer images reduced")
     add("--devices", default="auto", help="auto, cpu, cuda:N, or how many processes to start")
     add(
         "--hold_brightness",

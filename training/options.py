@@ -6,11 +6,11 @@ import argparse
 from typing import Dict, List, Optional
 
 from irvis_fusion_core.errors import ConfigurationError
-from irvis_fusion_core.student import SIZES
-from training.distillation import TEACHER_TERMS, TERMS
-from training.validation import MONITORS
+from irvis_fusion_core.network.student import SIZES
+from training.loop.distillation import TEACHER_TERMS, TERMS
+from training.loop.validation import MONITORS
 
-# Weights where a term's flag is not given: with teacher pictures, and from the sources alone.
+# Weights where a term's flag is not given: with teacher images, and from the sources alone.
 WITH_TEACHER = {"pix": 1.0, "perc": 0.1, "ssim": 1.0, "grad": 0.5, "feat": 0.5}
 FROM_SOURCES = {
     # As the shipped models have it for most of their steps: docs/training_log.md.
@@ -23,7 +23,7 @@ FROM_SOURCES = {
 
 _HELP = {
     "pix": "L1 to the teacher",
-    "perc": "VGG-16 features of the teacher's picture",
+    "perc": "VGG-16 features of the teacher's image",
     "ssim": "SSIM to the teacher",
     "grad": "Sobel gradient of the teacher",
     "feat": "feature distillation",
@@ -33,10 +33,10 @@ _HELP = {
     "src_scd": "correlation of differences (SCD)",
     "src_intensity": "blurred brightness of the brighter source",
     "src_noise": "flat regions no noisier than the louder source",
-    "src_warm": "edges of the thermal picture about warm things in the dark",
+    "src_warm": "edges of the thermal image about warm things in the dark",
     "src_max": "pixels of the brighter source",
     "src_grad": "gradient of the stronger source",
-    "src_colour": "chroma of the visible picture",
+    "src_colour": "chroma of the visible image",
     "src_flicker": "no change from frame to frame that neither source shows",
 }
 
@@ -111,7 +111,7 @@ def term_weights(options: argparse.Namespace, with_teacher: bool) -> Dict[str, f
         weights[name] = (defaults.get(name, 0.0) if given is None else given) if usable else 0.0
     if not any(weights.values()):
         raise ConfigurationError(
-            "expected a loss of a weight above 0, found none: there is no teacher picture under "
+            "expected a loss of a weight above 0, found none: there is no teacher image under "
             "TEACHER_FUSED/, and every --lambda_src_... is 0"
         )
     return weights
@@ -147,17 +147,17 @@ def _add_data(group) -> None:
         "--val_limit", type=int, default=24, help="pairs of each --val_root; 0: all"
     )
     group.add_argument(
-        "--cache_gb", type=float, default=2.0, help="memory for decoded pictures, GiB"
+        "--cache_gb", type=float, default=2.0, help="memory for decoded images, GiB"
     )
     group.add_argument("--skip_bad", action="store_true", help="train without unusable files")
     group.add_argument(
-        "--no_check", action="store_true", help="do not decode every picture before the start"
+        "--no_check", action="store_true", help="do not decode every image before the start"
     )
     group.add_argument(
         "--teacher_target",
         default="mean",
         choices=("mean", "sample"),
-        help="what to learn from several teacher pictures of one pair",
+        help="what to learn from several teacher images of one pair",
     )
     group.add_argument("--resize_prob", type=float, default=0.5, help="crops resized, 0..1")
     group.add_argument(
@@ -182,7 +182,7 @@ def _add_model(group) -> None:
     group.add_argument(
         "--teacher_checkpoint",
         metavar="FILE",
-        help="a larger trained student: its features are distilled, and its pictures stand in "
+        help="a larger trained student: its features are distilled, and its images stand in "
         "where TEACHER_FUSED/ has none",
     )
     group.add_argument("--vgg_weights", metavar="FILE", help="torchvision's vgg16-397923af.pth")
@@ -211,7 +211,7 @@ def _add_model(group) -> None:
         "--lead_share",
         type=float,
         default=1.0,
-        help="share of what a picture leads the pixel-wise maximum by that still counts; below "
+        help="share of what an image leads the pixel-wise maximum by that still counts; below "
         "1 the terms in which it is short come first",
     )
     group.add_argument(
@@ -219,10 +219,10 @@ def _add_model(group) -> None:
         action="append",
         default=[],
         metavar="DIR:TERM=FACTOR",
-        help="a src_ term that counts FACTOR times as much for the pictures of one --train_root",
+        help="a src_ term that counts FACTOR times as much for the images of one --train_root",
     )
     group.add_argument(
-        "--no_rounding", action="store_true", help="do not round the picture as on the topic"
+        "--no_rounding", action="store_true", help="do not round the image as on the topic"
     )
     group.add_argument(
         "--leak", type=float, default=0.01, help="share of the gradient kept where clipped"

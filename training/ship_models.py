@@ -21,12 +21,12 @@ from typing import List, Optional
 import torch
 
 from irvis_fusion_core import model_zoo
-from irvis_fusion_core.checkpoint import load_checkpoint, read_metadata, save_checkpoint
 from irvis_fusion_core.errors import CheckpointError
-from irvis_fusion_core.export import FramePair, export_to_onnx, quantize
-from irvis_fusion_core.student import SIZES
-from training.listing import list_pictures
-from training.pictures import read_pair
+from irvis_fusion_core.network.checkpoint import load_checkpoint, read_metadata, save_checkpoint
+from irvis_fusion_core.network.export import FramePair, export_to_onnx, quantize
+from irvis_fusion_core.network.student import SIZES
+from training.data.images import read_pair
+from training.data.listing import list_images
 
 PRECISIONS = {
     "nano": ("fp32", "fp16", "int8"),
@@ -39,7 +39,7 @@ def calibration_pairs(folders: List[Path], each: int = 12) -> List[FramePair]:
     """`each` pairs of every folder, evenly spread, all cut to the smallest of their sizes."""
     pairs = []
     for folder in folders:
-        found = list_pictures(folder, check=False).pairs
+        found = list_images(folder, check=False).pairs
         chosen = found[:: max(1, len(found) // each)][:each]
         pairs += [read_pair(pair.ir, pair.vis) for pair in chosen]
     return [(ir[:, :, None], vis) for ir, vis in pairs]

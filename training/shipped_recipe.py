@@ -19,10 +19,10 @@ import sys
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Optional
 
-from irvis_fusion_core.checkpoint import load_checkpoint, read_metadata, save_checkpoint
+from irvis_fusion_core.network.checkpoint import load_checkpoint, read_metadata, save_checkpoint
 from training import ship_models, train
-from training.averaging import blend
-from training.run_files import BEST
+from training.loop.averaging import blend
+from training.loop.run_files import BEST
 
 SETS = ("msrs", "roadscene", "llvip")
 VALIDATION = ("msrs/val", "roadscene/val")
@@ -76,7 +76,7 @@ DETAIL = {
     "lambda_src_intensity": 5,
 }
 BASE_DETAIL = {**DETAIL, "lambda_src_ssim": 8, "lambda_src_qabf": 12, "lambda_src_vif": 0.1}
-# Of what a picture leads by only a share counts: what is short comes first, in every scene.
+# Of what an image leads by only a share counts: what is short comes first, in every scene.
 LEAD = {
     **DETAIL,
     "lambda_src_ssim": 14,

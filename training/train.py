@@ -1,10 +1,10 @@
-r"""Train a student from pairs, with or without teacher pictures.
+r"""Train a student from pairs, with or without teacher images.
 
     python -m training.train --train_root DATA/train --val_root DATA/val --input_size 256 \
         --batch_size 8 --epochs 120 --checkpoint_dir runs/nano --log_dir logs
     python -m training.train ... --resume runs/nano/last.pth
 
-Pictures: <root>/IR, <root>/VIS and, where there is a teacher, <root>/TEACHER_FUSED, matched by
+Images: <root>/IR, <root>/VIS and, where there is a teacher, <root>/TEACHER_FUSED, matched by
 name. Without a teacher the student learns from the sources alone. Several GPUs: --devices 4
 --strategy ddp; several machines: torchrun or SLURM, with --num_nodes.
 """
@@ -25,20 +25,20 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from irvis_fusion_core.errors import ConfigurationError, FusionError
-from irvis_fusion_core.student import create_student_model
-from training.augmentation import Augmentation
-from training.callbacks import RunFiles, StoppedEarly, TermLog
-from training.data_module import FusionData, same_pictures
-from training.dataset import FusionDataset, parse_root
-from training.distillation import DistillationTask, active_terms, needs_vgg
-from training.emphasis import parse_emphasis
-from training.lightning_module import FusionModule
-from training.lpips import LpipsUnavailableError, open_lpips
+from irvis_fusion_core.network.student import create_student_model
+from training.data.augmentation import Augmentation
+from training.data.data_module import FusionData, same_images
+from training.data.dataset import FusionDataset, parse_root
+from training.evaluation.lpips import LpipsUnavailableError, open_lpips
+from training.loop.callbacks import RunFiles, StoppedEarly, TermLog
+from training.loop.distillation import DistillationTask, active_terms, needs_vgg
+from training.loop.lightning_module import FusionModule
+from training.loop.run_files import WholeFiles, check_resume, prepare_folder, versions, write_json
+from training.loop.synced_norm import SyncedNorm
+from training.losses.emphasis import parse_emphasis
+from training.losses.perceptual import open_vgg16
 from training.options import check_options, make_parser, term_weights, warmup_epochs
-from training.perceptual import open_vgg16
-from training.run_files import WholeFiles, check_resume, prepare_folder, versions, write_json
-from training.student_files import open_student
-from training.synced_norm import SyncedNorm
+from training.shipping.student_files import open_student
 
 
 class Run(NamedTuple):
@@ -53,7 +53,7 @@ class Run(NamedTuple):
 def make_data(options: argparse.Namespace) -> FusionData:
     """The loaders of these options.
 
-    :raises DataError: pictures are missing, faulty, or in both parts.
+    :raises DataError: images are missing, faulty, or in both parts.
     """
     augmentation = Augmentation(
         size=options.input_size,
@@ -80,7 +80,7 @@ def make_data(options: argparse.Namespace) -> FusionData:
     validation = None
     if options.val_root:
         validation = FusionDataset(options.val_root, limit=options.val_limit, **common)
-        same_pictures(train, validation)
+        same_images(train, validation)
     return FusionData(
         train,
         validation,
@@ -91,7 +91,7 @@ def make_data(options: argparse.Namespace) -> FusionData:
     )
 
 
-def make_task(options: argparse.Namespace, has_teacher_pictures: bool) -> DistillationTask:
+def make_task(options: argparse.Namespace, has_teacher_images: bool) -> DistillationTask:
     """Student, teacher and losses of these options.
 
     :raises FusionError: a checkpoint or the weights of VGG-16 are missing or of another kind.
@@ -102,7 +102,7 @@ def make_task(options: argparse.Namespace, has_teacher_pictures: bool) -> Distil
         student.load_state_dict(open_student(options.init, options.variant).state_dict())
     student = student.train().to(memory_format=torch.channels_last)
     teacher = open_student(options.teacher_checkpoint) if options.teacher_checkpoint else None
-    with_teacher = has_teacher_pictures or teacher is not None
+    with_teacher = has_teacher_images or teacher is not None
     weights = term_weights(options, with_teacher)
     vgg = open_vgg16(options.vgg_weights) if needs_vgg(weights, teacher is not None) else None
     return DistillationTask(
@@ -157,7 +157,7 @@ def make_run(options: argparse.Namespace) -> Run:
 
     :raises FusionError: whatever of the options, the data or the checkpoint cannot be used.
     """
-    # First what fails fast: reading thousands of pictures takes a while.
+    # First what fails fast: reading thousands of images takes a while.
     done = 0
     if options.resume:
         checkpoint, differences = check_resume(options.resume, vars(options))
@@ -209,7 +209,7 @@ def make_run(options: argparse.Namespace) -> Run:
 
 
 def train(options: argparse.Namespace) -> Run:
-    """Train to the end; see `training.run_files` for what is left behind.
+    """Train to the end; see `training.loop.run_files` for what is left behind.
 
     :raises FusionError: bad options, data or checkpoints; a loss that is no number; a full disk.
     """
@@ -259,7 +259,7 @@ def describe(run: Run) -> None:
         first = active_terms(task.weights, 0, task.warmup_epochs)
         _say(f"the first {task.warmup_epochs} epochs: {', '.join(first)} alone (--warmup_epochs)")
     if not run.data.train.has_teachers and task.teacher is None:
-        _say("no teacher pictures: trained from the sources alone")
+        _say("no teacher images: trained from the sources alone")
     _say(
         f"{run.config['steps_per_epoch']} steps an epoch, {run.config['total_steps']} in all, "
         f"{run.trainer.world_size} process(es); run folder {run.config['checkpoint_dir']}"

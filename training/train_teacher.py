@@ -4,7 +4,7 @@
         --val_root DATA/msrs/val --checkpoint_dir runs/ddfm --log_dir logs/ddfm
 
 No infrared and no pairs are needed: any folder of photographs will do, and of a folder with
-``VIS/`` its visible pictures are taken. ``<checkpoint_dir>/<teacher>.safetensors`` is what
+``VIS/`` its visible images are taken. ``<checkpoint_dir>/<teacher>.safetensors`` is what
 `training.make_teacher_images` loads: the averaged network and its configuration.
 ``<checkpoint_dir>/last.ckpt`` continues the training: ``--resume PATH``. Several GPUs or machines:
 ``--devices``, ``--num_nodes`` and ``--strategy`` of Lightning, or torchrun.
@@ -26,8 +26,8 @@ from torch.utils.data import DataLoader
 
 from irvis_fusion_core.commands.command_line import command
 from irvis_fusion_core.errors import ConfigurationError
-from training.eval_report import write_bytes
-from training.sampling import EpochSampler, Group
+from training.data.sampling import EpochSampler, Group
+from training.evaluation.eval_report import write_bytes
 from training.teachers.photographs import PhotographCrops, list_photographs
 from training.teachers.prior_files import TEACHERS, create_network, save_network
 from training.teachers.prior_task import PriorTask
@@ -140,7 +140,7 @@ class Photographs(lightning.LightningDataModule):
         )
 
     def val_dataloader(self) -> List[DataLoader]:
-        """One crop of each validation picture, always the same."""
+        """One crop of each validation image, always the same."""
         if self.validation is None:
             return []
         return [DataLoader(self.validation, self.options.batch_size)]

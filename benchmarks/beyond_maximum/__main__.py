@@ -1,13 +1,13 @@
-"""What does the pixel-wise maximum get wrong on real pictures, and do the models get it right?
+"""What does the pixel-wise maximum get wrong on real images, and do the models get it right?
 
     python -m benchmarks.beyond_maximum --data DIR [--model nano small base]
-        [--only a b c d e f] [--parts val train] [--limit 20] [--pictures DIR]
+        [--only a b c d e f] [--parts val train] [--limit 20] [--images DIR]
 
 DIR holds msrs/{train,val}, roadscene/{train,val}, llvip/train (each with IR/ and VIS/) and the
 sequences video_tno_nato_camp and video_m3svd. Every fusion stands beside the maximum, the mean,
 visible alone and IR alone; models run in RealtimeFusion as on a robot. Sections:
 
-a  glare: where the visible picture is blown out, the maximum is white. What is left of IR's edges
+a  glare: where the visible image is blown out, the maximum is white. What is left of IR's edges
    and of the contrast of warm objects? Real lamps and reflections, blown-out sky, and headlamps
    rendered before warm objects.
 b  hot background, by day: the maximum is IR where that is brighter. What is left of visible
@@ -17,7 +17,7 @@ d  flicker on the sequences
 e  Qabf that int8 loses against the file it was quantized from (shipped models only)
 f  people found by OpenCV's HOG at night, judged by warmth, for lack of boxes
 
-`edges kept` is the share of a source's gradient that the fused picture shows, `Q` its edge
+`edges kept` is the share of a source's gradient that the fused image shows, `Q` its edge
 preservation as in Qabf, `correlation` that of both gradient fields: 1 is all, in each. IR alone
 is perfect in section a by definition and visible alone in b: a good fusion is good in both.
 """
@@ -90,7 +90,7 @@ def stills(section, fusions, options):
             crops = Crops()
             pairs = spread(options.data, PARTS[part], kind, options.limit)
             print(measure(pairs, fusions, crops, f"{section}. {what}, {part}").markdown())
-            write(crops, options.pictures, f"{section}_{what}_{part}".replace(" ", "_"))
+            write(crops, options.images, f"{section}_{what}_{part}".replace(" ", "_"))
 
 
 def videos(fusions, options):
@@ -101,7 +101,7 @@ def videos(fusions, options):
         crops = Crops(most=len(fusions) + len(models))
         title = f"d. flicker, {name}"
         print(sections.flicker(frames, fusions, crops, title, models).markdown())
-        write(crops, options.pictures, f"d_{name}")
+        write(crops, options.images, f"d_{name}")
 
 
 def quantization(options, engine):
@@ -111,7 +111,7 @@ def quantization(options, engine):
         name: list(spread(options.data, (name,), "any", options.limit)) for name in PARTS["val"]
     }
     int8.print_table(options.model, sets, engine, crops)
-    write(crops, options.pictures, "e_int8")
+    write(crops, options.images, "e_int8")
 
 
 def main(arguments=None):
@@ -127,7 +127,7 @@ def main(arguments=None):
     parser.add_argument(
         "--limit", type=int, help="pairs of each folder, evenly spread; first frames of a sequence"
     )
-    parser.add_argument("--pictures", type=Path, help="folder for side by side crops")
+    parser.add_argument("--images", type=Path, help="folder for side by side crops")
     options = parser.parse_args(arguments)
     cv2.setNumThreads(1)
     engine = {"backend": options.backend, "threads": options.threads}

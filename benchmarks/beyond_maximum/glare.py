@@ -1,6 +1,6 @@
-"""Headlamp glare, rendered onto real visible pictures in front of something warm.
+"""Headlamp glare, rendered onto real visible images in front of something warm.
 
-Light adds up in the camera before its gamma curve: the picture is taken back to linear light, the
+Light adds up in the camera before its gamma curve: the image is taken back to linear light, the
 lamp's disc, halo and veil are added, and what exceeds white is clipped, as a sensor does.
 """
 
@@ -18,7 +18,7 @@ GAMMA = 2.2
 DISC, HALO, VEIL = 4.0, 1.5, 0.15
 HALO_RADIUS, VEIL_RADIUS = 1.5, 4.0
 TINT = (1.0, 0.97, 0.9)
-RADIUS = (0.05, 0.09)  # of the picture's height
+RADIUS = (0.05, 0.09)  # of the image's height
 OFFSET = 0.5  # how far beside the warm thing the lamp may stand, in its own radii
 
 
@@ -31,7 +31,7 @@ class Lamp(NamedTuple):
 
 
 def render(vis: np.ndarray, lamp: Lamp) -> np.ndarray:
-    """The uint8 RGB picture as it would be with the lamp in it."""
+    """The uint8 RGB image as it would be with the lamp in it."""
     rows, columns = np.indices(vis.shape[:2], np.float32)
     distance = np.hypot(columns - lamp.x, rows - lamp.y) / lamp.radius
     light = (
@@ -44,13 +44,13 @@ def render(vis: np.ndarray, lamp: Lamp) -> np.ndarray:
 
 
 def dazzle(name: str, ir: np.ndarray, vis: np.ndarray) -> Optional[Tuple[np.ndarray, np.ndarray]]:
-    """The visible picture with a lamp in front of its warmest object, and where that is new.
+    """The visible image with a lamp in front of its warmest object, and where that is new.
 
     The name of the pair is the seed: each run renders the same lamp.
 
     Returns:
         uint8 RGB HxWx3, and bool HxW of the areas that only the lamp has blown out; None where
-        the IR picture has nothing warm.
+        the IR image has nothing warm.
     """
     things = warm_objects(ir)
     if not things:
@@ -62,6 +62,6 @@ def dazzle(name: str, ir: np.ndarray, vis: np.ndarray) -> Optional[Tuple[np.ndar
     lamp = Lamp(columns.mean() + beside[0], rows.mean() + beside[1], radius)
     dazzled = render(vis, lamp)
     before, after = (
-        saturated_areas(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)) for picture in (vis, dazzled)
+        saturated_areas(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)) for image in (vis, dazzled)
     )
     return dazzled, after & ~before

@@ -53,7 +53,7 @@ def summary(rows: Sequence[Tuple[str, float, float, float]]) -> Dict[str, object
         "maximum": float(maximum),
         "mean loss": float(loss.mean()),
         "worst loss": float(loss.max()),
-        "worst picture": names[int(loss.argmax())],
+        "worst image": names[int(loss.argmax())],
     }
 
 
@@ -83,7 +83,7 @@ def print_table(
                 print(
                     f"| {model} | {name}, {len(pairs)} | {precision} {row['reference']:.3f} | "
                     f"{row['int8']:.3f} | {row['maximum']:.3f} | {row['mean loss']:.4f} | "
-                    f"{row['worst loss']:.4f} | {row['worst picture']} |"
+                    f"{row['worst loss']:.4f} | {row['worst image']} |"
                 )
             engines |= {_engine(model, fusion) for fusion in (reference, quantized)}
     if engines:

@@ -2,7 +2,7 @@
 
 `ir` and `luma` are uint8 HxW of one size, masks bool HxW. Lengths are pixels, gradients grey
 levels a pixel at the scale of 1 px. The thresholds are choices, not measured constants: they name
-what a person would point at, and `beyond_maximum --pictures` shows what they select.
+what a person would point at, and `beyond_maximum --images` shows what they select.
 """
 
 from typing import List, NamedTuple, Tuple
@@ -12,11 +12,11 @@ import numpy as np
 
 # Glare: what no visible camera can still tell apart, and how strong an IR edge is that lies there.
 SATURATED = 235
-GLARE_RIM_PX = 4  # the lamp's own outline lies here, where both pictures have an edge
+GLARE_RIM_PX = 4  # the lamp's own outline lies here, where both images have an edge
 IR_EDGE = 5.0
 SPECK_PX = 30  # edges smaller than this may be noise
-LAMP_AREA = 0.08  # of the picture; what is larger is sky, or a wall in the sun
-# Hot background: smooth and brighter in IR, textured in the visible picture.
+LAMP_AREA = 0.08  # of the image; what is larger is sky, or a wall in the sun
+# Hot background: smooth and brighter in IR, textured in the visible image.
 HOT_MARGIN = 10.0
 HOT_IR_STD = 6.0
 HOT_HIDDEN = 0.9  # share of the window in which IR is brighter: bright letters may stand out
@@ -28,12 +28,12 @@ FLAT = 1.0
 CLIPPED = 4.0  # this near to black or white, noise is cut off and would measure too small
 # Warm objects against the mean of what is around them.
 WARM_MARGIN = 25.0
-WARM_AROUND = 0.2  # side of the window for that mean, of the picture's height
-WARM_AREA = (60, 0.05)  # smallest in pixels, largest as a share of the picture
+WARM_AROUND = 0.2  # side of the window for that mean, of the image's height
+WARM_AREA = (60, 0.05)  # smallest in pixels, largest as a share of the image
 
 
 class WarmObject(NamedTuple):
-    """Something warm in the IR picture, and the ring of cooler pixels around it."""
+    """Something warm in the IR image, and the ring of cooler pixels around it."""
 
     inside: np.ndarray  # bool HxW
     ring: np.ndarray  # bool HxW
@@ -56,7 +56,7 @@ def local_moments(plane: np.ndarray, side: int = WINDOW_PX) -> Tuple[np.ndarray,
 
 
 def saturated_areas(luma: np.ndarray) -> np.ndarray:
-    """Blown-out areas of the visible picture, at least 5 px wide everywhere."""
+    """Blown-out areas of the visible image, at least 5 px wide everywhere."""
     white = (luma >= SATURATED).astype(np.uint8)
     return cv2.morphologyEx(white, cv2.MORPH_OPEN, _square(5)) > 0
 
@@ -87,7 +87,7 @@ def hot_background_mask(ir: np.ndarray, luma: np.ndarray) -> np.ndarray:
 
 
 def flat_dark_mask(ir: np.ndarray, luma: np.ndarray) -> np.ndarray:
-    """Dark visible picture, no structure in either: what varies here is noise."""
+    """Dark visible image, no structure in either: what varies here is noise."""
     mask = cv2.blur(luma.astype(np.float32), (WINDOW_PX, WINDOW_PX)) < DARK
     for plane in (ir, luma):
         smooth = cv2.GaussianBlur(plane.astype(np.float32), (0, 0), 2.0)

@@ -1,4 +1,4 @@
-"""What a fused picture keeps of one source within a mask, and how much noise it shows.
+"""What a fused image keeps of one source within a mask, and how much noise it shows.
 
 Planes are uint8 HxW of one size, masks bool HxW. Where a mask is empty, or the source has
 nothing that could be kept, the answer is NaN.
@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from benchmarks.beyond_maximum.masks import WarmObject, gradient, local_moments
-from irvis_fusion_core import fidelity
+from irvis_fusion_core.metrics import fidelity
 
 # Immerkaer, "Fast noise variance estimation", CVIU 1996: blind to constant and linear grey.
 _IMMERKAER = np.float32([[1, -2, 1], [-2, 4, -2], [1, -2, 1]])
@@ -19,7 +19,7 @@ _LEAST_PX = 30
 
 
 def edges_kept(fused: np.ndarray, source: np.ndarray, mask: np.ndarray) -> float:
-    """Share of the source's gradient that the fused picture shows, 0..1.
+    """Share of the source's gradient that the fused image shows, 0..1.
 
     At each pixel the fused gradient's part along the source's, over the source's, clipped to
     0..1; mean weighted by the source's strength. Other edges on top cost nothing here; the
@@ -48,7 +48,7 @@ def edge_quality(fused: np.ndarray, source: np.ndarray, mask: np.ndarray) -> flo
 
 
 def texture_ratio(fused: np.ndarray, source: np.ndarray, mask: np.ndarray) -> float:
-    """Local standard deviation of the fused picture over the source's; 1 keeps the contrast."""
+    """Local standard deviation of the fused image over the source's; 1 keeps the contrast."""
     return ratio(*(local_moments(plane)[1][mask].sum() for plane in (fused, source)))
 
 

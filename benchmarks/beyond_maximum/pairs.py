@@ -14,7 +14,7 @@ PARTS: Dict[str, Tuple[str, ...]] = {
     "train": ("msrs/train", "roadscene/train", "llvip/train"),
 }
 VIDEOS = ("video_tno_nato_camp", "video_m3svd")
-# RoadScene does not say when a picture was taken, and its night ones are lit up to a mean of 150.
+# RoadScene does not say when an image was taken, and its night ones are lit up to a mean of 150.
 ROADSCENE_DAY_LUMA = 155.0
 
 

@@ -1,6 +1,6 @@
-"""Who is found at night by a detector that knows nothing of thermal pictures?
+"""Who is found at night by a detector that knows nothing of thermal images?
 
-Nobody has drawn boxes into these pictures, so what is right and wrong is a proxy:
+Nobody has drawn boxes into these images, so what is right and wrong is a proxy:
 
 * a find counts as a *warm* one, taken for a person, if the middle of its box is clearly warmer in
   IR than what lies to both sides of the box; any other find is *elsewhere*, taken for false. A
@@ -8,9 +8,9 @@ Nobody has drawn boxes into these pictures, so what is right and wrong is a prox
 * *all that was found*: the warm finds of every row of the table together, each place once. A row's
   share of it says how many of them it has. Another set of rows is another pool.
 
-The maximum and the mean get the visible picture's colours, as the models' pictures have them.
+The maximum and the mean get the visible image's colours, as the models' images have them.
 
-The visible row is what a robot has without a thermal camera. HOG sees outlines: a thermal picture
+The visible row is what a robot has without a thermal camera. HOG sees outlines: a thermal image
 by itself suits it at night, so the row of IR alone is the bar for what warm things add.
 """
 
@@ -29,15 +29,15 @@ from irvis_fusion_core.detectors.detection import (
     suppress_overlaps,
 )
 from irvis_fusion_core.detectors.hog import HogDetector
-from irvis_fusion_core.people_detector import MIN_OVERLAP
+from irvis_fusion_core.detectors.people_detector import MIN_OVERLAP
 
-# Mean of the middle above the median of the sides: grey levels, and share of the picture's range
+# Mean of the middle above the median of the sides: grey levels, and share of the image's range
 # from its median to its hottest, for people are among the warmest things at night.
 WARMER, WARMER_SHARE = 10.0, 0.25
 # The detector's box leaves a sixth free on each side; a person fills the middle of the rest.
 CORE_WIDTH, CORE_HEIGHT = (0.35, 0.65), (0.15, 0.85)
 SIDE_WIDTH = 0.5  # of the box's width, to either side
-# A person less high than 96 px is not searched for. Smaller pictures are enlarged, all rows alike.
+# A person less high than 96 px is not searched for. Smaller images are enlarged, all rows alike.
 LEAST_HEIGHT = 900
 ENLARGED = 2
 
@@ -73,14 +73,14 @@ def is_warm(ir: np.ndarray, found: Detection) -> bool:
     return float(core.mean() - np.median(sides)) >= least
 
 
-def in_colour(name: str, picture: np.ndarray, vis: np.ndarray) -> np.ndarray:
-    """RGB of a fused picture: luminance gets the visible colours (BT.601), IR stays grey."""
-    if picture.ndim == 3:
-        return picture
+def in_colour(name: str, image: np.ndarray, vis: np.ndarray) -> np.ndarray:
+    """RGB of a fused image: luminance gets the visible colours (BT.601), IR stays grey."""
+    if image.ndim == 3:
+        return image
     if name == "IR":
-        return np.dstack([picture] * 3)
+        return np.dstack([image] * 3)
     coded = cv2.cvtColor(vis, cv2.COLOR_RGB2YCrCb)
-    coded[..., 0] = picture
+    coded[..., 0] = image
     return cv2.cvtColor(coded, cv2.COLOR_YCrCb2RGB)
 
 
@@ -94,7 +94,7 @@ def once_each(found: Sequence[Detection]) -> List[Detection]:
 
 
 def people(pairs: Iterable[Pair], fusions: Fusions, crops: Crops, title: str) -> Table:
-    """Finds on every fusion's pictures."""
+    """Finds on every fusion's images."""
     detector = HogDetector()
     counts = {name: np.zeros(3, int) for name in fusions}  # found, warm, warm and in the pool
     used, pooled = [], 0
@@ -104,11 +104,11 @@ def people(pairs: Iterable[Pair], fusions: Fusions, crops: Crops, title: str) ->
         ir = _enlarged(pair.ir, factor)
         warm, shown = {}, [("IR", ir)]
         for name, fuse in fusions.items():
-            picture = _enlarged(in_colour(name, fuse(pair), pair.vis), factor)
-            found = once_each(detector.find(picture))
+            image = _enlarged(in_colour(name, fuse(pair), pair.vis), factor)
+            found = once_each(detector.find(image))
             warm[name] = [each for each in found if is_warm(ir, each)]
             counts[name] += (len(found), len(warm[name]), 0)
-            shown.append((name, _drawn(picture, found, warm[name])))
+            shown.append((name, _drawn(image, found, warm[name])))
         pool = once_each([each for finds in warm.values() for each in finds])
         pooled += len(pool)
         truth = [Truth(each.box, each.label) for each in pool]
@@ -126,7 +126,7 @@ def people(pairs: Iterable[Pair], fusions: Fusions, crops: Crops, title: str) ->
         for name, (found, hits, shared) in counts.items()
     }
     note = (
-        f"{len(used)} night pictures ({counted(used)}), those less than {LEAST_HEIGHT} high "
+        f"{len(used)} night images ({counted(used)}), those less than {LEAST_HEIGHT} high "
         f"enlarged {ENLARGED} times; {pooled} warm places found by any row. No boxes are known: "
         "warm is a proxy for right."
     )
@@ -134,22 +134,20 @@ def people(pairs: Iterable[Pair], fusions: Fusions, crops: Crops, title: str) ->
 
 
 def _cut(ir: np.ndarray, left: float, top: float, right: float, bottom: float) -> np.ndarray:
-    """The part of this rectangle that lies in the picture; may be empty."""
+    """The part of this rectangle that lies in the image; may be empty."""
     rows = slice(max(int(round(top)), 0), max(int(round(bottom)), 0))
     return ir[rows, max(int(round(left)), 0) : max(int(round(right)), 0)]
 
 
-def _enlarged(picture: np.ndarray, factor: int) -> np.ndarray:
+def _enlarged(image: np.ndarray, factor: int) -> np.ndarray:
     if factor == 1:
-        return picture
-    return cv2.resize(picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_LINEAR)
+        return image
+    return cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_LINEAR)
 
 
-def _drawn(
-    picture: np.ndarray, found: Sequence[Detection], warm: Sequence[Detection]
-) -> np.ndarray:
+def _drawn(image: np.ndarray, found: Sequence[Detection], warm: Sequence[Detection]) -> np.ndarray:
     """The finds as boxes: green where warm, red elsewhere."""
-    drawn = picture.copy()
+    drawn = image.copy()
     for each in found:
         box = each.box
         colour = (0, 255, 0) if each in warm else (255, 0, 0)
@@ -161,5 +159,5 @@ def _drawn(
     return drawn
 
 
-def _small(picture: np.ndarray) -> np.ndarray:
-    return cv2.resize(picture, (240, 180), interpolation=cv2.INTER_AREA)
+def _small(image: np.ndarray) -> np.ndarray:
+    return cv2.resize(image, (240, 180), interpolation=cv2.INTER_AREA)

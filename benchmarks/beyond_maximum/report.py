@@ -39,17 +39,17 @@ class Table(NamedTuple):
 
 
 class Scores:
-    """Numbers of every fusion on picture after picture."""
+    """Numbers of every fusion on image after image."""
 
     def __init__(self) -> None:
         self._rows: Dict[str, List[Sequence[float]]] = {}
 
     def add(self, name: str, values: Sequence[float]) -> None:
-        """One picture's numbers; NaN where it has none."""
+        """One image's numbers; NaN where it has none."""
         self._rows.setdefault(name, []).append(values)
 
     def means(self) -> Dict[str, Sequence[float]]:
-        """Fusion -> mean of each column over the pictures that have it."""
+        """Fusion -> mean of each column over the images that have it."""
         return {name: _means(np.array(rows, float)) for name, rows in self._rows.items()}
 
 
@@ -64,7 +64,7 @@ class Crops:
         self,
         weight: float,
         name: str,
-        pictures: Dict[str, np.ndarray],
+        images: Dict[str, np.ndarray],
         mask: np.ndarray,
         gain: float = 1.0,
     ) -> None:
@@ -72,27 +72,27 @@ class Crops:
 
         Args:
             weight: the larger, the more telling.
-            pictures: uint8 HxW or RGB HxWx3 by name.
-            mask: bool HxW; its outline is drawn into a copy of the first picture.
+            images: uint8 HxW or RGB HxWx3 by name.
+            mask: bool HxW; its outline is drawn into a copy of the first image.
             gain: contrast is stretched so much about each crop's own mean.
         """
         window = _densest(mask)
-        first = next(iter(pictures))
-        outlined = _colour(pictures[first]).copy()
+        first = next(iter(images))
+        outlined = _colour(images[first]).copy()
         contours, _ = cv2.findContours(
             mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
         )
         cv2.drawContours(outlined, contours, -1, (255, 0, 0), 1)
         row = [("where", outlined[window])]
-        for label, picture in pictures.items():
-            crop = _colour(picture)[window].astype(np.float32)
+        for label, image in images.items():
+            crop = _colour(image)[window].astype(np.float32)
             if gain != 1.0:
                 crop = (crop - crop.mean()) * gain + 128
             row.append((label, np.clip(crop, 0, 255).astype(np.uint8)))
         self.add_row(weight, name, row)
 
     def add_row(self, weight: float, name: str, row: List[Tuple[str, np.ndarray]]) -> None:
-        """Keep labelled pictures (uint8 RGB or grey) of one height, likewise."""
+        """Keep labelled images (uint8 RGB or grey) of one height, likewise."""
         self._kept.append((weight, name, row))
         self._kept.sort(key=lambda each: -each[0])
         del self._kept[self._most :]
@@ -102,7 +102,7 @@ class Crops:
         if not self._kept:
             return False
         strips = [
-            np.hstack([_labelled(label, picture) for label, picture in row])
+            np.hstack([_labelled(label, image) for label, image in row])
             for _, _, row in self._kept
         ]
         width = max(strip.shape[1] for strip in strips)
@@ -131,7 +131,7 @@ def _means(rows: np.ndarray) -> List[float]:
 
 
 def _densest(mask: np.ndarray) -> Tuple[slice, slice]:
-    """The window of CROP_PX within the picture that has most of the mask."""
+    """The window of CROP_PX within the image that has most of the mask."""
     height, width = (min(side, CROP_PX) for side in mask.shape)
     density = cv2.boxFilter(
         mask.astype(np.float32), -1, (width, height), borderType=cv2.BORDER_CONSTANT
@@ -142,12 +142,12 @@ def _densest(mask: np.ndarray) -> Tuple[slice, slice]:
     return slice(top, top + height), slice(left, left + width)
 
 
-def _colour(picture: np.ndarray) -> np.ndarray:
-    return picture if picture.ndim == 3 else np.dstack([picture] * 3)
+def _colour(image: np.ndarray) -> np.ndarray:
+    return image if image.ndim == 3 else np.dstack([image] * 3)
 
 
-def _labelled(label: str, picture: np.ndarray) -> np.ndarray:
-    large = cv2.resize(_colour(picture), None, fx=ZOOM, fy=ZOOM, interpolation=cv2.INTER_NEAREST)
+def _labelled(label: str, image: np.ndarray) -> np.ndarray:
+    large = cv2.resize(_colour(image), None, fx=ZOOM, fy=ZOOM, interpolation=cv2.INTER_NEAREST)
     cv2.putText(large, label, (4, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 3)
     cv2.putText(large, label, (4, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 0), 1)
     return large

@@ -1,8 +1,8 @@
 """Glare, hot backgrounds, dark scenes and flicker: what each fusion makes of them.
 
 A section takes the pairs of one part of the data and the fusions, and gives a table; what it
-finds most telling goes to `crops`. A picture counts where its mask is large enough; every number
-is computed for each picture and then averaged over pictures.
+finds most telling goes to `crops`. An image counts where its mask is large enough; every number
+is computed for each image and then averaged over images.
 """
 
 import zlib
@@ -26,10 +26,10 @@ from benchmarks.flicker_limiter import VIDEO_HZ
 from irvis_fusion_core import metrics
 from irvis_fusion_core.flicker_limiter import FlickerLimiter
 
-# Least size of a mask in pixels, so that a picture's number is more than chance.
+# Least size of a mask in pixels, so that an image's number is more than chance.
 LEAST_GLARE, LEAST_HOT, LEAST_FLAT = 100, 200, 2000
 ADDED_NOISE = 4.0  # grey levels, of an uncooled camera with its gain turned up
-NOISE_IN_PICTURES = 6.0  # crops of dark scenes show contrast so many times stronger
+NOISE_IN_IMAGES = 6.0  # crops of dark scenes show contrast so many times stronger
 
 GLARE_COLUMNS = (
     ("IR edges kept", ".3f"),
@@ -54,13 +54,13 @@ FLICKER_COLUMNS = (("flicker", ".3f"), ("change", ".2f"), ("luma step", ".3f"))
 
 
 def lamp_glare(pairs: Iterable[Pair]) -> Iterator[Tuple[Pair, np.ndarray]]:
-    """Each pair and the small areas blown out in its visible picture: lamps, reflections."""
+    """Each pair and the small areas blown out in its visible image: lamps, reflections."""
     for pair in pairs:
         yield pair, lamp_areas(pair.luma)
 
 
 def sky_glare(pairs: Iterable[Pair]) -> Iterator[Tuple[Pair, np.ndarray]]:
-    """Each pair and what else is blown out in its visible picture: sky, and walls in the sun."""
+    """Each pair and what else is blown out in its visible image: sky, and walls in the sun."""
     for pair in pairs:
         yield pair, saturated_areas(pair.luma) & ~lamp_areas(pair.luma)
 
@@ -87,9 +87,9 @@ def glare(
         if mask.sum() < LEAST_GLARE:
             continue
         things = warm_objects(pair.ir)
-        pictures = _fuse(pair, fusions)
-        for name, picture in pictures.items():
-            plane = metrics.luminance(picture)
+        images = _fuse(pair, fusions)
+        for name, image in images.items():
+            plane = metrics.luminance(image)
             kept = [
                 measure(plane, pair.ir, mask)
                 for measure in (measures.edges_kept, measures.edge_quality, measures.correlation)
@@ -98,9 +98,9 @@ def glare(
         used.append(pair.name)
         pixels += int(mask.sum())
         objects += measures.contrast(pair.ir, things, area)[1]
-        crops.add(mask.sum(), pair.name, _shown(pair, pictures), mask)
+        crops.add(mask.sum(), pair.name, _shown(pair, images), mask)
     note = (
-        f"{len(used)} of {read} pictures have IR edges in glare ({counted(used)}), {pixels} "
+        f"{len(used)} of {read} images have IR edges in glare ({counted(used)}), {pixels} "
         f"pixels; {objects} warm objects with their surroundings in glare (contrast in grey "
         "levels)."
     )
@@ -115,9 +115,9 @@ def hot_background(pairs: Iterable[Pair], fusions: Fusions, crops: Crops, title:
         mask = hot_background_mask(pair.ir, pair.luma)
         if mask.sum() < LEAST_HOT:
             continue
-        pictures = _fuse(pair, fusions)
-        for name, picture in pictures.items():
-            plane = metrics.luminance(picture)
+        images = _fuse(pair, fusions)
+        for name, image in images.items():
+            plane = metrics.luminance(image)
             scores.add(
                 name,
                 [
@@ -132,9 +132,9 @@ def hot_background(pairs: Iterable[Pair], fusions: Fusions, crops: Crops, title:
             )
         used.append(pair.name)
         pixels += int(mask.sum())
-        crops.add(mask.sum(), pair.name, _shown(pair, pictures), mask)
+        crops.add(mask.sum(), pair.name, _shown(pair, images), mask)
     note = (
-        f"{len(used)} of {read} day pictures have visible texture before smooth, brighter IR "
+        f"{len(used)} of {read} day images have visible texture before smooth, brighter IR "
         f"({counted(used)}), {pixels} pixels."
     )
     return Table(title, HOT_COLUMNS, scores.means(), note)
@@ -153,9 +153,9 @@ def dark_noise(pairs: Iterable[Pair], fusions: Fusions, crops: Crops, title: str
         noisy = pair._replace(ir=with_noise(pair.ir, pair.name))
         noise = noisy.ir.astype(np.int16) - pair.ir
         brighter = mask & (pair.ir > pair.luma)
-        pictures = _fuse(pair, fusions)
-        for name, picture in pictures.items():
-            plane = metrics.luminance(picture)
+        images = _fuse(pair, fusions)
+        for name, image in images.items():
+            plane = metrics.luminance(image)
             change = metrics.luminance(fusions[name](noisy)).astype(np.int16) - plane
             sigma = measures.noise_sigma(plane, mask)
             scores.add(
@@ -171,10 +171,10 @@ def dark_noise(pairs: Iterable[Pair], fusions: Fusions, crops: Crops, title: str
         used.append(pair.name)
         pixels += int(mask.sum())
         ir_brighter += int(brighter.sum())
-        crops.add(louder, pair.name, _shown(pair, pictures), mask, NOISE_IN_PICTURES)
+        crops.add(louder, pair.name, _shown(pair, images), mask, NOISE_IN_IMAGES)
     share = measures.ratio(ir_brighter, pixels)
     note = (
-        f"{len(used)} of {read} night pictures have flat, dark regions ({counted(used)}), "
+        f"{len(used)} of {read} night images have flat, dark regions ({counted(used)}), "
         f"{pixels} pixels, in {share:.0%} of which IR is brighter; noise in grey levels; added to "
         f"IR: sigma {ADDED_NOISE:g}."
     )
@@ -198,18 +198,18 @@ def flicker(
     """Change from frame to frame beyond both sources', all change, and steps of brightness.
 
     Args:
-        limit: fusions of colour pictures that have a second row, by `FlickerLimiter`.
+        limit: fusions of colour images that have a second row, by `FlickerLimiter`.
     """
     ir, vis = [pair.ir for pair in frames], [pair.luma for pair in frames]
     still = [np.zeros_like(ir[0])] * len(frames)
     rows: Dict[str, List[float]] = {}
     planes: Dict[str, List[np.ndarray]] = {}
     for name, fuse in fusions.items():
-        pictures = [fuse(pair) for pair in frames]
-        planes[name] = [metrics.luminance(picture) for picture in pictures]
+        images = [fuse(pair) for pair in frames]
+        planes[name] = [metrics.luminance(image) for image in images]
         if name in limit:
             planes[f"{name}, limit_flicker"] = [
-                metrics.luminance(picture) for picture in _limited(frames, pictures)
+                metrics.luminance(image) for image in _limited(frames, images)
             ]
     for name, fused in planes.items():
         levels = [float(plane.mean(dtype=np.float64)) for plane in fused]
@@ -226,11 +226,11 @@ def flicker(
     return Table(title, FLICKER_COLUMNS, rows, note)
 
 
-def _limited(frames: Sequence[Pair], pictures: Sequence[np.ndarray]) -> List[np.ndarray]:
+def _limited(frames: Sequence[Pair], images: Sequence[np.ndarray]) -> List[np.ndarray]:
     limiter = FlickerLimiter()
     return [
-        limiter.limit(picture.copy(), pair.ir, pair.vis, number / VIDEO_HZ)
-        for number, (pair, picture) in enumerate(zip(frames, pictures))
+        limiter.limit(image.copy(), pair.ir, pair.vis, number / VIDEO_HZ)
+        for number, (pair, image) in enumerate(zip(frames, images))
     ]
 
 
@@ -243,7 +243,7 @@ def _fuse(pair: Pair, fusions: Fusions) -> Dict[str, np.ndarray]:
     return {name: fuse(pair) for name, fuse in fusions.items()}
 
 
-def _shown(pair: Pair, pictures: Dict[str, np.ndarray]) -> Dict[str, np.ndarray]:
+def _shown(pair: Pair, images: Dict[str, np.ndarray]) -> Dict[str, np.ndarray]:
     """What crops show, in this order: both sources, the maximum, the models."""
-    first = {"IR": pair.ir, "visible": pair.vis, "maximum": pictures["maximum"]}
-    return {**first, **{k: v for k, v in pictures.items() if k not in (*first, "mean")}}
+    first = {"IR": pair.ir, "visible": pair.vis, "maximum": images["maximum"]}
+    return {**first, **{k: v for k, v in images.items() if k not in (*first, "mean")}}

@@ -47,7 +47,7 @@ class TorchBackend(Backend):
             raise EngineUnavailableError("expected torch to run here, but " + availability.reason)
         import torch
 
-        from irvis_fusion_core.checkpoint import load_checkpoint
+        from irvis_fusion_core.network.checkpoint import load_checkpoint
 
         self._version = availability.version
         self._device = torch.device(_device_name(options))
@@ -120,7 +120,7 @@ class TorchBackend(Backend):
     def _compile(self, height: int, width: int) -> _CompiledSize:
         import torch
 
-        from irvis_fusion_core.pixel_student import PixelStudent
+        from irvis_fusion_core.network.pixel_student import PixelStudent
 
         network = PixelStudent(self._student, self.options.vis_order, (height, width))
         network = network.eval().to(self._device)

@@ -1,0 +1,1 @@
+"""Estimates how the thermal camera lies in the visible image."""

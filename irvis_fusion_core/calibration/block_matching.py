@@ -1,4 +1,4 @@
-"""Fine alignment: blocks of the warped IR picture are found again nearby in the visible one.
+"""Fine alignment: blocks of the warped IR image are found again nearby in the visible one.
 
 Blocks are compared by four channels of blurred oriented gradients, after CFOG (Ye et al., "Fast
 and robust matching for multimodal remote sensing image registration", TGRS 2019).
@@ -18,14 +18,14 @@ class Matches(NamedTuple):
     """Points that correspond, one row each, in pixels of the working grid."""
 
     at: np.ndarray  # float64 Nx2: the block's centre under the present alignment
-    found: np.ndarray  # float64 Nx2: where it was found in the visible picture
+    found: np.ndarray  # float64 Nx2: where it was found in the visible image
     weight: np.ndarray  # float64 N: similarity of the two blocks, 0..1
     precision: np.ndarray  # float64 Nx2x2: how sharply the place is known along each direction
 
 
-def channels(picture: np.ndarray, mask: np.ndarray | None = None, blur_px: float = 1.5):
+def channels(image: np.ndarray, mask: np.ndarray | None = None, blur_px: float = 1.5):
     """float32 HxWx4: double and quadruple angle of the edges, blurred by `blur_px`."""
-    field = double_angle_field(picture, 1.0, mask)
+    field = double_angle_field(image, 1.0, mask)
     strength = np.maximum(np.abs(field), 1e-6)
     quadruple = field * field / strength
     stacked = np.dstack([field.real, field.imag, quadruple.real, quadruple.imag])
@@ -42,7 +42,7 @@ def match_blocks(
 ) -> tuple[Matches, int]:
     """Find blocks of `ir` (channels, on the visible grid) within `reach_px` in `vis` (channels).
 
-    `known` is where the IR picture is known (bool HxW). Returns the matches and how many blocks
+    `known` is where the IR image is known (bool HxW). Returns the matches and how many blocks
     were looked for: blocks without a sharp best place within reach have no match.
     """
     height, width = vis.shape[:2]

@@ -15,16 +15,16 @@ import cv2
 import numpy as np
 
 from irvis_fusion_core.calibration.oriented_gradients import grey
-from irvis_fusion_core.camera_model import CameraModel, make_camera
 from irvis_fusion_core.errors import CalibrationError
+from irvis_fusion_core.registration.camera_model import CameraModel, make_camera
 
 BOARD_KINDS = ("chessboard", "circles", "asymmetric_circles")
 LEAST_VIEWS = 6
 # A focal length that the views leave open by more than this share is no calibration: the board
-# stood parallel to the picture in all of them.
+# stood parallel to the image in all of them.
 _LARGEST_FOCAL_SPREAD = 0.03
 _LARGEST_RMS_PX = 1.5
-# Pictures below this width are enlarged for the search; Leptons have 160.
+# Images below this width are enlarged for the search; Leptons have 160.
 _LEAST_WIDTH = 480
 _SUBPIXEL = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 40, 1e-3)
 
@@ -77,9 +77,9 @@ def parse_board(text: str) -> Board:
     return board
 
 
-def find_board(picture: np.ndarray, board: Board) -> np.ndarray | None:
+def find_board(pixels: np.ndarray, board: Board) -> np.ndarray | None:
     """float32 Nx2 points of the board in pixels, row by row; None where it is not seen whole."""
-    image = np.clip(grey(picture), 0, 255).astype(np.uint8)
+    image = np.clip(grey(pixels), 0, 255).astype(np.uint8)
     factor = max(1, int(np.ceil(_LEAST_WIDTH / image.shape[1])))
     if factor > 1:
         image = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
@@ -87,7 +87,7 @@ def find_board(picture: np.ndarray, board: Board) -> np.ndarray | None:
     for candidate in (stretched, 255 - stretched):
         found = _find(candidate, board)
         if found is not None:
-            # Enlarging moves pixel centres: the corner of the picture stays where it was.
+            # Enlarging moves pixel centres: the corner of the image stays where it was.
             return ((found + 0.5) / factor - 0.5).astype(np.float32)
     return None
 
@@ -107,7 +107,7 @@ def calibrate_boards(
     if min(views) < LEAST_VIEWS:
         raise CalibrationError(
             f"expected the whole {board.kind} of {board.columns}x{board.rows} in {LEAST_VIEWS} or "
-            f"more pairs, found it in {views[0]} IR and {views[1]} visible pictures, {views[2]} "
+            f"more pairs, found it in {views[0]} IR and {views[1]} visible images, {views[2]} "
             f"of them at once, of {len(pairs)}; move it slowly, tilt it, keep it warm, and count "
             "inner corners, not squares"
         )
@@ -127,7 +127,7 @@ def calibrate_boards(
     )
     if not rms <= 2 * _LARGEST_RMS_PX:
         raise CalibrationError(
-            f"the two cameras' views of the board do not agree ({rms:.1f} px): the pictures of a "
+            f"the two cameras' views of the board do not agree ({rms:.1f} px): the images of a "
             "pair were not taken at the same time; hold the board still, or see "
             "`irvis_fusion estimate_time_offset`"
         )
@@ -180,6 +180,6 @@ def _one(
             f"the views do not settle the {name} camera: {rms:.2f} px residual (at most "
             f"{_LARGEST_RMS_PX}), focal length open by {focal_spread:.1%} (at most "
             f"{_LARGEST_FOCAL_SPREAD:.0%}); show the board tilted by 20 to 45 degrees to all "
-            "sides and in all corners of the picture"
+            "sides and in all corners of the image"
         )
     return make_camera(name, matrix, distortion.ravel(), size, "plumb_bob"), float(rms)

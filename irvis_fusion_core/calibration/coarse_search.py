@@ -1,4 +1,4 @@
-"""Where does the infrared picture lie in the visible one? A search over scale, turn and shift.
+"""Where does the infrared image lie in the visible one? A search over scale, turn and shift.
 
 For every scale and turn the normalised correlation of the two edge fields is computed for all
 shifts at once, in Fourier space, over the overlap only (Padfield, "Masked object registration in
@@ -17,14 +17,14 @@ import numpy as np
 from irvis_fusion_core.calibration.oriented_gradients import double_angle_field
 from irvis_fusion_core.calibration.resizing import resized, scaling
 
-# The overlap must be at least this share of the smaller picture.
+# The overlap must be at least this share of the smaller image.
 _LEAST_OVERLAP = 0.3
 # Alignments count as different where points move by more than this share of the diagonal.
 _APART = 0.06
 
 
 class CoarseAlignment(NamedTuple):
-    """A similarity between full-size pictures, and how far it stands out."""
+    """A similarity between full-size images, and how far it stands out."""
 
     matrix: np.ndarray  # float64 3x3, IR pixels to visible pixels
     score: float  # correlation x sqrt(overlap in pixels)
@@ -38,9 +38,9 @@ def search(
     diagonal_px: float = 360.0,
     most: int = 5,
 ) -> list[CoarseAlignment]:
-    """The best distinct alignments, best first, of (IR, visible) float32 grey pictures of one rig.
+    """The best distinct alignments, best first, of (IR, visible) float32 grey images of one rig.
 
-    `scales` are visible pixels for an IR pixel; pictures are compared with the visible diagonal
+    `scales` are visible pixels for an IR pixel; images are compared with the visible diagonal
     brought to `diagonal_px`.
     """
     ir_shape, vis_shape = pairs[0][0].shape, pairs[0][1].shape
@@ -139,7 +139,7 @@ def _spectra(field, mask, size):
 
 
 def _correlate(a, b):
-    """Correlation of two real pictures by their packed (CCS) transforms."""
+    """Correlation of two real images by their packed (CCS) transforms."""
     return _inverse(cv2.mulSpectrums(a, b, 0, conjB=True))
 
 
@@ -148,7 +148,7 @@ def _inverse(spectrum):
 
 
 def _transform_size(length):
-    # A few sizes only, so that the visible pictures are transformed a few times only.
+    # A few sizes only, so that the visible images are transformed a few times only.
     return cv2.getOptimalDFTSize(-(-length // 96) * 96)
 
 

@@ -4,8 +4,8 @@ Edges are Canny's, thin lines with a direction, and distances Euclidean ones to 
 edge of like direction (within 22.5 degrees, contrast may be reversed). The estimate works with
 blurred gradient channels and block correlation, and sees none of these.
 
-Many IR edges have no visible counterpart, and where a picture is full of edges *any* alignment
-finds some near. Both are measured: `chance` repeats the measure with the IR picture moved aside in
+Many IR edges have no visible counterpart, and where an image is full of edges *any* alignment
+finds some near. Both are measured: `chance` repeats the measure with the IR image moved aside in
 24 ways. Distances are then a mixture, of edges with a counterpart and of edges without one, which
 lie as chance has it. From the share that finds nothing within reach follows how many those are;
 `median_px` and `p90_px` are of the remainder, `raw_median_px` of all within reach.
@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from irvis_fusion_core.calibration.oriented_gradients import grey
-from irvis_fusion_core.camera_geometry import project
+from irvis_fusion_core.registration.camera_geometry import project
 
 _BINS = 8
 # Where chance is sampled: moves to all sides, as shares of the visible diagonal.
@@ -35,14 +35,14 @@ class EdgeDistance(NamedTuple):
     p90_px: float
     counterparts: float  # share of the IR edges that have one, beyond chance
     raw_median_px: float  # of all edges with anything within reach
-    chance_median_px: float  # the same with the picture moved aside
+    chance_median_px: float  # the same with the image moved aside
     edges: int
 
 
 def edge_distance(
     ir: np.ndarray, vis: np.ndarray, homography: np.ndarray, reach_px: float = 12.0
 ) -> EdgeDistance:
-    """Measure an alignment of full-size uint8 pictures; `homography` maps IR to visible pixels."""
+    """Measure an alignment of full-size uint8 images; `homography` maps IR to visible pixels."""
     homography = np.asarray(homography, np.float64)
     scale = float(np.sqrt(abs(np.linalg.det(homography[:2, :2]))))
     ir_edges, ir_angles = edges(ir, 1.0)
@@ -90,9 +90,9 @@ def _separated(found: np.ndarray, chance: np.ndarray, reach_px: float) -> EdgeDi
     return EdgeDistance(median, p90, 1.0 - without, raw, by_chance, int(found.size))
 
 
-def edges(picture: np.ndarray, blur_px: float) -> tuple[np.ndarray, np.ndarray]:
+def edges(image: np.ndarray, blur_px: float) -> tuple[np.ndarray, np.ndarray]:
     """Thin edges (bool HxW) of the stronger tenth of gradients, and gradient angles, radians."""
-    smooth = cv2.GaussianBlur(grey(picture), (0, 0), blur_px)
+    smooth = cv2.GaussianBlur(grey(image), (0, 0), blur_px)
     gx = cv2.Sobel(smooth, cv2.CV_32F, 1, 0) * 4
     gy = cv2.Sobel(smooth, cv2.CV_32F, 0, 1) * 4
     strong = max(8.0, float(np.percentile(np.hypot(gx, gy), 92)))
@@ -122,7 +122,7 @@ def _distance_by_direction(thin: np.ndarray, angles: np.ndarray) -> np.ndarray:
 
 
 def _look_up(distances: np.ndarray, points: np.ndarray, angles: np.ndarray) -> np.ndarray:
-    """Distances at those points (x, y) that are inside the picture."""
+    """Distances at those points (x, y) that are inside the image."""
     _, height, width = distances.shape
     columns, rows = np.round(points[:, 0]).astype(int), np.round(points[:, 1]).astype(int)
     inside = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)

@@ -1,4 +1,4 @@
-"""The homography from infrared to visible pixels, estimated from pictures of whatever was there.
+"""The homography from infrared to visible pixels, estimated from images of whatever was there.
 
     estimate = estimate_homography([(ir, vis), ...])
 
@@ -17,17 +17,17 @@ import numpy as np
 from irvis_fusion_core.calibration.coarse_search import CoarseAlignment, search
 from irvis_fusion_core.calibration.fine_alignment import FineAlignment, quick_inliers, refine
 from irvis_fusion_core.calibration.oriented_gradients import grey
-from irvis_fusion_core.camera_geometry import checked_homography
 from irvis_fusion_core.errors import CalibrationError
+from irvis_fusion_core.registration.camera_geometry import checked_homography
 
-# Scales that are tried, relative to the IR picture having the visible one's area: from an IR lens
+# Scales that are tried, relative to the IR image having the visible one's area: from an IR lens
 # of twice and a half the focal length to one of less than half.
 SCALES = (0.4, 2.2)
 _SCALE_STEP = 1.045
 _TURNS_DEG = (-3.0, 3.0)
 # More frames are no better for the search, and each costs a second.
 _COARSE_FRAMES = 8
-# Gates. Of 24 pairs of road scenes each whose pictures do not belong together, none had more
+# Gates. Of 24 pairs of road scenes each whose images do not belong together, none had more
 # than 22 % of its blocks agree; of the 24 that do, none less than 40 %.
 LEAST_INLIERS = 60
 LEAST_INLIER_SHARE = 0.3
@@ -35,7 +35,7 @@ LEAST_INLIER_SHARE = 0.3
 POOLED_FRAMES = 4
 LEAST_POOLED_SHARE = 0.15
 LEAST_COVERAGE = 0.25
-# Contrast (8-bit grey levels, standard deviation) below which a picture shows nothing.
+# Contrast (8-bit grey levels, standard deviation) below which an image shows nothing.
 _LEAST_CONTRAST = 1.5
 
 
@@ -49,7 +49,7 @@ class Estimate(NamedTuple):
     left_out: int  # frames without contrast
     blocks: int
     inliers: int
-    coverage: float  # share of the common part of the pictures that inliers lie around
+    coverage: float  # share of the common part of the images that inliers lie around
     median_px: float  # held-out residuals, visible pixels
     p90_px: float
     distinctness: float  # score of the coarse search over that of the next best place
@@ -63,11 +63,11 @@ def estimate_homography(
 ) -> Estimate:
     """Estimate from (IR uint8 HxW, visible uint8 HxW or HxWx3) pairs of one fixed rig.
 
-    All IR pictures have one size and all visible ones another; 1 to about 40 pairs. `initial`, a
+    All IR images have one size and all visible ones another; 1 to about 40 pairs. `initial`, a
     homography that is roughly right, takes the place of the coarse search.
 
     Raises:
-        CalibrationError: no pairs, sizes that differ, pictures without contrast, or no alignment
+        CalibrationError: no pairs, sizes that differ, images without contrast, or no alignment
             that stands out against chance.
     """
     greys, left_out = _usable(pairs)
@@ -98,18 +98,18 @@ def estimate_homography(
 def _usable(pairs):
     """Pairs as float32 grey, without those that show nothing, and how many those were."""
     if not pairs:
-        raise CalibrationError("expected pairs of pictures to calibrate with, found none")
+        raise CalibrationError("expected pairs of images to calibrate with, found none")
     sizes = {(ir.shape[:2], vis.shape[:2]) for ir, vis in pairs}
     if len(sizes) > 1:
         found = ", ".join(f"{i[1]}x{i[0]} with {v[1]}x{v[0]}" for i, v in sorted(sizes)[:4])
         raise CalibrationError(
-            f"expected pictures of one rig, all IR of one size and all visible of one, found "
+            f"expected images of one rig, all IR of one size and all visible of one, found "
             f"{found}; calibrate each of them alone"
         )
     (ir_size, vis_size) = next(iter(sizes))
     if min(*ir_size, *vis_size) < 48:
         raise CalibrationError(
-            f"expected pictures of 48x48 or more, found IR {ir_size[1]}x{ir_size[0]} and visible "
+            f"expected images of 48x48 or more, found IR {ir_size[1]}x{ir_size[0]} and visible "
             f"{vis_size[1]}x{vis_size[0]}"
         )
     greys = [(grey(ir), grey(vis)) for ir, vis in pairs]
@@ -117,8 +117,8 @@ def _usable(pairs):
     if not usable:
         which = "IR" if all(ir.std() < _LEAST_CONTRAST for ir, _ in greys) else "visible"
         raise CalibrationError(
-            f"expected pictures with something to see, found {len(pairs)} pairs without contrast "
-            f"in the {which} picture; is a shutter or a lens cap closed?"
+            f"expected images with something to see, found {len(pairs)} pairs without contrast "
+            f"in the {which} image; is a shutter or a lens cap closed?"
         )
     return usable, len(greys) - len(usable)
 
@@ -162,7 +162,7 @@ def _checked(fine: FineAlignment | None, ir_size: tuple[int, int], frames: int) 
     if fine.inliers < LEAST_INLIERS or share < least_share or fine.coverage < LEAST_COVERAGE:
         raise CalibrationError(
             f"no alignment stands out against chance: {fine.inliers} of {fine.blocks} blocks "
-            f"agree ({share:.0%}) around {fine.coverage:.0%} of the common picture, needed are "
+            f"agree ({share:.0%}) around {fine.coverage:.0%} of the common image, needed are "
             f"{LEAST_INLIERS}, {least_share:.0%} and {LEAST_COVERAGE:.0%}; " + _ADVICE
         )
     return fine._replace(homography=checked_homography(fine.homography, ir_size))
@@ -175,4 +175,4 @@ _ADVICE = (
 
 
 def _nothing_found() -> CalibrationError:
-    return CalibrationError(f"found no place of the IR picture in the visible one; {_ADVICE}")
+    return CalibrationError(f"found no place of the IR image in the visible one; {_ADVICE}")

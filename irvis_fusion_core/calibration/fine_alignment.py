@@ -15,7 +15,7 @@ from irvis_fusion_core.calibration.block_matching import Matches, channels, matc
 from irvis_fusion_core.calibration.resizing import resized, scaling
 from irvis_fusion_core.calibration.robust_homography import Fit, fit_homography
 
-# An IR pixel covers so many pixels of the working grid: finer holds no more of the IR picture.
+# An IR pixel covers so many pixels of the working grid: finer holds no more of the IR image.
 _IR_PIXEL = 1.3
 # Length of the working grid's diagonal: blocks need room, and more is only slower.
 _LEAST_DIAGONAL_PX = 480.0
@@ -42,12 +42,12 @@ ROUNDS = (
 
 
 class FineAlignment(NamedTuple):
-    """A homography between full-size pictures and what it rests on (visible pixels)."""
+    """A homography between full-size images and what it rests on (visible pixels)."""
 
     homography: np.ndarray  # float64 3x3, IR to visible
     blocks: int  # that were looked for, in all frames
     inliers: int  # that were found where the homography says
-    coverage: float  # share of the picture's common part that inliers lie around, 0..1
+    coverage: float  # share of the image's common part that inliers lie around, 0..1
     median_px: float  # held-out residuals: fit to one half of the blocks, seen in the other
     p90_px: float
 
@@ -55,7 +55,7 @@ class FineAlignment(NamedTuple):
 def refine(
     pairs: Sequence[tuple[np.ndarray, np.ndarray]], homography: np.ndarray
 ) -> FineAlignment | None:
-    """Refine IR-to-visible on (IR, visible) float32 grey pictures; None where blocks disagree."""
+    """Refine IR-to-visible on (IR, visible) float32 grey images; None where blocks disagree."""
     finest = _finest(pairs, homography)
     inliers = np.zeros(0, bool)
     for each in ROUNDS:
@@ -82,7 +82,7 @@ def refine(
 
 
 class _Grid:
-    """The visible pictures at a working size, no sharper than the infrared ones."""
+    """The visible images at a working size, no sharper than the infrared ones."""
 
     def __init__(self, pairs, scale, homography):
         self._irs = [ir for ir, _ in pairs]
@@ -97,7 +97,7 @@ class _Grid:
         self._channels = [channels(vis) for vis in visible]
 
     def common(self, present: np.ndarray) -> np.ndarray:
-        """uint8 HxW: 1 where the IR picture is."""
+        """uint8 HxW: 1 where the IR image is."""
         shape = self._irs[0].shape
         return cv2.warpPerspective(np.ones(shape, np.uint8), present, self.size[::-1])
 
@@ -116,7 +116,7 @@ class _Grid:
 
 
 def _held_out(matches: Matches, size: tuple[int, int], each: Round) -> np.ndarray:
-    """Residuals of matches under a fit to the others: tiles of the picture take turns.
+    """Residuals of matches under a fit to the others: tiles of the image take turns.
 
     Blocks overlap, so neighbours are no independent witnesses: tiles are three blocks wide. Wrong
     matches, beyond half the reach, say nothing about the fit and are left out.

@@ -1,4 +1,4 @@
-"""What an infrared and a visible picture of one scene have in common: where edges run, and how.
+"""What an infrared and a visible image of one scene have in common: where edges run, and how.
 
 Contrast may be reversed (a warm road is bright in one and dark in the other), so orientations are
 taken modulo 180 degrees, and strengths are divided by those of the surroundings, so that a faint
@@ -10,32 +10,32 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-# Surroundings that an edge's strength is compared with, as a share of the picture's larger side.
+# Surroundings that an edge's strength is compared with, as a share of the image's larger side.
 _SURROUNDINGS = 0.06
-# Gradients below this multiple of the picture's median one are noise rather than edges.
+# Gradients below this multiple of the image's median one are noise rather than edges.
 _NOISE_FLOOR = 1.0
 
 
-def grey(picture: np.ndarray) -> np.ndarray:
-    """float32 HxW of a picture HxW or HxWx3 (BGR or RGB: the green channel dominates both)."""
-    if picture.ndim == 3:
-        picture = cv2.cvtColor(np.ascontiguousarray(picture[..., :3]), cv2.COLOR_BGR2GRAY)
-    return picture.astype(np.float32)
+def grey(image: np.ndarray) -> np.ndarray:
+    """float32 HxW of an image HxW or HxWx3 (BGR or RGB: the green channel dominates both)."""
+    if image.ndim == 3:
+        image = cv2.cvtColor(np.ascontiguousarray(image[..., :3]), cv2.COLOR_BGR2GRAY)
+    return image.astype(np.float32)
 
 
 def double_angle_field(
-    picture: np.ndarray, blur_px: float = 1.0, mask: np.ndarray | None = None
+    image: np.ndarray, blur_px: float = 1.0, mask: np.ndarray | None = None
 ) -> np.ndarray:
     """complex64 HxW: strength in 0..1 of the edge at a pixel, at twice its angle.
 
     Twice the angle makes an edge equal to itself with reversed contrast, and opposite to one at
-    right angles. `mask` (bool HxW) is where the picture is known; 0 elsewhere and at its border.
+    right angles. `mask` (bool HxW) is where the image is known; 0 elsewhere and at its border.
     """
-    smooth = cv2.GaussianBlur(picture.astype(np.float32), (0, 0), blur_px)
+    smooth = cv2.GaussianBlur(image.astype(np.float32), (0, 0), blur_px)
     gx = cv2.Scharr(smooth, cv2.CV_32F, 1, 0)
     gy = cv2.Scharr(smooth, cv2.CV_32F, 0, 1)
     magnitude = np.hypot(gx, gy)
-    known = np.ones(picture.shape, np.uint8) if mask is None else mask.astype(np.uint8)
+    known = np.ones(image.shape, np.uint8) if mask is None else mask.astype(np.uint8)
     known = cv2.erode(
         known,
         np.ones((3, 3), np.uint8),
@@ -45,8 +45,8 @@ def double_angle_field(
     )
     magnitude *= known
     if not known.any() or not magnitude.any():
-        return np.zeros(picture.shape, np.complex64)
-    side = 2 * int(_SURROUNDINGS * max(picture.shape) / 2) + 1
+        return np.zeros(image.shape, np.complex64)
+    side = 2 * int(_SURROUNDINGS * max(image.shape) / 2) + 1
     weight = cv2.blur(known.astype(np.float32), (side, side), borderType=cv2.BORDER_CONSTANT)
     energy = cv2.blur(magnitude * magnitude, (side, side), borderType=cv2.BORDER_CONSTANT)
     # Box sums in float32 come out slightly below zero where there is nothing.
@@ -55,7 +55,7 @@ def double_angle_field(
     strength = np.minimum(magnitude / (around + floor), 2.0) / 2.0
     unit = np.maximum(magnitude, 1e-6)
     cosine, sine = gx / unit, gy / unit
-    field = np.empty(picture.shape, np.complex64)
+    field = np.empty(image.shape, np.complex64)
     field.real = strength * (cosine * cosine - sine * sine)
     field.imag = strength * (2.0 * cosine * sine)
     return field

@@ -1,4 +1,4 @@
-"""A picture to judge an alignment by: fields of both cameras take turns, before and after."""
+"""An image to judge an alignment by: fields of both cameras take turns, before and after."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _TINT = (0.55, 0.85, 1.0)
 def checkerboard(
     ir: np.ndarray, vis: np.ndarray, homography: np.ndarray, fields: int = _FIELDS
 ) -> np.ndarray:
-    """uint8 HxWx3 of the visible size: every other field is the IR picture, tinted.
+    """uint8 HxWx3 of the visible size: every other field is the IR image, tinted.
 
-    Lines that run on from field to field are where the two pictures agree. Where IR is not known
-    the visible picture stays.
+    Lines that run on from field to field are where the two images agree. Where IR is not known
+    the visible image stays.
     """
     height, width = vis.shape[:2]
     visible = _even(vis)
@@ -51,8 +51,8 @@ def before_and_after(ir: np.ndarray, vis: np.ndarray, homography: np.ndarray) ->
     return np.vstack(panels)
 
 
-def _even(picture: np.ndarray) -> np.ndarray:
+def _even(image: np.ndarray) -> np.ndarray:
     """Grey with local contrast, so that dark scenes can be judged."""
-    if picture.ndim == 3:
-        picture = cv2.cvtColor(np.ascontiguousarray(picture), cv2.COLOR_BGR2GRAY)
-    return cv2.createCLAHE(2.0, (8, 8)).apply(picture)
+    if image.ndim == 3:
+        image = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_BGR2GRAY)
+    return cv2.createCLAHE(2.0, (8, 8)).apply(image)

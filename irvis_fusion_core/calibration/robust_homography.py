@@ -3,7 +3,7 @@
 The fit minimises the matches' Mahalanobis distances (a block on a straight edge knows its place
 across the edge only) under Geman-McClure weights, by Gauss-Newton. Two cameras that look the same
 way differ by a nearly affine map, so the two perspective terms carry a prior of their size: few
-matches in one corner of the picture cannot bend the rest.
+matches in one corner of the image cannot bend the rest.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 
 from irvis_fusion_core.calibration.block_matching import Matches
 
-# Relative change of scale from the picture's centre to its edge, one standard deviation.
+# Relative change of scale from the image's centre to its edge, one standard deviation.
 _PERSPECTIVE_SPREAD = 0.03
 _ROUNDS = 12
 

@@ -43,9 +43,9 @@ def main(arguments: List[str]) -> int:
     try:
         import torch
 
-        from irvis_fusion_core.analysis import analyze_model
-        from irvis_fusion_core.checkpoint import load_checkpoint
-        from irvis_fusion_core.student import create_student_model
+        from irvis_fusion_core.network.analysis import analyze_model
+        from irvis_fusion_core.network.checkpoint import load_checkpoint
+        from irvis_fusion_core.network.student import create_student_model
     except ImportError as error:
         raise EngineUnavailableError(
             f"expected torch to analyse with, found: {error}; pip install 'irvis_fusion[torch]'"

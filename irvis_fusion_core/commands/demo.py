@@ -1,4 +1,4 @@
-"""Fuse a drawn night street or your own pairs, and leave pictures to look at.
+"""Fuse a drawn night street or your own pairs, and leave images to look at.
 
 examples::
 
@@ -22,12 +22,12 @@ from irvis_fusion_core.commands.command_line import (
     print_table,
     show_progress,
 )
-from irvis_fusion_core.demo_pairs import DemoPair, DemoPairs
+from irvis_fusion_core.demo.demo_pairs import DemoPair, DemoPairs
+from irvis_fusion_core.detectors.people_detector import PeopleDetector, count_hits
 from irvis_fusion_core.errors import EngineUnavailableError
-from irvis_fusion_core.image_files import write_picture
-from irvis_fusion_core.people_detector import PeopleDetector, count_hits
+from irvis_fusion_core.image_files import write_image
 
-GIF_WIDTH = 320  # of each of the three pictures
+GIF_WIDTH = 320  # of each of the three images
 
 
 def make_demo_parser() -> Any:
@@ -53,10 +53,10 @@ def main(arguments: List[str]) -> int:
 
 
 def show_core(options: Any) -> None:
-    """Fuse, write pictures, and print what a people detector finds in them."""
+    """Fuse, write images, and print what a people detector finds in them."""
     pairs = DemoPairs(options.pairs)
     print("Fusing %s" % pairs.title)
-    rows = [["picture", "fuse ms", "people on visible", "on thermal", "on fused", "are there"]]
+    rows = [["image", "fuse ms", "people on visible", "on thermal", "on fused", "are there"]]
     strips = []
     detector = make_detector()
     with open_fusion(options) as fusion:
@@ -67,13 +67,13 @@ def show_core(options: Any) -> None:
             elapsed_ms = 1e3 * (time.perf_counter() - started)
             rows.append([pair.name, "%.1f" % elapsed_ms, *_people(detector, pair, fused)])
             strips.append(side_by_side(pair, fused))
-            write_picture(os.path.join(options.output, pair.name + ".png"), strips[-1][..., ::-1])
+            write_image(os.path.join(options.output, pair.name + ".png"), strips[-1][..., ::-1])
         facts = fusion.describe()
     print_table(rows)
     film = write_film(strips, options.output, 4.0)
     print("%s on %s, model %s" % (facts["engine"], facts["device"], facts["variant"]))
     print(
-        "%d pictures (visible | thermal | fused) and %s are in %s"
+        "%d images (visible | thermal | fused) and %s are in %s"
         % (len(strips), os.path.basename(film), options.output)
     )
 
@@ -88,7 +88,7 @@ def make_detector() -> Optional[PeopleDetector]:
 
 
 def side_by_side(pair: DemoPair, fused: np.ndarray) -> np.ndarray:
-    """Visible, thermal and fused in one RGB picture, with their names."""
+    """Visible, thermal and fused in one RGB image, with their names."""
     panels = (pair.vis, cv2.cvtColor(pair.ir, cv2.COLOR_GRAY2RGB), fused)
     named = []
     for panel, name in zip(panels, ("visible", "thermal", "fused")):
@@ -109,7 +109,7 @@ def side_by_side(pair: DemoPair, fused: np.ndarray) -> np.ndarray:
 
 
 def write_film(strips: List[np.ndarray], folder: str, rate_hz: float) -> str:
-    """Write RGB pictures of one size as a GIF, or as an MP4 where OpenCV writes none."""
+    """Write RGB images of one size as a GIF, or as an MP4 where OpenCV writes none."""
     height, width = strips[0].shape[:2]
     scale = min(1.0, 3.0 * GIF_WIDTH / width)
     size = (2 * int(width * scale / 2), 2 * int(height * scale / 2))
@@ -135,8 +135,8 @@ def _people(detector: Optional[PeopleDetector], pair: DemoPair, fused: np.ndarra
     if detector is None:
         return ["-", "-", "-", there]
     counts = []
-    for picture in (pair.vis, cv2.cvtColor(pair.ir, cv2.COLOR_GRAY2RGB), fused):
-        found = detector.find(picture)
+    for image in (pair.vis, cv2.cvtColor(pair.ir, cv2.COLOR_GRAY2RGB), fused):
+        found = detector.find(image)
         hits = len(found) if pair.people is None else count_hits(found, pair.people)
         counts.append(str(hits))
     return [*counts, there]

@@ -22,7 +22,7 @@ from irvis_fusion_core.errors import FusionError, ModelError
 # Module -> what it is for. Engines are not here: they answer for themselves.
 PACKAGES = (
     ("numpy", "arrays"),
-    ("cv2", "pictures and videos"),
+    ("cv2", "images and videos"),
     ("onnx", "export"),
     ("safetensors", "weights"),
     ("cuda.bindings", "GPU memory for TensorRT (cuda-python)"),

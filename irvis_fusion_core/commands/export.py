@@ -7,7 +7,7 @@ examples::
   irvis_fusion export --variant nano --output nano_bgr.onnx --vis-order bgr
 
 Without --size the file takes any size. For int8 see `irvis_fusion quantize`. Where pairs are
-given, the file's pictures are compared with those of the student itself.
+given, the file's images are compared with those of the student itself.
 """
 
 import os
@@ -46,9 +46,9 @@ def main(arguments: List[str]) -> int:
     if options.checkpoint is None and options.variant is None:
         parser.error("one of --checkpoint and --variant is needed")
     try:
-        from irvis_fusion_core.checkpoint import load_checkpoint
-        from irvis_fusion_core.export import export_to_onnx
-        from irvis_fusion_core.student import create_student_model
+        from irvis_fusion_core.network.checkpoint import load_checkpoint
+        from irvis_fusion_core.network.export import export_to_onnx
+        from irvis_fusion_core.network.student import create_student_model
     except ImportError as error:
         raise EngineUnavailableError(
             f"expected torch to export with, found: {error}; pip install 'irvis_fusion[train]'"
@@ -75,11 +75,11 @@ def main(arguments: List[str]) -> int:
 
 
 def largest_difference(model: Any, onnx_path: str, vis_order: str, folder: str) -> int:
-    """The largest difference in grey levels between a file's pictures and the student's own."""
+    """The largest difference in grey levels between a file's images and the student's own."""
     import torch
 
     from irvis_fusion_core.backends import BackendOptions, open_backend
-    from irvis_fusion_core.pixel_student import PixelStudent
+    from irvis_fusion_core.network.pixel_student import PixelStudent
 
     student = PixelStudent(model, vis_order).eval()
     worst = 0

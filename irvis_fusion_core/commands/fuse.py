@@ -1,4 +1,4 @@
-"""Fuse two pictures, two folders or two videos.
+"""Fuse two images, two folders or two videos.
 
 examples::
 
@@ -6,7 +6,7 @@ examples::
   irvis_fusion fuse --ir IR/ --vis VIS/ --output fused/ --side-by-side
   irvis_fusion fuse --ir ir.mp4 --vis vis.mp4 --output fused.mp4 --model small
 
-Folders are matched by file name. 16-bit thermal pictures are brought to 8 bits first. Both
+Folders are matched by file name. 16-bit thermal images are brought to 8 bits first. Both
 cameras must see the same: register them before, where they do not.
 """
 
@@ -32,7 +32,7 @@ from irvis_fusion_core.image_files import (
     match_by_stem,
     read_thermal,
     read_visible,
-    write_picture,
+    write_image,
 )
 
 # cv2.VideoWriter needs one; both are in every OpenCV wheel.
@@ -51,13 +51,13 @@ class _Pairs(NamedTuple):
 def main(arguments: List[str]) -> int:
     """Run the command."""
     parser = make_parser(__doc__, "fuse")
-    parser.add_argument("--ir", required=True, help="thermal picture, folder or video")
-    parser.add_argument("--vis", required=True, help="visible picture, folder or video")
-    parser.add_argument("--output", required=True, help="picture, folder or video to write")
+    parser.add_argument("--ir", required=True, help="thermal image, folder or video")
+    parser.add_argument("--vis", required=True, help="visible image, folder or video")
+    parser.add_argument("--output", required=True, help="image, folder or video to write")
     parser.add_argument(
         "--side-by-side",
         action="store_true",
-        help="write visible | thermal | fused in one picture",
+        help="write visible | thermal | fused in one image",
     )
     parser.add_argument("--quiet", action="store_true", help="no progress bar, no summary")
     add_engine_options(parser)
@@ -109,7 +109,7 @@ def _fuse_all(fusion: Any, pairs: _Pairs, kind: str, options: Any) -> Tuple[int,
                 target = options.output
                 if kind == "folder":
                     target = os.path.join(options.output, name + ".png")
-                write_picture(target, fused)
+                write_image(target, fused)
             frames += 1
     finally:
         if video is not None:
@@ -125,7 +125,7 @@ def _kind(ir: str, vis: str) -> str:
         if os.path.isdir(path):
             kinds.append("folder")
         elif not os.path.isfile(path):
-            raise FrameError(f"expected a picture, folder or video at {path}, found nothing there")
+            raise FrameError(f"expected an image, folder or video at {path}, found nothing there")
         else:
             is_image = path.lower().endswith(IMAGE_SUFFIXES)
             kinds.append("image" if is_image else "video")
@@ -145,7 +145,7 @@ def _check_output(kind: str, output: str, ir: str, vis: str) -> None:
     suffix = os.path.splitext(output)[1].lower()
     if kind == "image" and suffix not in IMAGE_SUFFIXES:
         raise ConfigurationError(
-            "expected --output to end in one of {} as the inputs are pictures, found {}".format(
+            "expected --output to end in one of {} as the inputs are images, found {}".format(
                 ", ".join(IMAGE_SUFFIXES), output
             )
         )
@@ -209,7 +209,7 @@ def _open_video(path: str) -> Any:
 
 
 class _ToEightBits:
-    """Thermal pictures to 8 bits: 8-bit ones as they are, others through `thermal`."""
+    """Thermal images to 8 bits: 8-bit ones as they are, others through `thermal`."""
 
     def __init__(self) -> None:
         self._rescale: Any = None
@@ -221,7 +221,7 @@ class _ToEightBits:
 
         if self._rescale is None:
             self._rescale = ThermalRescale()
-        if not keep_history:  # pictures of a folder need not follow each other in time
+        if not keep_history:  # images of a folder need not follow each other in time
             self._rescale.reset()
         return self._rescale(raw)
 

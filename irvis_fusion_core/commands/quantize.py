@@ -5,8 +5,8 @@ examples::
   irvis_fusion quantize --pairs my_robot/ --output nano_int8.onnx
   irvis_fusion quantize --model my.onnx --pairs my_robot/ --output my_int8.onnx --count 48
 
-The folder holds IR/ and VIS/ with pictures of the same names, from the cameras that the model
-will see: the scales are drawn from them. Noise and constant pictures are refused.
+The folder holds IR/ and VIS/ with images of the same names, from the cameras that the model
+will see: the scales are drawn from them. Noise and constant images are refused.
 """
 
 import os
@@ -43,7 +43,7 @@ def main(arguments: List[str]) -> int:
     except FrameError as error:
         raise CalibrationError(f"expected real pairs to calibrate with: {error}") from error
     try:
-        from irvis_fusion_core.export import quantize
+        from irvis_fusion_core.network.export import quantize
     except ImportError as error:
         raise EngineUnavailableError(
             f"expected torch and onnx to quantise with, found: {error}; "
@@ -64,7 +64,7 @@ def spread(files: List[FilePair], count: int) -> List[FilePair]:
 
 
 def read_pairs(files: List[FilePair], order: str) -> Iterator[Tuple[np.ndarray, np.ndarray]]:
-    """The pictures of the pairs, 8-bit and in the model's channel order."""
+    """The images of the pairs, 8-bit and in the model's channel order."""
     for each in files:
         vis = read_visible(each.vis)
         ordered = vis[:, :, ::-1] if order == "rgb" else vis

@@ -1,4 +1,4 @@
-"""Detectors that judge a fused picture by what they find in it, and the boxes to compare with."""
+"""Detectors that judge a fused image by what they find in it, and the boxes to compare with."""
 
 from irvis_fusion_core.detectors.annotations import Annotations, read_annotations
 from irvis_fusion_core.detectors.detection import Detection, Tally, count_matches

@@ -15,10 +15,10 @@ from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tu
 
 import numpy as np
 
+from irvis_fusion_core.detectors.box import Box
 from irvis_fusion_core.detectors.detection import Truth, normal_label
 from irvis_fusion_core.errors import FusionError
 from irvis_fusion_core.image_files import IMAGE_SUFFIXES
-from irvis_fusion_core.night_street import Box
 
 _STAMP_NS = re.compile(r"\d{16,19}$")
 _STAMP_PARTS = re.compile(r"(\d{9,11})[._](\d{9})$")
@@ -31,7 +31,7 @@ class AnnotationError(FusionError):
 
 
 class _Entry(NamedTuple):
-    """Boxes of one picture in shares of its size, 0..1, and their classes."""
+    """Boxes of one image in shares of its size, 0..1, and their classes."""
 
     boxes: np.ndarray  # float [n, 4]: left, top, width, height
     labels: List[str]
@@ -103,7 +103,7 @@ def read_annotations(
             f"{path}"
         )
     if not entries:
-        raise AnnotationError(f"expected annotated pictures in {path}, found none")
+        raise AnnotationError(f"expected annotated images in {path}, found none")
     return Annotations(entries, frame_names)
 
 
@@ -198,13 +198,13 @@ def _entry(
     if not finite or (table[:, 2:] < 0).any():
         raise AnnotationError(
             f"expected boxes of four finite numbers and no negative size in {path}, found "
-            f"{boxes[:3]} in a picture of {size[0]:g}x{size[1]:g}"
+            f"{boxes[:3]} in an image of {size[0]:g}x{size[1]:g}"
         )
     table = table / (size[0], size[1], size[0], size[1])
     if len(table) and (table.max() > 1.5 or table.min() < -0.5):
         raise AnnotationError(
-            f"expected boxes within the picture in {path}, found {boxes[0]}; YOLO boxes are in "
-            "shares of the picture, 0..1, COCO's in pixels of the size that `images` gives"
+            f"expected boxes within the image in {path}, found {boxes[0]}; YOLO boxes are in "
+            "shares of the image, 0..1, COCO's in pixels of the size that `images` gives"
         )
     return _Entry(table, labels)
 

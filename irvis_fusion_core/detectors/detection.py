@@ -6,8 +6,8 @@ from typing import Dict, List, NamedTuple, Optional, Sequence
 
 import numpy as np
 
-from irvis_fusion_core.night_street import Box
-from irvis_fusion_core.people_detector import overlap
+from irvis_fusion_core.detectors.box import Box
+from irvis_fusion_core.detectors.people_detector import overlap
 
 PERSON = "person"
 _PEOPLE = {"people", "pedestrian", "pedestrians", "persons", "human", "walker"}
@@ -56,26 +56,26 @@ def count_matches(
 
 
 class Tally:
-    """Finds over many pictures: how many, and with annotations how many of them are true."""
+    """Finds over many images: how many, and with annotations how many of them are true."""
 
     def __init__(self, min_overlap: float = 0.5) -> None:
         """Start at zero; `min_overlap` as of `count_matches`."""
         self.min_overlap = min_overlap
-        self.pictures = 0
+        self.images = 0
         self.found = 0
-        self.annotated_pictures = 0
+        self.annotated_images = 0
         self.true = 0
         self.false = 0
         self.missed = 0
 
     def add(self, found: Sequence[Detection], truth: Optional[Sequence[Truth]] = None) -> None:
-        """Count one picture; `truth` None where nobody knows what it shows."""
-        self.pictures += 1
+        """Count one image; `truth` None where nobody knows what it shows."""
+        self.images += 1
         self.found += len(found)
         if truth is None:
             return
         hits = count_matches(found, truth, self.min_overlap)
-        self.annotated_pictures += 1
+        self.annotated_images += 1
         self.true += hits
         self.false += len(found) - hits
         self.missed += len(truth) - hits
@@ -93,10 +93,10 @@ class Tally:
     def summary(self) -> Dict[str, Optional[float]]:
         """Everything above by name."""
         return {
-            "pictures": self.pictures,
+            "images": self.images,
             "found": self.found,
-            "found_a_picture": self.found / self.pictures if self.pictures else None,
-            "annotated_pictures": self.annotated_pictures,
+            "found_per_image": self.found / self.images if self.images else None,
+            "annotated_images": self.annotated_images,
             "true": self.true,
             "false": self.false,
             "missed": self.missed,

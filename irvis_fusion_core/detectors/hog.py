@@ -7,7 +7,7 @@ from typing import List, Tuple
 import numpy as np
 
 from irvis_fusion_core.detectors.detection import PERSON, Detection
-from irvis_fusion_core.people_detector import MIN_OVERLAP, PeopleDetector
+from irvis_fusion_core.detectors.people_detector import MIN_OVERLAP, PeopleDetector
 
 
 class HogDetector:
@@ -30,8 +30,6 @@ class HogDetector:
     def __init__(self) -> None:
         self._detector = PeopleDetector()
 
-    def find(self, picture: np.ndarray) -> List[Detection]:
-        """People in a uint8 RGB picture [height, width, 3], surest first."""
-        return [
-            Detection(box, score, PERSON) for box, score in self._detector.find_scored(picture)
-        ]
+    def find(self, image: np.ndarray) -> List[Detection]:
+        """People in a uint8 RGB image [height, width, 3], surest first."""
+        return [Detection(box, score, PERSON) for box, score in self._detector.find_scored(image)]

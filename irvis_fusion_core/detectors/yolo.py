@@ -8,7 +8,7 @@ the file's metadata, where there is one:
 * [1, boxes, 6]: exported with suppression inside (YOLOv10, `nms=True`). Left, top, right,
   bottom, score, class.
 
-Coordinates are pixels of the network's input, into which a picture is fitted with grey bars.
+Coordinates are pixels of the network's input, into which an image is fitted with grey bars.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from typing import Any, Dict, List, NamedTuple, Tuple
 import cv2
 import numpy as np
 
+from irvis_fusion_core.detectors.box import Box
 from irvis_fusion_core.detectors.detection import Detection, normal_label, suppress_overlaps
 from irvis_fusion_core.errors import EngineUnavailableError, ModelError
-from irvis_fusion_core.night_street import Box
 
 DEFAULT_SIDE = 640  # where the model leaves its input size open
 _BAR_GREY = 114
@@ -30,7 +30,7 @@ _MOST_KEPT = 300
 
 
 class Letterbox(NamedTuple):
-    """How a picture lies in the network's input: scaled, then moved, in pixels."""
+    """How an image lies in the network's input: scaled, then moved, in pixels."""
 
     scale: float
     left: int
@@ -53,7 +53,7 @@ class YoloDetector:
 
         Raises:
             EngineUnavailableError: neither ONNX Runtime nor this OpenCV can run it.
-            ModelError: no such file, or its inputs are not one picture.
+            ModelError: no such file, or its inputs are not one image.
         """
         if not os.path.isfile(path):
             raise ModelError(f"expected a detector's .onnx at {path}, found no such file")
@@ -65,19 +65,19 @@ class YoloDetector:
         )
         self._height, self._width = self._network.input_size
 
-    def find(self, picture: np.ndarray) -> List[Detection]:
-        """Objects in a uint8 RGB picture [height, width, 3], surest first.
+    def find(self, image: np.ndarray) -> List[Detection]:
+        """Objects in a uint8 RGB image [height, width, 3], surest first.
 
         Raises:
             ModelError: the model's output is not YOLO's.
         """
-        fitted, place = fit(picture, self._height, self._width)
+        fitted, place = fit(image, self._height, self._width)
         tensor = np.ascontiguousarray(fitted.transpose(2, 0, 1)[None], np.float32) / 255.0
         boxes, scores, classes = read_output(
             self._network.run(tensor), len(self.labels), self.min_score
         )
         boxes = (boxes - (place.left, place.top, place.left, place.top)) / place.scale
-        height, width = picture.shape[:2]
+        height, width = image.shape[:2]
         boxes = np.clip(boxes, 0, (width, height, width, height))
         return [
             Detection(
@@ -91,13 +91,13 @@ class YoloDetector:
         return self.labels[number] if 0 <= number < len(self.labels) else f"class {number}"
 
 
-def fit(picture: np.ndarray, height: int, width: int) -> Tuple[np.ndarray, Letterbox]:
-    """The whole picture within height x width, its proportions kept, grey bars around it."""
-    scale = min(height / picture.shape[0], width / picture.shape[1])
-    inner = (max(round(picture.shape[1] * scale), 1), max(round(picture.shape[0] * scale), 1))
+def fit(image: np.ndarray, height: int, width: int) -> Tuple[np.ndarray, Letterbox]:
+    """The whole image within height x width, its proportions kept, grey bars around it."""
+    scale = min(height / image.shape[0], width / image.shape[1])
+    inner = (max(round(image.shape[1] * scale), 1), max(round(image.shape[0] * scale), 1))
     left, top = (width - inner[0]) // 2, (height - inner[1]) // 2
     fitted = np.full((height, width, 3), _BAR_GREY, np.uint8)
-    fitted[top : top + inner[1], left : left + inner[0]] = cv2.resize(picture, inner)
+    fitted[top : top + inner[1], left : left + inner[0]] = cv2.resize(image, inner)
     return fitted, Letterbox(scale, left, top)
 
 

@@ -2,7 +2,7 @@
 
 Reads with `rosbags`, or with ROS's own `rosbag2_py` where that is what there is; both are imported
 when a bag is opened and not before. The messages have the fields of sensor_msgs/Image and
-CompressedImage, so `irvis_fusion_ros.image_messages` takes them.
+CompressedImage, so `irvis_fusion_ros.messages.image_messages` takes them.
 """
 
 from __future__ import annotations

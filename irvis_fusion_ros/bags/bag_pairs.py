@@ -1,4 +1,4 @@
-"""Pairs of pictures out of a bag: which two topics, which frames belong together, which size."""
+"""Pairs of images out of a bag: which two topics, which frames belong together, which size."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Callable, Iterator, List, NamedTuple, Optional, Tuple
 import cv2
 import numpy as np
 
-from irvis_fusion_core.image_files import write_picture
-from irvis_fusion_core.pairing import PairNearest
+from irvis_fusion_core.image_files import write_image
 from irvis_fusion_core.registration import make_registration
+from irvis_fusion_core.streams.pairing import PairNearest
 from irvis_fusion_core.thermal import ThermalRescale
 from irvis_fusion_ros.bags.bag import (
     NS_PER_S,
@@ -22,7 +22,7 @@ from irvis_fusion_ros.bags.bag import (
     list_topics,
     read_images,
 )
-from irvis_fusion_ros.image_messages import (
+from irvis_fusion_ros.messages.image_messages import (
     ImageMessageError,
     is_compressed,
     thermal_frame,
@@ -86,7 +86,7 @@ def choose_topics(
 
 
 def kind_by_name(topic: str) -> str:
-    """'ir', 'vis', 'other' (no camera's picture) or '' by the last telling word of a topic.
+    """'ir', 'vis', 'other' (no camera's image) or '' by the last telling word of a topic.
 
     >>> kind_by_name("/flir/visible/image_raw")
     'vis'
@@ -121,7 +121,7 @@ def bag_pairs(
 
     Args:
         topics: thermal and visible.
-        slop_s, ir_time_offset_s: as of `irvis_fusion_core.pairing.PairNearest`.
+        slop_s, ir_time_offset_s: as of `irvis_fusion_core.streams.pairing.PairNearest`.
 
     Raises:
         BagError: the bag cannot be read, or has not one pair.
@@ -167,11 +167,11 @@ def write_pairs(pairs: Iterator[BagPair], folder: str) -> int:
     count, size = 0, None
     for count, pair in enumerate(pairs, 1):
         size = size or pair.ir.shape[::-1]
-        for name, picture in (("IR", pair.ir), ("VIS", pair.vis[..., ::-1])):
-            if picture.shape[1::-1] != size:
-                picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+        for name, image in (("IR", pair.ir), ("VIS", pair.vis[..., ::-1])):
+            if image.shape[1::-1] != size:
+                image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
             path = os.path.join(folder, name, f"bag_{count:04d}.png")
-            write_picture(path, np.ascontiguousarray(picture))
+            write_image(path, np.ascontiguousarray(image))
     return count
 
 

@@ -27,11 +27,11 @@ class CameraTiming(NamedTuple):
     delay_s: float = 0.0  # from the taking of a frame to its recording
     dropped_share: float = 0.0  # 0 … 1: lost by chance
     gaps: Spans = ()  # (from, to): no frames
-    frozen: Spans = ()  # (from, to): fresh stamps, but the picture stands still
+    frozen: Spans = ()  # (from, to): fresh stamps, but the image stands still
 
 
 class Shot(NamedTuple):
-    """One frame: when it is recorded, its stamp, and the moment that its picture shows, in s."""
+    """One frame: when it is recorded, its stamp, and the moment that its image shows, in s."""
 
     recorded_s: float
     stamp_s: float

@@ -1,4 +1,4 @@
-"""Cameras that record pairs of pictures into a bag: what `make_bag` and the tests write."""
+"""Cameras that record pairs of images into a bag: what `make_bag` and the tests write."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 import cv2
 import numpy as np
 
+from irvis_fusion_core.demo.night_street import NightStreet
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_core.image_files import FilePair, pairs_in, read_thermal, read_visible
-from irvis_fusion_core.night_street import NightStreet
 from irvis_fusion_ros.bags.bag import CAMERA_INFO_TYPE, NS_PER_S
 from irvis_fusion_ros.bags.bag_writer import BagWriter
 from irvis_fusion_ros.bags.camera_schedule import CameraTiming, Shot, check_timing, shots
@@ -27,8 +27,8 @@ from irvis_fusion_ros.bags.made_images import (
     visible_pixels,
 )
 
-PICTURES_KEPT = 24
-"""Pictures that a camera keeps ready, in its own form: 22 MB at VGA."""
+IMAGES_KEPT = 24
+"""Images that a camera keeps ready, in its own form: 22 MB at VGA."""
 
 
 class MadeCamera(NamedTuple):
@@ -54,7 +54,7 @@ class MadeCamera(NamedTuple):
 
 
 class PairSource:
-    """What both cameras look at: pairs of pictures that follow each other, or a drawn street.
+    """What both cameras look at: pairs of images that follow each other, or a drawn street.
 
     Attributes:
         count: how many pairs there are; 0 where they do not end.
@@ -99,7 +99,7 @@ class PairSource:
 
 
 class _Lens:
-    """A camera's pictures of a source, in its own form; the last ones are kept."""
+    """A camera's images of a source, in its own form; the last ones are kept."""
 
     def __init__(self, camera: MadeCamera, source: PairSource) -> None:
         self._camera, self._source = camera, source
@@ -113,7 +113,7 @@ class _Lens:
             else:
                 made = visible_pixels(self._source.vis(number), form)
             self._kept[number] = made
-            if len(self._kept) > PICTURES_KEPT:
+            if len(self._kept) > IMAGES_KEPT:
                 self._kept.popitem(last=False)
         return self._kept[number]
 
@@ -133,7 +133,7 @@ def write_bag(
 
     Raises:
         ConfigurationError: a camera that cannot be.
-        FrameError: a picture that cannot be read.
+        FrameError: an image that cannot be read.
         BagError: the bag cannot be written.
     """
     if start_ns <= 0 or loop_stamps < 0:

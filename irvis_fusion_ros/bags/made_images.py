@@ -1,6 +1,6 @@
-"""Pictures as cameras would send them: sizes, encodings, codecs.
+"""Images as cameras would send them: sizes, encodings, codecs.
 
-A thermal picture of 8 bits becomes raw counts by a straight line: black is the lower end of
+A thermal image of 8 bits becomes raw counts by a straight line: black is the lower end of
 `counts`, white the upper one. By default that is 20 °C … 40 °C in centikelvin.
 """
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_core.thermal import ThermalRescale
-from irvis_fusion_ros.image_encodings import LAYOUTS
+from irvis_fusion_ros.messages.image_encodings import LAYOUTS
 
 IR_ENCODINGS = ("mono8", "8UC1", "mono16", "16UC1", "32FC1")
 VIS_ENCODINGS = ("bgr8", "rgb8", "mono8", "bgra8", "rgba8", "bayer_rggb8")
@@ -27,7 +27,7 @@ COMPRESSED_TYPE = "sensor_msgs/msg/CompressedImage"
 
 
 class ImageForm(NamedTuple):
-    """How a camera sends its pictures."""
+    """How a camera sends its images."""
 
     encoding: str
     codec: Optional[str] = None  # of CODECS; None sends Image
@@ -65,42 +65,42 @@ def check_form(name: str, form: ImageForm, encodings: Tuple[str, ...]) -> None:
         )
 
 
-def thermal_pixels(picture: np.ndarray, form: ImageForm) -> np.ndarray:
+def thermal_pixels(image: np.ndarray, form: ImageForm) -> np.ndarray:
     """HxW of uint8, uint16 or float32 as the sensor's `encoding` has it, at `size`.
 
-    16-bit pictures are counts and stay so; 32FC1 is kelvin, a hundredth of the counts.
+    16-bit images are counts and stay so; 32FC1 is kelvin, a hundredth of the counts.
     """
-    picture = _at_size(picture, form.size)
+    image = _at_size(image, form.size)
     dtype = np.dtype("<" + LAYOUTS[form.encoding].type_code)
     if dtype == np.uint8:
-        return picture if picture.dtype == np.uint8 else ThermalRescale(smoothing_s=0.0)(picture)
-    if picture.dtype == np.float32:
-        kelvin = picture
+        return image if image.dtype == np.uint8 else ThermalRescale(smoothing_s=0.0)(image)
+    if image.dtype == np.float32:
+        kelvin = image
         counts = np.clip(np.rint(100.0 * kelvin), 0, 65535)
-    elif picture.dtype == np.uint8:
+    elif image.dtype == np.uint8:
         low, high = form.counts
-        counts = np.rint(low + picture.astype(np.float32) * ((high - low) / 255.0))
+        counts = np.rint(low + image.astype(np.float32) * ((high - low) / 255.0))
     else:
-        counts = picture
+        counts = image
     if dtype.kind == "f":
         return (np.asarray(counts, np.float32) / np.float32(100.0)).astype(dtype)
     return counts.astype(dtype)
 
 
-def visible_pixels(picture_rgb: np.ndarray, form: ImageForm) -> np.ndarray:
+def visible_pixels(image_rgb: np.ndarray, form: ImageForm) -> np.ndarray:
     """HxW or HxWxC of uint8 as `encoding` has it, at `size`, from HxWx3 RGB."""
-    picture = _at_size(picture_rgb, form.size)
+    image = _at_size(image_rgb, form.size)
     if form.encoding == "rgb8":
-        return picture
+        return image
     if form.encoding == "bayer_rggb8":
-        return _mosaic(picture)
+        return _mosaic(image)
     code = {
         "bgr8": cv2.COLOR_RGB2BGR,
         "mono8": cv2.COLOR_RGB2GRAY,
         "bgra8": cv2.COLOR_RGB2BGRA,
         "rgba8": cv2.COLOR_RGB2RGBA,
     }[form.encoding]
-    return cv2.cvtColor(picture, code)
+    return cv2.cvtColor(image, code)
 
 
 def image_message(pixels: np.ndarray, form: ImageForm, stamp_ns: int, frame_id: str) -> Any:
@@ -160,10 +160,10 @@ def camera_info(header: Any, size: Tuple[int, int], field_of_view_deg: float) ->
     )
 
 
-def _at_size(picture: np.ndarray, size: Optional[Tuple[int, int]]) -> np.ndarray:
-    if size is None or picture.shape[:2] == size:
-        return picture
-    return cv2.resize(picture, (size[1], size[0]), interpolation=cv2.INTER_AREA)
+def _at_size(image: np.ndarray, size: Optional[Tuple[int, int]]) -> np.ndarray:
+    if size is None or image.shape[:2] == size:
+        return image
+    return cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_AREA)
 
 
 def _mosaic(rgb: np.ndarray) -> np.ndarray:

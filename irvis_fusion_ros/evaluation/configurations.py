@@ -6,9 +6,9 @@ import os
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
 from irvis_fusion_core.errors import ConfigurationError
-from irvis_fusion_ros import parameters
 from irvis_fusion_ros.evaluation.references import REFERENCES
-from irvis_fusion_ros.fusion_settings import load_settings
+from irvis_fusion_ros.parameters import declaration as parameters
+from irvis_fusion_ros.parameters.settings_file import load_settings
 
 DEFAULT_NAME = "default"
 

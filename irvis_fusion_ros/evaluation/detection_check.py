@@ -1,4 +1,4 @@
-"""What a detector that knows nothing of fusion finds in each row's pictures."""
+"""What a detector that knows nothing of fusion finds in each row's images."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ import numpy as np
 
 from irvis_fusion_core.detectors import Annotations, Detection, Tally
 from irvis_fusion_core.errors import FusionError
+from irvis_fusion_ros.evaluation.image_store import as_rgb, draw_boxes, jpeg
 from irvis_fusion_ros.evaluation.measure import Sampling
-from irvis_fusion_ros.evaluation.pictures import as_rgb, draw_boxes, jpeg
 
 SHOWN = 2
 
 
 class Example(NamedTuple):
-    """A frame in which the rows differ: the pictures with boxes, JPEG, by row."""
+    """A frame in which the rows differ: the images with boxes, JPEG, by row."""
 
     spread: int
     frame: int
     seconds: float
     found: Dict[str, int]
-    pictures: Dict[str, bytes]
+    images: Dict[str, bytes]
 
 
 class DetectionCheck:
-    """Runs one detector on the pictures of all rows, and counts."""
+    """Runs one detector on the images of all rows, and counts."""
 
     def __init__(
         self,
@@ -62,24 +62,23 @@ class DetectionCheck:
         index: int,
         stamp_ns: int,
         seconds: float,
-        pictures: Dict[str, np.ndarray],
+        images: Dict[str, np.ndarray],
     ) -> Dict[str, int]:
-        """Detect in every row's picture (uint8 RGB or grey); row -> number of finds."""
+        """Detect in every row's image (uint8 RGB or grey); row -> number of finds."""
         self._looked_at += 1
-        height, width = next(iter(pictures.values())).shape[:2]
+        height, width = next(iter(images.values())).shape[:2]
         truth = None
         if self.annotations is not None:
             truth = self.annotations.of_frame(index, stamp_ns, height, width)
             truth = None if truth is None else [t for t in truth if t.label in self._labels]
-        # OpenCV's HOG and ONNX Runtime have threads of their own: one picture after the other.
+        # OpenCV's HOG and ONNX Runtime have threads of their own: one image after the other.
         found: Dict[str, Sequence[Detection]] = {
-            name: self._kept(self._detector.find(as_rgb(picture)))
-            for name, picture in pictures.items()
+            name: self._kept(self._detector.find(as_rgb(image))) for name, image in images.items()
         }
         for name, detections in found.items():
             tally = self.tallies.setdefault(name, Tally(self._detector.min_overlap))
             tally.add(detections, truth)
-        self._keep_example(index, seconds, pictures, found, truth or [])
+        self._keep_example(index, seconds, images, found, truth or [])
         return {name: len(detections) for name, detections in found.items()}
 
     def summary(self) -> Dict[str, Any]:
@@ -104,7 +103,7 @@ class DetectionCheck:
         self,
         index: int,
         seconds: float,
-        pictures: Dict[str, np.ndarray],
+        images: Dict[str, np.ndarray],
         found: Dict[str, Sequence[Detection]],
         truth: Sequence[Any],
     ) -> None:
@@ -115,7 +114,7 @@ class DetectionCheck:
         full = len(self._examples) >= SHOWN
         if not spread or not apart or (full and spread <= least):
             return
-        drawn = {n: jpeg(draw_boxes(p, found[n], truth)) for n, p in pictures.items()}
+        drawn = {n: jpeg(draw_boxes(p, found[n], truth)) for n, p in images.items()}
         self._examples.append(Example(spread, index, seconds, counts, drawn))
         self._examples.sort(key=lambda e: (-e.spread, e.frame))
         del self._examples[SHOWN:]

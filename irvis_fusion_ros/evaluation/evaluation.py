@@ -15,16 +15,16 @@ from irvis_fusion_core.errors import ConfigurationError, FusionError
 from irvis_fusion_core.image_files import IMAGE_SUFFIXES
 from irvis_fusion_ros.bags.bag import BagError
 from irvis_fusion_ros.bags.bag_topics import FusionTopics
-from irvis_fusion_ros.bags.offline_advice import why_nothing_fused
-from irvis_fusion_ros.bags.offline_fusion import OfflineFusion
+from irvis_fusion_ros.bags.replay.offline_advice import why_nothing_fused
+from irvis_fusion_ros.bags.replay.offline_fusion import OfflineFusion
 from irvis_fusion_ros.evaluation.bag_facts import BagFacts, read_facts
 from irvis_fusion_ros.evaluation.configurations import Configuration
 from irvis_fusion_ros.evaluation.detection_check import DetectionCheck
+from irvis_fusion_ros.evaluation.image_store import Animation, write_bytes
 from irvis_fusion_ros.evaluation.measure import SCORE_COLUMNS, Sampling, Scorer
-from irvis_fusion_ros.evaluation.page import PAGE, write_page
-from irvis_fusion_ros.evaluation.page_parts import Extra
-from irvis_fusion_ros.evaluation.pictures import Animation, write_bytes
 from irvis_fusion_ros.evaluation.recording import Recording, in_step
+from irvis_fusion_ros.evaluation.report.page import PAGE, write_page
+from irvis_fusion_ros.evaluation.report.page_parts import Extra
 from irvis_fusion_ros.evaluation.summary import plain, summarise, versions
 from irvis_fusion_ros.evaluation.tables import unwritable
 
@@ -166,7 +166,7 @@ class Evaluation:
         return DetectionCheck(detector, annotations, frames, plan.detector_frames, apart_s)
 
     def _play_live(self) -> None:
-        from irvis_fusion_ros.evaluation.live import play_all
+        from irvis_fusion_ros.evaluation.live.live_run import play_all
 
         self._live = play_all(self.plan)
 
@@ -243,7 +243,7 @@ def _prepare_folder(folder: str) -> None:
 
 
 def _names(path: Optional[str]) -> Optional[List[str]]:
-    """Names of the visible frames in order: of a folder's pictures, or the lines of a file."""
+    """Names of the visible frames in order: of a folder's images, or the lines of a file."""
     if path is None:
         return None
     try:
@@ -254,7 +254,7 @@ def _names(path: Optional[str]) -> Optional[List[str]]:
             return [line.strip() for line in stream if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(
-            f"expected the visible frames' names, a text file or a folder of pictures, at {path}, "
+            f"expected the visible frames' names, a text file or a folder of images, at {path}, "
             f"found: {error}"
         ) from error
 

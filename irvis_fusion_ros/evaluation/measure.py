@@ -1,4 +1,4 @@
-"""Scores of one moment: every configuration's picture and every trivial one, side by side."""
+"""Scores of one moment: every configuration's image and every trivial one, side by side."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from irvis_fusion_ros.evaluation.references import REFERENCES
 
 EDGE_COLUMNS = ("edges_ir", "edges_vis", "ghost")
 SCORE_COLUMNS = (*metrics.METRIC_NAMES, *EDGE_COLUMNS)
-"""What is measured of a single picture."""
+"""What is measured of a single image."""
 
 
 class Moment(NamedTuple):
-    """A fused picture with its sources, uint8 HxW each: what a row of scores is about."""
+    """A fused image with its sources, uint8 HxW each: what a row of scores is about."""
 
     fused: np.ndarray
     ir: np.ndarray
@@ -28,9 +28,9 @@ Scores = Dict[str, float]
 
 
 class Scorer:
-    """Scores several fused pictures at a time, on threads of its own.
+    """Scores several fused images at a time, on threads of its own.
 
-    numpy and OpenCV let go of the interpreter's lock. A score depends on its three pictures alone,
+    numpy and OpenCV let go of the interpreter's lock. A score depends on its three images alone,
     so it is the same however many threads there are.
     """
 
@@ -49,7 +49,7 @@ class Scorer:
         self._pool = ThreadPoolExecutor(max(threads, 1))
 
     def score(self, moments: Dict[str, Moment]) -> Dict[str, Scores]:
-        """Name -> column -> value; columns that a picture is too small for are left out."""
+        """Name -> column -> value; columns that an image is too small for are left out."""
         waiting = {name: self._pool.submit(self._one, moment) for name, moment in moments.items()}
         return {name: future.result() for name, future in waiting.items()}
 

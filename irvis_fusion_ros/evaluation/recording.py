@@ -16,9 +16,10 @@ import numpy as np
 
 from irvis_fusion_core import metrics
 from irvis_fusion_ros.bags.bag_topics import FusionTopics
-from irvis_fusion_ros.bags.offline_fusion import FUSED, FusedFrame, OfflineFusion
+from irvis_fusion_ros.bags.replay.offline_fusion import FUSED, FusedFrame, OfflineFusion
 from irvis_fusion_ros.evaluation.configurations import Configuration
 from irvis_fusion_ros.evaluation.detection_check import DetectionCheck
+from irvis_fusion_ros.evaluation.image_store import Animation, Extremes, Shown, jpeg
 from irvis_fusion_ros.evaluation.measure import (
     SCORE_COLUMNS,
     FlickerTrack,
@@ -27,16 +28,15 @@ from irvis_fusion_ros.evaluation.measure import (
     Scorer,
     reference_moments,
 )
-from irvis_fusion_ros.evaluation.pictures import Animation, Extremes, Shown, jpeg
 from irvis_fusion_ros.evaluation.tables import Table
 
 FRAMES, REFERENCE_ROWS, TIMING = "frames.csv", "references.csv", "timing.csv"
 LIVE = "live.csv"
 FRAME_COLUMNS = (
     "configuration", "frame", "time_s", "vis_stamp_ns", "ir_stamp_ns", "outcome", "reason",
-    "ir_health", "skew_ms", "picture", "found", "flicker", *SCORE_COLUMNS,
+    "ir_health", "skew_ms", "image", "found", "flicker", *SCORE_COLUMNS,
 )  # fmt: skip
-"""`picture` is a digest of the published pixels, `found` what the detector found."""
+"""`image` is a digest of the published pixels, `found` what the detector found."""
 REFERENCE_COLUMNS = ("reference", "frame", "time_s", "found", "flicker", *SCORE_COLUMNS)
 TIMING_COLUMNS = ("configuration", "frame", "time_s", "engine_ms", "frame_ms")
 
@@ -51,7 +51,7 @@ class Step(NamedTuple):
 
 
 class Recording:
-    """Walks, measures, and writes the tables; keeps the few pictures that the report shows."""
+    """Walks, measures, and writes the tables; keeps the few images that the report shows."""
 
     def __init__(
         self,
@@ -132,9 +132,9 @@ class Recording:
             value = rows.get(name, {}).get(self.rank_by)
             if value is None or not self.extremes[name].wanted(value, seconds):
                 continue
-            pictures = {"visible": frame.vis, "IR": frame.ir, "fused": frame.fused}
+            images = {"visible": frame.vis, "IR": frame.ir, "fused": frame.fused}
             scores = {k: rows[name][k] for k in SCORE_COLUMNS if k in rows[name]}
-            thumbs = {k: jpeg(p) for k, p in pictures.items() if p is not None}
+            thumbs = {k: jpeg(p) for k, p in images.items() if p is not None}
             shown = Shown(value, frame.index, seconds, scores, thumbs)
             self.extremes[name].add(shown)
 
@@ -147,23 +147,23 @@ class Recording:
     ) -> None:
         first = step.frames[0]
         wanted = self.animation.wanted(first.index)
-        pictures: Dict[str, np.ndarray] = {}
+        images: Dict[str, np.ndarray] = {}
         for frame in step.frames:
             if frame.outcome == FUSED and frame.ir is not None and frame.vis is not None:
-                pictures = {"visible alone": frame.vis, "IR alone": frame.ir}
+                images = {"visible alone": frame.vis, "IR alone": frame.ir}
                 break
-        if not pictures:
+        if not images:
             return
         for name, frame in zip(self.names, step.frames):
             if frame.fused is not None:
-                pictures[name] = frame.fused
+                images[name] = frame.fused
         if wanted:
-            self.animation.add(pictures)
+            self.animation.add(images)
         if self.detection is None or not self.detection.wants(first.index, first.vis_stamp_ns):
             return
         if "maximum" in moments:
-            pictures["maximum"] = moments["maximum"].fused
-        found = self.detection.look(first.index, first.vis_stamp_ns, seconds, pictures)
+            images["maximum"] = moments["maximum"].fused
+        found = self.detection.look(first.index, first.vis_stamp_ns, seconds, images)
         for name, number in found.items():
             rows.setdefault(name, {"frame": first.index, "time_s": round(seconds, 6)})
             rows[name]["found"] = number
@@ -178,7 +178,7 @@ class Recording:
                 "reason": frame.reason,
                 "ir_health": frame.ir_health,
                 "skew_ms": None if frame.skew_s is None else 1e3 * frame.skew_s,
-                "picture": digest(frame.message),
+                "image": digest(frame.message),
                 **rows.get(name, place),
             }
             self.frames.add(row)
@@ -190,7 +190,7 @@ class Recording:
 
 
 def digest(message: Any) -> Optional[str]:
-    """What tells two published pictures apart: 16 hex digits of size, encoding and every byte.
+    """What tells two published images apart: 16 hex digits of size, encoding and every byte.
 
     The rows' padding is part of the bytes. None for no message.
     """

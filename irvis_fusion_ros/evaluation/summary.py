@@ -67,7 +67,7 @@ def spread(values: np.ndarray) -> Dict[str, float]:
     there = values[~np.isnan(values)]
     if not there.size:
         return {"count": 0}
-    with np.errstate(invalid="ignore"):  # PSNR is infinite where pictures are equal
+    with np.errstate(invalid="ignore"):  # PSNR is infinite where images are equal
         found = {"count": there.size, "mean": float(there.mean()), "std": float(there.std())}
     low, p5, p50, p95, p99, high = _percentiles(there, (0, 5, 50, 95, 99, 100))
     found.update(min=low, p05=p5, p50=p50, p95=p95, p99=p99, max=high)

@@ -15,9 +15,9 @@ from benchmarks.beyond_maximum.people import in_colour, is_warm, once_each, peop
 from benchmarks.beyond_maximum.report import Crops, Table
 from benchmarks.beyond_maximum.sections import ADDED_NOISE, dark_noise, flicker, with_noise
 from irvis_fusion_core import metrics
+from irvis_fusion_core.detectors.box import Box
 from irvis_fusion_core.detectors.detection import PERSON, Detection
-from irvis_fusion_core.image_files import write_picture
-from irvis_fusion_core.night_street import Box
+from irvis_fusion_core.image_files import write_image
 
 
 def lettering():
@@ -28,7 +28,7 @@ def lettering():
 
 
 def person_in_glare():
-    """Somebody warm before a lamp that has blown out all of the visible picture's middle."""
+    """Somebody warm before a lamp that has blown out all of the visible image's middle."""
     ir = np.full((240, 320), 60, np.uint8)
     cv2.rectangle(ir, (150, 90), (170, 150), 190, -1)
     luma = np.full_like(ir, 40)
@@ -67,7 +67,7 @@ def test_edges_that_the_source_has_not_lower_the_correlation_only():
     assert measures.correlation(both, source, inner) == pytest.approx(np.sqrt(0.5), abs=1e-5)
 
 
-def test_edge_quality_over_the_whole_picture_is_half_of_qabf():
+def test_edge_quality_over_the_whole_image_is_half_of_qabf():
     """Qabf weighs both sources; with one source twice it is the quality to that one."""
     chance = np.random.default_rng(0)
     source, fused = (
@@ -238,11 +238,11 @@ def test_day_and_night_are_told_apart_and_limits_spread(tmp_path):
     grey = np.full((16, 16), 99, np.uint8)
     for stem in ("1D", "2N", "3D", "4N", "5D", "6D"):
         for side in ("IR", "VIS"):
-            write_picture(str(tmp_path / "msrs" / "val" / side / f"{stem}.png"), grey)
+            write_image(str(tmp_path / "msrs" / "val" / side / f"{stem}.png"), grey)
     for stem, level in (("dusk", 100), ("noon", 200)):
-        write_picture(str(tmp_path / "roadscene" / "val" / "IR" / f"{stem}.png"), grey)
+        write_image(str(tmp_path / "roadscene" / "val" / "IR" / f"{stem}.png"), grey)
         lit = np.full_like(grey, level)
-        write_picture(str(tmp_path / "roadscene" / "val" / "VIS" / f"{stem}.png"), lit)
+        write_image(str(tmp_path / "roadscene" / "val" / "VIS" / f"{stem}.png"), lit)
 
     def names(kind, limit=None):
         pairs = spread(tmp_path, ("msrs/val", "roadscene/val"), kind, limit)
@@ -256,7 +256,7 @@ def test_day_and_night_are_told_apart_and_limits_spread(tmp_path):
 def test_int8_loss_is_the_difference_and_the_worst_has_a_name():
     rows = [("a", 0.6, 0.5, 0.7), ("b", 0.8, 0.5, 0.7), ("c", 0.4, 0.5, 0.7)]
     result = int8.summary(rows)
-    assert result["worst picture"] == "b"
+    assert result["worst image"] == "b"
     assert result["worst loss"] == pytest.approx(0.3)
     assert result["mean loss"] == pytest.approx(0.1)
     assert result["maximum"] == pytest.approx(0.7)
@@ -265,14 +265,14 @@ def test_int8_loss_is_the_difference_and_the_worst_has_a_name():
 def test_command_prints_its_tables_and_writes_crops(tmp_path, capsys):
     ir, luma = person_in_glare()
     for part in ("msrs/val", "roadscene/val"):
-        for side, picture in (("IR", ir), ("VIS", luma)):
-            write_picture(str(tmp_path / "data" / part / side / "1D.png"), picture)
+        for side, image in (("IR", ir), ("VIS", luma)):
+            write_image(str(tmp_path / "data" / part / side / "1D.png"), image)
     out = tmp_path / "out"
     command.main(
-        ["--data", str(tmp_path / "data"), "--only", "a", "--parts", "val", "--pictures", str(out)]
+        ["--data", str(tmp_path / "data"), "--only", "a", "--parts", "val", "--images", str(out)]
     )
     printed = capsys.readouterr().out
     assert "a. lamps and reflections, val" in printed
     assert "| IR | 1.000 |" in printed and "| maximum | 0.000 |" in printed
-    assert "2 of 2 pictures" in printed
+    assert "2 of 2 images" in printed
     assert cv2.imread(str(out / "a_lamps_and_reflections_val.png")) is not None

@@ -10,11 +10,11 @@ from benchmarks.calibration import (
     stretched,
     synthetic,
 )
-from irvis_fusion_core.camera_geometry import checked_homography, project
-from irvis_fusion_core.image_files import write_picture
+from irvis_fusion_core.image_files import write_image
+from irvis_fusion_core.registration.camera_geometry import checked_homography, project
 
 
-def test_stretching_keeps_the_borders_of_the_picture():
+def test_stretching_keeps_the_borders_of_the_image():
     h = stretched((128, 160), (240, 320))
     np.testing.assert_allclose(
         project(h, [[-0.5, -0.5], [159.5, 127.5]]), [[-0.5] * 2, [319.5, 239.5]]
@@ -26,7 +26,7 @@ def test_displacement_is_that_of_a_shift():
     assert abs(displacement(truth(), moved, (128, 160), (240, 320)) - 5.0) < 1e-6
 
 
-def test_a_camera_is_matched_with_its_own_cropped_and_scaled_picture():
+def test_a_camera_is_matched_with_its_own_cropped_and_scaled_image():
     import cv2
 
     vis = scene(1, shapes=150)[1][..., 0]
@@ -46,6 +46,6 @@ def test_random_homographies_can_be_used_and_differ():
 
 def test_the_synthetic_part_tells_refused_from_found(tmp_path):
     ir, vis = np.full((64, 64), 90, np.uint8), np.full((64, 64, 3), 90, np.uint8)
-    write_picture(str(tmp_path / "IR" / "a.png"), ir)
-    write_picture(str(tmp_path / "VIS" / "a.png"), vis)
+    write_image(str(tmp_path / "IR" / "a.png"), ir)
+    write_image(str(tmp_path / "VIS" / "a.png"), vis)
     assert list(synthetic(tmp_path, 1)) == [("a", np.inf, np.inf)]

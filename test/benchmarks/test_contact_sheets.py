@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from benchmarks import contact_sheets
-from training.eval_report import CAPTION_PX
+from training.evaluation.eval_report import CAPTION_PX
 
 
-def test_a_row_has_every_picture_at_the_width_asked_for():
+def test_a_row_has_every_image_at_the_width_asked_for():
     ir = np.full((60, 80), 200, np.uint8)
     vis = np.zeros((60, 80, 3), np.uint8)
     vis[..., 0] = 90

@@ -1,4 +1,4 @@
-"""The table of what limiting flicker does: two rows a model, on pictures written here."""
+"""The table of what limiting flicker does: two rows a model, on images written here."""
 
 import cv2
 import numpy as np
@@ -33,9 +33,9 @@ def video(tmp_path):
     rng = np.random.default_rng(0)
     for name, channels in (("IR", 1), ("VIS", 3)):
         (tmp_path / "still" / name).mkdir(parents=True)
-        picture = rng.integers(40, 200, (64, 96, channels), dtype=np.uint8)
+        image = rng.integers(40, 200, (64, 96, channels), dtype=np.uint8)
         for number in range(6):
-            cv2.imwrite(str(tmp_path / "still" / name / f"{number}.png"), picture)
+            cv2.imwrite(str(tmp_path / "still" / name / f"{number}.png"), image)
     return tmp_path
 
 
@@ -57,10 +57,10 @@ def test_a_model_has_a_row_as_it_is_and_one_limited(video, monkeypatch, capsys):
 def test_the_plain_row_is_not_touched_by_limiting(video):
     frames = [pair[1:] for pair in flicker_limiter.read_pairs(video / "still")]
     plain, limited, shares = flicker_limiter.fuse_video(Pumping("", "", 1), frames)
-    for number, (picture, (_, vis)) in enumerate(zip(plain, frames)):
+    for number, (image, (_, vis)) in enumerate(zip(plain, frames)):
         expected = luminance(vis + np.uint8(16 * ((number + 1) % 2)))
-        np.testing.assert_array_equal(picture, expected)
-    assert np.ptp([picture.mean() for picture in limited]) < 1.5 and len(shares) == 5
+        np.testing.assert_array_equal(image, expected)
+    assert np.ptp([image.mean() for image in limited]) < 1.5 and len(shares) == 5
 
 
 def test_a_single_frame_is_no_video(video, capsys):

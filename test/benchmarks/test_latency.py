@@ -9,7 +9,7 @@ from irvis_fusion_core.benchmark import example_pair, summarize
 def test_the_yardstick_has_the_published_size_and_cost():
     torch = pytest.importorskip("torch")
     from benchmarks.yardstick import PlainStudent
-    from irvis_fusion_core.analysis import count_macs
+    from irvis_fusion_core.network.analysis import count_macs
 
     model = PlainStudent()
     parameters = sum(p.numel() for p in model.parameters())

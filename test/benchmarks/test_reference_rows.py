@@ -5,7 +5,7 @@ import pytest
 
 from benchmarks import reference_rows
 from irvis_fusion_core import metrics
-from irvis_fusion_core.image_files import write_picture
+from irvis_fusion_core.image_files import write_image
 
 
 @pytest.fixture
@@ -13,8 +13,8 @@ def data(tmp_path):
     random = np.random.default_rng(0)
     for name in ("1D", "2N", "3N"):
         for side in ("IR", "VIS"):
-            picture = random.integers(0, 256, (180, 192), np.uint8)
-            write_picture(str(tmp_path / "set" / side / f"{name}.png"), picture)
+            image = random.integers(0, 256, (180, 192), np.uint8)
+            write_image(str(tmp_path / "set" / side / f"{name}.png"), image)
     return tmp_path
 
 

@@ -4,14 +4,14 @@ import cv2
 import numpy as np
 
 from benchmarks.robustness import CASES, displaced, extra_edges, measure, shared_edges
-from irvis_fusion_core.image_files import write_picture
+from irvis_fusion_core.image_files import write_image
 
 
 def squares(dx=0, dy=0, dark=40, bright=200):
-    picture = np.full((96, 128), dark, np.uint8)
+    image = np.full((96, 128), dark, np.uint8)
     for x, y in ((30, 30), (80, 40)):
-        cv2.rectangle(picture, (x + dx, y + dy), (x + dx + 20, y + dy + 30), bright, -1)
-    return picture
+        cv2.rectangle(image, (x + dx, y + dy), (x + dx + 20, y + dy + 30), bright, -1)
+    return image
 
 
 def test_an_edge_that_shows_twice_counts_one():
@@ -26,7 +26,7 @@ def test_an_edge_that_shows_twice_counts_one():
     assert extra_edges(doubled, vis, places) < 0.5 * extra_edges(mixed, vis, places)
 
 
-def test_only_edges_that_both_pictures_have_are_looked_at():
+def test_only_edges_that_both_images_have_are_looked_at():
     assert shared_edges(squares(), np.full((96, 128), 9, np.uint8))[0].size == 0
     far = np.full((96, 128), 40, np.uint8)
     far[60:90, 100:] = 220
@@ -37,8 +37,8 @@ def test_shifts_have_their_length_and_turns_their_angle():
     ir = np.zeros((101, 101), np.uint8)
     cv2.circle(ir, (50, 20), 4, 255, -1)
 
-    def centre(picture):
-        m = cv2.moments(picture)
+    def centre(image):
+        m = cv2.moments(image)
         return np.array([m["m10"], m["m01"]]) / m["m00"]
 
     for number in range(4):
@@ -51,8 +51,8 @@ def test_shifts_have_their_length_and_turns_their_angle():
 
 
 def test_a_fusion_that_ignores_infrared_is_not_moved_by_it(tmp_path):
-    write_picture(str(tmp_path / "IR" / "a.png"), squares())
-    write_picture(str(tmp_path / "VIS" / "a.png"), np.dstack([squares(bright=150)] * 3))
+    write_image(str(tmp_path / "IR" / "a.png"), squares())
+    write_image(str(tmp_path / "VIS" / "a.png"), np.dstack([squares(bright=150)] * 3))
     fusions = {
         "visible": lambda ir, vis: vis,
         "maximum": lambda ir, vis: np.maximum(ir, vis[..., 0]),

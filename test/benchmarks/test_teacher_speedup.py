@@ -1,4 +1,4 @@
-"""The benchmark's sums; it is also run, on small networks and a small picture."""
+"""The benchmark's sums; it is also run, on small networks and a small image."""
 
 import argparse
 
@@ -6,13 +6,13 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from benchmarks import teacher_speedup  # noqa: E402
-from benchmarks.teacher_speedup import Cost, picture_cost  # noqa: E402
+from benchmarks import teacher_speedup
+from benchmarks.teacher_speedup import Cost, image_cost
 
 
 def test_what_is_done_once_counts_once():
-    assert picture_cost(Cost(5.0, 4.0), Cost(1.0, 1.0), 5) == Cost(21.0, 16.0)
-    assert picture_cost(Cost(2.0, 1.5), Cost(0.0, 0.0), 100) == Cost(200.0, 150.0)
+    assert image_cost(Cost(5.0, 4.0), Cost(1.0, 1.0), 5) == Cost(21.0, 16.0)
+    assert image_cost(Cost(2.0, 1.5), Cost(0.0, 0.0), 100) == Cost(200.0, 150.0)
 
 
 def test_rows_are_ratios_of_one_run(zoo):

@@ -12,9 +12,9 @@ from irvis_fusion_core.errors import ConfigurationError, FrameError
 from irvis_fusion_core.flicker_limiter import GAP_S, FlickerLimiter
 from irvis_fusion_core.fusion import RealtimeFusion
 from irvis_fusion_core.metrics import luminance, score_pair
-from irvis_fusion_core.video_metrics import flicker
-from training.listing import list_pictures
-from training.pictures import read_pair
+from irvis_fusion_core.metrics.video_metrics import flicker
+from training.data.images import read_pair
+from training.data.listing import list_images
 
 GREY = np.full((48, 64), 90, np.uint8)
 COLOUR = np.full((48, 64, 3), (60, 100, 140), np.uint8)
@@ -38,12 +38,12 @@ def limited(frames, irs=None, visibles=None, step_s=1 / 30, **options):
     ]
 
 
-def test_a_pumping_picture_stands_still_before_a_still_scene():
+def test_a_pumping_image_stands_still_before_a_still_scene():
     found = [int(frame[0, 0, 0]) for frame in limited(levels(100, 110, 100, 110), leak=0.0)]
     assert found == [100] * 4
 
 
-def test_what_a_source_does_the_fused_picture_may_do():
+def test_what_a_source_does_the_fused_image_may_do():
     irs = [np.full_like(GREY, value) for value in (50, 80, 50)]
     found = limited(levels(100, 130, 95), irs, leak=0.0)
     # 30 of 30 pass; of 35 downwards 30, within the rounding that is left room for.
@@ -106,7 +106,7 @@ def test_it_corrects_in_place_and_returns_the_same_array():
 
 
 @pytest.mark.parametrize("shape", [(7, 64), (48, 5), (1, 1)])
-def test_pictures_smaller_than_a_block_are_left_alone(shape):
+def test_images_smaller_than_a_block_are_left_alone(shape):
     vis = np.zeros((*shape, 3), np.uint8)
     frames = levels(10, 90, shape=shape)
     found = limited(frames, [vis[:, :, 0]] * 2, [vis] * 2)
@@ -133,7 +133,7 @@ def test_what_cannot_be_limited_is_refused():
     reach=st.integers(1, 60),
 )
 def test_a_still_scene_flickers_less_than_it_did(seed, height, width, smooth, reach):
-    """Any picture before it, any size: judged by the published measure of `FlickerMeter`."""
+    """Any image before it, any size: judged by the published measure of `FlickerMeter`."""
     rng = np.random.default_rng(seed)
     field = cv2.GaussianBlur(rng.normal(size=(height, width)), (0, 0), smooth)
     field = np.rint(reach * field / np.abs(field).max())[..., None]
@@ -153,8 +153,7 @@ def test_a_still_scene_flickers_less_than_it_did(seed, height, width, smooth, re
 def test_shipped_models_flicker_less_than_the_maximum_and_lose_no_edges(folder, variant):
     """The bar of the models that ship, on both sequences; quality of every 8th frame."""
     pairs = [
-        read_pair(row.ir, row.vis)
-        for row in list_pictures(data_root() / folder, check=False).pairs
+        read_pair(row.ir, row.vis) for row in list_images(data_root() / folder, check=False).pairs
     ]
     irs, lumas = [ir for ir, _ in pairs], [luminance(vis) for _, vis in pairs]
     with RealtimeFusion(variant, device="cpu", threads=1) as fusion:

@@ -12,7 +12,7 @@ from irvis_fusion_core.frames import normalize_ir, normalize_pair, swap_order
 SIZES = st.tuples(st.integers(1, 12), st.integers(1, 12))
 
 
-def pictures(channels):
+def images(channels):
     return SIZES.flatmap(lambda size: hnp.arrays(np.uint8, (*size, *channels)))
 
 
@@ -36,7 +36,7 @@ LAYOUTS = st.sampled_from(["plain", "flipped", "fortran", "padded rows", "read o
 
 
 @settings(max_examples=60, deadline=None)
-@given(vis=pictures((3,)), layout=LAYOUTS, flat=st.booleans())
+@given(vis=images((3,)), layout=LAYOUTS, flat=st.booleans())
 def test_any_strides_give_the_same_pixels_in_c_order(vis, layout, flat):
     ir = vis[:, :, 0] if flat else vis[:, :, :1]
     out_ir, out_vis = normalize_pair(strided(ir, layout), strided(vis, layout))
@@ -47,7 +47,7 @@ def test_any_strides_give_the_same_pixels_in_c_order(vis, layout, flat):
 
 
 @settings(max_examples=30, deadline=None)
-@given(grey=pictures(()))
+@given(grey=images(()))
 def test_three_equal_channels_are_that_channel(grey):
     np.testing.assert_array_equal(normalize_ir(np.dstack([grey] * 3))[:, :, 0], grey)
 
@@ -68,7 +68,7 @@ def test_contiguous_frames_are_not_copied():
 
 
 @settings(max_examples=20, deadline=None)
-@given(vis=pictures((3,)))
+@given(vis=images((3,)))
 def test_swapping_the_order_reverses_the_channels(vis):
     np.testing.assert_array_equal(swap_order(vis), vis[:, :, ::-1])
 

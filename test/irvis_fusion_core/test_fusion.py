@@ -61,7 +61,7 @@ def test_frames_reach_the_engine_in_its_order_and_come_back_in_the_callers(zoo, 
     np.testing.assert_array_equal(bgr, np.dstack([VIS[:, :, 0], VIS[:, :, 1], IR[:, :, 0]]))
 
 
-def test_any_strides_and_channel_layouts_give_the_same_picture(zoo, opened):
+def test_any_strides_and_channel_layouts_give_the_same_image(zoo, opened):
     with RealtimeFusion() as fusion:
         expected = fusion.fuse_frame(IR, VIS)
         for ir in (IR[:, :, 0], np.dstack([IR] * 3), np.asfortranarray(IR), IR[::-1][::-1]):
@@ -185,11 +185,11 @@ def test_an_engine_that_cannot_run_here_says_why(zoo):
 
 
 @pytest.mark.parametrize("name", [found.name for found in probe_backends() if found.available])
-def test_each_engine_that_is_here_gives_the_student_s_own_picture(zoo, name):
+def test_each_engine_that_is_here_gives_the_student_s_own_image(zoo, name):
     """Reference: the torch student in fp32, called directly on the same uint8 pixels."""
     torch = pytest.importorskip("torch")
     from irvis_fusion_core import load_checkpoint
-    from irvis_fusion_core.pixel_student import PixelStudent
+    from irvis_fusion_core.network.pixel_student import PixelStudent
 
     student = PixelStudent(load_checkpoint(zoo / "nano.safetensors")).eval()
     with torch.no_grad():

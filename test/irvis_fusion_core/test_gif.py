@@ -14,12 +14,12 @@ Image = pytest.importorskip("PIL.Image", reason="decodes with Pillow")
 
 
 def decoded(data):
-    picture = Image.open(io.BytesIO(data))
+    image = Image.open(io.BytesIO(data))
     frames = []
-    for number in range(picture.n_frames):
-        picture.seek(number)
-        frames.append((np.array(picture.convert("RGB")), picture.info["duration"]))
-    return frames, picture.info
+    for number in range(image.n_frames):
+        image.seek(number)
+        frames.append((np.array(image.convert("RGB")), image.info["duration"]))
+    return frames, image.info
 
 
 def lzw_decoded(data, bits=8):

@@ -1,4 +1,4 @@
-"""Pictures on disk: what is written is read, and what is broken is named."""
+"""Images on disk: what is written is read, and what is broken is named."""
 
 import cv2
 import numpy as np
@@ -13,16 +13,16 @@ from irvis_fusion_core.image_files import (
     read_thermal,
     read_thermal_8_bit,
     read_visible,
-    write_picture,
+    write_image,
 )
 
-PICTURE = np.random.default_rng(0).integers(0, 256, (9, 13, 3), np.uint8)
+IMAGE = np.random.default_rng(0).integers(0, 256, (9, 13, 3), np.uint8)
 
 
-def test_a_lossless_picture_comes_back(tmp_path):
+def test_a_lossless_image_comes_back(tmp_path):
     path = str(tmp_path / "new" / "a.png")
-    write_picture(path, PICTURE)
-    np.testing.assert_array_equal(read_visible(path), PICTURE)
+    write_image(path, IMAGE)
+    np.testing.assert_array_equal(read_visible(path), IMAGE)
 
 
 @pytest.mark.parametrize(
@@ -39,8 +39,8 @@ def test_thermal_depth_is_kept(tmp_path, dtype, suffix):
 
 
 def test_thermal_saved_as_colour_is_read_as_grey(tmp_path):
-    grey = PICTURE[:, :, 0]
-    write_picture(str(tmp_path / "a.png"), np.dstack([grey] * 3))
+    grey = IMAGE[:, :, 0]
+    write_image(str(tmp_path / "a.png"), np.dstack([grey] * 3))
     np.testing.assert_array_equal(read_thermal(str(tmp_path / "a.png")), grey)
 
 
@@ -53,7 +53,7 @@ def test_pairs_are_the_common_names_or_an_error(tmp_path_factory, ir, vis):
     root = tmp_path_factory.mktemp("pairs")
     for side, numbers, suffix in (("IR", ir, ".png"), ("VIS", vis, ".JPG")):
         (root / side).mkdir()
-        (root / side / "notes.txt").write_text("no picture")
+        (root / side / "notes.txt").write_text("no image")
         for number in numbers:
             (root / side / f"{number:03d}{suffix}").write_bytes(b"")
     if ir == vis and ir:
@@ -67,15 +67,15 @@ def test_pairs_are_the_common_names_or_an_error(tmp_path_factory, ir, vis):
 
 def test_one_name_twice_is_refused(tmp_path):
     for name in ("a.png", "a.jpg"):
-        write_picture(str(tmp_path / name), PICTURE)
-    with pytest.raises(FrameError, match="one picture called a"):
+        write_image(str(tmp_path / name), IMAGE)
+    with pytest.raises(FrameError, match="one image called a"):
         match_by_stem(str(tmp_path), str(tmp_path))
 
 
 def test_missing_truncated_and_unwritable_files_are_named(tmp_path):
     with pytest.raises(FrameError, match="no such file"):
         read_visible(str(tmp_path / "none.png"))
-    whole = cv2.imencode(".png", PICTURE)[1].tobytes()
+    whole = cv2.imencode(".png", IMAGE)[1].tobytes()
     cut = tmp_path / "cut.png"
     cut.write_bytes(whole[:20])
     with pytest.raises(FrameError, match="20 bytes"):
@@ -83,13 +83,13 @@ def test_missing_truncated_and_unwritable_files_are_named(tmp_path):
     with pytest.raises(FrameError, match="no such folder"):
         match_by_stem(str(tmp_path / "none"), str(tmp_path))
     with pytest.raises(FrameError, match="expected to write"):
-        write_picture(str(tmp_path / "a.xyz"), PICTURE)
+        write_image(str(tmp_path / "a.xyz"), IMAGE)
 
 
-def test_a_raw_thermal_picture_is_rescaled_and_an_8_bit_one_left(tmp_path):
+def test_a_raw_thermal_image_is_rescaled_and_an_8_bit_one_left(tmp_path):
     ramp = np.tile(np.arange(256, dtype=np.uint8), (32, 1))
-    for name, picture in (("eight.png", ramp), ("raw.png", ramp.astype(np.uint16) * 9 + 7000)):
-        write_picture(str(tmp_path / name), picture)
+    for name, image in (("eight.png", ramp), ("raw.png", ramp.astype(np.uint16) * 9 + 7000)):
+        write_image(str(tmp_path / name), image)
     assert (read_thermal_8_bit(str(tmp_path / "eight.png")) == ramp).all()
     rescaled = read_thermal_8_bit(str(tmp_path / "raw.png"))
     assert rescaled.dtype == np.uint8 and (np.diff(rescaled[0].astype(int)) >= 0).all()

@@ -1,4 +1,4 @@
-"""The models that ship: whole, the same picture on every engine, and a real fusion."""
+"""The models that ship: whole, the same image on every engine, and a real fusion."""
 
 import contextlib
 import os
@@ -10,8 +10,8 @@ from real_data import data_root
 
 from irvis_fusion_core import metrics, model_zoo
 from irvis_fusion_core.backends import BackendOptions, open_backend
-from training.listing import list_pictures
-from training.pictures import read_pair
+from training.data.images import read_pair
+from training.data.listing import list_images
 
 VALIDATION = ("msrs/val", "roadscene/val")
 
@@ -19,7 +19,7 @@ VALIDATION = ("msrs/val", "roadscene/val")
 def pairs(folders=VALIDATION):
     """Every real validation pair: (name, ir HxWx1, vis HxWx3 RGB)."""
     for folder in folders:
-        for row in list_pictures(data_root() / folder, check=False).pairs:
+        for row in list_images(data_root() / folder, check=False).pairs:
             ir, vis = read_pair(row.ir, row.vis)
             yield row.ir.name, ir[:, :, np.newaxis], vis
 
@@ -41,15 +41,15 @@ def test_the_models_stay_small():
 
 @pytest.mark.parametrize("variant", model_zoo.VARIANTS)
 def test_engines_agree_within_one_grey_level_on_every_real_pair(variant, tmp_path):
-    """ONNX Runtime, OpenVINO and torch, all in fp32, on each validation picture there is."""
+    """ONNX Runtime, OpenVINO and torch, all in fp32, on each validation image there is."""
     torch = pytest.importorskip("torch")
     pytest.importorskip("openvino")
     pytest.importorskip("onnxruntime")
     if "fp32" in model_zoo.precisions(variant):
         model = model_zoo.path(variant, "fp32")
     else:
-        from irvis_fusion_core.checkpoint import load_checkpoint
-        from irvis_fusion_core.export import export_to_onnx
+        from irvis_fusion_core.network.checkpoint import load_checkpoint
+        from irvis_fusion_core.network.export import export_to_onnx
 
         weights = model_zoo.weights_path(variant)
         model = str(export_to_onnx(load_checkpoint(weights), tmp_path / f"{variant}_fp32.onnx"))
@@ -127,5 +127,5 @@ def test_it_leads_the_maximum_and_is_a_fusion(variant, trivial):
     lead = ours - expected["maximum"]
     assert (lead > LEADS[variant, folder]).all(), lead
     assert brighter and min(brighter) > 40
-    # A copy of the infrared picture scores well on most metrics and turns the day into night.
+    # A copy of the infrared image scores well on most metrics and turns the day into night.
     assert darker and max(darker) < 50

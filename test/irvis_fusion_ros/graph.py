@@ -32,14 +32,14 @@ _domains = itertools.count(os.getpid() * 7)
 
 
 def vis_frame(number):
-    """Return a dim colour picture that carries its number in the first pixel."""
+    """Return a dim colour image that carries its number in the first pixel."""
     frame = np.full((HEIGHT, WIDTH, 3), (30, 60, 90), np.uint8)
     frame[0, 0] = (number % 200, number // 200, 7)
     return frame
 
 
 def ir_frame(number):
-    """Return a picture with a bright square, and noise that differs in each frame."""
+    """Return an image with a bright square, and noise that differs in each frame."""
     noise = np.random.default_rng(number).integers(0, 25, (HEIGHT, WIDTH))
     frame = noise.astype(np.uint8)
     frame[40:80, 50:90] = 230
@@ -263,14 +263,14 @@ class Graph:
             )
 
     def is_fused(self, message):
-        """Whether the picture is max(ir, vis) of a thermal frame that was sent; else unchanged."""
+        """Whether the image is max(ir, vis) of a thermal frame that was sent; else unchanged."""
         vis = self.sent_vis[stamp_key(message)]
         pixels = pixels_of(message)
         if np.array_equal(pixels, vis):
             return False
         near = sorted(self.sent_ir, key=lambda key: abs(key - stamp_key(message)))[:20]
         expected = (np.maximum(self.sent_ir[key][..., None], vis) for key in near)
-        assert any(np.array_equal(pixels, picture) for picture in expected), "neither"
+        assert any(np.array_equal(pixels, image) for image in expected), "neither"
         return True
 
     def level(self, name):

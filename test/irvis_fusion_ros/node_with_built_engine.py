@@ -10,7 +10,7 @@ from node_with_reference_fusion import ReferenceFusion
 
 from irvis_fusion_core.backends import BackendOptions
 from irvis_fusion_core.backends.engine_builder import build_engine
-from irvis_fusion_ros.fusion_node import main
+from irvis_fusion_ros.node.fusion_node import main
 
 
 class BuiltFusion(ReferenceFusion):

@@ -12,7 +12,7 @@ import time
 import numpy as np
 
 from irvis_fusion_core.errors import ModelError
-from irvis_fusion_ros.fusion_node import main
+from irvis_fusion_ros.node.fusion_node import main
 
 
 class ReferenceFusion:

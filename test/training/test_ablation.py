@@ -1,4 +1,4 @@
-"""The ablation: which arms, and a run of two of them on tiny pictures."""
+"""The ablation: which arms, and a run of two of them on tiny images."""
 
 import argparse
 import json
@@ -10,9 +10,9 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("lightning", reason="training needs Lightning: pip install '.[train]'")
 
-from irvis_fusion_core.errors import ConfigurationError  # noqa: E402
-from irvis_fusion_core.metrics import score_pair  # noqa: E402
-from training import ablation  # noqa: E402
+from irvis_fusion_core.errors import ConfigurationError
+from irvis_fusion_core.metrics import score_pair
+from training import ablation
 
 
 def options(teachers, weighted=(), both=False):

@@ -11,15 +11,15 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnxruntime", reason="needs an engine: pip install '.[onnx]'")
 
-from pair_folders import write_pair_folder  # noqa: E402
-from skimage.metrics import peak_signal_noise_ratio, structural_similarity  # noqa: E402
+from pair_folders import write_pair_folder
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from irvis_fusion_core import RealtimeFusion, create_student_model, metrics  # noqa: E402
-from irvis_fusion_core.checkpoint import save_checkpoint  # noqa: E402
-from training import eval as evaluation  # noqa: E402
-from training import lpips  # noqa: E402
-from training.eval_report import Speed  # noqa: E402
-from training.scores import SOURCE_METRICS  # noqa: E402
+from irvis_fusion_core import RealtimeFusion, create_student_model, metrics
+from irvis_fusion_core.network.checkpoint import save_checkpoint
+from training import eval as evaluation
+from training.evaluation import lpips
+from training.evaluation.eval_report import Speed
+from training.evaluation.scores import SOURCE_METRICS
 
 
 def grey_mean(ir, vis):
@@ -51,12 +51,12 @@ def run(checkpoint, data, save_dir, *more):
 
 
 def figures(save_dir):
-    """(picture, fusion) -> metric -> figure, of the CSV."""
-    with open(save_dir / "per_picture.csv") as stream:
-        return {(row["picture"], row["fusion"]): row for row in csv.DictReader(stream)}
+    """(image, fusion) -> metric -> figure, of the CSV."""
+    with open(save_dir / "per_image.csv") as stream:
+        return {(row["image"], row["fusion"]): row for row in csv.DictReader(stream)}
 
 
-def test_figures_are_those_of_the_metrics_on_the_fused_pictures(checkpoint, data, tmp_path):
+def test_figures_are_those_of_the_metrics_on_the_fused_images(checkpoint, data, tmp_path):
     out = tmp_path / "out"
     assert run(checkpoint, data, out, "--save_fused") == 0
     rows = figures(out)
@@ -65,8 +65,8 @@ def test_figures_are_those_of_the_metrics_on_the_fused_pictures(checkpoint, data
     vis = cv2.imread(str(data / "VIS" / "p1.png"))[:, :, ::-1].copy()
     fused = cv2.imread(str(out / "fused" / "p1.png"))[:, :, ::-1].copy()
     y = metrics.luminance(vis)
-    for fusion, picture in (("fused", fused), ("maximum", np.maximum(ir, y)), ("IR", ir)):
-        expected = metrics.score_pair(picture, ir, y, SOURCE_METRICS)
+    for fusion, image in (("fused", fused), ("maximum", np.maximum(ir, y)), ("IR", ir)):
+        expected = metrics.score_pair(image, ir, y, SOURCE_METRICS)
         found = {name: float(rows["p1", fusion][name]) for name in SOURCE_METRICS}
         assert found == pytest.approx(expected)
     teacher = cv2.imread(str(data / "TEACHER_FUSED" / "p1.png"), cv2.IMREAD_GRAYSCALE)
@@ -102,7 +102,7 @@ def test_without_a_teacher_the_sources_remain(checkpoint, tmp_path):
     assert all("TEACHER_FUSED" in why for why in summary["not_computed"].values())
 
 
-def test_equal_pictures_keep_the_table_finite(checkpoint, tmp_path):
+def test_equal_images_keep_the_table_finite(checkpoint, tmp_path):
     """The teacher is the maximum, so the row of that name has no error at all."""
     data, out = tmp_path / "data", tmp_path / "out"
     write_pair_folder(data, 1, lambda ir, vis: np.maximum(ir, cv2.cvtColor(vis, 6)))
@@ -144,8 +144,8 @@ def test_sheets_show_ir_vis_teacher_and_fused(checkpoint, data, tmp_path):
     assert run(checkpoint, data, out, "--sheets", 2, "--save_fused") == 0
     sheets = sorted(path.name for path in (out / "sheets").iterdir())
     assert sheets == ["p0.png", "p1.png"]
-    picture = cv2.imread(str(out / "sheets" / "p1.png"))
-    columns = np.split(picture[-64:], 4, axis=1)
+    image = cv2.imread(str(out / "sheets" / "p1.png"))
+    columns = np.split(image[-64:], 4, axis=1)
     ir = cv2.imread(str(data / "IR" / "p1.png"))
     assert np.array_equal(columns[0], ir)
     assert np.array_equal(columns[1], cv2.imread(str(data / "VIS" / "p1.png")))
@@ -213,9 +213,7 @@ def test_pth_needs_no_variant_and_another_is_refused(checkpoint, data, tmp_path,
 
 
 @pytest.mark.parametrize("fault", ["truncated", "teacher size", "lonely", "empty"])
-def test_bad_pictures_are_named_before_anything_is_fused(
-    fault, checkpoint, data, tmp_path, capsys
-):
+def test_bad_images_are_named_before_anything_is_fused(fault, checkpoint, data, tmp_path, capsys):
     victim = data / ("VIS" if fault == "truncated" else "TEACHER_FUSED") / "p1.png"
     if fault == "truncated":
         victim.write_bytes(victim.read_bytes()[:-60])
@@ -251,8 +249,8 @@ def test_counts_below_one_are_refused(option, checkpoint, data, tmp_path, capsys
 
 def test_exported_file_has_the_checkpoints_figures(checkpoint, data, tmp_path):
     """Within rounding: a pixel in a thousand may fall to the other side of a half."""
-    from irvis_fusion_core.export import export_to_onnx
-    from training.student_files import open_student
+    from irvis_fusion_core.network.export import export_to_onnx
+    from training.shipping.student_files import open_student
 
     onnx = export_to_onnx(open_student(checkpoint), tmp_path / "model.onnx")
     assert run(checkpoint, data, tmp_path / "a", "--save_fused") == 0
@@ -262,7 +260,7 @@ def test_exported_file_has_the_checkpoints_figures(checkpoint, data, tmp_path):
     for fusion, row in a.items():
         assert b[fusion] == pytest.approx(row, abs=5e-3), fusion
     assert run(onnx, data, tmp_path / "c", "--variant", "small", "--backend", "onnxruntime") == 1
-    # And those are the pictures that RealtimeFusion gives a robot.
+    # And those are the images that RealtimeFusion gives a robot.
     with RealtimeFusion(str(onnx), "onnxruntime", threads=1) as fusion:
         ir = cv2.imread(str(data / "IR" / "p2.png"), cv2.IMREAD_GRAYSCALE)
         fused = fusion.fuse_frame(ir, cv2.imread(str(data / "VIS" / "p2.png")), "bgr")

@@ -11,14 +11,15 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("onnx", reason="exporting needs onnx: pip install '.[train]'")
 pytest.importorskip("onnxruntime", reason="needs an engine: pip install '.[onnx]'")
 
-from pair_folders import smooth, write_pair_folder  # noqa: E402
+from pair_folders import smooth, write_pair_folder
 
-from irvis_fusion_core import RealtimeFusion, create_student_model  # noqa: E402
-from irvis_fusion_core.backends.model_file import read_model_file  # noqa: E402
-from irvis_fusion_core.checkpoint import load_checkpoint  # noqa: E402
-from irvis_fusion_core.errors import CalibrationError, ConfigurationError, ModelError  # noqa: E402
-from irvis_fusion_core.pixel_student import PixelStudent  # noqa: E402
-from training import export, exported_files  # noqa: E402
+from irvis_fusion_core import RealtimeFusion, create_student_model
+from irvis_fusion_core.backends.model_file import read_model_file
+from irvis_fusion_core.errors import CalibrationError, ConfigurationError, ModelError
+from irvis_fusion_core.network.checkpoint import load_checkpoint
+from irvis_fusion_core.network.pixel_student import PixelStudent
+from training import export
+from training.shipping import exported_files
 
 IR, VIS = smooth(900), smooth(901, channels=3)
 
@@ -53,7 +54,7 @@ def run(checkpoint, output, *more):
     return export.main([str(a) for a in ("--checkpoint", checkpoint, "--output", output, *more)])
 
 
-def own_picture(student):
+def own_image(student):
     with torch.inference_mode():
         pair = torch.from_numpy(IR)[None, :, :, None], torch.from_numpy(VIS)[None]
         return PixelStudent(student)(*pair)[0].numpy()
@@ -68,8 +69,8 @@ def test_every_file_is_there_and_known_by_its_checksum(exported):
     assert all(record[name] in card for name in names if name.endswith(".onnx"))
 
 
-def test_realtime_fusion_gives_the_students_own_picture(exported, student):
-    expected = own_picture(student).astype(np.int16)
+def test_realtime_fusion_gives_the_students_own_image(exported, student):
+    expected = own_image(student).astype(np.int16)
     assert np.abs(expected - VIS).max() > 20  # else the comparison would say nothing
     for precision, bound in (("fp32", 1), ("fp16", 4)):
         path = str(exported / f"yard_{precision}.onnx")
@@ -86,7 +87,7 @@ def test_int8_runs_and_says_what_it_costs(exported, student):
     assert (model.precision, model.variant) == ("int8", "nano")
     with RealtimeFusion(model.path, "onnxruntime", threads=1) as fusion:
         fused = fusion.fuse_frame(IR, VIS)
-    error = np.mean((fused.astype(np.float64) - own_picture(student)) ** 2)
+    error = np.mean((fused.astype(np.float64) - own_image(student)) ** 2)
     assert 10 * np.log10(255**2 / max(error, 1e-9)) > 25.0
     assert "PSNR" in (exported / "MODEL_CARD.md").read_text()
 
@@ -186,7 +187,7 @@ def test_bad_input_is_one_clear_line(pth, tmp_path, capsys):
     assert "not a checkpoint" in capsys.readouterr().err
 
 
-def test_truncated_calibration_picture_is_named(pth, tmp_path, capsys):
+def test_truncated_calibration_image_is_named(pth, tmp_path, capsys):
     pairs = write_pair_folder(tmp_path / "pairs", 8)
     victim = pairs / "VIS" / "p4.png"
     victim.write_bytes(victim.read_bytes()[:-60])
@@ -201,7 +202,7 @@ def test_size_and_order_are_in_the_file(pth, student, tmp_path):
     assert model.fixed_size == (64, 64) and model.vis_order == "bgr"
     with RealtimeFusion(model.path, "onnxruntime", threads=1) as fusion:
         fused = fusion.fuse_frame(IR, cv2.cvtColor(VIS, cv2.COLOR_RGB2BGR), "bgr")
-    difference = fused[..., ::-1].astype(np.int16) - own_picture(student)
+    difference = fused[..., ::-1].astype(np.int16) - own_image(student)
     assert np.abs(difference).max() <= 1
 
 

@@ -10,11 +10,11 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("lightning", reason="needs Lightning: pip install '.[train]'")
 pytest.importorskip("matplotlib", reason="needs matplotlib: pip install '.[train]'")
 
-from pair_folders import write_pair_folder  # noqa: E402
+from pair_folders import write_pair_folder
 
-from training import find_lr  # noqa: E402
-from training.distillation import DistillationTask  # noqa: E402
-from training.find_lr import Curve, suggest  # noqa: E402
+from training import find_lr
+from training.find_lr import Curve, suggest
+from training.loop.distillation import DistillationTask
 
 
 def valley(centre, noise=0.0, steps=200):
@@ -57,8 +57,8 @@ def test_command_writes_a_curve_and_leaves_no_run(arguments, tmp_path, capsys):
     given, output = arguments
     status = find_lr.main(given)
     printed = capsys.readouterr()
-    picture = cv2.imread(str(output))
-    assert picture is not None and picture.std() > 5.0
+    image = cv2.imread(str(output))
+    assert image is not None and image.std() > 5.0
     if status == 0:  # thirty steps of two crops may or may not see the loss fall
         rate = float(re.search(r"suggested: --lr (\S+)", printed.out).group(1))
         assert 1e-5 <= rate <= 1.0

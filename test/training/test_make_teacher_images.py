@@ -1,4 +1,4 @@
-"""Teacher pictures by the command: made, stopped, gone on with, shared, selected, read back."""
+"""Teacher images by the command: made, stopped, gone on with, shared, selected, read back."""
 
 import json
 import os
@@ -13,13 +13,13 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("tqdm")
 
-from training import make_teacher_images  # noqa: E402
-from training.dataset import FusionDataset  # noqa: E402
-from training.listing import list_pictures  # noqa: E402
-from training.teachers import ensembles, prior_files  # noqa: E402
-from training.teachers.ensembles import EnsembleSampler, Pair  # noqa: E402
-from training.teachers.errors import TeacherMemoryError  # noqa: E402
-from training.teachers.selection import merit  # noqa: E402
+from training import make_teacher_images
+from training.data.dataset import FusionDataset
+from training.data.listing import list_images
+from training.teachers import ensembles, prior_files
+from training.teachers.ensembles import EnsembleSampler, Pair
+from training.teachers.errors import TeacherMemoryError
+from training.teachers.selection import merit
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = {
@@ -76,7 +76,7 @@ def command(weights, data, *more, teachers=("ddfm",)):
     return [*base, *more]
 
 
-def pictures_in(folder):
+def images_in(folder):
     return {p.name: p.read_bytes() for p in sorted(folder.glob("*.png"))}
 
 
@@ -84,10 +84,10 @@ def test_ensembles_are_what_the_dataset_reads(weights, data, capsys):
     assert make_teacher_images.main(command(weights, data)) == 0
     assert "3 ensembles made (6 samples kept, 0 diverged" in capsys.readouterr().out
     folder = data / "TEACHER_FUSED"
-    assert sorted(pictures_in(folder)) == [
+    assert sorted(images_in(folder)) == [
         f"{stem}{part}.png" for stem in "abc" for part in ("", "_0", "_1", "_var")
     ]
-    listing = list_pictures(data).require_clean()
+    listing = list_images(data).require_clean()
     assert [len(pair.teachers) for pair in listing.pairs] == [3, 3, 3]
     item = FusionDataset([data])[0]
     samples = [cv2.imread(str(folder / f"a_{k}.png"), cv2.IMREAD_COLOR) for k in (0, 1)]
@@ -128,7 +128,7 @@ def test_a_stopped_run_goes_on_without_loss(weights, data, monkeypatch, capsys):
     assert make_teacher_images.main(command(weights, data)) == 0
     assert "2 ensembles made" in capsys.readouterr().out
     assert (folder / "a_0.png").stat().st_mtime_ns == kept
-    assert pictures_in(folder) == pictures_in(reference / "TEACHER_FUSED")
+    assert images_in(folder) == images_in(reference / "TEACHER_FUSED")
 
 
 def test_other_settings_are_not_mixed_in(weights, data, capsys):
@@ -138,7 +138,7 @@ def test_other_settings_are_not_mixed_in(weights, data, capsys):
 
 
 def test_shares_of_several_processes_add_up(weights, data, monkeypatch):
-    """RANK and WORLD_SIZE as torchrun sets them: no pair twice, and the same pictures."""
+    """RANK and WORLD_SIZE as torchrun sets them: no pair twice, and the same images."""
     whole = data / "whole"
     assert make_teacher_images.main(command(weights, data, "--output", str(whole))) == 0
     rows = []
@@ -150,7 +150,7 @@ def test_shares_of_several_processes_add_up(weights, data, monkeypatch):
         rows.append([json.loads(line)["stem"] for line in notes])
     assert rows == [["a", "c"], ["b"]]
     # Batches differ, and with them the last bit of a convolution.
-    ours, theirs = pictures_in(data / "TEACHER_FUSED"), pictures_in(whole / "TEACHER_FUSED")
+    ours, theirs = images_in(data / "TEACHER_FUSED"), images_in(whole / "TEACHER_FUSED")
     assert set(ours) == set(theirs)
     for name in ours:
         a, b = (cv2.imdecode(np.frombuffer(x[name], np.uint8), -1) for x in (ours, theirs))
@@ -178,7 +178,7 @@ def test_the_better_teacher_of_each_pair_is_selected(weights, data, capsys):
     both = tuple(TINY)
     assert make_teacher_images.main(command(weights, data, "--select", teachers=both)) == 0
     assert "best of" in capsys.readouterr().out
-    for pair in list_pictures(data, check=False).pairs:
+    for pair in list_images(data, check=False).pairs:
         ir = cv2.imread(str(pair.ir), cv2.IMREAD_GRAYSCALE)
         vis = cv2.cvtColor(cv2.imread(str(pair.vis)), cv2.COLOR_BGR2RGB)
         candidates = {t: data / f"TEACHER_FUSED_{t}" / f"{pair.stem}.png" for t in both}
@@ -190,9 +190,9 @@ def test_the_better_teacher_of_each_pair_is_selected(weights, data, capsys):
         chosen = data / "TEACHER_FUSED" / f"{pair.stem}.png"
         assert chosen.read_bytes() == candidates[best].read_bytes()
     # Once more: nothing to make, the same choice.
-    before = pictures_in(data / "TEACHER_FUSED")
+    before = images_in(data / "TEACHER_FUSED")
     assert make_teacher_images.main(command(weights, data, "--select", teachers=both)) == 0
-    assert pictures_in(data / "TEACHER_FUSED") == before
+    assert images_in(data / "TEACHER_FUSED") == before
 
 
 class Stub:
@@ -260,8 +260,8 @@ def test_out_of_memory_says_what_to_try(batch, words, error):
         other.draw([pair()])
 
 
-def test_reduced_pictures_keep_the_visible_texture():
-    """A teacher that adds a constant: what comes back is the full-size visible picture plus it."""
+def test_reduced_images_keep_the_visible_texture():
+    """A teacher that adds a constant: what comes back is the full-size visible image plus it."""
     one = pair((48, 96))
     seen = []
 

@@ -4,8 +4,8 @@ import pytest
 
 pytest.importorskip("lightning")
 
-from irvis_fusion_core.errors import ConfigurationError  # noqa: E402
-from training.options import parse_options, term_weights, warmup_epochs  # noqa: E402
+from irvis_fusion_core.errors import ConfigurationError
+from training.options import parse_options, term_weights, warmup_epochs
 
 REQUIRED = ["--train_root", "data/train"]
 

@@ -5,10 +5,10 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnx")
 
-from pair_folders import write_pair_folder  # noqa: E402
+from pair_folders import write_pair_folder
 
-from irvis_fusion_core.errors import CheckpointError  # noqa: E402
-from training.ship_models import calibration_pairs, round_to_half, trained_weights  # noqa: E402
+from irvis_fusion_core.errors import CheckpointError
+from training.ship_models import calibration_pairs, round_to_half, trained_weights
 
 
 def test_the_best_weights_ship_unless_asked_otherwise(tmp_path):

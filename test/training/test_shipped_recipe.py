@@ -8,18 +8,14 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("lightning")
 
-from irvis_fusion_core import model_zoo  # noqa: E402
-from irvis_fusion_core.checkpoint import (  # noqa: E402
-    load_checkpoint,
-    read_metadata,
-    save_checkpoint,
-)
-from irvis_fusion_core.errors import ConfigurationError  # noqa: E402
-from irvis_fusion_core.student import create_student_model  # noqa: E402
-from training import shipped_recipe  # noqa: E402
-from training.averaging import blend  # noqa: E402
-from training.options import parse_options  # noqa: E402
-from training.ship_models import trained_weights  # noqa: E402
+from irvis_fusion_core import model_zoo
+from irvis_fusion_core.errors import ConfigurationError
+from irvis_fusion_core.network.checkpoint import load_checkpoint, read_metadata, save_checkpoint
+from irvis_fusion_core.network.student import create_student_model
+from training import shipped_recipe
+from training.loop.averaging import blend
+from training.options import parse_options
+from training.ship_models import trained_weights
 
 
 def printed(capsys, tmp_path, *arguments):
@@ -58,7 +54,7 @@ def test_the_weights_that_ship_were_trained_by_the_recorded_recipe(variant, tmp_
     recorded = vars(
         parse_options(shipped_recipe.arguments_of(variant, last, tmp_path / "data", tmp_path))
     )
-    # Whether pictures are decoded before the start, and where old runs are, changes no weight.
+    # Whether images are decoded before the start, and where old runs are, changes no weight.
     different = {
         name: (trained[name], recorded[name])
         for name in trained.keys() & recorded.keys()

@@ -15,17 +15,18 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("lightning")
 
-from pair_folders import write_pair_folder  # noqa: E402
-from real_data import data_root  # noqa: E402
+from pair_folders import write_pair_folder
+from real_data import data_root
 
-from irvis_fusion_core import model_zoo  # noqa: E402
-from irvis_fusion_core.checkpoint import load_checkpoint, read_metadata  # noqa: E402
-from irvis_fusion_core.student import create_student_model  # noqa: E402
-from training import run_files, train  # noqa: E402
-from training.dataset import FusionDataset  # noqa: E402
-from training.distillation import DistillationTask  # noqa: E402
-from training.lightning_module import FusionModule  # noqa: E402
-from training.options import FROM_SOURCES, parse_options  # noqa: E402
+from irvis_fusion_core import model_zoo
+from irvis_fusion_core.network.checkpoint import load_checkpoint, read_metadata
+from irvis_fusion_core.network.student import create_student_model
+from training import train
+from training.data.dataset import FusionDataset
+from training.loop import run_files
+from training.loop.distillation import DistillationTask
+from training.loop.lightning_module import FusionModule
+from training.options import FROM_SOURCES, parse_options
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -50,7 +51,7 @@ def whole(tmp_path_factory):
 
 
 def arguments(folder, run, *more):
-    # VIF needs larger pictures than these.
+    # VIF needs larger images than these.
     return [
         *("--train_root", str(folder / "train"), "--input_size", "32", "--batch_size", "2"),
         *("--num_workers", "0", "--epochs", "3", "--log_freq", "1", "--lr", "3e-3"),
@@ -79,7 +80,7 @@ def equal(first, second):
 
 @contextlib.contextmanager
 def at_step(step, action):
-    """Do something just before a training step, as a signal or a bad picture would."""
+    """Do something just before a training step, as a signal or a bad image would."""
     original = FusionModule.training_step
 
     def changed(self, batch, batch_idx):
@@ -187,7 +188,7 @@ def test_gradients_that_are_no_numbers_stop_before_the_step(folder, capsys):
 
 
 @pytest.mark.parametrize("workers", ["0", "1"])
-def test_a_picture_that_breaks_on_the_way_is_named(folder, capsys, workers):
+def test_an_image_that_breaks_on_the_way_is_named(folder, capsys, workers):
     def vanish(module):
         # Nothing was kept in memory, and later batches were not fetched yet.
         for path in (folder / "train" / "IR").iterdir():
@@ -220,14 +221,14 @@ def test_a_full_disk_stops_and_keeps_what_was_there(folder, capsys, monkeypatch)
     assert "free space" in capsys.readouterr().err and not (folder / "other" / "last.pth").exists()
 
 
-def test_wrong_checkpoints_and_pictures_are_refused_at_once(folder, capsys):
+def test_wrong_checkpoints_and_images_are_refused_at_once(folder, capsys):
     assert start(folder, "run", "--max_steps", "1") == 0
     last = folder / "run" / "last.pth"
     for more, words in (
         (("--resume", str(folder / "none.pth")), "no such file"),
         (("--resume", str(last), "--variant", "small"), "expected a small student"),
         (("--resume", str(last), "--max_steps", "1"), "raise --epochs"),
-        (("--val_root", str(folder / "train")), "training pictures"),
+        (("--val_root", str(folder / "train")), "training images"),
         (("--val_root", str(folder / "empty")), "no such folder"),
         (("--lambda_src_ssim", "-1"), "lambda_src_ssim"),
         (("--lr", "0"), "--lr above 0"),
@@ -248,7 +249,7 @@ def test_wrong_checkpoints_and_pictures_are_refused_at_once(folder, capsys):
     assert "4 pairs" in capsys.readouterr().out
 
 
-def test_teacher_pictures_without_vgg_are_refused_with_the_way_out(folder, capsys, monkeypatch):
+def test_teacher_images_without_vgg_are_refused_with_the_way_out(folder, capsys, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(folder))
     write_pair_folder(folder / "train", 5, teacher=lambda ir, vis: ir, height=32, width=32)
     assert start(folder, "run") == 1
@@ -264,7 +265,7 @@ def test_teacher_pictures_without_vgg_are_refused_with_the_way_out(folder, capsy
 
 
 def test_one_batch_can_be_learnt_by_heart(folder):
-    """Two pairs, always the same crop, a teacher that shows the thermal picture."""
+    """Two pairs, always the same crop, a teacher that shows the thermal image."""
     data = write_pair_folder(folder / "two", 2, teacher=lambda ir, vis: ir, height=32, width=32)
     torch.manual_seed(0)
     dataset = FusionDataset([data])
@@ -306,7 +307,7 @@ def test_two_processes_train_like_one_with_their_whole_batch(folder):
 def test_two_minutes_on_real_streets_lower_every_term_and_beat_the_mean(tmp_path):
     """From fresh weights, taught by the large student that ships, and by the sources' edges.
 
-    Terms are measured on validation pictures before and after. (From the sources alone the SSIM
+    Terms are measured on validation images before and after. (From the sources alone the SSIM
     term does not fall: fresh weights lie between maximum and mean, where it is nearly at its
     best, and the brightness costs some of it.)
     """
@@ -321,20 +322,20 @@ def test_two_minutes_on_real_streets_lower_every_term_and_beat_the_mean(tmp_path
             *("--checkpoint_dir", str(tmp_path / "run"), "--log_dir", str(tmp_path / "logs")),
         ]
     )
-    before = train.make_task(options, has_teacher_pictures=False)
-    after = train.make_task(options, has_teacher_pictures=False)
+    before = train.make_task(options, has_teacher_images=False)
+    after = train.make_task(options, has_teacher_images=False)
     train.train(options)
     best = torch.load(tmp_path / "run" / "best_model.pth", weights_only=True)
     trained = {k[len("task.") :]: v for k, v in best["state_dict"].items() if "task." in k}
     after.load_state_dict(trained)
     after.student.load_state_dict(best["average"])
-    pictures = FusionDataset([data / "val"], limit=8)
+    images = FusionDataset([data / "val"], limit=8)
     means = []
     for task in (before.eval(), after.eval()):
         with torch.no_grad():
             rows = [
-                task(torch.utils.data.default_collate([pictures[n]]))["terms"]
-                for n in range(len(pictures))
+                task(torch.utils.data.default_collate([images[n]]))["terms"]
+                for n in range(len(images))
             ]
         means.append({name: float(np.mean([row[name] for row in rows])) for name in rows[0]})
     print(means)

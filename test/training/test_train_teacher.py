@@ -9,10 +9,10 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("lightning", reason="training needs Lightning: pip install '.[train]'")
 
-from training import train_teacher  # noqa: E402
-from training.errors import DataError, LossError  # noqa: E402
-from training.sampling import Draw  # noqa: E402
-from training.teachers import photographs, prior_files, prior_task  # noqa: E402
+from training import train_teacher
+from training.data.sampling import Draw
+from training.errors import DataError, LossError
+from training.teachers import photographs, prior_files, prior_task
 
 TINY = {
     "ddfm": {"model_channels": 16, "channel_mult": (1, 2), "attention_at": (), "groups": 8},
@@ -124,14 +124,14 @@ def test_it_learns(folder, teacher):
     assert errors[-1] < 0.5 * errors[0]
 
 
-def test_terms_on_the_picture_are_zero_where_equal_and_follow_their_formulas():
+def test_terms_on_the_image_are_zero_where_equal_and_follow_their_formulas():
     torch.manual_seed(0)
     a, b = torch.rand(2, 2, 3, 32, 32) * 2 - 1
     assert all(
         float(term) == pytest.approx(0.0, abs=1e-5)
-        for term in prior_task.picture_terms(a, a).values()
+        for term in prior_task.image_terms(a, a).values()
     )
-    terms = prior_task.picture_terms(a, b)
+    terms = prior_task.image_terms(a, b)
     assert set(terms) == {"image", "ssim", "colour"}
     assert float(terms["image"]) == pytest.approx(float(((a - b) ** 2).mean()))
     cosine = [
@@ -142,7 +142,7 @@ def test_terms_on_the_picture_are_zero_where_equal_and_follow_their_formulas():
         )
     ]
     assert float(terms["colour"]) == pytest.approx(1 - np.mean(cosine), rel=1e-4)
-    assert "colour" not in prior_task.picture_terms(a[:, :1], b[:, :1])
+    assert "colour" not in prior_task.image_terms(a[:, :1], b[:, :1])
 
 
 def test_a_loss_that_is_no_number_stops_the_run(folder):
@@ -151,7 +151,7 @@ def test_a_loss_that_is_no_number_stops_the_run(folder):
     with torch.no_grad():
         network.out[2].bias.fill_(float("nan"))
     with pytest.raises(LossError, match="terms .'noise'.*lower --lr"):
-        task.training_step({"picture": torch.zeros(1, 1, 16, 16)}, 0)
+        task.training_step({"image": torch.zeros(1, 1, 16, 16)}, 0)
 
 
 # --- photographs -----------------------------------------------------------------------------
@@ -162,23 +162,23 @@ def test_crops_have_their_size_and_range_and_repeat_by_number(folder):
     for channels in (1, 3):
         crops = photographs.PhotographCrops(paths, channels, 48, views=True, seed=3)
         first, again, other = (crops[Draw(1, n)] for n in (7, 7, 8))
-        assert set(first) == {"picture", "view_a", "view_b"}
+        assert set(first) == {"image", "view_a", "view_b"}
         for name, tensor in first.items():
             assert tensor.shape == (channels, 48, 48) and tensor.dtype == torch.float32
             assert tensor.min() >= -1.0 and tensor.max() <= 1.0
             assert torch.equal(tensor, again[name])
-        assert not torch.equal(first["picture"], other["picture"])
+        assert not torch.equal(first["image"], other["image"])
 
 
-def test_small_pictures_are_enlarged_and_memory_is_bounded(folder):
+def test_small_images_are_enlarged_and_memory_is_bounded(folder):
     paths = photographs.list_photographs([folder])
     crops = photographs.PhotographCrops(paths, 1, 96, views=False, limit_gb=1.5 * 4800 / 1024**3)
-    assert crops[0]["picture"].shape == (1, 96, 96)
+    assert crops[0]["image"].shape == (1, 96, 96)
     crops[1]
     assert list(crops._kept) == [0]
 
 
-def test_of_a_folder_of_pairs_the_visible_pictures_are_taken(tmp_path, folder):
+def test_of_a_folder_of_pairs_the_visible_images_are_taken(tmp_path, folder):
     for side in ("IR", "VIS"):
         (tmp_path / side).mkdir()
         cv2.imwrite(str(tmp_path / side / "a.png"), np.zeros((40, 40), np.uint8))

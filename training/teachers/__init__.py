@@ -1,1 +1,1 @@
-"""Diffusion teachers: slow fusions whose pictures a student is distilled from."""
+"""Diffusion teachers: slow fusions whose images a student is distilled from."""

@@ -2,7 +2,7 @@
 
 Zhao et al., "DDFM: Denoising Diffusion Model for Multi-Modality Image Fusion", ICCV 2023. Nothing
 is trained on pairs: the prior has seen photographs only, and `likelihood.Rectifier` pulls every
-estimate of the picture towards both sources.
+estimate of the image towards both sources.
 
 Two ways, `MODES`:
 
@@ -21,8 +21,9 @@ from typing import Dict, Optional, Sequence
 import torch
 
 from irvis_fusion_core.errors import ConfigurationError
-from irvis_fusion_core.student import luminance
-from training.teachers import diffusion, likelihood, pictures
+from irvis_fusion_core.network.student import luminance
+from training.teachers import diffusion, likelihood
+from training.teachers import images as images
 from training.teachers.unet import UNet
 
 PUBLISHED_STEPS = 100
@@ -82,14 +83,14 @@ class DDFM:
         :param vis: RGB, N x 3 x H x W, 0..1.
         :param seeds: N of them; the same seed gives the same sample.
         :return: fused luminance, N x 1 x H x W, 0..1; NaN where it diverged. Colour comes back
-            with `pictures.restore_colour`.
+            with `images.restore_colour`.
         :raises FrameError: other shapes.
         """
-        pictures.check_pair(ir, vis)
+        images.check_pair(ir, vis)
         channels = self.network.config.in_channels
         height, width = ir.shape[2:]
         multiple = self.network.multiple
-        i, y, rgb = (pictures.pad(2.0 * x - 1.0, multiple) for x in (ir, luminance(vis), vis))
+        i, y, rgb = (images.pad(2.0 * x - 1.0, multiple) for x in (ir, luminance(vis), vis))
         rectify = likelihood.Rectifier(i, y, self.mode.precisions)
 
         def predict_noise(x_t: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
@@ -111,7 +112,7 @@ class DDFM:
             predict_noise,
             (len(ir), channels, *i.shape[2:]),
             self.schedule,
-            pictures.generators(seeds),
+            images.generators(seeds),
             self.sampler,
             self.eta,
             rectify_luminance,

@@ -1,6 +1,6 @@
-"""Gaussian diffusion: schedules, conversions between noise and picture, and two samplers.
+"""Gaussian diffusion: schedules, conversions between noise and image, and two samplers.
 
-A picture x0 drowns in noise over T steps, x_t = sqrt(a_t) x0 + sqrt(1 - a_t) e with e ~ N(0, 1)
+An image x0 drowns in noise over T steps, x_t = sqrt(a_t) x0 + sqrt(1 - a_t) e with e ~ N(0, 1)
 and a_t (`alphas_bar`) falling from 1 to nearly 0 (Ho et al., DDPM, arXiv 2006.11239). A network
 guesses e from x_t and t; a sampler walks back from noise, over all steps or a few of them (DDIM,
 arXiv 2010.02502).
@@ -25,9 +25,9 @@ Rectify = Callable[[torch.Tensor], torch.Tensor]
 
 @dataclass(frozen=True)
 class Schedule:
-    """How much of the picture is left at each kept step, from little noise to much.
+    """How much of the image is left at each kept step, from little noise to much.
 
-    :param alphas_bar: share of the picture's power left, float64, strictly falling in (0, 1).
+    :param alphas_bar: share of the image's power left, float64, strictly falling in (0, 1).
     :param timesteps: what the network is told at each of them, int64, rising.
     """
 
@@ -65,7 +65,7 @@ class Schedule:
         return Schedule(self.alphas_bar[kept], self.timesteps[kept])
 
     def before(self, index: int) -> float:
-        """Share of the picture left one kept step nearer to the picture; 1 before the first."""
+        """Share of the image left one kept step nearer to the image; 1 before the first."""
         return float(self.alphas_bar[index - 1]) if index > 0 else 1.0
 
 
@@ -85,7 +85,7 @@ def add_noise(x0: torch.Tensor, noise: torch.Tensor, alpha_bar: torch.Tensor) ->
     return alpha_bar.sqrt() * x0 + (1.0 - alpha_bar).sqrt() * noise
 
 
-def picture_from_noise(
+def image_from_noise(
     x_t: torch.Tensor, noise: torch.Tensor, alpha_bar: torch.Tensor
 ) -> torch.Tensor:
     """x0 when `noise` is what was added."""
@@ -93,10 +93,8 @@ def picture_from_noise(
     return (x_t - (1.0 - alpha_bar).sqrt() * noise) / alpha_bar.sqrt()
 
 
-def noise_from_picture(
-    x_t: torch.Tensor, x0: torch.Tensor, alpha_bar: torch.Tensor
-) -> torch.Tensor:
-    """The noise when `x0` is the picture."""
+def noise_from_image(x_t: torch.Tensor, x0: torch.Tensor, alpha_bar: torch.Tensor) -> torch.Tensor:
+    """The noise when `x0` is the image."""
     alpha_bar = _per_sample(alpha_bar, x_t)
     return (x_t - alpha_bar.sqrt() * x0) / (1.0 - alpha_bar).sqrt()
 
@@ -124,10 +122,10 @@ def ddpm_step(
 ) -> torch.Tensor:
     """One ancestral step: a draw from q(x_s | x_t, x0), DDPM's eq. 6 and 7."""
     kept = alpha_bar / alpha_bar_next
-    of_picture = alpha_bar_next**0.5 * (1.0 - kept) / (1.0 - alpha_bar)
+    of_image = alpha_bar_next**0.5 * (1.0 - kept) / (1.0 - alpha_bar)
     of_noisy = kept**0.5 * (1.0 - alpha_bar_next) / (1.0 - alpha_bar)
     sigma = _posterior_variance(alpha_bar, alpha_bar_next) ** 0.5
-    return of_picture * x0 + of_noisy * x_t + sigma * fresh
+    return of_image * x0 + of_noisy * x_t + sigma * fresh
 
 
 def _posterior_variance(alpha_bar: float, alpha_bar_next: float) -> float:
@@ -147,7 +145,7 @@ def sample(
     start: Optional[torch.Tensor] = None,
     device: torch.device | str = "cpu",
 ) -> torch.Tensor:
-    """Walk from noise to pictures.
+    """Walk from noise to images.
 
     :param predict_noise: (x_t, timesteps int64 [N]) -> the noise in it, of x_t's shape.
     :param shape: N x C x H x W.
@@ -156,7 +154,7 @@ def sample(
     :param sampler: ``ddim`` with `eta`, or ``ddpm``.
     :param rectify: called with each step's x0 (clipped), returns what it should be.
     :param clip: clip x0 to [-1, 1] at every step, as both teachers do.
-    :param start: a picture of `shape` that is drowned in the schedule's strongest noise, to start
+    :param start: an image of `shape` that is drowned in the schedule's strongest noise, to start
         from instead of noise alone.
     :return: N x C x H x W, in [-1, 1] where clipped and not rectified.
     :raises ConfigurationError: unknown sampler, eta outside 0..1, not one generator a sample.
@@ -177,15 +175,15 @@ def sample(
         level = torch.tensor(alpha_bar, device=device)
         timesteps = torch.full((shape[0],), int(schedule.timesteps[index]), device=device)
         noise = predict_noise(x_t, timesteps)
-        x0 = picture_from_noise(x_t, noise, level)
+        x0 = image_from_noise(x_t, noise, level)
         if clip:
             x0 = x0.clamp(-1.0, 1.0)
         if rectify is not None:
             x0 = rectify(x0)
         if index == 0:
-            return x0  # alpha_bar_next is 1: nothing but the picture is left
+            return x0  # alpha_bar_next is 1: nothing but the image is left
         if clip or rectify is not None:
-            noise = noise_from_picture(x_t, x0, level)
+            noise = noise_from_image(x_t, x0, level)
         fresh = draw_noise(shape, generators, device)
         if sampler == "ddpm":
             x_t = ddpm_step(x0, x_t, alpha_bar, alpha_bar_next, fresh)

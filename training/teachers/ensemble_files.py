@@ -1,8 +1,8 @@
-"""The teacher's pictures on disk, in the layout that `training.listing` reads.
+"""The teacher's images on disk, in the layout that `training.data.listing` reads.
 
 ::
 
-    TEACHER_FUSED/<stem>_<k>.png   sample k, RGB with the visible picture's colour
+    TEACHER_FUSED/<stem>_<k>.png   sample k, RGB with the visible image's colour
     TEACHER_FUSED/<stem>.png       the ensemble's mean
     TEACHER_FUSED/<stem>_var.png   the variance of its luminance, 16 bits (65535 is 0.25)
     TEACHER_FUSED/teacher.json     what they were made with
@@ -23,9 +23,9 @@ import cv2
 import numpy as np
 
 from irvis_fusion_core.errors import ConfigurationError
+from training.data.images import LARGEST_VARIANCE
 from training.errors import StorageError
-from training.eval_report import write_bytes
-from training.pictures import LARGEST_VARIANCE
+from training.evaluation.eval_report import write_bytes
 
 SETTINGS = "teacher.json"
 
@@ -37,10 +37,10 @@ class EnsembleFolder:
         self.folder = Path(folder)
 
     def open(self, settings: Dict[str, Any], first: bool = True) -> None:
-        """Note what the pictures are made with; go on where a run with the same was stopped.
+        """Note what the images are made with; go on where a run with the same was stopped.
 
         :param first: this process writes the note; the others only compare.
-        :raises ConfigurationError: the folder holds pictures that were made with other settings.
+        :raises ConfigurationError: the folder holds images that were made with other settings.
         """
         path = self.folder / SETTINGS
         if path.is_file():
@@ -54,7 +54,7 @@ class EnsembleFolder:
                     f"{k} {found.get(k)!r} not {settings.get(k)!r}" for k in different
                 )
                 raise ConfigurationError(
-                    f"expected pictures made with the same settings in {self.folder}, found "
+                    f"expected images made with the same settings in {self.folder}, found "
                     f"{what}; give another --output, or remove the folder to make them anew"
                 )
         elif first:
@@ -65,7 +65,7 @@ class EnsembleFolder:
         return self._variance(stem).is_file()
 
     def samples(self, stem: str) -> List[Path]:
-        """The sample pictures of a pair, by number."""
+        """The sample images of a pair, by number."""
         found = {}
         for path in self.folder.glob(f"{_literal(stem)}_*.png"):
             number = path.stem[len(stem) + 1 :]
@@ -84,8 +84,8 @@ class EnsembleFolder:
         :param variance: float H x W of the luminance, white is 1.
         :raises StorageError: disk full, or not writable.
         """
-        for number, picture in samples.items():
-            write_png(self.folder / f"{stem}_{number}.png", picture[..., ::-1])
+        for number, image in samples.items():
+            write_png(self.folder / f"{stem}_{number}.png", image[..., ::-1])
         write_png(self.mean(stem), mean[..., ::-1])
         scaled = np.rint(variance * (65535.0 / LARGEST_VARIANCE)).clip(0, 65535)
         write_png(self._variance(stem), scaled.astype(np.uint16))
@@ -136,9 +136,9 @@ def refuse_ambiguous(stems: Sequence[str], samples: int) -> None:
             )
 
 
-def write_png(path: Path, picture: np.ndarray) -> None:
-    """Write a BGR or grey picture whole or not at all."""
-    done, data = cv2.imencode(".png", np.ascontiguousarray(picture))
+def write_png(path: Path, image: np.ndarray) -> None:
+    """Write a BGR or grey image whole or not at all."""
+    done, data = cv2.imencode(".png", np.ascontiguousarray(image))
     if not done:
         raise StorageError(f"expected OpenCV to encode {path.name}, found that it cannot")
     write_bytes(path, data.tobytes())

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from irvis_fusion_core.student import luminance
-from training.teachers import pictures
+from irvis_fusion_core.network.student import luminance
+from training.teachers import images as images
 from training.teachers.errors import TeacherMemoryError
 
 
@@ -43,8 +43,8 @@ class EnsembleSampler:
 
     :param teacher: `DDFM` or `MaskDiFuser`; anything with ``fuse(ir, vis, seeds)``.
     :param batch_size: samples drawn at once, of one pair or of pairs of one size.
-    :param max_side: longer pictures are fused at this size; what fusion adds to the luminance is
-        enlarged, so that the visible texture stays. 0 fuses every picture at its own size.
+    :param max_side: longer images are fused at this size; what fusion adds to the luminance is
+        enlarged, so that the visible texture stays. 0 fuses every image at its own size.
     :param hold: bring each sample's brightness into its sources' range (`hold_brightness`).
     :param half: run the network in half precision.
     """
@@ -84,11 +84,11 @@ class EnsembleSampler:
         for first in range(0, len(jobs), self.batch_size):
             batch = jobs[first : first + self.batch_size]
             rows = [i for i, _ in batch]
-            seeds = [pictures.seed_of(pairs[i].stem, k, self.seed) for i, k in batch]
+            seeds = [images.seed_of(pairs[i].stem, k, self.seed) for i, k in batch]
             fused = self._fuse(ir[rows], vis[rows], seeds)
             if self.hold:
-                fused = pictures.hold_brightness(fused, ir[rows], vis[rows])
-            bad = pictures.diverged(fused, ir[rows], vis[rows])
+                fused = images.hold_brightness(fused, ir[rows], vis[rows])
+            bad = images.diverged(fused, ir[rows], vis[rows])
             for (i, k), one, is_bad in zip(batch, fused, bad):
                 if is_bad:
                     found[i].diverged.append(k)
@@ -137,7 +137,7 @@ def same_size(pairs: Iterator[Pair], most: int) -> Iterator[List[Pair]]:
 
 def summarize(ensemble: Ensemble) -> Tuple[torch.Tensor, torch.Tensor]:
     """Mean luminance 1 x H x W and its variance H x W over the kept samples."""
-    mean, variance = pictures.ensemble_statistics(torch.stack(list(ensemble.samples.values())))
+    mean, variance = images.ensemble_statistics(torch.stack(list(ensemble.samples.values())))
     return mean.float(), variance[0]
 
 

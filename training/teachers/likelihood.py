@@ -3,11 +3,11 @@
 The fused luminance f should minimise |f - i|_1 + phi |f - v|_1 plus a total variation. With
 x = f - v and y = i - v, Laplace noise is a Gaussian of exponentially distributed variance, whose
 hidden precisions (m for y - x, n for x) the E-step estimates; the M-step then is a weighted
-least-squares problem per pixel. All pictures are in [-1, 1].
+least-squares problem per pixel. All images are in [-1, 1].
 
 As the paper has it the result is f = x + v. (The published program returns i - x, which mirrors
 the update and ends at the plain average.) Iterated, the paper's step has two stable ends for the
-whole picture: the infrared picture, or the lower bound of its weight. `Precisions` says
+whole image: the infrared image, or the lower bound of its weight. `Precisions` says
 how that is decided region by region instead.
 """
 
@@ -32,7 +32,7 @@ class Precisions:
     :param window: side of the square whose pixels share one precision, odd; 1 is the paper's
         E-step. A pixel alone cannot tell a source from the noise of an estimate.
     :param regional_scales: estimate the scales gamma and rho in that window too, not once for the
-        whole picture, so that one region may follow the infrared and another the visible.
+        whole image, so that one region may follow the infrared and another the visible.
     :param bound: n is at most so many times m, so the infrared weight is at least 1 / (1 + bound);
         2 is the authors'.
     """
@@ -54,12 +54,12 @@ REGIONAL = Precisions(window=15, regional_scales=True, bound=8.0)
 
 
 class Rectifier:
-    """Rectify estimates of one batch of pictures; the scales of both noises are carried on.
+    """Rectify estimates of one batch of images; the scales of both noises are carried on.
 
     :param ir: infrared, N x 1 x H x W, -1..1.
     :param vis: visible luminance, the same.
     :param smoothness: weight psi of the total variation.
-    :param coupling: eta, how strongly the M-step is held to the smoothed picture.
+    :param coupling: eta, how strongly the M-step is held to the smoothed image.
     """
 
     def __init__(
@@ -101,14 +101,14 @@ class Rectifier:
         return pull / (2.0 * m + 2.0 * n + self.coupling)
 
 
-def smooth(picture: torch.Tensor, weight: float) -> torch.Tensor:
-    """The k that minimises |k - picture|^2 + weight |grad k|^2, periodic, solved exactly.
+def smooth(image: torch.Tensor, weight: float) -> torch.Tensor:
+    """The k that minimises |k - image|^2 + weight |grad k|^2, periodic, solved exactly.
 
     The quadratic half of the split total variation: in Fourier space it is one division.
     """
-    power = _difference_power(picture)
-    spectrum = torch.fft.rfft2(picture) / (1.0 + weight * power)
-    return torch.fft.irfft2(spectrum, s=picture.shape[2:])
+    power = _difference_power(image)
+    spectrum = torch.fft.rfft2(image) / (1.0 + weight * power)
+    return torch.fft.irfft2(spectrum, s=image.shape[2:])
 
 
 def _difference_power(like: torch.Tensor) -> torch.Tensor:
@@ -120,7 +120,7 @@ def _difference_power(like: torch.Tensor) -> torch.Tensor:
 
 
 def _local_mean(x: torch.Tensor, window: int) -> torch.Tensor:
-    """Mean over a square window, over what of it lies inside the picture."""
+    """Mean over a square window, over what of it lies inside the image."""
     if window == 1:
         return x
     return F.avg_pool2d(x, window, 1, window // 2, count_include_pad=False)

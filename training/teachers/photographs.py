@@ -12,16 +12,16 @@ from torch.utils.data import Dataset
 
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_core.image_files import IMAGE_SUFFIXES
+from training.data.images import decode
+from training.data.sampling import Draw
 from training.errors import DataError
-from training.pictures import decode
-from training.sampling import Draw
-from training.teachers.masking import half_blind_views
+from training.teachers.mask_difuser.masking import half_blind_views
 
 
 def list_photographs(roots: Sequence[Union[str, Path]]) -> List[Path]:
-    """Every picture under the folders, sorted; of a folder with ``VIS/`` only what is in there.
+    """Every image under the folders, sorted; of a folder with ``VIS/`` only what is in there.
 
-    :raises DataError: a folder is missing, or holds no pictures.
+    :raises DataError: a folder is missing, or holds no images.
     """
     found: List[Path] = []
     for root in map(Path, roots):
@@ -38,13 +38,13 @@ def list_photographs(roots: Sequence[Union[str, Path]]) -> List[Path]:
 class PhotographCrops(Dataset):
     """Crops by number: the seed and the number of a `Draw` alone decide its variant.
 
-    An item is a dict of float tensors C x size x size in -1..1: ``picture``, and with `views` also
+    An item is a dict of float tensors C x size x size in -1..1: ``image``, and with `views` also
     ``view_a`` and ``view_b`` (see `masking`).
 
     :param channels: 1 (luminance) or 3 (RGB).
-    :param size: side of a crop, pixels. Pictures smaller than that are enlarged.
-    :param limit_gb: memory for decoded pictures, GiB; the rest is decoded every time.
-    :raises DataError: a picture cannot be read (when it is first needed).
+    :param size: side of a crop, pixels. Images smaller than that are enlarged.
+    :param limit_gb: memory for decoded images, GiB; the rest is decoded every time.
+    :raises DataError: an image cannot be read (when it is first needed).
     """
 
     def __init__(
@@ -74,29 +74,29 @@ class PhotographCrops(Dataset):
         index, number = draw if isinstance(draw, tuple) else (int(draw), int(draw))
         random = np.random.default_rng((self.seed, number))
         crop = self._crop(self._read(index), random)
-        item = {"picture": crop}
+        item = {"image": crop}
         if self.views:
             item["view_a"], item["view_b"] = half_blind_views(crop, random)
-        return {name: _to_tensor(picture) for name, picture in item.items()}
+        return {name: _to_tensor(image) for name, image in item.items()}
 
     def _read(self, index: int) -> np.ndarray:
         kept = self._kept.get(index)
         if kept is not None:
             return kept
-        picture = cv2.cvtColor(decode(self.paths[index], cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+        image = cv2.cvtColor(decode(self.paths[index], cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
         if self.channels == 1:
-            picture = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)[:, :, None]
-        if picture.nbytes <= self._room:
-            self._room -= picture.nbytes
-            self._kept[index] = picture
-        return picture
+            image = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[:, :, None]
+        if image.nbytes <= self._room:
+            self._room -= image.nbytes
+            self._kept[index] = image
+        return image
 
-    def _crop(self, picture: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    def _crop(self, image: np.ndarray, random: np.random.Generator) -> np.ndarray:
         """A window of a size between one and two crops, area-averaged to the crop, mirrored."""
-        height, width = picture.shape[:2]
+        height, width = image.shape[:2]
         side = int(min(height, width, self.size * random.uniform(1.0, 2.0)))
         top, left = random.integers(height - side + 1), random.integers(width - side + 1)
-        crop = picture[top : top + side, left : left + side]
+        crop = image[top : top + side, left : left + side]
         if side != self.size:
             shrink = cv2.INTER_AREA if side > self.size else cv2.INTER_LINEAR
             crop = cv2.resize(crop, (self.size, self.size), interpolation=shrink)
@@ -106,5 +106,5 @@ class PhotographCrops(Dataset):
         return np.ascontiguousarray(crop)
 
 
-def _to_tensor(picture: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(picture.transpose(2, 0, 1).astype(np.float32) / 127.5 - 1.0)
+def _to_tensor(image: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(image.transpose(2, 0, 1).astype(np.float32) / 127.5 - 1.0)

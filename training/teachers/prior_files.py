@@ -13,10 +13,11 @@ from typing import Any, Dict, Optional, Tuple
 
 import torch
 
-from irvis_fusion_core.checkpoint import read_metadata
 from irvis_fusion_core.errors import CheckpointError, ConfigurationError
-from training.teachers import mask_difuser_network, unet
-from training.teachers.mask_difuser import from_published
+from irvis_fusion_core.network.checkpoint import read_metadata
+from training.teachers import unet
+from training.teachers.mask_difuser import network as mask_difuser_network
+from training.teachers.mask_difuser.teacher import from_published
 
 PREFIX = "irvis_fusion.teacher."
 TEACHERS: Dict[str, Tuple[Any, Any, Dict[str, Any]]] = {

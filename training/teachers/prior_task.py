@@ -10,9 +10,10 @@ import torch
 import torch.nn.functional as F
 
 from training.errors import LossError
-from training.losses import ssim
-from training.teachers import diffusion, pictures
-from training.teachers.mask_difuser_network import MaskDiFuserNetwork
+from training.losses.source_terms import ssim
+from training.teachers import diffusion
+from training.teachers import images as images
+from training.teachers.mask_difuser.network import MaskDiFuserNetwork
 
 VALIDATION_TIMESTEPS = (50, 200, 500, 800)
 
@@ -22,7 +23,7 @@ class PriorTask(lightning.LightningModule):
 
     The loss is the squared error of the noise (DDPM's simple loss), or of the velocity for a
     network that predicts it. Mask-DiFuser adds terms on
-    the picture that follows from the guess, from epoch `image_terms_from` on; their published
+    the image that follows from the guess, from epoch `image_terms_from` on; their published
     weights are the defaults of `train_teacher`. A learned variance is left untrained: our samplers
     use the fixed one.
 
@@ -63,23 +64,23 @@ class PriorTask(lightning.LightningModule):
 
     def training_step(self, batch: Dict[str, torch.Tensor], _: int) -> torch.Tensor:
         """One step on a batch of crops."""
-        picture = batch["picture"]
+        image = batch["image"]
         # From the step's number alone, so that a resumed training draws what it would have drawn.
         random = torch.Generator().manual_seed(
-            pictures.seed_of(f"step {self.global_step}", self.global_rank, self.seed)
+            images.seed_of(f"step {self.global_step}", self.global_rank, self.seed)
         )
-        t = torch.randint(len(self.alphas_bar), (len(picture),), generator=random)
-        noise = torch.randn(picture.shape, generator=random).to(picture)
-        t = t.to(picture.device)
-        x_t = diffusion.add_noise(picture, noise, self.alphas_bar[t])
+        t = torch.randint(len(self.alphas_bar), (len(image),), generator=random)
+        noise = torch.randn(image.shape, generator=random).to(image)
+        t = t.to(image.device)
+        x_t = diffusion.add_noise(image, noise, self.alphas_bar[t])
         guess = self.guess(self.network, batch, x_t, t)
         error = (guess - noise).square().mean((1, 2, 3))
         if self.conditional and self.network.config.prediction == "velocity":
             error = error / self.alphas_bar[t]  # the squared error of the velocity
         terms = {"noise": error.mean()}
         if self.conditional and self.current_epoch >= self.image_terms_from:
-            x0 = diffusion.picture_from_noise(x_t, guess, self.alphas_bar[t]).clamp(-1.0, 1.0)
-            terms.update(picture_terms(x0, picture))
+            x0 = diffusion.image_from_noise(x_t, guess, self.alphas_bar[t]).clamp(-1.0, 1.0)
+            terms.update(image_terms(x0, image))
         loss = sum(self.weights.get(name, 0.0) * term for name, term in terms.items())
         if not torch.isfinite(loss):
             broken = [name for name, term in terms.items() if not torch.isfinite(term)]
@@ -102,17 +103,17 @@ class PriorTask(lightning.LightningModule):
 
     def validation_step(self, batch: Dict[str, torch.Tensor], number: int) -> None:
         """Error of the averaged network at fixed timesteps under fixed noise."""
-        picture = batch["picture"]
+        image = batch["image"]
         generator = torch.Generator().manual_seed(number)
         errors: List[torch.Tensor] = []
         for step in VALIDATION_TIMESTEPS:
-            noise = torch.randn(picture.shape, generator=generator).to(picture.device)
-            x_t = diffusion.add_noise(picture, noise, self.alphas_bar[step])
-            t = torch.full((len(picture),), step, device=picture.device)
+            noise = torch.randn(image.shape, generator=generator).to(image.device)
+            x_t = diffusion.add_noise(image, noise, self.alphas_bar[step])
+            t = torch.full((len(image),), step, device=image.device)
             errors.append(F.mse_loss(self.guess(self.average, batch, x_t, t), noise))
-            self.log(f"val/noise_t{step}", errors[-1], batch_size=len(picture), sync_dist=True)
+            self.log(f"val/noise_t{step}", errors[-1], batch_size=len(image), sync_dist=True)
         mean = torch.stack(errors).mean()
-        self.log("val/noise", mean, prog_bar=True, batch_size=len(picture), sync_dist=True)
+        self.log("val/noise", mean, prog_bar=True, batch_size=len(image), sync_dist=True)
 
     def configure_optimizers(self) -> Dict[str, Any]:
         """AdamW; a warm-up, then a cosine to a hundredth of the rate."""
@@ -134,15 +135,15 @@ class PriorTask(lightning.LightningModule):
         }
 
 
-def picture_terms(x0: torch.Tensor, picture: torch.Tensor) -> Dict[str, torch.Tensor]:
-    """Terms on an estimate of the picture, both N x C x H x W in -1..1; each 0 where equal.
+def image_terms(x0: torch.Tensor, image: torch.Tensor) -> Dict[str, torch.Tensor]:
+    """Terms on an estimate of the image, both N x C x H x W in -1..1; each 0 where equal.
 
     ``image``: squared error. ``ssim``: 1 - SSIM over all channels. ``colour``, for RGB: 1 - cosine
     of the angle between colours.
     """
-    grey, truth = (127.5 * (x.flatten(0, 1)[:, None] + 1.0) for x in (x0, picture))
-    terms = {"image": F.mse_loss(x0, picture), "ssim": 1.0 - ssim(grey, truth).mean()}
-    if picture.shape[1] == 3:
-        cosine = F.cosine_similarity((x0 + 1.0) + 1e-3, (picture + 1.0) + 1e-3, dim=1)
+    grey, truth = (127.5 * (x.flatten(0, 1)[:, None] + 1.0) for x in (x0, image))
+    terms = {"image": F.mse_loss(x0, image), "ssim": 1.0 - ssim(grey, truth).mean()}
+    if image.shape[1] == 3:
+        cosine = F.cosine_similarity((x0 + 1.0) + 1e-3, (image + 1.0) + 1e-3, dim=1)
         terms["colour"] = 1.0 - cosine.mean()
     return terms

@@ -1,4 +1,4 @@
-"""Which of several teachers is best for a pair: 2 SSIM + VIF + 3 Qabf of its mean picture.
+"""Which of several teachers is best for a pair: 2 SSIM + VIF + 3 Qabf of its mean image.
 
 The rule of Diff-IF (Yi et al., Information Fusion 2024), with the metrics as
 `irvis_fusion_core.metrics` names them: SSIM in the published convention (0..2), VIF and Qabf.
@@ -23,7 +23,7 @@ class Choice(NamedTuple):
 
 
 def merit(fused: np.ndarray, ir: np.ndarray, vis: np.ndarray) -> float:
-    """2 SSIM + VIF + 3 Qabf; uint8 pictures, grey or RGB, of at least 41 x 41 pixels."""
+    """2 SSIM + VIF + 3 Qabf; uint8 images, grey or RGB, of at least 41 x 41 pixels."""
     row = score_pair(fused, ir, vis, WEIGHTS)
     return float(sum(weight * row[name] for name, weight in WEIGHTS.items()))
 
@@ -31,7 +31,7 @@ def merit(fused: np.ndarray, ir: np.ndarray, vis: np.ndarray) -> float:
 def choose(candidates: Dict[str, np.ndarray], ir: np.ndarray, vis: np.ndarray) -> Choice:
     """The candidate of the highest merit; of equal ones the first.
 
-    :param candidates: teacher -> its picture of the pair.
+    :param candidates: teacher -> its image of the pair.
     """
-    scores = {name: merit(picture, ir, vis) for name, picture in candidates.items()}
+    scores = {name: merit(image, ir, vis) for name, image in candidates.items()}
     return Choice(max(scores, key=lambda name: scores[name]), scores)

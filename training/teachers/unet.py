@@ -23,7 +23,7 @@ from irvis_fusion_core.errors import ConfigurationError
 class UNetConfig:
     """The anatomy of a network.
 
-    :param in_channels: of the pictures.
+    :param in_channels: of the images.
     :param learned_variance: the network gives a variance after the noise, twice the channels out.
     :param model_channels: width at the top; each level has `channel_mult` times as many.
     :param attention_at: reductions (1, 2, 4 ...) at which self-attention is used.
@@ -181,7 +181,7 @@ class Stage(nn.Sequential):
 
 
 class UNet(nn.Module):
-    """Guess the noise in a picture.
+    """Guess the noise in an image.
 
     ``forward(x, timesteps)``: x float N x in_channels x H x W, H and W multiples of `multiple`;
     timesteps int64 [N], 0..999. Gives N x in_channels x H x W, the noise; with

@@ -8,11 +8,11 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch runs this backend")
 
-from irvis_fusion_core.backends import BackendOptions, open_backend  # noqa: E402
-from irvis_fusion_core.backends.torch import fold_batch_norms  # noqa: E402
-from irvis_fusion_core.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
-from irvis_fusion_core.errors import ConfigurationError, ModelError  # noqa: E402
-from irvis_fusion_core.student import create_student_model  # noqa: E402
+from irvis_fusion_core.backends import BackendOptions, open_backend
+from irvis_fusion_core.backends.torch import fold_batch_norms
+from irvis_fusion_core.errors import ConfigurationError, ModelError
+from irvis_fusion_core.network.checkpoint import load_checkpoint, save_checkpoint
+from irvis_fusion_core.network.student import create_student_model
 
 CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA GPU here")
 
@@ -34,7 +34,7 @@ def weights(tmp_path):
 
 
 def reference(path, ir, vis):
-    """`Student.forward` on float pictures, in double precision."""
+    """`Student.forward` on float images, in double precision."""
     planes = [torch.from_numpy(x).double().permute(2, 0, 1)[None] / 255 for x in (ir, vis)]
     student = load_checkpoint(path).double().eval()
     with torch.no_grad():

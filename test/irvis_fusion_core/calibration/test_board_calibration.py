@@ -36,17 +36,17 @@ TILTS = [
 ]
 
 
-def board_picture(scale=40, kind="chessboard"):
+def board_image(scale=40, kind="chessboard"):
     """The board with a white border, and its pixels a metre and its first corner's pixel."""
     rows, columns = BOARD.rows + 1, BOARD.columns + 1
     squares = (np.add.outer(np.arange(rows), np.arange(columns)) % 2 * 255).astype(np.uint8)
-    picture = np.pad(squares.repeat(scale, 0).repeat(scale, 1), scale, constant_values=255)
-    return picture, 2 * scale - 0.5, scale / SQUARE_M
+    image = np.pad(squares.repeat(scale, 0).repeat(scale, 1), scale, constant_values=255)
+    return image, 2 * scale - 0.5, scale / SQUARE_M
 
 
 def view(tilt, k, size, from_vis, warm=False):
     """The board at a pose (in the visible camera's frame) as one camera sees it, sharp."""
-    picture, corner, pixels_a_metre = board_picture()
+    image, corner, pixels_a_metre = board_image()
     turn, _ = cv2.Rodrigues(np.array(tilt[:3]))
     centre = np.array([(BOARD.columns - 1) / 2, (BOARD.rows - 1) / 2, 0]) * SQUARE_M
     place = np.array([1.5 * tilt[3], 1.5 * tilt[4], 1.5 * tilt[5]]) - turn @ centre
@@ -63,7 +63,7 @@ def view(tilt, k, size, from_vis, warm=False):
     # Drawn four times as large and averaged: edges as a camera has them.
     large = np.array([[4, 0, 1.5], [0, 4, 1.5], [0, 0, 1.0]])
     seen = cv2.warpPerspective(
-        picture, large @ plane @ to_metres, (4 * size[1], 4 * size[0]), borderValue=110
+        image, large @ plane @ to_metres, (4 * size[1], 4 * size[0]), borderValue=110
     )
     seen = cv2.resize(seen, size[::-1], interpolation=cv2.INTER_AREA)
     return np.clip(160 - 0.4 * seen.astype(float), 0, 255).astype(np.uint8) if warm else seen
@@ -114,11 +114,11 @@ def test_asymmetric_circles_have_every_other_row_moved():
 
 def test_circles_are_found_where_they_were_drawn():
     board = Board("circles", 5, 4)
-    picture = np.full((240, 320), 220, np.uint8)
+    image = np.full((240, 320), 220, np.uint8)
     centres = [(60 + 45 * x, 50 + 42 * y) for y in range(4) for x in range(5)]
     for centre in centres:
-        cv2.circle(picture, centre, 12, 30, -1, cv2.LINE_AA)
-    found = find_board(picture, board)
+        cv2.circle(image, centre, 12, 30, -1, cv2.LINE_AA)
+    found = find_board(image, board)
     assert np.linalg.norm(np.sort(found, 0) - np.sort(np.array(centres), 0), axis=1).max() < 0.6
 
 

@@ -33,10 +33,10 @@ def test_the_best_place_is_the_true_one_and_reversed_contrast_is_the_same():
     ir, vis = (grey(p) for p in scene(1))
     probe = np.array([80.0, 64.0, 1.0])
     expected = (truth() @ probe)[:2] / (truth() @ probe)[2]
-    for picture in (ir, 255.0 - ir):
-        best = search([(picture, vis)], [1.9, 2.0, 2.1, 2.2])[0]
+    for image in (ir, 255.0 - ir):
+        best = search([(image, vis)], [1.9, 2.0, 2.1, 2.2])[0]
         assert np.linalg.norm((best.matrix @ probe)[:2] - expected) < 8.0
 
 
-def test_an_empty_picture_has_no_place():
+def test_an_empty_image_has_no_place():
     assert search([(np.zeros((64, 64), np.float32), np.zeros((64, 64), np.float32))], [1.0]) == []

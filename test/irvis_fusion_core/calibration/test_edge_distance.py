@@ -1,4 +1,4 @@
-"""The measure reads known displacements, and nothing into pictures that have nothing in common."""
+"""The measure reads known displacements, and nothing into images that have nothing in common."""
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ def test_an_alignment_by_chance_finds_no_counterparts():
     assert np.isinf(found.median_px) and found.counterparts < 0.1
 
 
-def test_a_picture_without_edges_has_no_distance():
+def test_an_image_without_edges_has_no_distance():
     ir, vis = scene(1)
     assert edge_distance(np.full_like(ir, 50), vis, truth()).edges == 0
     away = edge_distance(ir, vis, moved(1000, 0))

@@ -11,7 +11,7 @@ from irvis_fusion_core.errors import CalibrationError
 NEAR = (0.9, 1.3)
 
 
-def test_one_pair_of_unlike_pictures_gives_the_homography():
+def test_one_pair_of_unlike_images_gives_the_homography():
     found = estimate_homography([scene(1)])
     assert corner_error(found.homography, truth()) < 4.0
     assert (found.ir_size, found.vis_size, found.frames) == (IR_SIZE, VIS_SIZE, 1)
@@ -34,12 +34,12 @@ def test_a_rough_initial_homography_takes_the_place_of_the_search():
     assert np.isinf(found.distinctness)
 
 
-def test_pictures_of_different_scenes_are_refused():
+def test_images_of_different_scenes_are_refused():
     with pytest.raises(CalibrationError, match=r"use more frames"):
         estimate_homography([(scene(1)[0], scene(11)[1])], scales=NEAR)
 
 
-def test_a_mirrored_infrared_picture_is_refused():
+def test_a_mirrored_infrared_image_is_refused():
     ir, vis = scene(6)
     with pytest.raises(CalibrationError):
         estimate_homography([(np.ascontiguousarray(ir[:, ::-1]), vis)], scales=NEAR)
@@ -51,15 +51,15 @@ def test_a_singular_mirrored_or_small_initial_homography_is_refused(initial):
         estimate_homography([scene(1)], initial=initial)
 
 
-def test_pictures_without_contrast_are_refused_by_name():
+def test_images_without_contrast_are_refused_by_name():
     ir, vis = scene(1)
-    with pytest.raises(CalibrationError, match=r"contrast in the IR picture.*shutter"):
+    with pytest.raises(CalibrationError, match=r"contrast in the IR image.*shutter"):
         estimate_homography([(np.full_like(ir, 7), vis)])
-    with pytest.raises(CalibrationError, match=r"contrast in the visible picture"):
+    with pytest.raises(CalibrationError, match=r"contrast in the visible image"):
         estimate_homography([(ir, np.full_like(vis, 7))])
 
 
-def test_no_pairs_small_pictures_and_sizes_that_differ_are_refused():
+def test_no_pairs_small_images_and_sizes_that_differ_are_refused():
     ir, vis = scene(1)
     with pytest.raises(CalibrationError, match="found none"):
         estimate_homography([])

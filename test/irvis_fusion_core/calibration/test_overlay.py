@@ -20,7 +20,7 @@ def test_before_stands_above_after():
     ir = np.random.default_rng(0).integers(0, 255, (32, 32)).astype(np.uint8)
     vis = np.dstack([ir.repeat(4, 0).repeat(4, 1)] * 3)
     stretched = np.array([[4.0, 0, 1.5], [0, 4, 1.5], [0, 0, 1]])
-    picture = before_and_after(ir, vis, stretched)
-    assert picture.shape == (256, 128, 3)
+    image = before_and_after(ir, vis, stretched)
+    assert image.shape == (256, 128, 3)
     # The titles differ, what is below them does not.
-    assert np.array_equal(picture[40:128], picture[168:])
+    assert np.array_equal(image[40:128], image[168:])

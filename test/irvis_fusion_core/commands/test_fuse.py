@@ -1,4 +1,4 @@
-"""`irvis_fusion fuse`: the picture that `RealtimeFusion` gives is the one in the file."""
+"""`irvis_fusion fuse`: the image that `RealtimeFusion` gives is the one in the file."""
 
 import cv2
 import numpy as np
@@ -6,8 +6,8 @@ import pytest
 
 from irvis_fusion_core import RealtimeFusion
 from irvis_fusion_core.commands.fuse import main
-from irvis_fusion_core.image_files import write_picture
-from irvis_fusion_core.night_street import NightStreet
+from irvis_fusion_core.demo.night_street import NightStreet
+from irvis_fusion_core.image_files import write_image
 
 ENGINE = ["--model", "nano", "--backend", "onnxruntime", "--threads", "1", "--quiet"]
 
@@ -25,12 +25,12 @@ def expected_bgr(frame):
 
 def write_pair(folder, name, frame):
     ir, vis = str(folder / "IR" / (name + ".png")), str(folder / "VIS" / (name + ".png"))
-    write_picture(ir, frame.ir)
-    write_picture(vis, frame.vis[..., ::-1])
+    write_image(ir, frame.ir)
+    write_image(vis, frame.vis[..., ::-1])
     return ir, vis
 
 
-def test_two_pictures(street, tmp_path):
+def test_two_images(street, tmp_path):
     frame = street.frame(0.0)
     ir, vis = write_pair(tmp_path, "a", frame)
     output = str(tmp_path / "deep" / "fused.png")
@@ -59,11 +59,11 @@ def test_two_folders(street, tmp_path):
         np.testing.assert_array_equal(fused, expected_bgr(frame))
 
 
-def test_a_16_bit_thermal_picture_is_rescaled_first(street, tmp_path):
+def test_a_16_bit_thermal_image_is_rescaled_first(street, tmp_path):
     frame = street.frame(0.0)
     ir, vis = write_pair(tmp_path, "a", frame)
     raw = (29000 + 10 * frame.ir.astype(np.uint16)).astype(np.uint16)
-    write_picture(ir, raw)
+    write_image(ir, raw)
     output = str(tmp_path / "fused.png")
     assert main(["--ir", ir, "--vis", vis, "--output", output, *ENGINE]) == 0
     from irvis_fusion_core.thermal import ThermalRescale
@@ -94,11 +94,11 @@ def test_two_videos_as_long_as_the_shorter(street, tmp_path, capsys):
     assert video.get(cv2.CAP_PROP_FPS) == pytest.approx(12.5, abs=0.1)
     count = 0
     while True:
-        there, picture = video.read()
+        there, image = video.read()
         if not there:
             break
-        # JPEG was applied twice: close to the picture, not equal.
-        difference = np.abs(picture.astype(int) - expected_bgr(frames[count]))
+        # JPEG was applied twice: close to the image, not equal.
+        difference = np.abs(image.astype(int) - expected_bgr(frames[count]))
         assert difference.mean() < 8.0
         count += 1
     assert count == 4
@@ -120,7 +120,7 @@ def test_two_videos_as_long_as_the_shorter(street, tmp_path, capsys):
 def test_what_cannot_be_done_ends_with_one_line(street, tmp_path, capsys, change, told):
     write_pair(tmp_path, "a", street.frame(0.0))
     (tmp_path / "cut.png").write_bytes((tmp_path / "VIS" / "a.png").read_bytes()[:30])
-    write_picture(str(tmp_path / "large.png"), np.zeros((70, 96, 3), np.uint8))
+    write_image(str(tmp_path / "large.png"), np.zeros((70, 96, 3), np.uint8))
     arguments = {"--ir": "IR/a.png", "--vis": "VIS/a.png", "--output": "fused.png"}
     arguments.update(change)
     line = list(ENGINE)

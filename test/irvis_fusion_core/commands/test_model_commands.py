@@ -9,9 +9,9 @@ import pytest
 
 from irvis_fusion_core.commands import analyze, benchmark, build_engine, demo, doctor, export
 from irvis_fusion_core.commands import quantize as quantize_command
+from irvis_fusion_core.demo.night_street import NightStreet
 from irvis_fusion_core.errors import CalibrationError
-from irvis_fusion_core.image_files import FilePair, write_picture
-from irvis_fusion_core.night_street import NightStreet
+from irvis_fusion_core.image_files import FilePair, write_image
 
 ALL = [analyze, benchmark, build_engine, demo, doctor, export, quantize_command]
 
@@ -23,8 +23,8 @@ def pairs(tmp_path):
     folder = tmp_path / "pairs"
     for number in range(10):
         frame = street.frame(0.4 * number)
-        write_picture(str(folder / "IR" / f"{number}.png"), frame.ir)
-        write_picture(str(folder / "VIS" / f"{number}.png"), frame.vis[..., ::-1])
+        write_image(str(folder / "IR" / f"{number}.png"), frame.ir)
+        write_image(str(folder / "VIS" / f"{number}.png"), frame.vis[..., ::-1])
     return folder
 
 
@@ -54,7 +54,7 @@ def test_benchmark_names_what_it_cannot_measure(zoo, capsys):
     assert "not measured: onnxruntime nano int8: expected nano_int8.onnx" in error
 
 
-def test_export_writes_a_file_that_gives_the_student_s_pictures(zoo, pairs, tmp_path, capsys):
+def test_export_writes_a_file_that_gives_the_student_s_images(zoo, pairs, tmp_path, capsys):
     pytest.importorskip("onnxruntime")
     from irvis_fusion_core.backends.model_file import read_model_file
 
@@ -84,7 +84,7 @@ def test_quantize_writes_int8_and_says_what_it_costs(zoo, pairs, tmp_path, capsy
     assert re.search(r"PSNR\s+mean [\d.]+ dB", capsys.readouterr().out)
 
 
-def test_quantize_refuses_to_calibrate_without_pictures(zoo, tmp_path, capsys):
+def test_quantize_refuses_to_calibrate_without_images(zoo, tmp_path, capsys):
     output = tmp_path / "int8.onnx"
     arguments = ["--pairs", str(tmp_path), "--output", str(output)]
     assert quantize_command.main(arguments) == 1
@@ -153,7 +153,7 @@ def test_versions_are_those_of_the_packages():
     assert doctor.installed_version("no_such.module") is None
 
 
-def test_the_demo_leaves_pictures(zoo, pairs, tmp_path, capsys):
+def test_the_demo_leaves_images(zoo, pairs, tmp_path, capsys):
     cv2 = pytest.importorskip("cv2")
     pytest.importorskip("onnxruntime")
     output = tmp_path / "demo"

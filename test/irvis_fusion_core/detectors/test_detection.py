@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from irvis_fusion_core.detectors.box import Box
 from irvis_fusion_core.detectors.detection import (
     Detection,
     Tally,
@@ -16,8 +17,7 @@ from irvis_fusion_core.detectors.detection import (
     normal_label,
     suppress_overlaps,
 )
-from irvis_fusion_core.night_street import Box
-from irvis_fusion_core.people_detector import overlap
+from irvis_fusion_core.detectors.people_detector import overlap
 
 
 def found(left, score=0.9, label="person"):
@@ -64,7 +64,7 @@ def test_a_tally_knows_precision_and_recall():
     tally = Tally()
     tally.add([found(0), found(50)], [there(0), there(100), there(200)])
     tally.add([], None)
-    assert (tally.pictures, tally.annotated_pictures) == (2, 1)
+    assert (tally.images, tally.annotated_images) == (2, 1)
     assert (tally.true, tally.false, tally.missed) == (1, 1, 2)
     assert tally.precision == pytest.approx(1 / 2)
     assert tally.recall == pytest.approx(1 / 3)

@@ -72,7 +72,7 @@ def test_other_outputs_are_refused(shape):
         read_output(np.zeros(shape, np.float32), 0, 0.5)
 
 
-def test_a_picture_is_fitted_whole_with_bars():
+def test_an_image_is_fitted_whole_with_bars():
     fitted, place = fit(np.full((50, 100, 3), 200, np.uint8), 64, 64)
     assert fitted.shape == (64, 64, 3)
     assert (place.scale, place.left, place.top) == (0.64, 0, 16)
@@ -106,7 +106,7 @@ def write_model(path, output, names="{0: 'car', 1: 'Pedestrian', 2: 'dog'}", cha
     return str(path)
 
 
-def test_a_model_s_finds_are_in_pixels_of_the_picture(tmp_path):
+def test_a_model_s_finds_are_in_pixels_of_the_image(tmp_path):
     detector = open_detector(write_model(tmp_path / "yolo.onnx", anchors_last()), 0.3)
     assert isinstance(detector, YoloDetector)
     assert detector.labels == ("car", "person", "dog")
@@ -137,7 +137,7 @@ def test_models_that_are_no_detectors_are_refused(tmp_path):
         open_detector(write_model(tmp_path / "grey.onnx", anchors_last(), channels=1))
 
 
-def test_hog_survives_pictures_smaller_than_its_window():
+def test_hog_survives_images_smaller_than_its_window():
     # OpenCV itself ends with a segmentation fault on some of these.
     detector = open_detector()
     assert isinstance(detector, HogDetector)

@@ -5,7 +5,16 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from bag_recording import IMAGE, MS, START_NS, STORAGES, Recording, needs_rosbags, picture, street
+from bag_recording import (
+    IMAGE,
+    MS,
+    START_NS,
+    STORAGES,
+    Recording,
+    needs_rosbags,
+    numbered_image,
+    street,
+)
 
 from irvis_fusion_core.errors import FusionError
 from irvis_fusion_ros.bags.bag import (
@@ -15,7 +24,7 @@ from irvis_fusion_ros.bags.bag import (
     read_images,
 )
 from irvis_fusion_ros.bags.bag_pairs import choose_topics
-from irvis_fusion_ros.image_messages import view
+from irvis_fusion_ros.messages.image_messages import view
 
 
 @needs_rosbags
@@ -29,9 +38,9 @@ def test_images_come_back_as_they_were_written(tmp_path, storage):
     visible = [image for image in found if image.topic == "/front/image_raw"]
     for number, image in enumerate(visible):
         assert image.stamp_ns == START_NS + number * 33 * MS
-        np.testing.assert_array_equal(view(image.message), picture(number))
+        np.testing.assert_array_equal(view(image.message), numbered_image(number))
     thermal = [image.message for image in found if image.topic == "/thermal/image_raw"]
-    np.testing.assert_array_equal(view(thermal[1]), picture(3, 12, 16, 1, np.uint16))
+    np.testing.assert_array_equal(view(thermal[1]), numbered_image(3, 12, 16, 1, np.uint16))
 
 
 @needs_rosbags
@@ -45,7 +54,7 @@ def test_a_storage_file_without_its_folder_is_read(tmp_path, storage, suffix):
 @needs_rosbags
 def test_a_header_without_stamp_takes_the_time_of_recording(tmp_path):
     recording = Recording(tmp_path / "bag")
-    recording.image("/vis", 0, picture(0), "rgb8", recorded_ns=START_NS)
+    recording.image("/vis", 0, numbered_image(0), "rgb8", recorded_ns=START_NS)
     (image,) = read_images(recording.write(), ["/vis"])
     assert image.stamp_ns == START_NS
 
@@ -75,7 +84,7 @@ class _Frames:
     def __iter__(self):
         for number in range(self.count):
             one = Recording(None)
-            one.image("/vis", START_NS + number * MS, picture(number, 400, 500, 1), "mono8")
+            one.image("/vis", START_NS + number * MS, numbered_image(number, 400, 500, 1), "mono8")
             yield one.frames[0]
 
 

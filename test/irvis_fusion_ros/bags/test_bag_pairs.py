@@ -1,13 +1,13 @@
-"""Pairs out of a bag: the right topics, the nearest frames, pictures as they were recorded."""
+"""Pairs out of a bag: the right topics, the nearest frames, images as they were recorded."""
 
 from argparse import ArgumentParser
 
 import cv2
 import numpy as np
 import pytest
-from bag_recording import MS, START_NS, STORAGES, Recording, needs_rosbags, picture, street
+from bag_recording import MS, START_NS, STORAGES, Recording, needs_rosbags, numbered_image, street
 
-from irvis_fusion_core.demo_pairs import DemoPairs
+from irvis_fusion_core.demo.demo_pairs import DemoPairs
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_ros.bags.bag import BagError, read_images
 from irvis_fusion_ros.bags.bag_pairs import (
@@ -17,7 +17,7 @@ from irvis_fusion_ros.bags.bag_pairs import (
     kind_by_name,
     write_pairs,
 )
-from irvis_fusion_ros.demo_bag import add_bag_options, pairs_of_bag
+from irvis_fusion_ros.demo.demo_bag import add_bag_options, pairs_of_bag
 
 
 @needs_rosbags
@@ -27,9 +27,9 @@ def test_pairs_are_the_nearest_of_visible_size(tmp_path, storage):
     pairs = list(bag_pairs(bag, choose_topics(bag)))
     assert [pair.stamp_ns for pair in pairs] == [START_NS + n * 33 * MS for n in (0, 3, 6)]
     for number, pair in zip((0, 3, 6), pairs):
-        np.testing.assert_array_equal(pair.vis, picture(number)[..., ::-1])
+        np.testing.assert_array_equal(pair.vis, numbered_image(number)[..., ::-1])
         assert pair.ir.shape == (24, 32) and pair.ir.dtype == np.uint8
-        counts = picture(number, 12, 16, 1, np.uint16).astype(np.float32)
+        counts = numbered_image(number, 12, 16, 1, np.uint16).astype(np.float32)
         expected = cv2.resize(counts, (32, 24), interpolation=cv2.INTER_LINEAR)
         assert np.corrcoef(expected.ravel(), pair.ir.ravel())[0, 1] > 0.99
     assert len(list(bag_pairs(bag, choose_topics(bag), most=2))) == 2
@@ -38,16 +38,16 @@ def test_pairs_are_the_nearest_of_visible_size(tmp_path, storage):
 @needs_rosbags
 def test_the_last_frames_of_a_bag_pair_too(tmp_path):
     recording = Recording(tmp_path / "bag")
-    recording.image("/ir", START_NS, picture(0, channels=1), "mono8")
-    recording.image("/vis", START_NS + 20 * MS, picture(1), "rgb8")
+    recording.image("/ir", START_NS, numbered_image(0, channels=1), "mono8")
+    recording.image("/vis", START_NS + 20 * MS, numbered_image(1), "rgb8")
     assert len(list(bag_pairs(recording.write(), ("/ir", "/vis")))) == 1
 
 
 @needs_rosbags
 def test_compressed_topics_pair_too_and_broken_frames_are_left_out(tmp_path):
     recording = Recording(tmp_path / "bag", "mcap")
-    smooth = cv2.resize(picture(1, 3, 4), (32, 24), interpolation=cv2.INTER_LINEAR)
-    grey = cv2.imencode(".png", picture(2, 24, 32, 1))[1].tobytes()
+    smooth = cv2.resize(numbered_image(1, 3, 4), (32, 24), interpolation=cv2.INTER_LINEAR)
+    grey = cv2.imencode(".png", numbered_image(2, 24, 32, 1))[1].tobytes()
     for number in range(3):
         stamp_ns = START_NS + number * 100 * MS
         colour = cv2.imencode(".png", smooth)[1].tobytes()
@@ -69,8 +69,8 @@ def test_streams_apart_in_time_need_the_offset(tmp_path):
     recording = Recording(tmp_path / "bag")
     for number in range(3):
         stamp_ns = START_NS + number * 1000 * MS
-        recording.image("/vis", stamp_ns, picture(number), "rgb8")
-        recording.image("/ir", stamp_ns + 300 * MS, picture(number, channels=1), "mono8")
+        recording.image("/vis", stamp_ns, numbered_image(number), "rgb8")
+        recording.image("/ir", stamp_ns + 300 * MS, numbered_image(number, channels=1), "mono8")
     bag = recording.write()
     with pytest.raises(BagError, match=r"within 0.05 s.*nearest two 0.300 s apart"):
         list(bag_pairs(bag, ("/ir", "/vis")))
@@ -130,7 +130,9 @@ def test_topics_are_guessed_or_asked_for(tmp_path, cameras, expected):
     recording = Recording(tmp_path / "bag")
     for topic, encoding in cameras.items():
         wide = encoding in ("16UC1", "mono16")
-        pixels = picture(1, 4, 4, 3 if encoding == "rgb8" else 1, np.uint16 if wide else np.uint8)
+        pixels = numbered_image(
+            1, 4, 4, 3 if encoding == "rgb8" else 1, np.uint16 if wide else np.uint8
+        )
         recording.image(topic, START_NS, pixels, encoding)
     bag = recording.write()
     if isinstance(expected, tuple):
@@ -146,10 +148,10 @@ def test_topics_are_guessed_or_asked_for(tmp_path, cameras, expected):
 @needs_rosbags
 def test_the_raw_transport_is_taken_where_both_were_recorded(tmp_path):
     recording = Recording(tmp_path / "bag")
-    png = cv2.imencode(".png", picture(1))[1].tobytes()
-    recording.image("/vis", START_NS, picture(1), "bgr8")
+    png = cv2.imencode(".png", numbered_image(1))[1].tobytes()
+    recording.image("/vis", START_NS, numbered_image(1), "bgr8")
     recording.compressed("/vis/compressed", START_NS, png, "bgr8; png compressed bgr8")
-    recording.image("/ir", START_NS, picture(1, channels=1), "mono8")
+    recording.image("/ir", START_NS, numbered_image(1, channels=1), "mono8")
     assert choose_topics(recording.write()) == ("/ir", "/vis")
 
 
@@ -188,9 +190,9 @@ def test_without_a_bag_pairs_stay_and_with_both_it_is_refused(monkeypatch):
         raise AssertionError("entered")
 
 
-def test_pictures_of_changing_size_become_the_first_ones(tmp_path):
+def test_images_of_changing_size_become_the_first_ones(tmp_path):
     sizes = [(24, 32), (12, 16)]
-    pairs = (BagPair(1, picture(1, *s, 1), picture(2, *s)) for s in sizes)
+    pairs = (BagPair(1, numbered_image(1, *s, 1), numbered_image(2, *s)) for s in sizes)
     assert write_pairs(pairs, str(tmp_path)) == 2
     shapes = [pair.vis.shape for pair in DemoPairs(str(tmp_path)).first(2)]
     assert shapes == [(24, 32, 3)] * 2

@@ -4,7 +4,7 @@ import types
 
 import numpy as np
 import pytest
-from bag_recording import IMAGE, START_NS, STORAGES, needs_rosbags, picture
+from bag_recording import IMAGE, START_NS, STORAGES, needs_rosbags, numbered_image
 
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_ros.bags import bag_sink
@@ -12,14 +12,16 @@ from irvis_fusion_ros.bags.bag import BagError, all_topics, read_images, read_me
 from irvis_fusion_ros.bags.bag_storage import StoredTopic
 from irvis_fusion_ros.bags.bag_writer import MARK, BagWriter, is_bag
 from irvis_fusion_ros.bags.made_images import ImageForm, image_message
-from irvis_fusion_ros.image_messages import view
+from irvis_fusion_ros.messages.image_messages import view
 
 pytestmark = needs_rosbags
 
 
 def write(writer, count=3):
     for number in range(count):
-        message = image_message(picture(number), ImageForm("bgr8"), START_NS + number, "camera")
+        message = image_message(
+            numbered_image(number), ImageForm("bgr8"), START_NS + number, "camera"
+        )
         writer.write_message("/vis", IMAGE, START_NS + number, message)
 
 
@@ -32,7 +34,7 @@ def test_messages_come_back(tmp_path, storage, compress):
     assert writer.messages == 3
     images = list(read_images(str(tmp_path / "bag"), ["/vis"]))
     for number, image in enumerate(images):
-        np.testing.assert_array_equal(view(image.message), picture(number))
+        np.testing.assert_array_equal(view(image.message), numbered_image(number))
     assert [path.name for path in tmp_path.iterdir()] == ["bag"]
     suffix = {"sqlite3": "db3", "mcap": "mcap"}[storage]
     assert (tmp_path / "bag" / f"bag.{suffix}").is_file()

@@ -1,7 +1,7 @@
 """Of an MCAP file that was cut off, every whole message is read, and the cut is told."""
 
 import pytest
-from bag_recording import START_NS, needs_rosbags, picture, street
+from bag_recording import START_NS, needs_rosbags, numbered_image, street
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_bags import make_bag, read_whole, write_pairs
@@ -24,11 +24,11 @@ def read_until_error(bag):
 
 @pytest.fixture(scope="module", params=[False, True])
 def bag(request, tmp_path_factory):
-    """600 kB of pictures; chunks of 1 MB, compressed or not, in a folder with metadata.yaml."""
+    """600 kB of images; chunks of 1 MB, compressed or not, in a folder with metadata.yaml."""
     path = tmp_path_factory.mktemp("whole") / "bag"
     with BagWriter(path, "mcap", compress=request.param) as writer:
         for number in range(60):
-            pixels = picture(number, 120, 160, 3)
+            pixels = numbered_image(number, 120, 160, 3)
             message = image_message(pixels, ImageForm("rgb8"), START_NS + number, "camera")
             topic = "/a" if number % 3 else "/b"
             writer.write_message(topic, IMAGE_TYPE, START_NS + number, message)
@@ -48,7 +48,7 @@ def test_what_is_there_is_read_in_order(tmp_path, bag, share, with_metadata):
         (cut / "metadata.yaml").write_bytes((path / "metadata.yaml").read_bytes())
     found = read_until_error(cut)
     assert found == expected[: len(found)]
-    # Of a compressed chunk (18 pictures) that is cut nothing is left, else all but one message.
+    # Of a compressed chunk (18 images) that is cut nothing is left, else all but one message.
     missing = 60 * (1 - share)
     assert 60 - len(found) <= missing + (19 if compressed else 2)
     assert sum(topic.messages for topic in all_topics(str(cut))) == len(found)

@@ -1,7 +1,7 @@
 """Of a .db3 that was copied in part, the messages before the damage are read, and it is told."""
 
 import pytest
-from bag_recording import START_NS, needs_rosbags, picture
+from bag_recording import START_NS, needs_rosbags, numbered_image
 from made_bags import read_whole
 
 from irvis_fusion_ros.bags.bag import BagError, all_topics, read_messages
@@ -16,7 +16,7 @@ def bag(tmp_path_factory):
     path = tmp_path_factory.mktemp("whole") / "bag"
     with BagWriter(path) as writer:
         for number in range(60):
-            pixels = picture(number, 120, 160, 3)
+            pixels = numbered_image(number, 120, 160, 3)
             message = image_message(pixels, ImageForm("rgb8"), START_NS + number, "camera")
             writer.write_message("/ab"[: 2 + number % 2], IMAGE_TYPE, START_NS + number, message)
     return path

@@ -10,13 +10,13 @@ import types
 
 import numpy as np
 import pytest
-from bag_recording import STORAGES, needs_rosbags, picture, street
+from bag_recording import STORAGES, needs_rosbags, numbered_image, street
 
 from irvis_fusion_ros.bags import bag_sink, bag_storage
 from irvis_fusion_ros.bags.bag import image_topics, read_images, read_messages
 from irvis_fusion_ros.bags.bag_storage import RosbagsReader, StoredTopic
 from irvis_fusion_ros.bags.bag_writer import BagWriter
-from irvis_fusion_ros.image_messages import view
+from irvis_fusion_ros.messages.image_messages import view
 
 pytestmark = needs_rosbags
 
@@ -135,7 +135,7 @@ def test_images_come_through_it(tmp_path, use_rosbag2_py, storage):
     ]
     for number, image in enumerate(read_images(bag, ["/front/image_raw"])):
         assert type(image.message).__module__.startswith("sensor_msgs.")
-        np.testing.assert_array_equal(view(image.message), picture(number))
+        np.testing.assert_array_equal(view(image.message), numbered_image(number))
     assert number == 5
 
 

@@ -4,18 +4,18 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
-from hypothesis import given  # noqa: E402
-from hypothesis import strategies as st  # noqa: E402
+from hypothesis import given
+from hypothesis import strategies as st
 
-from irvis_fusion_core.errors import ConfigurationError  # noqa: E402
-from training.teachers import diffusion  # noqa: E402
+from irvis_fusion_core.errors import ConfigurationError
+from training.teachers import diffusion
 
 MEAN, SPREAD = 0.3, 0.5
 SCHEDULE = diffusion.linear_schedule()
 
 
 def exact_noise(x_t, timesteps):
-    """E[noise | x_t] for pictures whose pixels are N(MEAN, SPREAD^2)."""
+    """E[noise | x_t] for images whose pixels are N(MEAN, SPREAD^2)."""
     a = float(SCHEDULE.alphas_bar[int(timesteps[0])])
     return (1 - a) ** 0.5 * (x_t - a**0.5 * MEAN) / (a * SPREAD**2 + 1 - a)
 
@@ -26,7 +26,7 @@ def moments_of_ddim(schedule, eta):
     for i in reversed(range(len(schedule))):
         a, b = schedule.alphas_bar[i], schedule.before(i)
         total = a * SPREAD**2 + 1 - a
-        # noise = e1 x + e0, picture = p1 x + p0
+        # noise = e1 x + e0, image = p1 x + p0
         e1, e0 = (1 - a) ** 0.5 / total, -((1 - a) ** 0.5) * a**0.5 * MEAN / total
         p1, p0 = (1 - (1 - a) ** 0.5 * e1) / a**0.5, -((1 - a) ** 0.5) * e0 / a**0.5
         sigma2 = eta**2 * (1 - b) / (1 - a) * (1 - a / b)
@@ -70,13 +70,13 @@ def test_respacing_by_ends_and_by_stride():
             SCHEDULE.respaced(wrong)
 
 
-def test_noise_and_picture_follow_from_each_other():
+def test_noise_and_image_follow_from_each_other():
     torch.manual_seed(0)
-    picture, noise = torch.randn(2, 3, 1, 8, 8, dtype=torch.float64)
+    image, noise = torch.randn(2, 3, 1, 8, 8, dtype=torch.float64)
     level = torch.tensor([0.9, 0.5, 0.01], dtype=torch.float64)
-    x_t = diffusion.add_noise(picture, noise, level)
-    assert torch.allclose(diffusion.picture_from_noise(x_t, noise, level), picture)
-    assert torch.allclose(diffusion.noise_from_picture(x_t, picture, level), noise)
+    x_t = diffusion.add_noise(image, noise, level)
+    assert torch.allclose(diffusion.image_from_noise(x_t, noise, level), image)
+    assert torch.allclose(diffusion.noise_from_image(x_t, image, level), noise)
 
 
 @pytest.mark.parametrize("sampler, eta", [("ddim", 0.0), ("ddim", 1.0), ("ddpm", 0.0)])
@@ -123,7 +123,7 @@ def test_a_sample_depends_on_its_seed_alone():
     assert torch.equal(several[2], alone[0]) and not torch.equal(several[0], several[1])
 
 
-def test_rectified_and_clipped_pictures_are_what_comes_out():
+def test_rectified_and_clipped_images_are_what_comes_out():
     seen = []
 
     def rectify(x0):

@@ -8,17 +8,17 @@ import pytest
 from real_data import data_root
 
 torch = pytest.importorskip("torch")
-from hypothesis import given  # noqa: E402
-from hypothesis import strategies as st  # noqa: E402
+from hypothesis import given
+from hypothesis import strategies as st
 
-from irvis_fusion_core import metrics  # noqa: E402
-from irvis_fusion_core.errors import ConfigurationError, FrameError  # noqa: E402
-from training.teachers import ddfm, likelihood, prior_files  # noqa: E402
-from training.teachers.likelihood import PAPER, REGIONAL, Rectifier, smooth  # noqa: E402
+from irvis_fusion_core import metrics
+from irvis_fusion_core.errors import ConfigurationError, FrameError
+from training.teachers import ddfm, likelihood, prior_files
+from training.teachers.likelihood import PAPER, REGIONAL, Rectifier, smooth
 
 
 def flat(*values):
-    """One constant 12 x 10 picture each, float64."""
+    """One constant 12 x 10 image each, float64."""
     return [torch.full((1, 1, 12, 10), float(v), dtype=torch.float64) for v in values]
 
 
@@ -85,7 +85,7 @@ def test_results_lie_between_the_sources_when_uncoupled(seed):
 
 @pytest.mark.parametrize("size", [(5, 6), (6, 7)])
 def test_smoothing_solves_the_linear_system(size):
-    """Against a dense solve of (1 + w D'D) k = picture with periodic differences."""
+    """Against a dense solve of (1 + w D'D) k = image with periodic differences."""
     height, width = size
     count = height * width
     system = np.eye(count)
@@ -96,9 +96,9 @@ def test_smoothing_solves_the_linear_system(size):
                 difference = np.zeros(count)
                 difference[here], difference[there] = -1.0, 1.0
                 system += 0.7 * np.outer(difference, difference)
-    picture = np.random.default_rng(0).normal(size=size)
-    expected = np.linalg.solve(system, picture.ravel()).reshape(size)
-    found = smooth(torch.from_numpy(picture)[None, None], 0.7)
+    image = np.random.default_rng(0).normal(size=size)
+    expected = np.linalg.solve(system, image.ravel()).reshape(size)
+    found = smooth(torch.from_numpy(image)[None, None], 0.7)
     assert np.allclose(found[0, 0], expected)
 
 
@@ -112,7 +112,7 @@ def test_wrong_precisions_are_named():
 
 
 class NoPrior(torch.nn.Module):
-    """A prior without opinion: it takes what it sees for the picture, free of noise."""
+    """A prior without opinion: it takes what it sees for the image, free of noise."""
 
     multiple = 8
 

@@ -4,8 +4,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from irvis_fusion_core.errors import CheckpointError, ConfigurationError  # noqa: E402
-from training.teachers import prior_files, unet  # noqa: E402
+from irvis_fusion_core.errors import CheckpointError, ConfigurationError
+from training.teachers import prior_files, unet
 
 WIDTH, EMBEDDING = 256, 1024
 WIDTHS = [256, 256, 512, 512, 1024, 1024]

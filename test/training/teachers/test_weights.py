@@ -1,4 +1,4 @@
-"""The small prior that ships tells picture from noise."""
+"""The small prior that ships tells image from noise."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from training.teachers import diffusion, prior_files  # noqa: E402
+from training.teachers import diffusion, prior_files
 
 WEIGHTS = Path(prior_files.__file__).parent / "weights"
 
@@ -16,10 +16,10 @@ WEIGHTS = Path(prior_files.__file__).parent / "weights"
 def test_the_shipped_prior_finds_noise_it_has_not_seen():
     """On drawn shapes, at three levels: it knows nine tenths of what there is to know."""
     network = prior_files.load_network("ddfm", WEIGHTS / "ddfm_small.safetensors")
-    picture = np.full((64, 96), 70, np.uint8)
-    cv2.rectangle(picture, (10, 20), (40, 60), 140, -1)
-    cv2.circle(picture, (70, 30), 15, 30, -1)
-    x0 = torch.from_numpy(cv2.GaussianBlur(picture, (3, 3), 0))[None, None] / 127.5 - 1.0
+    image = np.full((64, 96), 70, np.uint8)
+    cv2.rectangle(image, (10, 20), (40, 60), 140, -1)
+    cv2.circle(image, (70, 30), 15, 30, -1)
+    x0 = torch.from_numpy(cv2.GaussianBlur(image, (3, 3), 0))[None, None] / 127.5 - 1.0
     schedule = diffusion.linear_schedule()
     torch.manual_seed(0)
     for step in (200, 500, 800):

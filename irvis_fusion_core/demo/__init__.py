@@ -1,0 +1,1 @@
+"""Demo scenes that need no data."""

@@ -1,0 +1,77 @@
+"""What the demo fuses: the user's pairs, or the night street that is drawn in code."""
+
+from typing import Iterator, List, NamedTuple, Optional
+
+import cv2
+import numpy as np
+
+from irvis_fusion_core.demo.night_street import NightStreet
+from irvis_fusion_core.detectors.box import Box
+from irvis_fusion_core.errors import FrameError
+from irvis_fusion_core.image_files import FilePair, pairs_in, read_thermal_8_bit, read_visible
+
+
+class DemoPair(NamedTuple):
+    """One moment, as the cameras give it."""
+
+    name: str
+    ir: np.ndarray  # uint8 [height, width]
+    vis: np.ndarray  # uint8 [height, width, 3], RGB
+    people: Optional[List[Box]]  # None where nobody knows
+
+
+class DemoPairs:
+    """Pairs of one size, in order, as often as wanted.
+
+    Args:
+        folder: holds `IR/` and `VIS/`; None draws the night street.
+        size: (height, width) that images are brought to; None is the first pair's own.
+        rate_hz: frames a second of the drawn street.
+
+    Raises:
+        FrameError: the folder holds no pairs.
+    """
+
+    def __init__(self, folder: Optional[str] = None, size=None, rate_hz: float = 30.0) -> None:
+        self.files: List[FilePair] = [] if folder is None else pairs_in(folder)
+        self.rate_hz = rate_hz
+        if size is None:
+            size = (480, 640)
+            if self.files:
+                size = read_visible(self.files[0].vis).shape[:2]
+        self.height, self.width = size
+        self._street = None if self.files else NightStreet(self.width, self.height)
+
+    @property
+    def title(self) -> str:
+        """What is shown, in words."""
+        if self.files:
+            return "%d pairs of your own" % len(self.files)
+        return "a drawn night street (DEMO_PAIRS=folder with IR/ and VIS/ shows your own)"
+
+    def pair(self, number: int) -> DemoPair:
+        """Frame `number`, counted from 0; a folder begins anew after its last pair."""
+        if self._street is not None:
+            frame = self._street.frame(number / self.rate_hz)
+            return DemoPair("street_%04d" % number, *frame)
+        file = self.files[number % len(self.files)]
+        vis = cv2.cvtColor(read_visible(file.vis), cv2.COLOR_BGR2RGB)
+        ir = read_thermal_8_bit(file.ir)
+        if ir.shape != vis.shape[:2]:
+            raise FrameError(
+                "expected IR and VIS of one size, found %s in %s and %s in %s; register the pairs "
+                "first" % (ir.shape, file.ir, vis.shape[:2], file.vis)
+            )
+        size = (self.width, self.height)
+        if (ir.shape[1], ir.shape[0]) != size:
+            ir, vis = (cv2.resize(p, size, interpolation=cv2.INTER_AREA) for p in (ir, vis))
+        return DemoPair(file.stem, ir, vis, None)
+
+    def first(self, count: int) -> Iterator[DemoPair]:
+        """`count` pairs: of a folder each once at most; of the street half a second apart."""
+        if self.files:
+            for number in range(min(count, len(self.files))):
+                yield self.pair(number)
+        else:
+            for number in range(count):
+                yield self.pair(int(number * self.rate_hz / 2))

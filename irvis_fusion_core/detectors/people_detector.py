@@ -1,0 +1,80 @@
+"""A people detector that knows nothing of thermal images: OpenCV's HOG with its own weights.
+
+It stands for whatever RGB detector a robot already has (Dalal and Triggs, CVPR 2005).
+"""
+
+from typing import List, Sequence, Tuple
+
+import cv2
+import numpy as np
+
+from irvis_fusion_core.detectors.box import Box
+from irvis_fusion_core.errors import EngineUnavailableError
+
+# A detection counts as a find of a person when it overlaps by this share of the union. The
+# detector's window leaves a margin of a sixth around a person, so that a perfect find has about
+# 0.5; the usual threshold of 0.5 would refuse it.
+MIN_OVERLAP = 0.3
+# Below this, what the detector reports is mostly textured walls.
+MIN_SCORE = 0.4
+_WINDOW = (128, 64)  # height, width of the detector's window
+
+
+class PeopleDetector:
+    """Finds upright people.
+
+    Raises:
+        EngineUnavailableError: this OpenCV has no HOG detector.
+    """
+
+    def __init__(self) -> None:
+        if not hasattr(cv2, "HOGDescriptor"):
+            raise EngineUnavailableError(
+                f"expected an OpenCV with HOGDescriptor for the demo's people detector, found "
+                f"{cv2.__version__}, which has none; pip install 'opencv-python-headless<5'"
+            )
+        self._hog = cv2.HOGDescriptor()
+        self._hog.setSVMDetector(cv2.HOGDescriptor_getDefaultPeopleDetector())
+
+    def find(self, image: np.ndarray) -> List[Box]:
+        """People in a uint8 colour image [height, width, 3], best first."""
+        return [box for box, _ in self.find_scored(image)]
+
+    def find_scored(self, image: np.ndarray) -> List[Tuple[Box, float]]:
+        """As `find`, with the detector's score of each box (above `MIN_SCORE`)."""
+        if image.shape[0] < _WINDOW[0] or image.shape[1] < _WINDOW[1]:
+            return []  # smaller than a person is searched for; OpenCV would raise
+        found, scores = self._hog.detectMultiScale(
+            np.ascontiguousarray(image), winStride=(8, 8), padding=(8, 8), scale=1.05
+        )
+        ranked = sorted(
+            ((float(score), box) for score, box in zip(np.ravel(scores), found)),
+            key=lambda pair: -pair[0],
+        )
+        return [
+            (Box(*(float(number) for number in box)), score)
+            for score, box in ranked
+            if score > MIN_SCORE
+        ]
+
+
+def overlap(a: Box, b: Box) -> float:
+    """Intersection over union of two boxes, 0..1."""
+    width = min(a.left + a.width, b.left + b.width) - max(a.left, b.left)
+    height = min(a.top + a.height, b.top + b.height) - max(a.top, b.top)
+    if width <= 0 or height <= 0:
+        return 0.0
+    shared = width * height
+    return shared / (a.width * a.height + b.width * b.height - shared)
+
+
+def count_hits(found: Sequence[Box], truth: Sequence[Box]) -> int:
+    """How many of the people that are there were found; each find serves one person."""
+    free = list(found)
+    hits = 0
+    for person in truth:
+        best = max(free, key=lambda box: overlap(box, person), default=None)
+        if best is not None and overlap(best, person) >= MIN_OVERLAP:
+            free.remove(best)
+            hits += 1
+    return hits

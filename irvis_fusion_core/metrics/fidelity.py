@@ -1,0 +1,202 @@
+"""What a fused image keeps of its sources: VIF, Qabf, SSIM and MS-SSIM on bare planes.
+
+Every function takes the fused and both source planes as float64 HxW of one size, grey levels
+0..255. `metrics` holds the public forms, which take images and check them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from irvis_fusion_core.errors import FrameError
+
+# Xydeas and Petrovic, "Objective image fusion performance measure", Electronics Letters 2000.
+_STRENGTH_GAIN, _STRENGTH_SLOPE, _STRENGTH_CENTRE = 0.9994, -15.0, 0.5
+_ANGLE_GAIN, _ANGLE_SLOPE, _ANGLE_CENTRE = 0.9879, -22.0, 0.8
+
+# Sheikh and Bovik, "Image information and visual quality", TIP 2006, pixel-domain form.
+_VIF_NOISE_VARIANCE = 2.0
+_VIF_EPSILON = 1e-10
+VIF_LEAST_SIDE = 41
+
+# Wang, Simoncelli and Bovik, "Multiscale structural similarity", Asilomar 2003.
+MS_SSIM_LEAST_SIDE = 176
+_MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+
+
+def vif(f: np.ndarray, a: np.ndarray, b: np.ndarray) -> float:
+    """Pixel-domain visual information fidelity against IR plus against VIS, four scales.
+
+    Windows of 17, 9, 5, 3 pixels without padding, so each side needs at least 41 pixels.
+    """
+    if min(f.shape) < VIF_LEAST_SIDE:
+        raise FrameError(f"VIF needs at least 41x41 pixels for its four scales, found {f.shape}")
+    gained = np.zeros(2)
+    available = np.zeros(2)
+    for scale in range(4):
+        size = 2 ** (4 - scale) + 1
+        kernel = cv2.getGaussianKernel(size, size / 5.0, cv2.CV_64F)
+        if scale:
+            f, a, b = (np.ascontiguousarray(_valid(p, kernel)[::2, ::2]) for p in (f, a, b))
+        mean_f = _valid(f, kernel)
+        var_f = np.maximum(_valid(f * f, kernel) - mean_f * mean_f, 0.0)
+        for index, source in enumerate((a, b)):
+            mean_s = _valid(source, kernel)
+            var_s = np.maximum(_valid(source * source, kernel) - mean_s * mean_s, 0.0)
+            covariance = _valid(f * source, kernel) - mean_f * mean_s
+            gain_num, gain_den = _vif_terms(var_s, var_f, covariance)
+            gained[index] += gain_num
+            available[index] += gain_den
+    # A source without any structure offers nothing that could be lost.
+    ratio = np.divide(gained, available, out=np.ones(2), where=available > 0)
+    return float(ratio.sum())
+
+
+def _valid(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    """Separable filter, only where the window lies inside the image."""
+    half = kernel.shape[0] // 2
+    full = cv2.sepFilter2D(image, -1, kernel, kernel, borderType=cv2.BORDER_REPLICATE)
+    return full[half : full.shape[0] - half, half : full.shape[1] - half]
+
+
+def _vif_terms(
+    var_source: np.ndarray, var_fused: np.ndarray, covariance: np.ndarray
+) -> tuple[float, float]:
+    """Information that the fused image keeps of one source, and what the source offers."""
+    gain = covariance / (var_source + _VIF_EPSILON)
+    # No structure on either side, or inverted structure: all of it counts as distortion.
+    lost = (var_source < _VIF_EPSILON) | (var_fused < _VIF_EPSILON) | (gain < 0)
+    gain[lost] = 0.0
+    noise = np.maximum(var_fused - gain * covariance, _VIF_EPSILON)
+    kept = np.log1p(gain * gain * var_source / (noise + _VIF_NOISE_VARIANCE)).sum()
+    return float(kept), float(np.log1p(var_source / _VIF_NOISE_VARIANCE).sum())
+
+
+def qabf(f: np.ndarray, a: np.ndarray, b: np.ndarray) -> float:
+    """Edge strength and orientation kept, weighted by source strength, 0..1.
+
+    Sobel with zeros outside the image, as published (replicated borders give other values).
+    """
+    edges_f, edges_a, edges_b = edges(f), edges(a), edges(b)
+    weight = edges_a[0].sum() + edges_b[0].sum()
+    if weight == 0.0:
+        return 0.0
+    kept_a = (edge_kept(edges_a, edges_f) * edges_a[0]).sum()
+    kept_b = (edge_kept(edges_b, edges_f) * edges_b[0]).sum()
+    return float((kept_a + kept_b) / weight)
+
+
+def edges(plane: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sobel strength and orientation in -pi/2..pi/2 (pi/2 where the x part is zero)."""
+    x = cv2.Sobel(plane, -1, 1, 0, ksize=3, borderType=cv2.BORDER_CONSTANT)
+    y = cv2.Sobel(plane, -1, 0, 1, ksize=3, borderType=cv2.BORDER_CONSTANT)
+    flat = x == 0
+    x[flat] = 1.0
+    angle = np.arctan(y / x)
+    angle[flat] = np.pi / 2.0
+    x[flat] = 0.0
+    return np.sqrt(x * x + y * y), angle
+
+
+def edge_kept(
+    source: tuple[np.ndarray, np.ndarray], fused: tuple[np.ndarray, np.ndarray]
+) -> np.ndarray:
+    larger = np.maximum(source[0], fused[0])
+    ratio = np.minimum(source[0], fused[0]) / np.maximum(larger, 1e-300)
+    # Where both are equal the published code puts the strength itself in place of the ratio 1:
+    # it saturates the sigmoid (0.9994 instead of 0.9988). Kept, for comparable tables.
+    ratio = np.where(source[0] == fused[0], source[0], ratio)
+    likeness = 1.0 - np.abs(source[1] - fused[1]) / (np.pi / 2.0)
+    strength = 1.0 + np.exp(_STRENGTH_SLOPE * (ratio - _STRENGTH_CENTRE))
+    angle = 1.0 + np.exp(_ANGLE_SLOPE * (likeness - _ANGLE_CENTRE))
+    return (_STRENGTH_GAIN * _ANGLE_GAIN) / (strength * angle)
+
+
+def ssim_mean(f: np.ndarray, a: np.ndarray, b: np.ndarray, data_range: float) -> float:
+    """Mean of SSIM(f, a) and SSIM(f, b), -1..1, for a given dynamic range."""
+    return ssim_means(f, a, b, [data_range])[0]
+
+
+def ssim_means(
+    f: np.ndarray, a: np.ndarray, b: np.ndarray, data_ranges: Sequence[float]
+) -> list[float]:
+    """Mean of SSIM(f, a) and SSIM(f, b), -1..1, for each dynamic range; the windows once.
+
+    Wang et al., TIP 2004: 7x7 uniform window, sample (n-1) covariance, border left out.
+    """
+    kernel = np.full((7, 1), 1.0 / 7.0)
+    unbiased = 49.0 / 48.0
+    moments_f = _moments(f, kernel, unbiased)
+    sums = [0.0] * len(data_ranges)
+    for source in (a, b):
+        moments = _pair_moments(f, moments_f, source, kernel, unbiased)
+        for index, data_range in enumerate(data_ranges):
+            luma, structure = _ssim_maps(moments, data_range)
+            sums[index] += float(np.mean(luma * structure))
+    return [total / 2.0 for total in sums]
+
+
+class _Moments(NamedTuple):
+    """Local means, variances and covariance of two images."""
+
+    mean_f: np.ndarray
+    mean_s: np.ndarray
+    var_f: np.ndarray
+    var_s: np.ndarray
+    covariance: np.ndarray
+
+
+def _moments(
+    plane: np.ndarray, kernel: np.ndarray, unbiased: float = 1.0
+) -> tuple[np.ndarray, np.ndarray]:
+    mean = _valid(plane, kernel)
+    return mean, unbiased * (_valid(plane * plane, kernel) - mean * mean)
+
+
+def _pair_moments(
+    f: np.ndarray,
+    moments_f: tuple[np.ndarray, np.ndarray],
+    source: np.ndarray,
+    kernel: np.ndarray,
+    unbiased: float = 1.0,
+) -> _Moments:
+    mean_f, var_f = moments_f
+    mean_s, var_s = _moments(source, kernel, unbiased)
+    covariance = unbiased * (_valid(f * source, kernel) - mean_f * mean_s)
+    return _Moments(mean_f, mean_s, var_f, var_s, covariance)
+
+
+def _ssim_maps(m: _Moments, data_range: float) -> tuple[np.ndarray, np.ndarray]:
+    """The luminance and the contrast-structure map of SSIM."""
+    c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
+    both = m.mean_f * m.mean_s
+    luma = (2.0 * both + c1) / (m.mean_f * m.mean_f + m.mean_s * m.mean_s + c1)
+    return luma, (2.0 * m.covariance + c2) / (m.var_f + m.var_s + c2)
+
+
+def ms_ssim(f: np.ndarray, a: np.ndarray, b: np.ndarray) -> float:
+    """Five-scale SSIM, mean over both sources, range 255; each side needs 176 pixels.
+
+    11x11 Gaussian of sigma 1.5, halving by 2x2 means. A negative scale (inverted structure)
+    counts as zero, for a fractional power of it does not exist.
+    """
+    if min(f.shape) < MS_SSIM_LEAST_SIDE:
+        raise FrameError(f"MS-SSIM needs at least 176x176 pixels for five scales, found {f.shape}")
+    kernel = cv2.getGaussianKernel(11, 1.5, cv2.CV_64F)
+    products = np.ones(2)
+    for scale, weight in enumerate(_MS_SSIM_WEIGHTS):
+        if scale:
+            half = (f.shape[1] // 2, f.shape[0] // 2)
+            even = [p[: 2 * half[1], : 2 * half[0]] for p in (f, a, b)]
+            f, a, b = (cv2.resize(p, half, interpolation=cv2.INTER_AREA) for p in even)
+        moments_f = _moments(f, kernel)
+        for index, source in enumerate((a, b)):
+            luma, structure = _ssim_maps(_pair_moments(f, moments_f, source, kernel), 255.0)
+            last = scale == len(_MS_SSIM_WEIGHTS) - 1
+            value = np.mean(luma * structure) if last else np.mean(structure)
+            products[index] *= max(float(value), 0.0) ** weight
+    return float(products.mean())

@@ -1,0 +1,39 @@
+"""What every metric starts from: 8-bit luminance of images of one size."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from irvis_fusion_core.errors import FrameError
+
+
+def luminance(image: np.ndarray) -> np.ndarray:
+    """uint8 HxW, HxWx1 or HxWx3 RGB -> uint8 HxW, BT.601 full range, rounded."""
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
+        found = image.dtype if isinstance(image, np.ndarray) else type(image).__name__
+        raise FrameError(
+            f"metrics need uint8 images, found {found}; round and clip to 0..255 first, "
+            "because unrounded values inflate MI and EN"
+        )
+    if image.ndim == 3 and image.shape[2] == 1:
+        image = image[:, :, 0]
+    if image.ndim == 2 and min(image.shape) >= 8:
+        return image
+    if image.ndim == 3 and image.shape[2] == 3 and min(image.shape[:2]) >= 8:
+        return cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY)
+    raise FrameError(
+        f"metrics need HxW, HxWx1 or HxWx3 images of at least 8x8, found {image.shape}"
+    )
+
+
+def planes(*images: np.ndarray) -> list[np.ndarray]:
+    """Luminance of each image as float64 HxW, all of one size."""
+    grey = [luminance(image) for image in images]
+    if len({plane.shape for plane in grey}) != 1:
+        raise FrameError(
+            "metrics need images of one size, found "
+            + ", ".join(f"{plane.shape[1]}x{plane.shape[0]}" for plane in grey)
+            + " (width x height); register IR to the visible image first"
+        )
+    return [plane.astype(np.float64) for plane in grey]

@@ -1,0 +1,122 @@
+"""What still metrics do not see: edges in the wrong place, and brightness that pumps over time.
+
+Images are as in `metrics`: uint8, HxW or HxWx1 grey or HxWx3 RGB, all of one size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from irvis_fusion_core.errors import FrameError
+from irvis_fusion_core.metrics.planes import planes
+
+# For `alignment`, grey levels a pixel: gradients of sensor noise stay below both.
+_GRADIENT_FLOOR = 2.0
+_EDGE_NOISE = 4.0
+
+
+def alignment(fused: np.ndarray, ir: np.ndarray, vis: np.ndarray) -> dict[str, float]:
+    """Do the edges of the fused image lie where the sources have theirs?
+
+    * `ir`, `vis`: agreement with that source, 0..1: squared cosine between the gradients,
+      weighted by the source's gradient strength (normalised gradient fields, Haber and
+      Modersitzki, MICCAI 2006). Contrast and sign of an edge do not matter, its place does.
+    * `ghost`: share of the fused gradient that neither source accounts for, 0..1. To measure
+      doubled edges, pass the sources as they should lie, not the shifted one that was fused.
+    """
+    f, a, b = (_gradient(plane) for plane in planes(fused, ir, vis))
+    agreement_ir, agreement_vis = _gradient_agreement(f, a), _gradient_agreement(f, b)
+    strength_f = np.hypot(*f)
+    unexplained = strength_f * (1.0 - np.maximum(agreement_ir, agreement_vis))
+    # Below the noise floor agreement means nothing in either direction.
+    strong = strength_f > _EDGE_NOISE
+    return {
+        "ir": _weighted_mean(agreement_ir, np.hypot(*a)),
+        "vis": _weighted_mean(agreement_vis, np.hypot(*b)),
+        "ghost": _weighted_mean(unexplained / np.maximum(strength_f, 1e-12), strength_f * strong),
+    }
+
+
+def _gradient(plane: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Derivatives in grey levels a pixel at the scale of 1 px (Gaussian, then Sobel)."""
+    smooth = cv2.GaussianBlur(plane, (0, 0), 1.0)
+    return (
+        cv2.Sobel(smooth, -1, 1, 0, ksize=3, scale=0.125),
+        cv2.Sobel(smooth, -1, 0, 1, ksize=3, scale=0.125),
+    )
+
+
+def _gradient_agreement(
+    f: tuple[np.ndarray, np.ndarray], s: tuple[np.ndarray, np.ndarray]
+) -> np.ndarray:
+    product = f[0] * s[0] + f[1] * s[1]
+    floor = _GRADIENT_FLOOR**2
+    return product**2 / ((f[0] ** 2 + f[1] ** 2 + floor) * (s[0] ** 2 + s[1] ** 2 + floor))
+
+
+def _weighted_mean(values: np.ndarray, weights: np.ndarray) -> float:
+    total = weights.sum()
+    return float((values * weights).sum() / total) if total > 0 else 0.0
+
+
+class FlickerMeter:
+    """`flicker` over a video that is not held in memory: one frame after the other.
+
+    `add` gives the excess of this frame over the one before, in grey levels, and None for the
+    first. `reset` where frames do not follow one another (a gap, a bag that loops).
+    """
+
+    def __init__(self) -> None:
+        """Start without a previous frame."""
+        self._before: list[np.ndarray] | None = None
+
+    def reset(self) -> None:
+        """Let the next frame be a first one."""
+        self._before = None
+
+    def add(self, fused: np.ndarray, ir: np.ndarray, vis: np.ndarray) -> float | None:
+        """Measure one frame against the one before.
+
+        Raises:
+            FrameError: its size is not that of the frame before, or the three differ.
+        """
+        now = [_block_means(plane) for plane in planes(fused, ir, vis)]
+        before, self._before = self._before, now
+        if before is None:
+            return None
+        if now[0].shape != before[0].shape:
+            raise FrameError("flicker needs one image size throughout the sequence")
+        f, a, b = (np.abs(n - o) for n, o in zip(now, before))
+        return float(np.mean(np.maximum(f - np.maximum(a, b), 0.0)))
+
+
+def flicker(
+    fused_frames: Sequence[np.ndarray],
+    ir_frames: Sequence[np.ndarray],
+    vis_frames: Sequence[np.ndarray],
+) -> float:
+    """Change of the fused video that neither source shows, grey levels a frame (0 is steady).
+
+    Mean over pixels and consecutive frames of |dF| beyond max(|dIR|, |dVIS|), where d is the
+    change from one frame to the next after averaging blocks of 8x8 pixels: sensor noise
+    averages out there, pumping brightness does not. Either source alone scores 0 by construction,
+    their mean no more than rounding, their maximum little; a per-frame min-max stretch much.
+    """
+    lengths = (len(fused_frames), len(ir_frames), len(vis_frames))
+    if len(set(lengths)) != 1 or lengths[0] < 2:
+        raise FrameError(
+            "flicker needs three sequences of one length, at least two frames, found lengths "
+            f"{lengths}"
+        )
+    meter = FlickerMeter()
+    excess = [meter.add(*frames) for frames in zip(fused_frames, ir_frames, vis_frames)]
+    return float(np.mean([value for value in excess if value is not None]))
+
+
+def _block_means(plane: np.ndarray, size: int = 8) -> np.ndarray:
+    rows, columns = plane.shape[0] // size, plane.shape[1] // size
+    whole = plane[: rows * size, : columns * size]
+    return whole.reshape(rows, size, columns, size).mean(axis=(1, 3))

@@ -1,0 +1,1 @@
+"""The student network, its weights on disk, its export and its analysis."""

@@ -1,0 +1,177 @@
+"""Save and load a student's weights: safetensors with metadata, or a `.pth` of tensors only.
+
+Never unpickles: a `.pth` is read with ``weights_only=True``, so a foreign file cannot run code.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from pathlib import Path
+from typing import Any, Dict, Optional, Union
+
+import torch
+
+from irvis_fusion_core.errors import CheckpointError, ConfigurationError
+from irvis_fusion_core.network.student import Student, create_student_model
+
+FORMAT = "1"
+PREFIX = "irvis_fusion."
+
+
+def save_checkpoint(
+    model: Student,
+    path: Union[str, Path],
+    metadata: Optional[Dict[str, str]] = None,
+    half: bool = False,
+) -> None:
+    """Write the weights as safetensors, atomically.
+
+    :param metadata: extra strings kept in the file's header (training recipe, data).
+    :param half: store the weights of convolutions as fp16 (half the size); statistics, scales and
+        biases stay fp32, and loading gives fp32 again.
+    :raises ConfigurationError: the path does not end in ``.safetensors``.
+    """
+    from safetensors.torch import save_file
+
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise ConfigurationError(
+            f"expected a path that ends in .safetensors, found {path}; "
+            ".pth files are read, not written"
+        )
+    header = {
+        PREFIX + "format": FORMAT,
+        PREFIX + "variant": model.variant,
+        PREFIX + "in_channels": str(model.in_channels),
+        PREFIX + "out_channels": str(model.out_channels),
+        **(metadata or {}),
+    }
+    part = path.with_name(path.name + ".part")
+    tensors = {
+        name: (tensor.half() if half and tensor.dim() == 4 else tensor).detach().cpu().contiguous()
+        for name, tensor in model.state_dict().items()
+    }
+    save_file(tensors, str(part), header)
+    # safetensors writes 0600: installed by root, nobody else could read it.
+    os.chmod(part, 0o644)
+    os.replace(part, path)
+
+
+def load_checkpoint(path: Union[str, Path], model: Optional[Student] = None) -> Student:
+    """Load weights into `model`, or into a new student of the size the file names.
+
+    :param path: ``.safetensors`` of ours, or ``.pth``/``.pt`` holding a state dict (bare, or
+        under ``model``, ``state_dict`` or ``average``); a ``.pth`` needs `model`.
+    :return: the student in eval mode, on the CPU.
+    :raises CheckpointError: missing, truncated, foreign, or of another size than `model`.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"expected a checkpoint at {path}, there is no such file")
+    if path.suffix == ".safetensors":
+        tensors, header = _read_safetensors(path)
+        if model is None:
+            model = _student_of(header, path)
+    else:
+        tensors = _read_pth(path)
+        if model is None:
+            raise CheckpointError(
+                f"{path} does not say its variant; pass the model to load it "
+                "into: load_checkpoint(path, create_student_model('nano'))"
+            )
+    _check_fit(tensors, model, path)
+    model.load_state_dict(tensors)
+    return model.eval()
+
+
+def read_metadata(path: Union[str, Path]) -> Dict[str, str]:
+    """The metadata strings in the header of a safetensors file; {} where it has none."""
+    try:
+        with open(path, "rb") as file:
+            length = struct.unpack("<Q", file.read(8))[0]
+            header = json.loads(file.read(min(length, 100_000_000)))
+            return dict(header.get("__metadata__", {}))
+    except (OSError, struct.error, ValueError, AttributeError) as error:
+        raise CheckpointError(
+            f"expected a safetensors file at {path}: {error}; is it truncated, "
+            "or a Git LFS pointer?"
+        ) from error
+
+
+def _read_safetensors(path: Path):
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    header = read_metadata(path)
+    try:
+        return load_file(str(path)), header
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(
+            f"{path} is not a whole safetensors file: {error}; copy or train it again"
+        ) from error
+
+
+def _student_of(header: Dict[str, str], path: Path) -> Student:
+    if header.get(PREFIX + "format") != FORMAT:
+        raise CheckpointError(
+            f"expected irvis_fusion weights (format {FORMAT}) in {path}, found "
+            f"format {header.get(PREFIX + 'format')!r}; pass the model if they "
+            "are yours all the same"
+        )
+    try:
+        return create_student_model(
+            header[PREFIX + "variant"],
+            int(header.get(PREFIX + "in_channels", "3")),
+            int(header.get(PREFIX + "out_channels", "3")),
+        )
+    except (KeyError, ValueError, ConfigurationError) as error:
+        raise CheckpointError(
+            f"{path} names no known student: {error}; pass the model to load it into"
+        ) from error
+
+
+def _read_pth(path: Path) -> Dict[str, torch.Tensor]:
+    try:
+        loaded: Any = torch.load(str(path), map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds: pickle, zip, runtime, EOF
+        raise CheckpointError(f"{path} is not a checkpoint of tensors alone: {error}") from error
+    for key in ("average", "model", "state_dict"):
+        if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
+            loaded = loaded[key]
+            break
+    if (
+        not isinstance(loaded, dict)
+        or not loaded
+        or not all(isinstance(v, torch.Tensor) for v in loaded.values())
+    ):
+        raise CheckpointError(
+            f"expected names and tensors in {path}, found {type(loaded).__name__}"
+        )
+    return loaded
+
+
+def _check_fit(tensors: Dict[str, torch.Tensor], model: Student, path: Path) -> None:
+    expected = model.state_dict()
+    missing = sorted(set(expected) - set(tensors))
+    unexpected = sorted(set(tensors) - set(expected))
+    reshaped = [
+        f"{name} {tuple(tensors[name].shape)} instead of {tuple(expected[name].shape)}"
+        for name in sorted(set(expected) & set(tensors))
+        if tensors[name].shape != expected[name].shape
+    ]
+    if missing or unexpected or reshaped:
+        parts = [
+            f"{len(names)} {what} (first: {', '.join(names[:3])})"
+            for what, names in (
+                ("missing", missing),
+                ("unexpected", unexpected),
+                ("of another shape", reshaped),
+            )
+            if names
+        ]
+        raise CheckpointError(
+            f"{path} does not fit a {model.variant} student: "
+            f"{'; '.join(parts)}; is it of another variant?"
+        )

@@ -1,0 +1,299 @@
+"""From a torch student to ONNX files: fp32, fp16 and int8, pixels in and pixels out.
+
+Precision belongs in the file, not in the engine's flags (TensorRT 11 knows no other way): fp16 is
+typed, int8 is Q/DQ from real images. The last mix stays fp32 in each of them.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Callable, Dict, Iterable, List, Optional, Sequence, Tuple, Union
+
+import numpy as np
+import torch
+
+from irvis_fusion_core.errors import (
+    CalibrationError,
+    ConfigurationError,
+    EngineUnavailableError,
+    ModelError,
+)
+from irvis_fusion_core.network.pixel_student import PixelStudent
+from irvis_fusion_core.network.student import HEADS, Student
+
+OPSETS = (17, 17)
+"""Oldest and newest opset: `PixelStudent` needs 17's operators, TensorRT 8.5 reads none newer."""
+
+METADATA_PREFIX = "irvis_fusion."
+FramePair = Tuple[np.ndarray, np.ndarray]
+"""IR uint8 H x W x 1 and visible uint8 H x W x 3, in the model's channel order."""
+
+FP32_LAYERS = tuple(
+    f"/{layer}/Conv"
+    for layer in (
+        # What reads pixels: 127 steps for the whole range would lose the night's faint edges.
+        "ir_encoder/stem/stem.0",
+        "vis_encoder/stem/stem.0",
+        "head_mix/head_mix.0",
+        # What makes the image, in steps of a grey level, and what it is made of.
+        "decoder/refine1/refine1.0/expand/expand.0",
+        "decoder/refine1/refine1.0/depthwise/depthwise.0",
+        "decoder/refine1/refine1.0/project/project.0",
+        "head_depthwise/head_depthwise.0",
+        *HEADS,
+        "detail",
+        "detail_1",
+    )
+)
+"""What stays fp32 in int8 files."""
+
+
+def export_to_onnx(
+    model: Student,
+    output_path: Union[str, Path],
+    input_size: Optional[Sequence[int]] = None,
+    opset_version: int = 17,
+    precision: str = "fp32",
+    vis_order: str = "rgb",
+    calibration_pairs: Optional[Iterable[FramePair]] = None,
+) -> Path:
+    """Write ``ir``, ``vis`` -> ``fused`` (uint8, N H W C) as one ONNX file, checked and atomic.
+
+    :param input_size: None for any size, (height, width), or (1, channels, height, width).
+    :param precision: ``fp32``, ``fp16``, or ``int8`` (needs `calibration_pairs`).
+    :param vis_order: ``rgb`` or ``bgr``: the order of ``vis`` and ``fused``.
+    :raises ConfigurationError: an option that cannot be had.
+    :raises EngineUnavailableError: the ``onnx`` package is missing.
+    """
+    onnx = _require("onnx")
+    if not OPSETS[0] <= opset_version <= OPSETS[1]:
+        raise ConfigurationError(
+            f"expected opset 17, found {opset_version}: older ones lack "
+            "operators that the student uses, TensorRT 8.5 reads none newer"
+        )
+    if precision not in ("fp32", "fp16", "int8"):
+        raise ConfigurationError(f"expected precision fp32, fp16 or int8, found {precision!r}")
+    output_path = Path(output_path)
+    if precision == "int8":
+        with tempfile.TemporaryDirectory() as folder:
+            plain = export_to_onnx(
+                model, Path(folder) / "fp32.onnx", input_size, opset_version, "fp32", vis_order
+            )
+            return quantize(plain, output_path, calibration_pairs or ())
+    size = _height_and_width(input_size)
+    training = model.training
+    pixels = PixelStudent(_copy_in(model, precision), vis_order, size).eval()
+    # Where the size is free, trace at one that needs padding, so that nothing folds away.
+    height, width = size or (70, 90)
+    example = (
+        torch.zeros(1, height, width, 1, dtype=torch.uint8),
+        torch.zeros(1, height, width, 3, dtype=torch.uint8),
+    )
+    axes = None if size else {name: {1: "height", 2: "width"} for name in ("ir", "vis", "fused")}
+    part = output_path.with_name(output_path.name + ".part")
+    with warnings.catch_warnings():
+        # The tracing exporter is asked for by name: it alone writes opset 17 as it is.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            pixels,
+            example,
+            str(part),
+            opset_version=opset_version,
+            dynamo=False,
+            input_names=["ir", "vis"],
+            output_names=["fused"],
+            dynamic_axes=axes,
+        )
+    model.train(training)
+    graph = onnx.load(str(part))
+    _name_output_shape(graph, size)
+    _describe(
+        graph,
+        {"format": "1", "variant": model.variant, "precision": precision, "vis_order": vis_order},
+    )
+    _write_checked(onnx, graph, part, output_path)
+    return output_path
+
+
+def quantize(
+    onnx_path: Union[str, Path],
+    output_path: Union[str, Path],
+    calibration_pairs: Iterable[FramePair],
+    report: Optional[Callable[[str], None]] = None,
+) -> Path:
+    """An fp32 file of ours -> int8 as Q/DQ, scales from real images.
+
+    :param calibration_pairs: at least 8 pairs from the cameras that it will see; up to 64
+        are used, cut to 480 x 640 at most. Where all are of one size that fits a fixed-size model.
+    :param report: takes one line that says what int8 costs against fp32, in PSNR and SSIM.
+    :raises CalibrationError: too few pairs, constant images, or pure noise.
+    """
+    onnx = _require("onnx")
+    quantization = _require("onnxruntime.quantization", "onnxruntime")
+    pairs = _calibration_set(calibration_pairs)
+    output_path = Path(output_path)
+    graph = onnx.load(str(onnx_path))
+    metadata = {entry.key: entry.value for entry in graph.metadata_props}
+    if metadata.get(METADATA_PREFIX + "precision") != "fp32":
+        raise ModelError(
+            f"expected an fp32 model of ours to quantise, {onnx_path} says "
+            f"{metadata.get(METADATA_PREFIX + 'precision')!r}; export it again"
+        )
+
+    class Reader(quantization.CalibrationDataReader):  # type: ignore[name-defined]
+        def __init__(self) -> None:
+            self.rest = iter(pairs)
+
+        def get_next(self) -> Optional[Dict[str, np.ndarray]]:
+            pair = next(self.rest, None)
+            return None if pair is None else {"ir": pair[0][None], "vis": pair[1][None]}
+
+    exclude = [
+        node.name
+        for node in graph.graph.node
+        if any(node.name.endswith(layer) for layer in FP32_LAYERS)
+    ]
+    part = output_path.with_name(output_path.name + ".part")
+    quantization.quantize_static(
+        str(onnx_path),
+        str(part),
+        Reader(),
+        quant_format=quantization.QuantFormat.QDQ,
+        op_types_to_quantize=["Conv"],
+        nodes_to_exclude=exclude,
+        per_channel=True,
+        activation_type=quantization.QuantType.QInt8,
+        weight_type=quantization.QuantType.QInt8,
+        # TensorRT reads zero points of zero only, and no quantised bias.
+        extra_options={
+            "ActivationSymmetric": True,
+            "WeightSymmetric": True,
+            "QuantizeBias": False,
+            "CalibTensorRangeSymmetric": True,
+        },
+    )
+    graph = onnx.load(str(part))
+    _describe(
+        graph,
+        {
+            key[len(METADATA_PREFIX) :]: value
+            for key, value in metadata.items()
+            if key.startswith(METADATA_PREFIX)
+        },
+    )
+    _describe(graph, {"precision": "int8", "calibration_pairs": str(len(pairs))})
+    _write_checked(onnx, graph, part, output_path)
+    if report is not None:
+        report(quantization_cost(onnx_path, output_path, pairs))
+    return output_path
+
+
+def quantization_cost(
+    reference_path: Union[str, Path], path: Union[str, Path], pairs: Sequence[FramePair]
+) -> str:
+    """One line: PSNR (mean, worst) and SSIM of one file's images against another's."""
+    from irvis_fusion_core.metrics.fidelity import ssim_mean
+
+    runtime = _require("onnxruntime")
+    sessions = [
+        runtime.InferenceSession(str(p), providers=["CPUExecutionProvider"])
+        for p in (reference_path, path)
+    ]
+    psnr, similarity = [], []
+    for ir, vis in pairs:
+        inputs = {"ir": ir[None], "vis": vis[None]}
+        a, b = (s.run(None, inputs)[0][0].astype(np.float64).mean(2) for s in sessions)
+        psnr.append(10.0 * np.log10(255.0**2 / max(float(((a - b) ** 2).mean()), 1e-4)))
+        similarity.append(ssim_mean(a, b, b, data_range=255.0))
+    return (
+        f"{Path(path).name} against {Path(reference_path).name} on {len(pairs)} pairs: PSNR "
+        f"mean {np.mean(psnr):.1f} dB, worst {np.min(psnr):.1f} dB, SSIM "
+        f"{np.mean(similarity):.4f}"
+    )
+
+
+def _copy_in(model: Student, precision: str) -> Student:
+    copied = Student(model.size, model.in_channels, model.out_channels)
+    copied.load_state_dict(model.state_dict())
+    copied.eval()
+    return copied.half() if precision == "fp16" else copied
+
+
+def _height_and_width(input_size: Optional[Sequence[int]]) -> Optional[Tuple[int, int]]:
+    if input_size is None:
+        return None
+    size = tuple(int(n) for n in input_size)
+    if len(size) == 4 and size[0] == 1:
+        size = size[2:]
+    if len(size) != 2 or min(size) < 1:
+        raise ConfigurationError(
+            "expected input_size as None, (height, width) or (1, channels, "
+            f"height, width), found {tuple(input_size)}"
+        )
+    return size[0], size[1]
+
+
+def _calibration_set(pairs: Iterable[FramePair]) -> List[FramePair]:
+    kept: List[FramePair] = []
+    for ir, vis in pairs:
+        if ir.ndim == 2:
+            ir = ir[:, :, None]
+        kept.append((np.ascontiguousarray(ir[:480, :640]), np.ascontiguousarray(vis[:480, :640])))
+        if len(kept) == 64:
+            break
+    if len(kept) < 8:
+        raise CalibrationError(
+            f"expected at least 8 real pairs to calibrate int8, found "
+            f"{len(kept)}; pass a folder with IR/ and VIS/ of your cameras"
+        )
+    for index, pair in enumerate(kept):
+        for name, image in zip(("ir", "vis"), pair):
+            plane = image[:, :, 0].astype(np.float64)
+            step = np.abs(np.diff(plane, axis=1)).mean()
+            # Neighbours in a photograph are alike; in noise their difference exceeds its spread.
+            if plane.std() < 1.0 or step > plane.std():
+                what = "constant" if plane.std() < 1.0 else "noise"
+                raise CalibrationError(
+                    f"expected real images, calibration pair {index}'s "
+                    f"{name} is {what}; scales drawn from it would be wrong"
+                )
+    return kept
+
+
+def _name_output_shape(graph, size: Optional[Tuple[int, int]]) -> None:
+    """State the output's shape as the inputs state theirs; the tracer names it after its nodes."""
+    shape = graph.graph.output[0].type.tensor_type.shape
+    for dim, value in zip(shape.dim, (1, *(size or ("height", "width")), 3)):
+        dim.Clear()
+        setattr(dim, "dim_param" if isinstance(value, str) else "dim_value", value)
+
+
+def _describe(graph, metadata: Dict[str, str]) -> None:
+    kept = {entry.key: entry.value for entry in graph.metadata_props}
+    kept.update({METADATA_PREFIX + key: value for key, value in metadata.items()})
+    del graph.metadata_props[:]
+    for key, value in sorted(kept.items()):
+        entry = graph.metadata_props.add()
+        entry.key, entry.value = key, value
+
+
+def _write_checked(onnx, graph, part: Path, output_path: Path) -> None:
+    onnx.checker.check_model(graph, full_check=True)
+    onnx.save(graph, str(part))
+    os.replace(part, output_path)
+
+
+def _require(module: str, package: Optional[str] = None):
+    import importlib
+
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        package = package or module
+        raise EngineUnavailableError(
+            f"export needs the package {package}, which is not installed "
+            f"({error}); pip install 'irvis_fusion[onnx]'"
+        ) from error

@@ -1,0 +1,178 @@
+"""Which correction of the calibration to use, from one compared pair to the next.
+
+Evidence (`alignment_evidence`) is gathered, gated by its confidence, bounded and smoothed; the
+correction goes back to the calibrated value where the evidence ends.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from irvis_fusion_core.registration.alignment_evidence import MOTIONS, AlignmentEvidence, Estimate
+from irvis_fusion_core.registration.camera_geometry import stretch
+
+__all__ = ["MOTIONS", "AlignmentTracker"]
+
+CALIBRATED = "calibrated"
+FOLLOWING = "following"
+HOLDING = "holding"
+RETURNING = "returning"
+
+# Images are compared at this width or height at most; finer edges differ between the spectra.
+_LARGEST_SIDE_PX = 400
+# In pairs with edges; below, there is none, or it has faded.
+_LEAST_WEIGHT = 0.5
+# Estimates in a row that must agree before they are believed, and how well, in compared pixels.
+_AGREEING = 3
+_AGREEMENT_PX = 2.0
+# A correction this small at every corner is none, visible pixels.
+_NONE_PX = 0.25
+# The evidence's lead over the next best place, below which it is ambiguous (a fence, a crowd).
+_LEAST_LEAD = 1.4
+
+
+class AlignmentTracker:
+    """The policy: which correction to use, given one pair after the other of one pair of sizes.
+
+    Not safe between threads. Corrections are 3x3 in pixels of the visible image.
+
+    Args:
+        vis_size: (height, width) of the visible images.
+        smoothing_s: time constant, of the evidence and of the correction that follows it.
+        max_shift_px: largest displacement of a corner in visible pixels; an estimate beyond it
+            is not used: then the calibration is to be made again.
+        min_confidence: height of the correlation's peak over its surroundings, in standard
+            deviations, from which an estimate counts. Different scenes reach 3.5.
+        hold_s: how long the last confident correction is kept without further evidence, before
+            it goes back to the calibrated value.
+        motion: what may be corrected where enough parts of the image agree: "shift",
+            "similarity" (and turn and scale), "affine" (less steady).
+    """
+
+    def __init__(
+        self,
+        vis_size: tuple[int, int],
+        smoothing_s: float = 10.0,
+        max_shift_px: float = 30.0,
+        min_confidence: float = 4.0,
+        hold_s: float = 60.0,
+        motion: str = "similarity",
+    ) -> None:
+        self._vis_size = vis_size
+        # Never enlarged: an edge is known to a pixel of the image that it is in.
+        self.scale = max(1.0, max(vis_size) / float(_LARGEST_SIDE_PX))
+        self.size = (
+            max(int(round(vis_size[0] / self.scale)), 2),
+            max(int(round(vis_size[1] / self.scale)), 2),
+        )
+        self._evidence = AlignmentEvidence(self.size, max_shift_px / self.scale, smoothing_s)
+        self._smoothing_s = smoothing_s
+        self._max_shift_px = max_shift_px
+        self._min_confidence = min_confidence
+        self._hold_s = hold_s
+        self._motion = motion
+        self._recent: list[np.ndarray] = []
+        self._good_s: float | None = None
+        self._last_s: float | None = None
+        self.correction = np.eye(3)
+        self.state = CALIBRATED
+        self.reason = "no pair has been compared yet"
+        self.estimate: Estimate | None = None
+        self.pairs = 0
+
+    def add(
+        self, ir: np.ndarray, vis: np.ndarray, known: np.ndarray | None, now_s: float
+    ) -> np.ndarray:
+        """Compare a pair of `self.size`, IR as the calibration puts it; return the correction.
+
+        `now_s` is a monotonic clock's; pairs should be from different moments.
+        """
+        elapsed_s = 0.0 if self._last_s is None else max(now_s - self._last_s, 0.0)
+        self._last_s = now_s
+        self._evidence.fade(elapsed_s)
+        self._evidence.add(ir, vis, known)
+        self.pairs += 1
+        self.estimate = self._evidence.estimate(self._motion)
+        measured = self._in_visible_pixels(self.estimate.matrix)
+        self.reason = self._why_not(self.estimate, measured)
+        if not self.reason:
+            self._good_s = now_s
+            self._go_towards(measured, elapsed_s)
+            self.state = FOLLOWING
+        elif self._good_s is not None and now_s - self._good_s <= self._hold_s:
+            self.state = HOLDING
+        elif self.reach_px(self.correction) > _NONE_PX:
+            self._go_towards(np.eye(3), elapsed_s)
+            self.state = RETURNING
+        else:
+            self.correction = np.eye(3)
+            self.state = CALIBRATED
+        return self.correction
+
+    def reach_px(self, matrix: np.ndarray) -> float:
+        """Largest displacement of a corner of the visible image, visible pixels."""
+        height, width = self._vis_size
+        x, y = (
+            np.array([0.0, width - 1, width - 1, 0.0]),
+            np.array([0.0, 0, height - 1, height - 1]),
+        )
+        moved = matrix @ np.stack([x, y, np.ones(4)])
+        return float(np.hypot(moved[0] / moved[2] - x, moved[1] / moved[2] - y).max())
+
+    def describe(self) -> dict[str, str]:
+        """For /diagnostics: state, correction and how sure it is."""
+        middle = ((self._vis_size[1] - 1) / 2.0, (self._vis_size[0] - 1) / 2.0)
+        at = self.correction @ np.array([middle[0], middle[1], 1.0])
+        values = {
+            "state": self.state,
+            "correction_px": "{:.2f}, {:.2f}".format(at[0] - middle[0], at[1] - middle[1]),
+            "correction_at_corners_px": f"{self.reach_px(self.correction):.2f}",
+            "pairs_compared": str(self.pairs),
+        }
+        if self.reason:
+            values["why_not_followed"] = self.reason
+        if self.estimate is not None:
+            shift = (self.scale * value for value in self.estimate.shift_px)
+            values["estimate_px"] = "{:.2f}, {:.2f}".format(*shift)
+            values["confidence"] = f"{self.estimate.height:.2f}"
+            values["lead_over_next_best"] = f"{self.estimate.lead:.2f}"
+            values["tiles_agreeing"] = str(self.estimate.tiles)
+        return values
+
+    def _why_not(self, estimate: Estimate, measured: np.ndarray) -> str:
+        """Why the estimate is not followed; empty when it is."""
+        if self._evidence.weight < _LEAST_WEIGHT:
+            self._recent = []
+            return "there are hardly any edges in one of the images"
+        if estimate.height < self._min_confidence:
+            self._recent = []
+            return "confidence {:.2f} is below {:.2f}: the images share too few edges".format(
+                estimate.height, self._min_confidence
+            )
+        if estimate.lead < _LEAST_LEAD:
+            self._recent = []
+            return f"ambiguous: the next best place is as likely to {100 / estimate.lead:.0f} %"
+        reach = self.reach_px(measured)
+        if reach > self._max_shift_px:
+            self._recent = []
+            return (
+                f"off by {reach:.1f} px, more than the bound of {self._max_shift_px:.1f} px: "
+                "calibrate again"
+            )
+        self._recent = [*self._recent[-(_AGREEING - 1) :], measured]
+        limit = _AGREEMENT_PX * self.scale
+        spread = max(self._distance_px(measured, other) for other in self._recent)
+        if len(self._recent) < _AGREEING or spread > limit:
+            return f"waiting for {_AGREEING} estimates that agree within {limit:.1f} px"
+        return ""
+
+    def _distance_px(self, one: np.ndarray, other: np.ndarray) -> float:
+        return self.reach_px(one @ np.linalg.inv(other))
+
+    def _go_towards(self, target: np.ndarray, elapsed_s: float) -> None:
+        share = 1.0 - float(np.exp(-elapsed_s / self._smoothing_s))
+        self.correction = self.correction + share * (target - self.correction)
+
+    def _in_visible_pixels(self, matrix: np.ndarray) -> np.ndarray:
+        up = stretch(self.size, self._vis_size)
+        return up @ np.vstack([matrix, (0.0, 0.0, 1.0)]) @ np.linalg.inv(up)

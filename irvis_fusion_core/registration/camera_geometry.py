@@ -1,0 +1,204 @@
+"""Where a point of the IR image lies in the visible image: homographies of planes.
+
+Pixel coordinates are (x, y) with (0, 0) the centre of the top left pixel; sizes are
+(height, width); a homography maps IR pixels to visible pixels: x_vis ~ H x_ir. Extrinsics take
+points from the IR camera's optical frame to the visible one's: X_vis = R X_ir + t, metres.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from irvis_fusion_core.errors import CalibrationError
+
+# Sizes whose aspect differs by less than this are the same image at another scale.
+_ASPECT_TOLERANCE = 0.01
+# The projected IR image must neither shrink nor grow in area by more than this factor.
+_LARGEST_AREA_FACTOR = 1e4
+
+
+def plane_homography(
+    ir_matrix: np.ndarray | Sequence,
+    vis_matrix: np.ndarray | Sequence,
+    rotation: np.ndarray | Sequence,
+    translation_m: Sequence[float],
+    depth_m: float,
+    normal: Sequence[float] = (0.0, 0.0, 1.0),
+) -> np.ndarray:
+    """H = K_vis (R + t n^T / d) K_ir^-1 for the plane n^T X_ir = d (Hartley and Zisserman, 13.1).
+
+    `depth_m` may be infinite: then only the rotation counts. Returns float64 3x3, H[2, 2] = 1.
+    """
+    k_ir = as_matrix("ir_matrix", ir_matrix)
+    k_vis = as_matrix("vis_matrix", vis_matrix)
+    plane = plane_motion(rotation, translation_m, depth_m, normal)
+    if min(k_ir[0, 0], k_ir[1, 1], k_vis[0, 0], k_vis[1, 1]) <= 0.0:
+        raise CalibrationError(
+            "both camera matrices need positive focal lengths; an uncalibrated camera_info holds "
+            "zeros: calibrate the camera first"
+        )
+    return _normalised(k_vis @ plane @ np.linalg.inv(k_ir))
+
+
+def plane_motion(
+    rotation: np.ndarray | Sequence,
+    translation_m: Sequence[float],
+    depth_m: float,
+    normal: Sequence[float] = (0.0, 0.0, 1.0),
+) -> np.ndarray:
+    """R + t n^T / d: the homography between normalised image coordinates."""
+    if not depth_m > 0.0:
+        raise CalibrationError(f"depth_m must be positive metres (or inf), found {depth_m}")
+    turn = as_matrix("rotation", rotation)
+    if not np.allclose(turn @ turn.T, np.eye(3), atol=1e-3) or np.linalg.det(turn) < 0.0:
+        raise CalibrationError("rotation must be orthonormal with determinant +1")
+    shift = np.asarray(translation_m, np.float64).reshape(-1)
+    direction = np.asarray(normal, np.float64).reshape(-1)
+    if shift.shape != (3,) or direction.shape != (3,) or not np.isfinite(shift).all():
+        raise CalibrationError("translation_m and normal must be three finite numbers each")
+    return turn + np.outer(shift, direction) / depth_m
+
+
+def expected_error_px(
+    ir_matrix: np.ndarray | Sequence,
+    vis_matrix: np.ndarray | Sequence,
+    rotation: np.ndarray | Sequence,
+    translation_m: Sequence[float],
+    set_depth_m: float,
+    depths_m: Sequence[float],
+    ir_size: tuple[int, int],
+) -> dict[float, float]:
+    """Depth in metres -> largest misplacement in visible pixels, registered for `set_depth_m`.
+
+    Points of a 5x5 grid over the IR image at each depth, against where the homography for the
+    set depth puts them.
+    """
+    extrinsics = (ir_matrix, vis_matrix, rotation, translation_m)
+    height, width = ir_size
+    columns, rows = np.meshgrid(np.linspace(0, width - 1, 5), np.linspace(0, height - 1, 5))
+    points = np.stack([columns.ravel(), rows.ravel()], axis=1)
+    assumed = project(plane_homography(*extrinsics, depth_m=set_depth_m), points)
+    errors = {}
+    for depth_m in depths_m:
+        true = project(plane_homography(*extrinsics, depth_m=depth_m), points)
+        errors[float(depth_m)] = float(np.linalg.norm(true - assumed, axis=1).max())
+    return errors
+
+
+def project(homography: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Apply a 3x3 homography to points Nx2."""
+    lifted = np.column_stack([points, np.ones(len(points))]) @ homography.T
+    return lifted[:, :2] / lifted[:, 2:]
+
+
+def checked_homography(homography: np.ndarray | Sequence, ir_size: tuple[int, int]) -> np.ndarray:
+    """float64 3x3 with H[2, 2] = 1, fit to warp an IR image of `ir_size` (height, width).
+
+    Raises:
+        CalibrationError: not 3x3 finite numbers, singular, mirrored, or with its horizon
+            within the image.
+    """
+    h = as_matrix("homography", homography)
+    height, width = ir_size
+    corners = np.array(
+        [[0, 0, 1], [width - 1, 0, 1], [width - 1, height - 1, 1], [0, height - 1, 1]], np.float64
+    )
+    projected = corners @ h.T
+    scale = projected[:, 2]
+    if np.abs(scale).min() <= 1e-9 * np.abs(h).max() or scale.min() * scale.max() < 0.0:
+        raise CalibrationError(
+            "the homography sends part of the IR image to infinity; it is no registration of "
+            "two cameras: calibrate again"
+        )
+    quad = projected[:, :2] / scale[:, None]
+    following = np.roll(quad, -1, axis=0)
+    area = 0.5 * float((quad[:, 0] * following[:, 1] - following[:, 0] * quad[:, 1]).sum())
+    own_area = float((width - 1) * (height - 1))
+    # Nearly singular maps have their quad collapse; an exactly singular one has area 0.
+    if not own_area / _LARGEST_AREA_FACTOR < abs(area) < own_area * _LARGEST_AREA_FACTOR:
+        raise CalibrationError(
+            f"the homography is singular or nearly so: the {width}x{height} IR image becomes "
+            f"{abs(area):.3g} square pixels; calibrate again"
+        )
+    if area < 0.0:
+        raise CalibrationError(
+            "the homography mirrors the image; flip the IR image in its driver, or calibrate "
+            "with matching corners in the same order"
+        )
+    return _normalised(h)
+
+
+def rescaled_homography(
+    homography: np.ndarray,
+    calibrated_ir: tuple[int, int],
+    ir_size: tuple[int, int],
+    calibrated_vis: tuple[int, int],
+    vis_size: tuple[int, int],
+) -> np.ndarray:
+    """The homography for images of other sizes (height, width) of the same aspect."""
+    from_ir = size_change("IR", calibrated_ir, ir_size)
+    from_vis = size_change("visible", calibrated_vis, vis_size)
+    return _normalised(from_vis @ homography @ np.linalg.inv(from_ir))
+
+
+def size_change(camera: str, old: tuple[int, int], new: tuple[int, int]) -> np.ndarray:
+    """3x3 that takes pixels of an image of size `old` to one of size `new`.
+
+    Raises CalibrationError where the aspect differs: then the image was cropped, and a
+    calibration does not say where.
+    """
+    down, across = new[0] / float(old[0]), new[1] / float(old[1])
+    # Rounding one side to a whole pixel is not another aspect.
+    rounding = 1.0 / min(new[0], new[1])
+    if abs(across / down - 1.0) > _ASPECT_TOLERANCE + rounding:
+        raise CalibrationError(
+            f"the calibration is for a {camera} image of {old[1]}x{old[0]}, found "
+            f"{new[1]}x{new[0]}, which has another aspect; set the camera to the calibrated "
+            "format or calibrate again"
+        )
+    return stretch(old, new)
+
+
+def stretch(old: tuple[int, int], new: tuple[int, int]) -> np.ndarray:
+    """As `size_change`, whatever the aspects: the whole old image becomes the whole new one."""
+    down, across = new[0] / float(old[0]), new[1] / float(old[1])
+    # Pixel centres: the edge of the image, at -0.5, stays the edge.
+    return np.array(
+        [[across, 0.0, (across - 1.0) / 2.0], [0.0, down, (down - 1.0) / 2.0], [0.0, 0.0, 1.0]]
+    )
+
+
+def quaternion_matrix(quaternion: Sequence[float]) -> np.ndarray:
+    """3x3 rotation of a quaternion (x, y, z, w), as ROS writes it; it need not be of length 1."""
+    q = np.asarray(quaternion, np.float64).reshape(-1)
+    if q.shape != (4,) or not np.isfinite(q).all() or not np.linalg.norm(q) > 1e-6:
+        raise CalibrationError(
+            f"a rotation must be a quaternion (x, y, z, w) other than 0, found {list(quaternion)}"
+        )
+    x, y, z, w = q / np.linalg.norm(q)
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+        ]
+    )
+
+
+def as_matrix(name: str, value: np.ndarray | Sequence) -> np.ndarray:
+    """float64 3x3 from nested lists or nine numbers in a row."""
+    try:
+        matrix = np.asarray(value, np.float64)
+    except (TypeError, ValueError) as error:
+        raise CalibrationError(f"{name} must be 3x3 numbers, found {value!r}") from error
+    if matrix.size != 9 or not np.isfinite(matrix).all():
+        raise CalibrationError(f"{name} must be 3x3 finite numbers, found {value!r}")
+    return matrix.reshape(3, 3)
+
+
+def _normalised(homography: np.ndarray) -> np.ndarray:
+    if homography[2, 2] == 0.0:
+        raise CalibrationError("the homography sends the image's corner to infinity")
+    return homography / homography[2, 2]

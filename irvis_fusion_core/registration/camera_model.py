@@ -1,0 +1,193 @@
+"""One camera's calibration: focal lengths, centre, lens, and the image size that it is for.
+
+As `sensor_msgs/CameraInfo` and the YAML files of ROS's camera_calibration hold it. Rays are points
+(x, y) of the plane one unit before the camera; pixels count from the centre of the top left one.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+
+from irvis_fusion_core.errors import CalibrationError
+from irvis_fusion_core.registration.camera_geometry import as_matrix, size_change
+
+PINHOLE_LENSES = ("", "plumb_bob", "rational_polynomial", "thin_prism", "pinhole")
+FISHEYE_LENSES = ("equidistant", "fisheye", "kannala_brandt")
+
+# Lens models are polynomials that fold back far outside the image: no ray beyond this
+# multiple of the image's widest one is taken for seen.
+_WIDEST_RAY = 1.1
+# A calibration file has some 600 bytes.
+_LARGEST_FILE_BYTES = 1_000_000
+
+
+class CameraModel(NamedTuple):
+    """3x3 matrix, distortion as OpenCV orders it, (height, width), and who it is.
+
+    `fisheye` lenses are equidistant with four coefficients (OpenCV's `cv2.fisheye`), others take
+    0, 4, 5, 8, 12 or 14 (`plumb_bob`, `rational_polynomial`, with thin prism, with tilt).
+    """
+
+    matrix: np.ndarray
+    distortion: np.ndarray
+    size: tuple[int, int]
+    fisheye: bool = False
+    frame_id: str = ""
+
+    def for_size(self, camera: str, size: tuple[int, int]) -> CameraModel:
+        """For images of another size of the same aspect; CalibrationError for another aspect."""
+        scaling = size_change(camera, self.size, size)
+        return self._replace(matrix=scaling @ self.matrix, size=(int(size[0]), int(size[1])))
+
+    def rays(self, pixels: np.ndarray) -> np.ndarray:
+        """Pixels Nx2 -> rays Nx2, without the lens's distortion."""
+        points = np.ascontiguousarray(pixels, np.float64)[:, None, :]
+        undistort: Any = cv2.fisheye.undistortPoints if self.fisheye else cv2.undistortPoints
+        return np.asarray(undistort(points, self.matrix, self.distortion))[:, 0]
+
+    def pixels(self, rays: np.ndarray) -> np.ndarray:
+        """Rays Nx2 -> pixels Nx2, through the lens."""
+        rays = np.ascontiguousarray(rays, np.float64)
+        if self.fisheye:
+            return cv2.fisheye.distortPoints(rays[:, None, :], self.matrix, self.distortion)[:, 0]
+        points = np.column_stack([rays, np.ones(len(rays))])
+        none = np.zeros(3)
+        return cv2.projectPoints(points, none, none, self.matrix, self.distortion)[0][:, 0]
+
+    def widest_ray(self) -> float:
+        """Length beyond which the lens model says nothing: a tenth more than the border sees."""
+        height, width = self.size
+        along = np.linspace(0.0, 1.0, 17)
+        border = [
+            (column * (width - 1), row * (height - 1))
+            for t in along
+            for column, row in ((t, 0.0), (t, 1.0), (0.0, t), (1.0, t))
+        ]
+        return _WIDEST_RAY * float(np.linalg.norm(self.rays(np.array(border)), axis=1).max())
+
+
+def make_camera(
+    name: str,
+    matrix: np.ndarray | Sequence,
+    distortion: Sequence[float],
+    size: Sequence[int],
+    lens: str = "",
+    frame_id: str = "",
+) -> CameraModel:
+    """A checked `CameraModel`; `lens` is CameraInfo's distortion_model, `name` is for messages.
+
+    Raises:
+        CalibrationError: an uncalibrated camera, an unknown lens, or impossible numbers.
+    """
+    k = as_matrix(f"{name}_matrix", matrix)
+    if min(k[0, 0], k[1, 1]) <= 0.0:
+        raise CalibrationError(
+            f"the {name} camera is not calibrated (its focal length is {k[0, 0]:g}): calibrate "
+            "it, for example with camera_calibration, and let its driver publish the result"
+        )
+    height, width = checked_size(f"calibrated_{name}_size", size)
+    if lens not in PINHOLE_LENSES + FISHEYE_LENSES:
+        known = ", ".join((*PINHOLE_LENSES[1:], *FISHEYE_LENSES))
+        raise CalibrationError(
+            f"the {name} lens model must be one of {known}, found {lens!r}; publish rectified "
+            "images instead and say so (registration.ir_rectified, vis_rectified)"
+        )
+    fisheye = lens in FISHEYE_LENSES
+    coefficients = checked_distortion(f"{name}_distortion", distortion, fisheye)
+    return CameraModel(k, coefficients, (height, width), fisheye, frame_id)
+
+
+def read_camera_file(path: str, name: str, rectified: bool = False) -> CameraModel:
+    """The camera in a YAML file of ROS's camera_calibration (`ost.yaml`, camera_info_manager).
+
+    `rectified`: its images come through image_proc; then the projection matrix holds.
+
+    Raises:
+        CalibrationError: the file is missing, is no such file, or PyYAML is not installed.
+    """
+    try:
+        yaml = importlib.import_module("yaml")
+    except ImportError as error:
+        raise CalibrationError(
+            f"reading {path} needs PyYAML, which is not installed: pip install pyyaml"
+        ) from error
+    try:
+        # A path may come from a parameter: a device or a bag is not read to its end.
+        if os.path.getsize(path) > _LARGEST_FILE_BYTES or not os.path.isfile(path):
+            raise CalibrationError(
+                f"expected the {name} camera's calibration (YAML) at {path}, found something else"
+            )
+        with open(path, encoding="utf-8") as file:
+            tree = yaml.safe_load(file)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise CalibrationError(
+            f"expected the {name} camera's calibration (YAML) at {path}, found: {error}"
+        ) from error
+    try:
+        size = (int(tree["image_height"]), int(tree["image_width"]))
+        matrix = tree["camera_matrix"]["data"]
+        distortion = tree.get("distortion_coefficients", {}).get("data", [])
+        lens = str(tree.get("distortion_model", "plumb_bob"))
+        if rectified:
+            matrix = rectified_matrix(tree["projection_matrix"]["data"])
+            distortion, lens = [], ""
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CalibrationError(
+            f"expected image_width, image_height, camera_matrix and distortion_coefficients in "
+            f"{path}, as ROS's camera_calibration writes them, found: {error!r}"
+        ) from error
+    return make_camera(name, matrix, distortion, size, lens)
+
+
+def rectified_matrix(projection: Sequence[float]) -> np.ndarray:
+    """The 3x3 of a rectified camera out of the 3x4 projection matrix P, row by row."""
+    p = np.asarray(projection, np.float64).reshape(-1)
+    if p.size != 12:
+        raise CalibrationError(f"a projection matrix has 12 numbers, found {p.size}")
+    return p.reshape(3, 4)[:, :3]
+
+
+def camera_from_info(info: Any, name: str, rectified: bool = False) -> CameraModel:
+    """The camera of a sensor_msgs/CameraInfo (anything with its fields).
+
+    A region of interest moves the centre; binning is a smaller image of the same aspect.
+
+    Raises:
+        CalibrationError: as `make_camera`.
+    """
+    matrix = rectified_matrix(info.p) if rectified else as_matrix(f"{name} k", list(info.k))
+    size = (int(info.height), int(info.width))
+    roi = info.roi
+    if roi.width and roi.height and (roi.height, roi.width) != size:
+        matrix = matrix.copy()
+        matrix[0, 2] -= roi.x_offset
+        matrix[1, 2] -= roi.y_offset
+        size = (int(roi.height), int(roi.width))
+    lens, distortion = ("", []) if rectified else (info.distortion_model, list(info.d))
+    return make_camera(name, matrix, distortion, size, lens, info.header.frame_id)
+
+
+def checked_size(name: str, size: Sequence[int]) -> tuple[int, int]:
+    """(height, width) of at least 2x2; CalibrationError otherwise."""
+    values = [int(value) for value in size]
+    if len(values) != 2 or min(values) < 2:
+        raise CalibrationError(f"{name} must be (height, width) in pixels, found {size!r}")
+    return values[0], values[1]
+
+
+def checked_distortion(name: str, values: Sequence[float], fisheye: bool = False) -> np.ndarray:
+    """Finite coefficients of a number that the lens model has; four zeros where there are none."""
+    distortion = np.asarray(values, np.float64).reshape(-1)
+    counts = (0, 4) if fisheye else (0, 4, 5, 8, 12, 14)
+    if distortion.size not in counts or not np.isfinite(distortion).all():
+        raise CalibrationError(
+            f"{name} must be {', '.join(map(str, counts))} finite coefficients in OpenCV's order, "
+            f"found {list(values)!r}"
+        )
+    return distortion if distortion.size else np.zeros(4)

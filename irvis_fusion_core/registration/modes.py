@@ -1,0 +1,273 @@
+"""Bring the IR image onto the visible image's grid, once per frame, by precomputed maps.
+
+    registration = make_registration("homography", homography=h, calibrated_ir_size=(512, 640),
+                                     calibrated_vis_size=(1000, 1500))
+    ir, coverage = registration.warp(ir, vis.shape[:2])
+    if coverage is not None:
+        ir = fill_uncovered(ir, vis_luma, coverage)
+
+Sizes are (height, width). `coverage` is uint8 HxW: 255 where IR is known, 0 where it is not,
+with a soft edge between; None where the whole visible image is covered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import cv2
+import numpy as np
+
+from irvis_fusion_core.errors import CalibrationError, ConfigurationError, FrameError
+from irvis_fusion_core.registration import camera_geometry as geometry
+from irvis_fusion_core.registration.camera_model import checked_size, make_camera
+from irvis_fusion_core.registration.online_alignment import (
+    OnlineRegistration,
+    StretchedRegistration,
+)
+from irvis_fusion_core.registration.warp_maps import (
+    MapRegistration,
+    fill_uncovered,
+    grey_image,
+    size_name,
+    through,
+)
+
+__all__ = [
+    "MODES",
+    "CalibratedRegistration",
+    "HomographyRegistration",
+    "NoRegistration",
+    "ResizeRegistration",
+    "fill_uncovered",
+    "make_registration",
+]
+
+MODES = ("none", "resize", "homography", "calibration", "online")
+# At these depths people look what a registration for another one is off by.
+DEPTHS_M = (1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 100.0)
+
+
+class NoRegistration:
+    """IR and visible already share one grid."""
+
+    mode = "none"
+
+    def warp(
+        self, ir: np.ndarray, vis_size: tuple[int, int]
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """uint8 HxW of the visible size -> the same image, fully covered."""
+        ir = grey_image(ir)
+        if ir.shape != tuple(vis_size):
+            raise FrameError(
+                f"registration mode 'none' needs IR of the visible size {size_name(vis_size)}, "
+                f"found {size_name(ir.shape)}; choose 'resize' or 'homography'"
+            )
+        return ir, None
+
+    def describe(self) -> dict:
+        return {"mode": self.mode}
+
+
+class ResizeRegistration:
+    """Both cameras see the same field of view: IR is stretched to the visible size."""
+
+    mode = "resize"
+
+    def warp(
+        self, ir: np.ndarray, vis_size: tuple[int, int]
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """uint8 HxW -> uint8 of `vis_size`, fully covered."""
+        ir = grey_image(ir)
+        height, width = vis_size
+        if ir.shape == (height, width):
+            return ir, None
+        shrinks = height < ir.shape[0] and width < ir.shape[1]
+        method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        return cv2.resize(ir, (width, height), interpolation=method), None
+
+    def describe(self) -> dict:
+        return {"mode": self.mode}
+
+
+class HomographyRegistration(MapRegistration):
+    """One 3x3 homography, IR pixels to visible pixels; holds at one depth."""
+
+    mode = "homography"
+
+    def __init__(
+        self,
+        homography: np.ndarray | Sequence,
+        calibrated_ir_size: tuple[int, int] | None = None,
+        calibrated_vis_size: tuple[int, int] | None = None,
+        soft_edge_px: float = 16.0,
+    ) -> None:
+        super().__init__(soft_edge_px)
+        self._ir_size = _optional_size("calibrated_ir_size", calibrated_ir_size)
+        self._vis_size = _optional_size("calibrated_vis_size", calibrated_vis_size)
+        # Without a calibrated size the common one serves to find gross errors at once; the
+        # check is repeated with the sizes of the frames.
+        self._homography = geometry.checked_homography(homography, self._ir_size or (480, 640))
+
+    def _ir_points(
+        self,
+        ir_size: tuple[int, int],
+        vis_size: tuple[int, int],
+        columns: np.ndarray,
+        rows: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        homography = geometry.rescaled_homography(
+            self._homography,
+            self._ir_size or ir_size,
+            ir_size,
+            self._vis_size or vis_size,
+            vis_size,
+        )
+        backward = np.linalg.inv(geometry.checked_homography(homography, ir_size))
+        return through(backward, columns, rows)
+
+    def describe(self) -> dict:
+        return {
+            "mode": self.mode,
+            "homography": self._homography.tolist(),
+            "calibrated_ir_size": self._ir_size,
+            "calibrated_vis_size": self._vis_size,
+        }
+
+
+class CalibratedRegistration(MapRegistration):
+    """Both camera calibrations with lens distortion, the extrinsics, and one depth.
+
+    Matrices are 3x3, distortions OpenCV's (k1, k2, p1, p2[, k3[, k4, k5, k6]]: camera_info
+    `plumb_bob` or `rational_polynomial`; four for `equidistant` lenses, with `ir_lens` or
+    `vis_lens` saying so); X_vis = R X_ir + t in metres.
+    """
+
+    mode = "calibration"
+    # Lenses cost seconds where each pixel is computed; between points of a grid so fine they bend
+    # by less than a hundredth of a pixel.
+    coarse = True
+
+    def __init__(
+        self,
+        ir_matrix: np.ndarray | Sequence,
+        vis_matrix: np.ndarray | Sequence,
+        rotation: np.ndarray | Sequence,
+        translation_m: Sequence[float],
+        depth_m: float,
+        calibrated_ir_size: tuple[int, int],
+        calibrated_vis_size: tuple[int, int],
+        ir_distortion: Sequence[float] = (),
+        vis_distortion: Sequence[float] = (),
+        soft_edge_px: float = 16.0,
+        ir_lens: str = "",
+        vis_lens: str = "",
+    ) -> None:
+        super().__init__(soft_edge_px)
+        self._ir = make_camera("ir", ir_matrix, ir_distortion, calibrated_ir_size, ir_lens)
+        self._vis = make_camera("vis", vis_matrix, vis_distortion, calibrated_vis_size, vis_lens)
+        self._depth_m = depth_m
+        self._extrinsics = (rotation, translation_m)
+        self._motion = geometry.plane_motion(rotation, translation_m, depth_m)
+        # What is no homography without the lenses is none with them.
+        self._homography = geometry.checked_homography(
+            geometry.plane_homography(
+                self._ir.matrix, self._vis.matrix, rotation, translation_m, depth_m
+            ),
+            self._ir.size,
+        )
+
+    def _ir_points(
+        self,
+        ir_size: tuple[int, int],
+        vis_size: tuple[int, int],
+        columns: np.ndarray,
+        rows: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        ir_camera = self._ir.for_size("IR", ir_size)
+        vis_camera = self._vis.for_size("visible", vis_size)
+        rays = vis_camera.rays(np.stack([columns.ravel(), rows.ravel()], axis=1))
+        x, y, seen = through(np.linalg.inv(self._motion), rays[:, 0], rays[:, 1])
+        seen &= np.hypot(x, y) <= ir_camera.widest_ray()
+        ir = ir_camera.pixels(np.column_stack([np.where(seen, x, 0.0), np.where(seen, y, 0.0)]))
+        shape = columns.shape
+        return ir[:, 0].reshape(shape), ir[:, 1].reshape(shape), seen.reshape(shape)
+
+    def expected_errors_px(self, depths_m: Sequence[float] = DEPTHS_M) -> dict[float, float]:
+        """Depth in metres -> largest misplacement there, in pixels of the visible image."""
+        return geometry.expected_error_px(
+            self._ir.matrix,
+            self._vis.matrix,
+            *self._extrinsics,
+            set_depth_m=self._depth_m,
+            depths_m=depths_m,
+            ir_size=self._ir.size,
+        )
+
+    def describe(self) -> dict:
+        return {
+            "mode": self.mode,
+            "depth_m": self._depth_m,
+            "homography": self._homography.tolist(),
+            "calibrated_ir_size": self._ir.size,
+            "calibrated_vis_size": self._vis.size,
+            "expected_error_px": ", ".join(
+                f"{error:.1f} at {depth_m:g} m"
+                for depth_m, error in self.expected_errors_px().items()
+            ),
+        }
+
+
+def make_registration(mode: str = "none", **options):
+    """A registration by mode: none, resize, homography, calibration; options as its class.
+
+    Mode "online" corrects the one that `online_base` names (resize where not given), which takes
+    the other options; those of `OnlineRegistration` begin with `online_`. Options that are None
+    or an empty list count as not given, so that a table of parameters can be passed whole.
+
+    Raises:
+        ConfigurationError: an unknown mode, or options that the mode does not take or lacks.
+        CalibrationError: the calibration itself is unusable.
+    """
+    kinds = (NoRegistration, ResizeRegistration, HomographyRegistration, CalibratedRegistration)
+    by_mode: dict[str, Callable] = {kind.mode: kind for kind in kinds}
+    if mode not in MODES:
+        raise ConfigurationError(
+            f"registration mode must be one of {', '.join(MODES)}, found {mode!r}"
+        )
+    given = {
+        name: value
+        for name, value in options.items()
+        if value is not None and not (isinstance(value, (list, tuple)) and not value)
+    }
+    if mode == "online":
+        return _make_online(given)
+    if mode in ("none", "resize"):
+        return by_mode[mode]()
+    if mode == "homography" and "homography" not in given:
+        raise CalibrationError(
+            "registration mode 'homography' needs `homography`, nine numbers that map IR to "
+            "visible pixels; `irvis_fusion calibrate` estimates them"
+        )
+    try:
+        return by_mode[mode](**given)
+    except TypeError as error:
+        raise ConfigurationError(f"registration mode {mode!r}: {error}") from error
+
+
+def _make_online(given: dict):
+    prefix = "online_"
+    online = {n[len(prefix) :]: v for n, v in given.items() if n.startswith(prefix)}
+    options = {n: v for n, v in given.items() if not n.startswith(prefix)}
+    base_mode = online.pop("base", "resize")
+    if base_mode == "resize":
+        base = StretchedRegistration(options.get("soft_edge_px", 16.0))
+    else:
+        base = make_registration(base_mode, **options)
+    try:
+        return OnlineRegistration(base, **online)
+    except TypeError as error:
+        raise ConfigurationError(f"registration mode 'online': {error}") from error
+
+
+def _optional_size(name: str, size: Sequence[int] | None) -> tuple[int, int] | None:
+    return None if size is None else checked_size(name, size)

@@ -1,0 +1,239 @@
+"""Follow what remains between calibration and cameras: slow drift, found in the background.
+
+    registration = OnlineRegistration(make_registration("homography", homography=h))
+    ir, coverage = registration.warp(grey, vis.shape[:2])    # on the frame path, as ever
+    registration.offer(grey, vis)                            # and after it; returns at once
+
+A mount that was bumped, a lens that warms up, a scene nearer than the calibrated depth: the
+thermal image is then off by a few pixels, the same way all over. Once in `period_s` a pair is
+compared with the calibration on a thread of its own; `alignment_tracker` decides what follows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+import time
+
+import cv2
+import numpy as np
+
+from irvis_fusion_core.errors import ConfigurationError
+from irvis_fusion_core.registration.alignment_tracker import MOTIONS, AlignmentTracker
+from irvis_fusion_core.registration.camera_geometry import stretch
+from irvis_fusion_core.registration.warp_maps import (
+    MapRegistration,
+    grey_image,
+    pixel_grid,
+    through,
+)
+
+# New maps cost 20 to 150 ms on the other thread; less at every corner is not worth them.
+_WORTH_PX = 0.25
+# The background yields to the node and to others.
+_NICENESS = 10
+
+
+class StretchedRegistration(MapRegistration):
+    """`ResizeRegistration` by maps, so that it can be corrected: IR covers the whole image."""
+
+    mode = "resize"
+
+    def _ir_points(
+        self,
+        ir_size: tuple[int, int],
+        vis_size: tuple[int, int],
+        columns: np.ndarray,
+        rows: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return through(stretch(vis_size, ir_size), columns, rows)
+
+    def describe(self) -> dict:
+        """The mode alone: it has no calibration."""
+        return {"mode": self.mode}
+
+
+class OnlineRegistration:
+    """A calibrated registration and the correction that the images themselves ask for.
+
+    `warp` and `offer` belong to one thread; `describe` may be called from any.
+
+    Args:
+        base: the calibrated registration; it is used as it is until there is evidence.
+        period_s: time between compared pairs, seconds.
+        smoothing_s, max_shift_px, min_confidence, hold_s, motion: see `AlignmentTracker`.
+        in_background: False compares within `offer`, for tools that work through files.
+
+    Raises:
+        ConfigurationError: an option has an impossible value.
+    """
+
+    mode = "online"
+
+    def __init__(
+        self,
+        base: MapRegistration,
+        period_s: float = 1.0,
+        smoothing_s: float = 10.0,
+        max_shift_px: float = 30.0,
+        min_confidence: float = 4.0,
+        hold_s: float = 60.0,
+        motion: str = "similarity",
+        in_background: bool = True,
+    ) -> None:
+        if not isinstance(base, MapRegistration):
+            raise ConfigurationError(
+                "online alignment corrects a registration by maps (homography, calibration), "
+                f"found {type(base).__name__}"
+            )
+        if motion not in MOTIONS:
+            raise ConfigurationError(
+                f"motion must be one of {', '.join(MOTIONS)}, found {motion!r}"
+            )
+        if not (period_s > 0.0 and smoothing_s > 0.0 and hold_s >= 0.0 and max_shift_px > 0.0):
+            raise ConfigurationError(
+                "online alignment needs positive period_s, smoothing_s and max_shift_px and "
+                f"hold_s >= 0, found {period_s}, {smoothing_s}, {max_shift_px} and {hold_s}"
+            )
+        self._base = base
+        self._active = base
+        self._active_correction = np.eye(3)
+        self._period_s = period_s
+        self._options = (smoothing_s, max_shift_px, min_confidence, hold_s, motion)
+        self._in_background = in_background
+        self._tracker: AlignmentTracker | None = None
+        self._sizes: tuple | None = None
+        self._small: tuple | None = None
+        self._next_s = -float("inf")
+        self._busy = threading.Event()
+        self._failure = ""
+
+    def warp(
+        self, ir: np.ndarray, vis_size: tuple[int, int]
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """As the base's `warp`, corrected; raises what it raises."""
+        sizes = (ir.shape[:2], tuple(vis_size))
+        # A correction in pixels of another size waits for the next comparison.
+        return (self._active if sizes == self._sizes else self._base).warp(ir, vis_size)
+
+    def offer(self, ir: np.ndarray, vis: np.ndarray, now_s: float | None = None) -> bool:
+        """Offer a pair of one moment; True when it is taken. Costs nothing but once a period.
+
+        `ir` is uint8 HxW before the warp, `vis` uint8 HxW or HxWx3; neither may be written to
+        afterwards. `now_s` is a monotonic clock's.
+        """
+        now_s = time.monotonic() if now_s is None else now_s
+        if now_s < self._next_s or self._busy.is_set():
+            return False
+        self._next_s = now_s + self._period_s
+        self._busy.set()
+        if not self._in_background:
+            self._compare(ir, vis, now_s)
+            return True
+        # One short-lived thread a period: nothing to be ended when this object goes.
+        thread = threading.Thread(
+            target=self._compare_politely,
+            args=(ir, vis, now_s),
+            name="online_alignment",
+            daemon=True,
+        )
+        try:
+            thread.start()
+        except RuntimeError as error:  # no more threads to be had
+            self._failure = f"no thread for the comparison: {error}"
+            self._busy.clear()
+            return False
+        return True
+
+    def wait(self, timeout_s: float = 10.0) -> bool:
+        """Wait until no comparison is under way; False when one still is."""
+        end_s = time.monotonic() + timeout_s
+        while self._busy.is_set() and time.monotonic() < end_s:
+            time.sleep(0.002)
+        return not self._busy.is_set()
+
+    @property
+    def correction(self) -> np.ndarray:
+        """The 3x3 in use, in visible pixels: from where the calibration puts IR to its place."""
+        return self._active_correction
+
+    def describe(self) -> dict:
+        """The base's, and what the alignment does."""
+        tracker = self._tracker
+        alignment = {"state": "calibrated", "pairs_compared": "0"}
+        if tracker is not None:
+            alignment = tracker.describe()
+        if self._failure:
+            alignment["failure"] = self._failure
+        return {**self._base.describe(), "base": self._base.mode, "mode": self.mode, **alignment}
+
+    def _compare_politely(self, ir: np.ndarray, vis: np.ndarray, now_s: float) -> None:
+        if sys.platform == "linux":
+            # Of this thread alone: Linux keeps niceness by thread, others by process. Where a
+            # sandbox forbids it, the comparison competes on equal terms.
+            with contextlib.suppress(OSError):
+                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+        self._compare(ir, vis, now_s)
+
+    def _compare(self, ir: np.ndarray, vis: np.ndarray, now_s: float) -> None:
+        try:
+            self._follow(grey_image(ir), vis, now_s)
+            self._failure = ""
+        except Exception as error:  # noqa: BLE001 - a thread's end would be told to nobody
+            # Told in `describe`; the calibrated or last correction stays in use.
+            self._failure = f"{type(error).__name__}: {error}"
+        finally:
+            self._busy.clear()
+
+    def _follow(self, ir: np.ndarray, vis: np.ndarray, now_s: float) -> None:
+        sizes = (ir.shape[:2], vis.shape[:2])
+        if self._tracker is None or self._sizes != sizes:
+            self._begin(*sizes)
+        tracker, small = self._tracker, self._small
+        if tracker is None or small is None:
+            raise ConfigurationError("online alignment has not begun")
+        x, y, known, blur = small
+        warped = cv2.remap(
+            ir if blur <= 0.5 else cv2.GaussianBlur(ir, (0, 0), blur),
+            x,
+            y,
+            cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
+        size = (tracker.size[1], tracker.size[0])
+        seen = cv2.resize(vis, size, interpolation=cv2.INTER_AREA)
+        if seen.ndim == 3:
+            # Either order of colours: the edges are the same.
+            seen = cv2.cvtColor(seen, cv2.COLOR_BGR2GRAY)
+        correction = tracker.add(warped, seen, known, now_s)
+        change = correction @ np.linalg.inv(self._active_correction)
+        if tracker.reach_px(change) < _WORTH_PX and tracker.state != "calibrated":
+            return
+        if np.array_equal(correction, self._active_correction):
+            return
+        active = self._base
+        if not np.array_equal(correction, np.eye(3)):
+            active = self._base.corrected(correction, sizes[1])
+            active.prepare(*sizes)
+        # One assignment: the frame path sees the old maps or the new ones.
+        self._active, self._active_correction = active, correction
+
+    def _begin(self, ir_size: tuple[int, int], vis_size: tuple[int, int]) -> None:
+        """Start anew for images of these sizes: what was known is of other pixels."""
+        self._active, self._active_correction = self._base, np.eye(3)
+        tracker = AlignmentTracker(vis_size, *self._options)
+        # The small image's grid, in pixels of the visible one.
+        columns, rows, _ = through(stretch(tracker.size, vis_size), *pixel_grid(tracker.size))
+        x, y, known = self._base.ir_points(ir_size, vis_size, columns, rows)
+        steps = [np.abs(np.diff(x, axis=1))[known[:, 1:]], np.abs(np.diff(y, axis=0))[known[1:]]]
+        step = float(np.median(np.concatenate(steps))) if known.any() else 1.0
+        # Where a small pixel spans several IR pixels, an unsmoothed IR image would alias.
+        self._small = (
+            np.where(known, x, -1.0).astype(np.float32),
+            np.where(known, y, -1.0).astype(np.float32),
+            known.astype(np.uint8),
+            0.4 * step if step > 1.25 else 0.0,
+        )
+        self._tracker, self._sizes = tracker, (ir_size, vis_size)

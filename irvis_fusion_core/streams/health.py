@@ -1,0 +1,198 @@
+"""Is the thermal camera usable right now, and if not, why and what should be published.
+
+A second camera that dies, freezes or lies must never cost the robot its visible image. So each
+thermal frame is looked at when it arrives, and each visible frame asks for a verdict.
+
+Two clocks on purpose: *stamps* (with the caller's time beside them) for ages, so that a bag or a
+simulation at any speed is judged by its own time; the *monotonic* clock for the watchdog, which a
+clock jump cannot fool. Nothing here knows ROS. Nothing is locked: use an object from one thread.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+import zlib
+from typing import NamedTuple, Optional, Tuple
+
+import numpy as np
+
+from irvis_fusion_core.errors import ConfigurationError
+
+OK = "ok"
+MISSING = "missing"  # never a frame, or none for missing_after_s
+STALE = "stale"  # frames stopped, the newest is older than max_ir_age_s
+LATE = "late"  # frames arrive, but their stamps lie behind by more than max_ir_age_s
+AHEAD = "ahead"  # ... or ahead
+FROZEN = "frozen"  # stamps move, the image does not
+WRONG_SIZE = "wrong_size"
+UNSTAMPED = "unstamped"
+REASONS = (OK, MISSING, STALE, LATE, AHEAD, FROZEN, WRONG_SIZE, UNSTAMPED)
+
+FUSE = "fuse"
+PASSTHROUGH = "passthrough"
+HOLD = "hold"
+STOP = "stop"
+ON_IR_LOSS = (PASSTHROUGH, HOLD, STOP)
+
+_NS = 1_000_000_000
+# Every fourth row and column: 19 kB of a 640x480 frame, some 10 us of CRC. Sensor noise changes it
+# in each new frame, so the full comparison runs only where nothing in the subsample changed.
+_DIGEST_STRIDE = 4
+
+
+class Verdict(NamedTuple):
+    """`usable`: fuse with this camera now. `reason`: one of REASONS. `text`: for a person."""
+
+    usable: bool
+    reason: str
+    text: str
+
+
+def decide(verdict: Verdict, on_ir_loss: str = PASSTHROUGH) -> str:
+    """What to do with the visible frame at hand: FUSE, PASSTHROUGH, HOLD or STOP.
+
+    PASSTHROUGH publishes it unchanged; HOLD fuses it with the last usable thermal frame (there
+    being none yet, pass it through), which shows warm things where they were; STOP publishes
+    nothing. Raise ConfigurationError for another `on_ir_loss`.
+    """
+    if on_ir_loss not in ON_IR_LOSS:
+        raise ConfigurationError(
+            f"on_ir_loss must be one of {', '.join(ON_IR_LOSS)}, got {on_ir_loss!r}; "
+            "correct the parameter"
+        )
+    return FUSE if verdict.usable else on_ir_loss
+
+
+class IrHealth:
+    """Watch one thermal stream: `add_frame` for each arrival, `verdict` for each visible frame.
+
+    A flat-field correction holds the image for 0.5-0.9 s with fresh stamps, and cheap cores send
+    each image three times at 26 Hz; `frozen_after_s` = 2.0 tells both from a frozen camera.
+    """
+
+    def __init__(
+        self,
+        max_ir_age_s: float = 0.3,
+        frozen_after_s: float = 2.0,
+        expected_size: Optional[Tuple[int, int]] = None,
+        ir_time_offset_s: float = 0.0,
+        missing_after_s: float = 2.0,
+    ) -> None:
+        """Take limits in seconds and `expected_size` as (height, width), None for any size.
+
+        `ir_time_offset_s` is added to thermal stamps, as in pairing. `frozen_after_s` = 0 switches
+        that check off (for a still image that is published again and again). A bag played at a
+        tenth of its speed needs a larger `missing_after_s`. Raise ConfigurationError for values
+        out of range.
+        """
+        _check_seconds("max_ir_age_s", max_ir_age_s, above_zero=True)
+        _check_seconds("missing_after_s", missing_after_s, above_zero=True)
+        _check_seconds("frozen_after_s", frozen_after_s, above_zero=False)
+        if not math.isfinite(ir_time_offset_s):
+            raise ConfigurationError(f"ir_time_offset_s must be finite, got {ir_time_offset_s!r}")
+        if expected_size is not None and (len(expected_size) != 2 or min(expected_size) < 1):
+            raise ConfigurationError(
+                f"expected_size must be (height, width) in pixels, got {expected_size!r}"
+            )
+        self.max_ir_age_s = max_ir_age_s
+        self.frozen_after_s = frozen_after_s
+        self.missing_after_s = missing_after_s
+        self.expected_size = None if expected_size is None else tuple(expected_size)
+        self._offset_ns = round(ir_time_offset_s * _NS)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything seen: for a clock jump or a restart. Until a frame comes: MISSING."""
+        self._stamp_ns: Optional[int] = None
+        self._arrived_ns: Optional[int] = None
+        self._frame: Optional[np.ndarray] = None
+        self._digest: Optional[int] = None
+        self._same_since_ns: Optional[int] = None
+
+    def add_frame(
+        self, stamp_ns: int, frame: np.ndarray, monotonic_ns: Optional[int] = None
+    ) -> None:
+        """Look at an arriving frame (HxW or HxWxC, any dtype) with its stamp in ns.
+
+        The frame is kept by reference until the next one: do not write into it. `monotonic_ns` is
+        the arrival on `time.monotonic_ns`, read here when not given.
+        """
+        digest = self._digest_of(frame)
+        stamp_went_back = self._stamp_ns is not None and stamp_ns < self._stamp_ns
+        if stamp_went_back or not self._shows_the_same(frame, digest):
+            self._same_since_ns = stamp_ns
+        self._digest = digest
+        self._frame = frame
+        self._stamp_ns = stamp_ns
+        self._arrived_ns = time.monotonic_ns() if monotonic_ns is None else monotonic_ns
+
+    def verdict(self, now_ns: int, monotonic_ns: Optional[int] = None) -> Verdict:
+        """Judge the camera at `now_ns`, a time on the scale of the stamps.
+
+        Give the visible frame's stamp: then a bag played without simulated time is judged fairly.
+        Give the node's clock where no visible frame is at hand.
+        """
+        if self._stamp_ns is None or self._arrived_ns is None or self._frame is None:
+            return Verdict(False, MISSING, "no thermal frame has arrived; is the camera running?")
+        monotonic_ns = time.monotonic_ns() if monotonic_ns is None else monotonic_ns
+        silence_s = (monotonic_ns - self._arrived_ns) / _NS
+        if silence_s > self.missing_after_s:
+            text = f"no thermal frame for {silence_s:.1f} s; is the camera running?"
+            return Verdict(False, MISSING, text)
+        problem = self._problem_of_frame() or self._problem_of_age(now_ns, silence_s)
+        return problem or Verdict(True, OK, "thermal frames arrive and change")
+
+    def _problem_of_frame(self) -> Optional[Verdict]:
+        if self._stamp_ns is None or self._frame is None or self._same_since_ns is None:
+            return None
+        if self._stamp_ns <= 0:
+            text = "the thermal frames carry no stamp; have the driver stamp them"
+            return Verdict(False, UNSTAMPED, text)
+        height, width = self._frame.shape[:2]
+        if self.expected_size is not None and (height, width) != self.expected_size:
+            text = (
+                f"thermal frames are {width}x{height}, expected "
+                f"{self.expected_size[1]}x{self.expected_size[0]}; correct the parameter, or the "
+                "driver's mode"
+            )
+            return Verdict(False, WRONG_SIZE, text)
+        same_s = (self._stamp_ns - self._same_since_ns) / _NS
+        if 0 < self.frozen_after_s <= same_s:
+            text = f"the thermal image has not changed for {same_s:.1f} s while stamps moved"
+            return Verdict(False, FROZEN, text)
+        return None
+
+    def _problem_of_age(self, now_ns: int, silence_s: float) -> Optional[Verdict]:
+        if self._stamp_ns is None:
+            return None
+        age_s = (now_ns - self._stamp_ns - self._offset_ns) / _NS
+        if age_s > self.max_ir_age_s and silence_s > self.max_ir_age_s:
+            text = f"the newest thermal frame is {age_s:.2f} s old and none has followed"
+            return Verdict(False, STALE, text)
+        hint = "set ir_time_offset_s, and use_sim_time where a bag is played"
+        if age_s > self.max_ir_age_s:
+            text = f"thermal frames arrive, but their stamps lie {age_s:.2f} s behind; {hint}"
+            return Verdict(False, LATE, text)
+        if age_s < -self.max_ir_age_s:
+            text = f"thermal frames arrive, but their stamps lie {-age_s:.2f} s ahead; {hint}"
+            return Verdict(False, AHEAD, text)
+        return None
+
+    def _digest_of(self, frame: np.ndarray) -> int:
+        return zlib.crc32(frame[::_DIGEST_STRIDE, ::_DIGEST_STRIDE].tobytes())
+
+    def _shows_the_same(self, frame: np.ndarray, digest: int) -> bool:
+        last = self._frame
+        if last is None or digest != self._digest:
+            return False
+        if frame.shape != last.shape or frame.dtype != last.dtype:
+            return False
+        # NaN is a dead pixel here; it is the same image when it is dead in both.
+        return np.array_equal(frame, last, equal_nan=frame.dtype.kind == "f")
+
+
+def _check_seconds(name: str, value: float, above_zero: bool) -> None:
+    if not math.isfinite(value) or value < 0 or (above_zero and value == 0):
+        bound = "> 0" if above_zero else ">= 0"
+        raise ConfigurationError(f"{name} must be finite seconds {bound}, got {value!r}")

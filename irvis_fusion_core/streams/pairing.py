@@ -1,0 +1,317 @@
+"""Pair a visible and a thermal stream by time, without losing a visible frame.
+
+Two policies of one shape:
+
+* `LatestIr` gives every visible frame at once the nearest thermal frame that it holds, if that is
+  fresh enough: the visible rate, no waiting.
+* `PairNearest` matches one to one, nearest in time first and within a slop. A visible frame waits
+  until what has arrived shows that no nearer partner can come, or until its wait is over.
+
+In both, every visible frame comes out **exactly once and in the order of arrival**, as a pair or
+alone with a reason; memory is bounded by `depth`; every dropped frame is counted by cause.
+
+Stamps are int nanoseconds. `ir_time_offset_s` is *added* to a thermal stamp before it is compared:
+a camera whose stamps are 0.3 s late needs -0.3. Nothing here knows ROS or reads a clock, and
+nothing is locked: call an object from one thread.
+
+A stamp that goes back by more than the policy's own window is a jump (a bag that loops, a clock
+that was set): what is older than the jump is released or forgotten. The other stream may have
+jumped before or may jump after; what it holds is kept when it already stands nearer to the new
+time than to the old. So each loop of a bag gives the same pairs.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any, Deque, List, Optional, Union
+
+from irvis_fusion_core.errors import ConfigurationError
+from irvis_fusion_core.streams.pairing_policy import (
+    CLEARED,
+    DUPLICATE_STAMP,
+    IR_AHEAD,
+    IR_TOO_OLD,
+    NO_IR,
+    NO_PARTNER,
+    NS_PER_S,
+    PAIRED,
+    QUEUE_FULL,
+    WAITED,
+    ZERO_STAMP,
+    Pair,
+    PairingPolicy,
+    ThermalFrame,
+    check_positive,
+)
+
+__all__ = [
+    "CLEARED",
+    "DUPLICATE_STAMP",
+    "IR_AHEAD",
+    "IR_TOO_OLD",
+    "NO_IR",
+    "NO_PARTNER",
+    "PAIRED",
+    "POLICIES",
+    "QUEUE_FULL",
+    "WAITED",
+    "ZERO_STAMP",
+    "LatestIr",
+    "Pair",
+    "PairNearest",
+    "PairingPolicy",
+    "make_pairing",
+]
+
+POLICIES = ("latest_ir", "pair")
+
+# A thermal stamp this far past a visible one is no proof that the thermal stream has passed it by:
+# it is more likely the other side of a bag's loop, or a corrupt stamp.
+_PROOF_HORIZON_NS = 1 * NS_PER_S
+
+
+class LatestIr(PairingPolicy):
+    """Every visible frame at once, with the nearest thermal frame not older than `max_ir_age_s`.
+
+    On live streams the nearest is the newest. Where visible frames arrive late, an older thermal
+    frame that fits better is still held (`depth` of them). A thermal frame serves several visible
+    ones when it is the slower stream. One as far ahead as `max_ir_age_s` is refused like one too
+    old.
+    """
+
+    name = "latest_ir"
+
+    def __init__(
+        self, max_ir_age_s: float = 0.3, ir_time_offset_s: float = 0.0, depth: int = 10
+    ) -> None:
+        """Raise ConfigurationError unless max_ir_age_s > 0, the offset is finite, depth >= 1."""
+        check_positive("max_ir_age_s", max_ir_age_s)
+        super().__init__(max_ir_age_s, ir_time_offset_s, depth)
+        self.max_ir_age_s = max_ir_age_s
+
+    def add_ir(self, stamp_ns: int, item: Any, now_ns: Optional[int] = None) -> List[Pair]:
+        """Keep a thermal frame. Releases nothing; `now_ns` is not used by this policy."""
+        stored, released = self._accept_ir(stamp_ns, item)
+        if stored and len(self._ir) > self.depth:
+            self._ir.popleft()
+            self._counters["ir_dropped.superseded"] += 1
+        return released
+
+    def add_vis(self, stamp_ns: int, item: Any, now_ns: Optional[int] = None) -> List[Pair]:
+        """Give back this visible frame's one outcome; `now_ns` is not used by this policy."""
+        self._counters["vis_in"] += 1
+        if stamp_ns <= 0:
+            return [self._released(Pair.of(stamp_ns, item, None, ZERO_STAMP))]
+        self._follow_vis_jump(stamp_ns)
+        self._vis_stream.advance(stamp_ns)
+        nearest = self._nearest_ir(stamp_ns)
+        outcome = Pair.of(stamp_ns, item, nearest, self._judge(stamp_ns, nearest))
+        return [self._released(outcome)]
+
+    def expire(self, now_ns: int) -> List[Pair]:
+        """Nothing ever waits here, so nothing is released."""
+        return []
+
+    def _judge(self, stamp_ns: int, nearest: Optional[ThermalFrame]) -> str:
+        if nearest is None:
+            return NO_IR
+        skew_ns = nearest.time_ns - stamp_ns
+        if skew_ns < -self._window_ns:
+            return IR_TOO_OLD
+        return IR_AHEAD if skew_ns > self._window_ns else PAIRED
+
+
+class _Waiting:
+    """A visible frame in the queue; `outcome` is set once it is known."""
+
+    __slots__ = ("stamp_ns", "item", "arrived_ns", "outcome")
+
+    def __init__(self, stamp_ns: int, item: Any, arrived_ns: Optional[int]) -> None:
+        self.stamp_ns = stamp_ns
+        self.item = item
+        self.arrived_ns = arrived_ns
+        self.outcome: Optional[Pair] = None
+
+
+class PairNearest(PairingPolicy):
+    """One to one within `slop_s`, nearest first: the stable matching of both streams by |skew|.
+
+    No two frames that were left apart, or paired otherwise, are nearer to each other than each is
+    to what it got (equal skews: the earlier frame wins), as long as no camera halves its shortest
+    interval and nothing waits longer than `max_wait_s`. The stock synchroniser pairs greedily.
+
+    At 30/9 Hz two visible frames of three come out alone with `NO_PARTNER`: that is this policy.
+    """
+
+    name = "pair"
+
+    def __init__(
+        self,
+        slop_s: float = 0.05,
+        ir_time_offset_s: float = 0.0,
+        depth: int = 10,
+        max_wait_s: float = 0.1,
+    ) -> None:
+        """Raise ConfigurationError unless slop_s, max_wait_s > 0, offset finite, depth >= 1."""
+        check_positive("slop_s", slop_s)
+        check_positive("max_wait_s", max_wait_s)
+        super().__init__(slop_s, ir_time_offset_s, depth)
+        self.slop_s = slop_s
+        self.max_wait_s = max_wait_s
+        self._max_wait_ns = round(max_wait_s * NS_PER_S)
+        self._queue: Deque[_Waiting] = deque()
+
+    @property
+    def pending(self) -> int:
+        """Visible frames that wait, at most `depth`."""
+        return len(self._queue)
+
+    def add_ir(self, stamp_ns: int, item: Any, now_ns: Optional[int] = None) -> List[Pair]:
+        """Keep a thermal frame and give back every visible frame that is settled by it.
+
+        `now_ns`, if given, also ends waits that are over, as `expire` does.
+        """
+        _, released = self._accept_ir(stamp_ns, item)
+        self._settle()
+        if len(self._ir) > self.depth:
+            self._drop_oldest_ir()
+        return released + self._emit(now_ns)
+
+    def add_vis(self, stamp_ns: int, item: Any, now_ns: Optional[int] = None) -> List[Pair]:
+        """Queue a visible frame and give back all that are settled now, in order of arrival.
+
+        `now_ns` is the time of arrival on any steady clock, the same as for `expire`. Without it
+        the wait counts from the first `expire` that sees the frame.
+        """
+        self._counters["vis_in"] += 1
+        frame = _Waiting(stamp_ns, item, now_ns)
+        released: List[Pair] = []
+        if stamp_ns > 0:
+            released = self._follow_vis_jump(stamp_ns)
+            self._vis_stream.advance(stamp_ns)
+        else:
+            frame.outcome = Pair.of(stamp_ns, item, None, ZERO_STAMP)
+        self._queue.append(frame)
+        self._settle()
+        if len(self._queue) > self.depth:
+            self._decide_now(self._queue[0], QUEUE_FULL)
+        return released + self._emit(now_ns)
+
+    def expire(self, now_ns: int) -> List[Pair]:
+        """Release every visible frame that has waited `max_wait_s`; see `add_vis` for the clock.
+
+        One that has a partner at hand leaves with it, though a nearer one might still have come.
+        """
+        return self._emit(now_ns)
+
+    def _release_waiting(self) -> List[Pair]:
+        for frame in self._queue:
+            self._decide_now(frame, CLEARED)
+        return self._emit(None)
+
+    def _emit(self, now_ns: Optional[int]) -> List[Pair]:
+        if now_ns is not None:
+            for frame in self._queue:
+                if frame.arrived_ns is None or frame.arrived_ns > now_ns:  # a clock set back
+                    frame.arrived_ns = now_ns
+                elif now_ns - frame.arrived_ns >= self._max_wait_ns:
+                    self._decide_now(frame, WAITED)
+        settled: List[Pair] = []
+        while self._queue:
+            outcome = self._queue[0].outcome
+            if outcome is None:
+                break
+            self._queue.popleft()
+            settled.append(self._released(outcome))
+        return settled
+
+    def _settle(self) -> None:
+        """Pair, and release alone, whatever no later frame can change."""
+        changed = True
+        while changed:  # a pair that leaves can make others each other's nearest
+            changed = False
+            for frame in self._queue:
+                if frame.outcome is not None:
+                    continue
+                partner = self._mutual_partner(frame)
+                if partner is not None and self._nothing_nearer_can_come(frame, partner):
+                    self._pair(frame, partner)
+                    changed = True
+        for frame in self._queue:
+            if frame.outcome is None and self._is_passed_by(frame):
+                self._leave_alone(frame, NO_PARTNER)
+
+    def _decide_now(self, frame: _Waiting, reason: str) -> None:
+        if frame.outcome is not None:
+            return
+        partner = self._mutual_partner(frame)
+        if partner is not None:
+            self._pair(frame, partner)
+        else:
+            self._leave_alone(frame, reason)
+
+    def _mutual_partner(self, frame: _Waiting) -> Optional[ThermalFrame]:
+        """The thermal frame within the slop whose nearest waiting frame is this one, or None."""
+        ir = self._nearest_ir(frame.stamp_ns)
+        if ir is None or abs(ir.time_ns - frame.stamp_ns) > self._window_ns:
+            return None
+        free = (other for other in self._queue if other.outcome is None)
+        # min() keeps the first of equals, so the key's second part matters for disorder only.
+        nearest = min(free, key=lambda o: (abs(o.stamp_ns - ir.time_ns), o.stamp_ns))
+        return ir if nearest is frame else None
+
+    def _nothing_nearer_can_come(self, frame: _Waiting, ir: ThermalFrame) -> bool:
+        skew_ns = abs(ir.time_ns - frame.stamp_ns)
+        next_ir, next_vis = self._ir_stream.soonest_next_ns(), self._vis_stream.soonest_next_ns()
+        if next_ir is None or next_vis is None:
+            return False
+        ir_can_beat = max(0, next_ir - frame.stamp_ns) < skew_ns
+        vis_can_beat = max(0, next_vis - ir.time_ns) < skew_ns
+        return not (ir_can_beat or vis_can_beat)
+
+    def _is_passed_by(self, frame: _Waiting) -> bool:
+        """Whether no thermal frame, held or to come, can lie within the slop of this one."""
+        next_ir = self._ir_stream.soonest_next_ns()
+        if next_ir is None or not self._window_ns < next_ir - frame.stamp_ns < _PROOF_HORIZON_NS:
+            return False
+        nearest = self._nearest_ir(frame.stamp_ns)
+        return nearest is None or abs(nearest.time_ns - frame.stamp_ns) > self._window_ns
+
+    def _pair(self, frame: _Waiting, ir: ThermalFrame) -> None:
+        self._ir.remove(ir)
+        frame.outcome = Pair.of(frame.stamp_ns, frame.item, ir, PAIRED)
+
+    def _leave_alone(self, frame: _Waiting, reason: str) -> None:
+        if self._ir_stream.last_ns is None:
+            reason = NO_IR
+        nearest = self._nearest_ir(frame.stamp_ns)
+        frame.outcome = Pair.of(frame.stamp_ns, frame.item, nearest, reason)
+
+    def _drop_oldest_ir(self) -> None:
+        oldest = self._ir.popleft()
+        next_vis = self._vis_stream.soonest_next_ns()
+        passed_by = next_vis is not None and next_vis - oldest.time_ns > self._window_ns
+        self._counters["ir_dropped." + (NO_PARTNER if passed_by else QUEUE_FULL)] += 1
+
+
+def make_pairing(
+    policy: str = "latest_ir",
+    *,
+    slop_s: float = 0.05,
+    max_ir_age_s: float = 0.3,
+    ir_time_offset_s: float = 0.0,
+    depth: int = 10,
+    max_wait_s: float = 0.1,
+) -> Union[LatestIr, PairNearest]:
+    """Build `LatestIr` or `PairNearest` by name; each takes what concerns it.
+
+    Raise ConfigurationError for an unknown policy or a value out of range.
+    """
+    if policy == LatestIr.name:
+        return LatestIr(max_ir_age_s, ir_time_offset_s, depth)
+    if policy == PairNearest.name:
+        return PairNearest(slop_s, ir_time_offset_s, depth, max_wait_s)
+    raise ConfigurationError(
+        f"pairing policy must be one of {', '.join(POLICIES)}, got {policy!r}; "
+        "correct the parameter"
+    )

@@ -1,0 +1,222 @@
+"""What every pairing policy shares: outcomes and their reasons, stream times, jumps, counters.
+
+See `irvis_fusion_core.streams.pairing` for the contract; import from there.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections import Counter, deque
+from typing import Any, Deque, Dict, List, NamedTuple, Optional, Tuple
+
+from irvis_fusion_core.errors import ConfigurationError
+
+PAIRED = "paired"
+NO_IR = "no_ir"  # no thermal frame since the start or the last clearing
+IR_TOO_OLD = "ir_too_old"  # the nearest thermal frame is older than max_ir_age_s
+IR_AHEAD = "ir_ahead"  # ... or as far ahead: a wrong ir_time_offset_s, or a clock not in step
+NO_PARTNER = (
+    "no_partner"  # thermal frames flow, none is (or is left) within the slop: normal at 30/9
+)
+WAITED = "waited"  # max_wait_s went by and no partner came
+QUEUE_FULL = "queue_full"
+ZERO_STAMP = "zero_stamp"
+CLEARED = "cleared"  # was waiting when the clock jumped or the buffers were cleared
+DUPLICATE_STAMP = "duplicate_stamp"
+
+NS_PER_S = 1_000_000_000
+
+
+class ThermalFrame(NamedTuple):
+    """A thermal frame in memory."""
+
+    time_ns: int  # stamp + offset: comparable with visible stamps
+    stamp_ns: int
+    item: Any
+
+
+class Pair(NamedTuple):
+    """One visible frame on its way out, with its thermal frame or without one.
+
+    `ir_stamp_ns` is the thermal frame's own stamp, as given. `skew_s` is thermal minus visible in
+    seconds after `ir_time_offset_s`; for a frame without partner it is the skew of the nearest
+    thermal frame known, or None where there is none. `reason` is `PAIRED` or says why not.
+    """
+
+    vis_stamp_ns: int
+    vis: Any
+    ir_stamp_ns: Optional[int]
+    ir: Any
+    skew_s: Optional[float]
+    reason: str
+
+    @property
+    def paired(self) -> bool:
+        """Whether a thermal frame came along."""
+        return self.reason == PAIRED
+
+    @classmethod
+    def of(cls, stamp_ns: int, vis: Any, ir: Optional[ThermalFrame], reason: str) -> Pair:
+        """An outcome; `ir` is the partner when `reason` is PAIRED, else the nearest refused."""
+        skew_s = None if ir is None else (ir.time_ns - stamp_ns) / NS_PER_S
+        if ir is None or reason != PAIRED:
+            return cls(stamp_ns, vis, None, None, skew_s, reason)
+        return cls(stamp_ns, vis, ir.stamp_ns, ir.item, skew_s, reason)
+
+
+class Stream:
+    """Where a stream stands in time, and how closely its frames follow each other."""
+
+    def __init__(self) -> None:
+        self.last_ns: Optional[int] = None
+        self._shortest_ns: Optional[int] = None
+
+    def advance(self, time_ns: int) -> None:
+        if self.last_ns is not None and time_ns > self.last_ns:
+            interval = time_ns - self.last_ns
+            if self._shortest_ns is None or interval < self._shortest_ns:
+                self._shortest_ns = interval
+        if self.last_ns is None or time_ns > self.last_ns:
+            self.last_ns = time_ns
+
+    def restart(self) -> None:
+        self.last_ns = None
+        self._shortest_ns = None
+
+    def soonest_next_ns(self) -> Optional[int]:
+        """The earliest time that the next frame can have, None if nothing is known.
+
+        Half the shortest interval seen is a safe lower bound for a camera, and spares the wait
+        for a whole thermal period (111 ms at 9 Hz) just to learn that nothing came in between.
+        """
+        if self.last_ns is None:
+            return None
+        return self.last_ns + (self._shortest_ns or 0) // 2
+
+
+class PairingPolicy(ABC):
+    """The shape of a policy, and what all share: arrival, jumps, counters."""
+
+    name = ""
+
+    def __init__(self, window_s: float, ir_time_offset_s: float, depth: int) -> None:
+        if not math.isfinite(ir_time_offset_s):
+            raise ConfigurationError(
+                f"ir_time_offset_s must be a finite number of seconds, got {ir_time_offset_s!r}"
+            )
+        if not isinstance(depth, int) or depth < 1:
+            raise ConfigurationError(f"depth must be a whole number of frames >= 1, got {depth!r}")
+        self.depth = depth
+        self._window_ns = round(window_s * NS_PER_S)
+        self._offset_ns = round(ir_time_offset_s * NS_PER_S)
+        self._ir: Deque[ThermalFrame] = deque()
+        self._ir_stream = Stream()
+        self._vis_stream = Stream()
+        self._counters: Dict[str, int] = Counter()
+
+    @abstractmethod
+    def add_ir(self, stamp_ns: int, item: Any, now_ns: Optional[int] = None) -> List[Pair]:
+        """Take in a thermal frame; give back the visible frames that it releases."""
+
+    @abstractmethod
+    def add_vis(self, stamp_ns: int, item: Any, now_ns: Optional[int] = None) -> List[Pair]:
+        """Take in a visible frame; give back the visible frames that can leave now, in order."""
+
+    @abstractmethod
+    def expire(self, now_ns: int) -> List[Pair]:
+        """Give back the visible frames whose wait is over at `now_ns`."""
+
+    @property
+    def counters(self) -> Dict[str, int]:
+        """A copy of the counts since construction; `clear` leaves them.
+
+        Keys: `vis_in`, `ir_in`, `paired`, `vis_only.<reason>`, `ir_dropped.<cause>`,
+        `cleared.<reason>`. Always: vis_in = paired + all vis_only + `pending`.
+        """
+        return dict(self._counters)
+
+    @property
+    def held_ir(self) -> int:
+        """Thermal frames in memory, at most `depth`."""
+        return len(self._ir)
+
+    @property
+    def pending(self) -> int:
+        """Visible frames in memory, at most `depth`."""
+        return 0
+
+    def clear(self, reason: str) -> List[Pair]:
+        """Forget all thermal frames and all times; hand back every visible frame that waits.
+
+        For a clock jump, deactivation, or a change of resolution. `reason` is only counted.
+        """
+        self._counters["cleared." + reason] += 1
+        released = self._release_waiting()
+        self._forget_ir()
+        self._ir_stream.restart()
+        self._vis_stream.restart()
+        return released
+
+    def _release_waiting(self) -> List[Pair]:
+        return []
+
+    def _forget_ir(self) -> None:
+        if self._ir:
+            self._counters["ir_dropped." + CLEARED] += len(self._ir)
+        self._ir.clear()
+
+    def _accept_ir(self, stamp_ns: int, item: Any) -> Tuple[bool, List[Pair]]:
+        """Store a thermal frame; whether it was stored, and what a jump released."""
+        self._counters["ir_in"] += 1
+        if stamp_ns <= 0:
+            self._counters["ir_dropped." + ZERO_STAMP] += 1
+            return False, []
+        time_ns = stamp_ns + self._offset_ns
+        # The newest may be gone already, with its partner; the held may stand in any order.
+        known = {held.time_ns for held in self._ir}
+        if time_ns in known or time_ns == self._ir_stream.last_ns:
+            self._counters["ir_dropped." + DUPLICATE_STAMP] += 1
+            return False, []
+        released = self._follow_ir_jump(time_ns)
+        self._ir_stream.advance(time_ns)
+        self._ir.append(ThermalFrame(time_ns, stamp_ns, item))
+        return True, released
+
+    def _follow_ir_jump(self, time_ns: int) -> List[Pair]:
+        last = self._ir_stream.last_ns
+        if last is None or time_ns >= last - self._window_ns:
+            return []
+        self._counters["cleared.ir_stamp_back"] += 1
+        vis_last = self._vis_stream.last_ns
+        vis_jumped_before = vis_last is not None and abs(vis_last - time_ns) < abs(vis_last - last)
+        released = [] if vis_jumped_before else self._release_waiting()
+        self._forget_ir()
+        self._ir_stream.restart()
+        return released
+
+    def _follow_vis_jump(self, stamp_ns: int) -> List[Pair]:
+        last = self._vis_stream.last_ns
+        if last is None or stamp_ns >= last - self._window_ns:
+            return []
+        self._counters["cleared.vis_stamp_back"] += 1
+        released = self._release_waiting()
+        ir_last = self._ir_stream.last_ns
+        if ir_last is not None and abs(ir_last - last) < abs(ir_last - stamp_ns):
+            self._forget_ir()
+        self._vis_stream.restart()
+        return released
+
+    def _released(self, outcome: Pair) -> Pair:
+        """Count an outcome on its way out."""
+        self._counters[PAIRED if outcome.paired else "vis_only." + outcome.reason] += 1
+        return outcome
+
+    def _nearest_ir(self, stamp_ns: int) -> Optional[ThermalFrame]:
+        """The held thermal frame nearest in time, the earlier one of two as near."""
+        return min(self._ir, key=lambda ir: (abs(ir.time_ns - stamp_ns), ir.time_ns), default=None)
+
+
+def check_positive(name: str, value: float) -> None:
+    if not (math.isfinite(value) and value > 0):
+        raise ConfigurationError(f"{name} must be a finite number of seconds > 0, got {value!r}")

@@ -1,0 +1,190 @@
+"""By how much one camera's stamps are late, from when things move in both images.
+
+    motion = MotionEnergy(); motion.add(stamp_s, image) ...      # one for each stream
+    offset = estimate_time_offset(ir_motion, vis_motion)
+
+`offset.ir_time_offset_s` is what pairing adds to infrared stamps: a camera
+whose stamps are 0.3 s late needs -0.3. Only *changes* of motion tell: a still scene, or one that
+moves evenly, is refused.
+"""
+
+from __future__ import annotations
+
+from typing import List, NamedTuple, Optional, Tuple
+
+import cv2
+import numpy as np
+
+from irvis_fusion_core.errors import CalibrationError
+
+# Motion is seen at this width; noise and texture beyond it do not count.
+_WIDTH_PX = 80
+# Slower changes of activity than this are common to many moments, and to both cameras' drifts.
+_TREND_S = 3.0
+LEAST_SECONDS = 4.0
+LEAST_FRAMES = 20
+LEAST_ACTIVITY = 0.12
+LEAST_CORRELATION = 0.35
+LEAST_PEAK_RATIO = 1.25
+# A second peak counts as another one from this distance on.
+_PEAK_APART_S = 0.25
+
+
+class TimeOffset(NamedTuple):
+    """Seconds to add to infrared stamps, and how sure that is."""
+
+    ir_time_offset_s: float
+    correlation: float  # of the two activities at that offset, -1..1
+    peak_ratio: float  # that correlation over the next best one elsewhere
+    overlap_s: float
+
+
+class MotionEnergy:
+    """How much a stream's image changes from frame to frame, over time."""
+
+    def __init__(self) -> None:
+        self._last: Optional[Tuple[float, np.ndarray]] = None
+        self._times_s: List[float] = []
+        self._energies: List[float] = []
+
+    def add(self, stamp_s: float, image: np.ndarray) -> None:
+        """Take a frame: HxW or HxWxC of any real dtype. Repeats and steps back are left out."""
+        small = _small(image)
+        if self._last is not None:
+            before_s, before = self._last
+            # Thermal cores repeat images: a repeat is no moment of rest.
+            if stamp_s <= before_s or np.array_equal(small, before):
+                return
+            if small.shape != before.shape:
+                raise CalibrationError(
+                    f"expected frames of one size in a stream, found another at {stamp_s:.3f} s"
+                )
+            change = small - before
+            # Gain control shifts the whole image; what moves, moves in places.
+            change = np.abs(change - np.median(change))
+            self._times_s.append((stamp_s + before_s) / 2.0)
+            self._energies.append(float(change.mean()) / (stamp_s - before_s))
+        self._last = (stamp_s, small)
+
+    @property
+    def times_s(self) -> np.ndarray:
+        """Moments in the middle between two frames."""
+        return np.array(self._times_s)
+
+    @property
+    def energies(self) -> np.ndarray:
+        """Change a second, as a share of the image's contrast."""
+        return np.array(self._energies)
+
+
+def estimate_time_offset(
+    ir: MotionEnergy, vis: MotionEnergy, largest_s: float = 2.0
+) -> TimeOffset:
+    """The offset of the infrared stamps within +-`largest_s`.
+
+    Raises:
+        CalibrationError: too few frames, nothing that moves, or no offset that stands out.
+    """
+    for name, motion in (("infrared", ir), ("visible", vis)):
+        _check_enough(name, motion)
+    step_s = 0.25 * min(float(np.median(np.diff(m.times_s))) for m in (ir, vis))
+    ir_times, ir_activity = _activity(ir, step_s)
+    vis_times, vis_activity = _activity(vis, step_s)
+    for name, activity in (("infrared", ir_activity), ("visible", vis_activity)):
+        if activity.std() < LEAST_ACTIVITY:
+            raise CalibrationError(
+                f"nothing moves by fits and starts in the {name} stream (activity varies by "
+                f"{activity.std():.2f}, needed is {LEAST_ACTIVITY}); record 10 s or more while "
+                "the cameras are turned jerkily or somebody waves before them"
+            )
+    lags, correlations, overlaps = _correlations(
+        ir_times[0], ir_activity, vis_times[0], vis_activity, step_s, largest_s
+    )
+    return _peak(lags, correlations, overlaps, step_s, largest_s)
+
+
+def _small(image: np.ndarray) -> np.ndarray:
+    """float32, about 80 wide, in shares of the image's own contrast."""
+    if image.ndim == 3:
+        image = image.mean(axis=2)
+    image = np.nan_to_num(np.asarray(image, np.float32), posinf=0.0, neginf=0.0)
+    scale = min(1.0, _WIDTH_PX / image.shape[1])
+    size = (max(2, round(image.shape[1] * scale)), max(2, round(image.shape[0] * scale)))
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    small = cv2.GaussianBlur(small, (0, 0), 0.8)
+    low, high = np.percentile(small, (2.0, 98.0))
+    return (small - low) / max(float(high - low), 1e-6)
+
+
+def _check_enough(name: str, motion: MotionEnergy) -> None:
+    times = motion.times_s
+    seconds = float(times[-1] - times[0]) if len(times) else 0.0
+    if len(times) < LEAST_FRAMES or seconds < LEAST_SECONDS:
+        raise CalibrationError(
+            f"expected {LEAST_FRAMES} different {name} frames over {LEAST_SECONDS:g} s or more, "
+            f"found {len(times) + 1 if len(times) else 0} over {seconds:.1f} s; record for longer"
+        )
+
+
+def _activity(motion: MotionEnergy, step_s: float) -> Tuple[np.ndarray, np.ndarray]:
+    """Logarithm of the energy on an even grid of time, without its slow trend."""
+    times, energies = motion.times_s, motion.energies
+    grid = np.arange(times[0], times[-1], step_s)
+    # A logarithm: twice as much motion is as telling for little as for much.
+    floor = 0.1 * float(np.median(energies)) + 1e-6
+    activity = np.interp(grid, times, np.log(energies + floor))
+    window = max(3, int(_TREND_S / step_s) | 1)
+    if window >= len(activity):
+        return grid, activity - activity.mean()
+    padded = np.pad(activity, window // 2, mode="reflect")
+    trend = np.convolve(padded, np.ones(window) / window, mode="valid")
+    return grid, activity - trend
+
+
+def _correlations(ir_start, ir, vis_start, vis, step_s, largest_s):
+    """Correlation coefficients for every lag on the grid; the overlap of each in samples.
+
+    Lag L pairs ir[i] with vis[i + L]; as an offset, L steps plus the difference of the starts.
+    """
+    start = vis_start - ir_start
+    first = int(np.ceil((-largest_s - start) / step_s))
+    last = int(np.floor((largest_s - start) / step_s))
+    lags, found, overlaps = [], [], []
+    least = 0.5 * min(len(ir), len(vis))
+    for lag in range(first, last + 1):
+        low, high = max(0, -lag), min(len(ir), len(vis) - lag)
+        if high - low < max(least, LEAST_SECONDS / 2 / step_s):
+            continue
+        a, b = ir[low:high], vis[low + lag : high + lag]
+        spread = float(a.std() * b.std())
+        covariance = float(((a - a.mean()) * (b - b.mean())).mean())
+        lags.append(lag * step_s + start)
+        found.append(covariance / spread if spread > 0.0 else 0.0)
+        overlaps.append(high - low)
+    if len(lags) < 3:
+        raise CalibrationError(
+            f"the two streams do not overlap in time within {largest_s:g} s; were they recorded "
+            "at once, and with stamps of one clock?"
+        )
+    return np.array(lags), np.array(found), np.array(overlaps)
+
+
+def _peak(lags, correlations, overlaps, step_s, largest_s) -> TimeOffset:
+    best = int(np.argmax(correlations))
+    peak = float(correlations[best])
+    others = correlations[np.abs(lags - lags[best]) > _PEAK_APART_S]
+    ratio = peak / max(float(others.max()) if others.size else 0.0, 0.05)
+    inside = 0 < best < len(lags) - 1
+    if not (inside and peak >= LEAST_CORRELATION and ratio >= LEAST_PEAK_RATIO):
+        where = "" if inside else f", at the end of the range of +-{largest_s:g} s"
+        raise CalibrationError(
+            f"no offset stands out: best {lags[best]:+.3f} s with correlation {peak:.2f} (needed "
+            f"{LEAST_CORRELATION}) and {ratio:.2f} times the next best ({LEAST_PEAK_RATIO})"
+            f"{where}; record 10 s or more of jerky motion that both cameras see"
+        )
+    before, after = correlations[best - 1], correlations[best + 1]
+    curvature = before - 2.0 * peak + after
+    shift = 0.5 * (before - after) / curvature if curvature < 0.0 else 0.0
+    return TimeOffset(
+        float(lags[best] + shift * step_s), peak, ratio, float(overlaps[best] * step_s)
+    )

@@ -1,0 +1,134 @@
+"""Which raw values become black and white, held steady from frame to frame.
+
+Per-frame minimum and maximum pump: one hot pixel remaps the whole image. Here the limits are
+robust percentiles of a sample, either of the whole frame or of a grid of fields, low-passed over
+time. All limits are float32 raw units, arrays of shape () or (fields down, fields across).
+"""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+
+# A reading counts as a new scene when its window overlaps the held one by less than this share
+# of the smaller of both ...
+_NEW_SCENE_OVERLAP = 0.25
+# ... for so many frames in a row: one black or torn frame must not remap the image.
+_NEW_SCENE_FRAMES = 3
+
+# Field-wise limits: no field is stretched by more than 1 / this share of the whole window,
+# otherwise flat sky turns into an image of sensor noise.
+_LEAST_FIELD_SPAN = 0.35
+# How far field-wise limits leave the limits of the whole frame (0: not at all, 1: entirely).
+_FIELD_LOCALITY = 0.6
+
+
+def frame_limits(
+    sample: np.ndarray, low_percent: float, high_percent: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Percentiles of a float32 or uint8 sample without bad values, as float32; nearest rank."""
+    flat = sample.ravel()
+    ranks = [_rank(flat.size, percent) for percent in (low_percent, high_percent)]
+    if sample.dtype == np.uint8:  # counting takes a tenth of the time
+        up_to = np.cumsum(np.bincount(flat, minlength=256))
+        low, high = np.searchsorted(up_to, ranks, side="right").astype(np.float32)
+        return np.asarray(low), np.asarray(high)
+    parted = np.partition(flat, ranks)
+    return np.asarray(parted[ranks[0]]), np.asarray(parted[ranks[1]])
+
+
+def _rank(count: int, percent: float) -> int:
+    return min(max(int(round(percent / 100.0 * (count - 1))), 0), count - 1)
+
+
+def field_limits(
+    sample: np.ndarray, low_percent: float, high_percent: float, fields: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Limits of each of fields x fields cells of a float32 HxW sample, smoothed over neighbours.
+
+    The idea is that of Fieldscale (Gil, Jeon and Kim, RA-L 2024): a window of its own for each
+    region, with extremes that a region does not share with its neighbours taken back, and a
+    smooth field between them. The rules here are simpler, to stay within a millisecond.
+    """
+    whole_low, whole_high = frame_limits(sample, low_percent, high_percent)
+    rows, columns = sample.shape[0] // fields, sample.shape[1] // fields
+    cells = sample[: rows * fields, : columns * fields]
+    cells = cells.reshape(fields, rows, fields, columns).swapaxes(1, 2)
+    cells = cells.reshape(fields, fields, rows * columns)
+    ranks = [_rank(rows * columns, percent) for percent in (low_percent, high_percent)]
+    parted = np.partition(cells, ranks, axis=2)
+    low = parted[:, :, ranks[0]].copy()
+    high = parted[:, :, ranks[1]].copy()
+
+    # A field hotter (colder) than all of its neighbours spreads its limit to them, so that a
+    # warm object does not get a dark halo where its own field ends.
+    neighbours = np.ones((3, 3), np.uint8)
+    high = cv2.GaussianBlur(cv2.dilate(high, neighbours), (0, 0), 1.0)
+    low = cv2.GaussianBlur(cv2.erode(low, neighbours), (0, 0), 1.0)
+    low = whole_low + _FIELD_LOCALITY * (low - whole_low)
+    high = whole_high + _FIELD_LOCALITY * (high - whole_high)
+    lacking = np.maximum(_LEAST_FIELD_SPAN * (whole_high - whole_low) - (high - low), 0.0) / 2.0
+    return low - lacking, high + lacking
+
+
+class LowPass:
+    """Exponential mean of float32 arrays: after `smoothing_s` 63 % of a step is followed.
+
+    The first value is taken as it is; with `smoothing_s` 0 every value is.
+    """
+
+    def __init__(self, smoothing_s: float) -> None:
+        self._smoothing_s = smoothing_s
+        self.value: np.ndarray | None = None
+
+    def reset(self) -> None:
+        self.value = None
+
+    def update(self, reading: np.ndarray, elapsed_s: float) -> np.ndarray:
+        """Take a reading `elapsed_s` after the last one; return the mean."""
+        if self.value is None or self._smoothing_s <= 0.0:
+            self.value = reading
+        else:
+            step = 1.0 - math.exp(-max(elapsed_s, 0.0) / self._smoothing_s)
+            self.value = np.asarray(self.value + step * (reading - self.value), np.float32)
+        return self.value
+
+
+class SteadyLimits:
+    """Low-passes limits over time; follows at once only when the scene is another one."""
+
+    def __init__(self, smoothing_s: float) -> None:
+        self._low = LowPass(smoothing_s)
+        self._high = LowPass(smoothing_s)
+        self._strange_frames = 0
+
+    def reset(self) -> None:
+        """Forget the past: the next reading is taken as it is."""
+        self._low.reset()
+        self._high.reset()
+        self._strange_frames = 0
+
+    def update(
+        self, low: np.ndarray, high: np.ndarray, elapsed_s: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Take one reading, `elapsed_s` after the last one; return the limits to use."""
+        held_low, held_high = self._low.value, self._high.value
+        if held_low is not None and held_high is not None:
+            held = (float(held_low.mean()), float(held_high.mean()))
+            if _is_another_scene(held, (float(low.mean()), float(high.mean()))):
+                self._strange_frames += 1
+                if self._strange_frames < _NEW_SCENE_FRAMES:
+                    return held_low, held_high
+                self.reset()
+        self._strange_frames = 0
+        return self._low.update(low, elapsed_s), self._high.update(high, elapsed_s)
+
+
+def _is_another_scene(held: tuple[float, float], read: tuple[float, float]) -> bool:
+    overlap = min(held[1], read[1]) - max(held[0], read[0])
+    smaller = min(held[1] - held[0], read[1] - read[0])
+    larger = max(held[1] - held[0], read[1] - read[0])
+    # A window much narrower than the held one is another scene too, inside it or not.
+    return overlap < _NEW_SCENE_OVERLAP * smaller or smaller < 0.1 * larger

@@ -1,0 +1,1 @@
+"""Replays a bag through the pipeline, offline."""

@@ -1,0 +1,155 @@
+"""Puts what the walk gives into a bag, in order of recording, beside the topics of the old bag."""
+
+from __future__ import annotations
+
+import copy
+import heapq
+from typing import Any, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+
+import numpy as np
+
+from irvis_fusion_ros.bags.bag import CAMERA_INFO_TYPE, StoredTopic, read_messages
+from irvis_fusion_ros.bags.bag_topics import FusionTopics
+from irvis_fusion_ros.bags.bag_writer import BagWriter
+from irvis_fusion_ros.bags.replay.fused_frame import FusedFrame
+from irvis_fusion_ros.bags.replay.offline_diagnostics import DIAGNOSTICS_TYPE, SecondsOfFrames
+from irvis_fusion_ros.bags.replay.offline_fusion import OfflineFusion
+from irvis_fusion_ros.messages import image_messages
+from irvis_fusion_ros.pipeline.frame_decision import DROPPED, PASSED
+from irvis_fusion_ros.pipeline.pair_fuser import blank_message
+
+IMAGE_TYPE = "sensor_msgs/msg/Image"
+COMPRESSED_TYPE = "sensor_msgs/msg/CompressedImage"
+
+
+class FusedTopics(NamedTuple):
+    """The names under which fused images go out; None for what is not wanted."""
+
+    image: Optional[str]
+    compressed: Optional[str]
+    info: Optional[str]
+    ir: Optional[str]
+    diagnostics: Optional[str] = None
+
+    def all(self) -> List[Tuple[str, str]]:
+        """Name and type of those that are wanted."""
+        kinds = (IMAGE_TYPE, COMPRESSED_TYPE, CAMERA_INFO_TYPE, IMAGE_TYPE, DIAGNOSTICS_TYPE)
+        return [(name, kind) for name, kind in zip(self, kinds) if name is not None]
+
+
+class FusedBag:
+    """Fuses one bag into another; `run` is the whole of it."""
+
+    def __init__(
+        self,
+        fusion: OfflineFusion,
+        writer: BagWriter,
+        cameras: FusionTopics,
+        fused: FusedTopics,
+        copied: Sequence[StoredTopic],
+    ) -> None:
+        """Write the `fused` topics and the `copied` ones of the old bag with `writer`."""
+        self._fusion = fusion
+        self._writer = writer
+        self._cameras = cameras
+        self._fused = fused
+        self._copied = copied
+        # What is not out yet, since an earlier visible frame still waits for its partner.
+        self._held: List[Tuple[int, int, str, str, bytes]] = []
+        self._number = 0
+        self._info: Optional[Any] = None
+        self._seconds = SecondsOfFrames()
+
+    def run(self, bag: str) -> Iterator[FusedFrame]:
+        """Give every frame once it is on its way into the new bag.
+
+        Raises:
+            BagError: the old bag cannot be read to its end, or the new one not written.
+            EngineError: the engine failed.
+        """
+        for topic in self._copied:
+            self._writer.add_topic(topic)
+        for name, kind in self._fused.all():
+            self._writer.add_topic(StoredTopic(name, kind, 0))
+        cameras, copied = self._cameras, {topic.name for topic in self._copied}
+        others = copied.union(self._fusion.needs(cameras))
+        if cameras.vis_info:
+            others.add(cameras.vis_info)
+        for message in read_messages(bag, (cameras.ir, cameras.vis), sorted(others)):
+            if message.topic in copied:
+                self._hold(message.recorded_ns, message.topic, message.type, message.raw)
+            if message.topic == cameras.vis_info:
+                self._info = copy.copy(message.message)  # its header will be the images'
+            for frame in self._fusion.add(message, cameras):
+                self._add(frame)
+                yield frame
+            self._write_settled()
+        for frame in self._fusion.finish():
+            self._add(frame)
+            yield frame
+        self._write_settled()
+
+    def _add(self, frame: FusedFrame) -> None:
+        """Hold what the node would publish of a frame."""
+        self._diagnose(frame)
+        if frame.outcome == DROPPED or frame.message is None:
+            return
+        topics, source, at_ns = self._fused, frame.source, frame.recorded_ns
+        if topics.image:
+            raw = source.raw
+            if frame.message is not source.message:
+                raw = self._writer.serialize(frame.message, IMAGE_TYPE)
+            self._hold(at_ns, topics.image, IMAGE_TYPE, raw)
+        coded = self._compressed(frame) if topics.compressed else None
+        if topics.compressed and coded is not None:
+            self._hold(at_ns, topics.compressed, COMPRESSED_TYPE, coded)
+        if topics.info and self._info is not None:
+            self._info.header = source.message.header
+            raw = self._writer.serialize(self._info, CAMERA_INFO_TYPE)
+            self._hold(at_ns, topics.info, CAMERA_INFO_TYPE, raw)
+        if topics.ir and frame.ir is not None:
+            raw = self._writer.serialize(_grey_message(frame), IMAGE_TYPE)
+            self._hold(at_ns, topics.ir, IMAGE_TYPE, raw)
+
+    def _diagnose(self, frame: FusedFrame) -> None:
+        if self._fused.diagnostics:
+            message = self._seconds.add(frame)
+            if message is not None:
+                raw = self._writer.serialize(message, DIAGNOSTICS_TYPE)
+                self._hold(frame.recorded_ns, self._fused.diagnostics, DIAGNOSTICS_TYPE, raw)
+
+    def _compressed(self, frame: FusedFrame) -> Optional[bytes]:
+        """The frame as JPEG; None for a passed image that cannot be decoded."""
+        source = frame.source
+        if frame.outcome == PASSED and source.type == COMPRESSED_TYPE:
+            return source.raw
+        native = frame.fused_native
+        if native is None:
+            return None
+        quality = self._fusion.settings["jpeg_quality"]
+        message = image_messages.encode(
+            blank_message(), native[0], source.message, native[1], quality=quality
+        )
+        return self._writer.serialize(message, COMPRESSED_TYPE)
+
+    def _hold(self, recorded_ns: int, topic: str, kind: str, raw: bytes) -> None:
+        heapq.heappush(self._held, (recorded_ns, self._number, topic, kind, raw))
+        self._number += 1
+
+    def _write_settled(self) -> None:
+        """Write what nothing earlier can follow any more."""
+        waiting_ns = self._fusion.oldest_waiting_ns
+        while self._held and (waiting_ns is None or self._held[0][0] <= waiting_ns):
+            recorded_ns, _, topic, kind, raw = heapq.heappop(self._held)
+            self._writer.write_raw(topic, kind, recorded_ns, raw)
+
+
+def _grey_message(frame: FusedFrame) -> Any:
+    """The thermal image as the engine got it, in the visible camera's frame, mono8."""
+    ir = np.ascontiguousarray(frame.ir)
+    message = blank_message()
+    message.header = frame.source.message.header
+    message.height, message.width = ir.shape
+    message.encoding, message.is_bigendian, message.step = "mono8", 0, ir.shape[1]
+    message.data = ir.reshape(-1)
+    return message

@@ -1,0 +1,95 @@
+"""One visible frame of a bag and what became of it."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Optional, Tuple
+
+import cv2
+import numpy as np
+
+from irvis_fusion_ros.bags.bag import BagMessage
+from irvis_fusion_ros.messages import image_messages
+from irvis_fusion_ros.pipeline.frame_decision import PASSED, Decision
+
+
+class FusedFrame:
+    """One visible frame and what became of it; see `offline_fusion.OfflineFusion`.
+
+    Attributes:
+        index: number of the visible message in the bag, from 0. Frames come in this order.
+        outcome: FUSED, PASSED (published as it came) or DROPPED (not published).
+        reason: "fused", or why not: "ir_missing", "no_partner", "unusable_pair", ...
+        recorded_ns: when the visible message was recorded.
+        vis_stamp_ns: its header's stamp.
+        ir_stamp_ns: the header's stamp of the thermal frame fused into it; None unless FUSED.
+        skew_s: thermal minus visible stamp with ir_time_offset_s, of the frame fused or, for a
+            frame left alone, of the nearest thermal frame known; None where there is none.
+        ir_health: the thermal camera's verdict at this frame: "ok", "missing", "frozen", ...
+        source: the visible message as recorded (`source.message`, `source.raw`).
+        message: what the node publishes on fused/image_raw, with the fields of
+            sensor_msgs/Image; None when DROPPED. A raw image that passes is `source.message`.
+        ir: uint8 HxW, rescaled and on the visible grid, as the engine got it; None unless FUSED.
+        coverage: uint8 HxW, 0 where the thermal camera sees nothing (there `ir` shows the visible
+            image); None where it sees everything, and unless FUSED.
+        engine_ms: what the engine took for this frame; None unless FUSED. Not repeatable.
+        counts: outcomes and drops up to and with this frame, by cause: "fused",
+            "passed: <reason>", "dropped: <reason>", and pairing's ("ir_dropped.superseded", ...).
+    """
+
+    def __init__(self, index: int, decision: Decision, source: BagMessage) -> None:
+        """A frame as decided; `OfflineFusion` fills in the rest."""
+        self.index = index
+        self.outcome = decision.action
+        self.reason = decision.reason
+        self.recorded_ns = source.recorded_ns
+        self.vis_stamp_ns = decision.stamp_ns
+        self.ir_stamp_ns = None if decision.ir is None else decision.ir.stamp_ns
+        self.skew_s = decision.skew_s
+        self.ir_health = decision.health
+        self.source = source
+        self.message: Optional[Any] = None
+        self.ir: Optional[np.ndarray] = None
+        self.coverage: Optional[np.ndarray] = None
+        self.engine_ms: Optional[float] = None
+        self.counts: Dict[str, int] = {}
+        self._images: Dict[str, Tuple[np.ndarray, str]] = {}
+
+    @property
+    def vis(self) -> Optional[np.ndarray]:
+        """The visible image, uint8 HxWx3 RGB; None where it cannot be decoded."""
+        if "vis" not in self._images:
+            try:
+                self.keep("vis", *image_messages.visible_frame(self.source.message))
+            except image_messages.ImageMessageError:
+                return None
+        return self._as_rgb("vis")
+
+    @property
+    def fused(self) -> Optional[np.ndarray]:
+        """What goes out, uint8 HxWx3 RGB: `vis` when PASSED, None when DROPPED."""
+        if self.outcome == PASSED:
+            return self.vis
+        return self._as_rgb("fused") if "fused" in self._images else None
+
+    @property
+    def fused_native(self) -> Optional[Tuple[np.ndarray, str]]:
+        """What goes out as the engine gave it, with its channel order, "rgb" or "bgr"."""
+        self.fused  # noqa: B018 - decodes an image that passed
+        return self._images.get("vis" if self.outcome == PASSED else "fused")
+
+    def keep(self, name: str, pixels: np.ndarray, order: str) -> None:
+        """Remember the image "vis" or "fused" in the order it has."""
+        self._images[name] = (pixels, order)
+
+    def pass_on(self, reason: str) -> None:
+        """The pair did not suit: the visible image passes."""
+        self.outcome, self.reason = PASSED, reason
+        self.ir_stamp_ns = self.ir = self.coverage = self.engine_ms = None
+        self._images.pop("fused", None)
+
+    def _as_rgb(self, name: str) -> np.ndarray:
+        pixels, order = self._images[name]
+        if order == "bgr":
+            pixels = cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_BGR2RGB)
+            self._images[name] = (pixels, "rgb")
+        return np.ascontiguousarray(pixels)

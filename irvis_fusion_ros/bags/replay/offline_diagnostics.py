@@ -1,0 +1,75 @@
+"""What became of a bag's frames, second by second, as diagnostic_msgs/DiagnosticArray.
+
+For a viewer beside the images. It holds nothing that depends on the machine's speed: the same
+bag gives the same diagnostics.
+"""
+
+from __future__ import annotations
+
+import types
+from typing import Any, Dict, List, Mapping, Optional
+
+from irvis_fusion_core.streams.health import OK as HEALTHY
+from irvis_fusion_ros.bags.made_images import make_header
+from irvis_fusion_ros.bags.replay.fused_frame import FusedFrame
+from irvis_fusion_ros.pipeline.frame_decision import DROPPED, FUSED, NS_PER_S
+
+DIAGNOSTICS_TYPE = "diagnostic_msgs/msg/DiagnosticArray"
+PERIOD_NS = NS_PER_S
+OK, WARN, ERROR = 0, 1, 2
+
+
+class SecondsOfFrames:
+    """Gathers frames, and once a second of recording says what became of them."""
+
+    def __init__(self) -> None:
+        """No frames yet."""
+        self._from_ns: Optional[int] = None
+        self._frames: List[FusedFrame] = []
+
+    def add(self, frame: FusedFrame) -> Optional[Any]:
+        """Take the next frame; the message about the second that it ends, or None."""
+        if self._from_ns is None:
+            self._from_ns = frame.recorded_ns
+        self._frames.append(frame)
+        if frame.recorded_ns - self._from_ns < PERIOD_NS:
+            return None
+        message = _message(self._frames, (frame.recorded_ns - self._from_ns) / NS_PER_S)
+        self._from_ns, self._frames = frame.recorded_ns, []
+        return message
+
+
+def _message(frames: List[FusedFrame], seconds: float) -> Any:
+    last = frames[-1]
+    fused = [frame for frame in frames if frame.outcome == FUSED]
+    skews_s = [abs(frame.skew_s) for frame in fused if frame.skew_s is not None]
+    if any(frame.outcome == DROPPED for frame in frames):
+        level, said = ERROR, "visible frames are dropped"
+    elif len(fused) < len(frames):
+        level, said = WARN, "visible frames pass unchanged: " + last.reason
+    else:
+        level, said = OK, "all visible frames are fused"
+    values: Dict[str, str] = {
+        "visible rate (Hz)": f"{len(frames) / seconds:.2f}",
+        "fused of them": f"{len(fused)} of {len(frames)}",
+        "largest skew (ms)": f"{1e3 * max(skews_s):.1f}" if skews_s else "none fused",
+    }
+    values.update({name: str(count) for name, count in sorted(last.counts.items())})
+    health_level = OK if last.ir_health == HEALTHY else WARN
+    return types.SimpleNamespace(
+        header=make_header(last.recorded_ns, ""),
+        status=[
+            _status("fuse_bag: fusion", level, said, values),
+            _status("fuse_bag: ir", health_level, "thermal camera: " + last.ir_health, {}),
+        ],
+    )
+
+
+def _status(name: str, level: int, text: str, values: Mapping[str, str]) -> Any:
+    return types.SimpleNamespace(
+        level=level,
+        name=name,
+        message=text,
+        hardware_id="",
+        values=[types.SimpleNamespace(key=key, value=value) for key, value in values.items()],
+    )

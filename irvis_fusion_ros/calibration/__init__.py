@@ -1,0 +1,1 @@
+"""Calibration frames from folders, bags and live topics."""

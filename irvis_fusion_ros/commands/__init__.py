@@ -1,0 +1,1 @@
+"""Commands that need ROS messages or bags; each module has `main(arguments)`."""

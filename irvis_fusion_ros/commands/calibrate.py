@@ -1,0 +1,182 @@
+"""Find out where the infrared image lies in the visible one, and write it for the node.
+
+examples::
+
+  irvis_fusion calibrate recording --output registration.yaml
+  irvis_fusion calibrate --ir IR/ --vis VIS/ --output registration.yaml
+  irvis_fusion calibrate --live /thermal/image_raw /camera/image_raw --output registration.yaml
+  irvis_fusion calibrate recording --board chessboard:9x6 --square-m 0.05 --output calibration.yaml
+
+Without a board: a homography from natural scenes, which fits at the distance of what was seen.
+With one that both cameras see (heated, or of materials of different emissivity): both cameras'
+calibrations and where they stand to one another, which fits at any depth that is given.
+Beside OUTPUT goes an image to judge by: look at it. Where no alignment stands out against
+chance, nothing is written and the exit status is 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import Any, List
+
+from irvis_fusion_core.calibration.board_calibration import BOARD_KINDS, parse_board
+from irvis_fusion_core.calibration.estimate import Estimate, estimate_homography
+from irvis_fusion_core.calibration.overlay import before_and_after
+from irvis_fusion_core.calibration.parameter_file import update_parameters
+from irvis_fusion_core.commands.command_line import command, make_parser
+from irvis_fusion_core.errors import ConfigurationError
+from irvis_fusion_core.image_files import write_image
+from irvis_fusion_ros.bags.bag_pairs import choose_topics
+from irvis_fusion_ros.calibration.calibration_frames import (
+    CalibrationPair,
+    bag_frames,
+    check_one_rig,
+    folder_pairs,
+)
+
+
+@command
+def main(arguments: List[str]) -> int:
+    """Run the command."""
+    options = _checked(_parser().parse_args(arguments))
+    pairs = _pairs(options)
+    check_one_rig(pairs)
+    if options.board:
+        from irvis_fusion_ros.calibration.boards import calibrate_with_board
+
+        return calibrate_with_board(pairs, options, _say)
+    estimate = estimate_homography(
+        [(pair.ir, pair.vis) for pair in pairs], scales=options.scales, progress=_say
+    )
+    _write(estimate, pairs, options)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = make_parser(__doc__, "calibrate")
+    parser.add_argument("bag", nargs="?", metavar="BAG", help="a bag's folder, .db3 or .mcap")
+    parser.add_argument("--ir", metavar="DIR", help="folder of thermal images")
+    parser.add_argument("--vis", metavar="DIR", help="folder of visible ones, of the same names")
+    parser.add_argument(
+        "--live", nargs=2, metavar=("IR_TOPIC", "VIS_TOPIC"), help="topics of a running system"
+    )
+    parser.add_argument(
+        "--output", required=True, metavar="YAML", help="made, or changed in place"
+    )
+    parser.add_argument(
+        "--overlay", metavar="PNG", help="image to judge by (default: OUTPUT with .png)"
+    )
+    parser.add_argument("--frames", type=int, default=20, help="pairs used (default: 20)")
+    parser.add_argument(
+        "--scales",
+        type=float,
+        nargs=2,
+        default=(0.4, 2.2),
+        metavar=("LEAST", "MOST"),
+        help="size of the IR image in the visible one, 1 being the same area (default: 0.4 2.2)",
+    )
+    group = parser.add_argument_group("bag and topics")
+    group.add_argument("--ir-topic", metavar="TOPIC", help="thermal images (default: guessed)")
+    group.add_argument("--vis-topic", metavar="TOPIC", help="visible images (default: guessed)")
+    group.add_argument("--slop-s", type=float, default=0.05, help="within a pair (default: 0.05)")
+    group.add_argument(
+        "--ir-time-offset-s", type=float, default=0.0, help="added to IR stamps (default: 0)"
+    )
+    group.add_argument("--seconds", type=float, default=20.0, help="--live: for how long")
+    group = parser.add_argument_group("board")
+    group.add_argument(
+        "--board",
+        type=parse_board,
+        metavar="KIND:COLUMNSxROWS",
+        help=f"KIND is one of {', '.join(BOARD_KINDS)}; inner corners, or circles",
+    )
+    group.add_argument(
+        "--square-m", type=float, help="distance of neighbouring corners or circles"
+    )
+    group.add_argument(
+        "--depth-m", type=float, default=10.0, help="where images shall fit (default: 10)"
+    )
+    return parser
+
+
+def _checked(options: argparse.Namespace) -> argparse.Namespace:
+    sources = [bool(options.bag), bool(options.ir or options.vis), bool(options.live)]
+    if sum(sources) != 1 or bool(options.ir) != bool(options.vis):
+        raise ConfigurationError(
+            "expected one source: a BAG, or --ir and --vis, or --live IR_TOPIC VIS_TOPIC"
+        )
+    if options.frames < 1 or options.slop_s <= 0.0 or options.seconds <= 0.0:
+        raise ConfigurationError("expected --frames, --slop-s and --seconds above 0")
+    least, most = options.scales
+    if not 0.05 <= least < most <= 20.0:
+        raise ConfigurationError(
+            f"expected --scales between 0.05 and 20, the lesser first, found {least:g} {most:g}"
+        )
+    if options.board and not (options.square_m and options.square_m > 0.0):
+        raise ConfigurationError("expected --square-m above 0 with --board: it sets the metre")
+    if options.depth_m <= 0.0:
+        raise ConfigurationError(f"expected --depth-m above 0, found {options.depth_m:g}")
+    if options.overlay is None:
+        options.overlay = os.path.splitext(options.output)[0] + ".png"
+    return options
+
+
+def _pairs(options: argparse.Namespace) -> List[CalibrationPair]:
+    if options.ir:
+        return folder_pairs(options.ir, options.vis, options.frames)
+    times = (options.slop_s, options.ir_time_offset_s)
+    if options.live:
+        from irvis_fusion_ros.calibration.live_frames import live_frames
+
+        _say(f"listening for {options.seconds:g} s")
+        return live_frames(
+            tuple(options.live), options.frames, options.seconds, *times, progress=_say
+        )
+    topics = choose_topics(options.bag, options.ir_topic, options.vis_topic)
+    _say(f"IR is {topics[0]}, visible is {topics[1]}")
+    return bag_frames(options.bag, topics, options.frames, *times)
+
+
+def _write(estimate: Estimate, pairs: List[CalibrationPair], options: Any) -> None:
+    middle = pairs[len(pairs) // 2]
+    # The image first: parameters that nobody can judge are worse than an image without them.
+    write_image(options.overlay, before_and_after(middle.ir, middle.vis, estimate.homography))
+    update_parameters(
+        options.output,
+        {
+            "registration.mode": "homography",
+            "registration.homography": [float(v) for v in estimate.homography.ravel()],
+            "registration.calibrated_ir_size": list(estimate.ir_size),
+            "registration.calibrated_vis_size": list(estimate.vis_size),
+        },
+        f"From {estimate.frames} pairs: held-out residual {estimate.median_px:.1f} px (median), "
+        f"{estimate.p90_px:.1f} px (90 %).",
+    )
+    (ir_h, ir_w), (vis_h, vis_w) = estimate.ir_size, estimate.vis_size
+    print(f"pairs            {estimate.frames} used, {estimate.left_out} without contrast")
+    print(f"sizes            IR {ir_w}x{ir_h} onto visible {vis_w}x{vis_h}")
+    print(
+        f"blocks           {estimate.inliers} of {estimate.blocks} agree, around "
+        f"{estimate.coverage:.0%} of the common image"
+    )
+    print(
+        f"residual         {estimate.median_px:.1f} px median, {estimate.p90_px:.1f} px at 90 % "
+        "(visible pixels, blocks that the fit has not seen)"
+    )
+    for number, row in enumerate(estimate.homography):
+        print(
+            ("homography       " if number == 0 else " " * 17)
+            + "  ".join("%12.6g" % v for v in row)
+        )
+    print(f"written          {options.output}")
+    print(f"look at          {options.overlay}")
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,99 @@
+"""Find out by how much the infrared camera's stamps are late, from a bag in which things move.
+
+examples::
+
+  irvis_fusion estimate_time_offset recording
+  irvis_fusion estimate_time_offset recording --output registration.yaml
+
+Record 10 s or more while the cameras are turned by hand in jerks, or somebody waves. Prints
+`ir_time_offset_s`, which the node adds to infrared stamps, and writes it into OUTPUT. Where no
+offset stands out, nothing is written and the exit status is 1.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import List
+
+import numpy as np
+
+from irvis_fusion_core.calibration.parameter_file import update_parameters
+from irvis_fusion_core.commands.command_line import command, make_parser
+from irvis_fusion_core.errors import ConfigurationError
+from irvis_fusion_core.streams.time_offset import MotionEnergy, TimeOffset, estimate_time_offset
+from irvis_fusion_ros.bags.bag import NS_PER_S, BagError, read_images
+from irvis_fusion_ros.bags.bag_pairs import choose_topics
+from irvis_fusion_ros.messages.image_messages import (
+    ImageMessageError,
+    thermal_frame,
+    visible_frame,
+)
+
+
+@command
+def main(arguments: List[str]) -> int:
+    """Run the command."""
+    parser = make_parser(__doc__, "estimate_time_offset")
+    parser.add_argument("bag", metavar="BAG", help="a bag's folder, .db3 or .mcap")
+    parser.add_argument("--ir-topic", metavar="TOPIC", help="thermal images (default: guessed)")
+    parser.add_argument("--vis-topic", metavar="TOPIC", help="visible images (default: guessed)")
+    parser.add_argument("--output", metavar="YAML", help="made, or changed in place")
+    parser.add_argument(
+        "--largest-s", type=float, default=2.0, help="offsets looked at (default: +-2 s)"
+    )
+    parser.add_argument("--seconds", type=float, default=120.0, help="of the bag (default: 120)")
+    options = parser.parse_args(arguments)
+    if not 0.0 < options.largest_s <= 10.0 or options.seconds <= 0.0:
+        raise ConfigurationError("expected --largest-s within 0 and 10, and --seconds above 0")
+    topics = choose_topics(options.bag, options.ir_topic, options.vis_topic)
+    print(f"IR is {topics[0]}, visible is {topics[1]}", file=sys.stderr)
+    found = offset_of_bag(options.bag, topics, options.largest_s, options.seconds)
+    print(
+        f"ir_time_offset_s  {found.ir_time_offset_s:+.4f}\n"
+        f"correlation       {found.correlation:.2f}, {found.peak_ratio:.1f} times the next best\n"
+        f"over              {found.overlap_s:.1f} s"
+    )
+    if options.output:
+        update_parameters(
+            options.output,
+            {"ir_time_offset_s": round(found.ir_time_offset_s, 4)},
+            f"Correlation {found.correlation:.2f}, {found.peak_ratio:.1f} times the next best.",
+        )
+        print(f"written           {options.output}")
+    return 0
+
+
+def offset_of_bag(bag: str, topics: tuple, largest_s: float, seconds: float) -> TimeOffset:
+    """The offset between (IR topic, visible topic) of a bag's first `seconds`.
+
+    Raises:
+        BagError: the bag cannot be read, or holds no image that can be decoded.
+        CalibrationError: as `irvis_fusion_core.streams.time_offset.estimate_time_offset`.
+    """
+    motions = {topic: MotionEnergy() for topic in topics}
+    unusable = dict.fromkeys(topics, 0)
+    begin_ns = None
+    for image in read_images(bag, topics):
+        # Times are counted from the first stamp: a float holds seconds since 1970 to 0.2 us only.
+        begin_ns = image.stamp_ns if begin_ns is None else begin_ns
+        stamp_s = (image.stamp_ns - begin_ns) / NS_PER_S
+        if stamp_s > seconds + largest_s:
+            break
+        try:
+            if image.topic == topics[0]:
+                pixels = np.asarray(thermal_frame(image.message, check_finite=False))
+            else:
+                pixels, _ = visible_frame(image.message)
+        except ImageMessageError as error:
+            unusable[image.topic] += 1
+            reason = error
+            continue
+        motions[image.topic].add(stamp_s, pixels)
+    for topic in topics:
+        if unusable[topic] and not motions[topic].energies.size:
+            raise BagError(f"no image of {topic} in {bag} can be decoded: {reason}")
+    return estimate_time_offset(motions[topics[0]], motions[topics[1]], largest_s)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

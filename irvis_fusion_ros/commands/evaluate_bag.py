@@ -1,0 +1,175 @@
+"""Replay a ROS 2 bag, measure the fusion, and write a report that others can read.
+
+examples::
+
+  irvis_fusion evaluate_bag recording --output report
+  irvis_fusion evaluate_bag recording --output report --model nano --model small
+  irvis_fusion evaluate_bag recording --output report --config day.yaml --config night.yaml
+  irvis_fusion evaluate_bag recording --output report --detector yolo.onnx --annotations coco.json
+  irvis_fusion evaluate_bag recording --output report --live
+
+report.html stands alone: the trivial fusions (visible alone, IR alone, mean, maximum) beside what
+was configured, metrics, latency and skew over time, drops by cause, the worst and the best frames,
+and what a detector finds. Beside it lie summary.json, frames.csv (the same in every run),
+references.csv, timing.csv and fused.gif.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+from typing import List, Optional
+
+from irvis_fusion_core.commands.command_line import command, make_parser
+from irvis_fusion_core.errors import ConfigurationError
+from irvis_fusion_ros.bags.bag_topics import find_topics
+from irvis_fusion_ros.evaluation.configurations import make_configurations
+from irvis_fusion_ros.evaluation.evaluation import Evaluation, Plan
+
+MEASURED = 300
+"""Frames that get the costly metrics: some 0.3 s each for every row."""
+DETECTED = 100
+
+
+@command
+def main(arguments: List[str]) -> int:
+    """Run the command."""
+    options = _parser().parse_args(arguments)
+    for name in ("measured_frames", "detector_frames", "jobs"):
+        if getattr(options, name) < 0:
+            raise ConfigurationError(
+                f"expected --{name.replace('_', '-')} of 0 or more, found {getattr(options, name)}"
+            )
+    configurations = make_configurations(options.config, options.model, options.param)
+    plan = Plan(
+        bag=options.bag,
+        topics=find_topics(options.bag, options.ir_topic, options.vis_topic),
+        output=options.output,
+        configurations=configurations,
+        metrics=_listed(options.metrics),
+        measured_frames=options.measured_frames,
+        rank_by=options.rank_by,
+        jobs=options.jobs or os.cpu_count() or 1,
+        detector=options.detector,
+        min_score=options.min_score,
+        detector_frames=options.detector_frames,
+        annotations=options.annotations,
+        class_names=_listed(options.class_names) or [],
+        frame_names=options.frame_names,
+        gif=not options.no_gif,
+        live=options.live,
+        live_rate=options.live_rate,
+        quiet=options.quiet,
+        command="irvis_fusion evaluate_bag " + " ".join(shlex.quote(a) for a in arguments),
+    )
+    page = Evaluation(plan).run()
+    if not options.quiet:
+        print(page)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = make_parser(__doc__, "evaluate_bag")
+    parser.add_argument("bag", metavar="BAG", help="a bag's folder, or its .db3 or .mcap file")
+    parser.add_argument("--output", required=True, metavar="DIR", help="folder of the report")
+    parser.add_argument("--ir-topic", metavar="TOPIC", help="thermal images (default: guessed)")
+    parser.add_argument("--vis-topic", metavar="TOPIC", help="visible images (default: guessed)")
+    group = parser.add_argument_group("what is compared")
+    group.add_argument(
+        "--config",
+        action="append",
+        default=[],
+        metavar="YAML",
+        help="a parameter file of the node; several are compared",
+    )
+    group.add_argument(
+        "--model",
+        action="append",
+        default=[],
+        help="auto, nano, small, base, or an .onnx file; several are compared",
+    )
+    group.add_argument(
+        "-p",
+        "--param",
+        action="append",
+        default=[],
+        metavar="NAME:=VALUE",
+        help="one parameter of the node, over the files'; may be repeated",
+    )
+    group = parser.add_argument_group("what is measured")
+    group.add_argument(
+        "--metrics", metavar="A,B,...", help="only these, with commas between (default: all)"
+    )
+    group.add_argument(
+        "--measured-frames",
+        type=int,
+        default=MEASURED,
+        metavar="N",
+        help="frames that get metrics, evenly spaced; 0 is every one. Flicker, skew, latency and "
+        f"outcomes are of every frame (default: {MEASURED})",
+    )
+    group.add_argument(
+        "--rank-by", default="Qabf", metavar="METRIC", help="what best and worst mean"
+    )
+    group.add_argument(
+        "--jobs", type=int, default=0, metavar="N", help="threads to measure with (default: all)"
+    )
+    group.add_argument("--no-gif", action="store_true", help="leave out the animation")
+    _add_detector_options(parser)
+    group = parser.add_argument_group("the running node")
+    group.add_argument(
+        "--live",
+        action="store_true",
+        help="also play the bag through the node over DDS, and compare with the walk",
+    )
+    group.add_argument(
+        "--live-rate", type=float, default=1.0, metavar="X", help="speed of playing (default: 1)"
+    )
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    return parser
+
+
+def _add_detector_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("downstream check")
+    group.add_argument(
+        "--detector",
+        default="hog",
+        metavar="MODEL",
+        help="a YOLO-style .onnx, hog (OpenCV's people detector), or none (default: hog)",
+    )
+    group.add_argument(
+        "--min-score", type=float, default=0.25, help="of a find of an .onnx (default: 0.25)"
+    )
+    group.add_argument(
+        "--detector-frames",
+        type=int,
+        default=DETECTED,
+        metavar="N",
+        help=f"frames to look at, 0 for every one; with annotations every annotated one "
+        f"(default: {DETECTED})",
+    )
+    group.add_argument(
+        "--annotations",
+        metavar="PATH",
+        help="COCO .json or folder of YOLO .txt, named by visible stamp or frame number",
+    )
+    group.add_argument(
+        "--class-names", metavar="A,B,...", help="of the numbers in YOLO .txt files"
+    )
+    group.add_argument(
+        "--frame-names",
+        metavar="FILE",
+        help="names of the visible frames in order: a text file, or a folder of images",
+    )
+
+
+def _listed(text: Optional[str]) -> Optional[List[str]]:
+    if text is None:
+        return None
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,186 @@
+"""Fuse the thermal and the visible images of a ROS 2 bag into another bag.
+
+examples::
+
+  irvis_fusion fuse_bag recording --output recording_fused
+  irvis_fusion fuse_bag recording --output fused --storage mcap --copy cameras
+  irvis_fusion fuse_bag recording --output fused --config fusion.yaml -p pairing:=pair
+
+Does what the node would do, with the node's parameters and without ROS: pairing, health, thermal
+rescaling, registration, engine. The same bag gives the same bytes. The new bag has
+/fused/image_raw and /fused/camera_info at the times at which the visible images were recorded,
+beside the topics of the old one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import Any, Dict, List, Optional
+
+from irvis_fusion_core.commands.command_line import command, make_parser, show_progress
+from irvis_fusion_core.errors import ConfigurationError
+from irvis_fusion_ros.bags.bag import BagError, StoredTopic, all_topics
+from irvis_fusion_ros.bags.bag_storage import storage_of_any
+from irvis_fusion_ros.bags.bag_topics import FusionTopics, find_topics, topic_name
+from irvis_fusion_ros.bags.bag_writer import STORAGES, BagWriter
+from irvis_fusion_ros.bags.replay.fused_bag import FusedBag, FusedTopics
+from irvis_fusion_ros.bags.replay.offline_advice import why_nothing_fused
+from irvis_fusion_ros.bags.replay.offline_fusion import OfflineFusion
+from irvis_fusion_ros.parameters.settings_file import add_settings_options, settings_of
+from irvis_fusion_ros.pipeline.frame_decision import FUSED
+
+ALL, CAMERAS, NONE = "all", "cameras", "none"
+
+
+@command
+def main(arguments: List[str]) -> int:
+    """Run the command."""
+    options = _parser().parse_args(arguments)
+    settings = settings_of(options)
+    _refuse_itself(options.bag, options.output)
+    cameras = find_topics(options.bag, options.ir_topic, options.vis_topic)
+    there = all_topics(options.bag)
+    fused = _fused_topics(options, settings)
+    copied = _copied(options, there, cameras, fused)
+    storage = options.storage or storage_of_any(options.bag)
+    total = sum(topic.messages for topic in there if topic.name == cameras.vis)
+    # Checked before the engine is opened, which may build for minutes.
+    writer = BagWriter(options.output, storage, options.overwrite, options.compress)
+    with OfflineFusion(settings, progress=_say) as fusion:
+        with writer:
+            frames = FusedBag(fusion, writer, cameras, fused, copied).run(options.bag)
+            for _ in show_progress(frames, total, options.quiet):
+                pass
+            counts = fusion.counts()
+            if not counts.get(FUSED) and settings["enabled"]:
+                events = "".join(f"; {kind}: {of.text}" for kind, of in fusion.events.items())
+                raise BagError(
+                    f"expected pairs of {cameras.ir} and {cameras.vis} in {options.bag}, found "
+                    f"none to fuse: {why_nothing_fused(counts, fusion.skews, settings)}{events}; "
+                    f"the visible images as they passed are kept in {writer.unfinished}"
+                )
+        if not options.quiet:
+            _tell(options, cameras, fusion, writer)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = make_parser(__doc__, "fuse_bag")
+    parser.add_argument("bag", metavar="BAG", help="a bag's folder, or its .db3 or .mcap file")
+    parser.add_argument("--output", required=True, metavar="BAG2", help="folder of the new bag")
+    parser.add_argument("--overwrite", action="store_true", help="replace the bag BAG2")
+    parser.add_argument("--ir-topic", metavar="TOPIC", help="thermal images (default: guessed)")
+    parser.add_argument("--vis-topic", metavar="TOPIC", help="visible images (default: guessed)")
+    add_settings_options(parser)
+    group = parser.add_argument_group("the new bag")
+    group.add_argument(
+        "--copy",
+        default=ALL,
+        metavar="WHAT",
+        help="topics of BAG to take over: all, cameras (both images and their camera_info), none,"
+        " or names with commas between (default: all)",
+    )
+    group.add_argument(
+        "--fused",
+        default="/fused",
+        metavar="NAME",
+        help="what the new topics are below: NAME/image_raw, NAME/camera_info (default: /fused)",
+    )
+    group.add_argument(
+        "--transport",
+        choices=("raw", "compressed", "both"),
+        help="Image, or JPEG on NAME/image_raw/compressed, or both (default: raw, and both with"
+        " publish_compressed:=true)",
+    )
+    group.add_argument(
+        "--with-ir",
+        action="store_true",
+        help="also NAME/ir: the thermal image in 8 bits on the visible grid, as it was fused",
+    )
+    group.add_argument(
+        "--with-diagnostics",
+        action="store_true",
+        help="also NAME/diagnostics: once a second, what became of the frames",
+    )
+    group.add_argument("--storage", choices=STORAGES, help="of BAG2 (default: that of BAG)")
+    group.add_argument("--compress", action="store_true", help="compress with zstd, lossless")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar, no summary")
+    return parser
+
+
+def _refuse_itself(bag: str, output: str) -> None:
+    """Never put the fused bag in the recording's place."""
+    output = os.path.realpath(output)
+    if output in (os.path.realpath(bag), os.path.dirname(os.path.realpath(bag))):
+        raise ConfigurationError(
+            f"expected --output beside {bag}, found that bag or the folder that holds it; choose "
+            "another name"
+        )
+
+
+def _fused_topics(options: argparse.Namespace, settings: Dict[str, Any]) -> FusedTopics:
+    base = topic_name(options.fused)
+    transport = options.transport or ("both" if settings["publish_compressed"] else "raw")
+    image = base + "/image_raw"
+    return FusedTopics(
+        image if transport != "compressed" else None,
+        image + "/compressed" if transport != "raw" else None,
+        base + "/camera_info",
+        base + "/ir" if options.with_ir else None,
+        base + "/diagnostics" if options.with_diagnostics else None,
+    )
+
+
+def _copied(
+    options: argparse.Namespace,
+    there: List[StoredTopic],
+    cameras: FusionTopics,
+    fused: FusedTopics,
+) -> List[StoredTopic]:
+    """The topics of the old bag to take over; none may have the name of a new one."""
+    names: List[Optional[str]] = [topic.name for topic in there]
+    if options.copy == CAMERAS:
+        names = list(cameras)
+    elif options.copy == NONE:
+        names = []
+    elif options.copy != ALL:
+        names = [name.strip() for name in options.copy.split(",") if name.strip()]
+        missing = sorted(set(names) - {topic.name for topic in there}, key=str)
+        if missing:
+            listed = ", ".join(f"{topic.name} ({topic.type})" for topic in there)
+            raise BagError(
+                f"expected the topics of --copy in {options.bag}, found no {missing[0]!r} among "
+                f"{listed}"
+            )
+    taken = [name for name, _ in fused.all() if name in names]
+    if taken:
+        raise ConfigurationError(
+            f"expected new names for the fused topics, found {taken[0]} in {options.bag} already; "
+            "name them otherwise (--fused /refused), or leave the old ones out (--copy)"
+        )
+    return [topic for topic in there if topic.name in names]
+
+
+def _tell(
+    options: argparse.Namespace, cameras: FusionTopics, fusion: OfflineFusion, writer: BagWriter
+) -> None:
+    """What was fused, what was not and why, and where it is; on stderr."""
+    counts = ", ".join(f"{name} {count}" for name, count in sorted(fusion.counts().items()))
+    description = fusion.engine.describe()
+    lines = [
+        f"{cameras.ir} into {cameras.vis}: {counts}",
+        f"by {description['engine']} with {description['model']}",
+    ]
+    lines += [f"{kind} ({of.times}): {of.text}" for kind, of in sorted(fusion.events.items())]
+    lines.append(f"{writer.messages} messages in {writer.path}")
+    _say("\n".join(lines))
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

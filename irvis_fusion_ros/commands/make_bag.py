@@ -1,0 +1,214 @@
+"""Make a ROS 2 bag of pairs of images, as two cameras would have recorded it.
+
+examples::
+
+  irvis_fusion make_bag --pairs DIR --output bag
+  irvis_fusion make_bag --pairs DIR --output bag --pairs-hz 1 --ir-rate-hz 9
+  irvis_fusion make_bag --pairs DIR --output bag --ir-rate-hz 9 --ir-offset-s 0.3 --jitter-s 0.005
+  irvis_fusion make_bag --output street --frames 600 --ir-encoding mono16 --ir-size 160x120
+
+DIR holds IR/ and VIS/ with images of the same names, in order; without --pairs a night street
+is drawn. Thermal images of 16 bits (PNG, TIFF) are raw counts and stay so; those of 8 bits are
+made counts by --ir-counts where the encoding asks for them. The same arguments make the same
+messages.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import List, Tuple
+
+from irvis_fusion_core.commands.command_line import (
+    command,
+    make_parser,
+    parse_size,
+    show_progress,
+)
+from irvis_fusion_core.errors import ConfigurationError
+from irvis_fusion_ros.bags.bag_topics import topic_name
+from irvis_fusion_ros.bags.bag_writer import STORAGES, BagWriter
+from irvis_fusion_ros.bags.camera_schedule import CameraTiming
+from irvis_fusion_ros.bags.made_bag import MadeCamera, PairSource, write_bag
+from irvis_fusion_ros.bags.made_images import (
+    CODECS,
+    IR_ENCODINGS,
+    ROOM_COUNTS,
+    VIS_ENCODINGS,
+    ImageForm,
+)
+
+START_S = 1_700_000_000
+STREET_FRAMES = 300
+
+
+@command
+def main(arguments: List[str]) -> int:
+    """Run the command."""
+    options = _parser().parse_args(arguments)
+    pairs_hz = options.pairs_hz or options.vis_rate_hz
+    source = PairSource(options.pairs, pairs_hz, stills=pairs_hz < options.vis_rate_hz)
+    frames = options.frames
+    if frames is None:
+        once = source.count * options.vis_rate_hz / pairs_hz if source.count else STREET_FRAMES
+        frames = round(once * options.loops)
+    cameras = _cameras(options)
+    with BagWriter(options.output, options.storage, options.overwrite, options.compress) as writer:
+        messages = write_bag(
+            writer,
+            source,
+            cameras,
+            duration_s=frames / options.vis_rate_hz,
+            start_ns=round(options.start_s * 1e9),
+            seed=options.seed,
+            loop_stamps=options.loop_stamps,
+        )
+        visible = sum(1 for name in show_progress(messages, 0, options.quiet) if name == "vis")
+    if not options.quiet:
+        print(
+            f"{visible} visible and {writer.messages} messages in all, of {source.title}, in "
+            f"{writer.path}",
+            file=sys.stderr,
+        )
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = make_parser(__doc__, "make_bag")
+    parser.add_argument("--pairs", metavar="DIR", help="folder with IR/ and VIS/")
+    parser.add_argument("--output", required=True, metavar="BAG", help="folder of the bag")
+    parser.add_argument("--overwrite", action="store_true", help="replace the bag BAG")
+    parser.add_argument("--storage", choices=STORAGES, default="sqlite3", help="default: sqlite3")
+    parser.add_argument("--compress", action="store_true", help="compress with zstd, lossless")
+    parser.add_argument("--quiet", action="store_true", help="no progress, no summary")
+    length = parser.add_argument_group("length")
+    length.add_argument("--loops", type=_positive, default=1, help="go through DIR so often")
+    length.add_argument(
+        "--frames", type=_positive, metavar="N", help="visible frames due, instead of --loops"
+    )
+    length.add_argument(
+        "--pairs-hz",
+        type=float,
+        metavar="HZ",
+        help="pairs of DIR a second: 1 for scenes that do not follow each other (default: the rate"
+        " of the visible camera, as for a video)",
+    )
+    length.add_argument(
+        "--start-s",
+        type=float,
+        default=float(START_S),
+        metavar="S",
+        help="Unix time of the beginning (default: %d)" % START_S,
+    )
+    length.add_argument(
+        "--loop-stamps",
+        type=float,
+        default=0.0,
+        metavar="S",
+        help="stamps go back to the beginning every S seconds, as when a bag is played in a loop",
+    )
+    length.add_argument("--seed", type=int, default=0, help="of jitter and drops (default: 0)")
+    length.add_argument(
+        "--jitter-s", type=float, default=0.0, metavar="S", help="of both cameras, evenly spread"
+    )
+    _add_camera(parser, "vis", "visible", VIS_ENCODINGS, "bgr8")
+    _add_camera(parser, "ir", "thermal", IR_ENCODINGS, "mono8")
+    return parser
+
+
+def _add_camera(
+    parser: argparse.ArgumentParser, name: str, word: str, encodings: Tuple[str, ...], first: str
+) -> None:
+    group = parser.add_argument_group(f"the {word} camera")
+
+    def add(option: str, **how: object) -> None:
+        group.add_argument(f"--{name}-{option}", **how)  # type: ignore[arg-type]
+
+    if name == "vis":
+        add("rate-hz", type=float, default=30.0, metavar="HZ", help="default: 30")
+    else:
+        add("rate-hz", type=float, metavar="HZ", help="default: that of the visible camera")
+    add("topic", default=f"/{name}/image_raw", help=f"default: /{name}/image_raw")
+    add("frame-id", default=f"{name}_optical_frame", help=f"default: {name}_optical_frame")
+    add("encoding", choices=encodings, default=first, help=f"default: {first}")
+    add("codec", choices=CODECS, help="send CompressedImage on TOPIC/compressed (default: Image)")
+    add("size", type=parse_size, metavar="WxH", help="default: that of the images")
+    add("offset-s", type=float, default=0.0, metavar="S", help="added to stamps: a wrong clock")
+    add("phase-s", type=float, default=0.0, metavar="S", help="starts so much later")
+    add("delay-s", type=float, default=0.0, metavar="S", help="recorded so much after the stamp")
+    add("drop", type=float, default=0.0, metavar="SHARE", help="lost by chance, 0 … 1")
+    add("gap", type=_span, action="append", default=[], metavar="FROM:TO", help="no images, in s")
+    add("field-of-view-deg", type=float, default=0.0, metavar="DEG", help="for a calibration")
+    add("no-camera-info", action="store_true", help="without camera_info")
+    if name == "ir":
+        add("frozen", type=_span, action="append", default=[], metavar="FROM:TO", help="in s")
+        add(
+            "counts",
+            type=_counts,
+            default=ROOM_COUNTS,
+            metavar="LOW:HIGH",
+            help="raw values of black and white of 8-bit images (default: %d:%d, 20 … 40 °C in"
+            " centikelvin)" % ROOM_COUNTS,
+        )
+
+
+def _cameras(options: argparse.Namespace) -> List[MadeCamera]:
+    given = vars(options)
+    cameras = []
+    for name in ("ir", "vis"):
+        of = {key[len(name) + 1 :]: given[key] for key in given if key.startswith(name + "_")}
+        timing = CameraTiming(
+            of["rate_hz"] or options.vis_rate_hz,
+            options.jitter_s,
+            of["phase_s"],
+            of["offset_s"],
+            of["delay_s"],
+            of["drop"],
+            tuple(of["gap"]),
+            tuple(of.get("frozen", ())),
+        )
+        form = ImageForm(
+            of["encoding"], of["codec"], of["size"], counts=of.get("counts", ROOM_COUNTS)
+        )
+        cameras.append(
+            MadeCamera(
+                name,
+                topic_name(of["topic"]),
+                of["frame_id"],
+                timing,
+                form,
+                not of["no_camera_info"],
+                of["field_of_view_deg"],
+            )
+        )
+    if cameras[0].topic == cameras[1].topic:
+        raise ConfigurationError(f"expected two topics, found {cameras[0].topic} for both")
+    return cameras
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number above 0, found {text!r}")
+    return int(text)
+
+
+def _span(text: str) -> Tuple[float, float]:
+    start, _, end = text.partition(":")
+    try:
+        span = float(start), float(end)
+    except ValueError:
+        span = 0.0, 0.0
+    if not 0 <= span[0] < span[1]:
+        raise argparse.ArgumentTypeError(f"expected FROM:TO in seconds, found {text!r}")
+    return span
+
+
+def _counts(text: str) -> Tuple[int, int]:
+    low, _, high = text.partition(":")
+    if not (low.isdigit() and high.isdigit()):
+        raise argparse.ArgumentTypeError(f"expected LOW:HIGH in counts, found {text!r}")
+    return int(low), int(high)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The HTML report of `evaluate_bag`."""

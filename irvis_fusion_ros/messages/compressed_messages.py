@@ -1,0 +1,153 @@
+"""sensor_msgs/CompressedImage to numpy and back, in the manner of compressed_image_transport.
+
+Its `format` reads "jpeg", "png", or "<source encoding>; jpeg compressed <stored encoding>".
+JPEG and PNG files of colour hold what OpenCV calls bgr8, whatever the source was.
+"""
+
+from __future__ import annotations
+
+import array
+import struct
+from typing import Any, Optional, Tuple
+
+import cv2
+import numpy as np
+
+from irvis_fusion_core.errors import ConfigurationError, FrameError
+from irvis_fusion_ros.messages.image_encodings import LAYOUTS, ImageMessageError
+
+CODECS = ("jpeg", "png")
+
+# compressed_depth_image_transport puts its ConfigHeader (an enum and two floats) before the PNG.
+_DEPTH_HEADER_BYTES = 12
+# A few kilobytes can unpack to gigabytes: the size is read before. 8K video has 33.2 million.
+_MOST_PIXELS = 1 << 25
+_PNG_START = b"\x89PNG\r\n\x1a\n"
+_JPEG_START = b"\xff\xd8"
+# Profiles and Exif data take a few dozen; more would only cost the time to walk through them.
+_MOST_JPEG_SEGMENTS = 1024
+
+
+def decode(msg: Any) -> Tuple[np.ndarray, str]:
+    """Decode a CompressedImage into (array, encoding), shaped as `image_messages.view` would.
+
+    encoding is bgr8, bgra8, mono8, mono16, or the one-channel encoding that `format` names as the
+    source (16UC1, a Bayer pattern). Raise ImageMessageError: zero_size for no data,
+    unknown_encoding for a format that is no image file, undecodable for a broken file.
+    """
+    data = np.frombuffer(msg.data, np.uint8)
+    if data.size == 0:
+        raise ImageMessageError("zero_size", "expected a compressed image, found no data")
+    source = msg.format.split(";")[0].strip()
+    if "compressedDepth" in msg.format:
+        if source != "16UC1" or "rvl" in msg.format.lower():
+            raise ImageMessageError(
+                "unknown_encoding",
+                f"of compressedDepth only 16UC1 as PNG can be read, found format {msg.format!r}; "
+                "use the raw or the compressed transport",
+            )
+        data = data[_DEPTH_HEADER_BYTES:]
+    _refuse_too_large(data, msg.format)
+    try:
+        pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
+    except cv2.error as error:
+        raise ImageMessageError("undecodable", f"OpenCV refused the image: {error}") from error
+    if pixels is None:
+        raise ImageMessageError(
+            "undecodable",
+            f"expected a JPEG or PNG file, found {data.size} bytes of format {msg.format!r} that "
+            "OpenCV cannot decode; the message was cut short or is of another codec",
+        )
+    return pixels, _encoding_of(pixels, source)
+
+
+def encode(
+    msg_out: Any,
+    fused: np.ndarray,
+    vis_msg: Any,
+    order: str = "rgb",
+    codec: str = "jpeg",
+    quality: int = 90,
+) -> Any:
+    """Write `fused` (HxWx3 uint8 of `order`) into the CompressedImage `msg_out`; return it.
+
+    The header is that of `vis_msg`, an Image or a CompressedImage. `quality` (1-100) is JPEG's.
+    Raise FrameError for a frame that is none, ConfigurationError for an unknown codec.
+    """
+    if codec not in CODECS:
+        raise ConfigurationError(f"codec must be one of {', '.join(CODECS)}, got {codec!r}")
+    if fused.dtype != np.uint8 or fused.ndim != 3 or fused.shape[2] != 3 or not fused.size:
+        raise FrameError(f"expected fused HxWx3 uint8, got {fused.shape} {fused.dtype}")
+    if order not in ("rgb", "bgr"):
+        raise FrameError(f"order must be rgb or bgr, got {order!r}")
+    fused = np.ascontiguousarray(fused)
+    bgr = cv2.cvtColor(fused, cv2.COLOR_RGB2BGR) if order == "rgb" else fused
+    options = [cv2.IMWRITE_JPEG_QUALITY, int(quality)] if codec == "jpeg" else []
+    done, coded = cv2.imencode("." + codec, bgr, options)
+    if not done:
+        raise FrameError(f"OpenCV could not write {fused.shape} as {codec}")
+    data = array.array("B")
+    data.frombytes(coded.reshape(-1).data)
+    msg_out.header = vis_msg.header
+    msg_out.format = f"{order}8; {codec} compressed bgr8"
+    msg_out.data = data
+    return msg_out
+
+
+def _refuse_too_large(data: np.ndarray, image_format: str) -> None:
+    size = _declared_size(data.tobytes())
+    if size is None:
+        raise ImageMessageError(
+            "undecodable",
+            f"expected a JPEG or PNG file, found {data.size} bytes of format {image_format!r}; "
+            "the message was cut short or is of another codec",
+        )
+    width, height = size
+    if width * height > _MOST_PIXELS:
+        raise ImageMessageError(
+            "undecodable",
+            f"the file declares {width}x{height} pixels, more than the {_MOST_PIXELS} that are "
+            "unpacked here; use a smaller image or the raw transport",
+        )
+
+
+def _declared_size(data: bytes) -> Optional[Tuple[int, int]]:
+    """Width and height that the head of a PNG or JPEG file declares; None for anything else."""
+    if data.startswith(_PNG_START):
+        if data[12:16] != b"IHDR" or len(data) < 24:
+            return None
+        width, height = struct.unpack(">II", data[16:24])
+        return width, height
+    if not data.startswith(_JPEG_START):
+        return None
+    at = 2
+    for _ in range(_MOST_JPEG_SEGMENTS):
+        at = data.find(b"\xff", at)
+        while at >= 0 and data[at + 1 : at + 2] == b"\xff":  # fill bytes
+            at += 1
+        if at < 0 or at + 9 > len(data):
+            return None
+        marker, length = data[at + 1], struct.unpack(">H", data[at + 2 : at + 4])[0]
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # a start of frame
+            height, width = struct.unpack(">HH", data[at + 5 : at + 9])
+            return width, height
+        has_no_length = marker in (0x00, 0x01) or 0xD0 <= marker <= 0xD8
+        at += 2 if has_no_length else 2 + length
+    return None
+
+
+def _encoding_of(pixels: np.ndarray, source: str) -> str:
+    bits, channels = pixels.dtype.itemsize * 8, 1 if pixels.ndim == 2 else pixels.shape[2]
+    layout = LAYOUTS.get(source)
+    if channels == 1 and layout is not None and layout == (f"u{bits // 8}", 1):
+        return source
+    name = {(8, 1): "mono8", (16, 1): "mono16", (8, 3): "bgr8", (8, 4): "bgra8"}.get(
+        (bits, channels)
+    )
+    if name is None:
+        raise ImageMessageError(
+            "unknown_encoding",
+            f"expected an image of 1, 3 or 4 channels of 8 bits, or 1 of 16; found {channels} of "
+            f"{bits} bits",
+        )
+    return name

@@ -1,0 +1,1 @@
+"""What the node reports: diagnostics, latencies, the engine log."""

@@ -1,0 +1,1 @@
+"""Subscriptions and publishers of the node, and their quality of service."""

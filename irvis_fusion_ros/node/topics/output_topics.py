@@ -1,0 +1,71 @@
+"""The topics that the node publishes, and the refusal to publish onto what it subscribes to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+from irvis_fusion_core.errors import ConfigurationError
+from irvis_fusion_ros.node.frame_processor import Outputs
+from irvis_fusion_ros.node.topics.qos import make_profile, matched_events
+
+IMAGE = "fused/image_raw"
+INFO = "fused/camera_info"
+COMPRESSED = "fused/image_raw/compressed"
+
+
+class FusedTopics:
+    """The publishers of the fused image; they publish only while the node is active."""
+
+    def __init__(
+        self, node: Any, settings: Mapping[str, Any], on_demand: Callable[[Any], None]
+    ) -> None:
+        """Create them; `on_demand(event)` is called when subscribers come and go.
+
+        Where the middleware has no such event (Humble), ask `outputs.wanted` now and then.
+        """
+        self._node = node
+        self._on_demand = on_demand
+        self._profile = make_profile(
+            settings["output_qos.reliability"],
+            settings["output_qos.durability"],
+            settings["output_qos.depth"],
+        )
+        self._publishers: list[Any] = []
+        image = self._publish(Image, IMAGE)
+        info = self._publish(CameraInfo, INFO)
+        compressed = None
+        if settings["publish_compressed"]:
+            compressed = self._publish(CompressedImage, COMPRESSED)
+        self.outputs = Outputs(image, info, compressed, settings)
+
+    def close(self) -> None:
+        """Remove the publishers."""
+        for publisher in self._publishers:
+            self._node.destroy_lifecycle_publisher(publisher)
+        self._publishers = []
+
+    def _publish(self, message_type: Any, topic: str) -> Any:
+        publisher = matched_events(
+            lambda events: self._node.create_lifecycle_publisher(
+                message_type, topic, self._profile, event_callbacks=events
+            ),
+            self._on_demand,
+        )
+        self._publishers.append(publisher)
+        return publisher
+
+
+def refuse_loops(node: Any, settings: Mapping[str, Any], inputs: Iterable[str]) -> None:
+    """Raise ConfigurationError when a topic of `inputs` is remapped to one that we publish."""
+    published = [IMAGE, INFO] + ([COMPRESSED] if settings["publish_compressed"] else [])
+    ours = {node.resolve_topic_name(topic): topic for topic in published}
+    for topic in inputs:
+        resolved = node.resolve_topic_name(topic)
+        if resolved in ours:
+            raise ConfigurationError(
+                f"{topic} is remapped to {resolved}, which this node publishes itself as"
+                f" {ours[resolved]}; remap {ours[resolved]} or {topic} elsewhere"
+            )

@@ -1,0 +1,1 @@
+"""The parameter table and what is derived from it."""

@@ -1,0 +1,7 @@
+"""Run `python -m irvis_fusion_ros.parameters`: print the parameter table."""
+
+import sys
+
+from irvis_fusion_ros.parameters.declaration import main
+
+sys.exit(main())

@@ -1,0 +1,36 @@
+"""8-bit frames take a shorter way to the same limits and the same image."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from irvis_fusion_core.thermal import ThermalRescale
+from irvis_fusion_core.thermal.limits import frame_limits
+
+
+@given(
+    arrays(np.uint8, st.tuples(st.integers(1, 12), st.integers(1, 12))),
+    st.floats(0, 50),
+    st.floats(50.1, 100),
+)
+def test_counting_gives_the_percentiles_that_sorting_gives(sample, low_percent, high_percent):
+    counted = frame_limits(sample, low_percent, high_percent)
+    sorted_out = frame_limits(sample.astype(np.float32), low_percent, high_percent)
+    assert [float(limit) for limit in counted] == [float(limit) for limit in sorted_out]
+    assert all(limit.dtype == np.float32 and limit.ndim == 0 for limit in counted)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"invert": True}, {"clahe_clip": 2.0}, {"smoothing_s": 0}]
+)
+def test_8_bit_frames_by_table_are_what_float_arithmetic_gives(options):
+    rng = np.random.default_rng(5)
+    table, arithmetic = ThermalRescale(**options), ThermalRescale(**options)
+    arithmetic._works_on_neighbours = True  # the way of all other types
+    for number in range(4):
+        frame = rng.integers(20 + 9 * number, 140, (160, 200)).astype(np.uint8)
+        stamp_s = 100.0 + number / 9.0
+        assert (table(frame, stamp_s) == arithmetic(frame, stamp_s)).all()
+        assert table.limits == arithmetic.limits

@@ -1,0 +1,368 @@
+"""The command as a user runs it: reports, repeatability, comparison, and what is refused."""
+
+import csv
+import json
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import cv2
+import numpy as np
+import pytest
+from bag_recording import MS, START_NS, needs_rosbags
+from evaluation_scene import HEIGHT, WIDTH, MaximumEngine, scene, write_bag
+from real_data import data_root
+
+from irvis_fusion_core import metrics
+from irvis_fusion_ros.commands.evaluate_bag import main
+from irvis_fusion_ros.evaluation.recording import digest
+from irvis_fusion_ros.evaluation.tables import read_columns, read_rows
+
+pytestmark = needs_rosbags
+FILES = {"report.html", "summary.json", "frames.csv", "references.csv", "timing.csv", "fused.gif"}
+QUICK = ["--quiet", "--jobs", "1", "--detector", "none", "-p", "thermal.method:=none"]
+
+
+@pytest.fixture
+def maximum(monkeypatch):
+    """Let every engine be the maximum; returns the engines that were opened."""
+    opened = []
+
+    def open_fusion(settings, progress):
+        opened.append(MaximumEngine())
+        return opened[-1]
+
+    monkeypatch.setattr("irvis_fusion_ros.bags.replay.offline_fusion.open_fusion", open_fusion)
+    return opened
+
+
+@pytest.fixture
+def bag(tmp_path):
+    return write_bag(tmp_path / "bag")
+
+
+def summary_of(folder):
+    return json.loads((folder / "summary.json").read_text())
+
+
+def run(bag, folder, *arguments):
+    return main([str(bag), "--output", str(folder), *QUICK, *arguments])
+
+
+class Page(HTMLParser):
+    """Checks that every tag is closed, and collects what a browser would load."""
+
+    VOID = {"meta", "img", "br", "path", "rect", "circle"}
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.loaded, self.text = [], [], ""
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attributes):
+        if tag not in self.VOID:
+            self.open.append(tag)
+        values = dict(attributes)
+        self.loaded += [values[name] for name in ("src", "href") if name in values]
+
+    def handle_startendtag(self, tag, attributes):
+        pass
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open[-1:] != ["style"]:
+            self.text += data
+
+
+def test_a_report_lies_there_whole_and_loads_nothing(bag, tmp_path, maximum):
+    assert run(bag, tmp_path / "report") == 0
+    assert {p.name for p in (tmp_path / "report").iterdir()} == FILES
+    page = Page((tmp_path / "report" / "report.html").read_text())
+    assert page.loaded and all(address.startswith("data:image/") for address in page.loaded)
+    for words in ("Against the trivial fusions", "visible alone", "maximum", "flicker", "skew",
+                  "Worst frames", "Best frames", "Versions", "numpy"):  # fmt: skip
+        assert words in page.text
+    assert "Incomplete" not in page.text
+
+
+def test_scores_and_digests_are_those_of_the_fused_images(bag, tmp_path, maximum):
+    run(bag, tmp_path / "report")
+    rows = list(csv.DictReader((tmp_path / "report" / "frames.csv").open()))
+    assert [row["outcome"] for row in rows] == ["fused"] * 12
+    before = None
+    for number, row in enumerate(rows):
+        ir, vis = scene(number)
+        fused = np.maximum(vis, ir[..., None])
+        planes = [
+            metrics.luminance(p) for p in (fused[..., ::-1].copy(), ir, vis[..., ::-1].copy())
+        ]
+        assert int(row["vis_stamp_ns"]) == START_NS + number * 33 * MS
+        for name in ("EN", "Qabf", "VIF", "SSIM", "SSIM255", "CC"):
+            expected = metrics.score_pair(*planes, names=[name])[name]
+            assert float(row[name]) == pytest.approx(expected, rel=1e-5)
+        assert row["MS_SSIM"] == ""  # these images are too small for it
+        if before is not None:
+            expected = metrics.flicker(*zip(before, planes))
+            assert float(row["flicker"]) == pytest.approx(expected, rel=1e-5, abs=1e-9)
+        before = planes
+    assert rows[0]["flicker"] == ""
+    means = summary_of(tmp_path / "report")["rows"]["default"]["metrics"]
+    column = read_columns(str(tmp_path / "report" / "frames.csv"), ["Qabf"])["Qabf"]
+    assert means["Qabf"]["mean"] == pytest.approx(column.mean())
+    assert means["Qabf"]["p95"] == pytest.approx(np.percentile(column, 95))
+
+
+def test_two_runs_write_the_same_tables(bag, tmp_path, maximum):
+    for name in ("one", "two"):
+        run(bag, tmp_path / name, "--detector", "hog")
+    for file in ("frames.csv", "references.csv", "fused.gif"):
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+
+
+def test_configurations_are_compared_in_one_run(bag, tmp_path, maximum):
+    for name, text in (("day", "pairing: latest_ir"), ("night", "enabled: false")):
+        (tmp_path / f"{name}.yaml").write_text(f"/**:\n  ros__parameters:\n    {text}\n")
+    files = [a for name in ("day", "night") for a in ("--config", str(tmp_path / f"{name}.yaml"))]
+    assert run(bag, tmp_path / "report", *files) == 0
+    found = summary_of(tmp_path / "report")
+    assert list(found["configurations"]) == ["day", "night"]
+    assert found["configurations"]["day"]["outcomes"] == {"fused": 12}
+    assert found["configurations"]["night"]["not_fused"] == {"passed: disabled": 12}
+    references = ["visible alone", "IR alone", "mean", "maximum"]
+    assert list(found["rows"]) == ["day", "night", *references]
+    # This engine is the maximum of each colour; of grey images it is the reference itself.
+    assert found["rows"]["maximum"]["measured"] == 12
+    page = Page((tmp_path / "report" / "report.html").read_text())
+    assert "day: Worst frames by Qabf" in page.text
+    assert len(list(read_rows(str(tmp_path / "report" / "frames.csv")))) == 24
+
+
+def test_models_are_compared_and_told_by_name(bag, tmp_path, maximum):
+    assert run(bag, tmp_path / "report", "--model", "nano", "--model", "small") == 0
+    found = summary_of(tmp_path / "report")["configurations"]
+    assert {name: c["changed"]["model"] for name, c in found.items()} == {
+        "nano": "nano",
+        "small": "small",
+    }
+
+
+def test_only_some_frames_are_measured_but_all_are_told(bag, tmp_path, maximum):
+    run(bag, tmp_path / "report", "--measured-frames", "3", "--metrics", "Qabf,EN")
+    columns = read_columns(str(tmp_path / "report" / "frames.csv"), ["Qabf", "VIF", "flicker"])
+    assert np.flatnonzero(np.isfinite(columns["Qabf"])).tolist() == [0, 4, 8]
+    assert np.isnan(columns["VIF"]).all()
+    assert np.isfinite(columns["flicker"]).sum() == 11
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert "every 4th frame" in page
+
+
+def test_frames_that_were_not_fused_have_their_causes(tmp_path, maximum):
+    bag = write_bag(tmp_path / "bag", ir_ms=400)
+    assert run(bag, tmp_path / "report", "-p", "max_ir_age_s:=0.1") == 1
+    found = summary_of(tmp_path / "report")
+    assert not found["complete"]
+    (cause,) = found["configurations"]["default"]["not_fused"]
+    assert cause.startswith("passed: ir_")
+    assert "max_ir_age_s" in found["error"]
+
+
+def test_no_pairs_say_the_skew_and_keep_what_there_is(tmp_path, maximum, capsys):
+    bag = write_bag(tmp_path / "bag", ir_ms=80)
+    assert run(bag, tmp_path / "report", "-p", "pairing:=pair", "-p", "slop_s:=0.005") == 1
+    said = capsys.readouterr().err
+    assert "slop_s" in said and "found none to fuse" in said and "report.html" in said
+    assert "Incomplete" in (tmp_path / "report" / "report.html").read_text()
+    assert len(list(read_rows(str(tmp_path / "report" / "frames.csv")))) == 12
+
+
+def test_mixed_resolutions_are_measured_each_at_its_own(tmp_path, maximum):
+    bag = write_bag(tmp_path / "bag", sizes=6)
+    assert run(bag, tmp_path / "report") == 0
+    found = summary_of(tmp_path / "report")["configurations"]["default"]
+    assert found["outcomes"] == {"fused": 12}
+    assert "vis: size changed" in found["events"]
+    flicker = read_columns(str(tmp_path / "report" / "frames.csv"), ["flicker"])["flicker"]
+    assert np.flatnonzero(np.isnan(flicker)).tolist() == [0, 6]
+
+
+def test_a_truncated_bag_leaves_a_marked_report(bag, tmp_path, monkeypatch, capsys):
+    from irvis_fusion_ros.bags.bag import BagError
+    from irvis_fusion_ros.bags.replay import offline_fusion
+
+    monkeypatch.setattr(offline_fusion, "open_fusion", lambda *_: MaximumEngine())
+    whole = offline_fusion.read_messages
+
+    def cut_off(*arguments):
+        for number, message in enumerate(whole(*arguments)):
+            if number == 12:
+                raise BagError("expected a readable bag, found that it ends here")
+            yield message
+
+    monkeypatch.setattr(offline_fusion, "read_messages", cut_off)
+    assert run(bag, tmp_path / "report") == 1
+    assert "ends here" in capsys.readouterr().err
+    found = summary_of(tmp_path / "report")
+    assert not found["complete"] and "ends here" in found["error"]
+    assert found["configurations"]["default"]["frames"] == 6
+    assert "Incomplete" in (tmp_path / "report" / "report.html").read_text()
+
+
+def test_a_bag_that_was_cut_off_on_disk_leaves_a_marked_report(tmp_path, maximum, capsys):
+    bag = write_bag(tmp_path / "bag", storage="sqlite3")
+    (storage,) = (tmp_path / "bag").glob("*.db3")
+    with open(storage, "r+b") as stream:
+        stream.truncate(storage.stat().st_size * 2 // 3 // 4096 * 4096)
+    assert run(bag, tmp_path / "report") == 1
+    assert "bag.db3" in capsys.readouterr().err
+    found = summary_of(tmp_path / "report")
+    assert not found["complete"]
+    assert 1 <= found["configurations"]["default"]["frames"] < 12
+    assert "Incomplete" in (tmp_path / "report" / "report.html").read_text()
+
+
+def test_an_engine_that_fails_leaves_a_marked_report(bag, tmp_path, monkeypatch, capsys):
+    failing = MaximumEngine(fails_at=4)
+    monkeypatch.setattr(
+        "irvis_fusion_ros.bags.replay.offline_fusion.open_fusion", lambda *_: failing
+    )
+    assert run(bag, tmp_path / "report") == 1
+    assert "on purpose" in capsys.readouterr().err
+    assert summary_of(tmp_path / "report")["configurations"]["default"]["frames"] == 4
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (["--vis-topic", "/nowhere"], "/vis/image_raw (Image, 12)"),
+        (["--vis-topic", "/chatter"], "std_msgs/msg/String"),
+        (["--rank-by", "LPIPS"], "Qabf"),
+        (["--metrics", "EN", "--rank-by", "VIF"], "EN"),
+        (["--metrics", "FID", "--rank-by", "FID"], "FID"),
+        (["--measured-frames", "-1"], "measured-frames"),
+        (["-p", "pairing:=never"], "pairing"),
+        (["--config", "missing.yaml"], "missing.yaml"),
+        (["--detector", "missing.onnx"], "missing.onnx"),
+        (["--annotations", "missing.json"], "none"),
+        (["--detector", "hog", "--annotations", "missing.json"], "missing.json"),
+    ],
+)
+def test_bad_options_are_refused_before_anything_is_written(
+    bag, tmp_path, maximum, capsys, arguments, said
+):
+    assert run(bag, tmp_path / "report", *arguments) == 1
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "report" / "frames.csv").exists()
+    assert maximum == []  # no engine was opened
+
+
+def test_an_output_that_cannot_be_written_is_refused(bag, tmp_path, maximum, capsys):
+    (tmp_path / "file").write_text("")
+    assert run(bag, tmp_path / "file" / "report") == 1
+    assert "--output" in capsys.readouterr().err
+    assert maximum == []
+
+
+def test_annotations_give_precision_and_recall(bag, tmp_path, maximum, monkeypatch):
+    """A detector that finds every bright column, as wide as the walker."""
+    from irvis_fusion_core.detectors import Detection
+    from irvis_fusion_core.detectors.box import Box
+
+    class Bright:
+        name, labels, min_overlap = "bright", ("person",), 0.5
+
+        def find(self, image):
+            mask = (cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) > 200).astype(np.uint8)
+            left, top, width, height = cv2.boundingRect(mask)
+            return [Detection(Box(left, top, width, height), 1.0, "person")] if width else []
+
+    monkeypatch.setattr(
+        "irvis_fusion_ros.evaluation.evaluation.open_detector", lambda *_: Bright()
+    )
+    labels = tmp_path / "labels"
+    labels.mkdir()
+    (labels / "classes.txt").write_text("person\n")
+    for number in range(0, 12, 2):
+        x, y = (15 + number) / WIDTH, 35 / HEIGHT
+        text = f"0 {x} {y} {10 / WIDTH} {30 / HEIGHT}\n"
+        (labels / f"{START_NS + number * 33 * MS}.txt").write_text(text)
+    arguments = ["--detector", "any.onnx", "--annotations", str(labels)]
+    assert run(bag, tmp_path / "report", *arguments) == 0
+    check = summary_of(tmp_path / "report")["detection"]
+    assert check["frames"] == 6 and check["annotated"]
+    rows = check["rows"]
+    assert rows["IR alone"]["recall"] == rows["IR alone"]["precision"] == 1.0
+    assert rows["default"]["recall"] == 1.0
+    assert rows["visible alone"]["recall"] == 0.0
+    page = Page((tmp_path / "report" / "report.html").read_text())
+    assert "precision" in page.text and "100.0 %" in page.text
+
+
+def test_a_digest_is_of_every_byte_and_of_the_layout():
+    class Message:
+        height, width, encoding, step, is_bigendian = 2, 3, "mono8", 3, 0
+        data = bytes(6)
+
+    first = digest(Message())
+    assert len(first) == 16 and digest(None) is None
+    for name, value in (("data", bytes(5) + b"1"), ("encoding", "8UC1"), ("width", 2)):
+        other = Message()
+        setattr(other, name, value)
+        assert digest(other) != first
+
+
+def browser():
+    for name in ("chromium", "chromium-browser", "google-chrome"):
+        if shutil.which(name):
+            return shutil.which(name)
+    pytest.skip("needs a headless browser: apt install chromium")
+
+
+def laid_out(program, report, tmp_path):
+    """Screenshot of a report in a real browser, after checks of what the browser made of it."""
+    probe = (
+        "<script>window.onload=()=>{const d=document.documentElement;"
+        "const broken=[...document.images].filter(i=>!i.naturalWidth).length;"
+        "document.title=[d.scrollWidth<=d.clientWidth,broken,document.images.length,"
+        "document.querySelectorAll('svg path.line').length,d.scrollHeight].join()}</script>"
+    )
+    text = (report / "report.html").read_text()
+    (tmp_path / "probe.html").write_text(text.replace("</body>", probe + "</body>"))
+    shot = tmp_path / "shot.png"
+    dumped = subprocess.run(
+        [program, "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
+         "--window-size=1240,2400", f"--user-data-dir={tmp_path / 'profile'}",
+         f"--screenshot={shot}", "--dump-dom", f"file://{tmp_path / 'probe.html'}"],
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, timeout=240, check=True,
+    ).stdout  # fmt: skip
+    title = dumped.partition("<title>")[2].partition("</title>")[0]
+    fits, broken, images, lines, height = title.split(",")
+    assert (fits, broken) == ("true", "0")  # nothing sticks out, every image is there
+    image = cv2.imread(str(shot), 0)
+    assert image.shape == (2400, 1240)
+    assert image.std() > 10 and (image > 200).mean() > 0.4  # neither empty nor black
+    return int(images), int(lines), int(height)
+
+
+def test_the_report_in_a_browser(bag, tmp_path, maximum):
+    program = browser()
+    run(bag, tmp_path / "report", "--metrics", "Qabf,EN")
+    images, lines, height = laid_out(program, tmp_path / "report", tmp_path)
+    assert images >= 10 and lines >= 10 and height > 2000
+
+
+@pytest.mark.slow
+def test_the_report_of_real_pairs_in_a_browser(tmp_path):
+    pairs = data_root() / "msrs" / "val"
+    pytest.importorskip("openvino", reason="fuses with the shipped model on OpenVINO")
+    from irvis_fusion_ros.commands.make_bag import main as make_bag
+
+    program = browser()
+    bag, report = tmp_path / "msrs", tmp_path / "report"
+    assert make_bag(["--pairs", str(pairs), "--output", str(bag), "--quiet"]) == 0
+    assert main([str(bag), "--output", str(report), "--quiet", "--measured-frames", "8",
+                 "--detector-frames", "3"]) == 0  # fmt: skip
+    images, lines, height = laid_out(program, report, tmp_path)
+    assert images >= 15 and lines >= 15 and height > 3000

@@ -1,0 +1,86 @@
+"""The few frames that are kept, and the animation."""
+
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from irvis_fusion_ros.evaluation.image_store import (
+    Animation,
+    Extremes,
+    Shown,
+    jpeg,
+    side_by_side,
+    write_bytes,
+)
+from irvis_fusion_ros.evaluation.tables import ReportError
+
+
+def shown(value, frame):
+    return Shown(float(value), frame, float(frame), {}, {})
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.lists(st.integers(0, 1000), unique=True, max_size=40))
+def test_the_extremes_are_those_of_sorting(values):
+    extremes = Extremes(3, apart_s=0.5)
+    for frame, value in enumerate(values):
+        wanted = extremes.wanted(float(value), float(frame))
+        before = (extremes.best(), extremes._kept["worst"][:])
+        extremes.add(shown(value, frame))
+        assert wanted == ((extremes.best(), extremes._kept["worst"]) != before)
+    best = [s.value for s in extremes.best()]
+    assert best == sorted(values, reverse=True)[:3]
+    rest = [v for v in sorted(values)[:3] if v not in best]
+    assert [s.value for s in extremes.worst()] == rest
+
+
+def test_frames_of_one_moment_are_shown_once():
+    extremes = Extremes(2, apart_s=5.0)
+    for frame, value in [(0, 1), (1, 9), (2, 8), (20, 5)]:
+        extremes.add(shown(value, frame))
+    assert [s.frame for s in extremes.best()] == [1, 20]
+
+
+@pytest.mark.parametrize("frames, rate", [(20, 30.0), (900, 30.0), (10_000, 60.0), (5, 0.0)])
+def test_the_animation_is_short_and_from_the_middle(frames, rate, tmp_path):
+    animation = Animation(frames, rate, most=6)
+    taken = [i for i in range(frames) if animation.wanted(i) and not animation.add(image(i))]
+    assert len(taken) == min(frames, 6)
+    assert abs(np.mean(taken) - frames / 2) <= 0.5 * frames / 6 + 10
+    assert animation.write(str(tmp_path / "a.gif"))
+    assert animation.names == ["a", "b"]
+    pillow = pytest.importorskip("PIL.Image", reason="decodes with Pillow")
+    assert pillow.open(str(tmp_path / "a.gif")).n_frames == len(taken)
+
+
+def test_nothing_to_show_is_no_file(tmp_path):
+    assert not Animation(0, 30.0).write(str(tmp_path / "a.gif"))
+    assert not Animation(10, 30.0, most=0).wanted(5)
+    assert list(tmp_path.iterdir()) == []
+
+
+def image(number):
+    return {"a": np.full((30, 40, 3), number % 256, np.uint8), "b": np.zeros((30, 40), np.uint8)}
+
+
+def test_images_lie_side_by_side_under_their_names():
+    both = side_by_side(image(200), 204)
+    assert both.shape[1] == 204
+    assert (both[-5, 10] == 200).all() and (both[-5, 150] == 0).all()
+
+
+def test_a_thumbnail_is_never_larger_than_its_image():
+    pillow = pytest.importorskip("PIL.Image", reason="decodes with Pillow")
+    for width in (40, 900):
+        image = pillow.open(io.BytesIO(jpeg(np.zeros((30, width, 3), np.uint8), 480)))
+        assert image.size[0] == min(width, 480)
+
+
+def test_files_are_there_whole_or_not_at_all(tmp_path):
+    with pytest.raises(ReportError, match="--output"):
+        write_bytes(str(tmp_path / "no folder" / "a"), b"x")
+    write_bytes(str(tmp_path / "a"), b"x")
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]

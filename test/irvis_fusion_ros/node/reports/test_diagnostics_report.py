@@ -1,0 +1,165 @@
+"""What /diagnostics says of a node in each of its situations, with plain objects for its parts."""
+
+import types
+
+import pytest
+
+pytest.importorskip("rclpy", reason="needs rclpy: source ROS, or pip install '.[ros]'")
+
+from builtin_interfaces.msg import Time
+
+from irvis_fusion_core.streams.health import Verdict
+from irvis_fusion_ros.node.frame_processor import FUSED
+from irvis_fusion_ros.node.reports import diagnostics_report as report_module
+from irvis_fusion_ros.node.reports.diagnostics import ERROR, OK, WARN, EventCounter, Status
+from irvis_fusion_ros.node.reports.diagnostics_report import Report
+from irvis_fusion_ros.node.worker import FAILED, READY
+
+
+class Input:
+    """A subscription."""
+
+    def __init__(self):
+        self.is_open, self.received = True, 0
+
+    def describe(self):
+        return {"topic": "/x"}
+
+
+class Node:
+    """What Report reads of a FusionNode."""
+
+    def __init__(self):
+        self.processor = types.SimpleNamespace(
+            outcomes=EventCounter(),
+            last_unfused="",
+            registration_status=lambda: Status("registration", OK, "resize", {}),
+        )
+        self.worker = types.SimpleNamespace(
+            state=READY,
+            reason="",
+            openings=1,
+            failures=0,
+            patience_s=0.15,
+            mailbox=types.SimpleNamespace(
+                displaced_count=0, given_up_count=0, given_up=False, busy_s=lambda now_s: 4.2
+            ),
+        )
+        self.intake = types.SimpleNamespace(
+            counters=lambda: {"vis_in": 3},
+            judge_now=lambda: self.verdict,
+            ir_size=(120, 160),
+            vis_size=None,
+        )
+        self.verdict = Verdict(True, "ok", "thermal frames arrive and change")
+        self.inputs = {"ir": Input(), "vis": Input()}
+        self.latencies = types.SimpleNamespace(describe=dict)
+        self.settings = {"enabled": True}
+        self.events = EventCounter()
+        self.state_label = "active"
+
+    def get_fully_qualified_name(self):
+        return "/robot/fusion_node"
+
+    def get_clock(self):
+        now = types.SimpleNamespace(to_msg=lambda: Time(sec=7))
+        return types.SimpleNamespace(now=lambda: now)
+
+    def count(self, outcome, number=1):
+        for _ in range(number):
+            self.processor.outcomes.add(outcome)
+        if outcome != FUSED:
+            self.processor.last_unfused = outcome
+
+
+@pytest.fixture
+def node():
+    return Node()
+
+
+def statuses(report, silent=None):
+    """Return the statuses by their short names."""
+    array = report.make(silent or {}, {"engine": "reference"})
+    assert array.header.stamp.sec == 7
+    return {s.name.replace("robot/fusion_node: ", ""): s for s in array.status}
+
+
+def test_all_is_well(node):
+    report = Report(node)
+    node.count(FUSED, 3)
+    found = statuses(report)
+    assert list(found) == ["fusion", "ir", "vis", "engine", "registration", "messages"]
+    assert {status.level for status in found.values()} == {OK}
+    assert found["fusion"].message == "fusing"
+    assert {v.key: v.value for v in found["ir"].values}["size"] == "160x120"
+
+
+@pytest.mark.parametrize(
+    "outcome, text",
+    [
+        ("passed: overrun", "smaller model"),
+        ("passed: engine_stuck", "far longer than usual"),
+        ("passed: ir_missing", "the last: passed: ir_missing"),
+    ],
+)
+def test_frames_that_are_not_fused_are_a_warning_with_what_helps(node, outcome, text):
+    report = Report(node)
+    node.count(FUSED, 2)
+    node.count(outcome, 3)
+    status = statuses(report)["fusion"]
+    assert status.level == WARN and "3 of 5 frames not fused" in status.message
+    assert text in status.message
+    node.count(FUSED, 2)
+    assert statuses(report)["fusion"].level == OK
+
+
+def test_switched_off_is_no_warning(node):
+    report = Report(node)
+    node.settings["enabled"] = False
+    node.count("passed: disabled")
+    assert statuses(report)["fusion"].level == OK
+
+
+def test_no_visible_frame_is_an_error_but_not_while_nobody_listens(node, monkeypatch):
+    report = Report(node)
+    now = [report._active_s + report_module.QUIET_S + 1.0]
+    monkeypatch.setattr(report_module, "time", types.SimpleNamespace(monotonic=lambda: now[0]))
+    assert statuses(report)["fusion"].level == ERROR
+    node.inputs["vis"].is_open = False
+    status = statuses(report)["fusion"]
+    assert status.level == OK and "nobody subscribes" in status.message
+    node.state_label = "inactive"
+    assert "inactive" in statuses(report)["fusion"].message
+
+
+def test_silent_inputs_and_a_lost_engine_say_why(node):
+    report = Report(node)
+    found = statuses(report, {"ir": "nothing on /ir", "vis": "nothing on /vis"})
+    assert (found["ir"].level, found["ir"].message) == (WARN, "nothing on /ir")
+    assert (found["vis"].level, found["vis"].message) == (ERROR, "nothing on /vis")
+    node.verdict = Verdict(False, "frozen", "the image stands still")
+    node.worker.state, node.worker.reason = FAILED, "ModelError: no file"
+    found = statuses(report)
+    assert (found["ir"].level, found["ir"].message) == (WARN, "the image stands still")
+    assert (found["engine"].level, found["engine"].message) == (
+        ERROR,
+        "failed: ModelError: no file",
+    )
+
+
+def test_an_engine_that_hangs_is_an_error_for_as_long_as_it_does(node):
+    report = Report(node)
+    node.worker.mailbox.given_up = True
+    status = statuses(report)["engine"]
+    assert status.level == ERROR and "at one frame for 4.2 s" in status.message
+    node.worker.mailbox.given_up = False
+    assert statuses(report)["engine"].level == OK
+
+
+def test_bad_messages_warn_once_and_stay_named(node):
+    report = Report(node)
+    node.events.add("ir: short_data", "expected 100 bytes")
+    status = statuses(report)["messages"]
+    assert status.level == WARN and "1 bad since the last report" in status.message
+    status = statuses(report)["messages"]
+    assert status.level == OK and "kinds so far: ir: short_data" in status.message

@@ -1,0 +1,211 @@
+"""Gate and worker, against what a list would do; no ROS needed."""
+
+import threading
+import time
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from irvis_fusion_ros.node import worker as worker_module
+from irvis_fusion_ros.node.worker import FAILED, READY, FusionWorker, InOrder
+
+
+@given(st.lists(st.integers(0, 20), max_size=40))
+def test_gate_passes_only_what_is_newer(numbers):
+    gate, out = InOrder(), []
+    for number in numbers:
+        gate.run(number, lambda number=number: out.append(number))
+    expected = []
+    for number in numbers:
+        if not expected or number > expected[-1]:
+            expected.append(number)
+    assert out == expected
+
+
+class Harness:
+    """A worker with an engine that the test steers."""
+
+    def __init__(self, open_engine=None, process=None):
+        self.states = []
+        self.failed = []
+        self.done = []
+        self.closed = threading.Semaphore(0)
+        self.event = threading.Event()
+        self.threads = set()
+        self.worker = FusionWorker(
+            open_engine or (lambda: self),
+            process or self._process,
+            lambda delivery, error: self.failed.append((delivery.job, str(error))),
+            self._on_state,
+            retry_s=0.01,
+            stall_s=0.05,
+        )
+
+    def close(self):
+        self.threads.add(threading.get_ident())
+        self.closed.release()
+
+    def wait_for_state(self, state):
+        while state not in self.states:
+            assert self.event.wait(5.0)
+            self.event.clear()
+
+    def _process(self, engine, delivery):
+        self.threads.add(threading.get_ident())
+        self.done.append(delivery.job)
+        self.event.set()
+
+    def _on_state(self, state, reason):
+        self.states.append(state)
+        self.event.set()
+
+
+def test_jobs_run_on_one_thread_that_also_closes_the_engine():
+    harness = Harness()
+    harness.worker.start()
+    harness.wait_for_state(READY)
+    assert harness.worker.accepts(0.0)
+    harness.worker.submit(1)
+    while harness.done != [1]:
+        assert harness.event.wait(5.0)
+        harness.event.clear()
+    assert harness.worker.stop()
+    assert harness.closed.acquire(timeout=5.0)
+    assert len(harness.threads) == 1
+    assert threading.get_ident() not in harness.threads
+    assert not harness.worker.accepts(0.0)
+
+
+def test_engine_that_does_not_open_is_tried_again():
+    attempts = []
+
+    def open_engine():
+        attempts.append(1)
+        if len(attempts) < 3:
+            raise OSError("no model")
+        return harness
+
+    harness = Harness(open_engine)
+    harness.worker.start()
+    harness.wait_for_state(READY)
+    assert harness.worker.stop()
+    assert len(attempts) == 3
+    assert harness.states.count(FAILED) == 2
+
+
+def test_engine_that_fails_in_a_row_is_opened_again_and_no_job_is_lost():
+    def process(engine, delivery):
+        try:
+            if harness.worker.openings == 1:
+                raise RuntimeError("device lost")
+            harness.done.append(delivery.job)
+        finally:
+            taken.release()
+
+    taken = threading.Semaphore(0)
+    harness = Harness(process=process)
+    harness.worker.start()
+    harness.wait_for_state(READY)
+    for number in range(worker_module.FAILURES_BEFORE_REOPENING):
+        harness.worker.submit(number)
+        assert taken.acquire(timeout=5.0)
+    harness.wait_for_state(FAILED)
+    while harness.worker.openings < 2 or harness.worker.state != READY:
+        assert harness.event.wait(5.0)
+        harness.event.clear()
+    harness.worker.submit(7)
+    assert taken.acquire(timeout=5.0)
+    assert harness.worker.stop()
+    assert [job for job, _ in harness.failed] == [0, 1, 2]
+    assert all(text == "device lost" for _, text in harness.failed)
+    assert harness.done == [7]
+
+
+def test_stuck_worker_gives_its_jobs_back_in_order():
+    begun, release = threading.Event(), threading.Event()
+
+    def process(engine, delivery):
+        begun.set()
+        assert release.wait(10.0)
+
+    harness = Harness(process=process)
+    harness.worker.start()
+    harness.wait_for_state(READY)
+    harness.worker.submit(0)
+    assert begun.wait(5.0)
+    for number in (1, 2, 3):
+        harness.worker.submit(number)
+    assert harness.worker.accepts(time.monotonic() - 10.0)
+    assert not harness.worker.accepts(time.monotonic() + 10.0)
+    assert harness.worker.abandon() == [0, 1, 2, 3]
+    # Nobody waits for frame 0 any more: what comes meanwhile is not put behind it.
+    assert not harness.worker.accepts(time.monotonic() - 10.0)
+    release.set()
+    while not harness.worker.accepts(0.0):
+        assert harness.worker.is_busy
+        time.sleep(0.001)
+    assert harness.worker.stop()
+
+
+def test_patience_follows_the_engine_and_is_not_shaken_by_one_stall():
+    """Against the definition by hand: five times the ninth of ten, within its bounds."""
+    worker = Harness().worker
+    worker.stall_s = worker.patience_s = 1.0
+    worker._learn(30.0)  # a warm-up that builds
+    for _ in range(3):
+        worker._learn(0.04)
+        assert worker.patience_s == 1.0  # not known yet
+    worker._learn(0.04)
+    assert worker.patience_s == 0.04 * worker_module.PATIENCE_FACTOR
+    for _ in range(58):
+        worker._learn(0.001)
+    assert worker.patience_s == worker_module.SHORTEST_PATIENCE_S
+    worker._learn(2.0)
+    assert worker.patience_s == worker_module.SHORTEST_PATIENCE_S
+    for _ in range(worker_module.TIMES_KEPT):
+        worker._learn(0.5)
+    assert worker.patience_s == 1.0
+
+
+def test_frames_that_are_only_passed_on_say_nothing_of_the_engine():
+    worked = threading.Semaphore(0)
+    harness = Harness(process=lambda engine, delivery: worked.release())
+    harness.worker._runs_engine = lambda job: False
+    harness.worker.start()
+    harness.wait_for_state(READY)
+    for number in range(2 * worker_module.TIMES_NEEDED):
+        harness.worker.submit(number)
+        assert worked.acquire(timeout=5.0)
+    assert harness.worker.patience_s == harness.worker.stall_s
+    assert harness.worker.stop()
+
+
+def test_worker_lives_on_when_publishing_the_failed_frame_and_closing_fail():
+    def process(engine, delivery):
+        if delivery.job == 0:
+            raise RuntimeError("device lost")
+        harness._process(engine, delivery)
+
+    def on_failure(delivery, error):
+        raise OSError("cannot publish")
+
+    class Engine:
+        def close(self):
+            raise OSError("cannot close")
+
+    harness = Harness(Engine, process)
+    worker = FusionWorker(Engine, process, on_failure, harness._on_state, retry_s=0.01, stall_s=5)
+    worker.start()
+    harness.wait_for_state(READY)
+    worker.submit(0)
+    harness.wait_for_state(FAILED)
+    while not (worker.openings == 2 and worker.state == READY):
+        assert worker.is_busy
+        harness.event.wait(0.05)
+        harness.event.clear()
+    worker.submit(1)
+    while harness.done != [1]:
+        assert worker.is_busy
+        harness.event.wait(0.05)
+        harness.event.clear()
+    assert worker.stop()

@@ -1,0 +1,95 @@
+"""Parameters from the node's YAML, without a node."""
+
+import pytest
+
+from irvis_fusion_core.errors import ConfigurationError
+from irvis_fusion_ros.parameters import declaration as parameters
+from irvis_fusion_ros.parameters.settings_file import load_settings
+
+
+def written(tmp_path, text):
+    path = tmp_path / "params.yaml"
+    path.write_text(text)
+    return str(path)
+
+
+def test_without_anything_all_is_as_the_table_says():
+    assert load_settings() == parameters.defaults()
+
+
+def test_the_files_that_ship_are_read(request):
+    folder = request.config.rootpath / "config"
+    assert load_settings(str(folder / "fusion.yaml")) == parameters.defaults()
+    for name in ("boson", "lepton", "jetson"):
+        assert load_settings(str(folder / f"{name}.yaml")) != parameters.defaults()
+
+
+@pytest.mark.parametrize(
+    "node", ["/**", "fusion_node", "/robot/front/fusion_node", "/*/fusion_node"]
+)
+def test_sections_as_ros_has_them(tmp_path, node):
+    text = f"""
+        other_node:
+          ros__parameters: {{model: small, unheard_of: 1}}
+        {node}:
+          ros__parameters:
+            use_sim_time: true
+            qos_overrides: {{/tf: {{depth: 3}}}}
+            slop_s: 1
+            thermal: {{method: window, window_low: 10.0}}
+            registration.mode: none
+    """
+    settings = load_settings(written(tmp_path, text))
+    changed = {name: settings[name] for name in settings if settings[name] != default(name)}
+    assert changed == {
+        "slop_s": 1.0,
+        "thermal.method": "window",
+        "thermal.window_low": 10.0,
+        "registration.mode": "none",
+    }
+    assert type(settings["slop_s"]) is float
+
+
+def default(name):
+    return parameters.defaults()[name]
+
+
+def test_changes_stand_over_the_file(tmp_path):
+    path = written(tmp_path, "/**:\n  ros__parameters: {slop_s: 1.0, pairing: pair}\n")
+    identity = "registration.homography:=[1,0,5, 0,1,0, 0,0,1]"
+    settings = load_settings(path, ["slop_s:=0.2", "model=nano", identity, "enabled:=false"])
+    assert settings["slop_s"] == 0.2 and settings["pairing"] == "pair"
+    assert settings["model"] == "nano" and settings["enabled"] is False
+    assert settings["registration.homography"] == [1.0, 0.0, 5.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    "text,said",
+    [
+        ("", "ros__parameters"),
+        ("[1, 2]", "ros__parameters"),
+        ("slop_s: 1.0", "ros__parameters"),
+        ("other:\n  ros__parameters: {slop_s: 1.0}", "ros__parameters"),
+        ("/**:\n  ros__parameters: {slop: 1.0}", "'slop'"),
+        ("/**:\n  ros__parameters: {slop_s: -1.0}", "slop_s"),
+        ("/**:\n  ros__parameters: {slop_s: wide}", "slop_s"),
+        ("/**: [", "YAML"),
+    ],
+)
+def test_what_is_no_parameter_file_is_named(tmp_path, text, said):
+    with pytest.raises(ConfigurationError, match=said):
+        load_settings(written(tmp_path, text))
+
+
+@pytest.mark.parametrize("change", ["slop_s", ":=1", "slop:=1", "slop_s:=[", "slop_s:=wide"])
+def test_what_is_no_change_is_named(change):
+    with pytest.raises(ConfigurationError):
+        load_settings(changes=[change])
+
+
+def test_a_file_that_is_missing_or_no_text_is_named(tmp_path):
+    with pytest.raises(ConfigurationError, match="found"):
+        load_settings(str(tmp_path / "none.yaml"))
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigurationError, match="found"):
+        load_settings(str(tmp_path / "binary.yaml"))

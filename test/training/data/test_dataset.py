@@ -1,0 +1,127 @@
+"""Tensors as promised, the same whoever loads them, and several folders by share."""
+
+import cv2
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from pair_folders import write_pair_folder
+from torch.utils.data import DataLoader
+
+from irvis_fusion_core.errors import ConfigurationError
+from training.data.augmentation import Augmentation
+from training.data.dataset import FusionDataset, ImageStore, Root, parse_root
+from training.data.listing import list_images
+from training.data.sampling import Draw, EpochSampler
+from training.errors import DataError
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write_pair_folder(tmp_path / "data", 4, teacher=lambda ir, vis: vis)
+
+
+def test_whole_images_are_those_on_disk(folder):
+    item = FusionDataset([folder])[1]
+    ir = cv2.imread(str(folder / "IR" / "p1.png"), 0)
+    vis = cv2.imread(str(folder / "VIS" / "p1.png"))
+    assert np.array_equal(item["ir"][0], ir) and item["ir"].dtype == torch.uint8
+    assert np.array_equal(item["ir_aligned"], item["ir"])
+    assert np.array_equal(item["vis"].permute(1, 2, 0), vis[:, :, ::-1])
+    assert np.array_equal(item["teacher"][0], cv2.cvtColor(vis, cv2.COLOR_BGR2GRAY))
+    assert item["has_teacher"] and not item["variance"].any() and int(item["index"]) == 1
+    assert int(item["root"]) == 0
+    grey = FusionDataset([folder], in_channels=1)[1]
+    assert np.array_equal(grey["vis"][0], cv2.cvtColor(vis, cv2.COLOR_BGR2GRAY))
+
+
+def test_an_ensemble_gives_mean_and_variance_or_a_sample(folder):
+    planes = [np.full((64, 64), value, np.uint8) for value in (100, 120, 140)]
+    for number, plane in enumerate(planes):
+        cv2.imwrite(str(folder / "TEACHER_FUSED" / f"p0_{number}.png"), plane)
+    (folder / "TEACHER_FUSED" / "p0.png").unlink()
+    item = FusionDataset([folder])[0]
+    assert float(item["teacher"].min()) == float(item["teacher"].max()) == 120.0
+    assert float(item["variance"][0, 0, 0]) == pytest.approx((20 / 255) ** 2, rel=1e-5)
+    # As `make_teacher_images` leaves it: their mean beside the samples.
+    cv2.imwrite(str(folder / "TEACHER_FUSED" / "p0.png"), planes[1])
+    assert torch.equal(FusionDataset([folder])[0]["variance"], item["variance"])
+    plain = Augmentation(32, tone_prob=0.0)
+    samples = FusionDataset([folder], plain, teacher_target="sample")
+    seen = {float(samples[Draw(0, n)]["teacher"].mean()) for n in range(20)}
+    assert seen == {100.0, 120.0, 140.0}
+    np.save(folder / "TEACHER_FUSED" / "p0_var.npy", np.full((64, 64), 0.02, np.float32))
+    for number in range(3):
+        (folder / "TEACHER_FUSED" / f"p0_{number}.png").write_bytes(b"not needed")
+    item = FusionDataset([folder])[0]
+    assert float(item["teacher"].mean()) == 120.0
+    assert float(item["variance"].mean()) == pytest.approx(0.02)
+
+
+def test_any_number_of_workers_gives_the_same_samples(folder):
+    dataset = FusionDataset([folder], Augmentation(32), seed=5)
+
+    def batches(workers, cache_gb):
+        dataset.read = ImageStore(int(cache_gb * 1e9))
+        sampler = EpochSampler(dataset.groups, 2, seed=5)
+        return list(DataLoader(dataset, 2, sampler=sampler, num_workers=workers))
+
+    first, second = batches(0, 1.0), batches(2, 0.0)
+    assert len(first) == 2
+    for a, b in zip(first, second):
+        assert a.keys() == b.keys()
+        assert all(torch.equal(a[name], b[name]) for name in a)
+    other = FusionDataset([folder], Augmentation(32), seed=6)
+    assert not torch.equal(other[Draw(0, 0)]["ir"], dataset[Draw(0, 0)]["ir"])
+
+
+def test_folders_are_read_with_their_shares(folder, tmp_path):
+    write_pair_folder(tmp_path / "more", 2)
+    dataset = FusionDataset([f"{folder}=0.25", Root(tmp_path / "more", 0.75)])
+    assert len(dataset) == 6 and dataset.has_teachers
+    assert [(list(g.indices), g.share) for g in dataset.groups] == [
+        ([0, 1, 2, 3], 0.25),
+        ([4, 5], 0.75),
+    ]
+    assert not dataset[5]["has_teacher"] and not dataset[5]["teacher"].any()
+    assert dataset.names([5]) == [str(tmp_path / "more" / "VIS" / "p1.png")]
+    assert [int(dataset[i]["root"]) for i in (0, 3, 4, 5)] == [0, 0, 1, 1]
+    assert "4 pairs, 4 with teacher" in dataset.report()
+    assert [p.stem for p in FusionDataset([folder], limit=2).pairs] == ["p0", "p2"]
+
+
+def test_roots_with_equals_signs_and_wrong_shares(tmp_path):
+    (tmp_path / "a=b").mkdir()
+    assert parse_root(tmp_path / "a=b") == Root(tmp_path / "a=b", 1.0)
+    assert parse_root("x/y=0.5").share == 0.5
+    for wrong in ("x=much", "x=0", "x=-1", "x=nan"):
+        with pytest.raises(ConfigurationError, match="share|SHARE"):
+            parse_root(wrong)
+
+
+def test_bad_files_stop_or_are_skipped(folder):
+    (folder / "IR" / "p3.png").write_bytes(b"no image")
+    with pytest.raises(DataError, match="p3"):
+        FusionDataset([folder])
+    assert len(FusionDataset([folder], limit=2)) == 2  # p0 and p2: what is used is checked
+    (folder / "VIS" / "p2.png").write_bytes(b"no image")
+    with pytest.raises(DataError, match="p2"):
+        FusionDataset([folder], limit=2)
+    dataset = FusionDataset([folder], skip_bad=True)
+    assert len(dataset) == 2 and "2 unreadable" in dataset.report()
+    later = FusionDataset([folder], check=False)
+    with pytest.raises(DataError, match=r"p3\.png"):
+        later[3]
+
+
+def test_the_store_keeps_no_more_than_its_limit(folder):
+    paths = list_images(folder).pairs
+    one = ImageStore(10**9)
+    one(paths[0])
+    store = ImageStore(int(one.used * 2.5))
+    for pair in paths:
+        store(pair)
+    assert store.used == 2 * one.used
+    (folder / "IR" / "p0.png").unlink()
+    assert store(paths[0]).ir.shape == (64, 64)  # from memory

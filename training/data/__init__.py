@@ -1,0 +1,1 @@
+"""Training pairs: listing, reading, sampling, augmentation."""

@@ -1,0 +1,176 @@
+"""Random variants of a scene: the same geometry for all its images, a sensor's faults for each.
+
+What the student sees and what its losses refer to are not the same image:
+
+* ``ir`` is what it sees: displaced against the visible (`misalign_prob`), noisy.
+* ``ir_aligned`` is what losses compare with: in place and clean. A student that simply follows the
+  displaced image is punished for every doubled edge; one that trusts the visible where the two
+  disagree is not. The teacher saw the pair in place as well.
+* The visible image's exposure (a tone curve) is part of the scene the camera saw: losses refer
+  to the changed image, and a teacher's image goes through the same curve, or the student
+  would be asked to undo what it cannot see. Its chroma is jittered alone: the student keeps the
+  visible chroma as it is, and the luminance does not change by it.
+* The thermal camera's gain is varied too, in both of its images, where there is no teacher
+  whose answer would then no longer fit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple, Optional, Tuple
+
+import cv2
+import numpy as np
+
+from irvis_fusion_core.errors import ConfigurationError
+from training.data.images import Images
+
+
+class View(NamedTuple):
+    """One variant of a scene, all H x W.
+
+    ir, ir_aligned: uint8. vis: uint8 H x W x 3 RGB. teachers: uint8 k x H x W. variance: float32.
+    """
+
+    ir: np.ndarray
+    ir_aligned: np.ndarray
+    vis: np.ndarray
+    teachers: np.ndarray
+    variance: Optional[np.ndarray]
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How far scenes are varied. Called with a scene and a generator, it gives one `View`.
+
+    Lengths are pixels of the crop, intensities grey levels of 255, probabilities 0..1.
+    """
+
+    size: int = 512
+    """Side of the square crop."""
+    resize_prob: float = 0.5
+    resize_range: Tuple[float, float] = (0.6, 1.2)
+    flip_prob: float = 0.5
+    misalign_prob: float = 0.5
+    misalign_px: float = 20.0
+    misalign_deg: float = 5.0
+    misalign_scale: float = 0.05
+    tone_prob: float = 0.5
+    vis_tone: float = 0.3
+    """Standard deviation of the logarithm of the visible image's gamma."""
+    ir_tone: float = 0.15
+    colour: float = 0.2
+    """Reach of the chroma's gain, and (in quarter turns) of its hue."""
+    noise_prob: float = 0.25
+    ir_noise: float = 2.0
+    column_noise: float = 1.5
+    """Fixed-pattern noise: the standard deviation of the columns' offsets."""
+    vis_noise: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be drawn.
+
+        :raises ConfigurationError: a probability outside 0..1, a negative reach, an empty crop.
+        """
+        for name, value in vars(self).items():
+            if name.endswith("_prob") and not 0.0 <= value <= 1.0:
+                raise ConfigurationError(f"expected {name} within 0..1, found {value}")
+            if isinstance(value, (int, float)) and value < 0.0:
+                raise ConfigurationError(f"expected {name} of 0 or more, found {value}")
+        low, high = self.resize_range
+        if self.size < 16 or not 0.05 <= low <= high <= 20.0:
+            raise ConfigurationError(
+                "expected a crop of at least 16 pixels and 0.05 <= low <= high <= 20 for "
+                f"resize_range, found {self.size} and {self.resize_range}"
+            )
+
+    def __call__(self, scene: Images, random: np.random.Generator) -> View:
+        """One variant of `scene`; the same generator state gives the same variant."""
+        window = self._window(scene.ir.shape, random)
+        flip = random.random() < self.flip_prob
+        ir_aligned, vis, variance = (
+            None if p is None else self._cut(p, window, flip)
+            for p in (scene.ir, scene.vis, scene.variance)
+        )
+        teachers = [self._cut(p, window, flip) for p in scene.teachers]
+        ir = ir_aligned
+        if random.random() < self.misalign_prob:
+            # Displaced before it is cut, so that what moves in at the border is real.
+            ir = self._cut(self._displaced(scene.ir, window, random), None, flip)
+        if random.random() < self.tone_prob:
+            table = tone_curve(np.exp(random.normal(0.0, self.vis_tone)))
+            vis, teachers = table[vis], [table[p] for p in teachers]
+        if random.random() < self.tone_prob and not teachers:
+            table = tone_curve(np.exp(random.normal(0.0, self.ir_tone)))
+            ir, ir_aligned = table[ir], table[ir_aligned]
+        if self.colour:
+            gain, turn = 1.0 + self.colour * random.uniform(-1, 1, 2)
+            vis = jitter_chroma(vis, gain, (turn - 1.0) * np.pi / 2.0)
+        if random.random() < self.noise_prob:
+            ir = add_noise(ir, random.normal(0.0, self.ir_noise, ir.shape))
+        if random.random() < self.noise_prob:
+            ir = add_noise(ir, random.normal(0.0, self.column_noise, (1, ir.shape[1])))
+        if random.random() < self.noise_prob:
+            vis = add_noise(vis, random.normal(0.0, self.vis_noise, vis.shape))
+        stacked = np.stack(teachers) if teachers else np.zeros((0, *ir.shape), np.uint8)
+        return View(ir, ir_aligned, vis, stacked, variance)
+
+    def _window(self, shape, random) -> Tuple[int, int, int]:
+        """Top, left and side of the square that becomes the crop."""
+        scale = random.uniform(*self.resize_range)
+        if random.random() >= self.resize_prob:
+            scale = 1.0
+        side = max(8, min(round(self.size / scale), *shape))
+        top, left = (int(random.integers(length - side + 1)) for length in shape)
+        return top, left, side
+
+    def _cut(self, image: np.ndarray, window, flip: bool) -> np.ndarray:
+        if window is not None:
+            top, left, side = window
+            image = image[top : top + side, left : left + side]
+        side = image.shape[0]
+        if side != self.size:
+            # Area averaging does not alias; it has no meaning when an image grows.
+            how = cv2.INTER_AREA if side > self.size else cv2.INTER_LINEAR
+            image = cv2.resize(image, (self.size, self.size), interpolation=how)
+        return np.ascontiguousarray(image[:, ::-1] if flip else image)
+
+    def _displaced(self, ir: np.ndarray, window, random) -> np.ndarray:
+        """The window of the thermal image, turned, scaled and shifted about its centre."""
+        top, left, side = window
+        dx, dy = random.uniform(-1.0, 1.0, 2) * self.misalign_px * side / self.size
+        angle = np.deg2rad(random.uniform(-1.0, 1.0) * self.misalign_deg)
+        scale = 1.0 + random.uniform(-1.0, 1.0) * self.misalign_scale
+        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) / scale
+        centre = np.full(2, (side - 1) / 2.0)
+        offset = np.array([left + dx, top + dy]) + centre - turn @ centre
+        return cv2.warpAffine(
+            ir,
+            np.column_stack([turn, offset]),
+            (side, side),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REFLECT_101,
+        )
+
+
+def tone_curve(gamma: float) -> np.ndarray:
+    """The 256 grey levels under another exposure."""
+    return (255.0 * (np.arange(256) / 255.0) ** gamma).round().astype(np.uint8)
+
+
+def jitter_chroma(vis: np.ndarray, gain: float, turn: float) -> np.ndarray:
+    """RGB with its Cb and Cr stretched by `gain` and turned by `turn` radians.
+
+    Luminance stays, within rounding, where no channel leaves 0..255.
+    """
+    ycc = cv2.cvtColor(vis, cv2.COLOR_RGB2YCrCb)
+    c, s = gain * np.cos(turn), gain * np.sin(turn)
+    matrix = np.array(
+        [[1, 0, 0, 0], [0, c, -s, 128 - 128 * (c - s)], [0, s, c, 128 - 128 * (c + s)]]
+    )
+    return cv2.cvtColor(cv2.transform(ycc, matrix), cv2.COLOR_YCrCb2RGB)
+
+
+def add_noise(image: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    """uint8 plus noise in grey levels, rounded and kept within 0..255."""
+    return (image + noise).round().clip(0, 255).astype(np.uint8)

@@ -1,0 +1,233 @@
+"""Pairs with or without teacher images, as PyTorch tensors.
+
+    dataset = FusionDataset(["DATA/train"], Augmentation(size=256), seed=0)
+    sampler = EpochSampler(dataset.groups, batch_size=8, seed=0)
+    loader = DataLoader(dataset, batch_size=8, sampler=sampler, num_workers=4)
+
+Nothing random is drawn from a state that lives in a process: every drawn sample carries a number,
+and seed and number alone decide its variant. So any number of workers, a stop and a resume, and
+any split over processes give the same samples.
+"""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from irvis_fusion_core.errors import ConfigurationError
+from irvis_fusion_core.metrics import luminance
+from training.data.augmentation import Augmentation, View
+from training.data.images import Images, PairPaths, read_images, read_pair
+from training.data.listing import PairListing, list_images
+from training.data.sampling import Draw, Group
+
+__all__ = [
+    "FusionDataset",
+    "PairListing",
+    "ImageStore",
+    "Root",
+    "list_images",
+    "parse_root",
+    "read_pair",
+    "read_images",
+]
+
+_GB = 1024**3
+
+
+class Root(NamedTuple):
+    """A folder with `IR/` and `VIS/`, and how often it is drawn beside the others."""
+
+    folder: Path
+    share: float = 1.0
+
+
+def parse_root(text: Union[str, Path, Root]) -> Root:
+    """Read ``DIR`` or ``DIR=SHARE``.
+
+    :raises ConfigurationError: the share is not a number above 0.
+    """
+    if isinstance(text, Root):
+        return text
+    folder, _, share = str(text).rpartition("=")
+    # An existing folder may have an equals sign in its name.
+    if not folder or Path(text).is_dir():
+        return Root(Path(text))
+    try:
+        root = Root(Path(folder), float(share))
+    except ValueError:
+        raise ConfigurationError(
+            f"expected DIR or DIR=SHARE such as data/train=0.4, found {str(text)!r}"
+        ) from None
+    if not 0.0 < root.share < float("inf"):
+        raise ConfigurationError(f"expected a share above 0, found {str(text)!r}")
+    return root
+
+
+class ImageStore:
+    """Reads scenes, and keeps as many decoded as fit in `limit` bytes.
+
+    Filled before workers are forked, it is shared by them. Decoding a PNG takes longer than
+    every augmentation together.
+    """
+
+    def __init__(self, limit: int, rescale: Optional[Callable] = None) -> None:
+        self.limit, self.used, self._rescale = limit, 0, rescale
+        self._kept: Dict[Path, Images] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, paths: PairPaths) -> Images:
+        """The scene's images; errors as `read_images`."""
+        kept = self._kept.get(paths.ir)
+        if kept is not None:
+            return kept
+        images = read_images(paths, self._rescale)
+        with self._lock:
+            if self.used + images.bytes <= self.limit and paths.ir not in self._kept:
+                self._kept[paths.ir] = images
+                self.used += images.bytes
+        return images
+
+    # Workers that are spawned, not forked, get an empty store: locks do not travel.
+    def __getstate__(self) -> Dict[str, Any]:
+        """Without the images and the lock."""
+        return {"limit": self.limit, "_rescale": self._rescale}
+
+    def __setstate__(self, state: Dict[str, Any]) -> None:
+        """An empty store of the same limit."""
+        self.__init__(state["limit"], state["_rescale"])
+
+
+class FusionDataset(Dataset):
+    """Scenes of one or several folders.
+
+    An item is a dict of tensors, H and W being the crop's, or the image's without augmentation:
+
+    ==============  =============  =====================================================
+    ``ir``          uint8 1xHxW    what the student sees
+    ``vis``         uint8 CxHxW    RGB, or BT.601 luminance where `in_channels` is 1
+    ``ir_aligned``  uint8 1xHxW    what losses refer to (see `training.data.augmentation`)
+    ``teacher``     float 1xHxW    teacher's luminance in grey levels; 0 where there is none
+    ``variance``    float 1xHxW    of the teacher's luminance (white is 1); 0 where unknown
+    ``has_teacher`` bool           whether ``teacher`` is one
+    ``index``       int            for `names`
+    ``root``        int            which of `roots` it is from: 0, 1, ...
+    ==============  =============  =====================================================
+
+    :param roots: folders, or ``DIR=SHARE``, or `Root`.
+    :param augmentation: None gives whole images as they are.
+    :param check: decode everything once at the start (`list_images`).
+    :param skip_bad: go on without the faulty files, which `report` names, instead of raising.
+    :param limit: at most so many pairs of every root, evenly spread; 0 for all.
+    :param cache_gb: memory for decoded images, GiB; 0 decodes every time.
+    :param teacher_target: of several teacher samples take the ``mean``, or a random ``sample``.
+    :param rescale: raw thermal -> uint8, see `read_pair`.
+    :raises DataError: a folder holds no usable pair; faulty files without `skip_bad`.
+    """
+
+    def __init__(
+        self,
+        roots: Sequence[Union[str, Path, Root]],
+        augmentation: Optional[Augmentation] = None,
+        seed: int = 0,
+        check: bool = True,
+        skip_bad: bool = False,
+        limit: int = 0,
+        cache_gb: float = 2.0,
+        teacher_target: str = "mean",
+        in_channels: int = 3,
+        rescale: Optional[Callable[[np.ndarray], np.ndarray]] = None,
+    ) -> None:
+        if teacher_target not in ("mean", "sample"):
+            raise ConfigurationError(
+                f"expected teacher_target mean or sample, found {teacher_target!r}"
+            )
+        self.augmentation, self.seed = augmentation, seed
+        self.teacher_target, self.in_channels = teacher_target, in_channels
+        self.read = ImageStore(int(cache_gb * _GB), rescale)
+        self.roots = [parse_root(root) for root in roots]
+        self.listings: List[PairListing] = []
+        self.pairs: List[PairPaths] = []
+        self.groups: List[Group] = []
+        self._root_of: List[int] = []
+        for root in self.roots:
+            listing = list_images(
+                root.folder, check, lambda pair: self.read(self._needed(pair)), limit
+            )
+            self.listings.append(listing if skip_bad else listing.require_clean())
+            first = len(self.pairs)
+            self.pairs += [self._needed(pair) for pair in listing.pairs]
+            self.groups.append(Group(range(first, len(self.pairs)), root.share))
+            self._root_of += [len(self.groups) - 1] * len(self.groups[-1].indices)
+
+    def _needed(self, pair: PairPaths) -> PairPaths:
+        """Beside numbered samples an image of the pair's own name is their mean, no sample.
+
+        Where their variance is on disk too, the mean needs no sample to be read.
+        """
+        samples = tuple(path for path in pair.teachers if path.stem != pair.stem)
+        if not samples or len(samples) == len(pair.teachers):
+            return pair
+        if self.teacher_target == "mean" and pair.variance is not None:
+            samples = tuple(path for path in pair.teachers if path.stem == pair.stem)
+        return pair._replace(teachers=samples)
+
+    @property
+    def has_teachers(self) -> bool:
+        """Whether any scene has a teacher image."""
+        return any(pair.teachers for pair in self.pairs)
+
+    def report(self) -> str:
+        """What was found in every folder."""
+        return "\n".join(listing.report() for listing in self.listings)
+
+    def names(self, indices) -> List[str]:
+        """The visible images' paths of some items, for messages."""
+        return [str(self.pairs[int(i)].vis) for i in indices]
+
+    def __len__(self) -> int:
+        """The number of scenes."""
+        return len(self.pairs)
+
+    def __getitem__(self, key: Union[int, Draw]) -> Dict[str, torch.Tensor]:
+        """The scene of an index as it is, or the variant that a `Draw` numbers.
+
+        :raises DataError: a file has become unreadable.
+        """
+        index, number = key if isinstance(key, tuple) else (int(key), int(key))
+        scene = self.read(self.pairs[index])
+        random = np.random.default_rng((self.seed, number))
+        if self.augmentation is None:
+            view = View(scene.ir, scene.ir, scene.vis, scene.teachers, scene.variance)
+        else:
+            view = self.augmentation(scene, random)
+        teacher, variance = self._target(view, random)
+        vis = view.vis if self.in_channels == 3 else luminance(view.vis)[:, :, None]
+        return {
+            "ir": torch.from_numpy(view.ir)[None],
+            "vis": torch.from_numpy(np.ascontiguousarray(vis.transpose(2, 0, 1))),
+            "ir_aligned": torch.from_numpy(view.ir_aligned)[None],
+            "teacher": torch.from_numpy(teacher)[None],
+            "variance": torch.from_numpy(variance)[None],
+            "has_teacher": torch.tensor(len(view.teachers) > 0),
+            "index": torch.tensor(index),
+            "root": torch.tensor(self._root_of[index]),
+        }
+
+    def _target(self, view: View, random: np.random.Generator) -> Tuple[np.ndarray, np.ndarray]:
+        """The teacher's luminance and its variance; from several samples where no file says it."""
+        nothing = np.zeros(view.ir.shape, np.float32)
+        count = len(view.teachers)
+        if not count:
+            return nothing, nothing
+        variance = nothing if view.variance is None else view.variance
+        if view.variance is None and count > 1:
+            variance = (view.teachers / np.float32(255.0)).var(0, ddof=1, dtype=np.float32)
+        if self.teacher_target == "sample":
+            return view.teachers[random.integers(count)].astype(np.float32), variance
+        return view.teachers.mean(0, dtype=np.float32), variance

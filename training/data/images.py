@@ -1,0 +1,158 @@
+"""How the images of a scene are read: whole, of one size, 8 bits.
+
+A variance is in units where white is 1, so 0..0.25. As an image, the largest value of its type
+stands for 0.25 (65535 in a 16-bit PNG); float TIFF and ``.npy`` hold it as it is.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Callable, NamedTuple, Optional, Tuple
+
+import cv2
+import numpy as np
+
+from irvis_fusion_core.errors import FusionError
+from irvis_fusion_core.thermal import ThermalRescale
+from training.errors import DataError, SizeError
+
+LARGEST_VARIANCE = 0.25
+"""Of values 0..1: half of them black, half white."""
+
+
+class PairPaths(NamedTuple):
+    """The files of one scene."""
+
+    stem: str
+    ir: Path
+    vis: Path
+    teachers: Tuple[Path, ...] = ()
+    variance: Optional[Path] = None
+
+
+class Images(NamedTuple):
+    """One scene in memory, all of one height and width.
+
+    ir: uint8 H x W. vis: uint8 H x W x 3 RGB. teachers: uint8 luminance k x H x W, k may be 0.
+    variance: float32 H x W of the teacher's luminance (white is 1), or None.
+    """
+
+    ir: np.ndarray
+    vis: np.ndarray
+    teachers: np.ndarray
+    variance: Optional[np.ndarray] = None
+
+    @property
+    def bytes(self) -> int:
+        """What it takes to keep it."""
+        return sum(array.nbytes for array in self if array is not None)
+
+
+def read_pair(
+    ir: Path, vis: Path, rescale: Optional[Callable[[np.ndarray], np.ndarray]] = None
+) -> Tuple[np.ndarray, np.ndarray]:
+    """uint8 IR H x W and uint8 RGB H x W x 3 of one size.
+
+    8-bit thermal images are taken as they are; 16-bit and float ones go through the node's
+    `ThermalRescale`, each alone (they are no video).
+
+    :param rescale: another raw H x W -> uint8 H x W.
+    :raises SizeError: the sizes differ.
+    :raises DataError: a file is missing, truncated, or no image.
+    """
+    thermal, visible = _read_thermal(Path(ir), rescale), decode(Path(vis), cv2.IMREAD_COLOR)
+    if thermal.shape != visible.shape[:2]:
+        raise SizeError(
+            f"expected one size, found {_size(thermal)} in {ir} and {_size(visible)} in {vis}; "
+            "register the pair first (irvis_fusion_core.registration)"
+        )
+    return thermal, cv2.cvtColor(visible, cv2.COLOR_BGR2RGB)
+
+
+def read_images(
+    paths: PairPaths, rescale: Optional[Callable[[np.ndarray], np.ndarray]] = None
+) -> Images:
+    """All images of a scene; errors as `read_pair`, and for the teacher's alike."""
+    ir, vis = read_pair(paths.ir, paths.vis, rescale)
+    teachers = [read_luminance(path) for path in paths.teachers]
+    variance = None if paths.variance is None else read_variance(paths.variance)
+    for path, image in zip((*paths.teachers, paths.variance), (*teachers, variance)):
+        if image is not None and image.shape != ir.shape:
+            raise SizeError(
+                f"expected the teacher's image in the size of its pair, {_size(ir)}, found "
+                f"{_size(image)} in {path}; make it again, or resize it"
+            )
+    stacked = np.stack(teachers) if teachers else np.zeros((0, *ir.shape), np.uint8)
+    return Images(ir, vis, stacked, variance)
+
+
+def read_luminance(path: Path) -> np.ndarray:
+    """uint8 H x W: BT.601 luminance of a grey or colour image (16 bits are divided by 257)."""
+    image = decode(Path(path), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+    if image.dtype == np.uint16:
+        image = (image / 257.0).round().astype(np.uint8)
+    elif image.dtype != np.uint8:
+        raise DataError(f"expected 8 or 16 bits in {path}, found {image.dtype}; convert it")
+    return cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+
+
+def read_variance(path: Path) -> np.ndarray:
+    """float32 H x W, white is 1; see the module's text for images. Errors as `read_pair`."""
+    path = Path(path)
+    if path.suffix == ".npy":
+        try:
+            variance = np.load(path, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise DataError(f"expected a variance in {path}: {error}; make it again") from error
+    else:
+        variance = decode(path, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH)
+        if np.issubdtype(variance.dtype, np.integer):
+            variance = variance * (LARGEST_VARIANCE / np.iinfo(variance.dtype).max)
+    variance = np.squeeze(variance).astype(np.float32)
+    if variance.ndim != 2 or not np.isfinite(variance).all() or variance.min() < 0.0:
+        raise DataError(
+            f"expected H x W finite numbers of 0 or more in {path}, found shape "
+            f"{variance.shape}; make it again"
+        )
+    return variance
+
+
+def decode(path: Path, flags: int) -> np.ndarray:
+    """An image as OpenCV decodes it.
+
+    OpenCV returns the upper part of a truncated PNG or JPEG and grey below; here that is an error.
+
+    :raises DataError: missing, truncated, or no image.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"expected an image at {path}, found: {error.strerror}") from error
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
+    if image is None or _truncated(data):
+        raise DataError(
+            f"expected a whole image, {path} ({len(data)} bytes) cannot be read: truncated, or "
+            "another format than its name says; copy it again"
+        )
+    return image
+
+
+def _truncated(data: bytes) -> bool:
+    """Whether the end mark is missing; a little may follow it (cameras append thumbnails)."""
+    if data.startswith(b"\x89PNG"):
+        return b"IEND" not in data[-65536:]
+    return data.startswith(b"\xff\xd8") and b"\xff\xd9" not in data[-65536:]
+
+
+def _read_thermal(path: Path, rescale: Optional[Callable]) -> np.ndarray:
+    raw = decode(path, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH)
+    if rescale is None and raw.dtype == np.uint8:
+        return raw
+    try:
+        return (rescale or ThermalRescale(smoothing_s=0.0))(raw)
+    except FusionError as error:
+        raise DataError(f"{path} cannot be brought to 8 bits: {error}") from error
+
+
+def _size(image: np.ndarray) -> str:
+    return f"{image.shape[1]}x{image.shape[0]}"

@@ -1,0 +1,176 @@
+"""Which images of a training folder belong together, and how each is read.
+
+::
+
+    DATA/IR/<stem>.<any image suffix>                thermal, 8-bit, 16-bit or float
+    DATA/VIS/<stem>.<any image suffix>               visible, colour or grey
+    DATA/TEACHER_FUSED/<stem>.<suffix>               what the teacher made of the pair (optional)
+    DATA/TEACHER_FUSED/<stem>_<k>.<suffix>           its samples, k = 0, 1, 2, ...: the image
+                                                     without number is then their mean
+    DATA/TEACHER_FUSED/<stem>_var.npy or _var.<suffix>   variance of its luminance, per pixel
+
+How they are read is in `training.data.images`.
+"""
+
+from __future__ import annotations
+
+import re
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Optional
+
+from irvis_fusion_core.image_files import IMAGE_SUFFIXES
+from training.data.images import PairPaths, read_images
+from training.errors import DataError, SizeError
+
+_SAMPLE = re.compile(r"(.+)_(\d+)")
+
+
+@dataclass
+class PairListing:
+    """What `list_images` found in a folder: the usable pairs, and all that is not usable."""
+
+    folder: Path
+    pairs: List[PairPaths] = field(default_factory=list)
+    unmatched: List[str] = field(default_factory=list)
+    """File names under IR/, VIS/ and TEACHER_FUSED/ without a partner."""
+    unreadable: List[str] = field(default_factory=list)
+    """`file: why` of images that cannot be read."""
+    unequal: List[str] = field(default_factory=list)
+    """`stem: sizes` of pairs or teachers of different sizes."""
+
+    @property
+    def faults(self) -> int:
+        """How many files or pairs were left out."""
+        return len(self.unmatched) + len(self.unreadable) + len(self.unequal)
+
+    @property
+    def with_teacher(self) -> int:
+        """How many pairs have a teacher image."""
+        return sum(bool(pair.teachers) for pair in self.pairs)
+
+    def report(self, shown: int = 5) -> str:
+        """One line of counts, then a line for every kind of fault with its first few files."""
+        lines = [
+            f"{self.folder}: {len(self.pairs)} pairs, {self.with_teacher} with teacher images"
+        ]
+        for what, names in (
+            ("without a partner", self.unmatched),
+            ("unreadable", self.unreadable),
+            ("of different sizes", self.unequal),
+        ):
+            if names:
+                more = f" and {len(names) - shown} more" if len(names) > shown else ""
+                lines.append(f"  {len(names)} {what}: {'; '.join(names[:shown])}{more}")
+        return "\n".join(lines)
+
+    def require_clean(self) -> "PairListing":
+        """Itself when there is no fault.
+
+        :raises DataError: with the whole report.
+        """
+        if self.faults:
+            raise DataError(
+                f"expected only whole, matching images, found {self.faults} faults; repair or "
+                f"remove these, or pass --skip_bad to train without them\n{self.report(20)}"
+            )
+        return self
+
+
+def list_images(
+    folder: Path,
+    check: bool = True,
+    read: Optional[Callable[[PairPaths], Any]] = None,
+    limit: int = 0,
+) -> PairListing:
+    """The pairs of a folder with `IR/`, `VIS/` and optionally `TEACHER_FUSED/`, sorted by stem.
+
+    :param check: decode every image now, so that a bad one is named before the first step
+        rather than an hour into an epoch.
+    :param read: what decodes a pair for the check (a `ImageStore` that keeps it, for one);
+        `read_images` by default. It may be called from several threads.
+    :param limit: keep, and check, at most so many pairs, evenly spread; 0 for all.
+    :return: pairs without the faulty ones, and the faults; see `PairListing.require_clean`.
+    :raises DataError: IR/ or VIS/ is missing, a stem occurs twice, or no pair is left.
+    """
+    folder = Path(folder)
+    ir, vis = (_by_stem(folder / side) for side in ("IR", "VIS"))
+    listing = PairListing(folder)
+    stems = sorted(set(ir) & set(vis))
+    listing.unmatched += [f"IR/{ir[s].name}" for s in sorted(set(ir) - set(vis))]
+    listing.unmatched += [f"VIS/{vis[s].name}" for s in sorted(set(vis) - set(ir))]
+    samples, variances, strangers = _teachers(folder / "TEACHER_FUSED", stems)
+    listing.unmatched += [f"TEACHER_FUSED/{name}" for name in strangers]
+    pairs = [
+        PairPaths(s, ir[s], vis[s], tuple(samples.get(s, ())), variances.get(s)) for s in stems
+    ]
+    if limit and len(pairs) > limit:
+        pairs = [pairs[i * len(pairs) // limit] for i in range(limit)]
+    listing.pairs = _checked(listing, pairs, read or read_images) if check else pairs
+    if not listing.pairs:
+        raise DataError(
+            f"expected images of the same names under {folder}/IR and {folder}/VIS, found "
+            f"{len(ir)} and {len(vis)} images and no usable pair\n{listing.report(20)}"
+        )
+    return listing
+
+
+def _checked(listing: PairListing, pairs: List[PairPaths], read: Callable) -> List[PairPaths]:
+    """The pairs that can be read; the others go into the listing's faults."""
+
+    def attempt(pair: PairPaths) -> Optional[DataError]:
+        try:
+            read(pair)
+        except DataError as error:
+            return error
+        return None
+
+    # OpenCV decodes without the interpreter's lock.
+    with ThreadPoolExecutor(4) as threads:
+        faults = list(threads.map(attempt, pairs))
+    for pair, fault in zip(pairs, faults):
+        if fault is not None:
+            kind = listing.unequal if isinstance(fault, SizeError) else listing.unreadable
+            found, _, _ = str(fault).rpartition(";")  # without what to do: a line a file
+            kind.append(f"{pair.stem}: {found or fault}")
+    return [pair for pair, fault in zip(pairs, faults) if fault is None]
+
+
+def _by_stem(folder: Path) -> Dict[str, Path]:
+    if not folder.is_dir():
+        raise DataError(f"expected a folder of images at {folder}, found no such folder")
+    found: Dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() not in IMAGE_SUFFIXES or path.name.startswith("."):
+            continue
+        if path.stem in found:
+            raise DataError(
+                f"expected one image called {path.stem} in {folder}, found "
+                f"{found[path.stem].name} and {path.name}; remove one"
+            )
+        found[path.stem] = path
+    return found
+
+
+def _teachers(folder: Path, stems: List[str]):
+    """Samples by stem, variances by stem, and the names of files that belong to no pair.
+
+    A file of a pair's own name is its sample even where it also reads as `<stem>_<k>`.
+    """
+    samples: Dict[str, List[Path]] = {}
+    variances: Dict[str, Path] = {}
+    strangers: List[str] = []
+    known = set(stems)
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if path.suffix.lower() not in (*IMAGE_SUFFIXES, ".npy") or path.name.startswith("."):
+            continue
+        numbered = _SAMPLE.fullmatch(path.stem)
+        owner = path.stem if path.stem in known else numbered.group(1) if numbered else ""
+        if path.stem.endswith("_var") and path.stem[: -len("_var")] in known:
+            variances[path.stem[: -len("_var")]] = path
+        elif owner in known and path.suffix != ".npy":
+            samples.setdefault(owner, []).append(path)
+        else:
+            strangers.append(path.name)
+    return samples, variances, strangers

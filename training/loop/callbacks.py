@@ -1,0 +1,210 @@
+"""What happens beside the steps: logs, panels, checkpoints, and an orderly stop."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+from typing import Any, Dict, List, Optional
+
+import lightning.pytorch as pl
+import torch
+import torch.distributed as dist
+
+from irvis_fusion_core.network.checkpoint import save_checkpoint
+from training.errors import DataError, LossError, TrainingError
+from training.loop.panels import panel
+from training.loop.run_files import BEST, LAST, append_json, recipe, storage_error, write_json
+from training.loop.validation import is_better
+
+
+class StoppedEarly(TrainingError):
+    """The run was asked to stop, and has saved itself."""
+
+
+class TermLog(pl.Callback):
+    """Means of the loss and its terms over every `log_freq` steps and all processes, by name.
+
+    To TensorBoard, to ``training.jsonl``, and as a line where there is no progress bar.
+    """
+
+    def __init__(self, folder: Path, log_freq: int, vis_freq: int, lines: bool) -> None:
+        self.folder, self.log_freq, self.vis_freq, self.lines = folder, log_freq, vis_freq, lines
+        self._sums: Dict[str, torch.Tensor] = {}
+        self._counts: Dict[str, int] = {}
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx) -> None:
+        """Add a step, log where it is time."""
+        for name, term in (("loss", outputs["loss"]), *outputs["terms"].items()):
+            self._sums[name] = self._sums.get(name, 0.0) + term.detach().float()
+            self._counts[name] = self._counts.get(name, 0) + 1
+        step = trainer.global_step
+        if step % self.log_freq == 0:
+            self._write(trainer, module, step)
+        if self.vis_freq and step % self.vis_freq == 0 and trainer.is_global_zero:
+            whole = outputs["teacher"] is not None and len(outputs["teacher"]) == len(batch["ir"])
+            image = panel(batch, outputs["output"], outputs["teacher"] if whole else None)
+            _tensorboard(trainer, "train/ir_vis_teacher_fused", image, step)
+
+    def on_train_epoch_end(self, trainer, module) -> None:
+        """Log the rest of the last epoch."""
+        if trainer.should_stop and self._sums:
+            self._write(trainer, module, trainer.global_step)
+
+    def _write(self, trainer, module, step: int) -> None:
+        row = self._means(trainer)
+        self._sums, self._counts = {}, {}
+        if not trainer.is_global_zero:
+            return
+        row["lr"] = trainer.optimizers[0].param_groups[0]["lr"]
+        if module.logger is not None:
+            module.logger.log_metrics({f"train/{k}": v for k, v in row.items()}, step=step)
+        append_json(self.folder / "training.jsonl", {"step": step, **row})
+        if self.lines:
+            shown = " ".join(f"{k} {v:.4g}" for k, v in row.items())
+            print(f"step {step} epoch {(step - 1) // module.steps_per_epoch} {shown}", flush=True)
+
+    def _means(self, trainer) -> Dict[str, float]:
+        found = {name: (float(self._sums[name]), self._counts[name]) for name in self._sums}
+        parts: List[Any] = [found]
+        if trainer.world_size > 1 and dist.is_initialized():
+            # Objects, for a process that had no teacher image lacks the teacher's terms.
+            parts = [None] * trainer.world_size
+            dist.all_gather_object(parts, found)
+        means = {}
+        for name in sorted({name for part in parts for name in part}):
+            rows = [part[name] for part in parts if name in part]
+            means[name] = sum(row[0] for row in rows) / sum(row[1] for row in rows)
+        return means
+
+
+class RunFiles(pl.Callback):
+    """Checkpoints, the best model, validation rows; see `training.loop.run_files`."""
+
+    def __init__(self, folder: Path, monitor: str = "auto", save_freq: int = 10) -> None:
+        self.folder, self.monitor, self.save_freq = Path(folder), monitor, save_freq
+        self._handlers: Dict[int, Any] = {}
+
+    def on_train_start(self, trainer, module) -> None:
+        """Stop in order at Ctrl-C and at a scheduler's SIGTERM; a second Ctrl-C stops at once."""
+
+        def ask(number, frame):
+            module.stop_asked = True
+            signal.signal(number, self._handlers[number])
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            try:
+                self._handlers[number] = signal.signal(number, ask)
+            except ValueError:  # only the main thread may: a notebook's or a test's thread may not
+                return
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx) -> None:
+        """End where the run should end, or was asked to."""
+        step = trainer.global_step
+        middle = step % module.steps_per_epoch != 0
+        if module.stopping:
+            trainer.save_checkpoint(self.folder / LAST)
+            raise StoppedEarly(
+                f"stopped as asked at step {step}; go on with --resume {self.folder / LAST}"
+            )
+        if step >= module.last_step:
+            trainer.should_stop = True
+            if middle:
+                # At an epoch's end it is saved after the validation.
+                trainer.save_checkpoint(self.folder / LAST)
+
+    def on_validation_end(self, trainer, module) -> None:
+        """Write the figures down, and the model where it is the best so far."""
+        if trainer.sanity_checking or not module.validation:
+            return
+        monitor = self._monitored(module.validation)
+        score = module.validation[monitor]
+        best = self.best() or {}
+        old = best.get("score") if best.get("monitor") == monitor else None
+        # One process decides: the others may not see its disk.
+        better = trainer.strategy.broadcast(is_better(monitor, score, old))
+        row = {"step": trainer.global_step, "epoch": trainer.global_step / module.steps_per_epoch}
+        if trainer.is_global_zero:
+            append_json(self.folder / "validation.jsonl", {**row, **module.validation})
+            print(validation_line(trainer.global_step, module.validation, better), flush=True)
+        if better:
+            trainer.save_checkpoint(self.folder / BEST)
+            if trainer.is_global_zero:
+                found = {**row, "monitor": monitor, "score": score, **module.validation}
+                self._ship(module, "best_model.safetensors", found)
+                write_json(self.folder / "best_model.json", found)
+
+    def on_train_epoch_end(self, trainer, module) -> None:
+        """Save, after the validation of the epoch."""
+        if trainer.global_step % module.steps_per_epoch:
+            return
+        trainer.save_checkpoint(self.folder / LAST)
+        epoch = trainer.global_step // module.steps_per_epoch
+        if epoch % self.save_freq == 0:
+            trainer.save_checkpoint(self.folder / f"checkpoint_epoch_{epoch}.pth")
+
+    def on_train_end(self, trainer, module) -> None:
+        """Leave the last averaged weights as a file of their own."""
+        if trainer.is_global_zero:
+            variant = module.task.student.variant
+            self._ship(module, f"{variant}.safetensors", {"step": trainer.global_step})
+
+    def on_exception(self, trainer, module, exception) -> None:
+        """Keep the weights from before a broken step, or an unreadable image."""
+        # All processes find a broken loss together; an image breaks one, which must not wait.
+        alone = trainer.world_size == 1 and isinstance(exception, DataError)
+        if alone or isinstance(exception, LossError):
+            path = self.folder / LAST
+            trainer.save_checkpoint(path)
+            if trainer.is_global_zero:
+                print(f"the weights before step {trainer.global_step} are in {path}", flush=True)
+
+    def teardown(self, trainer, module, stage) -> None:
+        """Give the signals back."""
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        self._handlers = {}
+
+    def best(self) -> Optional[Dict[str, Any]]:
+        """What `best_model.json` says, where there is one."""
+        path = self.folder / "best_model.json"
+        return json.loads(path.read_text()) if path.is_file() else None
+
+    def _monitored(self, row: Dict[str, float]) -> str:
+        if self.monitor == "auto":
+            return "ssim_teacher" if "ssim_teacher" in row else "quality"
+        if self.monitor not in row:
+            found = ", ".join(sorted(name for name in row if "/" not in name))
+            raise TrainingError(
+                f"expected {self.monitor} to choose the best model by, found only {found}; "
+                "those against the teacher need TEACHER_FUSED/ under --val_root, LPIPS its weights"
+            )
+        return self.monitor
+
+    def _ship(self, module, name: str, found: Dict[str, Any]) -> None:
+        shown = {k: f"{v:.6g}" if isinstance(v, float) else str(v) for k, v in found.items()}
+        shown["training"] = json.dumps(recipe(module.config or {}), sort_keys=True)
+        path = self.folder / name
+        try:
+            save_checkpoint(module.average.student, path, shown)
+        except Exception as error:  # safetensors has its own kind for a failed write
+            raise storage_error(path, error) from error
+
+
+def validation_line(step: int, row: Dict[str, float], better: bool) -> str:
+    """One line for a person: our figures, and the trivial fusions' in brackets."""
+    parts: List[str] = []
+    for name, value in row.items():
+        if "/" not in name:
+            trivial = [
+                f"{row[f'{b}/{name}']:.3f}" for b in ("maximum", "mean") if f"{b}/{name}" in row
+            ]
+            parts.append(f"{name} {value:.3f}" + (f" ({', '.join(trivial)})" if trivial else ""))
+    best = ", the best so far" if better else ""
+    return f"validation at step {step} (of maximum, mean): {'; '.join(parts)}{best}"
+
+
+def _tensorboard(trainer, name: str, image: torch.Tensor, step: int) -> None:
+    for logger in trainer.loggers:
+        if isinstance(logger, pl.loggers.TensorBoardLogger):
+            logger.experiment.add_image(name, image, step)

@@ -1,0 +1,73 @@
+"""Terms that count more, or less, for the images of one training folder.
+
+    --emphasis DATA/roadscene/train:src_ssim=3 --emphasis DATA/roadscene/train:src_qabf=0.5
+
+Cameras differ in what their fused images are short of, and a network tells cameras apart by what
+their images look like. One weight for all of them mends the one and breaks the other.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Dict, List, Mapping, Sequence
+
+import torch
+
+from irvis_fusion_core.errors import ConfigurationError
+from training.data.dataset import Root
+from training.losses import source_terms as losses
+
+PREFIX = "src_"
+
+
+def parse_emphasis(texts: Sequence[str], roots: Sequence[Root]) -> List[Dict[str, float]]:
+    """For each of `roots` the factor of every term that has one, by its name without ``src_``.
+
+    :param texts: ``DIR:TERM=FACTOR`` each; DIR is the folder of one or several roots.
+    :raises ConfigurationError: no such form, folder or term, a term given twice, or a factor that
+        is negative or no number.
+    """
+    found: List[Dict[str, float]] = [{} for _ in roots]
+    names = [PREFIX + name for name in losses.SOURCE_TERMS]
+    for text in texts:
+        left, _, number = text.rpartition("=")
+        folder, _, term = left.rpartition(":")
+        try:
+            factor = float(number)
+        except ValueError:
+            factor = -1.0
+        if not folder or not 0.0 <= factor < float("inf"):
+            raise ConfigurationError(
+                "expected --emphasis DIR:TERM=FACTOR with a factor of 0 or more, such as "
+                f"data/train:src_ssim=2, found {text!r}"
+            )
+        if term not in names:
+            raise ConfigurationError(
+                f"expected a term out of {', '.join(names)} in --emphasis, found {term!r}"
+            )
+        places = [n for n, root in enumerate(roots) if root.folder == Path(folder)]
+        if not places:
+            raise ConfigurationError(
+                f"expected the folder of a --train_root in --emphasis, found {folder!r}; there "
+                f"are {', '.join(str(root.folder) for root in roots)}"
+            )
+        name = term[len(PREFIX) :]
+        for place in places:
+            if name in found[place]:
+                raise ConfigurationError(f"--emphasis has {term} of {folder} twice")
+            found[place][name] = factor
+    return found
+
+
+def factors_of(
+    emphasis: Sequence[Mapping[str, float]], roots: torch.Tensor
+) -> Dict[str, torch.Tensor]:
+    """The factor of each image (N, float) for every term that any folder has one for.
+
+    :param roots: the number of each image's folder, N.
+    """
+    # Looked up where the images are: nothing waits for a GPU.
+    return {
+        name: torch.tensor([row.get(name, 1.0) for row in emphasis], device=roots.device)[roots]
+        for name in sorted({name for of_root in emphasis for name in of_root})
+    }

@@ -1,0 +1,73 @@
+"""A scene a moment later: a fused video may change by what its sources change by, and no more.
+
+`metrics.video_metrics.flicker` measures it on sequences. Training images are stills,
+so the next frame is made: the robot has moved by a pixel or two, both cameras' exposure has
+drifted a little, and their noise is another.
+"""
+
+from __future__ import annotations
+
+from typing import Tuple
+
+import torch
+import torch.nn.functional as F
+
+REACH_PX = 2
+"""How far the next frame is shifted, along each axis and either way."""
+
+GAIN, OFFSET, NOISE = 0.03, 2.0, 1.0
+"""Standard deviations of each camera's drift (factor, grey levels) and noise (grey levels)."""
+
+BLOCK_PX = 8
+"""Change is that of means over blocks so large: noise averages out there, flicker does not."""
+
+LEAST_CHANGE = 0.1
+"""Grey levels: of images that stand still a share would mean nothing."""
+
+
+def a_moment_later(ir: torch.Tensor, y: torch.Tensor) -> Tuple[torch.Tensor, torch.Tensor]:
+    """The next frame of each scene: whole grey levels 0..255, N x 1 x H x W.
+
+    Drawn from the images themselves: the same batch gives the same frames, so a run that is
+    resumed repeats what an unbroken one does.
+    """
+    seed = int(ir.sum(dtype=torch.float64)) * 31 + int(y.sum(dtype=torch.float64))
+    chance = torch.Generator().manual_seed(seed)
+    shifts = torch.randint(-REACH_PX, REACH_PX + 1, (ir.shape[0], 2), generator=chance).tolist()
+    found = []
+    for image in (ir, y):
+        drawn = torch.randn(ir.shape[0], 2, 1, 1, 1, generator=chance).to(image)
+        noise = torch.randn(image.shape, generator=chance).to(image)
+        moved = torch.stack([_shifted(p, *shift) for p, shift in zip(image, shifts)])
+        moved = moved * (1.0 + GAIN * drawn[:, 0]) + OFFSET * drawn[:, 1] + NOISE * noise
+        found.append(moved.round().clamp(0.0, 255.0))
+    return found[0], found[1]
+
+
+def _shifted(image: torch.Tensor, down: int, right: int) -> torch.Tensor:
+    """1 x H x W moved by whole pixels; its border is repeated where nothing moves in."""
+    height, width = image.shape[1:]
+    wide = F.pad(image[None], [REACH_PX] * 4, mode="replicate")[0]
+    top, left = REACH_PX - down, REACH_PX - right
+    return wide[:, top : top + height, left : left + width]
+
+
+def unseen_change(
+    fused: Tuple[torch.Tensor, torch.Tensor],
+    ir: Tuple[torch.Tensor, torch.Tensor],
+    y: Tuple[torch.Tensor, torch.Tensor],
+) -> torch.Tensor:
+    """Share of a fused video's change that neither source shows: 0 is steady.
+
+    |dF| beyond max(|dIR|, |dY|), over the sources' change, of each image; their mean.
+
+    :param fused, ir, y: this frame and the next, N x 1 x H x W grey levels.
+    """
+    f, a, b = (_change(*frames) for frames in (fused, ir, y))
+    shown = torch.maximum(a, b)
+    excess = (f - shown).clamp_min(0.0).mean((1, 2, 3))
+    return (excess / shown.mean((1, 2, 3)).clamp_min(LEAST_CHANGE)).mean()
+
+
+def _change(before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
+    return F.avg_pool2d(after - before, BLOCK_PX).abs()

@@ -1,0 +1,309 @@
+"""What a fused luminance is trained for when there is no teacher: differentiable source terms.
+
+All terms take float tensors N x 1 x H x W in grey levels 0..255 and return one figure for each
+image (N), 0 where nothing is left to gain: a day scene's strong edges have no more say than the
+faint ones of a night scene. They follow the metrics of `irvis_fusion_core.metrics` (which
+is their reference in the tests), so that a student learns what the tables measure, on
+clamped output and without any histogram stretch.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Callable, Dict, Iterable, Mapping, Optional, Tuple
+
+import torch
+import torch.nn.functional as F
+
+from irvis_fusion_core.network.student import luminance
+
+EPSILON = 1e-6
+
+JUMP_STEEPNESS = 4.0
+"""Per grey level: of the sigmoid that stands for Qabf's jump of orientations in the gradient."""
+
+SSIM_RANGES: Dict[float, float] = {2.0: 0.75, 255.0: 0.25}
+"""Data range -> share of SSIM: mostly the published convention, which sees the faint structure of
+night images; the clean one leads where the other is still short, and would hide it."""
+
+NOISE_FLAT = 1.0
+"""Grey levels a pixel: where neither source has a steeper slope, what varies is noise."""
+
+NOISE_BLOCK_PX = 4
+"""Slopes are those of means over such blocks: noise averages out there."""
+
+WARM_MARGIN, WARM_BLOCK_PX, WARM_AROUND, WARM_RIM = 25.0, 4, 17, 2
+"""What is warm: grey levels above the mean of so many blocks around it; the rim is in blocks."""
+
+DARK = 80.0
+"""Grey levels: where the visible image is darker, by the same blocks, it shows nobody."""
+
+
+def separable_filter(x: torch.Tensor, window: torch.Tensor) -> torch.Tensor:
+    """Filter N x 1 x H x W by a 1-D window along both axes, where it lies inside.
+
+    Two products with banded matrices: on a CPU the gradient of a one-channel convolution
+    takes ten times longer than these.
+    """
+    rows, columns = (_band(length, window, x) for length in x.shape[2:])
+    return rows @ x @ columns.transpose(0, 1)
+
+
+def _band(length: int, window: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """The matrix (length - taps + 1) x length that slides the window along an axis."""
+    places = length - window.numel() + 1
+    band = like.new_zeros(places, length)
+    for tap, weight in enumerate(window.tolist()):
+        band.diagonal(tap).fill_(weight)
+    return band
+
+
+def gaussian_window(size: int, sigma: float) -> torch.Tensor:
+    """A normalised 1-D Gaussian of `size` taps."""
+    x = torch.arange(size, dtype=torch.float32) - (size - 1) / 2.0
+    weights = torch.exp(-(x**2) / (2.0 * sigma**2))
+    return weights / weights.sum()
+
+
+def local_statistics(
+    x: torch.Tensor, y: torch.Tensor, window: torch.Tensor
+) -> Tuple[torch.Tensor, ...]:
+    """Local means, variances (not negative) and covariance of two images."""
+    n = x.shape[0]
+    stacked = separable_filter(torch.cat([x, y, x * x, y * y, x * y]), window)
+    mean_x, mean_y, xx, yy, xy = stacked.split(n)
+    return (
+        mean_x,
+        mean_y,
+        (xx - mean_x**2).clamp_min(0.0),
+        (yy - mean_y**2).clamp_min(0.0),
+        xy - mean_x * mean_y,
+    )
+
+
+def ssim(x: torch.Tensor, y: torch.Tensor, data_range: float = 255.0) -> torch.Tensor:
+    """SSIM of each image, 7x7 uniform window (Wang et al., TIP 2004)."""
+    return ssim_of(local_statistics(x, y, torch.full((7,), 1.0 / 7.0)), data_range)
+
+
+def ssim_of(statistics: Tuple[torch.Tensor, ...], data_range: float) -> torch.Tensor:
+    """SSIM of each image whose `local_statistics` are these."""
+    c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
+    mean_x, mean_y, var_x, var_y, cov = statistics
+    structure = (2.0 * cov + c2) / (var_x + var_y + c2)
+    brightness = (2.0 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
+    return (brightness * structure).mean((1, 2, 3))
+
+
+def vif(fused: torch.Tensor, source: torch.Tensor, noise_variance: float = 2.0) -> torch.Tensor:
+    """Pixel-domain VIF of each `fused` against its `source` (Sheikh and Bovik, TIP 2006)."""
+    kept = offered = fused.new_zeros(fused.shape[0])
+    for scale in range(4):
+        size = 2 ** (4 - scale) + 1
+        window = gaussian_window(size, size / 5.0)
+        if scale:
+            fused, source = (separable_filter(p, window)[:, :, ::2, ::2] for p in (fused, source))
+        _, _, var_f, var_s, cov = local_statistics(fused, source, window)
+        gain = (cov / (var_s + EPSILON)).clamp_min(0.0)
+        noise = (var_f - gain * cov).clamp_min(EPSILON)
+        kept = kept + torch.log1p(gain**2 * var_s / (noise + noise_variance)).sum((1, 2, 3))
+        offered = offered + torch.log1p(var_s / noise_variance).sum((1, 2, 3))
+    return kept / (offered + EPSILON)
+
+
+def edges(x: torch.Tensor) -> Tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Sobel strength and its two components, inside the image."""
+    rows = x[:, :, :-2] + 2.0 * x[:, :, 1:-1] + x[:, :, 2:]
+    columns = x[..., :-2] + 2.0 * x[..., 1:-1] + x[..., 2:]
+    gx = rows[..., 2:] - rows[..., :-2]
+    gy = columns[:, :, 2:] - columns[:, :, :-2]
+    return torch.sqrt(gx**2 + gy**2 + EPSILON), gx, gy
+
+
+def edge_kept(source, fused) -> torch.Tensor:
+    """Share of the source's edge strength and orientation kept, per pixel (Xydeas, Petrovic)."""
+    (strength_s, sx, sy), (strength_f, fx, fy) = source, fused
+    ratio = torch.minimum(strength_s, strength_f) / torch.maximum(strength_s, strength_f)
+    # Angle between two undirected orientations; `on_one_side` adds arctan's jump.
+    cross, dot = sx * fy - sy * fx, sx * fx + sy * fy
+    likeness = 1.0 - torch.atan2(cross.abs() + EPSILON, dot.abs() + EPSILON) / (torch.pi / 2.0)
+    strength = 0.9994 * torch.sigmoid(15.0 * (ratio - 0.5))
+    kept = strength * 0.9879 * torch.sigmoid(22.0 * (likeness - 0.8))
+    return kept * on_one_side((sx, sy), (fx, fy), dot)
+
+
+def on_one_side(source, fused, dot: torch.Tensor) -> torch.Tensor:
+    """1 where no jump of arctan(gy / gx) lies between two gradients (gx, gy), 0 where one does.
+
+    The published measure counts an edge as lost where gx changes its sign, however small it is;
+    gx = 0 counts as positive beside gy > 0 and as negative beside gy < 0. So of horizontal edges
+    it keeps those that are copied, not those that are nearly copied. Steps have no gradient:
+    that of a sigmoid stands in.
+    """
+    (sx, sy), (fx, fy) = source, fused
+    side = torch.where(sx == 0.0, sy, sx).sign()
+    # Seen along the source's direction: an undirected edge has two.
+    along = torch.where(dot < 0.0, -1.0, 1.0)
+    agreement = along * (fx + 0.5 * fy.sign()) * side
+    soft = torch.sigmoid(JUMP_STEEPNESS * agreement)
+    hard = (torch.where(fx == 0.0, fy, fx) * along * side >= 0.0).to(soft.dtype)
+    return hard + soft - soft.detach()
+
+
+def qabf(fused: torch.Tensor, ir: torch.Tensor, vis: torch.Tensor) -> torch.Tensor:
+    """Share of the edge information of both sources that each image keeps, by strength."""
+    f, a, b = edges(fused), edges(ir), edges(vis)
+    kept = edge_kept(a, f) * a[0] + edge_kept(b, f) * b[0]
+    return kept.sum((1, 2, 3)) / (a[0] + b[0]).sum((1, 2, 3))
+
+
+def correlation(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """Pearson correlation of each pair of images."""
+    x, y = (p - p.mean((1, 2, 3), keepdim=True) for p in (x, y))
+    scale = torch.sqrt((x * x).mean((1, 2, 3)) * (y * y).mean((1, 2, 3)) + EPSILON)
+    return (x * y).mean((1, 2, 3)) / scale
+
+
+def scd(fused: torch.Tensor, ir: torch.Tensor, vis: torch.Tensor) -> torch.Tensor:
+    """Sum of the correlations of differences (Aslantas and Bendes, AEU 2015), -2..2."""
+    return correlation(ir, fused - vis) + correlation(vis, fused - ir)
+
+
+def structure(fused: torch.Tensor, ir: torch.Tensor, vis: torch.Tensor) -> torch.Tensor:
+    """1 - SSIM to both sources, its share in each range as in `SSIM_RANGES`."""
+    window = torch.full((7,), 1.0 / 7.0)
+    both = [local_statistics(fused, source, window) for source in (ir, vis)]
+    terms = [
+        share / 2.0 * ssim_of(found, data_range)
+        for found in both
+        for data_range, share in SSIM_RANGES.items()
+    ]
+    return 1.0 - torch.stack(terms).sum(0)
+
+
+def intensity(fused: torch.Tensor, ir: torch.Tensor, vis: torch.Tensor) -> torch.Tensor:
+    """Blurred brightness near the brighter source, so that warm bodies stand out.
+
+    The structural terms alone do not care how bright anything is.
+    """
+    target = F.avg_pool2d(torch.maximum(ir, vis), 8)
+    return (F.avg_pool2d(fused, 8) - target).abs().mean((1, 2, 3)) / 255.0
+
+
+def noise(fused: torch.Tensor, ir: torch.Tensor, vis: torch.Tensor) -> torch.Tensor:
+    """Pixel noise beyond the louder source's where both are flat, in grey levels.
+
+    Noise is that of Immerkaer (CVIU 1996), by blocks of `NOISE_BLOCK_PX`.
+    """
+    louder = torch.maximum(_fine_noise(ir), _fine_noise(vis))
+    flat = _is_flat(ir) & _is_flat(vis)
+    excess = (_fine_noise(fused) - louder).clamp_min(0.0) * flat
+    return excess.sum((1, 2, 3)) / flat.sum((1, 2, 3)).clamp_min(1)
+
+
+def _fine_noise(x: torch.Tensor) -> torch.Tensor:
+    """Standard deviation of pixel noise in each block: blind to constant and linear grey."""
+    response = separable_filter(x, torch.tensor([1.0, -2.0, 1.0])).abs()
+    response = F.pad(response, (1, 1, 1, 1), mode="replicate")
+    return math.sqrt(math.pi / 2.0) / 6.0 * F.avg_pool2d(response, NOISE_BLOCK_PX)
+
+
+@torch.no_grad()
+def _is_flat(x: torch.Tensor) -> torch.Tensor:
+    """Blocks about which no two neighbours differ by more than a slope of `NOISE_FLAT`."""
+    means = F.avg_pool2d(x, NOISE_BLOCK_PX)
+    highest, lowest = (F.max_pool2d(sign * means, 3, 1, 1) * sign for sign in (1.0, -1.0))
+    return highest - lowest < 2.0 * NOISE_BLOCK_PX * NOISE_FLAT
+
+
+def warm(fused: torch.Tensor, ir: torch.Tensor, vis: torch.Tensor) -> torch.Tensor:
+    """Edges of warm things in the dark, and about them, as the thermal image has them.
+
+    Difference to the thermal gradients there, as a share of both images' edges everywhere: what
+    is large counts more. A person at night is an outline: visible texture across it hides it from
+    detectors.
+    """
+    near = F.interpolate(_near_warm(ir, vis), size=ir.shape[2:])[:, :, 1:-1, 1:-1]
+    (of_ir, ax, ay), (of_vis, _, _), (_, fx, fy) = edges(ir), edges(vis), edges(fused)
+    away = torch.sqrt((fx - ax) ** 2 + (fy - ay) ** 2 + EPSILON)
+    return (away * near).sum((1, 2, 3)) / (of_ir + of_vis).sum((1, 2, 3))
+
+
+@torch.no_grad()
+def _near_warm(ir: torch.Tensor, vis: torch.Tensor) -> torch.Tensor:
+    """1 for blocks that are warm, or a rim of such, in dark surroundings; else 0."""
+    means = [F.avg_pool2d(p, WARM_BLOCK_PX) for p in (ir, vis)]
+    around = [
+        F.avg_pool2d(p, WARM_AROUND, 1, WARM_AROUND // 2, count_include_pad=False) for p in means
+    ]
+    hot = (means[0] > around[0] + WARM_MARGIN).to(ir.dtype)
+    return F.max_pool2d(hot, 2 * WARM_RIM + 1, 1, WARM_RIM) * (around[1] < DARK)
+
+
+def max_intensity(fused: torch.Tensor, ir: torch.Tensor, vis: torch.Tensor) -> torch.Tensor:
+    """Each pixel near the brighter source (SeAFusion, Information Fusion 2022)."""
+    return (fused - torch.maximum(ir, vis)).abs().mean((1, 2, 3)) / 255.0
+
+
+def max_gradient(fused: torch.Tensor, ir: torch.Tensor, vis: torch.Tensor) -> torch.Tensor:
+    """Each edge as strong as the stronger source's; 1 is an edge from black to white."""
+    strongest = torch.maximum(edges(ir)[0], edges(vis)[0])
+    return (edges(fused)[0] - strongest).abs().mean((1, 2, 3)) / (4.0 * 255.0)
+
+
+def colour(fused: torch.Tensor, vis: torch.Tensor) -> torch.Tensor:
+    """How far Cb and Cr of RGB `fused` are from those of RGB `vis`, both N x 3 x H x W.
+
+    A student that keeps the chroma loses it only where a channel is clipped.
+    """
+    red, _, blue = (fused - vis).unbind(1)
+    change = luminance(fused) - luminance(vis)
+    # BT.601: Cb = (B - Y) / 1.772, Cr = (R - Y) / 1.402.
+    cb, cr = (blue - change[:, 0]) / 1.772, (red - change[:, 0]) / 1.402
+    return (cb.abs().mean() + cr.abs().mean()) / (2.0 * 255.0)
+
+
+SOURCE_TERMS: Dict[str, Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]] = {
+    "ssim": structure,
+    "qabf": lambda fused, ir, vis: 1.0 - qabf(fused, ir, vis),
+    "vif": lambda fused, ir, vis: 1.0 - (vif(fused, ir) + vif(fused, vis)) / 2.0,
+    "scd": lambda fused, ir, vis: 1.0 - scd(fused, ir, vis) / 2.0,
+    "intensity": intensity,
+    "noise": noise,
+    "warm": warm,
+    "max": max_intensity,
+    "grad": max_gradient,
+}
+"""Terms on luminance by name, each 0 at its best."""
+
+
+MARGINS: Dict[str, float] = {"ssim": 0.005, "qabf": 0.05, "vif": 0.03, "scd": 0.03}
+"""How far below the pixel-wise maximum's a term is when its image leads clearly."""
+
+
+def source_losses(
+    fused: torch.Tensor,
+    ir: torch.Tensor,
+    vis: torch.Tensor,
+    names: Optional[Iterable[str]] = None,
+    lead_share: float = 1.0,
+    factors: Optional[Mapping[str, torch.Tensor]] = None,
+) -> Dict[str, torch.Tensor]:
+    """Mean over the images of source terms by name; all of `SOURCE_TERMS` by default.
+
+    :param lead_share: how much of what an image leads the pixel-wise maximum by, beyond
+        `MARGINS`, still counts. Below 1 the terms in which an image is short come first.
+    :param factors: by name how much each image (N) counts in that term; 1 where missing.
+    """
+    found: Dict[str, torch.Tensor] = {}
+    for name in SOURCE_TERMS if names is None else names:
+        each = SOURCE_TERMS[name](fused, ir, vis)
+        if lead_share < 1.0 and name in MARGINS:
+            with torch.no_grad():
+                ahead = SOURCE_TERMS[name](torch.maximum(ir, vis), ir, vis) - MARGINS[name]
+            lead = (ahead - each).clamp_min(0.0)
+            each = each + (1.0 - lead_share) * lead
+        if factors is not None and name in factors:
+            each = each * factors[name].to(each)
+        found[name] = each.mean()
+    return found

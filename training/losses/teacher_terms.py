@@ -1,0 +1,48 @@
+"""What a student is trained for when there is a teacher image: terms on its pixels.
+
+All take float luminance N x 1 x H x W in grey levels 0..255 and give a scalar, 0 where the student
+equals its teacher. Deep features are in `perceptual` and `features`.
+"""
+
+from __future__ import annotations
+
+from typing import Optional
+
+import torch
+
+from training.losses.source_terms import edges, ssim
+
+
+def trust(variance: torch.Tensor, noise: float = 4.0) -> torch.Tensor:
+    """How far to believe a teacher whose samples vary: 1 where they agree, towards 0 elsewhere.
+
+    The weight of an observation of this variance beside a noise floor, ``n^2 / (n^2 + v)``.
+
+    :param variance: of the teacher's luminance, white being 1.
+    :param noise: what samples may differ by before they count half, grey levels.
+    """
+    floor = (noise / 255.0) ** 2
+    return floor / (floor + variance)
+
+
+def pixel_l1(
+    fused: torch.Tensor, teacher: torch.Tensor, weight: Optional[torch.Tensor] = None
+) -> torch.Tensor:
+    """Mean absolute difference, in units where white is 1; weighted by `weight` where given."""
+    difference = (fused - teacher).abs() / 255.0
+    if weight is None:
+        return difference.mean()
+    # Divided by the weights, so that an uncertain teacher does not count less as a whole.
+    return (difference * weight).sum() / weight.sum().clamp_min(1e-6)
+
+
+def structure(fused: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+    """1 - SSIM (7 x 7 uniform window, range 255)."""
+    return 1.0 - ssim(fused, teacher).mean()
+
+
+def gradient(fused: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+    """Mean absolute difference of both Sobel components; 1 is an edge from black to white."""
+    (_, fx, fy), (_, tx, ty) = edges(fused), edges(teacher)
+    # The Sobel kernel answers a step by four times its height.
+    return ((fx - tx).abs().mean() + (fy - ty).abs().mean()) / (2.0 * 4.0 * 255.0)

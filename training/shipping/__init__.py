@@ -1,0 +1,1 @@
+"""What goes into the repository: exported files, weights, model card."""

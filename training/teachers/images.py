@@ -1,0 +1,110 @@
+"""What both teachers share about images: luminance, colour, padding, ensembles, divergence."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import List, Sequence, Tuple
+
+import torch
+import torch.nn.functional as F
+
+from irvis_fusion_core.errors import FrameError
+from irvis_fusion_core.network.student import luminance
+
+BLOCK = 8
+"""Side of the blocks over which a sample is compared with its sources, pixels."""
+
+DIVERGED_AT = 0.1
+"""Mean distance of blocks from the range of both sources, of full scale, that no fusion has."""
+
+
+def check_pair(ir: torch.Tensor, vis: torch.Tensor) -> None:
+    """:raises FrameError: not N x 1 x H x W and N x 3 x H x W of one size."""
+    fits = ir.dim() == 4 and ir.shape[1] == 1 and vis.shape == (len(ir), 3, *ir.shape[2:])
+    if not fits:
+        raise FrameError(
+            f"expected ir N x 1 x H x W and vis N x 3 x H x W of one size, found "
+            f"{tuple(ir.shape)} and {tuple(vis.shape)}; bring ir to the visible image's size"
+        )
+
+
+def restore_colour(fused: torch.Tensor, vis: torch.Tensor) -> torch.Tensor:
+    """Fused luminance N x 1 x H x W with the visible chroma: N x 3 x H x W, clipped to 0..1.
+
+    With BT.601 full-range Cb and Cr held, R, G and B change as much as the luminance does.
+    """
+    return (vis + (fused - luminance(vis))).clamp(0.0, 1.0)
+
+
+def pad(x: torch.Tensor, multiple: int) -> torch.Tensor:
+    """Mirror the last rows and columns until both sides are multiples of `multiple`.
+
+    Images too small to be mirrored that far repeat their edge.
+    """
+    bottom, right = -x.shape[2] % multiple, -x.shape[3] % multiple
+    if not bottom and not right:
+        return x
+    mirrored = bottom < x.shape[2] and right < x.shape[3]
+    return F.pad(x, (0, right, 0, bottom), mode="reflect" if mirrored else "replicate")
+
+
+def generators(seeds: Sequence[int]) -> List[torch.Generator]:
+    """One source of randomness for each sample."""
+    return [torch.Generator().manual_seed(seed) for seed in seeds]
+
+
+def seed_of(name: str, sample: int, seed: int = 0) -> int:
+    """A seed that depends on the pair's name and the sample only.
+
+    So a run that was interrupted, or shared among machines, gives the same images.
+    """
+    digest = hashlib.sha256(f"{seed}/{name}/{sample}".encode()).digest()
+    return int.from_bytes(digest[:8], "little") >> 1  # a generator's seed is a signed 64-bit
+
+
+def diverged(fused: torch.Tensor, ir: torch.Tensor, vis: torch.Tensor) -> List[bool]:
+    """Which samples are no fusion of their sources?
+
+    One that holds a value that is not finite, or whose brightness over blocks of 8 x 8 lies
+    outside the range of both sources by a tenth of full scale on average.
+
+    :param fused: luminance N x 1 x H x W; `ir` the same, `vis` N x 3 x H x W, all 0..1.
+    """
+    found = []
+    for one, a, b in zip(fused, ir, luminance(vis)):
+        if not bool(torch.isfinite(one).all()):
+            found.append(True)
+            continue
+        one, a, b = (_blocks(plane) for plane in (one, a, b))
+        low, high = torch.minimum(a, b), torch.maximum(a, b)
+        outside = (one - high).clamp_min(0.0) + (low - one).clamp_min(0.0)
+        found.append(bool(outside.mean() > DIVERGED_AT))
+    return found
+
+
+def hold_brightness(fused: torch.Tensor, ir: torch.Tensor, vis: torch.Tensor) -> torch.Tensor:
+    """Bring the brightness of every 8 x 8 pixels back into the range of both sources there.
+
+    A small prior restores structure well before it learns how bright a night is; the texture
+    within blocks stays as the teacher drew it. Shapes as in `diverged`.
+    """
+    f, a, b = (
+        F.avg_pool2d(x, BLOCK, ceil_mode=True, count_include_pad=False)
+        for x in (fused, ir, luminance(vis))
+    )
+    low, high = torch.minimum(a, b), torch.maximum(a, b)
+    excess = f - f.clamp(low, high)
+    size = fused.shape[2:]
+    whole = tuple(BLOCK * blocks for blocks in excess.shape[2:])
+    smooth = F.interpolate(excess, whole, mode="bilinear", align_corners=False)
+    return (fused - smooth[:, :, : size[0], : size[1]]).clamp(0.0, 1.0)
+
+
+def _blocks(plane: torch.Tensor) -> torch.Tensor:
+    return F.avg_pool2d(plane[None], BLOCK, ceil_mode=True)
+
+
+def ensemble_statistics(samples: torch.Tensor) -> Tuple[torch.Tensor, torch.Tensor]:
+    """Mean and population variance over the first axis, in float64: K x ... -> two of ..."""
+    samples = samples.double()
+    return samples.mean(0), samples.var(0, correction=0)

@@ -1,0 +1,1 @@
+"""The Mask-DiFuser teacher."""

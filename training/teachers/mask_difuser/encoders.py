@@ -1,0 +1,158 @@
+"""How Mask-DiFuser's network looks at its two views, and the configuration of the whole.
+
+A content encoder mixes both views place by place; a semantic encoder turns each into tokens.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import List, Tuple
+
+import torch
+import torch.nn as nn
+
+from irvis_fusion_core.errors import ConfigurationError
+
+
+@dataclass(frozen=True)
+class MaskDiFuserConfig:
+    """The anatomy of a network.
+
+    :param in_channels: of each view and of the fused image.
+    :param channels: width of the U-Net's top level; each level has `channel_mult` times as many.
+    :param attention_levels: where self-attention is used, 0 is the top.
+    :param cross_attention_from: the first level that attends to the tokens of both views.
+    :param content: widths of the content encoder; its result has `content_out` channels.
+    :param semantic_stem: width of the semantic encoder's first convolution.
+    :param semantic: channels of a token; the encoder reduces 16 times.
+    :param patch: side of the pixel blocks that become channels first.
+    :param prediction: what the last layer gives: the ``noise`` (published), or the ``velocity``
+        sqrt(a) noise - sqrt(1 - a) image (Salimans and Ho, arXiv 2202.00512), from which the
+        noise follows. Under much noise the noise says next to nothing about the image, and a
+        short training never gets there; the velocity is nearly the image.
+    """
+
+    in_channels: int = 1
+    channels: int = 32
+    channel_mult: Tuple[int, ...] = (1, 2, 2)
+    attention_levels: Tuple[int, ...] = (2,)
+    cross_attention_from: int = 2
+    res_blocks: int = 1
+    content: Tuple[int, ...] = (16, 32, 32)
+    content_out: int = 16
+    semantic_stem: int = 16
+    semantic: int = 64
+    semantic_heads: int = 4
+    semantic_layers: int = 2
+    semantic_hidden: int = 128
+    dropout: float = 0.0
+    groups: int = 16
+    patch: int = 2
+    prediction: str = "velocity"
+
+    def __post_init__(self) -> None:
+        if self.prediction not in ("noise", "velocity"):
+            raise ConfigurationError(
+                f"expected a prediction of noise or velocity, found {self.prediction!r}"
+            )
+
+
+PUBLISHED = MaskDiFuserConfig(
+    in_channels=3,
+    channels=128,
+    channel_mult=(1, 2, 3, 4),
+    attention_levels=(2,),
+    cross_attention_from=0,
+    res_blocks=2,
+    content=(32, 64, 128),
+    content_out=64,
+    semantic_stem=32,
+    semantic=128,
+    semantic_heads=8,
+    semantic_layers=4,
+    semantic_hidden=2048,
+    groups=32,
+    patch=1,
+    prediction="noise",
+)
+SMALL = MaskDiFuserConfig()
+
+
+def norm_conv(groups: int, channels_in: int, channels_out: int, stride: int = 1) -> List:
+    return [
+        nn.GroupNorm(groups, channels_in),
+        nn.SiLU(),
+        nn.Conv2d(channels_in, channels_out, 3, stride, 1),
+    ]
+
+
+class FeatureMixer(nn.Module):
+    """Weigh two feature maps against each other by channel and by place: a w + b (1 - w)."""
+
+    def __init__(self, channels: int, groups: int) -> None:
+        super().__init__()
+        self.by_channel = nn.Sequential(
+            nn.Conv2d(4 * channels, 2 * channels, 1),
+            nn.GroupNorm(groups, 2 * channels),
+            nn.SiLU(),
+            nn.Conv2d(2 * channels, channels, 1),
+            nn.GroupNorm(groups, channels),
+        )
+        self.by_place = nn.Sequential(
+            nn.Conv2d(2 * channels, channels, 1),
+            nn.GroupNorm(groups, channels),
+            nn.SiLU(),
+            nn.Conv2d(channels, channels, 1),
+            nn.GroupNorm(groups, channels),
+        )
+
+    def forward(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        both = torch.cat([a, b], 1)
+        pooled = torch.cat([both.mean((2, 3), keepdim=True), both.amax((2, 3), keepdim=True)], 1)
+        weight = torch.sigmoid(self.by_channel(pooled) + self.by_place(both))
+        return a * weight + b * (1.0 - weight)
+
+
+class ContentEncoder(nn.Module):
+    """Both views at full resolution, mixed: 2 x [N x C x H x W] -> N x content_out x H x W."""
+
+    def __init__(self, pixels: int, config: MaskDiFuserConfig) -> None:
+        super().__init__()
+        first, *rest = config.content
+        layers: List[nn.Module] = [nn.Conv2d(pixels, first, 3, 1, 1)]
+        for before, width in zip(config.content, rest):
+            layers += norm_conv(config.groups, before, width)
+        self.view = nn.Sequential(*layers)
+        width, half = config.content[-1], config.content[-1] // 2
+        self.mix = FeatureMixer(width, config.groups)
+        self.refine = nn.Sequential(
+            *norm_conv(config.groups, width, half),
+            *norm_conv(config.groups, half, config.content_out),
+        )
+
+    def forward(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return self.refine(self.mix(self.view(a), self.view(b)))
+
+
+class SemanticEncoder(nn.Module):
+    """One view -> tokens at a sixteenth of its size, N x semantic x H/16 x W/16."""
+
+    def __init__(self, pixels: int, config: MaskDiFuserConfig) -> None:
+        super().__init__()
+        d = config.semantic
+        widths = [config.semantic_stem, d // 4, d // 2, d, d]
+        layers: List[nn.Module] = [nn.Conv2d(pixels, widths[0], 3, 1, 1)]
+        for before, width in zip(widths, widths[1:]):
+            layers += norm_conv(min(config.groups, before), before, width, stride=2)
+        self.stem = nn.Sequential(*layers)
+        layer = nn.TransformerEncoderLayer(
+            d, config.semantic_heads, config.semantic_hidden, config.dropout, batch_first=True
+        )
+        self.transformer = nn.TransformerEncoder(
+            layer, config.semantic_layers, enable_nested_tensor=False
+        )
+
+    def forward(self, view: torch.Tensor) -> torch.Tensor:
+        h = self.stem(view)
+        tokens = self.transformer(h.flatten(2).transpose(1, 2))
+        return tokens.transpose(1, 2).reshape_as(h)

@@ -1,0 +1,226 @@
+"""The conditional network of Mask-DiFuser (Tang, Li and Ma, TPAMI 2025): two views in, noise out.
+
+A U-Net that is given the noisy image and what the encoders say of both views
+(`mask_difuser_encoders`, which holds the configurations): their mixed content beside the image,
+and their tokens, which its blocks attend to.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+from training.teachers.diffusion import linear_schedule
+from training.teachers.mask_difuser.encoders import (
+    PUBLISHED,
+    SMALL,
+    ContentEncoder,
+    MaskDiFuserConfig,
+    SemanticEncoder,
+    norm_conv,
+)
+
+__all__ = ["PUBLISHED", "SMALL", "Condition", "MaskDiFuserConfig", "MaskDiFuserNetwork"]
+
+
+class Condition(NamedTuple):
+    """What the views say, the same at every step: N x C x h x w tokens of each, mixed content."""
+
+    tokens_a: torch.Tensor
+    tokens_b: torch.Tensor
+    content: torch.Tensor
+
+
+def sinusoids(steps: int, channels: int) -> torch.Tensor:
+    """Sine and cosine of every timestep in turns, at geometric frequencies: [steps, channels]."""
+    frequencies = torch.exp(-math.log(10000.0) * torch.arange(0, channels, 2) / channels)
+    angles = torch.arange(steps, dtype=torch.float32)[:, None] * frequencies
+    return torch.stack([angles.sin(), angles.cos()], -1).flatten(1)
+
+
+def _attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    """Every place of q looks at every place of k and v, one head: N x C x H x W, like q."""
+    q_flat, k_flat, v_flat = (x.flatten(2).transpose(1, 2) for x in (q, k, v))
+    seen = F.scaled_dot_product_attention(q_flat, k_flat, v_flat)
+    return seen.transpose(1, 2).reshape_as(q)
+
+
+class SelfAttention(nn.Module):
+    """N x C x H x W -> the same."""
+
+    def __init__(self, channels: int, groups: int) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(groups, channels)
+        self.q, self.k, self.v, self.out = (nn.Conv2d(channels, channels, 1) for _ in range(4))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = self.norm(x)
+        return x + self.out(_attend(self.q(h), self.k(h), self.v(h)))
+
+
+class CrossAttention(nn.Module):
+    """Each place of x looks at the tokens of a view; what it saw is returned, without x."""
+
+    def __init__(self, channels: int, token_channels: int, groups: int) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(groups, channels)
+        self.token_norm = nn.GroupNorm(groups, token_channels)
+        self.q = nn.Conv2d(channels, channels, 1)
+        self.k = nn.Conv2d(token_channels, channels, 1)
+        self.v = nn.Conv2d(token_channels, channels, 1)
+
+    def forward(self, x: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+        tokens = self.token_norm(tokens)
+        return _attend(self.q(self.norm(x)), self.k(tokens), self.v(tokens))
+
+
+class ConditionedBlock(nn.Module):
+    """Residual block with the time embedding, self-attention, and the tokens of both views."""
+
+    def __init__(
+        self, channels_in: int, channels: int, config: MaskDiFuserConfig, attend: bool, cross: bool
+    ) -> None:
+        super().__init__()
+        groups = config.groups
+        self.first = nn.Sequential(*norm_conv(groups, channels_in, channels))
+        self.time = nn.Sequential(nn.SiLU(), nn.Linear(4 * config.channels, channels))
+        norm, activation, conv = norm_conv(groups, channels, channels)
+        self.second = nn.Sequential(norm, activation, nn.Dropout(config.dropout), conv)
+        self.skip: nn.Module = nn.Identity()
+        if channels_in != channels:
+            self.skip = nn.Conv2d(channels_in, channels, 1)
+        self.attention = SelfAttention(channels, groups) if attend else nn.Identity()
+        self.cross = CrossAttention(channels, config.semantic, groups) if cross else None
+        if cross:
+            self.combine = nn.Sequential(
+                nn.Conv2d(3 * channels, channels, 3, 1, 1),
+                nn.GroupNorm(groups, channels),
+                nn.SiLU(),
+            )
+
+    def forward(self, x: torch.Tensor, embedding: torch.Tensor, seen: Condition) -> torch.Tensor:
+        h = self.first(x) + self.time(embedding)[:, :, None, None]
+        h = self.attention(self.second(h) + self.skip(x))
+        if self.cross is None:
+            return h
+        # One view after the other, in both orders, so that neither has the last word.
+        ab = self.cross(self.cross(h, seen.tokens_a), seen.tokens_b)
+        ba = self.cross(self.cross(h, seen.tokens_b), seen.tokens_a)
+        return h + self.combine(torch.cat([ab, ba, ab + ba], 1))
+
+
+class Downsample(nn.Conv2d):
+    """A convolution of stride 2."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, channels, 3, stride=2, padding=1)
+
+
+class Upsample(nn.Conv2d):
+    """Bilinear doubling, then a convolution."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, channels, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(
+            F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+        )
+
+
+class MaskDiFuserNetwork(nn.Module):
+    """Guess the noise in an image of which two half-blind views are given.
+
+    ``condition(a, b)``: N x in_channels x H x W each, -1..1, once an image; H and W multiples of
+    `multiple`. ``forward(x, timesteps, condition)``: N x in_channels x H x W -> the same.
+    """
+
+    def __init__(self, config: MaskDiFuserConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.multiple = 16 * config.patch
+        width, pixels = config.channels, config.in_channels * config.patch**2
+        self.time_embed = nn.Sequential(
+            nn.Linear(width, 4 * width), nn.SiLU(), nn.Linear(4 * width, 4 * width)
+        )
+        self.fill_tables()
+        self.content = ContentEncoder(pixels, config)
+        self.semantic = SemanticEncoder(pixels, config)
+        noisy = config.content_out
+        self.noisy = nn.Sequential(
+            nn.Conv2d(pixels, noisy, 3, 1, 1), nn.GroupNorm(config.groups, noisy), nn.SiLU()
+        )
+        self.head = nn.Conv2d(config.content_out + noisy, width, 3, 1, 1)
+        self._build_unet()
+        self.tail = nn.Sequential(
+            *norm_conv(config.groups, width * config.channel_mult[0], pixels)
+        )
+
+    def fill_tables(self) -> None:
+        """What is computed and not stored: embeddings of the timesteps, shares of the image."""
+        table = sinusoids(1000, self.config.channels)
+        levels = torch.from_numpy(linear_schedule().alphas_bar).float()
+        self.register_buffer("sinusoids", table, persistent=False)
+        self.register_buffer("alphas_bar", levels, persistent=False)
+
+    def _build_unet(self) -> None:
+        config, last = self.config, len(self.config.channel_mult) - 1
+        channels, skips = config.channels, [config.channels]
+
+        def block(before: int, level: int, attend: bool) -> ConditionedBlock:
+            cross = level >= config.cross_attention_from
+            width = config.channels * config.channel_mult[level]
+            return ConditionedBlock(before, width, config, attend, cross)
+
+        self.down = nn.ModuleList()
+        for level in range(last + 1):
+            for _ in range(config.res_blocks):
+                self.down.append(block(channels, level, level in config.attention_levels))
+                channels = config.channels * config.channel_mult[level]
+                skips.append(channels)
+            if level < last:
+                self.down.append(Downsample(channels))
+                skips.append(channels)
+        self.middle = nn.ModuleList([block(channels, last, True), block(channels, last, False)])
+        self.up = nn.ModuleList()
+        for level in reversed(range(last + 1)):
+            for _ in range(config.res_blocks + 1):
+                attend = level in config.attention_levels
+                self.up.append(block(channels + skips.pop(), level, attend))
+                channels = config.channels * config.channel_mult[level]
+            if level:
+                self.up.append(Upsample(channels))
+
+    def condition(self, a: torch.Tensor, b: torch.Tensor) -> Condition:
+        """Encode both views."""
+        a, b = (self._to_blocks(view) for view in (a, b))
+        return Condition(self.semantic(a), self.semantic(b), self.content(a, b))
+
+    def forward(self, x: torch.Tensor, timesteps: torch.Tensor, seen: Condition) -> torch.Tensor:
+        embedding = self.time_embed(self.sinusoids[timesteps])
+        h = self.head(torch.cat([seen.content, self.noisy(self._to_blocks(x))], 1))
+        skips = [h]
+        for layer in self.down:
+            conditioned = isinstance(layer, ConditionedBlock)
+            h = layer(h, embedding, seen) if conditioned else layer(h)
+            skips.append(h)
+        for layer in self.middle:
+            h = layer(h, embedding, seen)
+        for layer in self.up:
+            if isinstance(layer, ConditionedBlock):
+                h = layer(torch.cat([h, skips.pop()], 1), embedding, seen)
+            else:
+                h = layer(h)
+        h = self.tail(h)
+        h = F.pixel_shuffle(h, self.config.patch) if self.config.patch > 1 else h
+        if self.config.prediction == "noise":
+            return h
+        a = self.alphas_bar[timesteps].view(-1, 1, 1, 1)
+        return a.sqrt() * h.float() + (1.0 - a).sqrt() * x
+
+    def _to_blocks(self, x: torch.Tensor) -> torch.Tensor:
+        return F.pixel_unshuffle(x, self.config.patch) if self.config.patch > 1 else x

@@ -1,0 +1,129 @@
+"""Mask-DiFuser as a teacher, and how its published checkpoint's names map to ours.
+
+Tang, Li and Ma, "Mask-DiFuser: A Masked Diffusion Model for Unified Unsupervised Image Fusion",
+TPAMI 2025. The network was trained to restore photographs from two half-blind views
+(`masking.py`); at fusion time the views are infrared and visible.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Dict, Optional, Sequence
+
+import torch
+
+from irvis_fusion_core.network.student import luminance
+from training.teachers import diffusion
+from training.teachers import images as images
+from training.teachers.mask_difuser.network import MaskDiFuserNetwork
+
+PUBLISHED_STEPS = 5
+
+_PREFIXES = (
+    ("time_embedding.timembedding.1", "time_embed.0"),
+    ("time_embedding.timembedding.3", "time_embed.2"),
+    ("content_encoder.conv", "content.view"),
+    ("content_encoder.fusion.conv1", "content.mix.by_channel.0"),
+    ("content_encoder.fusion.norm1", "content.mix.by_channel.1"),
+    ("content_encoder.fusion.conv2", "content.mix.by_channel.3"),
+    ("content_encoder.fusion.norm2", "content.mix.by_channel.4"),
+    ("content_encoder.fusion.conv3", "content.mix.by_place.0"),
+    ("content_encoder.fusion.norm3", "content.mix.by_place.1"),
+    ("content_encoder.fusion.conv4", "content.mix.by_place.3"),
+    ("content_encoder.fusion.norm4", "content.mix.by_place.4"),
+    ("content_encoder.enhance", "content.refine"),
+    ("encoder.conv", "semantic.stem"),
+    ("encoder.transformer_encoder.transformer_encoder", "semantic.transformer"),
+    ("proj_in", "noisy"),
+    ("downblocks", "down"),
+    ("middleblocks", "middle"),
+    ("upblocks", "up"),
+)
+_INSIDE_A_BLOCK = (
+    ("block1", "first"),
+    ("block2", "second"),
+    ("temb_proj", "time"),
+    ("shortcut", "skip"),
+    ("attn.group_norm", "attention.norm"),
+    ("attn.proj_q", "attention.q"),
+    ("attn.proj_k", "attention.k"),
+    ("attn.proj_v", "attention.v"),
+    ("attn.proj", "attention.out"),
+    ("cross_attention.norm_x", "cross.norm"),
+    ("cross_attention.norm_cond", "cross.token_norm"),
+    ("cross_attention.proj_q", "cross.q"),
+    ("cross_attention.proj_k1", "cross.k"),
+    ("cross_attention.proj_v1", "cross.v"),
+    ("conbine", "combine"),
+    ("main.", ""),
+)
+# The second name of the projection of the noisy image, a layer that is only copied from, and
+# the table of sinusoids that we compute.
+_LEFT_OUT = ("conbine.", "encoder.transformer_encoder.layers.", "time_embedding.timembedding.0.")
+
+
+def our_name(published: str) -> Optional[str]:
+    """The name of a published tensor in `MaskDiFuserNetwork`; None where we need none."""
+    name = published[len("module.") :] if published.startswith("module.") else published
+    if name.startswith(_LEFT_OUT):
+        return None
+    for theirs, ours in _PREFIXES:
+        if name.startswith(theirs + "."):
+            name = ours + name[len(theirs) :]
+            break
+    block = re.match(r"((?:down|middle|up)\.\d+\.)(.*)", name)
+    if block:
+        inside = block.group(2)
+        for theirs, ours in _INSIDE_A_BLOCK:
+            if inside.startswith(theirs):
+                inside = ours + inside[len(theirs) :]
+                break
+        name = block.group(1) + inside
+    return name
+
+
+def from_published(tensors: Dict[str, torch.Tensor]) -> Dict[str, torch.Tensor]:
+    """A published state dict under our names; unknown names stay, so that a report shows them."""
+    named = ((our_name(name), tensor) for name, tensor in tensors.items())
+    return {name: tensor for name, tensor in named if name is not None}
+
+
+class MaskDiFuser:
+    """The teacher.
+
+    :param network: trained or loaded; it sees luminance (1 channel) or RGB (3).
+    :param steps: of DDIM, of the 1000 the network was trained with.
+    :param eta: 1 is the published, stochastic sampling: an ensemble has a variance.
+    """
+
+    name = "mask_difuser"
+
+    def __init__(
+        self, network: MaskDiFuserNetwork, steps: int = PUBLISHED_STEPS, eta: float = 1.0
+    ) -> None:
+        self.network, self.eta = network.eval(), eta
+        self.schedule = diffusion.linear_schedule().respaced(steps, "stride")
+
+    @torch.no_grad()
+    def fuse(self, ir: torch.Tensor, vis: torch.Tensor, seeds: Sequence[int]) -> torch.Tensor:
+        """One sample of each pair; the arguments and the result are those of `DDFM.fuse`.
+
+        Luminance is all that is returned: colour comes back from the visible image, because
+        it is what the student keeps. (The published program saves its own RGB, stretched.)
+        """
+        images.check_pair(ir, vis)
+        channels = self.network.config.in_channels
+        height, width = ir.shape[2:]
+        views = (ir.expand(-1, channels, -1, -1), vis if channels == 3 else luminance(vis))
+        a, b = (images.pad(2.0 * view - 1.0, self.network.multiple) for view in views)
+        seen = self.network.condition(a, b)
+        x0 = diffusion.sample(
+            lambda x_t, timesteps: self.network(x_t, timesteps, seen).float(),
+            tuple(a.shape),
+            self.schedule,
+            images.generators(seeds),
+            "ddim",
+            self.eta,
+            device=ir.device,
+        )
+        return (luminance(x0)[:, :, :height, :width] + 1.0) / 2.0
