@@ -1,0 +1,53 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+NEW_FILE_MODE = 0o644
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike) -> Iterator[Path]:
+    """Yield a temporary path in the folder of `path`; it replaces `path` when the block succeeds.
+
+    The folder is made where it is missing. The file is flushed to disk before it is renamed, and
+    keeps the mode of the file that it replaces. When the block raises, the temporary file is
+    removed and `path` stays as it was.
+
+    Raises:
+        OSError: the folder or the file cannot be written.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    mode = path.stat().st_mode & 0o777 if path.exists() else NEW_FILE_MODE
+    # The suffix stays at the end: some writers choose their format by it.
+    descriptor, name = tempfile.mkstemp(
+        dir=path.parent, prefix=".writing_", suffix=f".part{path.suffix}"
+    )
+    os.close(descriptor)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with open(temporary, "rb+") as stream:
+            os.fsync(stream.fileno())
+        temporary.chmod(mode)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()
+        raise
+
+
+def write_file(path: str | os.PathLike, content: bytes | str) -> None:
+    """Write bytes, or text in UTF-8, whole or not at all.
+
+    Raises:
+        OSError: the folder or the file cannot be written.
+    """
+    with replacing(path) as temporary:
+        temporary.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
