@@ -13,7 +13,7 @@ pytest.importorskip("rclpy", reason="needs rclpy: source ROS, or pip install '.[
 PROGRAM = """
 import sys, time
 import rclpy
-from irvis_fusion_ros import end_signals
+from irvis_fusion_ros.node import end_signals
 
 received = end_signals.init([])
 node = rclpy.create_node("spinning")
