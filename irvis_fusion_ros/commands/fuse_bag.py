@@ -17,7 +17,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from typing import Any, Dict, List, Optional
+from typing import List, Optional
 
 from irvis_fusion_core.commands.command_line import command, make_parser, show_progress
 from irvis_fusion_core.errors import ConfigurationError
@@ -28,6 +28,7 @@ from irvis_fusion_ros.bags.bag_writer import STORAGES, BagWriter
 from irvis_fusion_ros.bags.replay.fused_bag import FusedBag, FusedTopics
 from irvis_fusion_ros.bags.replay.offline_advice import why_nothing_fused
 from irvis_fusion_ros.bags.replay.offline_fusion import OfflineFusion
+from irvis_fusion_ros.parameters.settings import Settings
 from irvis_fusion_ros.parameters.settings_file import add_settings_options, settings_of
 from irvis_fusion_ros.pipeline.frame_decision import FUSED
 
@@ -54,7 +55,7 @@ def main(arguments: List[str]) -> int:
             for _ in show_progress(frames, total, options.quiet):
                 pass
             counts = fusion.counts()
-            if not counts.get(FUSED) and settings["enabled"]:
+            if not counts.get(FUSED) and settings.node.enabled:
                 events = "".join(f"; {kind}: {of.text}" for kind, of in fusion.events.items())
                 raise BagError(
                     f"expected pairs of {cameras.ir} and {cameras.vis} in {options.bag}, found "
@@ -120,9 +121,9 @@ def _refuse_itself(bag: str, output: str) -> None:
         )
 
 
-def _fused_topics(options: argparse.Namespace, settings: Dict[str, Any]) -> FusedTopics:
+def _fused_topics(options: argparse.Namespace, settings: Settings) -> FusedTopics:
     base = topic_name(options.fused)
-    transport = options.transport or ("both" if settings["publish_compressed"] else "raw")
+    transport = options.transport or ("both" if settings.topics.publish_compressed else "raw")
     image = base + "/image_raw"
     return FusedTopics(
         image if transport != "compressed" else None,

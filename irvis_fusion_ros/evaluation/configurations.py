@@ -7,7 +7,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_ros.evaluation.references import REFERENCES
-from irvis_fusion_ros.parameters import declaration as parameters
+from irvis_fusion_ros.parameters.settings import Settings
 from irvis_fusion_ros.parameters.settings_file import load_settings
 
 DEFAULT_NAME = "default"
@@ -17,14 +17,14 @@ class Configuration(NamedTuple):
     """One set of the node's parameters; `path` is the file it came from, None for none."""
 
     name: str
-    settings: Dict[str, Any]
+    settings: Settings
     path: Optional[str]
 
     @property
     def changed(self) -> Dict[str, Any]:
         """The parameters that differ from the node's defaults."""
-        default = parameters.defaults()
-        return {k: v for k, v in self.settings.items() if v != default.get(k)}
+        default = Settings().to_mapping()
+        return {k: v for k, v in self.settings.to_mapping().items() if v != default[k]}
 
 
 def make_configurations(

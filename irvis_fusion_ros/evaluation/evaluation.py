@@ -194,7 +194,7 @@ class Evaluation:
             of.update(
                 path=configuration.path,
                 changed=configuration.changed,
-                settings=configuration.settings,
+                settings=configuration.settings.to_mapping(),
                 engine=engines[index],
                 events={
                     k: {"times": e.times, "text": e.text[:EVENT_CHARACTERS]}

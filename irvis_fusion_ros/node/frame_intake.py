@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -22,11 +22,12 @@ from irvis_fusion_ros.messages import image_messages
 from irvis_fusion_ros.node.frame_processor import FUSED, OVERRUN, FrameProcessor, IrFrame, Job
 from irvis_fusion_ros.node.guard import fault_text
 from irvis_fusion_ros.node.worker import READY, FusionWorker
+from irvis_fusion_ros.parameters.settings import LiveSettings, Settings
 from irvis_fusion_ros.pipeline.pairing_and_health import (
-    HEALTH_PARAMETERS,
-    PAIRING_PARAMETERS,
+    health_values,
     make_health,
     make_policy,
+    policy_values,
     take_limits,
 )
 
@@ -49,7 +50,7 @@ class FrameIntake:
 
     def __init__(
         self,
-        settings: Mapping[str, Any],
+        settings: LiveSettings,
         processor: FrameProcessor,
         worker: FusionWorker,
         note: Callable[[str, str], None],
@@ -76,11 +77,11 @@ class FrameIntake:
         self._last_stamp_ns: dict[str, int] = {}
         self._vis_arrived_ns = 0
         self._last_usable_ir: tuple[IrFrame, float] | None = None
-        self._pairing = make_policy(settings)
-        self._health = make_health(settings)
+        self._pairing = make_policy(settings.current)
+        self._health = make_health(settings.current)
 
-    def prepare(self, settings: Mapping[str, Any], changed: Collection[str]) -> Callable[[], None]:
-        """Build what the `changed` parameters concern; what is returned puts it to use.
+    def prepare(self, settings: Settings) -> Callable[[], None]:
+        """Build what differs under `settings`; what is returned puts it to use.
 
         Until then nothing has changed, and counts go on afterwards. A watch over the thermal
         camera keeps what it has seen, except where the time offset changes.
@@ -88,15 +89,20 @@ class FrameIntake:
         Raises:
             ConfigurationError: pairing or health parameters that do not go together.
         """
-        policy = make_policy(settings) if PAIRING_PARAMETERS.intersection(changed) else None
-        health = make_health(settings) if HEALTH_PARAMETERS.intersection(changed) else None
+        before = self._settings.current
+        policy, health = None, None
+        if policy_values(settings) != policy_values(before):
+            policy = make_policy(settings)
+        if health_values(settings) != health_values(before):
+            health = make_health(settings)
+        new_offset = settings.pairing.ir_time_offset_s != before.pairing.ir_time_offset_s
 
         def put_to_use() -> None:
             if policy is not None:
                 self._dispatch(self._pairing.clear("parameters"))
                 self._past_counts.update(self._pairing.counters)
                 self._pairing = policy
-            if health is not None and "ir_time_offset_s" in changed:
+            if health is not None and new_offset:
                 self._health = health
             elif health is not None:
                 take_limits(self._health, health)
@@ -236,8 +242,8 @@ class FrameIntake:
     def _decide(self, pair: Pair) -> Job | None:
         """Return the job to do for a visible frame, or None when policy keeps it back."""
         job: Job = pair.vis
-        settings = self._settings
-        if not settings["enabled"]:
+        settings = self._settings.current
+        if not settings.node.enabled:
             return job._replace(reason=DISABLED)
         self.verdict = self._health.verdict(job.stamp_ns)
         if pair.paired and self.verdict.usable:
@@ -248,18 +254,18 @@ class FrameIntake:
         blame_ir = not self.verdict.usable and not unstamped
         reason = "ir_" + self.verdict.reason if blame_ir else pair.reason
         if self.verdict.usable and pair.reason in UNPAIRED:
-            if settings["on_unpaired"] == "drop":
+            if settings.pairing.on_unpaired == "drop":
                 self._processor.drop(reason)
                 return None
             return job._replace(reason=reason)
-        action = decide(self.verdict._replace(usable=False), settings["on_ir_loss"])
+        action = decide(self.verdict._replace(usable=False), settings.ir_loss.on_ir_loss)
         # Without an engine nothing could be fused anyway: the image flows until there is one.
         if action == STOP and self._worker.state == READY:
             self._processor.drop(reason)
             return None
         if action == HOLD and self._last_usable_ir is not None:
             frame, since_s = self._last_usable_ir
-            if time.monotonic() - since_s <= settings["hold_s"]:
+            if time.monotonic() - since_s <= settings.ir_loss.hold_s:
                 return job._replace(ir=frame)
         return job._replace(reason=reason)
 
@@ -270,7 +276,7 @@ class FrameIntake:
             reason = self._pass_waiting()
             self._processor.pass_by(job, reason)
             return
-        hold = self._settings["on_overrun"] == "passthrough"
+        hold = self._settings.current.ir_loss.on_overrun == "passthrough"
         displaced = self._worker.submit(job, len(job.vis.data), hold)
         if displaced is not None:
             self._processor.overrun(displaced)

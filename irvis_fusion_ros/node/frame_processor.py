@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import cv2
@@ -21,6 +21,7 @@ from irvis_fusion_core.registration import fill_uncovered
 from irvis_fusion_ros.messages import image_messages
 from irvis_fusion_ros.node.reports.diagnostics import EventCounter, Status, registration_status
 from irvis_fusion_ros.node.worker import READY, WARMING_UP, Delivery, InOrder
+from irvis_fusion_ros.parameters.settings import LiveSettings
 from irvis_fusion_ros.pipeline.current_stages import CurrentStages
 from irvis_fusion_ros.pipeline.stages import Stages
 
@@ -70,7 +71,7 @@ class Outputs:
         image: Any,
         info: Any,
         compressed: Any | None,
-        settings: Mapping[str, Any],
+        settings: LiveSettings,
     ) -> None:
         """Take the publishers; `compressed` is None when it is not wanted."""
         self.image = image
@@ -106,7 +107,7 @@ class Outputs:
 
     def _publish_compressed(self, pixels: np.ndarray, order: str, vis: Any) -> None:
         if self.compressed is not None:
-            quality = self._settings["jpeg_quality"]
+            quality = self._settings.current.topics.jpeg_quality
             self.compressed.publish(
                 image_messages.encode(CompressedImage(), pixels, vis, order, quality=quality)
             )
@@ -124,7 +125,7 @@ class FrameProcessor:
     def __init__(
         self,
         outputs: Outputs,
-        settings: Mapping[str, Any],
+        settings: LiveSettings,
         on_latencies: Callable[[dict[str, float]], None],
         node_clock_ns: Callable[[], int],
         on_event: Callable[[str, str], None],
@@ -162,7 +163,9 @@ class FrameProcessor:
     def registration_status(self) -> Status:
         """Return what /diagnostics says of the registration."""
         stages = self._current.stages
-        return registration_status(self._settings, stages.registration, stages.problem)
+        return registration_status(
+            self._settings.current.registration.mode, stages.registration, stages.problem
+        )
 
     def process(self, engine: Any, delivery: Delivery) -> None:
         """Handle a delivery on the worker's thread; raises what the engine raises."""
@@ -191,7 +194,7 @@ class FrameProcessor:
 
     def overrun(self, job: Job) -> None:
         """Pass or drop a frame that a newer one displaced."""
-        if self._settings["on_overrun"] == "passthrough":
+        if self._settings.current.ir_loss.on_overrun == "passthrough":
             self.pass_through(job, job.reason if job.reason != FUSED else OVERRUN)
         else:
             self._count("dropped: " + OVERRUN)
@@ -248,7 +251,7 @@ class FrameProcessor:
         engine_from_ns = time.monotonic_ns()
         fused = engine.fuse_frame(ir, vis, order=order)
         engine_to_ns = time.monotonic_ns()
-        if self._settings["limit_flicker"]:
+        if self._settings.current.engine.limit_flicker:
             self._flicker.limit(fused, ir, vis, job.stamp_ns / NS_PER_S, order)
         if coverage is not None:  # beyond the thermal image the visible one stands exactly
             cv2.copyTo(vis, cv2.compare(coverage, 0, cv2.CMP_EQ), fused)

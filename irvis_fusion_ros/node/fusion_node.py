@@ -8,7 +8,7 @@ worker (`worker.py`) runs the engine; `frame_processor.py` publishes. One thread
 from __future__ import annotations
 
 import sys
-from typing import Any, Callable, Mapping
+from typing import Any, Callable
 
 from rclpy.clock import Clock, ClockType, JumpThreshold
 from rclpy.duration import Duration
@@ -33,6 +33,7 @@ from irvis_fusion_ros.node.topics.input_topics import CameraTopics, input_topics
 from irvis_fusion_ros.node.topics.output_topics import FusedTopics, refuse_loops
 from irvis_fusion_ros.node.worker import FusionWorker
 from irvis_fusion_ros.parameters import declaration as parameters
+from irvis_fusion_ros.parameters.settings import LiveSettings, Settings
 from irvis_fusion_ros.pipeline.stages import open_fusion
 
 HOUSEKEEPING_S = 0.25
@@ -41,7 +42,7 @@ EXPIRE_S = 0.01
 CLOCK_JUMP_FORWARD_S = 2.0
 """A simulated clock that advances so much at once has jumped; slow clocks tick at 10 Hz."""
 
-FusionFactory = Callable[[Mapping[str, Any], Callable[[str], None]], Any]
+FusionFactory = Callable[[Settings, Callable[[str], None]], Any]
 
 
 class FusionNode(LifecycleNode):
@@ -55,7 +56,7 @@ class FusionNode(LifecycleNode):
         """
         super().__init__(parameters.NODE_NAME, **options)
         parameters.declare_all(self)
-        self.settings: dict[str, Any] = parameters.read_all(self)
+        self.settings = LiveSettings(parameters.read_all(self))
         self.events = EventCounter()
         self.guard = Guard(self.note)
         self.worker: FusionWorker | None = None
@@ -94,7 +95,7 @@ class FusionNode(LifecycleNode):
     def on_configure(self, state: Any) -> TransitionCallbackReturn:
         """Create topics and service, and let the worker open the engine."""
         try:
-            self.settings.update(parameters.read_all(self))
+            self.settings.current = parameters.read_all(self)
             self._create_all()
         except Exception as error:  # noqa: BLE001 - rclpy drops what a transition raises, unsaid
             self.get_logger().error(f"cannot configure: {type(error).__name__}: {error}")
@@ -133,19 +134,20 @@ class FusionNode(LifecycleNode):
     # --- construction, in a fixed order, each with what undoes it
 
     def _create_all(self) -> None:
-        settings, guard = self.settings, self.guard
+        live, guard = self.settings, self.guard
+        settings = live.current
         refuse_loops(self, settings, input_topics(settings))
-        self._topics = FusedTopics(self, settings, guard("a match", self._follow_demand))
+        self._topics = FusedTopics(self, live, guard("a match", self._follow_demand))
         self._undo.append(self._topics.close)
         self._diagnostics = self.create_publisher(report.DiagnosticArray, "/diagnostics", 10)
         self._undo.append(lambda: self.destroy_publisher(self._diagnostics))
         self.latencies = LatencyTopics(self)
         self._undo.append(self.latencies.destroy)
-        self.calibrations = CameraCalibrations(self, settings, guard)
+        self.calibrations = CameraCalibrations(self, live, guard)
         self._undo.append(self.calibrations.close)
         self.processor = FrameProcessor(
             self._topics.outputs,
-            settings,
+            live,
             self.latencies.publish,
             lambda: self.get_clock().now().nanoseconds,
             self.note,
@@ -156,13 +158,13 @@ class FusionNode(LifecycleNode):
             self.processor.process,
             self.processor.failed,
             EngineLog(self.get_logger).on_state,
-            settings["engine_retry_s"],
-            settings["engine_stall_s"],
+            settings.engine.engine_retry_s,
+            settings.engine.engine_stall_s,
             runs_engine=lambda job: job.reason == FUSED,
         )
         self.processor.set_state = self.worker.set_state
         self.intake = FrameIntake(
-            settings, self.processor, self.worker, self.note, lambda: self.get_clock().now()
+            live, self.processor, self.worker, self.note, lambda: self.get_clock().now()
         )
         self._report = report.Report(self)
         callbacks = {
@@ -170,12 +172,12 @@ class FusionNode(LifecycleNode):
             "vis": guard("a visible message", self.intake.add_vis),
             "vis_info": guard("a calibration message", self._on_info),
         }
-        self.inputs = CameraTopics(self, settings, callbacks)
+        self.inputs = CameraTopics(self, live, callbacks)
         self._undo.append(self.inputs.close)
         service = self.create_service(SetBool, "~/enable", self._on_enable)
         self._undo.append(lambda: self.destroy_service(service))
         self._timer(HOUSEKEEPING_S, "housekeeping", self._on_housekeeping)
-        self._timer(settings["diagnostics_period_s"], "the report", self._on_report)
+        self._timer(settings.reports.diagnostics_period_s, "the report", self._on_report)
         self._expire_timer = self._timer(EXPIRE_S, "a wait's end", self._on_expire)
         self._expire_timer.cancel()
         self.intake.on_waiting = self._on_waiting
@@ -253,7 +255,7 @@ class FusionNode(LifecycleNode):
         """Subscribe or unsubscribe as the subscribers of the fused topics ask for it."""
         if self.inputs is None or self._topics is None:
             return
-        demand = not self.settings["lazy"] or self._topics.outputs.wanted()
+        demand = not self.settings.current.node.lazy or self._topics.outputs.wanted()
         if self.inputs.follow(self._active and demand):
             self.intake.clear("unsubscribed")
 
@@ -266,7 +268,9 @@ class FusionNode(LifecycleNode):
     # --- called on the worker's thread
 
     def _open_on_worker(self) -> Any:
-        engine = self._open_engine(self.settings, lambda text: self.get_logger().info(text))
+        engine = self._open_engine(
+            self.settings.current, lambda text: self.get_logger().info(text)
+        )
         self.processor.engine_opened()
         self._engine_text = {key: str(value) for key, value in engine.describe().items()}
         return engine

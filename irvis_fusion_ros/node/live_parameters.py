@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from rcl_interfaces.msg import SetParametersResult
 
 from irvis_fusion_core.errors import FusionError
-from irvis_fusion_ros.parameters import declaration as parameters
+from irvis_fusion_ros.parameters.settings import (
+    LiveSettings,
+    Settings,
+    spec_of,
+    why_refused,
+)
 
 
 class Parts(NamedTuple):
@@ -27,8 +32,8 @@ def refusal(error: Exception) -> SetParametersResult:
 class LiveParameters:
     """The node's answer to `set_parameters`, and its settings with what was accepted."""
 
-    def __init__(self, settings: dict[str, Any]) -> None:
-        """Keep `settings`, which all parts of the node read, as they are set."""
+    def __init__(self, settings: LiveSettings) -> None:
+        """Keep the holder `settings`, which all parts of the node read."""
         self._settings = settings
         self._parts: Parts | None = None
 
@@ -42,31 +47,28 @@ class LiveParameters:
 
     def on_set(self, wanted: list[Any]) -> SetParametersResult:
         """Accept all of `wanted` or none: what refuses is asked before anything is exchanged."""
-        values = {parameter.name: parameter.value for parameter in wanted}
-        parts = self._parts
-        reason = parameters.why_refused(values, parts is not None, self._settings)
+        values = {each.name: each.value for each in wanted if spec_of(each.name) is not None}
+        parts, current = self._parts, self._settings.current
+        reason = why_refused(values, parts is not None, current)
         if reason is None and parts is not None:
-            known = parameters.known(values).items()
-            new = {name: value for name, value in known if value != self._settings[name]}
-            reason = self._exchange(parts, new)
+            reason = self._exchange(parts, current.changed(values))
         return SetParametersResult(successful=reason is None, reason=reason or "")
 
-    def _exchange(self, parts: Parts, new: Mapping[str, Any]) -> str | None:
+    def _exchange(self, parts: Parts, new: Settings) -> str | None:
         """Put `new` to use; return why that cannot be, with everything as it was."""
-        before = dict(self._settings)
-        sections = {spec.section for spec in map(parameters.spec_of, new) if spec is not None}
+        before = self._settings.current
         try:
-            put_to_use = parts.intake.prepare({**before, **new}, new)
-            self._settings.update(new)
-            if sections & {"thermal", "registration"}:
+            put_to_use = parts.intake.prepare(new)
+            self._settings.current = new
+            if (new.thermal, new.registration) != (before.thermal, before.registration):
                 parts.processor.renew_stages()  # exchanges both, or raises and exchanges neither
         except FusionError as error:
-            self._settings.update(before)
+            self._settings.current = before
             return str(error)
         except Exception:
-            self._settings.update(before)
+            self._settings.current = before
             raise
         put_to_use()
-        if "lazy" in new:
+        if new.node.lazy != before.node.lazy:
             parts.follow_demand()
         return None

@@ -1,1 +1,1 @@
-"""The parameter table and what is derived from it."""
+"""The parameter table, the settings made from it, and the files generated from it."""

@@ -2,6 +2,6 @@
 
 import sys
 
-from irvis_fusion_ros.parameters.declaration import main
+from irvis_fusion_ros.parameters.generated_files import main
 
 sys.exit(main())

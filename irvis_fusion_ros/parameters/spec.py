@@ -1,23 +1,126 @@
-"""What the table of parameters is made of: see `irvis_fusion_ros.parameters.declaration`."""
+"""One row of the parameter table: a dataclass field that carries the parameter's facts."""
 
 from __future__ import annotations
 
+import dataclasses
+import math
+from functools import partial
 from typing import Any, NamedTuple
 
-_NO_LIMIT = 1.0e9
+_NO_LIMITS = (-1.0e9, 1.0e9)
+_TYPE_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
 
 class ParameterSpec(NamedTuple):
-    """One parameter. Its type is its default's, and the length of a list too;
+    """The facts of one parameter.
 
-    numbers, those of lists as well, lie within `minimum` … `maximum`.
+    The default gives the type and, for a tuple, the length. Numbers, also those in a tuple, lie
+    within `minimum` … `maximum`.
     """
 
     section: str
     name: str
     default: Any
     description: str
-    choices: tuple[str, ...] = ()
-    minimum: float = -_NO_LIMIT
-    maximum: float = _NO_LIMIT
-    live: bool = False
+    choices: tuple[str, ...]
+    minimum: float
+    maximum: float
+    live: bool
+
+    def why_invalid(self, value: object) -> str | None:
+        """Return why the parameter cannot have `value`, or None when it can.
+
+        A whole number is accepted for a float, because `ros2 param set` makes an integer of `7`.
+        Lists may be any sized sequence: rclpy gives array.array, YAML gives list.
+        """
+        if not isinstance(self.default, tuple):
+            return self._why_invalid_scalar(type(self.default), value)
+        count = len(self.default)
+        if isinstance(value, (str, bytes)) or not hasattr(value, "__len__"):
+            return f"expected a list of {count} numbers, found {value!r}"
+        items = list(value)  # type: ignore[call-overload]
+        if len(items) != count:
+            return f"expected {count} numbers, found {len(items)}"
+        reasons = (self._why_invalid_scalar(type(self.default[0]), item) for item in items)
+        return next((reason for reason in reasons if reason), None)
+
+    def coerced(self, value: Any) -> Any:
+        """Return a valid `value` in the type of the default."""
+        if isinstance(self.default, tuple):
+            return tuple(type(self.default[0])(item) for item in value)
+        return float(value) if type(self.default) is float else value
+
+    def constraints(self) -> str:
+        """Return the allowed values in words; empty for true or false and for free text."""
+        if self.choices:
+            return ", ".join(choice or '""' for choice in self.choices)
+        if isinstance(self.default, tuple):
+            return f"{len(self.default)} numbers"
+        if type(self.default) in (int, float):
+            return f"{self.minimum:g} … {self.maximum:g}"
+        return ""
+
+    def value_words(self) -> str:
+        """Return the allowed values in words, or the type."""
+        return self.constraints() or _TYPE_WORDS[type(self.default)]
+
+    def _why_invalid_scalar(self, wanted: type, value: Any) -> str | None:
+        found = type(value)
+        if found is not wanted and not (wanted is float and found is int):
+            return f"expected {_TYPE_WORDS[wanted]}, found {found.__name__} {value!r}"
+        if self.choices and value not in self.choices:
+            return f"expected one of {', '.join(self.choices)}, found {value!r}"
+        if wanted in (int, float):
+            if not math.isfinite(value):
+                return f"expected a finite number, found {value}"
+            if not self.minimum <= value <= self.maximum:
+                return f"expected {self.minimum:g} to {self.maximum:g}, found {value:g}"
+        return None
+
+
+def row(
+    default: Any,
+    description: str,
+    choices: tuple[str, ...] = (),
+    within: tuple[float, float] = _NO_LIMITS,
+    name: str = "",
+    live: bool = False,
+) -> Any:
+    """Return a dataclass field that is one parameter.
+
+    Args:
+        default: value of type bool, int, float, str, or a tuple of numbers.
+        description: meaning; the YAML file and the documentation print it.
+        choices: the texts that are allowed; empty allows any.
+        within: smallest and largest number allowed.
+        name: ROS name where it is not the section's prefix followed by the field's name.
+        live: the parameter may change while the node is configured.
+    """
+    facts = (default, description, choices, *within, live)
+    return dataclasses.field(default=default, metadata={"name": name, "facts": facts})
+
+
+live_row = partial(row, live=True)
+"""`row` of a parameter that may change while the node is configured."""
+
+
+def section(settings: type, title: str, prefix: str = "") -> Any:
+    """Return a dataclass field that holds one section of the table, a dataclass of rows.
+
+    Args:
+        settings: the dataclass of the section.
+        title: heading in the YAML file and in the documentation.
+        prefix: what stands before the fields' names in the ROS names, such as "thermal.".
+    """
+    metadata = {"settings": settings, "title": title, "prefix": prefix}
+    return dataclasses.field(default_factory=settings, metadata=metadata)
+
+
+def specs_of(settings: type, section_name: str, prefix: str) -> dict[str, ParameterSpec]:
+    """Return the rows of a section's dataclass by field name."""
+    return {
+        field.name: ParameterSpec(
+            section_name, field.metadata["name"] or prefix + field.name, *field.metadata["facts"]
+        )
+        for field in dataclasses.fields(settings)
+    }

@@ -6,11 +6,11 @@ What cannot be used never ends the node: the visible image flows, or a simpler r
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from irvis_fusion_core.errors import CalibrationError
 from irvis_fusion_ros.node.reports.diagnostics import describe_registration
+from irvis_fusion_ros.parameters.settings import LiveSettings
 from irvis_fusion_ros.pipeline.stages import (
     NO_CAMERAS,
     CalibrationMissing,
@@ -18,14 +18,13 @@ from irvis_fusion_ros.pipeline.stages import (
     fallback_registration,
     make_registration,
     make_thermal,
-    section,
 )
 
 
 class CurrentStages:
     """Holds the `Stages` in use. The executor's thread exchanges them, the worker's reads them."""
 
-    def __init__(self, settings: Mapping[str, Any], calibrations: Any | None = None) -> None:
+    def __init__(self, settings: LiveSettings, calibrations: Any | None = None) -> None:
         """Build them; `calibrations` (CameraCalibrations) knows the cameras, where there is one.
 
         Raises:
@@ -33,9 +32,9 @@ class CurrentStages:
         """
         self._settings = settings
         self._calibrations = calibrations
-        self._built_from = _sections(settings)
+        self._built_from = settings.current
         self._told = ""
-        self.stages = self._with_registration(make_thermal(settings), refuse=False)
+        self.stages = self._with_registration(make_thermal(settings.current.thermal), refuse=False)
         if calibrations is not None:
             calibrations.on_change = self.renew_registration
 
@@ -47,12 +46,12 @@ class CurrentStages:
                 calibration that has not arrived yet is no error: it is waited for.
         """
         stages = self.stages
-        before, now = self._built_from, _sections(self._settings)
+        before, now = self._built_from, self._settings.current
         # Limits go on where only the registration changes, and what online alignment has found
         # where only the thermal part does.
-        if now["thermal"] != before["thermal"]:
-            stages = stages._replace(thermal=make_thermal(self._settings))
-        if now["registration"] != before["registration"]:
+        if now.thermal != before.thermal:
+            stages = stages._replace(thermal=make_thermal(now.thermal))
+        if now.registration != before.registration:
             stages = self._with_registration(stages.thermal, refuse=True)
         self.stages, self._built_from = stages, now
         if self._calibrations is not None:
@@ -70,7 +69,7 @@ class CurrentStages:
         cameras = NO_CAMERAS if calibrations is None else calibrations.snapshot()
         problem = ""
         try:
-            registration = make_registration(self._settings, cameras)
+            registration = make_registration(self._settings.current.registration, cameras)
         except CalibrationError as error:
             if refuse and not isinstance(error, CalibrationMissing):
                 raise
@@ -81,7 +80,7 @@ class CurrentStages:
 
     def _fallback(self) -> Any:
         try:
-            return fallback_registration(self._settings)
+            return fallback_registration(self._settings.current.registration)
         except CalibrationError:
             return None  # its own homography cannot be used either: the visible image alone
 
@@ -92,7 +91,3 @@ class CurrentStages:
             tell = self._calibrations.warn if problem else self._calibrations.log
             tell("registration: " + text)
         self._told = text
-
-
-def _sections(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    return {name: section(settings, name) for name in ("thermal", "registration")}

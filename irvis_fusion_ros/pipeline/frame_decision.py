@@ -8,13 +8,14 @@ the parameters name ROS's own synchroniser.
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
 from irvis_fusion_core.streams import pairing as pairing_module
 from irvis_fusion_core.streams.health import HOLD, STOP, Verdict, decide
 from irvis_fusion_core.streams.pairing import Pair
+from irvis_fusion_ros.parameters.settings import Settings
 from irvis_fusion_ros.pipeline.pairing_and_health import make_health, make_policy
 
 FUSED = "fused"
@@ -60,8 +61,8 @@ class FrameDecider:
     recording.
     """
 
-    def __init__(self, settings: Mapping[str, Any]) -> None:
-        """Take the values of the node's parameters (`parameters.check_all`).
+    def __init__(self, settings: Settings) -> None:
+        """Take the node's parameters.
 
         Raises:
             ConfigurationError: pairing or health parameters that do not go together.
@@ -70,7 +71,7 @@ class FrameDecider:
         self._settings = settings
         self._pairing = make_policy(settings)
         self._health = make_health(settings)
-        self._offset_ns = round(settings["ir_time_offset_s"] * NS_PER_S)
+        self._offset_ns = round(settings.pairing.ir_time_offset_s * NS_PER_S)
         self._last_usable: Optional[Tuple[ThermalItem, int]] = None
 
     @property
@@ -104,7 +105,7 @@ class FrameDecider:
 
     def _decide(self, pair: Pair, now_ns: int) -> Decision:
         settings = self._settings
-        if not settings["enabled"]:
+        if not settings.node.enabled:
             return self._without_ir(PASSED, DISABLED, pair)
         self.verdict = self._health.verdict(pair.vis_stamp_ns, now_ns)
         if pair.paired and self.verdict.usable:
@@ -115,14 +116,14 @@ class FrameDecider:
         blame_ir = not self.verdict.usable and not unstamped
         reason = "ir_" + self.verdict.reason if blame_ir else pair.reason
         if self.verdict.usable and pair.reason in UNPAIRED:
-            action = DROPPED if settings["on_unpaired"] == "drop" else PASSED
+            action = DROPPED if settings.pairing.on_unpaired == "drop" else PASSED
             return self._without_ir(action, reason, pair)
-        action = decide(self.verdict._replace(usable=False), settings["on_ir_loss"])
+        action = decide(self.verdict._replace(usable=False), settings.ir_loss.on_ir_loss)
         if action == STOP:
             return self._without_ir(DROPPED, reason, pair)
         if action == HOLD and self._last_usable is not None:
             frame, since_ns = self._last_usable
-            if now_ns - since_ns <= settings["hold_s"] * NS_PER_S:
+            if now_ns - since_ns <= settings.ir_loss.hold_s * NS_PER_S:
                 skew_s = (frame.stamp_ns + self._offset_ns - pair.vis_stamp_ns) / NS_PER_S
                 return self._fuse(pair, frame, skew_s)
         return self._without_ir(PASSED, reason, pair)

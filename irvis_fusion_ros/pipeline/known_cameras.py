@@ -10,12 +10,13 @@ from typing import Any
 
 from irvis_fusion_core.errors import CalibrationError
 from irvis_fusion_core.registration.camera_model import CameraModel, camera_from_info
-from irvis_fusion_ros.pipeline.stages import RECTIFIED, Cameras
+from irvis_fusion_ros.parameters.settings import RegistrationSettings
+from irvis_fusion_ros.pipeline.stages import Cameras
 from irvis_fusion_ros.pipeline.static_transforms import Extrinsics, StaticTransforms
 
 
 def known_cameras(
-    settings: Mapping[str, Any],
+    settings: RegistrationSettings,
     infos: Mapping[str, Any],
     transforms: StaticTransforms,
     tf_problem: str = "",
@@ -24,7 +25,7 @@ def known_cameras(
     """Return both cameras and their extrinsics, as far as they are known; never raises.
 
     Args:
-        settings: the node's parameters.
+        settings: the registration parameters.
         infos: the newest sensor_msgs/CameraInfo of "ir" and "vis", where one has arrived.
         transforms: the static tree so far.
         tf_problem: why there can be no transforms at all.
@@ -41,12 +42,12 @@ def known_cameras(
             )
             continue
         try:
-            rectified = settings["registration." + RECTIFIED[name]]
+            rectified = settings.camera(name).rectified
             models[name] = camera_from_info(infos[name], name, rectified)
         except CalibrationError as error:
             missing[name] = str(error)
     extrinsics = None
-    if settings["registration.extrinsics"] == "tf":
+    if settings.extrinsics == "tf":
         try:
             if tf_problem:
                 raise CalibrationError(tf_problem)
@@ -57,12 +58,12 @@ def known_cameras(
 
 
 def _between(
-    settings: Mapping[str, Any], infos: Mapping[str, Any], transforms: StaticTransforms
+    settings: RegistrationSettings, infos: Mapping[str, Any], transforms: StaticTransforms
 ) -> Extrinsics:
     """Return where the IR camera's frame stands in the visible one's."""
     frames = {}
     for name in ("vis", "ir"):
-        frame = settings[f"registration.{name}_frame"]
+        frame = settings.camera(name).frame
         if not frame and name in infos:
             frame = infos[name].header.frame_id
         if not frame:

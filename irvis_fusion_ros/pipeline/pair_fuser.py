@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 import types
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 import cv2
 import numpy as np
@@ -20,10 +20,10 @@ from irvis_fusion_core.registration import fill_uncovered
 from irvis_fusion_ros.bags.bag_topics import FusionTopics
 from irvis_fusion_ros.bags.replay.fused_frame import FusedFrame
 from irvis_fusion_ros.messages import image_messages
+from irvis_fusion_ros.parameters.settings import Settings
 from irvis_fusion_ros.pipeline.frame_decision import NS_PER_S, ThermalItem
 from irvis_fusion_ros.pipeline.known_cameras import known_cameras
 from irvis_fusion_ros.pipeline.stages import (
-    base_mode,
     fallback_registration,
     make_registration,
     make_thermal,
@@ -43,7 +43,7 @@ class PairFuser:
         problem: why the registration is not the one that the parameters ask for; else empty.
     """
 
-    def __init__(self, settings: Mapping[str, Any]) -> None:
+    def __init__(self, settings: Settings) -> None:
         """Build what the parameters ask for; `engine` is to be set before the first pair.
 
         Raises:
@@ -56,7 +56,7 @@ class PairFuser:
         self._keys: Dict[str, Any] = {}
         self._transforms = StaticTransforms()
         self._topics: Optional[FusionTopics] = None
-        self._thermal = make_thermal(settings)
+        self._thermal = make_thermal(settings.thermal)
         self._registration = self._make_registration()
         self._warm_sizes: List[Tuple[int, int]] = []
         self._cache: Tuple[Any, Any] = (None, None)
@@ -64,16 +64,16 @@ class PairFuser:
 
     def needs(self, topics: FusionTopics) -> List[str]:
         """Those of a bag's other topics that the registration is made of."""
-        settings = self._settings
+        settings = self._settings.registration
         self._topics = topics
-        if base_mode(settings) != "calibration":
+        if settings.base_mode != "calibration":
             return []
         wanted = [
             info
             for name, info in (("ir", topics.ir_info), ("vis", topics.vis_info))
-            if info and not settings[f"registration.{name}_calibration_file"]
+            if info and not settings.camera(name).calibration_file
         ]
-        if topics.tf_static and settings["registration.extrinsics"] == "tf":
+        if topics.tf_static and settings.extrinsics == "tf":
             wanted.append(topics.tf_static)
         return wanted
 
@@ -120,7 +120,7 @@ class PairFuser:
         started_s = time.perf_counter()
         fused = self.engine.fuse_frame(ir, vis, order=order)
         frame.engine_ms = 1e3 * (time.perf_counter() - started_s)
-        if self._settings["limit_flicker"]:
+        if self._settings.engine.limit_flicker:
             self._flicker.limit(fused, ir, vis, frame.vis_stamp_ns / NS_PER_S, order)
         if coverage is not None:  # beyond the thermal image the visible one stands exactly
             cv2.copyTo(vis, cv2.compare(coverage, 0, cv2.CMP_EQ), fused)
@@ -147,7 +147,7 @@ class PairFuser:
         topics = self._topics
         names = {"ir": topics and topics.ir_info, "vis": topics and topics.vis_info}
         cameras = known_cameras(
-            self._settings,
+            self._settings.registration,
             self._infos,
             self._transforms,
             topic_of=lambda name: str(names[name] or name + "/camera_info"),
@@ -155,11 +155,11 @@ class PairFuser:
         self.problem = ""
         try:
             # Not in the background: the same bag gives the same images.
-            return make_registration(self._settings, cameras, in_background=False)
+            return make_registration(self._settings.registration, cameras, in_background=False)
         except CalibrationError as error:
             self.problem = str(error)
         try:
-            return fallback_registration(self._settings)
+            return fallback_registration(self._settings.registration)
         except CalibrationError:
             return None  # its own homography cannot be used either
 

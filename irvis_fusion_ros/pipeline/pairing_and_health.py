@@ -6,62 +6,56 @@ not make a frozen camera count as well again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Union
 
 from irvis_fusion_core.streams.health import IrHealth
 from irvis_fusion_core.streams.pairing import PairingPolicy, make_pairing
+from irvis_fusion_ros.parameters.settings import Settings
 from irvis_fusion_ros.pipeline.message_filters_pairing import StockPairing
-
-PAIRING_PARAMETERS = frozenset(
-    ["pairing", "slop_s", "max_ir_age_s", "ir_time_offset_s", "pairing_depth", "max_wait_s"]
-)
-"""What `make_policy` reads."""
-
-HEALTH_PARAMETERS = frozenset(
-    [
-        "max_ir_age_s",
-        "ir_frozen_after_s",
-        "ir_width",
-        "ir_height",
-        "ir_time_offset_s",
-        "ir_missing_after_s",
-    ]
-)
-"""What `make_health` reads."""
 
 Policy = Union[PairingPolicy, StockPairing]
 
 
-def make_policy(settings: Mapping[str, Any]) -> Policy:
+def policy_values(settings: Settings) -> dict[str, Any]:
+    """Return the values that the pairing policy is built from."""
+    pairing = settings.pairing
+    return {
+        "policy": pairing.pairing,
+        "slop_s": pairing.slop_s,
+        "max_ir_age_s": pairing.max_ir_age_s,
+        "ir_time_offset_s": pairing.ir_time_offset_s,
+        "depth": pairing.pairing_depth,
+        "max_wait_s": pairing.max_wait_s,
+    }
+
+
+def make_policy(settings: Settings) -> Policy:
     """Build the pairing policy that the parameters name; raises ConfigurationError."""
-    if settings["pairing"] == StockPairing.name:
+    values = policy_values(settings)
+    if values["policy"] == StockPairing.name:
         return StockPairing(
-            settings["slop_s"],
-            settings["ir_time_offset_s"],
-            settings["pairing_depth"],
-            settings["max_wait_s"],
+            values["slop_s"], values["ir_time_offset_s"], values["depth"], values["max_wait_s"]
         )
-    return make_pairing(
-        settings["pairing"],
-        slop_s=settings["slop_s"],
-        max_ir_age_s=settings["max_ir_age_s"],
-        ir_time_offset_s=settings["ir_time_offset_s"],
-        depth=settings["pairing_depth"],
-        max_wait_s=settings["max_wait_s"],
-    )
+    return make_pairing(**values)
 
 
-def make_health(settings: Mapping[str, Any]) -> IrHealth:
-    """Build the watch over the thermal camera; raises ConfigurationError."""
-    height, width = settings["ir_height"], settings["ir_width"]
-    return IrHealth(
-        max_ir_age_s=settings["max_ir_age_s"],
-        frozen_after_s=settings["ir_frozen_after_s"],
-        expected_size=(height, width) if height and width else None,
-        ir_time_offset_s=settings["ir_time_offset_s"],
-        missing_after_s=settings["ir_missing_after_s"],
-    )
+def health_values(settings: Settings) -> dict[str, Any]:
+    """Return the values that the check of the thermal camera is built from."""
+    loss = settings.ir_loss
+    return {
+        "max_ir_age_s": settings.pairing.max_ir_age_s,
+        "frozen_after_s": loss.ir_frozen_after_s,
+        "expected_size": (loss.ir_height, loss.ir_width)
+        if loss.ir_height and loss.ir_width
+        else None,
+        "ir_time_offset_s": settings.pairing.ir_time_offset_s,
+        "missing_after_s": loss.ir_missing_after_s,
+    }
+
+
+def make_health(settings: Settings) -> IrHealth:
+    """Build the check of the thermal camera; raises ConfigurationError."""
+    return IrHealth(**health_values(settings))
 
 
 def take_limits(present: IrHealth, fresh: IrHealth) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from irvis_fusion_core.errors import CalibrationError
-
-RECTIFIED = {"ir": "ir_rectified", "vis": "vis_rectified"}
-"""By camera: the parameter that says that its images are rectified."""
+from irvis_fusion_ros.parameters.settings import RegistrationSettings, Settings, ThermalSettings
 
 
 class CalibrationMissing(CalibrationError):
@@ -43,17 +42,8 @@ class Cameras(NamedTuple):
 NO_CAMERAS = Cameras()
 
 
-def section(settings: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    """Return the settings below `prefix` without it: the keyword arguments of a part."""
-    return {
-        name[len(prefix) + 1 :]: value
-        for name, value in settings.items()
-        if name.startswith(prefix + ".")
-    }
-
-
 def make_stages(
-    settings: Mapping[str, Any], cameras: Cameras = NO_CAMERAS, in_background: bool = True
+    settings: Settings, cameras: Cameras = NO_CAMERAS, in_background: bool = True
 ) -> Stages:
     """Build thermal rescaling and registration.
 
@@ -65,69 +55,62 @@ def make_stages(
         CalibrationMissing: the mode needs a calibration that `cameras` lacks so far.
         CalibrationError: a calibration that cannot be used.
     """
-    return Stages(make_thermal(settings), make_registration(settings, cameras, in_background))
+    registration = make_registration(settings.registration, cameras, in_background)
+    return Stages(make_thermal(settings.thermal), registration)
 
 
-def make_thermal(settings: Mapping[str, Any]) -> Any:
+def make_thermal(settings: ThermalSettings) -> Any:
     """Build the thermal rescaling; raises ConfigurationError where it refuses."""
     from irvis_fusion_core.thermal import ThermalRescale
 
-    thermal = section(settings, "thermal")
-    if thermal["method"] != "window":
-        thermal["window_low"] = thermal["window_high"] = None
-    thermal["saturated"] = thermal["saturated"] or None
-    return ThermalRescale(**thermal)
+    options = dataclasses.asdict(settings)
+    if settings.method != "window":
+        options["window_low"] = options["window_high"] = None
+    options["saturated"] = settings.saturated or None
+    return ThermalRescale(**options)
 
 
 def make_registration(
-    settings: Mapping[str, Any], cameras: Cameras = NO_CAMERAS, in_background: bool = True
+    settings: RegistrationSettings, cameras: Cameras = NO_CAMERAS, in_background: bool = True
 ) -> Any:
     """Build the registration; raises as `make_stages`."""
     from irvis_fusion_core import registration as core
 
-    values = section(settings, "registration")
-    mode = values["mode"]
-    options: dict[str, Any] = {"soft_edge_px": values["soft_edge_px"]}
-    base = base_mode(settings)
-    if base == "homography":
-        options["homography"] = values["homography"]
-        for name in ("calibrated_ir_size", "calibrated_vis_size"):
-            options[name] = tuple(values[name]) if all(values[name]) else None
-    elif base == "calibration":
-        options.update(_calibration(values, cameras))
-    if mode == "online":
+    options: dict[str, Any] = {"soft_edge_px": settings.soft_edge_px}
+    if settings.base_mode == "homography":
+        options["homography"] = settings.homography
+        ir_size, vis_size = settings.calibrated_ir_size, settings.calibrated_vis_size
+        options["calibrated_ir_size"] = ir_size if all(ir_size) else None
+        options["calibrated_vis_size"] = vis_size if all(vis_size) else None
+    elif settings.base_mode == "calibration":
+        options.update(_calibration(settings, cameras))
+    if settings.mode == "online":
+        values = dataclasses.asdict(settings)
         options.update((n, v) for n, v in values.items() if n.startswith("online_"))
         options["online_in_background"] = in_background
-    return core.make_registration(mode, **options)
+    return core.make_registration(settings.mode, **options)
 
 
-def base_mode(settings: Mapping[str, Any]) -> str:
-    """Return the mode that holds without correction: `registration.mode` itself unless online."""
-    mode = settings["registration.mode"]
-    return str(settings["registration.online_base"] if mode == "online" else mode)
-
-
-def fallback_registration(settings: Mapping[str, Any]) -> Any:
+def fallback_registration(settings: RegistrationSettings) -> Any:
     """Build what `registration.fallback` names, or return None for the visible image alone.
 
     Raises:
         CalibrationError: it is the homography, and that cannot be used either.
     """
-    if settings["registration.fallback"] == "passthrough":
+    if settings.fallback == "passthrough":
         return None
-    mode = settings["registration.fallback"]
-    return make_registration({**settings, "registration.mode": mode})
+    return make_registration(dataclasses.replace(settings, mode=settings.fallback))
 
 
-def _calibration(values: Mapping[str, Any], cameras: Cameras) -> dict[str, Any]:
+def _calibration(settings: RegistrationSettings, cameras: Cameras) -> dict[str, Any]:
     """Return the options of the core's mode calibration."""
     from irvis_fusion_core.registration.camera_geometry import quaternion_matrix
     from irvis_fusion_core.registration.camera_model import read_camera_file
 
-    options: dict[str, Any] = {"depth_m": values["depth_m"]}
+    options: dict[str, Any] = {"depth_m": settings.depth_m}
     for name, known in (("ir", cameras.ir), ("vis", cameras.vis)):
-        path = values[name + "_calibration_file"]
-        camera = read_camera_file(path, name, values[RECTIFIED[name]]) if path else known
+        path, rectified, _ = settings.camera(name)
+        camera = read_camera_file(path, name, rectified) if path else known
         if camera is None:
             raise CalibrationMissing(
                 cameras.missing.get(name)
@@ -138,9 +121,9 @@ def _calibration(values: Mapping[str, Any], cameras: Cameras) -> dict[str, Any]:
         options[name + "_distortion"] = camera.distortion
         options[name + "_lens"] = "equidistant" if camera.fisheye else ""
         options[f"calibrated_{name}_size"] = camera.size
-    if values["extrinsics"] == "parameters":
-        options["rotation"] = quaternion_matrix(values["rotation_xyzw"])
-        options["translation_m"] = values["translation_m"]
+    if settings.extrinsics == "parameters":
+        options["rotation"] = quaternion_matrix(settings.rotation_xyzw)
+        options["translation_m"] = settings.translation_m
     elif cameras.extrinsics is not None:
         options["rotation"], options["translation_m"] = cameras.extrinsics
     else:
@@ -152,19 +135,19 @@ def _calibration(values: Mapping[str, Any], cameras: Cameras) -> dict[str, Any]:
     return options
 
 
-def open_fusion(settings: Mapping[str, Any], progress: Callable[[str], None]) -> Any:
+def open_fusion(settings: Settings, progress: Callable[[str], None]) -> Any:
     """Open the engine that the parameters name; may build for minutes on its first run."""
     from irvis_fusion_core.fusion import RealtimeFusion
 
-    def given(name: str) -> Any:
-        return None if settings[name] in ("auto", "") else settings[name]
+    def given(value: str) -> str | None:
+        return None if value in ("auto", "") else value
 
     return RealtimeFusion(
-        model=settings["model"],
-        backend=settings["backend"],
-        precision=given("precision"),
-        device=given("device"),
-        threads=settings["threads"],
-        cache_dir=given("engine_cache_dir"),
+        model=settings.engine.model,
+        backend=settings.engine.backend,
+        precision=given(settings.engine.precision),
+        device=given(settings.engine.device),
+        threads=settings.engine.threads,
+        cache_dir=given(settings.engine.engine_cache_dir),
         progress=progress,
     )

@@ -25,10 +25,10 @@ class BuiltFusion(ReferenceFusion):
     def warm_up(self, height, width):
         """Find the engine of this size, or build it."""
         built = build_engine(
-            self._settings["model"],
+            self._settings.engine.model,
             height,
             width,
-            BackendOptions(cache_dir=self._settings["engine_cache_dir"]),
+            BackendOptions(cache_dir=self._settings.engine.engine_cache_dir),
             self._progress,
             engine="tensorrt_rtx",
             compute_capability=(8, 6),

@@ -20,8 +20,8 @@ class ReferenceFusion:
 
     def __init__(self, settings):
         """Open slowly when asked to; fail like the real one when the model is missing."""
-        if settings["model"] != "auto" and not os.path.exists(settings["model"]):
-            raise ModelError("no model file at {}".format(settings["model"]))
+        if settings.engine.model != "auto" and not os.path.exists(settings.engine.model):
+            raise ModelError("no model file at {}".format(settings.engine.model))
         time.sleep(float(os.environ.get("REFERENCE_OPEN_S", "0")))
         self._fuse_s = float(os.environ.get("REFERENCE_FUSE_S", "0"))
         self._stall_at = int(os.environ.get("REFERENCE_STALL_AT", "-1"))

@@ -126,7 +126,7 @@ class FusedBag:
         native = frame.fused_native
         if native is None:
             return None
-        quality = self._fusion.settings["jpeg_quality"]
+        quality = self._fusion.settings.topics.jpeg_quality
         message = image_messages.encode(
             blank_message(), native[0], source.message, native[1], quality=quality
         )

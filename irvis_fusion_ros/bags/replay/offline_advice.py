@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter, deque
-from typing import Any, Deque, Dict, Mapping, Optional, Tuple
+from typing import Deque, Dict, Mapping, Optional, Tuple
 
 from irvis_fusion_core.streams.health import AHEAD, LATE, OK, STALE
+from irvis_fusion_ros.parameters.settings import Settings
 from irvis_fusion_ros.pipeline.frame_decision import FUSED, Decision
 
 SKEWS_KEPT = 300
@@ -49,9 +50,7 @@ class SkewWatch:
         return limit, self._seen[limit]
 
 
-def why_nothing_fused(
-    counts: Mapping[str, int], skews: SkewWatch, settings: Mapping[str, Any]
-) -> str:
+def why_nothing_fused(counts: Mapping[str, int], skews: SkewWatch, settings: Settings) -> str:
     """One sentence or two: what became of the frames, the skew that was seen, what would help.
 
     Args:
@@ -69,13 +68,13 @@ def why_nothing_fused(
     return f"of the visible frames {said}" + _advice(skews, settings)
 
 
-def _advice(skews: SkewWatch, settings: Mapping[str, Any]) -> str:
+def _advice(skews: SkewWatch, settings: Settings) -> str:
     most = skews.most()
     if most is None:
         return ""
     limit, seen = most
     skews_s = sorted(seen)
-    low_s, high_s, allowed_s = skews_s[0], skews_s[-1], settings[limit]
+    low_s, high_s, allowed_s = skews_s[0], skews_s[-1], settings.value(limit)
     by_age = limit == "max_ir_age_s"
     which = "newest thermal stamps at their arrival" if by_age else "nearest thermal frames"
     text = (
@@ -87,7 +86,7 @@ def _advice(skews: SkewWatch, settings: Mapping[str, Any]) -> str:
     text += f"; {limit}:={_rounded_up(max(abs(low_s), abs(high_s))):g} would take all of them"
     # The newest thermal frame is up to a period old: only the freshest tell how clocks differ.
     apart_s = skews_s[int(0.9 * (len(skews_s) - 1))] if by_age else statistics.median(skews_s)
-    offset_s = settings["ir_time_offset_s"] - apart_s
+    offset_s = settings.pairing.ir_time_offset_s - apart_s
     if abs(offset_s) <= 10 and abs(apart_s) > allowed_s:
         text += (
             f", ir_time_offset_s:={offset_s:.3f} would bring them together if the thermal "

@@ -14,7 +14,7 @@ and the frame of each size at which the node lets its engine warm up.
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
@@ -26,6 +26,7 @@ from irvis_fusion_ros.bags.replay.fused_frame import FusedFrame
 from irvis_fusion_ros.bags.replay.offline_advice import SkewWatch
 from irvis_fusion_ros.messages import image_messages
 from irvis_fusion_ros.messages.image_messages import ImageMessageError
+from irvis_fusion_ros.parameters.settings import Settings
 from irvis_fusion_ros.pipeline.frame_decision import (
     DROPPED,
     FUSED,
@@ -70,11 +71,11 @@ class OfflineFusion:
 
     def __init__(
         self,
-        settings: Mapping[str, Any],
+        settings: Settings,
         fusion: Optional[Any] = None,
         progress: Callable[[str], None] = lambda line: None,
     ) -> None:
-        """Take parameter values (see `fusion_settings.load_settings`), and open the engine.
+        """Take the settings (see `settings_file.load_settings`), and open the engine.
 
         `fusion` is an engine that is open already, and stays the caller's to close. `progress`
         is told what the engine builds, which may take minutes the first time.
@@ -218,7 +219,7 @@ class OfflineFusion:
         source, index, arrival_skew_s = decision.vis
         frame = FusedFrame(index, decision, source)
         self._waiting.pop(index, None)
-        self.skews.add(decision, arrival_skew_s, self.settings["pairing"])
+        self.skews.add(decision, arrival_skew_s, self.settings.pairing.pairing)
         verdict = self._decider.verdict
         if decision.reason == "ir_" + verdict.reason and verdict.reason != MISSING:
             self._note(decision.reason, verdict.text)
@@ -251,7 +252,7 @@ class OfflineFusion:
         """The newest thermal stamp, offset applied, minus this one, in s."""
         if self._newest_ir_ns is None or stamp_ns <= 0:
             return None
-        return (self._newest_ir_ns - stamp_ns) / NS_PER_S + self.settings["ir_time_offset_s"]
+        return (self._newest_ir_ns - stamp_ns) / NS_PER_S + self.settings.pairing.ir_time_offset_s
 
     def _check(self, stream: str, message: Any, shape: Tuple[int, ...]) -> int:
         """Note what is odd about a message of this stamp and size; the stamp in ns."""

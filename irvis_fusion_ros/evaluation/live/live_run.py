@@ -26,7 +26,8 @@ from irvis_fusion_ros.evaluation.live.scripted import ScriptedFusion
 from irvis_fusion_ros.evaluation.recording import FRAMES, LIVE, digest
 from irvis_fusion_ros.evaluation.summary import spread
 from irvis_fusion_ros.evaluation.tables import Table, read_rows
-from irvis_fusion_ros.parameters import declaration as parameters
+from irvis_fusion_ros.parameters.generated_files import yaml_scalar
+from irvis_fusion_ros.parameters.settings import Settings
 
 NAMESPACE = f"/irvis_fusion_evaluation_{os.getpid()}"
 """Of its own: neither a robot's topics nor another evaluation are touched."""
@@ -111,7 +112,7 @@ def _run(plan: Any, configuration: Configuration) -> LiveRun:
 
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
-        settings = {**configuration.settings, "autostart": True, "diagnostics_period_s": 0.5}
+        settings = configuration.settings.changed({"autostart": True, "diagnostics_period_s": 0.5})
         file = os.path.join(folder, "parameters.yaml")
         with open(file, "w", encoding="utf-8") as stream:
             stream.write(_parameter_file(settings))
@@ -191,7 +192,7 @@ def _live_frames(
             unchanged[frame.vis_stamp_ns] = digest(frame.message)
     fused = [a.stamp_ns for a in run.arrivals if unchanged.get(a.stamp_ns) != a.image]
     script = live_compare.thermal_stamps(
-        fused, run.skews_ms, configuration.settings["ir_time_offset_s"]
+        fused, run.skews_ms, configuration.settings.pairing.ir_time_offset_s
     )
     used: Dict[int, Optional[int]] = {}
     with ScriptedFusion(configuration.settings, script or {}) as again:
@@ -233,9 +234,9 @@ def _names(topics: Any) -> Dict[str, str]:
     return names
 
 
-def _parameter_file(settings: Dict[str, Any]) -> str:
+def _parameter_file(settings: Settings) -> str:
     lines = ["/**:", "  ros__parameters:"]
-    lines += [f"    {name}: {parameters.yaml_scalar(v)}" for name, v in settings.items()]
+    lines += [f"    {name}: {yaml_scalar(v)}" for name, v in settings.to_mapping().items()]
     return "\n".join(lines) + "\n"
 
 

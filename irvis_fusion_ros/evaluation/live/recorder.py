@@ -16,6 +16,7 @@ from std_msgs.msg import Float32
 from irvis_fusion_core.errors import EngineError
 from irvis_fusion_ros.bags.bag import stamp_of
 from irvis_fusion_ros.evaluation.recording import digest
+from irvis_fusion_ros.parameters.settings import Settings
 
 DEPTH = 100
 _OUTCOME = "frames "
@@ -86,7 +87,7 @@ class LiveRecorder:
         """The engine as the node describes it."""
         return self._values("engine")
 
-    def forget_warm_up(self, settings: Any) -> None:
+    def forget_warm_up(self, settings: Settings) -> None:
         """Let the node begin anew with pairing, health and thermal limits.
 
         A parameter that is changed and changed back does that; all else stays as it is.
@@ -95,7 +96,7 @@ class LiveRecorder:
             EngineError: the node did not answer, or refused.
         """
         for name in ("thermal.smoothing_s", "ir_time_offset_s"):
-            value = float(settings[name])
+            value = float(settings.value(name))
             for each in (value - 0.5 if value > 1.0 else value + 0.5, value):
                 self._set(Parameter(name, value=each))
         self.arrivals.clear()

@@ -11,6 +11,7 @@ from collections import deque
 from typing import Any, Deque, Dict, List, Mapping, Optional, Tuple
 
 from irvis_fusion_ros.bags.replay.offline_fusion import OfflineFusion
+from irvis_fusion_ros.parameters.settings import Settings
 from irvis_fusion_ros.pipeline.frame_decision import (
     FUSED,
     NS_PER_S,
@@ -30,7 +31,7 @@ _WAIT_NS = 2 * NS_PER_S
 class ScriptedDecider(FrameDecider):
     """Fuses the pairs of a script, and passes everything else on."""
 
-    def __init__(self, settings: Mapping[str, Any], script: Mapping[int, int]) -> None:
+    def __init__(self, settings: Settings, script: Mapping[int, int]) -> None:
         """Take `script`: visible stamp -> thermal stamp, in ns, as the headers have them."""
         super().__init__(settings)
         self._script = script
@@ -83,9 +84,7 @@ class ScriptedDecider(FrameDecider):
 class ScriptedFusion(OfflineFusion):
     """The walk of `OfflineFusion` with the pairs of a script."""
 
-    def __init__(
-        self, settings: Mapping[str, Any], script: Mapping[int, int], fusion: Any = None
-    ) -> None:
+    def __init__(self, settings: Settings, script: Mapping[int, int], fusion: Any = None) -> None:
         """As `OfflineFusion`, with `script` as of `ScriptedDecider`."""
         super().__init__(settings, fusion)
         self._decider = ScriptedDecider(settings, script)

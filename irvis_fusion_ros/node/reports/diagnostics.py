@@ -194,13 +194,13 @@ def describe_registration(registration: Any) -> str:
     return text
 
 
-def registration_status(settings: Mapping[str, Any], registration: Any, problem: str) -> Status:
-    """Return the status `registration`.
+def registration_status(mode: str, registration: Any, problem: str) -> Status:
+    """Return the status `registration`; `mode` is the one asked for.
 
     `registration` is what is used (None: the visible image alone), `problem` says why it is not
     what the parameters ask for.
     """
-    values = {"asked_for": str(settings["registration.mode"])}
+    values = {"asked_for": mode}
     if registration is not None:
         values.update((key, str(value)) for key, value in registration.describe().items())
     if problem:

@@ -80,14 +80,14 @@ class Report:
             values["displaced"] = str(node.worker.mailbox.displaced_count)
         values.update(("pairing " + k, str(v)) for k, v in sorted(node.intake.counters().items()))
         values.update(node.latencies.describe())
-        values["enabled"] = str(node.settings["enabled"]).lower()
+        values["enabled"] = str(node.settings.current.node.enabled).lower()
         level, message = OK, "fusing"
         if not node.inputs["vis"].is_open:
             message = "idle: nobody subscribes to the fused topics"
             if node.state_label != "active":
                 message = "idle: the node is " + node.state_label
         elif new_others:
-            level = OK if not node.settings["enabled"] else WARN
+            level = OK if not node.settings.current.node.enabled else WARN
             all_new, last = new_others + new_fused, node.processor.last_unfused
             message = f"{new_others} of {all_new} frames not fused, the last: {last}"
             hint = HINTS.get(last.rpartition(": ")[2])

@@ -7,7 +7,7 @@ arrived that changes the registration; `snapshot` says what is known and why the
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,8 +16,9 @@ from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
 from sensor_msgs.msg import CameraInfo
 
 from irvis_fusion_ros.node.topics.qos import MatchedSubscription, QosPreference
+from irvis_fusion_ros.parameters.settings import LiveSettings
 from irvis_fusion_ros.pipeline.known_cameras import known_cameras
-from irvis_fusion_ros.pipeline.stages import Cameras, base_mode
+from irvis_fusion_ros.pipeline.stages import Cameras
 from irvis_fusion_ros.pipeline.static_transforms import StaticTransforms
 
 IR_INFO = "ir/camera_info"
@@ -36,7 +37,7 @@ class CameraCalibrations:
     All methods belong to the executor's thread; `close` ends it.
     """
 
-    def __init__(self, node: Any, settings: Mapping[str, Any], guard: Guarded) -> None:
+    def __init__(self, node: Any, settings: LiveSettings, guard: Guarded) -> None:
         """Subscribe to nothing yet; `guard(name, callback)` wraps what rclpy calls."""
         self.on_change: Callable[[], None] = lambda: None
         self._node = node
@@ -47,7 +48,7 @@ class CameraCalibrations:
         self._transforms = StaticTransforms()
         self._tf_problem = ""
         self._tf: Any | None = None
-        preference = QosPreference(settings["ir_qos.reliability"], depth=1)
+        preference = QosPreference(settings.current.topics.ir_qos_reliability, depth=1)
         self._ir_info = MatchedSubscription(
             node,
             CameraInfo,
@@ -78,13 +79,13 @@ class CameraCalibrations:
 
     def follow(self) -> None:
         """Subscribe to what the present parameters need, and to nothing else."""
-        settings = self._settings
-        wanted = base_mode(settings) == "calibration"
-        if wanted and not settings["registration.ir_calibration_file"]:
+        registration = self._settings.current.registration
+        wanted = registration.base_mode == "calibration"
+        if wanted and not registration.ir_calibration_file:
             self._ir_info.open(time.monotonic())
         else:
             self._ir_info.close()
-        if wanted and settings["registration.extrinsics"] == "tf":
+        if wanted and registration.extrinsics == "tf":
             self._open_tf()
         else:
             self._close_tf()
@@ -113,7 +114,7 @@ class CameraCalibrations:
     def snapshot(self) -> Cameras:
         """Return what is known; never raises."""
         return known_cameras(
-            self._settings,
+            self._settings.current.registration,
             self._infos,
             self._transforms,
             tf_problem=self._tf_problem,
@@ -159,7 +160,7 @@ class CameraCalibrations:
         return None if extrinsics is None else tuple(part.tobytes() for part in extrinsics)
 
     def _changed(self) -> None:
-        if base_mode(self._settings) == "calibration":
+        if self._settings.current.registration.base_mode == "calibration":
             self.on_change()
 
     def _poll(self) -> None:

@@ -10,17 +10,19 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from irvis_fusion_ros.node.topics.calibration_topics import IR_INFO
 from irvis_fusion_ros.node.topics.qos import MatchedSubscription, QosPreference
+from irvis_fusion_ros.parameters.settings import LiveSettings, Settings
 
 INFO = "vis/camera_info"
 
 
-def image_topic(settings: Mapping[str, Any], camera: str) -> str:
+def image_topic(settings: Settings, camera: str) -> str:
     """Return the topic of the images of `camera` (ir, vis), as its transport has it."""
     topic = camera + "/image_raw"
-    return topic + "/compressed" if settings[camera + "_transport"] == "compressed" else topic
+    compressed = settings.topics.camera(camera).transport == "compressed"
+    return topic + "/compressed" if compressed else topic
 
 
-def input_topics(settings: Mapping[str, Any]) -> list[str]:
+def input_topics(settings: Settings) -> list[str]:
     """Return the names, not yet resolved, of all that is or may be subscribed to."""
     return [image_topic(settings, "ir"), image_topic(settings, "vis"), INFO, IR_INFO]
 
@@ -31,7 +33,7 @@ class CameraTopics:
     def __init__(
         self,
         node: Any,
-        settings: Mapping[str, Any],
+        settings: LiveSettings,
         callbacks: Mapping[str, Callable[[Any], None]],
     ) -> None:
         """Subscribe to nothing yet. `callbacks` has one for each name above."""
@@ -41,13 +43,12 @@ class CameraTopics:
         self._settings = settings
 
         def subscription(name: str, camera: str, kind: Any, topic: str) -> MatchedSubscription:
-            preference = QosPreference(
-                settings[camera + "_qos.reliability"], depth=settings[camera + "_qos.depth"]
-            )
+            _, reliability, depth = settings.current.topics.camera(camera)
+            preference = QosPreference(reliability, depth=depth)
             return MatchedSubscription(node, kind, topic, callbacks[name], preference)
 
         def image(camera: str) -> MatchedSubscription:
-            topic = image_topic(settings, camera)
+            topic = image_topic(settings.current, camera)
             kind = CompressedImage if topic.endswith("/compressed") else Image
             return subscription(camera, camera, kind, topic)
 
@@ -79,7 +80,7 @@ class CameraTopics:
             changed = subscription.poll(now_s)
             if changed:
                 self._node.get_logger().info(changed)
-            silent = subscription.silence(now_s, self._settings["silence_timeout_s"])
+            silent = subscription.silence(now_s, self._settings.current.reports.silence_timeout_s)
             # Without calibration all else works, so its absence is for /diagnostics alone.
             if silent and not self.silent.get(name) and name != "vis_info":
                 self._node.get_logger().warning(silent)

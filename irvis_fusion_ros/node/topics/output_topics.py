@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
@@ -10,6 +10,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_ros.node.frame_processor import Outputs
 from irvis_fusion_ros.node.topics.qos import make_profile, matched_events
+from irvis_fusion_ros.parameters.settings import LiveSettings, Settings
 
 IMAGE = "fused/image_raw"
 INFO = "fused/camera_info"
@@ -20,24 +21,23 @@ class FusedTopics:
     """The publishers of the fused image; they publish only while the node is active."""
 
     def __init__(
-        self, node: Any, settings: Mapping[str, Any], on_demand: Callable[[Any], None]
+        self, node: Any, settings: LiveSettings, on_demand: Callable[[Any], None]
     ) -> None:
         """Create them; `on_demand(event)` is called when subscribers come and go.
 
         Where the middleware has no such event (Humble), ask `outputs.wanted` now and then.
         """
+        topics = settings.current.topics
         self._node = node
         self._on_demand = on_demand
         self._profile = make_profile(
-            settings["output_qos.reliability"],
-            settings["output_qos.durability"],
-            settings["output_qos.depth"],
+            topics.output_qos_reliability, topics.output_qos_durability, topics.output_qos_depth
         )
         self._publishers: list[Any] = []
         image = self._publish(Image, IMAGE)
         info = self._publish(CameraInfo, INFO)
         compressed = None
-        if settings["publish_compressed"]:
+        if topics.publish_compressed:
             compressed = self._publish(CompressedImage, COMPRESSED)
         self.outputs = Outputs(image, info, compressed, settings)
 
@@ -58,9 +58,9 @@ class FusedTopics:
         return publisher
 
 
-def refuse_loops(node: Any, settings: Mapping[str, Any], inputs: Iterable[str]) -> None:
+def refuse_loops(node: Any, settings: Settings, inputs: Iterable[str]) -> None:
     """Raise ConfigurationError when a topic of `inputs` is remapped to one that we publish."""
-    published = [IMAGE, INFO] + ([COMPRESSED] if settings["publish_compressed"] else [])
+    published = [IMAGE, INFO] + ([COMPRESSED] if settings.topics.publish_compressed else [])
     ours = {node.resolve_topic_name(topic): topic for topic in published}
     for topic in inputs:
         resolved = node.resolve_topic_name(topic)

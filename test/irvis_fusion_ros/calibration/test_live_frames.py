@@ -44,9 +44,7 @@ def test_topics_are_paired_and_calibrated(graph, tmp_path):
         graph.send_vis(stamp, vis)
         graph.spin(0.2)
     assert process.child.wait(1) == 0, process.log()
-    found = np.reshape(
-        load_settings(str(tmp_path / "node.yaml"))["registration.homography"], (3, 3)
-    )
+    found = np.reshape(load_settings(str(tmp_path / "node.yaml")).registration.homography, (3, 3))
     assert corner_error(found, truth()) < 4.0
 
 

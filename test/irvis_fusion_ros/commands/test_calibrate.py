@@ -33,14 +33,14 @@ def test_two_folders_become_what_the_node_reads(tmp_path, capsys):
     output = tmp_path / "out" / "node.yaml"
     assert main([*folders(tmp_path, [scene(2)]), *NEAR, "--output", str(output)]) == 0
     settings = load_settings(str(output))
-    assert settings["registration.mode"] == "homography"
-    found = np.reshape(settings["registration.homography"], (3, 3))
+    assert settings.registration.mode == "homography"
+    found = np.reshape(settings.registration.homography, (3, 3))
     assert corner_error(found, truth()) < 4.0
     registration = make_registration(
         "homography",
         homography=found,
-        calibrated_ir_size=settings["registration.calibrated_ir_size"],
-        calibrated_vis_size=settings["registration.calibrated_vis_size"],
+        calibrated_ir_size=settings.registration.calibrated_ir_size,
+        calibrated_vis_size=settings.registration.calibrated_vis_size,
     )
     warped, _ = registration.warp(scene(2)[0], VIS_SIZE)
     expected = cv2.warpPerspective(scene(2)[0], truth(), VIS_SIZE[::-1])
@@ -136,15 +136,15 @@ def test_a_board_becomes_files_of_both_cameras_and_the_nodes(tmp_path, monkeypat
     assert main(arguments) == 0
     assert asked == {"pairs": 1, "board": Board("chessboard", 9, 6), "square_m": 0.04}
     settings = load_settings(str(output))
-    assert settings["registration.mode"] == "calibration"
-    assert settings["registration.depth_m"] == 3.0
-    np.testing.assert_allclose(settings["registration.translation_m"], [0.06, -0.01, 1e-7])
-    x, y, z, w = settings["registration.rotation_xyzw"]
+    assert settings.registration.mode == "calibration"
+    assert settings.registration.depth_m == 3.0
+    np.testing.assert_allclose(settings.registration.translation_m, [0.06, -0.01, 1e-7])
+    x, y, z, w = settings.registration.rotation_xyzw
     angle = 2 * np.arctan2(np.linalg.norm([x, y, z]), w)
     axis = np.array([x, y, z]) / np.linalg.norm([x, y, z])
     np.testing.assert_allclose(cv2.Rodrigues(axis * angle)[0], rotation, atol=1e-9)
     for name, camera in zip(("ir", "vis"), cameras):
-        again = read_camera_file(settings[f"registration.{name}_calibration_file"], name)
+        again = read_camera_file(settings.registration.camera(name).calibration_file, name)
         np.testing.assert_allclose(again.matrix, camera.matrix)
         np.testing.assert_allclose(again.distortion, camera.distortion)
         assert again.size == camera.size

@@ -19,7 +19,7 @@ from irvis_fusion_ros.node.frame_processor import (
     Outputs,
 )
 from irvis_fusion_ros.node.worker import READY, Delivery
-from irvis_fusion_ros.parameters import declaration as parameters
+from irvis_fusion_ros.parameters.settings import LiveSettings, Settings
 from irvis_fusion_ros.pipeline.frame_decision import FrameDecider, ThermalItem
 
 START_S = 1000
@@ -75,7 +75,7 @@ class Bench:
             pass_by=lambda job, reason: self.passed.append((job.number, reason)),
         )
         self.intake = frame_intake.FrameIntake(
-            parameters.check_all(changes),
+            LiveSettings(Settings.of(changes)),
             processor,
             worker,
             lambda kind, text: self.events.append(kind),
@@ -199,9 +199,11 @@ def test_a_fault_at_a_frame_costs_neither_the_image_nor_the_node(monkeypatch):
 
 def changed(bench, **values):
     """Change parameters as the node does."""
-    new = parameters.check_all({**bench.intake._settings, **values})
-    bench.intake.prepare(new, values)()
-    bench.intake._settings.update(new)
+    live = bench.intake._settings
+    new = live.current.changed(values)
+    put_to_use = bench.intake.prepare(new)
+    live.current = new
+    put_to_use()
 
 
 def test_tuning_does_not_make_a_frozen_camera_count_as_well(monkeypatch):
@@ -231,8 +233,8 @@ def test_prepared_parameters_that_are_not_put_to_use_change_nothing(monkeypatch)
     bench = Bench(monkeypatch)
     bench.run(0.5)
     policy, health = bench.intake._pairing, bench.intake._health
-    new = parameters.check_all({"pairing": "pair", "ir_time_offset_s": 0.1})
-    put_to_use = bench.intake.prepare(new, ["pairing", "ir_time_offset_s"])
+    new = Settings.of({"pairing": "pair", "ir_time_offset_s": 0.1})
+    put_to_use = bench.intake.prepare(new)
     assert (bench.intake._pairing, bench.intake._health) == (policy, health)
     assert bench.intake.judge_now().usable
     put_to_use()
@@ -273,7 +275,7 @@ def test_node_and_offline_tools_decide_alike(events, values):
     """The second implementation is `frame_decision.FrameDecider`, which bags are fused by."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         bench = Bench(monkeypatch, **values)
-        decider = FrameDecider(parameters.check_all(values))
+        decider = FrameDecider(Settings.of(values))
         expected, number = [], 0
         bench.intake._processor.drop = lambda reason: bench.jobs.append(("dropped", reason))
         for wait_ms, kind in events:
@@ -303,13 +305,13 @@ def outcome(job):
 
 
 def processor_of(image, info, compressed, **changes):
-    settings = parameters.check_all(changes)
-    outputs = Outputs(image, info, compressed, settings)
+    live = LiveSettings(Settings.of(changes))
+    outputs = Outputs(image, info, compressed, live)
     outputs.camera_info = types.SimpleNamespace(header=None)
     events = []
     processor = FrameProcessor(
         outputs,
-        settings,
+        live,
         lambda latencies: None,
         lambda: 0,
         lambda kind, text: events.append(kind),

@@ -95,13 +95,13 @@ def test_whatever_keeps_it_from_configuring_is_said(make, monkeypatch):
 def test_parameters_of_two_sections_are_taken_together_or_not_at_all(make):
     node = make()
     assert node.start()
-    before = dict(node.settings)
+    before = node.settings.current
     parts = (node.intake._pairing, node.intake._health)
     # Each value is in its range; the thermal limits cross, which only thermal rescaling sees.
     crossed = {"thermal__low_percent": 60.0, "thermal__high_percent": 40.0}
     result = set_atomically(node, pairing="pair", ir_time_offset_s=0.1, **crossed)
     assert not result.successful and "percent" in result.reason
-    assert node.settings == before
+    assert node.settings.current == before
     assert parts == (node.intake._pairing, node.intake._health)
     assert node.get_parameter("pairing").value == "latest_ir"
     result = set_atomically(node, pairing="pair", thermal__low_percent=1.0)
@@ -112,7 +112,7 @@ def test_parameters_of_two_sections_are_taken_together_or_not_at_all(make):
 def test_what_the_second_of_two_parts_raises_unexpectedly_is_undone_too(make, monkeypatch):
     node = make()
     assert node.start()
-    before = dict(node.settings)
+    before = node.settings.current
 
     def fail():
         raise MemoryError("no room")
@@ -120,7 +120,7 @@ def test_what_the_second_of_two_parts_raises_unexpectedly_is_undone_too(make, mo
     monkeypatch.setattr(node.processor, "renew_stages", fail)
     result = set_atomically(node, slop_s=0.01, thermal__low_percent=1.0)
     assert not result.successful and "no room" in result.reason
-    assert node.settings == before
+    assert node.settings.current == before
     assert "fault in the parameters: MemoryError" in node.events.counts()
 
 
@@ -128,10 +128,10 @@ def test_a_whole_file_may_be_loaded_where_the_fixed_values_stay(make):
     node = make()
     assert node.start()
     assert set_atomically(node, model="auto", threads=0, slop_s=0.02).successful
-    assert node.settings["slop_s"] == 0.02
+    assert node.settings.current.pairing.slop_s == 0.02
     result = set_atomically(node, model="base", slop_s=0.03)
     assert not result.successful and "configured" in result.reason
-    assert node.settings["slop_s"] == 0.02
+    assert node.settings.current.pairing.slop_s == 0.02
 
 
 @pytest.mark.parametrize(

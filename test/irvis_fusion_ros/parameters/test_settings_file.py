@@ -3,7 +3,7 @@
 import pytest
 
 from irvis_fusion_core.errors import ConfigurationError
-from irvis_fusion_ros.parameters import declaration as parameters
+from irvis_fusion_ros.parameters.settings import Settings
 from irvis_fusion_ros.parameters.settings_file import load_settings
 
 
@@ -14,14 +14,14 @@ def written(tmp_path, text):
 
 
 def test_without_anything_all_is_as_the_table_says():
-    assert load_settings() == parameters.defaults()
+    assert load_settings() == Settings()
 
 
 def test_the_files_that_ship_are_read(request):
     folder = request.config.rootpath / "config"
-    assert load_settings(str(folder / "fusion.yaml")) == parameters.defaults()
+    assert load_settings(str(folder / "fusion.yaml")) == Settings()
     for name in ("boson", "lepton", "jetson"):
-        assert load_settings(str(folder / f"{name}.yaml")) != parameters.defaults()
+        assert load_settings(str(folder / f"{name}.yaml")) != Settings()
 
 
 @pytest.mark.parametrize(
@@ -40,27 +40,29 @@ def test_sections_as_ros_has_them(tmp_path, node):
             registration.mode: none
     """
     settings = load_settings(written(tmp_path, text))
-    changed = {name: settings[name] for name in settings if settings[name] != default(name)}
+    values = settings.to_mapping()
+    changed = {name: value for name, value in values.items() if value != default(name)}
     assert changed == {
         "slop_s": 1.0,
         "thermal.method": "window",
         "thermal.window_low": 10.0,
         "registration.mode": "none",
     }
-    assert type(settings["slop_s"]) is float
+    assert type(settings.pairing.slop_s) is float
 
 
 def default(name):
-    return parameters.defaults()[name]
+    return Settings().to_mapping()[name]
 
 
 def test_changes_stand_over_the_file(tmp_path):
     path = written(tmp_path, "/**:\n  ros__parameters: {slop_s: 1.0, pairing: pair}\n")
     identity = "registration.homography:=[1,0,5, 0,1,0, 0,0,1]"
     settings = load_settings(path, ["slop_s:=0.2", "model=nano", identity, "enabled:=false"])
-    assert settings["slop_s"] == 0.2 and settings["pairing"] == "pair"
-    assert settings["model"] == "nano" and settings["enabled"] is False
-    assert settings["registration.homography"] == [1.0, 0.0, 5.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
+    assert settings.pairing.slop_s == 0.2 and settings.pairing.pairing == "pair"
+    assert settings.engine.model == "nano" and settings.node.enabled is False
+    homography = (1.0, 0.0, 5.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+    assert settings.registration.homography == homography
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from irvis_fusion_ros.bags.bag_topics import FusionTopics, find_topics
 from irvis_fusion_ros.bags.replay.offline_advice import why_nothing_fused
 from irvis_fusion_ros.bags.replay.offline_fusion import DROPPED, FUSED, PASSED, OfflineFusion
 from irvis_fusion_ros.messages.image_messages import view
+from irvis_fusion_ros.parameters.settings import LiveSettings
 from irvis_fusion_ros.parameters.settings_file import load_settings
 
 pytestmark = needs_rosbags
@@ -122,9 +123,10 @@ def run_node(monkeypatch, bag, settings, engine=None):
     silent = types.SimpleNamespace(publish=lambda message: None, get_subscription_count=lambda: 0)
     monkeypatch.setattr("irvis_fusion_ros.node.frame_processor.Image", types.SimpleNamespace)
     engine = engine or ReferenceFusion()
+    live = LiveSettings(settings)
     processor = FrameProcessor(
-        Outputs(topic, silent, None, settings),
-        settings,
+        Outputs(topic, silent, None, live),
+        live,
         lambda latencies: None,
         lambda: now_ns[0],
         lambda kind, text: None,
@@ -138,7 +140,7 @@ def run_node(monkeypatch, bag, settings, engine=None):
         mailbox=types.SimpleNamespace(is_full=False),
     )
     intake = frame_intake.FrameIntake(
-        settings,
+        live,
         processor,
         worker,
         lambda kind, text: None,

@@ -14,6 +14,7 @@ from irvis_fusion_ros.node.reports import diagnostics_report as report_module
 from irvis_fusion_ros.node.reports.diagnostics import ERROR, OK, WARN, EventCounter, Status
 from irvis_fusion_ros.node.reports.diagnostics_report import Report
 from irvis_fusion_ros.node.worker import FAILED, READY
+from irvis_fusion_ros.parameters.settings import LiveSettings, Settings
 
 
 class Input:
@@ -54,7 +55,7 @@ class Node:
         self.verdict = Verdict(True, "ok", "thermal frames arrive and change")
         self.inputs = {"ir": Input(), "vis": Input()}
         self.latencies = types.SimpleNamespace(describe=dict)
-        self.settings = {"enabled": True}
+        self.settings = LiveSettings(Settings())
         self.events = EventCounter()
         self.state_label = "active"
 
@@ -115,7 +116,7 @@ def test_frames_that_are_not_fused_are_a_warning_with_what_helps(node, outcome, 
 
 def test_switched_off_is_no_warning(node):
     report = Report(node)
-    node.settings["enabled"] = False
+    node.settings.current = Settings.of({"enabled": False})
     node.count("passed: disabled")
     assert statuses(report)["fusion"].level == OK
 

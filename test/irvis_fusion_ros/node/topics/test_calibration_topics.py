@@ -15,7 +15,7 @@ from sensor_msgs.msg import CameraInfo
 from irvis_fusion_core.errors import CalibrationError
 from irvis_fusion_ros.node.reports.diagnostics import registration_status
 from irvis_fusion_ros.node.topics.calibration_topics import CameraCalibrations
-from irvis_fusion_ros.parameters import declaration as parameters
+from irvis_fusion_ros.parameters.settings import LiveSettings, Settings
 from irvis_fusion_ros.pipeline.current_stages import CurrentStages
 
 IR_SIZE, VIS_SIZE = (120, 160), (240, 320)
@@ -37,9 +37,10 @@ def rig(node):
     made = []
 
     def make(**changes):
-        settings = parameters.defaults()
-        settings["registration.mode"] = "calibration"
-        settings.update({"registration." + name: value for name, value in changes.items()})
+        values = {"mode": "calibration", **changes}
+        settings = LiveSettings(
+            Settings.of({"registration." + name: value for name, value in values.items()})
+        )
         calibrations = CameraCalibrations(node, settings, lambda name, callback: callback)
         made.append(calibrations)
         return settings, calibrations, CurrentStages(settings, calibrations)
@@ -57,7 +58,9 @@ def info(size, frame_id, focal_px=100.0):
 
 
 def status(settings, current):
-    return registration_status(settings, current.stages.registration, current.stages.problem)
+    return registration_status(
+        settings.current.registration.mode, current.stages.registration, current.stages.problem
+    )
 
 
 def test_until_both_calibrations_are_there_the_visible_image_stands(rig):
@@ -111,8 +114,11 @@ def test_files_stand_in_for_topics(rig, tmp_path):
         )
     files = {name + "_calibration_file": str(path) for name, path in paths.items()}
     settings, _, current = rig(**files)
-    assert status(settings, current).level == b"\x00"
-    settings["registration.vis_calibration_file"] = str(tmp_path / "none.yaml")
+    missing = {"registration.vis_calibration_file": str(tmp_path / "none.yaml")}
+    settings.current = settings.current.changed(missing)
+    settings.current = settings.current.changed(
+        {"registration.vis_calibration_file": str(tmp_path / "none.yaml")}
+    )
     before = current.stages
     with pytest.raises(CalibrationError, match=r"none\.yaml"):
         current.renew()
@@ -129,7 +135,7 @@ def test_a_missing_transform_falls_back_and_says_so(rig, monkeypatch):
     assert said.level == b"\x01" and "tf2_msgs" in said.message and "resize" in said.message
     assert current.stages.registration.mode == "resize"
     # Said where to stand by parameters, it needs none.
-    settings["registration.extrinsics"] = "parameters"
+    settings.current = settings.current.changed({"registration.extrinsics": "parameters"})
     current.renew()
     assert current.stages.registration.mode == "calibration" and not current.stages.problem
 
@@ -150,7 +156,7 @@ def test_transforms_place_the_cameras_and_other_links_change_nothing(rig):
     before = current.stages
     on_transforms(types.SimpleNamespace(transforms=[link("mount", "lidar")]))
     assert current.stages is before
-    settings["registration.ir_frame"] = "lidar"
+    settings.current = settings.current.changed({"registration.ir_frame": "lidar"})
     current.renew()
     assert np.array(current.stages.registration.describe()["homography"])[0, 2] < 80.0
 
@@ -167,7 +173,7 @@ def test_a_bad_homography_at_the_start_leaves_the_visible_image(rig, homography,
     assert said.level == b"\x01" and complaint in said.message
     # That is no reason to refuse what has nothing to do with it.
     thermal = current.stages.thermal
-    settings["thermal.invert"] = True
+    settings.current = settings.current.changed({"thermal.invert": True})
     current.renew()
     assert current.stages.thermal is not thermal and complaint in current.stages.problem
 
@@ -179,10 +185,10 @@ def test_online_says_what_it_corrects(rig):
     assert said.message == "online: calibrated"
     # What it has found stays when the thermal part changes.
     registration = current.stages.registration
-    settings["thermal.smoothing_s"] = 5.0
+    settings.current = settings.current.changed({"thermal.smoothing_s": 5.0})
     current.renew()
     assert current.stages.registration is registration
     # Without the calibrations that it would correct, it is not online at all.
-    settings["registration.online_base"] = "calibration"
+    settings.current = settings.current.changed({"registration.online_base": "calibration"})
     current.renew()
     assert current.stages.registration is None and "camera_info" in current.stages.problem
