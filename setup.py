@@ -74,6 +74,7 @@ EXTRAS["dev"] = sorted(
         *EXTRAS["bag"],
         "tensorrt-rtx-cu13%s" % X86_LINUX,  # its builder needs no GPU
         DEMO_OPENCV,
+        "grimp",
         "hypothesis",
         "mypy",
         "pillow",  # decodes the GIFs that evaluate_bag writes
@@ -111,7 +112,7 @@ setup(
     maintainer_email="maintainers@irvis-fusion.invalid",
     license="MIT",
     packages=find_packages(include=["irvis_fusion_core*", "irvis_fusion_ros*"]),
-    package_data={"irvis_fusion_core": ["models/*"]},
+    package_data={"irvis_fusion_core": ["models/*", "py.typed"], "irvis_fusion_ros": ["py.typed"]},
     data_files=[
         ("share/ament_index/resource_index/packages", ["resource/" + PACKAGE]),
         ("share/" + PACKAGE, ["package.xml"]),

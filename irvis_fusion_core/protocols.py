@@ -1,0 +1,105 @@
+"""The parts that fuse a pair, as their users see them.
+
+    grey = thermal(raw, stamp_s)                     # raw frame -> uint8 HxW
+    ir, coverage = registration.warp(grey, size)     # -> uint8 of the visible size
+    fused = engine.fuse_frame(ir, vis, order="rgb")  # -> uint8 HxWx3
+
+Classes need not inherit from these protocols.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+
+class Engine(Protocol):
+    """Fuses pairs of equal size; `irvis_fusion_core.RealtimeFusion` is one."""
+
+    def fuse_frame(
+        self, ir_frame: np.ndarray, vis_frame: np.ndarray, /, order: str = "rgb"
+    ) -> np.ndarray:
+        """Fuse one pair.
+
+        Args:
+            ir_frame: uint8 [height, width], [height, width, 1] or [height, width, 3].
+            vis_frame: uint8 [height, width, 3] of the same size.
+            order: channel order of the frames given and returned, "rgb" or "bgr".
+
+        Returns:
+            uint8 [height, width, 3] in `order`; the caller owns it.
+        """
+        ...
+
+    def warm_up(self, height: int, width: int, /) -> None:
+        """Prepare for frames of this size, in pixels. May take minutes."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """Return what runs, for people and reports."""
+        ...
+
+    def close(self) -> None:
+        """Free everything that the engine holds. May be called again."""
+        ...
+
+
+class ThermalStage(Protocol):
+    """Turns raw thermal frames into 8-bit images; may remember earlier frames."""
+
+    def __call__(self, raw: np.ndarray, stamp_s: float | None = None, /) -> np.ndarray:
+        """Rescale one frame.
+
+        Args:
+            raw: uint8, uint16 or float32 [height, width].
+            stamp_s: time of the frame, seconds; None where it is unknown.
+
+        Returns:
+            uint8 [height, width]; the caller owns it.
+        """
+        ...
+
+    def reset(self) -> None:
+        """Forget earlier frames."""
+        ...
+
+
+class Registration(Protocol):
+    """Maps thermal images to the visible camera's pixel grid."""
+
+    mode: str
+
+    def warp(
+        self, ir: np.ndarray, vis_size: tuple[int, int], /
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Map one image.
+
+        Args:
+            ir: uint8 [height, width] of the thermal camera.
+            vis_size: (height, width) of the visible image.
+
+        Returns:
+            The image, uint8 of `vis_size`, and its coverage, uint8 of `vis_size` (255: thermal
+            data, 0: none) or None where the whole image is covered. Do not write to the coverage.
+        """
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """Return mode and calibration, for people and reports."""
+        ...
+
+
+@runtime_checkable
+class OnlineAligner(Registration, Protocol):
+    """A registration that corrects itself from the pairs it is offered."""
+
+    def offer(self, ir: np.ndarray, vis: np.ndarray, now_s: float | None = None, /) -> bool:
+        """Offer a pair of one moment; return whether it was taken.
+
+        Args:
+            ir: uint8 [height, width] before `warp`; must not change afterwards.
+            vis: uint8 [height, width(, 3)]; must not change afterwards.
+            now_s: monotonic time, seconds; None reads the clock.
+        """
+        ...
