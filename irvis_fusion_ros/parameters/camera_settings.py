@@ -19,50 +19,44 @@ class ThermalSettings:
         "percentile",
         "percentile: robust limits, smoothed over time; window: fixed limits; fieldwise: separate"
         " limits for each field of the image; none: 8-bit frames are used as they are.",
-        choices=("percentile", "window", "fieldwise", "none"),
+        ("percentile", "window", "fieldwise", "none"),
     )
-    low_percent: float = live_row(
-        0.5, "Percentage of the pixels that becomes black.", within=(0, 100)
-    )
-    high_percent: float = live_row(99.5, "Percentage of the pixels below white.", within=(0, 100))
+    low_percent: float = live_row(0.5, "Percentage of the pixels that becomes black.", (0, 100))
+    high_percent: float = live_row(99.5, "Percentage of the pixels below white.", (0, 100))
     smoothing_s: float = live_row(
         2.0,
-        "Time constant of the limits, in seconds; 0 rescales every frame on its own, which"
-        " flickers.",
-        within=(0, 3600),
+        "Time constant of the limits, in seconds; 0 rescales each frame alone, which flickers.",
+        (0, 3600),
     )
     window_low: float = live_row(
-        0.0, "window: raw value or temperature that becomes black.", within=(-1e6, 1e6)
+        0.0, "window: raw value or temperature that becomes black.", (-1e6, 1e6)
     )
     window_high: float = live_row(
-        40.0, "window: raw value or temperature that becomes white.", within=(-1e6, 1e6)
+        40.0, "window: raw value or temperature that becomes white.", (-1e6, 1e6)
     )
     window_unit: str = live_row(
         "celsius",
         "Unit of window_low and window_high; counts are raw values.",
-        choices=("counts", "celsius", "kelvin"),
+        ("counts", "celsius", "kelvin"),
     )
     raw_unit: str = live_row(
         "auto",
         "Unit of the raw values; auto: integers are counts (centikelvin for a window in degrees),"
         " floats are kelvin above 150, else Celsius.",
-        choices=("auto", "counts", "centikelvin", "kelvin", "celsius"),
+        ("auto", "counts", "centikelvin", "kelvin", "celsius"),
     )
     invert: bool = live_row(False, "For black-hot cameras: invert the image so that hot is white.")
     clahe_clip: float = live_row(
-        0.0,
-        "Clip limit of CLAHE, applied after rescaling (2 is usual); 0 disables it.",
-        within=(0, 100),
+        0.0, "Clip limit of CLAHE, applied after rescaling (2 is usual); 0 disables it.", (0, 100)
     )
     dead_pixels: bool = live_row(False, "Repair single dead pixels.")
     columns: bool = live_row(False, "Repair fixed column noise.")
     saturated: float = live_row(
         0.0,
-        "Raw value from which a pixel is saturated (16383 for 14 bit); 0 means the maximum of the"
-        " type.",
-        within=(0, 65535),
+        "Lowest raw value that is saturated (16383 for 14 bit); 0 means the type's maximum.",
+        (0, 65535),
     )
-    fields: int = live_row(8, "fieldwise: fields along each side.", within=(2, 16))
+    fields: int = live_row(8, "fieldwise: fields along each side.", (2, 16))
 
 
 class CameraCalibrationSettings(NamedTuple):
@@ -83,7 +77,7 @@ class RegistrationSettings:
         " and is stretched to the visible size; homography: warp by registration.homography;"
         " calibration: warp by both cameras' calibrations, their extrinsics and depth_m; online:"
         " online_base, corrected from the images.",
-        choices=("none", "resize", "homography", "calibration", "online"),
+        ("none", "resize", "homography", "calibration", "online"),
     )
     homography: tuple[float, ...] = live_row(
         (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0),
@@ -91,60 +85,51 @@ class RegistrationSettings:
     )
     calibrated_ir_size: tuple[int, ...] = live_row(
         (0, 0),
-        "Height and width of the IR images that the homography was made with; 0: the size of the"
-        " images received.",
-        within=(0, 16384),
+        "Height and width of the homography's IR images; 0: as the images received.",
+        (0, 16384),
     )
     calibrated_vis_size: tuple[int, ...] = live_row(
         (0, 0),
-        "Height and width of the visible images that the homography was made with; 0: the size of"
-        " the images received.",
-        within=(0, 16384),
+        "Height and width of the homography's visible images; 0: as the images received.",
+        (0, 16384),
     )
     soft_edge_px: float = live_row(
         16.0,
         "Width of the transition to the visible image alone where the thermal image ends.",
-        within=(0, 999),
+        (0, 999),
     )
     depth_m: float = live_row(
         10.0,
-        "calibration: the distance at which both images align exactly, in metres from the IR"
-        " camera.",
-        within=(0.01, 1e6),
+        "calibration: distance from the IR camera, in metres, at which both images align exactly.",
+        (0.01, 1e6),
     )
     ir_calibration_file: str = live_row(
-        "",
-        "calibration: YAML of the IR camera as camera_calibration writes it; empty takes the"
-        " topic ir/camera_info.",
+        "", "calibration: YAML of the IR camera; empty takes the topic ir/camera_info."
     )
     vis_calibration_file: str = live_row(
         "", "calibration: YAML of the visible camera; empty takes the topic vis/camera_info."
     )
     ir_rectified: bool = live_row(
-        False,
-        "calibration: the IR images are rectified by image_proc: use P and no lens distortion.",
+        False, "calibration: image_proc has rectified the IR images: use P, no distortion."
     )
     vis_rectified: bool = live_row(
-        False,
-        "calibration: the visible images are rectified by image_proc: use P and no lens"
-        " distortion.",
+        False, "calibration: image_proc has rectified the visible images: use P, no distortion."
     )
     extrinsics: str = live_row(
         "parameters",
-        "calibration: source of the IR camera's pose: translation_m and rotation_xyzw"
-        " (parameters) or /tf_static (tf).",
-        choices=("parameters", "tf"),
+        "calibration: pose of the IR camera: translation_m and rotation_xyzw, or /tf_static (tf).",
+        ("parameters", "tf"),
     )
     translation_m: tuple[float, ...] = live_row(
         (0.0, 0.0, 0.0),
         "Position of the IR camera in the visible camera's optical frame (x right, y down, z"
         " ahead), as `tf2_echo VIS_FRAME IR_FRAME` prints it.",
-        within=(-100, 100),
+        (-100, 100),
     )
     rotation_xyzw: tuple[float, ...] = live_row(
         (0.0, 0.0, 0.0, 1.0),
         "Orientation of the IR camera in the visible camera's optical frame, a quaternion.",
-        within=(-1000.0, 1000.0),
+        (-1000.0, 1000.0),
     )
     ir_frame: str = live_row(
         "", "tf: optical frame of the IR camera; empty takes the frame_id of its camera_info."
@@ -156,54 +141,51 @@ class RegistrationSettings:
         "passthrough",
         "Without a usable calibration: passthrough publishes the visible image unchanged; resize"
         " and homography register in that mode until there is one.",
-        choices=("passthrough", "resize", "homography"),
+        ("passthrough", "resize", "homography"),
     )
     online_base: str = live_row(
         "homography",
         "online: the mode that is corrected, and that is used uncorrected without evidence.",
-        choices=("resize", "homography", "calibration"),
+        ("resize", "homography", "calibration"),
     )
     online_motion: str = live_row(
         "similarity",
         "online: the corrections allowed: shift; similarity, with rotation and scale; affine"
         " (less stable).",
-        choices=("shift", "similarity", "affine"),
+        ("shift", "similarity", "affine"),
     )
     online_period_s: float = live_row(
         1.0,
         "online: time between the pairs that are compared, in the background (10 to 25 ms each).",
-        within=(0.05, 3600),
+        (0.05, 3600),
     )
     online_smoothing_s: float = live_row(
         10.0,
         "online: time constant of the evidence and of the correction that follows it.",
-        within=(0.1, 3600),
+        (0.1, 3600),
     )
     online_max_shift_px: float = live_row(
         30.0,
-        "online: largest correction of any corner, in visible pixels; calibrate again if more is"
-        " needed.",
-        within=(1, 200),
+        "online: largest correction of a corner, in visible pixels; beyond it, calibrate again.",
+        (1, 200),
     )
     online_min_confidence: float = live_row(
         4.0,
         "online: height of the correlation's peak, in standard deviations, from which an estimate"
         " counts (images of different scenes reach 3.5).",
-        within=(2, 100),
+        (2, 100),
     )
     online_hold_s: float = live_row(
         60.0,
         "online: how long the last confident correction is kept without further evidence.",
-        within=(0, 1e6),
+        (0, 1e6),
     )
 
     def camera(self, name: str) -> CameraCalibrationSettings:
         """Return the calibration settings of camera "ir" or "vis"."""
-        if name == "ir":
-            values = (self.ir_calibration_file, self.ir_rectified, self.ir_frame)
-        else:
-            values = (self.vis_calibration_file, self.vis_rectified, self.vis_frame)
-        return CameraCalibrationSettings(*values)
+        ir = (self.ir_calibration_file, self.ir_rectified, self.ir_frame)
+        vis = (self.vis_calibration_file, self.vis_rectified, self.vis_frame)
+        return CameraCalibrationSettings(*(ir if name == "ir" else vis))
 
     @property
     def base_mode(self) -> str:

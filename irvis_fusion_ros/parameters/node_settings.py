@@ -40,67 +40,60 @@ class TopicSettings:
     ir_transport: str = row(
         "raw",
         "raw subscribes to ir/image_raw, compressed to ir/image_raw/compressed.",
-        choices=("raw", "compressed"),
+        ("raw", "compressed"),
     )
     vis_transport: str = row(
         "raw",
         "raw subscribes to vis/image_raw, compressed to vis/image_raw/compressed.",
-        choices=("raw", "compressed"),
+        ("raw", "compressed"),
     )
     publish_compressed: bool = row(
         False,
         "Also publish fused/image_raw/compressed (JPEG), encoded only while somebody subscribes.",
     )
-    jpeg_quality: int = live_row(90, "JPEG quality of the compressed output.", within=(1, 100))
+    jpeg_quality: int = live_row(90, "JPEG quality of the compressed output.", (1, 100))
     ir_qos_reliability: str = row(
         "auto",
         "Reliability requested for the IR images; auto takes what the publisher offers.",
-        choices=("auto", "reliable", "best_effort"),
+        ("auto", "reliable", "best_effort"),
         name="ir_qos.reliability",
     )
     ir_qos_depth: int = row(
-        5,
-        "IR messages that the middleware may queue for the node.",
-        within=(1, 100),
-        name="ir_qos.depth",
+        5, "IR messages that the middleware may queue for the node.", (1, 100), name="ir_qos.depth"
     )
     vis_qos_reliability: str = row(
         "auto",
         "Reliability requested for the visible images; auto takes what the publisher offers.",
-        choices=("auto", "reliable", "best_effort"),
+        ("auto", "reliable", "best_effort"),
         name="vis_qos.reliability",
     )
     vis_qos_depth: int = row(
         10,
         "Visible messages that the middleware may queue for the node.",
-        within=(1, 100),
+        (1, 100),
         name="vis_qos.depth",
     )
     output_qos_reliability: str = row(
         "reliable",
         "Reliability of the fused topics; reliable serves both kinds of subscriber.",
-        choices=("reliable", "best_effort"),
+        ("reliable", "best_effort"),
         name="output_qos.reliability",
     )
     output_qos_durability: str = row(
         "volatile",
         "Durability of the fused topics.",
-        choices=("volatile", "transient_local"),
+        ("volatile", "transient_local"),
         name="output_qos.durability",
     )
     output_qos_depth: int = row(
-        5, "Fused messages kept for slow subscribers.", within=(1, 100), name="output_qos.depth"
+        5, "Fused messages kept for slow subscribers.", (1, 100), name="output_qos.depth"
     )
 
     def camera(self, name: str) -> CameraTopicSettings:
         """Return the settings of camera "ir" or "vis"."""
-        if name == "ir":
-            return CameraTopicSettings(
-                self.ir_transport, self.ir_qos_reliability, self.ir_qos_depth
-            )
-        return CameraTopicSettings(
-            self.vis_transport, self.vis_qos_reliability, self.vis_qos_depth
-        )
+        ir = (self.ir_transport, self.ir_qos_reliability, self.ir_qos_depth)
+        vis = (self.vis_transport, self.vis_qos_reliability, self.vis_qos_depth)
+        return CameraTopicSettings(*(ir if name == "ir" else vis))
 
 
 @dataclass(frozen=True)
@@ -113,28 +106,26 @@ class EngineSettings:
     backend: str = row(
         "auto",
         "Inference engine; auto takes the best that is installed.",
-        choices=("auto", "tensorrt", "tensorrt_rtx", "torch", "openvino", "onnxruntime"),
+        ("auto", "tensorrt", "tensorrt_rtx", "torch", "openvino", "onnxruntime"),
     )
     precision: str = row(
         "auto",
         "Precision of a shipped model; auto lets the model and the engine choose.",
-        choices=("auto", "fp32", "fp16", "bf16", "int8"),
+        ("auto", "fp32", "fp16", "bf16", "int8"),
     )
     device: str = row("auto", "Device of the engine, such as cpu or cuda:0.")
-    threads: int = row(0, "CPU threads of the engine; 0 lets the engine choose.", within=(0, 256))
+    threads: int = row(0, "CPU threads of the engine; 0 lets the engine choose.", (0, 256))
     engine_cache_dir: str = row(
         "", "Folder of built engines; empty means the user's cache folder."
     )
     engine_retry_s: float = row(
-        5.0,
-        "Seconds until an engine that failed to open or to fuse is opened again.",
-        within=(0.1, 3600),
+        5.0, "Seconds until an engine that failed to open or to fuse is opened again.", (0.1, 3600)
     )
     engine_stall_s: float = row(
         1.0,
         "Longest time for one frame, in seconds, before the visible images are published"
         " unchanged without waiting for the engine; shorter for an engine that is usually fast.",
-        within=(0.05, 60),
+        (0.05, 60),
     )
     limit_flicker: bool = live_row(
         False,
@@ -151,36 +142,31 @@ class PairingSettings:
         "latest_ir",
         "latest_ir: each visible frame with the nearest IR frame held, at the visible rate; pair:"
         " one to one within slop_s; message_filters: ROS's own synchroniser, where installed.",
-        choices=("latest_ir", "pair", "message_filters"),
+        ("latest_ir", "pair", "message_filters"),
     )
     max_ir_age_s: float = live_row(
         0.3,
         "latest_ir: the oldest IR frame that may be fused (9 Hz cameras need at least 0.12).",
-        within=(0.001, 10),
+        (0.001, 10),
     )
     slop_s: float = live_row(
         0.05,
         "pair, message_filters: the largest difference of stamps within a pair.",
-        within=(0.0001, 10),
+        (0.0001, 10),
     )
     max_wait_s: float = live_row(
-        0.1,
-        "pair, message_filters: how long a visible frame waits for its partner.",
-        within=(0.001, 10),
+        0.1, "pair, message_filters: how long a visible frame waits for its partner.", (0.001, 10)
     )
     ir_time_offset_s: float = live_row(
         0.0,
         "Added to IR stamps before pairing; a camera whose stamps are 0.3 s late needs -0.3.",
-        within=(-10, 10),
+        (-10, 10),
     )
-    pairing_depth: int = live_row(
-        10, "Frames of each stream that pairing may hold.", within=(1, 100)
-    )
+    pairing_depth: int = live_row(10, "Frames of each stream that pairing may hold.", (1, 100))
     on_unpaired: str = live_row(
         "passthrough",
-        "pair, message_filters: what happens to a visible frame without a partner while IR is"
-        " healthy.",
-        choices=("passthrough", "drop"),
+        "pair, message_filters: for a visible frame without a partner while IR is healthy.",
+        ("passthrough", "drop"),
     )
 
 
@@ -192,32 +178,29 @@ class IrLossSettings:
         "passthrough",
         "Without usable IR: passthrough publishes the visible image unchanged, hold fuses with"
         " the last usable IR frame for hold_s and then passes through, stop publishes nothing.",
-        choices=("passthrough", "hold", "stop"),
+        ("passthrough", "hold", "stop"),
     )
     hold_s: float = live_row(
         1.0,
-        "hold: how long an old IR frame may be fused; moving warm objects appear at their old"
-        " position.",
-        within=(0, 60),
+        "hold: how long an old IR frame may be fused; warm objects that move lag behind.",
+        (0, 60),
     )
     ir_missing_after_s: float = live_row(
-        2.0, "IR counts as missing after this many seconds without a message.", within=(0.1, 600)
+        2.0, "IR counts as missing after this many seconds without a message.", (0.1, 600)
     )
     ir_frozen_after_s: float = live_row(
         2.0,
         "IR counts as frozen when the image stays identical for this many seconds (a flat-field"
         " correction takes up to 0.9 s); 0 disables the check.",
-        within=(0, 600),
+        (0, 600),
     )
-    ir_width: int = live_row(0, "Width that IR frames must have; 0 allows any.", within=(0, 16384))
-    ir_height: int = live_row(
-        0, "Height that IR frames must have; 0 allows any.", within=(0, 16384)
-    )
+    ir_width: int = live_row(0, "Width that IR frames must have; 0 allows any.", (0, 16384))
+    ir_height: int = live_row(0, "Height that IR frames must have; 0 allows any.", (0, 16384))
     on_overrun: str = live_row(
         "passthrough",
         "When a visible frame is displaced by a newer one before the engine took it: passthrough"
         " publishes it unchanged, drop drops it. Both are counted.",
-        choices=("passthrough", "drop"),
+        ("passthrough", "drop"),
     )
 
 
@@ -228,6 +211,6 @@ class ReportSettings:
     silence_timeout_s: float = live_row(
         5.0,
         "Seconds without a message after which the log reports the publishers and their QoS.",
-        within=(0.5, 3600),
+        (0.5, 3600),
     )
-    diagnostics_period_s: float = row(1.0, "Period of /diagnostics.", within=(0.1, 60))
+    diagnostics_period_s: float = row(1.0, "Period of /diagnostics.", (0.1, 60))

@@ -81,8 +81,7 @@ class ParameterSpec(NamedTuple):
 def row(
     default: Any,
     description: str,
-    choices: tuple[str, ...] = (),
-    within: tuple[float, float] = _NO_LIMITS,
+    allowed: tuple[str, ...] | tuple[float, float] = (),
     name: str = "",
     live: bool = False,
 ) -> Any:
@@ -91,12 +90,12 @@ def row(
     Args:
         default: value of type bool, int, float, str, or a tuple of numbers.
         description: meaning; the YAML file and the documentation print it.
-        choices: the texts that are allowed; empty allows any.
-        within: smallest and largest number allowed.
+        allowed: for text the choices, for numbers the smallest and the largest; empty allows any.
         name: ROS name where it is not the section's prefix followed by the field's name.
         live: the parameter may change while the node is configured.
     """
-    facts = (default, description, choices, *within, live)
+    choices, limits = (allowed, ()) if isinstance(default, str) else ((), allowed)
+    facts = (default, description, choices, *(limits or _NO_LIMITS), live)
     return dataclasses.field(default=default, metadata={"name": name, "facts": facts})
 
 
