@@ -30,7 +30,7 @@ from irvis_fusion_ros.bags.replay.offline_advice import why_nothing_fused
 from irvis_fusion_ros.bags.replay.offline_fusion import OfflineFusion
 from irvis_fusion_ros.parameters.settings import Settings
 from irvis_fusion_ros.parameters.settings_file import add_settings_options, settings_of
-from irvis_fusion_ros.pipeline.frame_decision import FUSED
+from irvis_fusion_ros.pipeline.frames import FUSED
 
 ALL, CAMERAS, NONE = "all", "cameras", "none"
 

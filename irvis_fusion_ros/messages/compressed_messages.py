@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import array
 import struct
-from typing import Any, Optional, Tuple
+from typing import Any
 
 import cv2
 import numpy as np
@@ -28,7 +28,7 @@ _JPEG_START = b"\xff\xd8"
 _MOST_JPEG_SEGMENTS = 1024
 
 
-def decode(msg: Any) -> Tuple[np.ndarray, str]:
+def decode(msg: Any) -> tuple[np.ndarray, str]:
     """Decode a CompressedImage into (array, encoding), shaped as `image_messages.view` would.
 
     encoding is bgr8, bgra8, mono8, mono16, or the one-channel encoding that `format` names as the
@@ -111,7 +111,7 @@ def _refuse_too_large(data: np.ndarray, image_format: str) -> None:
         )
 
 
-def _declared_size(data: bytes) -> Optional[Tuple[int, int]]:
+def _declared_size(data: bytes) -> tuple[int, int] | None:
     """Width and height that the head of a PNG or JPEG file declares; None for anything else."""
     if data.startswith(_PNG_START):
         if data[12:16] != b"IHDR" or len(data) < 24:

@@ -6,7 +6,7 @@ of the first two rows from the top left; OpenCV's own start one pixel later: its
 
 from __future__ import annotations
 
-from typing import Dict, NamedTuple, Tuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -39,7 +39,7 @@ class Layout(NamedTuple):
     channels: int
 
 
-LAYOUTS: Dict[str, Layout] = {
+LAYOUTS: dict[str, Layout] = {
     "mono8": Layout("u1", 1),
     "8UC1": Layout("u1", 1),
     "mono16": Layout("u2", 1),
@@ -52,7 +52,7 @@ LAYOUTS: Dict[str, Layout] = {
     "bgra8": Layout("u1", 4),
 }
 
-_BAYER: Dict[str, int] = {
+_BAYER: dict[str, int] = {
     "bayer_rggb": cv2.COLOR_BayerBG2RGB,
     "bayer_bggr": cv2.COLOR_BayerRG2RGB,
     "bayer_gbrg": cv2.COLOR_BayerGR2RGB,
@@ -62,7 +62,7 @@ for _pattern in _BAYER:
     LAYOUTS[_pattern + "8"] = Layout("u1", 1)
     LAYOUTS[_pattern + "16"] = Layout("u2", 1)
 
-_YUV422: Dict[str, int] = {
+_YUV422: dict[str, int] = {
     "yuv422": cv2.COLOR_YUV2RGB_UYVY,
     "uyvy": cv2.COLOR_YUV2RGB_UYVY,
     "yuv422_yuy2": cv2.COLOR_YUV2RGB_YUY2,
@@ -72,7 +72,7 @@ for _name in _YUV422:
     LAYOUTS[_name] = Layout("u1", 2)
 
 # One plane of luma, then one of interleaved chroma: at half resolution, nv24 at full.
-SEMI_PLANAR: Dict[str, int] = {
+SEMI_PLANAR: dict[str, int] = {
     "nv12": cv2.COLOR_YUV2RGB_NV12,
     "nv21": cv2.COLOR_YUV2RGB_NV21,
     "nv24": cv2.COLOR_YUV2RGB_NV12,
@@ -99,7 +99,7 @@ def natural_order(encoding: str) -> str:
     return _DIRECT_ORDER.get(encoding, "rgb")
 
 
-def to_rgb_or_bgr(array: np.ndarray, encoding: str) -> Tuple[np.ndarray, str]:
+def to_rgb_or_bgr(array: np.ndarray, encoding: str) -> tuple[np.ndarray, str]:
     """Turn what `view` gave for a visible frame into HxWx3 uint8 and its order, "rgb" or "bgr".
 
     Three channels of 8 bits pass through without a copy, in the order they have; of four, the

@@ -11,7 +11,7 @@ from __future__ import annotations
 import array
 import importlib
 import sys
-from typing import Any, Optional, Tuple
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -28,6 +28,14 @@ from irvis_fusion_ros.messages.image_encodings import (
     to_grey,
     to_rgb_or_bgr,
 )
+from irvis_fusion_ros.messages.protocols import (
+    AnyImageMessage,
+    CompressedImageMessage,
+    ImageMessage,
+)
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeIs
 
 __all__ = [
     "KINDS",
@@ -47,26 +55,32 @@ __all__ = [
 ]
 
 
-def is_compressed(msg: Any) -> bool:
-    """Whether `msg` is a CompressedImage rather than an Image."""
+def is_compressed(msg: AnyImageMessage) -> TypeIs[CompressedImageMessage]:
+    """Return whether `msg` is a CompressedImage rather than an Image."""
     return not hasattr(msg, "encoding")
 
 
-def view(msg: Any, check_finite: bool = True) -> np.ndarray:
-    """Look at the pixels of an Image where they lie, without a copy; do not write into them.
+def view(msg: ImageMessage, check_finite: bool = True) -> np.ndarray:
+    """Return the pixels of an Image where they lie, without a copy; do not write into them.
 
-    Gives HxW for one channel and Bayer, HxWxC for colour, HxWx2 for packed YUV 4:2:2, and all
-    planes as rows of luma width for nv12, nv21 (1.5 H rows) and nv24 (3 H rows). dtype is uint8,
-    uint16 or float32 in the byte order of the message; padded rows become strides. While the
-    array lives, `msg.data` cannot be resized.
+    Args:
+        msg: The message. While the array lives, `msg.data` cannot be resized.
+        check_finite: Refuse float pixels that are NaN or infinite.
 
-    Raise ImageMessageError of kind zero_size, unknown_encoding, wrong_step, short_data, odd_size,
-    or, for float pixels unless `check_finite` is False, not_finite.
+    Returns:
+        HxW for one channel and Bayer, HxWxC for colour, HxWx2 for packed YUV 4:2:2, and all planes
+        as rows of luma width for nv12, nv21 (1.5 H rows) and nv24 (3 H rows). uint8, uint16 or
+        float32 in the byte order of the message; padded rows become strides.
+
+    Raises:
+        ImageMessageError: Of kind zero_size, unknown_encoding, wrong_step, short_data, odd_size or
+            not_finite.
     """
     height, width, step = int(msg.height), int(msg.width), int(msg.step)
     if height < 1 or width < 1:
         raise ImageMessageError(
-            "zero_size", f"expected an image with pixels, found {width}x{height}; ask its driver"
+            "zero_size",
+            f"expected an image with pixels, found {width}x{height}; check the camera driver",
         )
     if msg.encoding in SEMI_PLANAR:
         return _view_semi_planar(msg, height, width, step)
@@ -74,43 +88,58 @@ def view(msg: Any, check_finite: bool = True) -> np.ndarray:
     if layout is None:
         raise ImageMessageError(
             "unknown_encoding",
-            f"found encoding {msg.encoding!r}, expected one of {', '.join(sorted(LAYOUTS))}, "
-            f"{', '.join(SEMI_PLANAR)}; set the driver to one of these",
+            f"expected one of the encodings {', '.join(sorted(LAYOUTS))}, "
+            f"{', '.join(SEMI_PLANAR)}, found {msg.encoding!r}; set the driver to one of these",
         )
     if layout.channels == 2 and width % 2:
         raise _odd_size(msg)
     dtype = np.dtype((">" if msg.is_bigendian else "<") + layout.type_code)
     pixel_bytes = dtype.itemsize * layout.channels
-    _check_step(msg, step, width * pixel_bytes)
-    _check_length(msg, (height - 1) * step + width * pixel_bytes)
-    shape: Tuple[int, ...] = (height, width)
-    strides: Tuple[int, ...] = (step, pixel_bytes)
+    _check_length(msg, height, step, width * pixel_bytes)
+    shape: tuple[int, ...] = (height, width)
+    strides: tuple[int, ...] = (step, pixel_bytes)
     if layout.channels > 1:
-        shape, strides = shape + (layout.channels,), strides + (dtype.itemsize,)
+        shape, strides = (*shape, layout.channels), (*strides, dtype.itemsize)
     pixels: np.ndarray = np.ndarray(shape, dtype, msg.data, 0, strides)
     if check_finite and dtype.kind == "f":
         _check_finite(pixels)
     return pixels
 
 
-def visible_frame(msg: Any) -> Tuple[np.ndarray, str]:
-    """Read a visible Image or CompressedImage as (HxWx3 uint8, order "rgb" or "bgr").
+def visible_frame(
+    msg: AnyImageMessage, pixels: np.ndarray | None = None
+) -> tuple[np.ndarray, str]:
+    """Read a visible Image or CompressedImage.
 
-    See `to_rgb_or_bgr`. Encodings that this package does not know go through cv_bridge where a
-    usable one is installed. Raise ImageMessageError.
+    Encodings that this package does not know go through cv_bridge where a usable one is installed.
+
+    Args:
+        msg: The message.
+        pixels: What `view` gave for `msg`, where it was viewed before.
+
+    Returns:
+        HxWx3 uint8, and its channel order, "rgb" or "bgr"; see `to_rgb_or_bgr`.
+
+    Raises:
+        ImageMessageError: It cannot be read.
     """
     if is_compressed(msg):
         return to_rgb_or_bgr(*decode(msg))
-    if _is_known(msg.encoding):
-        return to_rgb_or_bgr(view(msg), msg.encoding)
+    if pixels is not None or _is_known(msg.encoding):
+        return to_rgb_or_bgr(view(msg) if pixels is None else pixels, msg.encoding)
     return _through_cv_bridge(msg, "rgb8"), "rgb"
 
 
-def thermal_frame(msg: Any, check_finite: bool = True) -> np.ndarray:
-    """Read a thermal Image or CompressedImage as HxW uint8, uint16 or float32, as it was sent.
+def thermal_frame(msg: AnyImageMessage, check_finite: bool = True) -> np.ndarray:
+    """Read a thermal Image or CompressedImage as it was sent; see `to_grey` for colour and YUV.
 
-    See `to_grey` for colour and YUV. Encodings that this package does not know go through
-    cv_bridge where a usable one is installed. Raise ImageMessageError.
+    Encodings that this package does not know go through cv_bridge where a usable one is installed.
+
+    Returns:
+        HxW uint8, uint16 or float32.
+
+    Raises:
+        ImageMessageError: It cannot be read.
     """
     if is_compressed(msg):
         return to_grey(*decode(msg))
@@ -119,106 +148,129 @@ def thermal_frame(msg: Any, check_finite: bool = True) -> np.ndarray:
     return _through_cv_bridge(msg, "mono8")
 
 
-def fill(msg_out: Any, fused: np.ndarray, vis_msg: Any, order: Optional[str] = None) -> Any:
-    """Write `fused` (HxWx3 uint8) into the Image `msg_out` in the manner of `vis_msg`; return it.
+def fill(
+    msg_out: Any, fused: np.ndarray, vis_msg: AnyImageMessage, order: str | None = None
+) -> Any:
+    """Write a fused image into the message `msg_out` in the form of the visible one; return it.
 
     Header and encoding become those of the visible message (`output_encoding`: Bayer and YUV go
     out as rgb8, a CompressedImage as bgr8), rows unpadded. Alpha is copied from the visible
-    message; grey takes the luma; mono16 has it times 257, full range. `order` is that of `fused`,
-    "rgb" or "bgr"; None means the one that `to_rgb_or_bgr` gave for this encoding. `msg_out` gets
-    a new data array, so it may be `vis_msg` itself.
+    message; grey takes the luma; mono16 has it times 257, full range.
 
-    Raise FrameError if `fused` does not fit the visible message.
+    Args:
+        msg_out: Has the fields of sensor_msgs/Image. It gets a new data array, so it may be
+            `vis_msg` itself.
+        fused: HxWx3 uint8.
+        vis_msg: The visible message.
+        order: Channel order of `fused`; None means the one that `to_rgb_or_bgr` gives for the
+            encoding of `vis_msg`.
+
+    Raises:
+        FrameError: `fused` does not fit the visible message.
     """
-    compressed = is_compressed(vis_msg)
-    encoding = "bgr8" if compressed else output_encoding(vis_msg.encoding)
-    order = order or natural_order("bgr8" if compressed else vis_msg.encoding)
-    height, width = fused.shape[:2]
     if fused.dtype != np.uint8 or fused.ndim != 3 or fused.shape[2] != 3:
         raise FrameError(f"expected fused HxWx3 uint8, got {fused.shape} {fused.dtype}")
-    if not compressed and (height, width) != (vis_msg.height, vis_msg.width):
-        raise FrameError(
-            f"expected fused of the visible size {vis_msg.width}x{vis_msg.height}, "
-            f"got {width}x{height}"
-        )
-    pixels = _encode_pixels(fused, order, encoding, vis_msg)
+    height, width = fused.shape[:2]
+    if is_compressed(vis_msg):
+        encoding = "bgr8"
+        pixels = _in_order(fused, order or "bgr", "bgr")
+    else:
+        if (height, width) != (vis_msg.height, vis_msg.width):
+            raise FrameError(
+                f"expected fused of the visible size {vis_msg.width}x{vis_msg.height}, "
+                f"got {width}x{height}"
+            )
+        encoding = output_encoding(vis_msg.encoding)
+        pixels = _encode_pixels(fused, order or natural_order(vis_msg.encoding), encoding, vis_msg)
     data = array.array("B")
     # Not `msg.data = bytes`: rclpy would check each element, 55 ms for 640x480x3.
     data.frombytes(pixels.reshape(-1).view(np.uint8).data)
     msg_out.header = vis_msg.header
-    msg_out.height, msg_out.width, msg_out.encoding = height, width, encoding
+    msg_out.height, msg_out.width = int(height), int(width)
+    msg_out.encoding = encoding
     msg_out.is_bigendian = int(pixels.dtype.itemsize > 1 and sys.byteorder == "big")
     msg_out.step = len(data) // height
     msg_out.data = data
     return msg_out
 
 
-def passed_image(vis_msg: Any, msg_out: Any) -> Any:
+def passed_image(vis_msg: AnyImageMessage, msg_out: Any, pixels: np.ndarray | None = None) -> Any:
     """Return what goes out for a visible message that is not fused: the same image.
 
-    That is `vis_msg` itself, or, of a CompressedImage and of Bayer and YUV, `msg_out` with the
-    image in the encoding of the fused ones (`output_encoding`), so that a subscriber sees one
-    encoding only. A raw image of an encoding that cannot be read here goes out as it came.
+    That is `vis_msg` itself, or, for a CompressedImage, Bayer and YUV, `msg_out` with the image in
+    the encoding of the fused ones (`output_encoding`), so that a subscriber sees one encoding
+    only. A raw image of an encoding that cannot be read here goes out as it came.
 
-    Raise ImageMessageError where an image that has to be converted is broken.
+    Args:
+        vis_msg: The visible message.
+        msg_out: Has the fields of sensor_msgs/Image.
+        pixels: What `view` gave for `vis_msg`, where it was viewed before.
+
+    Raises:
+        ImageMessageError: An image that has to be converted is broken.
     """
     compressed = is_compressed(vis_msg)
-    if not compressed and output_encoding(vis_msg.encoding) == vis_msg.encoding:
+    if not is_compressed(vis_msg) and output_encoding(vis_msg.encoding) == vis_msg.encoding:
         return vis_msg
     try:
-        pixels, order = visible_frame(vis_msg)
+        colour, order = visible_frame(vis_msg, pixels)
     except ImageMessageError as error:
         if compressed or error.kind != "unknown_encoding":
             raise
         return vis_msg
-    return fill(msg_out, pixels, vis_msg, order)
+    return fill(msg_out, colour, vis_msg, order)
 
 
-def _encode_pixels(fused: np.ndarray, order: str, encoding: str, vis_msg: Any) -> np.ndarray:
+def _encode_pixels(
+    fused: np.ndarray, order: str, encoding: str, vis_msg: ImageMessage
+) -> np.ndarray:
     """Bring three channels into `encoding`, C-contiguous."""
-    if order not in ("rgb", "bgr"):
-        raise FrameError(f"order must be rgb or bgr, got {order!r}")
-    fused = np.ascontiguousarray(fused)
     if encoding in ("mono8", "8UC1", "mono16"):
-        grey = cv2.cvtColor(fused, cv2.COLOR_RGB2GRAY if order == "rgb" else cv2.COLOR_BGR2GRAY)
+        rgb = _in_order(fused, order, "rgb")
+        grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
         return grey.astype(np.uint16) * np.uint16(257) if encoding == "mono16" else grey
-    if order != natural_order(encoding):
-        fused = cv2.cvtColor(fused, cv2.COLOR_RGB2BGR)
+    fused = _in_order(fused, order, natural_order(encoding))
     if encoding in ("rgba8", "bgra8"):
         return np.concatenate([fused, view(vis_msg)[..., 3:]], axis=2)
     return fused
+
+
+def _in_order(fused: np.ndarray, order: str, wanted: str) -> np.ndarray:
+    """Return three channels in the order `wanted`, C-contiguous."""
+    if order not in ("rgb", "bgr"):
+        raise FrameError(f"order must be rgb or bgr, got {order!r}")
+    fused = np.ascontiguousarray(fused)
+    return fused if order == wanted else cv2.cvtColor(fused, cv2.COLOR_RGB2BGR)
 
 
 def _is_known(encoding: str) -> bool:
     return encoding in LAYOUTS or encoding in SEMI_PLANAR
 
 
-def _view_semi_planar(msg: Any, height: int, width: int, step: int) -> np.ndarray:
+def _view_semi_planar(msg: ImageMessage, height: int, width: int, step: int) -> np.ndarray:
     if width % 2 or height % 2:
         raise _odd_size(msg)
     rows = height * 3 if msg.encoding == "nv24" else height * 3 // 2
     if step * height == rows * width == len(msg.data):
         step = width  # some drivers write all bytes / height, as if the chroma were in the row
-    _check_step(msg, step, width)
-    if msg.encoding == "nv24" and step != width:
+    if msg.encoding == "nv24" and step > width:
         raise ImageMessageError(
             "wrong_step", f"nv24 with padded rows ({step} bytes for {width} pixels) is ambiguous"
         )
-    _check_length(msg, (rows - 1) * step + width)
+    _check_length(msg, rows, step, width)
     return np.ndarray((rows, width), np.uint8, msg.data, 0, (step, 1))
 
 
-def _check_step(msg: Any, step: int, row_bytes: int) -> None:
+def _check_length(msg: ImageMessage, rows: int, step: int, row_bytes: int) -> None:
+    """Check step and length of the data of `rows` rows of `row_bytes` bytes each."""
     if step < row_bytes:
         raise ImageMessageError(
             "wrong_step",
             f"expected a step of at least {row_bytes} bytes for {msg.width} pixels of "
             f"{msg.encoding}, found {step}; the driver fills in the message wrongly",
         )
-
-
-def _check_length(msg: Any, needed: int) -> None:
     # Bytes after the last row are harmless, and the last row's own padding may be missing.
+    needed = (rows - 1) * step + row_bytes
     if len(msg.data) < needed:
         raise ImageMessageError(
             "short_data",
@@ -238,7 +290,7 @@ def _check_finite(pixels: np.ndarray) -> None:
         )
 
 
-def _odd_size(msg: Any) -> ImageMessageError:
+def _odd_size(msg: ImageMessage) -> ImageMessageError:
     return ImageMessageError(
         "odd_size",
         f"expected even sides for {msg.encoding} (chroma is shared between pixels), found "
@@ -246,7 +298,7 @@ def _odd_size(msg: Any) -> ImageMessageError:
     )
 
 
-def _through_cv_bridge(msg: Any, wanted: str) -> np.ndarray:
+def _through_cv_bridge(msg: ImageMessage, wanted: str) -> np.ndarray:
     """Have cv_bridge convert an encoding that we do not know, or say why it cannot."""
     bridge, why_not = _cv_bridge()
     if bridge is None:
@@ -263,7 +315,7 @@ def _through_cv_bridge(msg: Any, wanted: str) -> np.ndarray:
         ) from error
 
 
-def _cv_bridge() -> Tuple[Any, str]:
+def _cv_bridge() -> tuple[Any, str]:
     """A CvBridge, or None and the reason."""
     # The cv_bridge of Humble and Jazzy is built against NumPy 1: under NumPy 2 the import fails or
     # takes the process down, which no except clause can catch.

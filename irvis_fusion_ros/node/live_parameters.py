@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from rcl_interfaces.msg import SetParametersResult
+from rclpy.parameter import Parameter
 
 from irvis_fusion_core.errors import FusionError
-from irvis_fusion_ros.parameters.settings import (
-    LiveSettings,
-    Settings,
-    spec_of,
-    why_refused,
-)
+from irvis_fusion_ros.node.frame_intake import FrameIntake
+from irvis_fusion_ros.node.topics.calibration_topics import CalibrationTopics
+from irvis_fusion_ros.parameters.settings import LiveSettings, Settings, spec_of, why_refused
+from irvis_fusion_ros.pipeline.current_stages import CurrentStages
 
 
 class Parts(NamedTuple):
-    """What parameters are put to use in."""
+    """The parts that parameters are put to use in."""
 
-    intake: Any
-    processor: Any
+    intake: FrameIntake
+    stages: CurrentStages
+    calibrations: CalibrationTopics
     follow_demand: Callable[[], None]
 
 
@@ -30,25 +30,25 @@ def refusal(error: Exception) -> SetParametersResult:
 
 
 class LiveParameters:
-    """The node's answer to `set_parameters`, and its settings with what was accepted."""
+    """Answers `set_parameters`; the settings change only when all parts accept."""
 
-    def __init__(self, settings: LiveSettings) -> None:
-        """Keep the holder `settings`, which all parts of the node read."""
-        self._settings = settings
+    def __init__(self, live: LiveSettings) -> None:
+        """Change `live`, which all parts of the node read."""
+        self._live = live
         self._parts: Parts | None = None
 
     def use(self, parts: Parts) -> None:
-        """From now on the node is configured: what is set goes into `parts`."""
+        """Put what is set into `parts`: the node is configured now."""
         self._parts = parts
 
     def forget(self) -> None:
-        """From now on the node is not configured, and any parameter may be set."""
+        """Accept any valid parameter: the node is not configured."""
         self._parts = None
 
-    def on_set(self, wanted: list[Any]) -> SetParametersResult:
-        """Accept all of `wanted` or none: what refuses is asked before anything is exchanged."""
+    def on_set(self, wanted: Sequence[Parameter]) -> SetParametersResult:
+        """Accept all of `wanted` or none."""
         values = {each.name: each.value for each in wanted if spec_of(each.name) is not None}
-        parts, current = self._parts, self._settings.current
+        parts, current = self._parts, self._live.current
         reason = why_refused(values, parts is not None, current)
         if reason is None and parts is not None:
             reason = self._exchange(parts, current.changed(values))
@@ -56,19 +56,17 @@ class LiveParameters:
 
     def _exchange(self, parts: Parts, new: Settings) -> str | None:
         """Put `new` to use; return why that cannot be, with everything as it was."""
-        before = self._settings.current
+        before = self._live.current
         try:
             put_to_use = parts.intake.prepare(new)
-            self._settings.current = new
-            if (new.thermal, new.registration) != (before.thermal, before.registration):
-                parts.processor.renew_stages()  # exchanges both, or raises and exchanges neither
+            parts.stages.renew(new)  # exchanges all stages, or raises and exchanges none
         except FusionError as error:
-            self._settings.current = before
             return str(error)
-        except Exception:
-            self._settings.current = before
-            raise
+        self._live.current = new
         put_to_use()
+        parts.calibrations.follow()
+        if parts.stages.stages.problem:
+            parts.stages.renew_registration()  # `follow` may have found out why one is missing
         if new.node.lazy != before.node.lazy:
             parts.follow_demand()
         return None

@@ -12,19 +12,21 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Generic, NamedTuple, TypeVar
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 Job = TypeVar("Job")
 
 HELD_BYTES_MAX = 128 * 1024 * 1024
-"""Images held behind the one at work: 145 VGA colour images, 20 of 1920x1080."""
+"""Bytes held behind the frame at work: 145 VGA colour images, 20 of 1920x1080."""
 
 
-class Delivery(NamedTuple):
+@dataclass(frozen=True)
+class Delivery(Generic[Job]):
     """What the worker takes out of the mailbox: the newest job, and those it displaced."""
 
-    job: Any
-    displaced: list[Any]
+    job: Job
+    displaced: list[Job]
 
 
 class Mailbox(Generic[Job]):
@@ -43,7 +45,7 @@ class Mailbox(Generic[Job]):
         self._slot: tuple[Job, int] | None = None
         self._held: deque[Job] = deque()
         self._held_bytes = 0
-        self._at_work: Delivery | None = None
+        self._at_work: Delivery[Job] | None = None
         self._given_up = False
         self._since_s = 0.0
         self._condition = threading.Condition()
@@ -79,7 +81,7 @@ class Mailbox(Generic[Job]):
             self._condition.notify()
             return displaced
 
-    def take(self, timeout_s: float) -> Delivery | None:
+    def take(self, timeout_s: float) -> Delivery[Job] | None:
         """Return the newest job and the held ones, or None after `timeout_s` or a close.
 
         The job is then at work until `done`.

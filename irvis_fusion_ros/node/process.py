@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
@@ -15,11 +15,14 @@ from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_ros.node import end_signals
 from irvis_fusion_ros.node.malloc_tuning import keep_freed_memory
 
+if TYPE_CHECKING:
+    from irvis_fusion_ros.node.fusion_node import FusionNode
+
 AFTER_FAULT_S = 0.01
 """A fault that comes at each turn must not take a whole processor."""
 
 
-def run(make_node: Callable[[], Any], arguments: list[str] | None = None) -> int:
+def run(make_node: Callable[[], FusionNode], arguments: list[str] | None = None) -> int:
     """Run the node until SIGINT or SIGTERM; 0, or 1 when it could not be configured."""
     keep_freed_memory()
     # rclpy's handlers shut the context down before the lifecycle has ended.
@@ -37,14 +40,14 @@ def run(make_node: Callable[[], Any], arguments: list[str] | None = None) -> int
         result = 1
     while not ended and result == 0 and rclpy.ok():
         spin_once(executor, node)
-    worker = node.worker
+    configured = node.configured
     if node.state_label != "finalized":
         node.trigger_shutdown()
     executor.remove_node(node)
     executor.shutdown()
     node.destroy_node()
     rclpy.shutdown()
-    if worker is not None and worker.is_busy:
+    if configured is not None and configured.worker.is_busy:
         # An engine builder cannot be interrupted, and must not meet a dying interpreter.
         sys.stdout.flush()
         sys.stderr.flush()
@@ -52,7 +55,7 @@ def run(make_node: Callable[[], Any], arguments: list[str] | None = None) -> int
     return result
 
 
-def spin_once(executor: Any, node: Any) -> None:
+def spin_once(executor: SingleThreadedExecutor, node: FusionNode) -> None:
     """Run what is due. The node's callbacks are guarded, so what is raised comes from rclpy."""
     try:
         executor.spin_once(timeout_sec=end_signals.SPIN_S)

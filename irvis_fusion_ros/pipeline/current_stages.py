@@ -1,20 +1,23 @@
-"""Thermal rescaling and registration as the parameters and the cameras' calibrations are now.
+"""The stages as the parameters and the calibrations of the cameras are now.
 
-What cannot be used never ends the node: the visible image flows, or a simpler registration that
-`registration.fallback` names, and /diagnostics says why.
+A calibration that cannot be used never ends the node. The visible image flows, or the simpler
+registration that `registration.fallback` names is used, and /diagnostics says why.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 from irvis_fusion_core.errors import CalibrationError
-from irvis_fusion_ros.node.reports.diagnostics import describe_registration
-from irvis_fusion_ros.parameters.settings import LiveSettings
+from irvis_fusion_core.flicker_limiter import FlickerLimiter
+from irvis_fusion_core.protocols import Registration
+from irvis_fusion_ros.parameters.settings import Settings
 from irvis_fusion_ros.pipeline.stages import (
     NO_CAMERAS,
     CalibrationMissing,
+    Cameras,
     Stages,
+    describe_registration,
     fallback_registration,
     make_registration,
     make_thermal,
@@ -22,72 +25,78 @@ from irvis_fusion_ros.pipeline.stages import (
 
 
 class CurrentStages:
-    """Holds the `Stages` in use. The executor's thread exchanges them, the worker's reads them."""
+    """Holds the `Stages` in use. One thread exchanges them, another may read them.
 
-    def __init__(self, settings: LiveSettings, calibrations: Any | None = None) -> None:
-        """Build them; `calibrations` (CameraCalibrations) knows the cameras, where there is one.
+    Attributes:
+        stages: The stages in use.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        cameras: Callable[[Settings], Cameras] = lambda settings: NO_CAMERAS,
+        tell: Callable[[str, bool], None] = lambda text, is_problem: None,
+        in_background: bool = True,
+    ) -> None:
+        """Build the stages.
+
+        Args:
+            settings: The parameters.
+            cameras: Returns what is known of the cameras now, as these parameters see it.
+            tell: Called with a text for the log when the registration in use changes.
+            in_background: See `make_registration`.
 
         Raises:
-            ConfigurationError: the thermal or registration parameters do not go together.
+            ConfigurationError: Thermal or registration parameters that do not go together.
         """
         self._settings = settings
-        self._calibrations = calibrations
-        self._built_from = settings.current
+        self._cameras = cameras
+        self._tell = tell
+        self._in_background = in_background
         self._told = ""
-        self.stages = self._with_registration(make_thermal(settings.current.thermal), refuse=False)
-        if calibrations is not None:
-            calibrations.on_change = self.renew_registration
+        limiter = FlickerLimiter() if settings.engine.limit_flicker else None
+        registration, problem = self._registration(settings, refuse=False)
+        self.stages = Stages(make_thermal(settings), registration, limiter, problem)
 
-    def renew(self) -> None:
-        """Build anew what the parameters have changed.
+    def renew(self, settings: Settings) -> None:
+        """Build what other parameters change; all stays as it was when this raises.
 
         Raises:
-            ConfigurationError, CalibrationError: they cannot be used; all stays as it was. A
-                calibration that has not arrived yet is no error: it is waited for.
+            ConfigurationError, CalibrationError: The parameters cannot be used. A calibration
+                that has not arrived yet is no error.
         """
-        stages = self.stages
-        before, now = self._built_from, self._settings.current
-        # Limits go on where only the registration changes, and what online alignment has found
-        # where only the thermal part does.
-        if now.thermal != before.thermal:
-            stages = stages._replace(thermal=make_thermal(now.thermal))
-        if now.registration != before.registration:
-            stages = self._with_registration(stages.thermal, refuse=True)
-        self.stages, self._built_from = stages, now
-        if self._calibrations is not None:
-            self._calibrations.follow()
-            if stages.problem:
-                self.renew_registration()  # what is missing is known better once it is looked for
+        before, stages = self._settings, self.stages
+        # A part that stays keeps its memory: thermal limits, online alignment, flicker.
+        thermal, limiter = stages.thermal, stages.limiter
+        registration, problem = stages.registration, stages.problem
+        if settings.thermal != before.thermal:
+            thermal = make_thermal(settings)
+        if settings.engine.limit_flicker != before.engine.limit_flicker:
+            limiter = FlickerLimiter() if settings.engine.limit_flicker else None
+        if settings.registration != before.registration:
+            registration, problem = self._registration(settings, refuse=True)
+        self._settings = settings
+        self.stages = Stages(thermal, registration, limiter, problem)
 
     def renew_registration(self) -> None:
-        """Build the registration anew: a calibration has arrived or changed."""
-        self.stages = self._with_registration(self.stages.thermal, refuse=False)
+        """Build the registration again: a calibration has arrived or changed."""
+        stages = self.stages
+        registration, problem = self._registration(self._settings, refuse=False)
+        self.stages = Stages(stages.thermal, registration, stages.limiter, problem)
 
-    def _with_registration(self, thermal: Any, refuse: bool) -> Stages:
-        """Return the stages with the registration asked for, or with the fallback and why."""
-        calibrations = self._calibrations
-        cameras = NO_CAMERAS if calibrations is None else calibrations.snapshot()
-        problem = ""
+    def _registration(self, settings: Settings, refuse: bool) -> tuple[Registration | None, str]:
+        """Return the registration asked for, or the fallback and why."""
         try:
-            registration = make_registration(self._settings.current.registration, cameras)
+            asked_for = make_registration(settings, self._cameras(settings), self._in_background)
         except CalibrationError as error:
             if refuse and not isinstance(error, CalibrationMissing):
                 raise
-            problem = str(error)
-            registration = self._fallback()
-        self._tell(registration, problem)
-        return Stages(thermal, registration, problem)
+            self._tell_once(str(error), is_problem=True)
+            return fallback_registration(settings), str(error)
+        self._tell_once(describe_registration(asked_for), is_problem=False)
+        return asked_for, ""
 
-    def _fallback(self) -> Any:
-        try:
-            return fallback_registration(self._settings.current.registration)
-        except CalibrationError:
-            return None  # its own homography cannot be used either: the visible image alone
-
-    def _tell(self, registration: Any, problem: str) -> None:
-        """Log once what is used: with a calibration also by how much it is off, at which depth."""
-        text = problem or describe_registration(registration)
-        if self._calibrations is not None and text != self._told:
-            tell = self._calibrations.warn if problem else self._calibrations.log
-            tell("registration: " + text)
+    def _tell_once(self, text: str, is_problem: bool) -> None:
+        if text != self._told:
+            self._tell("registration: " + text, is_problem)
         self._told = text

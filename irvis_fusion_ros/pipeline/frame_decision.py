@@ -1,134 +1,187 @@
-"""What becomes of each visible frame, decided without a ROS graph and without a clock of its own.
+"""Decides what becomes of each visible frame: pairing, health of the thermal camera, parameters.
 
-Pairing first, then the thermal camera's health, then what the parameters ask for: the decisions
-of the running node, in its order, for frames that come out of a bag. The time of arrival is the
-caller's, so that the same bag always gives the same decisions. Nothing here imports ROS, unless
-the parameters name ROS's own synchroniser.
+The node and the bag tools use the same `FrameDecider`. It reads no clock: the caller gives the
+time of arrival, so the same bag always gives the same decisions. It imports no ROS, unless the
+parameters name ROS's own synchroniser.
 """
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
-
-import numpy as np
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from irvis_fusion_core.streams import pairing as pairing_module
-from irvis_fusion_core.streams.health import HOLD, STOP, Verdict, decide
+from irvis_fusion_core.streams.health import HOLD, MISSING, STOP, Verdict, decide
 from irvis_fusion_core.streams.pairing import Pair
+from irvis_fusion_core.streams.stamps import NS_PER_S
 from irvis_fusion_ros.parameters.settings import Settings
-from irvis_fusion_ros.pipeline.pairing_and_health import make_health, make_policy
+from irvis_fusion_ros.pipeline.frames import DISABLED, DROPPED, FUSED, PASSED, IrFrame
+from irvis_fusion_ros.pipeline.pairing_and_health import (
+    make_health,
+    make_policy,
+    policy_options,
+    take_limits,
+)
 
-FUSED = "fused"
-PASSED = "passed"
-DROPPED = "dropped"
-
-DISABLED = "disabled"
 UNPAIRED = (pairing_module.NO_PARTNER, pairing_module.WAITED, pairing_module.QUEUE_FULL)
-"""Why a visible frame stays alone although the thermal camera is well."""
+"""Reasons for which a visible frame stays alone although the thermal camera is well."""
 
-NS_PER_S = 1_000_000_000
-
-
-class ThermalItem(NamedTuple):
-    """A thermal frame as it came: HxW uint8, uint16 or float32; its place in the stream."""
-
-    number: int
-    stamp_ns: int
-    pixels: np.ndarray
+Vis = TypeVar("Vis")
 
 
 class Decision(NamedTuple):
-    """What is to be done with a visible frame, and why.
+    """What to do with a visible frame, and why.
 
-    `ir` is the thermal frame to fuse it with (FUSED alone). `skew_s` is thermal minus visible
-    after ir_time_offset_s: of that frame, else of the nearest one known, else None. `health` is
-    the thermal camera's verdict, one of `irvis_fusion_core.streams.health.REASONS`.
+    Attributes:
+        action: FUSED, PASSED or DROPPED.
+        reason: FUSED, or why the frame is not fused.
+        vis: The visible frame as given to `add_vis`.
+        stamp_ns: Its stamp.
+        ir: The thermal frame to fuse it with; None unless FUSED.
+        skew_s: IR stamp, with ir_time_offset_s, minus visible stamp: of `ir`, or of the nearest
+            thermal frame known for a frame that is not fused. None where there is none.
+        health: The verdict on the thermal camera, one of `health.REASONS` of the core.
     """
 
-    action: str  # FUSED, PASSED or DROPPED
-    reason: str  # FUSED, or why not
-    vis: Any  # as it was given to add_vis
+    action: str
+    reason: str
+    vis: Any
     stamp_ns: int
-    ir: Optional[ThermalItem]
-    skew_s: Optional[float]
+    ir: IrFrame | None
+    skew_s: float | None
     health: str
 
 
-class FrameDecider:
-    """Feeds pairing and health, and says of every visible frame exactly once what is to be done.
+class FrameDecider(Generic[Vis]):
+    """Feeds pairing and health, and decides on every visible frame exactly once.
 
-    `now_ns` is the time of arrival on any clock that does not go back; a bag's is the time of
-    recording.
+    All times `now_ns` are on one steady clock: the monotonic clock in the node, the time of
+    recording for a bag.
+
+    Attributes:
+        verdict: The newest verdict on the thermal camera.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        """Take the node's parameters.
+    def __init__(
+        self, settings: Settings, engine_ready: Callable[[], bool] = lambda: True
+    ) -> None:
+        """Build pairing and health.
+
+        Args:
+            settings: The parameters.
+            engine_ready: Whether the engine can fuse. While it cannot, `on_ir_loss: stop` passes
+                visible frames: nothing could be fused anyway.
 
         Raises:
-            ConfigurationError: pairing or health parameters that do not go together.
+            ConfigurationError: Pairing or health parameters that do not go together.
         """
-        self.verdict = Verdict(False, "missing", "no thermal frame has arrived")
+        self.verdict = Verdict(False, MISSING, "no thermal frame has arrived")
         self._settings = settings
+        self._engine_ready = engine_ready
         self._pairing = make_policy(settings)
         self._health = make_health(settings)
-        self._offset_ns = round(settings.pairing.ir_time_offset_s * NS_PER_S)
-        self._last_usable: Optional[Tuple[ThermalItem, int]] = None
+        self._past_counts: Counter[str] = Counter()
+        self._last_usable: tuple[IrFrame, int] | None = None
+
+    def prepare(self, settings: Settings) -> Callable[[int], list[Decision]]:
+        """Build what other parameters change; call the result with `now_ns` to put it to use.
+
+        Nothing changes before that call. Counts go on. The watch over the thermal camera keeps
+        what it has seen unless the time offset changes.
+
+        Raises:
+            ConfigurationError: Pairing or health parameters that do not go together.
+        """
+        before = self._settings
+        policy = make_policy(settings)
+        health = make_health(settings)
+        other_policy = policy_options(settings) != policy_options(before)
+        other_offset = settings.pairing.ir_time_offset_s != before.pairing.ir_time_offset_s
+
+        def put_to_use(now_ns: int) -> list[Decision]:
+            released: list[Decision] = []
+            if other_policy:
+                released = self._decide_all(self._pairing.clear("parameters"), now_ns)
+                self._past_counts.update(self._pairing.counters)
+                self._pairing = policy
+            if other_offset:
+                self._health = health
+            else:
+                take_limits(self._health, health)
+            self._settings = settings
+            return released
+
+        return put_to_use
 
     @property
     def pending(self) -> int:
         """Visible frames that wait for a partner."""
         return int(self._pairing.pending)
 
-    def counters(self) -> Dict[str, int]:
-        """Pairing's counts: frames in, pairs, frames left alone and dropped, by cause."""
-        return dict(self._pairing.counters)
+    def counters(self) -> dict[str, int]:
+        """Return the counts of pairing: frames in, pairs, frames left alone and dropped."""
+        return dict(self._past_counts + Counter(self._pairing.counters))
 
-    def add_ir(self, frame: ThermalItem, now_ns: int) -> List[Decision]:
-        """Take a thermal frame; decide what it settles."""
+    def add_ir(self, frame: IrFrame, now_ns: int) -> list[Decision]:
+        """Take a thermal frame; return the decisions that it settles."""
         self._health.add_frame(frame.stamp_ns, frame.pixels, now_ns)
         return self._decide_all(self._pairing.add_ir(frame.stamp_ns, frame, now_ns), now_ns)
 
-    def add_vis(self, stamp_ns: int, vis: Any, now_ns: int) -> List[Decision]:
-        """Take a visible frame, whatever stands for it; decide what can be decided now."""
+    def add_vis(self, stamp_ns: int, vis: Vis, now_ns: int) -> list[Decision]:
+        """Take a visible frame; return what can be decided now."""
         return self._decide_all(self._pairing.add_vis(stamp_ns, vis, now_ns), now_ns)
 
-    def expire(self, now_ns: int) -> List[Decision]:
-        """Decide on visible frames whose wait is over."""
+    def expire(self, now_ns: int) -> list[Decision]:
+        """Return the decisions on visible frames whose wait is over."""
         return self._decide_all(self._pairing.expire(now_ns), now_ns)
 
-    def drop(self, reason: str, stamp_ns: int, vis: Any) -> Decision:
-        """A visible frame that is no image: pairing is not bothered with it."""
+    def clear(self, cause: str, now_ns: int) -> list[Decision]:
+        """Forget both streams; return the decisions on the frames that waited."""
+        released = self._decide_all(self._pairing.clear(cause), now_ns)
+        self._health.reset()
+        self._last_usable = None
+        return released
+
+    def judge(self, stamp_ns: int, now_ns: int) -> Verdict:
+        """Judge the thermal camera at `stamp_ns`, a time on the scale of the stamps."""
+        self.verdict = self._health.verdict(stamp_ns, now_ns)
+        return self.verdict
+
+    def drop(self, reason: str, stamp_ns: int, vis: Vis) -> Decision:
+        """Return the decision on a visible frame that cannot be read; pairing never sees it."""
         return Decision(DROPPED, reason, vis, stamp_ns, None, None, self.verdict.reason)
 
-    def _decide_all(self, pairs: List[Pair], now_ns: int) -> List[Decision]:
+    def _decide_all(self, pairs: list[Pair], now_ns: int) -> list[Decision]:
         return [self._decide(pair, now_ns) for pair in pairs]
 
     def _decide(self, pair: Pair, now_ns: int) -> Decision:
         settings = self._settings
         if not settings.node.enabled:
             return self._without_ir(PASSED, DISABLED, pair)
-        self.verdict = self._health.verdict(pair.vis_stamp_ns, now_ns)
-        if pair.paired and self.verdict.usable:
+        verdict = self.judge(pair.vis_stamp_ns, now_ns)
+        if pair.paired and verdict.usable:
             self._last_usable = (pair.ir, now_ns)
             return self._fuse(pair, pair.ir, pair.skew_s)
-        # Against a stamp of zero every thermal frame is ahead: that is not the thermal camera's.
+        # Against a stamp of zero every thermal frame is ahead: the thermal camera is not to blame.
         unstamped = pair.reason == pairing_module.ZERO_STAMP
-        blame_ir = not self.verdict.usable and not unstamped
-        reason = "ir_" + self.verdict.reason if blame_ir else pair.reason
-        if self.verdict.usable and pair.reason in UNPAIRED:
+        blame_ir = not verdict.usable and not unstamped
+        reason = "ir_" + verdict.reason if blame_ir else pair.reason
+        if verdict.usable and pair.reason in UNPAIRED:
             action = DROPPED if settings.pairing.on_unpaired == "drop" else PASSED
             return self._without_ir(action, reason, pair)
-        action = decide(self.verdict._replace(usable=False), settings.ir_loss.on_ir_loss)
-        if action == STOP:
+        action = decide(verdict._replace(usable=False), settings.ir_loss.on_ir_loss)
+        if action == STOP and self._engine_ready():
             return self._without_ir(DROPPED, reason, pair)
         if action == HOLD and self._last_usable is not None:
             frame, since_ns = self._last_usable
             if now_ns - since_ns <= settings.ir_loss.hold_s * NS_PER_S:
-                skew_s = (frame.stamp_ns + self._offset_ns - pair.vis_stamp_ns) / NS_PER_S
+                offset_ns = round(settings.pairing.ir_time_offset_s * NS_PER_S)
+                skew_s = (frame.stamp_ns + offset_ns - pair.vis_stamp_ns) / NS_PER_S
                 return self._fuse(pair, frame, skew_s)
         return self._without_ir(PASSED, reason, pair)
 
-    def _fuse(self, pair: Pair, ir: ThermalItem, skew_s: Optional[float]) -> Decision:
+    def _fuse(self, pair: Pair, ir: IrFrame, skew_s: float | None) -> Decision:
         health = self.verdict.reason
         return Decision(FUSED, FUSED, pair.vis, pair.vis_stamp_ns, ir, skew_s, health)
 

@@ -1,75 +1,129 @@
-"""What camera_info messages and static transforms tell of the cameras; for node and bags alike.
+"""What camera_info messages and static transforms tell about the cameras, for node and bags.
 
-Messages are taken by their fields, so that those of a bag's reader serve as well as rclpy's.
+Messages are read by their fields, so those of a bag reader serve as well as those of rclpy.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
+
+import numpy as np
 
 from irvis_fusion_core.errors import CalibrationError
 from irvis_fusion_core.registration.camera_model import CameraModel, camera_from_info
-from irvis_fusion_ros.parameters.settings import RegistrationSettings
-from irvis_fusion_ros.pipeline.stages import Cameras
+from irvis_fusion_ros.parameters.settings import Settings
+from irvis_fusion_ros.pipeline.stages import Cameras, base_mode
 from irvis_fusion_ros.pipeline.static_transforms import Extrinsics, StaticTransforms
 
 
-def known_cameras(
-    settings: RegistrationSettings,
-    infos: Mapping[str, Any],
-    transforms: StaticTransforms,
-    tf_problem: str = "",
-    topic_of: Callable[[str], str] = lambda name: name + "/camera_info",
-) -> Cameras:
-    """Return both cameras and their extrinsics, as far as they are known; never raises.
+class KnownCameras:
+    """Gathers calibration messages and says what they tell."""
 
-    Args:
-        settings: the registration parameters.
-        infos: the newest sensor_msgs/CameraInfo of "ir" and "vis", where one has arrived.
-        transforms: the static tree so far.
-        tf_problem: why there can be no transforms at all.
-        topic_of: name of a camera's calibration topic, for messages.
-    """
-    missing: dict[str, str] = {}
-    models: dict[str, CameraModel | None] = {}
-    for name in ("ir", "vis"):
-        models[name] = None
-        if name not in infos:
-            missing[name] = (
-                f"no calibration of the {name} camera has arrived on {topic_of(name)}; publish it"
-                f" there, or set registration.{name}_calibration_file"
-            )
-            continue
-        try:
-            rectified = settings.camera(name).rectified
-            models[name] = camera_from_info(infos[name], name, rectified)
-        except CalibrationError as error:
-            missing[name] = str(error)
-    extrinsics = None
-    if settings.extrinsics == "tf":
-        try:
-            if tf_problem:
-                raise CalibrationError(tf_problem)
-            extrinsics = _between(settings, infos, transforms)
-        except CalibrationError as error:
-            missing["extrinsics"] = str(error)
-    return Cameras(models["ir"], models["vis"], extrinsics, missing)
+    def __init__(
+        self, topic_of: Callable[[str], str] = lambda camera: camera + "/camera_info"
+    ) -> None:
+        """Know nothing yet; `topic_of(camera)` names a calibration topic in messages."""
+        self._topic_of = topic_of
+        self._infos: dict[str, Any] = {}
+        self._contents: dict[str, tuple[object, ...]] = {}
+        self._transforms = StaticTransforms()
+
+    def add_info(self, camera: str, message: Any) -> bool:
+        """Take a sensor_msgs/CameraInfo of "ir" or "vis"; True when it is not the one before."""
+        content = _content(message)
+        if self._contents.get(camera) == content:
+            return False
+        self._contents[camera], self._infos[camera] = content, message
+        return True
+
+    def add_transforms(self, message: Any, settings: Settings) -> bool:
+        """Take a tf2_msgs/TFMessage of /tf_static; True when it moves the cameras.
+
+        Raises:
+            CalibrationError: A rotation in it is not a rotation.
+        """
+        before = self._placement(settings)
+        self._transforms.add(message)
+        # A robot's tree has many links, and few of them are between the cameras.
+        return self._placement(settings) != before
+
+    def forget_transforms(self) -> None:
+        """Forget the static tree."""
+        self._transforms = StaticTransforms()
+
+    def snapshot(self, settings: Settings, tf_problem: str = "") -> Cameras:
+        """Return what is known; never raises. `tf_problem`: why there can be no transforms."""
+        missing: dict[str, str] = {}
+        registration = settings.registration
+        models: dict[str, CameraModel | None] = {"ir": None, "vis": None}
+        rectified = {"ir": registration.ir_rectified, "vis": registration.vis_rectified}
+        for camera in models:
+            if camera not in self._infos:
+                missing[camera] = (
+                    f"no calibration of the {camera} camera has arrived on"
+                    f" {self._topic_of(camera)}; publish it there, or set"
+                    f" registration.{camera}_calibration_file"
+                )
+                continue
+            try:
+                info = self._infos[camera]
+                models[camera] = camera_from_info(info, camera, rectified[camera])
+            except CalibrationError as error:
+                missing[camera] = str(error)
+        extrinsics = None
+        if registration.extrinsics == "tf":
+            try:
+                if tf_problem:
+                    raise CalibrationError(tf_problem)
+                extrinsics = self._between(settings)
+            except CalibrationError as error:
+                missing["extrinsics"] = str(error)
+        return Cameras(models["ir"], models["vis"], extrinsics, missing)
+
+    def _placement(self, settings: Settings) -> tuple[bytes, ...] | None:
+        extrinsics = self.snapshot(settings).extrinsics
+        return None if extrinsics is None else tuple(part.tobytes() for part in extrinsics)
+
+    def _between(self, settings: Settings) -> Extrinsics:
+        """Return where the IR camera's frame stands in the visible one's."""
+        frames = {
+            "vis": settings.registration.vis_frame,
+            "ir": settings.registration.ir_frame,
+        }
+        for camera, frame in frames.items():
+            if not frame and camera in self._infos:
+                frames[camera] = self._infos[camera].header.frame_id
+            if not frames[camera]:
+                raise CalibrationError(
+                    f"the frame of the {camera} camera is not known: set"
+                    f" registration.{camera}_frame, or publish {camera}/camera_info with a"
+                    " frame_id"
+                )
+        return self._transforms.between(frames["vis"], frames["ir"])
 
 
-def _between(
-    settings: RegistrationSettings, infos: Mapping[str, Any], transforms: StaticTransforms
-) -> Extrinsics:
-    """Return where the IR camera's frame stands in the visible one's."""
-    frames = {}
-    for name in ("vis", "ir"):
-        frame = settings.camera(name).frame
-        if not frame and name in infos:
-            frame = infos[name].header.frame_id
-        if not frame:
-            raise CalibrationError(
-                f"the frame of the {name} camera is not known: set registration.{name}_frame, or"
-                f" publish {name}/camera_info with a frame_id"
-            )
-        frames[name] = frame
-    return transforms.between(frames["vis"], frames["ir"])
+def needed_topics(settings: Settings) -> tuple[bool, bool, bool]:
+    """Return whether the registration needs ir/camera_info, vis/camera_info and /tf_static."""
+    registration = settings.registration
+    if base_mode(settings) != "calibration":
+        return False, False, False
+    return (
+        not registration.ir_calibration_file,
+        not registration.vis_calibration_file,
+        registration.extrinsics == "tf",
+    )
+
+
+def _content(info: Any) -> tuple[object, ...]:
+    """Return what two camera_info messages of one calibration have in common."""
+    roi = info.roi
+    return (
+        info.height,
+        info.width,
+        info.distortion_model,
+        info.header.frame_id,
+        # As bytes: NaN differs from itself, and each message would be a change.
+        *(np.asarray(part, float).tobytes() for part in (info.k, info.p, info.d, info.r)),
+        (roi.x_offset, roi.y_offset, roi.height, roi.width),
+    )

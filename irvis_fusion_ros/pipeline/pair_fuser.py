@@ -1,177 +1,138 @@
-"""Fuses one pair out of a bag as the node's worker does: rescale, register, fuse, fill.
+"""Fuses one pair: rescale, register, fill, fuse, limit flicker. The node and the bag tools use it.
 
-What a calibrated registration needs comes from the bag as from the graph: camera_info of both
-cameras and /tf_static, from when on they were recorded. Until then, and where they cannot be used,
-`registration.fallback` holds. Imports no ROS.
+It belongs to one engine and to the thread that opened it.
 """
 
 from __future__ import annotations
 
 import time
-import types
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 
-from irvis_fusion_core.errors import CalibrationError
-from irvis_fusion_core.flicker_limiter import FlickerLimiter
+from irvis_fusion_core.protocols import Engine, OnlineAligner
 from irvis_fusion_core.registration import fill_uncovered
-from irvis_fusion_ros.bags.bag_topics import FusionTopics
-from irvis_fusion_ros.bags.replay.fused_frame import FusedFrame
-from irvis_fusion_ros.messages import image_messages
-from irvis_fusion_ros.parameters.settings import Settings
-from irvis_fusion_ros.pipeline.frame_decision import NS_PER_S, ThermalItem
-from irvis_fusion_ros.pipeline.known_cameras import known_cameras
-from irvis_fusion_ros.pipeline.stages import (
-    fallback_registration,
-    make_registration,
-    make_thermal,
-)
-from irvis_fusion_ros.pipeline.static_transforms import StaticTransforms
-
-UNCALIBRATED = "uncalibrated"
+from irvis_fusion_core.streams.stamps import NS_PER_S
+from irvis_fusion_ros.pipeline.frames import IrFrame
+from irvis_fusion_ros.pipeline.stages import Stages
 
 LARGEST_SKEW_S = 0.05
-"""Images further apart in time differ by what moved, and say nothing of the cameras."""
+"""Images further apart in time differ by what moved, and say nothing about the cameras."""
+
+WARM_SIZES_KEPT = 4
+
+
+class Timings(NamedTuple):
+    """Milliseconds of one fusion. Not repeatable."""
+
+    thermal_ms: float
+    registration_ms: float
+    engine_ms: float
+    finish_ms: float  # flicker limit, and the visible image where there is no thermal one
+
+
+class Fused(NamedTuple):
+    """A fused pair.
+
+    Attributes:
+        image: uint8 HxWx3 in the order of the visible image.
+        ir8: uint8 HxW on the visible grid, as the engine got it.
+        coverage: uint8 HxW, 0 where the thermal camera sees nothing (there `ir8` shows the
+            visible image); None where it sees everything.
+        grey: The thermal frame in 8 bits on its own grid.
+        timings: What the steps took.
+    """
+
+    image: np.ndarray
+    ir8: np.ndarray
+    coverage: np.ndarray | None
+    grey: np.ndarray
+    timings: Timings
 
 
 class PairFuser:
-    """Holds thermal rescaling, registration and engine; fuses one pair after the other.
+    """Fuses one pair after the other with an engine that is open."""
 
-    Attributes:
-        problem: why the registration is not the one that the parameters ask for; else empty.
-    """
+    def __init__(self, engine: Engine) -> None:
+        """Take over `engine`; `close` closes it."""
+        self._engine = engine
+        self._warm_sizes: list[tuple[int, int]] = []
 
-    def __init__(self, settings: Settings) -> None:
-        """Build what the parameters ask for; `engine` is to be set before the first pair.
+    def is_warm(self, size: tuple[int, int]) -> bool:
+        """Return whether `warm_up` was called for this (height, width)."""
+        return size in self._warm_sizes
 
-        Raises:
-            ConfigurationError: thermal or registration parameters that do not go together.
-        """
-        self.engine: Any = None
-        self.problem = ""
-        self._settings = settings
-        self._infos: Dict[str, Any] = {}
-        self._keys: Dict[str, Any] = {}
-        self._transforms = StaticTransforms()
-        self._topics: Optional[FusionTopics] = None
-        self._thermal = make_thermal(settings.thermal)
-        self._registration = self._make_registration()
-        self._warm_sizes: List[Tuple[int, int]] = []
-        self._cache: Tuple[Any, Any] = (None, None)
-        self._flicker = FlickerLimiter()
+    def warm_up(self, size: tuple[int, int]) -> None:
+        """Let the engine prepare for frames of (height, width); it may build for minutes."""
+        # Noted first: a size that the engine refuses is refused at each frame, cheaply.
+        self._warm_sizes = [*self._warm_sizes[1 - WARM_SIZES_KEPT :], size]
+        self._engine.warm_up(*size)
 
-    def needs(self, topics: FusionTopics) -> List[str]:
-        """Those of a bag's other topics that the registration is made of."""
-        settings = self._settings.registration
-        self._topics = topics
-        if settings.base_mode != "calibration":
-            return []
-        wanted = [
-            info
-            for name, info in (("ir", topics.ir_info), ("vis", topics.vis_info))
-            if info and not settings.camera(name).calibration_file
-        ]
-        if topics.tf_static and settings.extrinsics == "tf":
-            wanted.append(topics.tf_static)
-        return wanted
+    def fuse(
+        self, vis: np.ndarray, order: str, ir: IrFrame, stages: Stages, stamp_ns: int = 0
+    ) -> Fused | None:
+        """Fuse a visible image with a thermal frame.
 
-    def learn(self, topic: str, message: Any) -> None:
-        """Take a message of one of the topics that `needs` named.
+        Args:
+            vis: uint8 HxWx3.
+            order: Channel order of `vis`, "rgb" or "bgr".
+            ir: The thermal frame as it came.
+            stages: The stages in use.
+            stamp_ns: Stamp of the visible frame, for the flicker limit.
+
+        Returns:
+            The fused pair, or None where there is no registration: then the visible image passes.
 
         Raises:
-            CalibrationError: a static transform that is none.
+            FrameError, ConfigurationError, CalibrationError: The pair does not suit.
+            EngineError: The engine failed.
         """
-        topics = self._topics
-        if topics is None or topic not in self.needs(topics):
-            return
-        if topic == topics.tf_static:
-            self._transforms.add(message)
-        else:
-            camera = "ir" if topic == topics.ir_info else "vis"
-            key = _content(message)
-            if self._keys.get(camera) == key:
-                return
-            self._keys[camera], self._infos[camera] = key, message
-        self._registration = self._make_registration()
-        self._cache = (None, None)
-
-    def fuse(self, frame: FusedFrame, thermal: ThermalItem) -> None:
-        """Fill in `frame`: fused, or passed where there is no registration.
-
-        Raises:
-            FrameError, ConfigurationError, CalibrationError: the pair does not suit.
-            EngineError: the engine failed.
-        """
-        vis, order = image_messages.visible_frame(frame.source.message)
-        frame.keep("vis", vis, order)
+        if stages.registration is None:
+            return None
         size = (vis.shape[0], vis.shape[1])
-        if size not in self._warm_sizes:  # so that no frame's time holds the engine's building
-            self._warm_sizes.append(size)
-            self.engine.warm_up(*size)
-        if self._registration is None:
-            frame.pass_on(UNCALIBRATED)
-            return
-        ir, coverage, grey = self._prepare(thermal, size)
+        prepared, thermal_ms, registration_ms = stages.prepare(stages.registration, ir, size)
+        ir8, coverage = prepared.ir, prepared.coverage
         if coverage is not None:
             code = cv2.COLOR_RGB2GRAY if order == "rgb" else cv2.COLOR_BGR2GRAY
-            ir = fill_uncovered(ir, cv2.cvtColor(vis, code), coverage)
-        started_s = time.perf_counter()
-        fused = self.engine.fuse_frame(ir, vis, order=order)
-        frame.engine_ms = 1e3 * (time.perf_counter() - started_s)
-        if self._settings.engine.limit_flicker:
-            self._flicker.limit(fused, ir, vis, frame.vis_stamp_ns / NS_PER_S, order)
+            ir8 = fill_uncovered(ir8, cv2.cvtColor(vis, code), coverage)
+        start_ns = time.monotonic_ns()
+        image = self._engine.fuse_frame(ir8, vis, order=order)
+        engine_ns = time.monotonic_ns()
+        if stages.limiter is not None:
+            stages.limiter.limit(image, ir8, vis, stamp_ns / NS_PER_S, order)
         if coverage is not None:  # beyond the thermal image the visible one stands exactly
-            cv2.copyTo(vis, cv2.compare(coverage, 0, cv2.CMP_EQ), fused)
-        frame.message = image_messages.fill(blank_message(), fused, frame.source.message, order)
-        frame.ir, frame.coverage = ir, coverage
-        frame.keep("fused", fused, order)
-        if hasattr(self._registration, "offer") and abs(frame.skew_s or 0.0) <= LARGEST_SKEW_S:
-            self._registration.offer(grey, vis, frame.recorded_ns / NS_PER_S)
+            cv2.copyTo(vis, cv2.compare(coverage, 0, cv2.CMP_EQ), image)
+        end_ns = time.monotonic_ns()
+        engine_ms, finish_ms = (engine_ns - start_ns) / 1e6, (end_ns - engine_ns) / 1e6
+        timings = Timings(thermal_ms, registration_ms, engine_ms, finish_ms)
+        return Fused(image, ir8, coverage, prepared.grey, timings)
 
-    def _prepare(
-        self, frame: ThermalItem, size: Tuple[int, int]
-    ) -> Tuple[np.ndarray, Optional[np.ndarray], np.ndarray]:
-        """8-bit IR on the visible grid, coverage, 8-bit IR; once for each thermal frame."""
-        key = (frame.number, size)
-        if self._cache[0] != key:
-            grey = self._thermal(frame.pixels, frame.stamp_ns / NS_PER_S)
-            ir, coverage = self._registration.warp(grey, size)
-            self._cache = (key, (ir, coverage, grey))
-        prepared: Tuple[np.ndarray, Optional[np.ndarray], np.ndarray] = self._cache[1]
-        return prepared
+    def describe(self) -> dict[str, Any]:
+        """Return what runs, as the engine describes it."""
+        return self._engine.describe()
 
-    def _make_registration(self) -> Any:
-        """The registration asked for, else the fallback (None: the visible image alone)."""
-        topics = self._topics
-        names = {"ir": topics and topics.ir_info, "vis": topics and topics.vis_info}
-        cameras = known_cameras(
-            self._settings.registration,
-            self._infos,
-            self._transforms,
-            topic_of=lambda name: str(names[name] or name + "/camera_info"),
-        )
-        self.problem = ""
-        try:
-            # Not in the background: the same bag gives the same images.
-            return make_registration(self._settings.registration, cameras, in_background=False)
-        except CalibrationError as error:
-            self.problem = str(error)
-        try:
-            return fallback_registration(self._settings.registration)
-        except CalibrationError:
-            return None  # its own homography cannot be used either
+    def close(self) -> None:
+        """Close the engine."""
+        self._engine.close()
 
 
-def blank_message() -> Any:
-    """What has the fields of sensor_msgs/Image, once `image_messages.fill` has filled it."""
-    return types.SimpleNamespace()
+def offer_pair(
+    stages: Stages,
+    fused: Fused,
+    vis: np.ndarray,
+    skew_s: float | None,
+    now_s: float | None = None,
+) -> None:
+    """Offer a fused pair to online alignment, unless its frames lie too far apart in time.
 
-
-def _content(info: Any) -> Tuple[Any, ...]:
-    """What two camera_info messages of one calibration have in common."""
-    roi = info.roi
-    numbers = [np.asarray(part, float).tobytes() for part in (info.k, info.p, info.d, info.r)]
-    area = (roi.x_offset, roi.y_offset, roi.height, roi.width)
-    return (info.height, info.width, info.distortion_model, info.header.frame_id, *numbers, area)
+    Args:
+        stages: The stages that fused it.
+        fused: The pair.
+        vis: Its visible image.
+        skew_s: Difference of the stamps in seconds.
+        now_s: Time of the pair; None reads the clock.
+    """
+    registration = stages.registration
+    if isinstance(registration, OnlineAligner) and abs(skew_s or 0.0) <= LARGEST_SKEW_S:
+        registration.offer(fused.grey, vis, now_s)

@@ -1,8 +1,4 @@
-"""Pairing and the thermal camera's health, built from the parameters and exchanged while in use.
-
-A parameter that changes renews what depends on it and nothing else: whoever tunes `slop_s` must
-not make a frozen camera count as well again.
-"""
+"""Pairing and the health of the thermal camera, built from the parameters."""
 
 from __future__ import annotations
 
@@ -16,8 +12,8 @@ from irvis_fusion_ros.pipeline.message_filters_pairing import StockPairing
 Policy = Union[PairingPolicy, StockPairing]
 
 
-def policy_values(settings: Settings) -> dict[str, Any]:
-    """Return the values that the pairing policy is built from."""
+def policy_options(settings: Settings) -> dict[str, Any]:
+    """Return what the pairing policy is built from."""
     pairing = settings.pairing
     return {
         "policy": pairing.pairing,
@@ -31,38 +27,34 @@ def policy_values(settings: Settings) -> dict[str, Any]:
 
 def make_policy(settings: Settings) -> Policy:
     """Build the pairing policy that the parameters name; raises ConfigurationError."""
-    values = policy_values(settings)
-    if values["policy"] == StockPairing.name:
+    options = policy_options(settings)
+    if options["policy"] == StockPairing.name:
         return StockPairing(
-            values["slop_s"], values["ir_time_offset_s"], values["depth"], values["max_wait_s"]
+            options["slop_s"],
+            options["ir_time_offset_s"],
+            options["depth"],
+            options["max_wait_s"],
         )
-    return make_pairing(**values)
-
-
-def health_values(settings: Settings) -> dict[str, Any]:
-    """Return the values that the check of the thermal camera is built from."""
-    loss = settings.ir_loss
-    return {
-        "max_ir_age_s": settings.pairing.max_ir_age_s,
-        "frozen_after_s": loss.ir_frozen_after_s,
-        "expected_size": (loss.ir_height, loss.ir_width)
-        if loss.ir_height and loss.ir_width
-        else None,
-        "ir_time_offset_s": settings.pairing.ir_time_offset_s,
-        "missing_after_s": loss.ir_missing_after_s,
-    }
+    return make_pairing(**options)
 
 
 def make_health(settings: Settings) -> IrHealth:
-    """Build the check of the thermal camera; raises ConfigurationError."""
-    return IrHealth(**health_values(settings))
+    """Build the watch over the thermal camera; raises ConfigurationError."""
+    loss = settings.ir_loss
+    size = (loss.ir_height, loss.ir_width)
+    return IrHealth(
+        max_ir_age_s=settings.pairing.max_ir_age_s,
+        frozen_after_s=loss.ir_frozen_after_s,
+        expected_size=size if all(size) else None,
+        ir_time_offset_s=settings.pairing.ir_time_offset_s,
+        missing_after_s=loss.ir_missing_after_s,
+    )
 
 
 def take_limits(present: IrHealth, fresh: IrHealth) -> None:
     """Give `present`, which keeps what it has seen, the limits of `fresh`.
 
-    The time offset is none of them: with another one all ages are others, and `fresh` has to
-    take the place of `present`.
+    The time offset is not among them. It changes all ages, so `fresh` must replace `present`.
     """
     present.max_ir_age_s = fresh.max_ir_age_s
     present.frozen_after_s = fresh.frozen_after_s

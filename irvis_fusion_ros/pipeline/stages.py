@@ -1,115 +1,227 @@
-"""The core's parts that stand before and in the engine's place, built from the parameters."""
+"""The stages around the engine, built from the parameters: thermal, registration, flicker limit.
+
+A thermal frame that serves several visible ones is prepared once. So limits that are smoothed over
+time depend on the frames that came and not on the speed of the engine.
+"""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from irvis_fusion_core import registration as core_registration
 from irvis_fusion_core.errors import CalibrationError
-from irvis_fusion_ros.parameters.settings import RegistrationSettings, Settings, ThermalSettings
+from irvis_fusion_core.flicker_limiter import FlickerLimiter
+from irvis_fusion_core.protocols import Registration, ThermalStage
+from irvis_fusion_core.registration.camera_geometry import quaternion_matrix
+from irvis_fusion_core.registration.camera_model import CameraModel, read_camera_file
+from irvis_fusion_core.streams.stamps import NS_PER_S
+from irvis_fusion_core.thermal import ThermalRescale
+from irvis_fusion_ros.parameters.settings import Settings
+from irvis_fusion_ros.pipeline.frames import IrFrame
+from irvis_fusion_ros.pipeline.static_transforms import Extrinsics
 
 
 class CalibrationMissing(CalibrationError):
-    """A calibration or transform has not arrived yet: it may still."""
-
-
-class Stages(NamedTuple):
-    """`thermal(raw, stamp_s) -> grey HxW`; `registration.warp(grey, size) -> (ir, coverage)`.
-
-    `problem` says why `registration` is not the one that was asked for, and is empty when it is.
-    A `registration` of None stands for the fallback to the visible image alone.
-    """
-
-    thermal: Any
-    registration: Any
-    problem: str = ""
+    """A calibration or transform has not arrived yet; it may still."""
 
 
 class Cameras(NamedTuple):
-    """What is known of the cameras besides the parameters: from topics, or nothing.
+    """The cameras as topics describe them.
 
-    Two `camera_model.CameraModel`, and `static_transforms.Extrinsics` of IR in the visible frame;
-    `missing` says why one of these is None, by its name.
+    Attributes:
+        ir, vis: Their models, or None.
+        extrinsics: Where the IR camera stands in the visible one's frame, or None.
+        missing: Why one of these is None, by its name.
     """
 
-    ir: Any = None
-    vis: Any = None
-    extrinsics: Any = None
-    missing: Mapping[str, str] = {}
+    ir: CameraModel | None = None
+    vis: CameraModel | None = None
+    extrinsics: Extrinsics | None = None
+    missing: Mapping[str, str] = MappingProxyType({})
 
 
 NO_CAMERAS = Cameras()
 
 
-def make_stages(
-    settings: Settings, cameras: Cameras = NO_CAMERAS, in_background: bool = True
-) -> Stages:
-    """Build thermal rescaling and registration.
+class PreparedIr(NamedTuple):
+    """A thermal frame that is ready for the engine.
 
-    `in_background` is False for tools that work through files: online alignment then runs within
-    `offer`, and gives the same images each time.
+    Attributes:
+        ir: uint8 HxW on the visible grid.
+        coverage: uint8 HxW, 0 where the thermal camera sees nothing; None where it sees all.
+        grey: uint8 on the thermal grid.
+    """
+
+    ir: np.ndarray
+    coverage: np.ndarray | None
+    grey: np.ndarray
+
+
+class ThermalOnce:
+    """Rescales each thermal frame once: a method that smooths over time counts its calls."""
+
+    def __init__(self, rescale: ThermalStage) -> None:
+        """Keep `rescale`."""
+        self._rescale = rescale
+        self._newest: tuple[int, np.ndarray] | None = None
+
+    def __call__(self, frame: IrFrame) -> np.ndarray:
+        """Return the frame in 8 bits."""
+        newest = self._newest  # another thread may call `forget` meanwhile
+        if newest is None or newest[0] != frame.number:
+            newest = (frame.number, self._rescale(frame.pixels, frame.stamp_ns / NS_PER_S))
+            self._newest = newest
+        return newest[1]
+
+    def follow(self, frame: IrFrame) -> None:
+        """Let the limits see a frame that is not fused, unless a newer one was rescaled."""
+        newest = self._newest
+        if newest is None or frame.number > newest[0]:
+            self(frame)
+
+    def forget(self) -> None:
+        """Take the next frame for a new one, whatever its number."""
+        self._newest = None
+
+
+class Stages:
+    """What is in use now. Parts that did not change are shared with the stages before.
+
+    Attributes:
+        thermal: Raw thermal frame to 8 bits.
+        registration: To the visible grid; None: the visible image passes unchanged.
+        limiter: Limits flicker, or None.
+        problem: Why `registration` is not the one asked for; empty when it is.
+    """
+
+    def __init__(
+        self,
+        thermal: ThermalOnce,
+        registration: Registration | None,
+        limiter: FlickerLimiter | None,
+        problem: str = "",
+    ) -> None:
+        """Keep the parts."""
+        self.thermal = thermal
+        self.registration = registration
+        self.limiter = limiter
+        self.problem = problem
+        self._prepared: tuple[tuple[int, tuple[int, int]], PreparedIr] | None = None
+
+    def prepare(
+        self, registration: Registration, frame: IrFrame, size: tuple[int, int]
+    ) -> tuple[PreparedIr, float, float]:
+        """Return the thermal frame on a visible grid of `size`, and both steps' ms."""
+        key = (frame.number, size)
+        prepared = self._prepared  # another thread may call `forget` meanwhile
+        if prepared is not None and prepared[0] == key:
+            return prepared[1], 0.0, 0.0
+        start_ns = time.monotonic_ns()
+        grey = self.thermal(frame)
+        thermal_ns = time.monotonic_ns()
+        ir, coverage = registration.warp(grey, size)
+        ready = PreparedIr(ir, coverage, grey)
+        end_ns = time.monotonic_ns()
+        self._prepared = (key, ready)
+        return ready, (thermal_ns - start_ns) / 1e6, (end_ns - thermal_ns) / 1e6
+
+    def forget(self) -> None:
+        """Forget the frames seen last: the clock jumped, or the cameras were unsubscribed."""
+        self.thermal.forget()
+        self._prepared = None
+        if self.limiter is not None:
+            self.limiter.reset()
+
+
+def make_thermal(settings: Settings) -> ThermalOnce:
+    """Build the thermal rescaling.
 
     Raises:
-        ConfigurationError: parameters that do not go together.
-        CalibrationMissing: the mode needs a calibration that `cameras` lacks so far.
-        CalibrationError: a calibration that cannot be used.
+        ConfigurationError: Parameters that do not go together.
     """
-    registration = make_registration(settings.registration, cameras, in_background)
-    return Stages(make_thermal(settings.thermal), registration)
-
-
-def make_thermal(settings: ThermalSettings) -> Any:
-    """Build the thermal rescaling; raises ConfigurationError where it refuses."""
-    from irvis_fusion_core.thermal import ThermalRescale
-
-    options = dataclasses.asdict(settings)
-    if settings.method != "window":
+    options = asdict(settings.thermal)
+    if options["method"] != "window":
         options["window_low"] = options["window_high"] = None
-    options["saturated"] = settings.saturated or None
-    return ThermalRescale(**options)
+    options["saturated"] = options["saturated"] or None
+    return ThermalOnce(ThermalRescale(**options))
 
 
 def make_registration(
-    settings: RegistrationSettings, cameras: Cameras = NO_CAMERAS, in_background: bool = True
-) -> Any:
-    """Build the registration; raises as `make_stages`."""
-    from irvis_fusion_core import registration as core
+    settings: Settings, cameras: Cameras = NO_CAMERAS, in_background: bool = True
+) -> Registration:
+    """Build the registration.
 
-    options: dict[str, Any] = {"soft_edge_px": settings.soft_edge_px}
-    if settings.base_mode == "homography":
-        options["homography"] = settings.homography
-        ir_size, vis_size = settings.calibrated_ir_size, settings.calibrated_vis_size
-        options["calibrated_ir_size"] = ir_size if all(ir_size) else None
-        options["calibrated_vis_size"] = vis_size if all(vis_size) else None
-    elif settings.base_mode == "calibration":
-        options.update(_calibration(settings, cameras))
-    if settings.mode == "online":
-        values = dataclasses.asdict(settings)
-        options.update((n, v) for n, v in values.items() if n.startswith("online_"))
-        options["online_in_background"] = in_background
-    return core.make_registration(settings.mode, **options)
-
-
-def fallback_registration(settings: RegistrationSettings) -> Any:
-    """Build what `registration.fallback` names, or return None for the visible image alone.
+    Args:
+        settings: The parameters.
+        cameras: What is known of the cameras.
+        in_background: False for tools that read files: online alignment then runs within
+            `offer` and gives the same images each time.
 
     Raises:
-        CalibrationError: it is the homography, and that cannot be used either.
+        ConfigurationError: Parameters that do not go together.
+        CalibrationMissing: The mode needs a calibration that `cameras` lacks so far.
+        CalibrationError: A calibration that cannot be used.
     """
-    if settings.fallback == "passthrough":
+    values = asdict(settings.registration)
+    mode = settings.registration.mode
+    options: dict[str, Any] = {"soft_edge_px": values["soft_edge_px"]}
+    base = base_mode(settings)
+    if base == "homography":
+        options["homography"] = list(values["homography"])
+        for name in ("calibrated_ir_size", "calibrated_vis_size"):
+            options[name] = tuple(values[name]) if all(values[name]) else None
+    elif base == "calibration":
+        options.update(_calibration(settings, cameras))
+    if mode == "online":
+        options.update((name, v) for name, v in values.items() if name.startswith("online_"))
+        options["online_in_background"] = in_background
+    return core_registration.make_registration(mode, **options)
+
+
+def base_mode(settings: Settings) -> str:
+    """Return the mode that holds without correction: `registration.mode` unless it is online."""
+    registration = settings.registration
+    return registration.online_base if registration.mode == "online" else registration.mode
+
+
+def fallback_registration(settings: Settings) -> Registration | None:
+    """Build what `registration.fallback` names; None stands for the visible image alone."""
+    fallback = settings.registration.fallback
+    if fallback == "passthrough":
         return None
-    return make_registration(dataclasses.replace(settings, mode=settings.fallback))
+    try:
+        return make_registration(settings.changed({"registration.mode": fallback}))
+    except CalibrationError:
+        return None  # it is the homography, and that cannot be used either
 
 
-def _calibration(settings: RegistrationSettings, cameras: Cameras) -> dict[str, Any]:
-    """Return the options of the core's mode calibration."""
-    from irvis_fusion_core.registration.camera_geometry import quaternion_matrix
-    from irvis_fusion_core.registration.camera_model import read_camera_file
+def describe_registration(registration: Registration) -> str:
+    """Return one line for the log: the mode, and its expected error at other depths."""
+    values = registration.describe()
+    mode = values.get("base", values["mode"])
+    text = f"{values['mode']} over {mode}" if mode != values["mode"] else str(mode)
+    if "expected_error_px" in values:
+        text += f", exact at {values['depth_m']:g} m; expected error in visible pixels: "
+        text += values["expected_error_px"]
+    elif mode == "homography":
+        text += ", exact at the depth at which it was made"
+    return text
 
-    options: dict[str, Any] = {"depth_m": settings.depth_m}
-    for name, known in (("ir", cameras.ir), ("vis", cameras.vis)):
-        path, rectified, _ = settings.camera(name)
+
+def _calibration(settings: Settings, cameras: Cameras) -> dict[str, Any]:
+    """Return the options of the core's mode `calibration`."""
+    values = settings.registration
+    options: dict[str, Any] = {"depth_m": values.depth_m}
+    for name, path, rectified, known in (
+        ("ir", values.ir_calibration_file, values.ir_rectified, cameras.ir),
+        ("vis", values.vis_calibration_file, values.vis_rectified, cameras.vis),
+    ):
         camera = read_camera_file(path, name, rectified) if path else known
         if camera is None:
             raise CalibrationMissing(
@@ -121,33 +233,15 @@ def _calibration(settings: RegistrationSettings, cameras: Cameras) -> dict[str, 
         options[name + "_distortion"] = camera.distortion
         options[name + "_lens"] = "equidistant" if camera.fisheye else ""
         options[f"calibrated_{name}_size"] = camera.size
-    if settings.extrinsics == "parameters":
-        options["rotation"] = quaternion_matrix(settings.rotation_xyzw)
-        options["translation_m"] = settings.translation_m
+    if values.extrinsics == "parameters":
+        options["rotation"] = quaternion_matrix(values.rotation_xyzw)
+        options["translation_m"] = list(values.translation_m)
     elif cameras.extrinsics is not None:
         options["rotation"], options["translation_m"] = cameras.extrinsics
     else:
         raise CalibrationMissing(
             cameras.missing.get("extrinsics")
-            or "where the cameras stand to one another is not known: registration.extrinsics is"
-            " tf, and there is no /tf_static here; set it to parameters"
+            or "the transform between the cameras is not known: registration.extrinsics is tf, and"
+            " there is no /tf_static; publish it, or set registration.extrinsics to parameters"
         )
     return options
-
-
-def open_fusion(settings: Settings, progress: Callable[[str], None]) -> Any:
-    """Open the engine that the parameters name; may build for minutes on its first run."""
-    from irvis_fusion_core.fusion import RealtimeFusion
-
-    def given(value: str) -> str | None:
-        return None if value in ("auto", "") else value
-
-    return RealtimeFusion(
-        model=settings.engine.model,
-        backend=settings.engine.backend,
-        precision=given(settings.engine.precision),
-        device=given(settings.engine.device),
-        threads=settings.engine.threads,
-        cache_dir=given(settings.engine.engine_cache_dir),
-        progress=progress,
-    )

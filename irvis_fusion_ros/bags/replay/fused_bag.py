@@ -1,10 +1,11 @@
-"""Puts what the walk gives into a bag, in order of recording, beside the topics of the old bag."""
+"""Writes the fused frames of a walk and topics of the old bag into a bag, in recorded order."""
 
 from __future__ import annotations
 
 import copy
 import heapq
-from typing import Any, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from types import SimpleNamespace
+from typing import Any, Iterator, NamedTuple, Sequence
 
 import numpy as np
 
@@ -15,30 +16,29 @@ from irvis_fusion_ros.bags.replay.fused_frame import FusedFrame
 from irvis_fusion_ros.bags.replay.offline_diagnostics import DIAGNOSTICS_TYPE, SecondsOfFrames
 from irvis_fusion_ros.bags.replay.offline_fusion import OfflineFusion
 from irvis_fusion_ros.messages import image_messages
-from irvis_fusion_ros.pipeline.frame_decision import DROPPED, PASSED
-from irvis_fusion_ros.pipeline.pair_fuser import blank_message
+from irvis_fusion_ros.pipeline.frames import DROPPED, PASSED
 
 IMAGE_TYPE = "sensor_msgs/msg/Image"
 COMPRESSED_TYPE = "sensor_msgs/msg/CompressedImage"
 
 
 class FusedTopics(NamedTuple):
-    """The names under which fused images go out; None for what is not wanted."""
+    """Names of the topics for fused images; None for a topic that is not wanted."""
 
-    image: Optional[str]
-    compressed: Optional[str]
-    info: Optional[str]
-    ir: Optional[str]
-    diagnostics: Optional[str] = None
+    image: str | None
+    compressed: str | None
+    info: str | None
+    ir: str | None
+    diagnostics: str | None = None
 
-    def all(self) -> List[Tuple[str, str]]:
-        """Name and type of those that are wanted."""
+    def all(self) -> list[tuple[str, str]]:
+        """Return name and type of the wanted topics."""
         kinds = (IMAGE_TYPE, COMPRESSED_TYPE, CAMERA_INFO_TYPE, IMAGE_TYPE, DIAGNOSTICS_TYPE)
         return [(name, kind) for name, kind in zip(self, kinds) if name is not None]
 
 
 class FusedBag:
-    """Fuses one bag into another; `run` is the whole of it."""
+    """Fuses one bag into another; `run` does all of it."""
 
     def __init__(
         self,
@@ -54,18 +54,18 @@ class FusedBag:
         self._cameras = cameras
         self._fused = fused
         self._copied = copied
-        # What is not out yet, since an earlier visible frame still waits for its partner.
-        self._held: List[Tuple[int, int, str, str, bytes]] = []
+        # Not written yet, because an earlier visible frame still waits for its partner.
+        self._held: list[tuple[int, int, str, str, bytes]] = []
         self._number = 0
-        self._info: Optional[Any] = None
+        self._info: Any | None = None
         self._seconds = SecondsOfFrames()
 
     def run(self, bag: str) -> Iterator[FusedFrame]:
-        """Give every frame once it is on its way into the new bag.
+        """Yield every frame once it is held for the new bag.
 
         Raises:
-            BagError: the old bag cannot be read to its end, or the new one not written.
-            EngineError: the engine failed.
+            BagError: The old bag cannot be read to its end, or the new one cannot be written.
+            EngineError: The engine failed.
         """
         for topic in self._copied:
             self._writer.add_topic(topic)
@@ -118,8 +118,8 @@ class FusedBag:
                 raw = self._writer.serialize(message, DIAGNOSTICS_TYPE)
                 self._hold(frame.recorded_ns, self._fused.diagnostics, DIAGNOSTICS_TYPE, raw)
 
-    def _compressed(self, frame: FusedFrame) -> Optional[bytes]:
-        """The frame as JPEG; None for a passed image that cannot be decoded."""
+    def _compressed(self, frame: FusedFrame) -> bytes | None:
+        """Return the frame as JPEG; None for a passed image that cannot be decoded."""
         source = frame.source
         if frame.outcome == PASSED and source.type == COMPRESSED_TYPE:
             return source.raw
@@ -128,7 +128,7 @@ class FusedBag:
             return None
         quality = self._fusion.settings.topics.jpeg_quality
         message = image_messages.encode(
-            blank_message(), native[0], source.message, native[1], quality=quality
+            SimpleNamespace(), native[0], source.message, native[1], quality=quality
         )
         return self._writer.serialize(message, COMPRESSED_TYPE)
 
@@ -137,7 +137,7 @@ class FusedBag:
         self._number += 1
 
     def _write_settled(self) -> None:
-        """Write what nothing earlier can follow any more."""
+        """Write what no earlier message can still precede."""
         waiting_ns = self._fusion.oldest_waiting_ns
         while self._held and (waiting_ns is None or self._held[0][0] <= waiting_ns):
             recorded_ns, _, topic, kind, raw = heapq.heappop(self._held)
@@ -145,9 +145,9 @@ class FusedBag:
 
 
 def _grey_message(frame: FusedFrame) -> Any:
-    """The thermal image as the engine got it, in the visible camera's frame, mono8."""
+    """Return the thermal image as the engine got it, in the visible camera's frame, mono8."""
     ir = np.ascontiguousarray(frame.ir)
-    message = blank_message()
+    message = SimpleNamespace()
     message.header = frame.source.message.header
     message.height, message.width = ir.shape
     message.encoding, message.is_bigendian, message.step = "mono8", 0, ir.shape[1]

@@ -2,43 +2,46 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Optional, Tuple
+from typing import Any
 
 import cv2
 import numpy as np
 
 from irvis_fusion_ros.bags.bag import BagMessage
 from irvis_fusion_ros.messages import image_messages
-from irvis_fusion_ros.pipeline.frame_decision import PASSED, Decision
+from irvis_fusion_ros.pipeline.frame_decision import Decision
+from irvis_fusion_ros.pipeline.frames import PASSED, VisFrame
 
 
 class FusedFrame:
     """One visible frame and what became of it; see `offline_fusion.OfflineFusion`.
 
     Attributes:
-        index: number of the visible message in the bag, from 0. Frames come in this order.
+        index: Number of the visible message in the bag, from 0. Frames come in this order.
         outcome: FUSED, PASSED (published as it came) or DROPPED (not published).
         reason: "fused", or why not: "ir_missing", "no_partner", "unusable_pair", ...
-        recorded_ns: when the visible message was recorded.
-        vis_stamp_ns: its header's stamp.
-        ir_stamp_ns: the header's stamp of the thermal frame fused into it; None unless FUSED.
-        skew_s: thermal minus visible stamp with ir_time_offset_s, of the frame fused or, for a
-            frame left alone, of the nearest thermal frame known; None where there is none.
-        ir_health: the thermal camera's verdict at this frame: "ok", "missing", "frozen", ...
-        source: the visible message as recorded (`source.message`, `source.raw`).
-        message: what the node publishes on fused/image_raw, with the fields of
+        recorded_ns: When the visible message was recorded.
+        vis_stamp_ns: Stamp of its header.
+        ir_stamp_ns: Stamp of the thermal frame fused into it; None unless FUSED.
+        skew_s: IR stamp, with ir_time_offset_s, minus visible stamp: of the frame fused, or of the
+            nearest thermal frame known for a frame left alone; None where there is none.
+        ir_health: The verdict on the thermal camera at this frame: "ok", "missing", "frozen", ...
+        frame: The visible frame as the pipeline read it.
+        source: The visible message as recorded (`source.message`, `source.raw`).
+        message: What the node publishes on fused/image_raw, with the fields of
             sensor_msgs/Image; None when DROPPED. A raw image that passes is `source.message`.
         ir: uint8 HxW, rescaled and on the visible grid, as the engine got it; None unless FUSED.
         coverage: uint8 HxW, 0 where the thermal camera sees nothing (there `ir` shows the visible
             image); None where it sees everything, and unless FUSED.
-        engine_ms: what the engine took for this frame; None unless FUSED. Not repeatable.
-        counts: outcomes and drops up to and with this frame, by cause: "fused",
-            "passed: <reason>", "dropped: <reason>", and pairing's ("ir_dropped.superseded", ...).
+        engine_ms: What the engine took for this frame; None unless FUSED. Not repeatable.
+        counts: Outcomes and drops up to and including this frame, by cause: "fused",
+            "passed: <reason>", "dropped: <reason>", and those of pairing
+            ("ir_dropped.superseded", ...).
     """
 
-    def __init__(self, index: int, decision: Decision, source: BagMessage) -> None:
-        """A frame as decided; `OfflineFusion` fills in the rest."""
-        self.index = index
+    def __init__(self, frame: VisFrame, decision: Decision, source: BagMessage) -> None:
+        """Start with the decision; `OfflineFusion` fills in the rest."""
+        self.index = frame.number
         self.outcome = decision.action
         self.reason = decision.reason
         self.recorded_ns = source.recorded_ns
@@ -46,33 +49,36 @@ class FusedFrame:
         self.ir_stamp_ns = None if decision.ir is None else decision.ir.stamp_ns
         self.skew_s = decision.skew_s
         self.ir_health = decision.health
+        self.frame = frame
         self.source = source
-        self.message: Optional[Any] = None
-        self.ir: Optional[np.ndarray] = None
-        self.coverage: Optional[np.ndarray] = None
-        self.engine_ms: Optional[float] = None
-        self.counts: Dict[str, int] = {}
-        self._images: Dict[str, Tuple[np.ndarray, str]] = {}
+        self.message: Any = None
+        self.ir: np.ndarray | None = None
+        self.coverage: np.ndarray | None = None
+        self.engine_ms: float | None = None
+        self.counts: dict[str, int] = {}
+        self._images: dict[str, tuple[np.ndarray, str]] = {}
 
     @property
-    def vis(self) -> Optional[np.ndarray]:
+    def vis(self) -> np.ndarray | None:
         """The visible image, uint8 HxWx3 RGB; None where it cannot be decoded."""
         if "vis" not in self._images:
             try:
-                self.keep("vis", *image_messages.visible_frame(self.source.message))
+                self.keep(
+                    "vis", *image_messages.visible_frame(self.frame.message, self.frame.pixels)
+                )
             except image_messages.ImageMessageError:
                 return None
         return self._as_rgb("vis")
 
     @property
-    def fused(self) -> Optional[np.ndarray]:
+    def fused(self) -> np.ndarray | None:
         """What goes out, uint8 HxWx3 RGB: `vis` when PASSED, None when DROPPED."""
         if self.outcome == PASSED:
             return self.vis
         return self._as_rgb("fused") if "fused" in self._images else None
 
     @property
-    def fused_native(self) -> Optional[Tuple[np.ndarray, str]]:
+    def fused_native(self) -> tuple[np.ndarray, str] | None:
         """What goes out as the engine gave it, with its channel order, "rgb" or "bgr"."""
         self.fused  # noqa: B018 - decodes an image that passed
         return self._images.get("vis" if self.outcome == PASSED else "fused")

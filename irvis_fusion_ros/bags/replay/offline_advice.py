@@ -4,35 +4,36 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter, deque
-from typing import Deque, Dict, Mapping, Optional, Tuple
+from typing import Mapping
 
 from irvis_fusion_core.streams.health import AHEAD, LATE, OK, STALE
 from irvis_fusion_ros.parameters.settings import Settings
-from irvis_fusion_ros.pipeline.frame_decision import FUSED, Decision
+from irvis_fusion_ros.pipeline.frame_decision import Decision
+from irvis_fusion_ros.pipeline.frames import FUSED
 
 SKEWS_KEPT = 300
 APART = (AHEAD, LATE, STALE)
-"""Verdicts by the thermal camera's stamps: `max_ir_age_s` is what they go by."""
+"""Verdicts that depend on the stamps of the thermal camera and on `max_ir_age_s`."""
 
 
 class SkewWatch:
-    """Remembers how far the streams lay apart at visible frames that were left alone.
+    """Remembers the skew of visible frames that were not paired.
 
-    Two skews, as there are two limits. Where the verdict on the camera's stamps was bad, it is
-    that of the newest thermal frame at the visible one's arrival (by `max_ir_age_s`); else that
-    of the nearest thermal frame in memory (by `slop_s`).
+    There are two limits, so there are two skews. Where the verdict on the stamps was bad, it is
+    the skew of the newest thermal frame when the visible one arrived (limit `max_ir_age_s`); else
+    that of the nearest thermal frame in memory (limit `slop_s`).
     """
 
     def __init__(self) -> None:
-        """Nothing seen yet."""
-        self._seen: Dict[str, Deque[float]] = {
+        """Start with nothing."""
+        self._seen: dict[str, deque[float]] = {
             "max_ir_age_s": deque(maxlen=SKEWS_KEPT),
             "slop_s": deque(maxlen=SKEWS_KEPT),
         }
-        self._times: Dict[str, int] = Counter()
+        self._times: dict[str, int] = Counter()
 
-    def add(self, decision: Decision, arrival_skew_s: Optional[float], policy: str) -> None:
-        """Note a decision, where it says that a frame stays alone."""
+    def add(self, decision: Decision, arrival_skew_s: float | None, policy: str) -> None:
+        """Take the skew of a decision on a frame that stays alone because of its time."""
         if decision.ir is not None or decision.health not in (*APART, OK):
             return  # fused, or alone for another reason than time
         by_age = decision.health in APART or policy == "latest_ir"
@@ -42,8 +43,8 @@ class SkewWatch:
             self._seen[limit].append(skew_s)
             self._times[limit] += 1
 
-    def most(self) -> Optional[Tuple[str, Deque[float]]]:
-        """The limit that most frames were beyond, and their last skews; None without any."""
+    def most(self) -> tuple[str, deque[float]] | None:
+        """Return the limit that most frames exceeded, and their last skews; None without any."""
         if not self._times:
             return None
         limit = max(self._times, key=lambda name: (self._times[name], name))
@@ -51,11 +52,12 @@ class SkewWatch:
 
 
 def why_nothing_fused(counts: Mapping[str, int], skews: SkewWatch, settings: Settings) -> str:
-    """One sentence or two: what became of the frames, the skew that was seen, what would help.
+    """Return what became of the frames, the skew that was seen, and which parameter helps.
 
     Args:
-        counts, skews: `OfflineFusion.counts()` and `.skews` after the walk.
-        settings: the parameters that it was made with.
+        counts: `OfflineFusion.counts()` after the walk.
+        skews: `OfflineFusion.skews` after the walk.
+        settings: The parameters of the walk.
     """
     outcomes = {
         name: count
@@ -90,7 +92,7 @@ def _advice(skews: SkewWatch, settings: Settings) -> str:
     if abs(offset_s) <= 10 and abs(apart_s) > allowed_s:
         text += (
             f", ir_time_offset_s:={offset_s:.3f} would bring them together if the thermal "
-            "camera's clock differs by so much"
+            "camera's clock differs by that"
         )
     return text
 

@@ -1,18 +1,19 @@
 """What became of a bag's frames, second by second, as diagnostic_msgs/DiagnosticArray.
 
-For a viewer beside the images. It holds nothing that depends on the machine's speed: the same
+A viewer shows it next to the images. Nothing in it depends on the speed of the machine: the same
 bag gives the same diagnostics.
 """
 
 from __future__ import annotations
 
 import types
-from typing import Any, Dict, List, Mapping, Optional
+from typing import Any, Mapping
 
 from irvis_fusion_core.streams.health import OK as HEALTHY
+from irvis_fusion_core.streams.stamps import NS_PER_S
 from irvis_fusion_ros.bags.made_images import make_header
 from irvis_fusion_ros.bags.replay.fused_frame import FusedFrame
-from irvis_fusion_ros.pipeline.frame_decision import DROPPED, FUSED, NS_PER_S
+from irvis_fusion_ros.pipeline.frames import DROPPED, FUSED
 
 DIAGNOSTICS_TYPE = "diagnostic_msgs/msg/DiagnosticArray"
 PERIOD_NS = NS_PER_S
@@ -20,15 +21,15 @@ OK, WARN, ERROR = 0, 1, 2
 
 
 class SecondsOfFrames:
-    """Gathers frames, and once a second of recording says what became of them."""
+    """Gathers frames and reports once a second of recording what became of them."""
 
     def __init__(self) -> None:
-        """No frames yet."""
-        self._from_ns: Optional[int] = None
-        self._frames: List[FusedFrame] = []
+        """Start with no frames."""
+        self._from_ns: int | None = None
+        self._frames: list[FusedFrame] = []
 
-    def add(self, frame: FusedFrame) -> Optional[Any]:
-        """Take the next frame; the message about the second that it ends, or None."""
+    def add(self, frame: FusedFrame) -> Any | None:
+        """Take the next frame; return the message about the second that it ends, or None."""
         if self._from_ns is None:
             self._from_ns = frame.recorded_ns
         self._frames.append(frame)
@@ -39,7 +40,7 @@ class SecondsOfFrames:
         return message
 
 
-def _message(frames: List[FusedFrame], seconds: float) -> Any:
+def _message(frames: list[FusedFrame], seconds: float) -> Any:
     last = frames[-1]
     fused = [frame for frame in frames if frame.outcome == FUSED]
     skews_s = [abs(frame.skew_s) for frame in fused if frame.skew_s is not None]
@@ -49,7 +50,7 @@ def _message(frames: List[FusedFrame], seconds: float) -> Any:
         level, said = WARN, "visible frames pass unchanged: " + last.reason
     else:
         level, said = OK, "all visible frames are fused"
-    values: Dict[str, str] = {
+    values: dict[str, str] = {
         "visible rate (Hz)": f"{len(frames) / seconds:.2f}",
         "fused of them": f"{len(fused)} of {len(frames)}",
         "largest skew (ms)": f"{1e3 * max(skews_s):.1f}" if skews_s else "none fused",

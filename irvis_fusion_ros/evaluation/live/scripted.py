@@ -10,16 +10,11 @@ from __future__ import annotations
 from collections import deque
 from typing import Any, Deque, Dict, List, Mapping, Optional, Tuple
 
+from irvis_fusion_core.streams.stamps import NS_PER_S
 from irvis_fusion_ros.bags.replay.offline_fusion import OfflineFusion
 from irvis_fusion_ros.parameters.settings import Settings
-from irvis_fusion_ros.pipeline.frame_decision import (
-    FUSED,
-    NS_PER_S,
-    PASSED,
-    Decision,
-    FrameDecider,
-    ThermalItem,
-)
+from irvis_fusion_ros.pipeline.frame_decision import Decision, FrameDecider
+from irvis_fusion_ros.pipeline.frames import FUSED, PASSED, IrFrame
 
 NOT_FUSED = "not_fused_live"
 _KEPT = 64
@@ -35,7 +30,7 @@ class ScriptedDecider(FrameDecider):
         """Take `script`: visible stamp -> thermal stamp, in ns, as the headers have them."""
         super().__init__(settings)
         self._script = script
-        self._thermal: Deque[ThermalItem] = deque(maxlen=_KEPT)
+        self._thermal: Deque[IrFrame] = deque(maxlen=_KEPT)
         self._queue: Deque[Tuple[int, Any, int]] = deque()
 
     @property
@@ -47,7 +42,7 @@ class ScriptedDecider(FrameDecider):
         """Nothing: pairing is not asked."""
         return {}
 
-    def add_ir(self, frame: ThermalItem, now_ns: int) -> List[Decision]:
+    def add_ir(self, frame: IrFrame, now_ns: int) -> List[Decision]:
         """Keep a thermal frame; decide what waited for it."""
         self._thermal.append(frame)
         return self._settle(now_ns)
@@ -74,7 +69,7 @@ class ScriptedDecider(FrameDecider):
             settled.append(Decision(action, reason, vis, stamp_ns, item, None, "ok"))
         return settled
 
-    def _find(self, stamp_ns: int) -> Optional[ThermalItem]:
+    def _find(self, stamp_ns: int) -> Optional[IrFrame]:
         for item in reversed(self._thermal):
             if abs(item.stamp_ns - stamp_ns) <= _TOLERANCE_NS:
                 return item
@@ -86,5 +81,4 @@ class ScriptedFusion(OfflineFusion):
 
     def __init__(self, settings: Settings, script: Mapping[int, int], fusion: Any = None) -> None:
         """As `OfflineFusion`, with `script` as of `ScriptedDecider`."""
-        super().__init__(settings, fusion)
-        self._decider = ScriptedDecider(settings, script)
+        super().__init__(settings, fusion, decider=ScriptedDecider(settings, script))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from irvis_fusion_ros.node.worker import FAILED, READY, WARMING_UP
+from irvis_fusion_ros.node.engine_state import FAILED, READY, WARMING_UP
 
 WARM_UP_LOG_S = 1.0
 """The log tells of a warm-up, and of its end, at most once in so long."""

@@ -1,7 +1,6 @@
-"""What `registration.mode: calibration` needs from the graph: camera_info, and /tf_static.
+"""The calibration topics: camera_info of both cameras, and /tf_static.
 
-Subscribed to only while the parameters ask for it. `on_change` is called when something has
-arrived that changes the registration; `snapshot` says what is known and why the rest is not.
+Subscribed to only while the parameters need them (`registration.mode: calibration`).
 """
 
 from __future__ import annotations
@@ -10,58 +9,60 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
 from sensor_msgs.msg import CameraInfo
 
+from irvis_fusion_ros.node.guard import Guard
 from irvis_fusion_ros.node.topics.qos import MatchedSubscription, QosPreference
-from irvis_fusion_ros.parameters.settings import LiveSettings
-from irvis_fusion_ros.pipeline.known_cameras import known_cameras
-from irvis_fusion_ros.pipeline.stages import Cameras
-from irvis_fusion_ros.pipeline.static_transforms import StaticTransforms
+from irvis_fusion_ros.parameters.settings import LiveSettings, Settings
+from irvis_fusion_ros.pipeline.known_cameras import KnownCameras, needed_topics
+from irvis_fusion_ros.pipeline.stages import Cameras, base_mode
 
 IR_INFO = "ir/camera_info"
 TF_STATIC = "/tf_static"
 POLL_S = 0.5
-"""How often the offers of IR_INFO's publishers are read anew."""
+"""Period at which the offers of the publishers of IR_INFO are read."""
 TF_DEPTH = 100
 """Publishers of /tf_static, and updates of each, that may be received at once."""
 
-Guarded = Callable[[str, Callable[..., Any]], Callable[..., Any]]
 
+class CalibrationTopics:
+    """Holds what the calibration topics tell. All methods belong to the executor's thread."""
 
-class CameraCalibrations:
-    """Holds the newest calibration of each camera and the static transforms.
+    def __init__(
+        self, node: Node, live: LiveSettings, guard: Guard, on_change: Callable[[], None]
+    ) -> None:
+        """Subscribe to nothing yet; `follow` does.
 
-    All methods belong to the executor's thread; `close` ends it.
-    """
-
-    def __init__(self, node: Any, settings: LiveSettings, guard: Guarded) -> None:
-        """Subscribe to nothing yet; `guard(name, callback)` wraps what rclpy calls."""
-        self.on_change: Callable[[], None] = lambda: None
+        Args:
+            node: Subscribes.
+            live: The parameters.
+            guard: Wraps what rclpy calls.
+            on_change: Called when something arrived that changes the registration.
+        """
         self._node = node
-        self._settings = settings
+        self._live = live
         self._guard = guard
-        self._infos: dict[str, Any] = {}
-        self._keys: dict[str, tuple] = {}
-        self._transforms = StaticTransforms()
+        self._on_change = on_change
+        self._cameras = KnownCameras(
+            lambda camera: str(node.resolve_topic_name(camera + "/camera_info"))
+        )
         self._tf_problem = ""
-        self._tf: Any | None = None
-        preference = QosPreference(settings.current.topics.ir_qos_reliability, depth=1)
+        self._tf: Any = None
         self._ir_info = MatchedSubscription(
             node,
             CameraInfo,
             IR_INFO,
             guard("an infrared calibration message", lambda message: self.add_info("ir", message)),
-            preference,
+            QosPreference(live.current.topics.camera("ir").reliability, depth=1),
         )
         self._timer = node.create_timer(
             POLL_S,
             guard("calibrations", self._poll),
             clock=Clock(clock_type=ClockType.STEADY_TIME),
         )
-        self.follow()
 
     def close(self) -> None:
         """Unsubscribe."""
@@ -69,57 +70,26 @@ class CameraCalibrations:
         self._ir_info.close()
         self._close_tf()
 
-    def log(self, text: str) -> None:
-        """Tell the node's log."""
-        self._node.get_logger().info(text)
-
-    def warn(self, text: str) -> None:
-        """Tell the node's log of a problem."""
-        self._node.get_logger().warning(text)
-
     def follow(self) -> None:
-        """Subscribe to what the present parameters need, and to nothing else."""
-        registration = self._settings.current.registration
-        wanted = registration.base_mode == "calibration"
-        if wanted and not registration.ir_calibration_file:
+        """Subscribe to what the parameters need, and to nothing else."""
+        ir_info, _, tf = needed_topics(self._live.current)  # vis/camera_info is always needed
+        if ir_info:
             self._ir_info.open(time.monotonic())
         else:
             self._ir_info.close()
-        if wanted and registration.extrinsics == "tf":
+        if tf:
             self._open_tf()
         else:
             self._close_tf()
 
-    def add_info(self, camera: str, message: Any) -> None:
+    def add_info(self, camera: str, message: CameraInfo) -> None:
         """Take a camera_info of "ir" or "vis"; most are the same as the one before."""
-        roi = message.roi
-        key = (
-            message.height,
-            message.width,
-            message.distortion_model,
-            message.header.frame_id,
-            # As bytes: NaN differs from itself, and each message would be a change.
-            *(
-                np.asarray(list(part), float).tobytes()
-                for part in (message.k, message.p, message.d)
-            ),
-            (roi.x_offset, roi.y_offset, roi.height, roi.width),
-        )
-        if self._keys.get(camera) == key:
-            return
-        self._keys[camera] = key
-        self._infos[camera] = message
-        self._changed()
+        if self._cameras.add_info(camera, message):
+            self._changed()
 
-    def snapshot(self) -> Cameras:
-        """Return what is known; never raises."""
-        return known_cameras(
-            self._settings.current.registration,
-            self._infos,
-            self._transforms,
-            tf_problem=self._tf_problem,
-            topic_of=lambda name: str(self._node.resolve_topic_name(name + "/camera_info")),
-        )
+    def snapshot(self, settings: Settings) -> Cameras:
+        """Return what is known, as `settings` see it; never raises."""
+        return self._cameras.snapshot(settings, self._tf_problem)
 
     def _open_tf(self) -> None:
         if self._tf is not None:
@@ -146,24 +116,18 @@ class CameraCalibrations:
         self._tf_problem = ""
         if self._tf is not None:
             self._node.destroy_subscription(self._tf)
-        self._tf, self._transforms = None, StaticTransforms()
+            self._cameras.forget_transforms()
+        self._tf = None
 
     def _on_transforms(self, message: Any) -> None:
-        before = self._extrinsics_key()
-        self._transforms.add(message)
-        # A robot's tree has many links, and few of them are between the cameras.
-        if self._extrinsics_key() != before:
+        if self._cameras.add_transforms(message, self._live.current):
             self._changed()
 
-    def _extrinsics_key(self) -> tuple[bytes, ...] | None:
-        extrinsics = self.snapshot().extrinsics
-        return None if extrinsics is None else tuple(part.tobytes() for part in extrinsics)
-
     def _changed(self) -> None:
-        if self._settings.current.registration.base_mode == "calibration":
-            self.on_change()
+        if base_mode(self._live.current) == "calibration":
+            self._on_change()
 
     def _poll(self) -> None:
         changed = self._ir_info.poll(time.monotonic())
         if changed:
-            self.log(changed)
+            self._node.get_logger().info(changed)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from irvis_fusion_ros.node.topics.calibration_topics import IR_INFO
@@ -32,23 +33,23 @@ class CameraTopics:
 
     def __init__(
         self,
-        node: Any,
-        settings: LiveSettings,
+        node: Node,
+        live: LiveSettings,
         callbacks: Mapping[str, Callable[[Any], None]],
     ) -> None:
         """Subscribe to nothing yet. `callbacks` has one for each name above."""
         self.silent: dict[str, str | None] = {}
         """Why nothing arrives, by name; None while something does."""
         self._node = node
-        self._settings = settings
+        self._live = live
 
         def subscription(name: str, camera: str, kind: Any, topic: str) -> MatchedSubscription:
-            _, reliability, depth = settings.current.topics.camera(camera)
+            _, reliability, depth = live.current.topics.camera(camera)
             preference = QosPreference(reliability, depth=depth)
             return MatchedSubscription(node, kind, topic, callbacks[name], preference)
 
         def image(camera: str) -> MatchedSubscription:
-            topic = image_topic(settings.current, camera)
+            topic = image_topic(live.current, camera)
             kind = CompressedImage if topic.endswith("/compressed") else Image
             return subscription(camera, camera, kind, topic)
 
@@ -80,14 +81,14 @@ class CameraTopics:
             changed = subscription.poll(now_s)
             if changed:
                 self._node.get_logger().info(changed)
-            silent = subscription.silence(now_s, self._settings.current.reports.silence_timeout_s)
+            silent = subscription.silence(now_s, self._live.current.reports.silence_timeout_s)
             # Without calibration all else works, so its absence is for /diagnostics alone.
             if silent and not self.silent.get(name) and name != "vis_info":
                 self._node.get_logger().warning(silent)
             self.silent[name] = silent
 
     def reopen(self) -> None:
-        """Subscribe anew to what is open."""
+        """Close what is open, and subscribe again."""
         for subscription in self.subscriptions.values():
             if subscription.is_open:
                 subscription.close()

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from irvis_fusion_core.errors import ConfigurationError
-from irvis_fusion_ros.node.frame_processor import Outputs
+from irvis_fusion_ros.node.frame_output import Publishers
 from irvis_fusion_ros.node.topics.qos import make_profile, matched_events
 from irvis_fusion_ros.parameters.settings import LiveSettings, Settings
 
@@ -21,31 +22,31 @@ class FusedTopics:
     """The publishers of the fused image; they publish only while the node is active."""
 
     def __init__(
-        self, node: Any, settings: LiveSettings, on_demand: Callable[[Any], None]
+        self, node: LifecycleNode, live: LiveSettings, on_demand: Callable[[Any], None]
     ) -> None:
         """Create them; `on_demand(event)` is called when subscribers come and go.
 
-        Where the middleware has no such event (Humble), ask `outputs.wanted` now and then.
+        Where the middleware has no such event (Humble), ask `publishers.wanted` now and then.
         """
-        topics = settings.current.topics
+        topics = live.current.topics
         self._node = node
         self._on_demand = on_demand
         self._profile = make_profile(
             topics.output_qos_reliability, topics.output_qos_durability, topics.output_qos_depth
         )
-        self._publishers: list[Any] = []
+        self._created: list[Any] = []
         image = self._publish(Image, IMAGE)
         info = self._publish(CameraInfo, INFO)
         compressed = None
         if topics.publish_compressed:
             compressed = self._publish(CompressedImage, COMPRESSED)
-        self.outputs = Outputs(image, info, compressed, settings)
+        self.publishers = Publishers(image, info, compressed, live)
 
     def close(self) -> None:
         """Remove the publishers."""
-        for publisher in self._publishers:
+        for publisher in self._created:
             self._node.destroy_lifecycle_publisher(publisher)
-        self._publishers = []
+        self._created = []
 
     def _publish(self, message_type: Any, topic: str) -> Any:
         publisher = matched_events(
@@ -54,11 +55,11 @@ class FusedTopics:
             ),
             self._on_demand,
         )
-        self._publishers.append(publisher)
+        self._created.append(publisher)
         return publisher
 
 
-def refuse_loops(node: Any, settings: Settings, inputs: Iterable[str]) -> None:
+def refuse_loops(node: LifecycleNode, settings: Settings, inputs: Iterable[str]) -> None:
     """Raise ConfigurationError when a topic of `inputs` is remapped to one that we publish."""
     published = [IMAGE, INFO] + ([COMPRESSED] if settings.topics.publish_compressed else [])
     ours = {node.resolve_topic_name(topic): topic for topic in published}

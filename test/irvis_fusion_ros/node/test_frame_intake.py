@@ -1,43 +1,20 @@
-"""The intake's verdicts and reasons, and the processor's outcomes, with plain objects around."""
+"""The intake's verdicts and reasons, with plain objects around it."""
 
 import types
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from message_builders import from_array
 
 pytest.importorskip("rclpy", reason="needs rclpy: source ROS, or pip install '.[ros]'")
 
 from irvis_fusion_ros.node import frame_intake
-from irvis_fusion_ros.node.frame_processor import (
-    UNUSABLE_PAIR,
-    FrameProcessor,
-    IrFrame,
-    Job,
-    Outputs,
-)
-from irvis_fusion_ros.node.worker import READY, Delivery
+from irvis_fusion_ros.node.engine_state import READY, EngineState
 from irvis_fusion_ros.parameters.settings import LiveSettings, Settings
-from irvis_fusion_ros.pipeline.frame_decision import FrameDecider, ThermalItem
+from irvis_fusion_ros.pipeline.message_checks import MessageChecks
 
 START_S = 1000
 NS = 1_000_000_000
-
-
-class Topic:
-    """A publisher that keeps what it was given; `subscribers` listen."""
-
-    def __init__(self, subscribers=1):
-        self.messages = []
-        self._subscribers = subscribers
-
-    def publish(self, message):
-        self.messages.append(message)
-
-    def get_subscription_count(self):
-        return self._subscribers
 
 
 class Clock:
@@ -51,42 +28,61 @@ class Clock:
         monkeypatch.setattr(frame_intake, "time", steady)
         monkeypatch.setattr("irvis_fusion_core.streams.health.time", steady)
 
-    def now(self):
-        return types.SimpleNamespace(nanoseconds=START_S * NS + self.elapsed_ns)
+    def now_ns(self):
+        return START_S * NS + self.elapsed_ns
 
 
 class Bench:
-    """An intake whose jobs are collected."""
+    """An intake whose decisions are collected."""
 
     def __init__(self, monkeypatch, **changes):
         self.clock, self.events, self.jobs = Clock(monkeypatch), [], []
-        self.accepts, self.waiting, self.passed = True, [], []
+        self.accepts, self.waiting, self.passed, self.announced = True, [], [], []
         worker = types.SimpleNamespace(
-            state=READY,
             accepts=lambda now_s: self.accepts,
             submit=self._submit,
             abandon=self._abandon,
             mailbox=types.SimpleNamespace(is_full=False),
         )
-        processor = types.SimpleNamespace(
+        output = types.SimpleNamespace(
             drop=self.events.append,
-            forget=lambda: None,
-            pass_through=lambda job, reason: self.passed.append((job.number, reason)),
-            pass_by=lambda job, reason: self.passed.append((job.number, reason)),
+            pass_through=lambda frame, reason: self.passed.append((frame.number, reason)),
         )
+        processor = types.SimpleNamespace(
+            forget=lambda: None,
+            pass_by=lambda decision, reason: self.passed.append((decision.vis.number, reason)),
+        )
+        state = EngineState(lambda name, reason: None)
+        state.set(READY)
+
+        def note(kind, text):
+            self.events.append(kind)
+
+        self.live = LiveSettings(Settings.of(changes))
         self.intake = frame_intake.FrameIntake(
-            LiveSettings(Settings.of(changes)),
-            processor,
+            self.live,
+            MessageChecks(note, self.clock.now_ns),
+            state,
             worker,
-            lambda kind, text: self.events.append(kind),
-            self.clock.now,
+            processor,
+            output,
+            note,
+            self.clock.now_ns,
+            lambda: self.announced.append(1),
         )
         self._count = 0
 
-    def _submit(self, job, size_bytes, hold):
-        assert size_bytes == len(job.vis.data) > 0
-        self.jobs.append(job)
-        self.waiting.append(job)
+    def change(self, **values):
+        """Change parameters as the node does."""
+        new = self.live.current.changed(values)
+        put_to_use = self.intake.prepare(new)
+        self.live.current = new
+        put_to_use()
+
+    def _submit(self, decision, size_bytes, hold):
+        assert size_bytes == len(decision.vis.message.data) > 0
+        self.jobs.append(decision)
+        self.waiting.append(decision)
 
     def _abandon(self):
         waiting, self.waiting = self.waiting, []
@@ -97,7 +93,7 @@ class Bench:
         kind = np.float32 if encoding == "32FC1" else np.uint8
         shape = (16, 16, 3) if encoding == "rgb8" else (16, 16)
         message = from_array(encoding, np.full(shape, self._count, kind))
-        ns = self.clock.now().nanoseconds if stamped else 0
+        ns = self.clock.now_ns() if stamped else 0
         message.header.stamp = types.SimpleNamespace(sec=ns // NS, nanosec=ns % NS)
         return message
 
@@ -163,7 +159,7 @@ def test_frames_behind_an_engine_that_hangs_go_out_first_and_those_after_at_once
     assert bench.passed == [(number, "engine_stuck") for number in range(1, 7)]
     bench.accepts = True
     bench.run(0.1)
-    assert [job.number for job in bench.waiting] == [7, 8]
+    assert [job.vis.number for job in bench.waiting] == [7, 8]
 
 
 def test_what_waits_is_published_though_the_visible_camera_has_stopped(monkeypatch):
@@ -191,19 +187,10 @@ def test_a_fault_at_a_frame_costs_neither_the_image_nor_the_node(monkeypatch):
     def fail(*arguments):
         raise KeyError("x")
 
-    monkeypatch.setattr(bench.intake._pairing, "add_vis", fail)
+    monkeypatch.setattr(bench.intake._decider, "add_vis", fail)
     bench.run(0.1)
     assert [number for number, _ in bench.passed] == [3, 4]
     assert bench.events == ["fault at a visible frame: KeyError"] * 2
-
-
-def changed(bench, **values):
-    """Change parameters as the node does."""
-    live = bench.intake._settings
-    new = live.current.changed(values)
-    put_to_use = bench.intake.prepare(new)
-    live.current = new
-    put_to_use()
 
 
 def test_tuning_does_not_make_a_frozen_camera_count_as_well(monkeypatch):
@@ -211,7 +198,7 @@ def test_tuning_does_not_make_a_frozen_camera_count_as_well(monkeypatch):
     still = bench.message("mono8")
     for _ in range(30):
         bench.clock.elapsed_ns += NS // 20
-        ns = bench.clock.now().nanoseconds
+        ns = bench.clock.now_ns()
         still.header.stamp = types.SimpleNamespace(sec=ns // NS, nanosec=ns % NS)
         bench.intake.add_ir(still)
     assert bench.intake.judge_now().reason == "frozen"
@@ -221,131 +208,41 @@ def test_tuning_does_not_make_a_frozen_camera_count_as_well(monkeypatch):
         {"max_ir_age_s": 0.5},
         {"ir_missing_after_s": 5.0},
     ):
-        changed(bench, **values)
+        bench.change(**values)
         assert bench.intake.judge_now().reason == "frozen", values
-    changed(bench, ir_frozen_after_s=5.0)
+    bench.change(ir_frozen_after_s=5.0)
     assert bench.intake.judge_now().usable
-    changed(bench, ir_width=640, ir_height=480)
+    bench.change(ir_width=640, ir_height=480)
     assert bench.intake.judge_now().reason == "wrong_size"
 
 
 def test_prepared_parameters_that_are_not_put_to_use_change_nothing(monkeypatch):
     bench = Bench(monkeypatch)
     bench.run(0.5)
-    policy, health = bench.intake._pairing, bench.intake._health
-    new = Settings.of({"pairing": "pair", "ir_time_offset_s": 0.1})
+    new = bench.live.current.changed({"pairing": "pair", "ir_time_offset_s": 10.0})
     put_to_use = bench.intake.prepare(new)
-    assert (bench.intake._pairing, bench.intake._health) == (policy, health)
-    assert bench.intake.judge_now().usable
+    bench.run(0.5)
+    assert bench.intake.judge_now().usable and bench.jobs[-1].ir is not None
     put_to_use()
-    assert bench.intake._pairing.name == "pair" and bench.intake._health is not health
+    assert bench.intake.judge_now().reason == "missing"  # with another offset it starts again
+    assert bench.intake.counters()["paired"] == 20  # counts go on
+
+
+def test_what_the_pairing_is_not_built_from_leaves_it_alone(monkeypatch):
+    bench = Bench(monkeypatch)
+    bench.run(0.5)
+    bench.change(on_unpaired="drop", hold_s=3.0)
+    bench.run(0.05, ir=False)
+    assert bench.jobs[-1].ir is not None
+    assert not any(name.startswith("cleared") for name in bench.intake.counters())
 
 
 def test_waiting_frames_are_announced_and_only_they(monkeypatch):
     bench = Bench(monkeypatch)
-    calls = []
-    bench.intake.on_waiting = lambda: calls.append(1)
     bench.run(0.2)
-    assert calls == [] and not bench.intake.expire()
-    changed(bench, pairing="pair", max_wait_s=0.1)
+    assert bench.announced == [] and not bench.intake.expire()
+    bench.change(pairing="pair", max_wait_s=0.1)
     bench.run(0.2, ir=False)
-    assert calls and bench.intake.expire()
+    assert bench.announced and bench.intake.expire()
     bench.clock.elapsed_ns += NS
     assert not bench.intake.expire()
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    st.lists(
-        st.tuples(st.integers(0, 400), st.sampled_from(["ir", "still", "vis", "expire"])),
-        max_size=60,
-    ),
-    st.fixed_dictionaries(
-        {
-            "pairing": st.sampled_from(["latest_ir", "pair"]),
-            "on_ir_loss": st.sampled_from(["passthrough", "hold", "stop"]),
-            "on_unpaired": st.sampled_from(["passthrough", "drop"]),
-            "hold_s": st.sampled_from([0.0, 0.3, 2.0]),
-            "ir_frozen_after_s": st.sampled_from([0.0, 0.5]),
-            "ir_time_offset_s": st.sampled_from([0.0, -0.1]),
-        }
-    ),
-)
-def test_node_and_offline_tools_decide_alike(events, values):
-    """The second implementation is `frame_decision.FrameDecider`, which bags are fused by."""
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        bench = Bench(monkeypatch, **values)
-        decider = FrameDecider(Settings.of(values))
-        expected, number = [], 0
-        bench.intake._processor.drop = lambda reason: bench.jobs.append(("dropped", reason))
-        for wait_ms, kind in events:
-            bench.clock.elapsed_ns += wait_ms * 1_000_000 + 1
-            now_ns, stamp_ns = bench.clock.elapsed_ns, bench.clock.now().nanoseconds
-            if kind == "expire":
-                bench.intake.expire()
-                expected += decider.expire(now_ns) if decider.pending else []
-            elif kind == "vis":
-                bench.intake.add_vis(bench.message("rgb8"))
-                expected += decider.add_vis(stamp_ns, None, now_ns)
-            else:
-                bench._count = -1 if kind == "still" else bench._count
-                message = bench.message("mono8")
-                bench.intake.add_ir(message)
-                number += 1
-                pixels = np.array(message.data, np.uint8).reshape(16, 16)
-                expected += decider.add_ir(ThermalItem(number, stamp_ns, pixels), now_ns)
-        assert [outcome(job) for job in bench.jobs] == [(d.action, d.reason) for d in expected]
-
-
-def outcome(job):
-    """Return (action, reason) of a job, or of what was dropped."""
-    if len(job) == 2:
-        return job
-    return ("fused", "fused") if job.ir is not None else ("passed", job.reason)
-
-
-def processor_of(image, info, compressed, **changes):
-    live = LiveSettings(Settings.of(changes))
-    outputs = Outputs(image, info, compressed, live)
-    outputs.camera_info = types.SimpleNamespace(header=None)
-    events = []
-    processor = FrameProcessor(
-        outputs,
-        live,
-        lambda latencies: None,
-        lambda: 0,
-        lambda kind, text: events.append(kind),
-    )
-    return processor, events
-
-
-def test_calibration_that_does_not_fit_a_size_is_no_failure_of_the_engine():
-    image = Topic()
-    processor, events = processor_of(
-        image,
-        Topic(),
-        None,
-        **{
-            "registration.mode": "homography",
-            "registration.calibrated_ir_size": [512, 640],
-            "registration.calibrated_vis_size": [480, 640],
-        },
-    )
-    engine = types.SimpleNamespace(warm_up=lambda height, width: None)
-    for number in (1, 2):
-        vis = from_array("rgb8", np.zeros((480, 640, 3), np.uint8))
-        frame = IrFrame(number, NS, np.zeros((100, 640), np.uint8) + np.uint8(number))
-        job = Job(number, vis, NS, 0, ir=frame)
-        processor.process(engine, Delivery(job, []))
-    assert len(image.messages) == 2
-    assert processor.last_unfused == "passed: " + UNUSABLE_PAIR
-    assert events == ["pair: CalibrationError"]
-
-
-def test_calibration_goes_with_an_image_that_cannot_be_compressed():
-    image, info = Topic(), Topic()
-    processor, _ = processor_of(image, info, Topic())
-    vis = from_array("32FC1", np.zeros((4, 4), np.float32))
-    processor.pass_through(Job(1, vis, NS, 0), "test")
-    assert image.messages == [vis]
-    assert [message.header for message in info.messages] == [vis.header]

@@ -1,63 +1,150 @@
-"""What goes out for a visible frame that is not fused."""
+"""What the worker does with a decision: outcome, latencies, thermal limits, alignment."""
 
-import cv2
+import types
+
 import numpy as np
 import pytest
-from message_builders import compressed, from_array
+from message_builders import from_array
 
-pytest.importorskip("rclpy", reason="needs ROS 2: the wheels of '.[ros]' or an installation")
+pytest.importorskip("rclpy", reason="needs rclpy: source ROS, or pip install '.[ros]'")
 
-from sensor_msgs.msg import Image
-
+from irvis_fusion_core.streams.health import OK
 from irvis_fusion_ros.messages import image_messages
-from irvis_fusion_ros.node.frame_processor import Outputs
+from irvis_fusion_ros.node import frame_processor
+from irvis_fusion_ros.node.engine_state import READY, EngineState
+from irvis_fusion_ros.node.frame_output import FrameOutput, Publishers
+from irvis_fusion_ros.node.mailbox import Delivery
+from irvis_fusion_ros.parameters.settings import LiveSettings, Settings
+from irvis_fusion_ros.pipeline.current_stages import CurrentStages
+from irvis_fusion_ros.pipeline.frame_decision import Decision
+from irvis_fusion_ros.pipeline.frames import FUSED, PASSED, UNUSABLE_PAIR, IrFrame, VisFrame
+from irvis_fusion_ros.pipeline.pair_fuser import PairFuser
+
+NS = 1_000_000_000
 
 
-class Published(list):
-    """A publisher with one subscriber."""
+class Engine:
+    """Fuses by the maximum."""
 
-    publish = list.append
+    def fuse_frame(self, ir, vis, order="rgb"):
+        return np.maximum(vis, ir[..., np.newaxis])
 
-    def get_subscription_count(self):
-        return 1
-
-
-@pytest.fixture
-def outputs():
-    return Outputs(Published(), Published(), Published(), {"jpeg_quality": 90})
+    def warm_up(self, height, width):
+        """Prepare nothing."""
 
 
-def test_rgb_goes_out_as_it_came(outputs):
-    message = from_array("rgb8", np.full((4, 6, 3), 7, np.uint8))
-    outputs.publish_unchanged(message)
-    assert [id(sent) for sent in outputs.image] == [id(message)]
+class Bench:
+    """A processor whose outputs are kept."""
+
+    def __init__(self, monkeypatch, **changes):
+        monkeypatch.setattr(frame_processor, "Image", types.SimpleNamespace)
+        self.sent, self.events, self.latencies = [], [], []
+        topic = types.SimpleNamespace(publish=self.sent.append, get_subscription_count=lambda: 1)
+        live = LiveSettings(Settings.of(changes))
+
+        def note(kind, text):
+            self.events.append(kind)
+
+        self.output = FrameOutput(Publishers(topic, topic, None, live), live, note)
+        self.stages = CurrentStages(live.current)
+        self.states = []
+        state = EngineState(lambda name, reason: self.states.append(name))
+        state.set(READY)
+        self.processor = frame_processor.FrameProcessor(
+            self.output, self.stages, state, self.latencies.append, lambda: 0, note
+        )
+        self.fuser = PairFuser(Engine())
+
+    def process(self, *decisions):
+        *displaced, newest = decisions
+        self.processor.process(self.fuser, Delivery(newest, displaced))
+
+    def outcomes(self):
+        return self.output.outcomes.counts()
 
 
-def test_a_mosaic_goes_out_in_the_encoding_of_the_fused_images(outputs):
-    mosaic = np.full((8, 8), 90, np.uint8)
-    message = from_array("bayer_rggb8", mosaic)
-    message.header = Image().header
-    outputs.publish_unchanged(message)
-    (sent,) = outputs.image
-    assert sent.encoding == image_messages.output_encoding("bayer_rggb8") == "rgb8"
-    assert (image_messages.view(sent) == 90).all()
+def decision(number, ir_number=None, skew_s=0.0, size=(48, 64), ir_size=(48, 64)):
+    message = from_array("rgb8", np.full((*size, 3), number, np.uint8))
+    frame = VisFrame(number, message, image_messages.view(message), number * NS, 0)
+    if ir_number is None:
+        return Decision(PASSED, "ir_missing", frame, frame.stamp_ns, None, None, "missing")
+    pixels = np.full(ir_size, 100 + ir_number, np.uint8)
+    ir = IrFrame(ir_number, frame.stamp_ns + round(skew_s * NS), pixels)
+    return Decision(FUSED, FUSED, frame, frame.stamp_ns, ir, skew_s, OK)
 
 
-def test_an_encoding_unknown_here_goes_out_as_it_came(outputs):
-    message = from_array("mono8", np.zeros((4, 4), np.uint8))
-    message.encoding = "jpeg2000_planes"
-    outputs.compressed = None
-    outputs.publish_unchanged(message)
-    assert [id(sent) for sent in outputs.image] == [id(message)]
+def test_the_first_frame_of_a_size_passes_while_the_engine_warms_up(monkeypatch):
+    bench = Bench(monkeypatch)
+    bench.process(decision(1, 1))
+    bench.process(decision(2, 2))
+    bench.process(decision(3, 3, size=(24, 32)))
+    assert bench.outcomes() == {"passed: engine_warming_up": 2, "fused": 1}
+    assert bench.states == ["ready", "warming up", "ready", "warming up", "ready"]
 
 
-def test_a_broken_compressed_image_goes_out_on_no_topic(outputs):
-    sound = cv2.imencode(".jpg", np.zeros((16, 16, 3), np.uint8))[1].tobytes()
-    message = compressed(sound, "jpeg")
-    message.header = Image().header
-    outputs.publish_unchanged(message)
-    assert len(outputs.image) == len(outputs.compressed) == 1
-    broken = compressed(b"no image", "jpeg")
-    with pytest.raises(image_messages.ImageMessageError):
-        outputs.publish_unchanged(broken)
-    assert len(outputs.image) == len(outputs.compressed) == 1
+def test_a_held_thermal_frame_has_a_skew_and_is_not_offered_to_alignment(monkeypatch):
+    bench = Bench(
+        monkeypatch,
+        **{
+            "thermal.method": "none",
+            "registration.mode": "online",
+            "registration.online_base": "resize",
+        },
+    )
+    offered = []
+    registration = bench.stages.stages.registration
+    monkeypatch.setattr(registration, "offer", lambda *pair: offered.append(pair))
+    bench.process(decision(1, 1))  # the warm-up
+    bench.process(decision(2, 2, skew_s=0.02))
+    bench.process(decision(3, 2, skew_s=-1.5))  # on_ir_loss: hold
+    assert bench.outcomes()["fused"] == 2
+    assert [each["skew_ms"] for each in bench.latencies] == [20.0, -1500.0]
+    assert len(offered) == 1
+
+
+def test_calibration_that_does_not_fit_a_size_is_no_failure_of_the_engine(monkeypatch):
+    bench = Bench(
+        monkeypatch,
+        **{
+            "registration.mode": "homography",
+            "registration.calibrated_ir_size": [512, 640],
+            "registration.calibrated_vis_size": [480, 640],
+        },
+    )
+    for number in (1, 2):
+        bench.process(decision(number, number, size=(480, 640), ir_size=(100, 640)))
+    assert len(bench.sent) == 2
+    assert bench.output.last_unfused == "passed: " + UNUSABLE_PAIR
+    assert bench.events == ["pair: CalibrationError"]
+
+
+def test_the_thermal_limits_see_every_frame_that_was_to_be_fused_once(monkeypatch):
+    bench = Bench(monkeypatch)
+    seen = []
+    rescale = bench.stages.stages.thermal._rescale
+    monkeypatch.setattr(
+        bench.stages.stages.thermal,
+        "_rescale",
+        lambda raw, stamp_s: (seen.append(int(raw[0, 0]) - 100), rescale(raw, stamp_s))[1],
+    )
+    bench.process(decision(1, 1))
+    bench.process(decision(2, 2), decision(3), decision(4, 3))  # two displaced ones
+    bench.processor.pass_by(decision(5, 4), "engine_stuck")
+    bench.process(decision(6, 4))
+    assert seen == [1, 2, 3, 4]
+    assert bench.outcomes() == {
+        "passed: engine_warming_up": 1,
+        "passed: overrun": 1,
+        "passed: ir_missing": 1,
+        "passed: engine_stuck": 1,
+        "fused": 2,
+    }
+
+
+def test_the_frame_at_which_the_engine_fails_goes_out_unchanged(monkeypatch):
+    bench = Bench(monkeypatch)
+    failed = decision(1, 1)
+    bench.processor.failed(Delivery(failed, []), RuntimeError("device lost"))
+    assert bench.sent == [failed.vis.message]
+    assert bench.events == ["engine: RuntimeError"]
+    assert bench.outcomes() == {"passed: engine_error": 1}

@@ -12,7 +12,7 @@ from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 
 from irvis_fusion_core.errors import ConfigurationError, FusionError, ModelError
-from irvis_fusion_ros.node import fusion_node
+from irvis_fusion_ros.node import configured, fusion_node
 
 
 class Log:
@@ -84,7 +84,7 @@ def test_whatever_keeps_it_from_configuring_is_said(make, monkeypatch):
         raise RuntimeError("out of memory")
 
     node = make()
-    monkeypatch.setattr(fusion_node, "FusionWorker", refuse)
+    monkeypatch.setattr(configured, "FusionWorker", refuse)
     assert node.trigger_configure() == TransitionCallbackReturn.FAILURE
     assert node.log.lines[-1] == "cannot configure: RuntimeError: out of memory"
     assert node.state_label == "unconfigured"
@@ -95,32 +95,33 @@ def test_whatever_keeps_it_from_configuring_is_said(make, monkeypatch):
 def test_parameters_of_two_sections_are_taken_together_or_not_at_all(make):
     node = make()
     assert node.start()
-    before = node.settings.current
-    parts = (node.intake._pairing, node.intake._health)
+    before = node.live.current
+    decider = node.configured.intake._decider
+    parts = (decider._pairing, decider._health)
     # Each value is in its range; the thermal limits cross, which only thermal rescaling sees.
     crossed = {"thermal__low_percent": 60.0, "thermal__high_percent": 40.0}
     result = set_atomically(node, pairing="pair", ir_time_offset_s=0.1, **crossed)
     assert not result.successful and "percent" in result.reason
-    assert node.settings.current == before
-    assert parts == (node.intake._pairing, node.intake._health)
+    assert node.live.current == before
+    assert parts == (decider._pairing, decider._health)
     assert node.get_parameter("pairing").value == "latest_ir"
     result = set_atomically(node, pairing="pair", thermal__low_percent=1.0)
     assert result.successful, result.reason
-    assert node.intake._pairing.name == "pair" and parts[1] is node.intake._health
+    assert decider._pairing.name == "pair" and parts[1] is decider._health
 
 
 def test_what_the_second_of_two_parts_raises_unexpectedly_is_undone_too(make, monkeypatch):
     node = make()
     assert node.start()
-    before = node.settings.current
+    before = node.live.current
 
-    def fail():
+    def fail(settings):
         raise MemoryError("no room")
 
-    monkeypatch.setattr(node.processor, "renew_stages", fail)
+    monkeypatch.setattr(node.configured.stages, "renew", fail)
     result = set_atomically(node, slop_s=0.01, thermal__low_percent=1.0)
     assert not result.successful and "no room" in result.reason
-    assert node.settings.current == before
+    assert node.live.current == before
     assert "fault in the parameters: MemoryError" in node.events.counts()
 
 
@@ -128,10 +129,10 @@ def test_a_whole_file_may_be_loaded_where_the_fixed_values_stay(make):
     node = make()
     assert node.start()
     assert set_atomically(node, model="auto", threads=0, slop_s=0.02).successful
-    assert node.settings.current.pairing.slop_s == 0.02
+    assert node.live.current.pairing.slop_s == 0.02
     result = set_atomically(node, model="base", slop_s=0.03)
     assert not result.successful and "configured" in result.reason
-    assert node.settings.current.pairing.slop_s == 0.02
+    assert node.live.current.pairing.slop_s == 0.02
 
 
 @pytest.mark.parametrize(
@@ -164,7 +165,7 @@ def test_a_fault_in_a_callback_is_counted_and_logged_once_and_the_node_goes_on(m
         reports.append(1)
         raise ZeroDivisionError("no rate")
 
-    monkeypatch.setattr(node._report, "make", fail)
+    monkeypatch.setattr(node.configured._report, "make", fail)
     executor = SingleThreadedExecutor(context=node.context)
     executor.add_node(node)
     while len(reports) < 3:
@@ -179,20 +180,23 @@ def test_a_fault_in_a_callback_is_counted_and_logged_once_and_the_node_goes_on(m
 def test_after_a_fault_of_rclpy_the_cameras_are_subscribed_anew(make):
     node = make(parameters=["lazy:=false"])
     assert node.start()
-    before = node.inputs["vis"]._current
+    before = node.configured.inputs["vis"]._current
     node.recover(RuntimeError("failed to take message"))
-    assert node.inputs["vis"].is_open and node.inputs["vis"]._current is not before
+    assert (
+        node.configured.inputs["vis"].is_open
+        and node.configured.inputs["vis"]._current is not before
+    )
     assert "fault in rclpy's executor: RuntimeError" in node.events.counts()
 
 
 def test_the_wait_for_partners_is_timed_only_while_somebody_waits(make):
     node = make()
     assert node.start()
-    timer = node._expire_timer
+    timer = node.configured._expire_timer
     assert timer.is_canceled()
-    node._on_waiting()
+    node.configured._on_waiting()
     assert not timer.is_canceled()
-    node._on_expire()
+    node.configured._on_expire()
     assert timer.is_canceled()
 
 
@@ -204,6 +208,6 @@ def test_an_engine_that_does_not_open_is_reported_by_the_class_of_its_error(make
     node = make(parameters=["engine_retry_s:=100.0"], open_engine=refuse)
     assert node.start()
     while not node.log.lines or "failed" not in node.log.lines[-1]:
-        assert node.worker.is_busy
+        assert node.configured.worker.is_busy
         time.sleep(0.01)
     assert "engine failed: ModelError: no model file at /nowhere" in node.log.lines[-1]

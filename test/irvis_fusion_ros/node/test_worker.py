@@ -1,44 +1,31 @@
-"""Gate and worker, against what a list would do; no ROS needed."""
+"""The worker with an engine that the test steers; no ROS needed."""
 
 import threading
 import time
 
-from hypothesis import given
-from hypothesis import strategies as st
-
 from irvis_fusion_ros.node import worker as worker_module
-from irvis_fusion_ros.node.worker import FAILED, READY, FusionWorker, InOrder
-
-
-@given(st.lists(st.integers(0, 20), max_size=40))
-def test_gate_passes_only_what_is_newer(numbers):
-    gate, out = InOrder(), []
-    for number in numbers:
-        gate.run(number, lambda number=number: out.append(number))
-    expected = []
-    for number in numbers:
-        if not expected or number > expected[-1]:
-            expected.append(number)
-    assert out == expected
+from irvis_fusion_ros.node.engine_state import FAILED, READY, EngineState
+from irvis_fusion_ros.node.worker import FusionWorker
 
 
 class Harness:
     """A worker with an engine that the test steers."""
 
-    def __init__(self, open_engine=None, process=None):
+    def __init__(self, open_engine=None, process=None, **options):
         self.states = []
         self.failed = []
         self.done = []
         self.closed = threading.Semaphore(0)
         self.event = threading.Event()
         self.threads = set()
+        self.state = EngineState(self._on_state)
+        options = {"retry_s": 0.01, "stall_s": 0.05, **options}
         self.worker = FusionWorker(
+            self.state,
             open_engine or (lambda: self),
             process or self._process,
-            lambda delivery, error: self.failed.append((delivery.job, str(error))),
-            self._on_state,
-            retry_s=0.01,
-            stall_s=0.05,
+            options.pop("on_failure", self._on_failure),
+            **options,
         )
 
     def close(self):
@@ -49,6 +36,9 @@ class Harness:
         while state not in self.states:
             assert self.event.wait(5.0)
             self.event.clear()
+
+    def _on_failure(self, delivery, error):
+        self.failed.append((delivery.job, str(error)))
 
     def _process(self, engine, delivery):
         self.threads.add(threading.get_ident())
@@ -110,7 +100,7 @@ def test_engine_that_fails_in_a_row_is_opened_again_and_no_job_is_lost():
         harness.worker.submit(number)
         assert taken.acquire(timeout=5.0)
     harness.wait_for_state(FAILED)
-    while harness.worker.openings < 2 or harness.worker.state != READY:
+    while harness.worker.openings < 2 or harness.state.state != READY:
         assert harness.event.wait(5.0)
         harness.event.clear()
     harness.worker.submit(7)
@@ -149,8 +139,7 @@ def test_stuck_worker_gives_its_jobs_back_in_order():
 
 def test_patience_follows_the_engine_and_is_not_shaken_by_one_stall():
     """Against the definition by hand: five times the ninth of ten, within its bounds."""
-    worker = Harness().worker
-    worker.stall_s = worker.patience_s = 1.0
+    worker = Harness(stall_s=1.0).worker
     worker._learn(30.0)  # a warm-up that builds
     for _ in range(3):
         worker._learn(0.04)
@@ -169,14 +158,15 @@ def test_patience_follows_the_engine_and_is_not_shaken_by_one_stall():
 
 def test_frames_that_are_only_passed_on_say_nothing_of_the_engine():
     worked = threading.Semaphore(0)
-    harness = Harness(process=lambda engine, delivery: worked.release())
-    harness.worker._runs_engine = lambda job: False
+    harness = Harness(
+        process=lambda engine, delivery: worked.release(), runs_engine=lambda job: False
+    )
     harness.worker.start()
     harness.wait_for_state(READY)
     for number in range(2 * worker_module.TIMES_NEEDED):
         harness.worker.submit(number)
         assert worked.acquire(timeout=5.0)
-    assert harness.worker.patience_s == harness.worker.stall_s
+    assert harness.worker.patience_s == 0.05
     assert harness.worker.stop()
 
 
@@ -193,13 +183,13 @@ def test_worker_lives_on_when_publishing_the_failed_frame_and_closing_fail():
         def close(self):
             raise OSError("cannot close")
 
-    harness = Harness(Engine, process)
-    worker = FusionWorker(Engine, process, on_failure, harness._on_state, retry_s=0.01, stall_s=5)
+    harness = Harness(Engine, process, on_failure=on_failure, stall_s=5)
+    worker = harness.worker
     worker.start()
     harness.wait_for_state(READY)
     worker.submit(0)
     harness.wait_for_state(FAILED)
-    while not (worker.openings == 2 and worker.state == READY):
+    while not (worker.openings == 2 and harness.state.state == READY):
         assert worker.is_busy
         harness.event.wait(0.05)
         harness.event.clear()

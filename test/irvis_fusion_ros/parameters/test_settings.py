@@ -22,7 +22,8 @@ from irvis_fusion_ros.parameters.settings import (
     why_refused,
 )
 from irvis_fusion_ros.parameters.settings_file import flatten
-from irvis_fusion_ros.pipeline.stages import make_stages
+from irvis_fusion_ros.pipeline.current_stages import CurrentStages
+from irvis_fusion_ros.pipeline.frames import IrFrame
 
 ROOT = str(Path(__file__).resolve().parents[3])
 
@@ -44,7 +45,7 @@ def test_every_default_is_allowed_by_its_own_entry():
 
 
 def test_defaults_build_the_stages():
-    make_stages(Settings())
+    assert CurrentStages(Settings()).stages.problem == ""
 
 
 def test_choices_are_those_of_the_core():
@@ -65,7 +66,7 @@ def test_fusion_yaml_is_what_the_table_writes():
 @pytest.mark.parametrize("name", ["boson.yaml", "lepton.yaml", "jetson.yaml"])
 def test_camera_files_hold_known_parameters_with_allowed_values(name):
     values = Settings.of(read_yaml(name))
-    make_stages(values)
+    CurrentStages(values)
     assert values != Settings()
 
 
@@ -156,7 +157,7 @@ def test_command_prints_both_forms(capsys):
 
 @pytest.mark.parametrize("counts", [(3000, 9000), (27000, 32000)], ids=["14 bit", "centikelvin"])
 def test_boson_file_suits_raw_and_radiometric_frames(counts):
-    stages = make_stages(Settings.of(read_yaml("boson.yaml")))
+    stages = CurrentStages(Settings.of(read_yaml("boson.yaml"))).stages
     raw = np.linspace(*counts, 512 * 640).reshape(512, 640).astype(np.uint16)
-    grey = stages.thermal(raw, 1.0)
+    grey = stages.thermal(IrFrame(1, 1_000_000_000, raw))
     assert grey.min() == 0 and grey.max() == 255

@@ -33,7 +33,7 @@ def walked(bag, *changes, topics=TOPICS, engine=None):
     return fusion, list(fusion.walk(bag, topics))
 
 
-# --- the node's own classes are the reference
+# --- intake, processor and output of the node do the same with the same frames
 
 HARD_TIMES = {
     "slow_ir": {"ir_rate_hz": 9.0, "ir_encoding": "mono16"},
@@ -104,9 +104,13 @@ def test_flicker_is_limited_as_the_core_does_in_the_node_and_out_of_a_bag(tmp_pa
 
 def run_node(monkeypatch, bag, settings, engine=None):
     """The outcomes, and what is published, of the node's classes at the bag's own times."""
-    from irvis_fusion_ros.node import frame_intake
-    from irvis_fusion_ros.node.frame_processor import FrameProcessor, Outputs
-    from irvis_fusion_ros.node.worker import READY, Delivery
+    from irvis_fusion_ros.node import frame_intake, frame_processor
+    from irvis_fusion_ros.node.engine_state import READY, EngineState
+    from irvis_fusion_ros.node.frame_output import FrameOutput, Publishers
+    from irvis_fusion_ros.node.mailbox import Delivery
+    from irvis_fusion_ros.pipeline.current_stages import CurrentStages
+    from irvis_fusion_ros.pipeline.message_checks import MessageChecks
+    from irvis_fusion_ros.pipeline.pair_fuser import PairFuser
 
     now_ns, published = [0], []
     steady = types.SimpleNamespace(
@@ -114,37 +118,38 @@ def run_node(monkeypatch, bag, settings, engine=None):
     )
     monkeypatch.setattr(frame_intake, "time", steady)
     monkeypatch.setattr("irvis_fusion_core.streams.health.time", steady)
+    monkeypatch.setattr(frame_processor, "Image", types.SimpleNamespace)
 
     def publish(message):
         stamp = message.header.stamp
         published.append((stamp.sec * NS + stamp.nanosec, bytes(message.data)))
 
+    def note(kind, text):
+        """Forget it."""
+
+    def clock_ns():
+        return now_ns[0]
+
     topic = types.SimpleNamespace(publish=publish, get_subscription_count=lambda: 1)
     silent = types.SimpleNamespace(publish=lambda message: None, get_subscription_count=lambda: 0)
-    monkeypatch.setattr("irvis_fusion_ros.node.frame_processor.Image", types.SimpleNamespace)
-    engine = engine or ReferenceFusion()
     live = LiveSettings(settings)
-    processor = FrameProcessor(
-        Outputs(topic, silent, None, live),
-        live,
-        lambda latencies: None,
-        lambda: now_ns[0],
-        lambda kind, text: None,
+    output = FrameOutput(Publishers(topic, silent, None, live), live, note)
+    state = EngineState(lambda name, reason: None)
+    state.set(READY)
+    processor = frame_processor.FrameProcessor(
+        output, CurrentStages(settings), state, lambda latencies: None, clock_ns, note
     )
-    processor._warm_sizes = [(48, 64)]  # offline the engine warms up before the first frame
+    fuser = PairFuser(engine or ReferenceFusion())
+    fuser.warm_up((48, 64))  # offline the engine warms up before the first frame
     worker = types.SimpleNamespace(
-        state=READY,
         accepts=lambda now_s: True,
-        submit=lambda job, *rest: processor.process(engine, Delivery(job, [])),
+        submit=lambda decision, *rest: processor.process(fuser, Delivery(decision, [])),
         abandon=lambda: [],
         mailbox=types.SimpleNamespace(is_full=False),
     )
+    checks = MessageChecks(note)
     intake = frame_intake.FrameIntake(
-        live,
-        processor,
-        worker,
-        lambda kind, text: None,
-        lambda: types.SimpleNamespace(nanoseconds=now_ns[0]),
+        live, checks, state, worker, processor, output, note, clock_ns, lambda: None
     )
     last_ns = START_NS
     for message in read_messages(bag, TOPICS[:2]):
@@ -157,7 +162,7 @@ def run_node(monkeypatch, bag, settings, engine=None):
     for _ in range(200):
         now_ns[0] += 10_000_000
         intake.expire()
-    return processor.outcomes.counts(), published
+    return output.outcomes.counts(), published
 
 
 # --- what it promises by itself

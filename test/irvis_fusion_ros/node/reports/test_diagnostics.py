@@ -1,34 +1,12 @@
-"""Counters, rates and the message, against plain counting."""
+"""Rates and the message, against plain arithmetic."""
 
 import pytest
 
 pytest.importorskip("rclpy", reason="needs rclpy: source ROS, or pip install '.[ros]'")
 
-from collections import Counter
-
 from builtin_interfaces.msg import Time
-from hypothesis import given
-from hypothesis import strategies as st
 
 from irvis_fusion_ros.node.reports import diagnostics
-
-
-@given(st.lists(st.sampled_from("abcd")))
-def test_events_are_counted_and_new_once_a_kind(kinds):
-    counter = diagnostics.EventCounter()
-    new = [kind for number, kind in enumerate(kinds) if counter.add(kind, str(number))]
-    assert new == list(dict.fromkeys(kinds))
-    assert counter.counts() == Counter(kinds)
-    assert counter.total() == len(kinds)
-    for kind in new:
-        assert counter.describe()[kind] == "{} ({})".format(kinds.count(kind), kinds.index(kind))
-
-
-def test_endless_kinds_do_not_fill_the_memory():
-    counter = diagnostics.EventCounter()
-    new = sum(counter.add("kind {}".format(number)) for number in range(1000))
-    assert new == diagnostics.KINDS_KEPT + 1  # and "other"
-    assert counter.total() == 1000
 
 
 def test_rate_is_the_difference_over_the_time():

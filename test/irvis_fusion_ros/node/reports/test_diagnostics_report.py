@@ -8,13 +8,15 @@ pytest.importorskip("rclpy", reason="needs rclpy: source ROS, or pip install '.[
 
 from builtin_interfaces.msg import Time
 
+from irvis_fusion_core.registration import ResizeRegistration
 from irvis_fusion_core.streams.health import Verdict
-from irvis_fusion_ros.node.frame_processor import FUSED
+from irvis_fusion_ros.node.engine_state import FAILED, READY, EngineState
 from irvis_fusion_ros.node.reports import diagnostics_report as report_module
-from irvis_fusion_ros.node.reports.diagnostics import ERROR, OK, WARN, EventCounter, Status
-from irvis_fusion_ros.node.reports.diagnostics_report import Report
-from irvis_fusion_ros.node.worker import FAILED, READY
+from irvis_fusion_ros.node.reports.diagnostics import ERROR, OK, WARN
+from irvis_fusion_ros.node.reports.diagnostics_report import Report, Sources
 from irvis_fusion_ros.parameters.settings import LiveSettings, Settings
+from irvis_fusion_ros.pipeline.events import EventCounter
+from irvis_fusion_ros.pipeline.frames import FUSED
 
 
 class Input:
@@ -27,35 +29,34 @@ class Input:
         return {"topic": "/x"}
 
 
-class Node:
-    """What Report reads of a FusionNode."""
+class Inputs(dict):
+    """The subscriptions by name."""
+
+    silent = {}
+
+
+class Parts:
+    """What Report reads of a configured node, as plain objects."""
 
     def __init__(self):
-        self.processor = types.SimpleNamespace(
-            outcomes=EventCounter(),
-            last_unfused="",
-            registration_status=lambda: Status("registration", OK, "resize", {}),
+        self.output = types.SimpleNamespace(outcomes=EventCounter(), last_unfused="")
+        self.stages = types.SimpleNamespace(
+            stages=types.SimpleNamespace(registration=ResizeRegistration(), problem="")
+        )
+        self.mailbox = types.SimpleNamespace(
+            displaced_count=0, given_up_count=0, given_up=False, busy_s=lambda now_s: 4.2
         )
         self.worker = types.SimpleNamespace(
-            state=READY,
-            reason="",
-            openings=1,
-            failures=0,
-            patience_s=0.15,
-            mailbox=types.SimpleNamespace(
-                displaced_count=0, given_up_count=0, given_up=False, busy_s=lambda now_s: 4.2
-            ),
+            openings=1, failures=0, patience_s=0.15, mailbox=self.mailbox
         )
-        self.intake = types.SimpleNamespace(
-            counters=lambda: {"vis_in": 3},
-            judge_now=lambda: self.verdict,
-            ir_size=(120, 160),
-            vis_size=None,
-        )
+        self.engine_state = EngineState(lambda state, reason: None)
+        self.engine_state.set(READY)
         self.verdict = Verdict(True, "ok", "thermal frames arrive and change")
-        self.inputs = {"ir": Input(), "vis": Input()}
-        self.latencies = types.SimpleNamespace(describe=dict)
-        self.settings = LiveSettings(Settings())
+        self.intake = types.SimpleNamespace(
+            counters=lambda: {"vis_in": 3}, judge_now=lambda: self.verdict
+        )
+        self.inputs = Inputs(ir=Input(), vis=Input())
+        self.live = LiveSettings(Settings())
         self.events = EventCounter()
         self.state_label = "active"
 
@@ -68,25 +69,41 @@ class Node:
 
     def count(self, outcome, number=1):
         for _ in range(number):
-            self.processor.outcomes.add(outcome)
+            self.output.outcomes.add(outcome)
         if outcome != FUSED:
-            self.processor.last_unfused = outcome
+            self.output.last_unfused = outcome
+
+    def report(self):
+        sources = Sources(
+            self.live,
+            self.events,
+            self.output,
+            types.SimpleNamespace(sizes={"ir": (120, 160)}),
+            self.intake,
+            self.inputs,
+            self.stages,
+            self.worker,
+            self.engine_state,
+            lambda: {"engine": "reference"},
+            types.SimpleNamespace(describe=dict),
+        )
+        return Report(self, lambda: self.state_label, sources)
 
 
 @pytest.fixture
 def node():
-    return Node()
+    return Parts()
 
 
-def statuses(report, silent=None):
+def statuses(report):
     """Return the statuses by their short names."""
-    array = report.make(silent or {}, {"engine": "reference"})
+    array = report.make()
     assert array.header.stamp.sec == 7
     return {s.name.replace("robot/fusion_node: ", ""): s for s in array.status}
 
 
 def test_all_is_well(node):
-    report = Report(node)
+    report = node.report()
     node.count(FUSED, 3)
     found = statuses(report)
     assert list(found) == ["fusion", "ir", "vis", "engine", "registration", "messages"]
@@ -104,7 +121,7 @@ def test_all_is_well(node):
     ],
 )
 def test_frames_that_are_not_fused_are_a_warning_with_what_helps(node, outcome, text):
-    report = Report(node)
+    report = node.report()
     node.count(FUSED, 2)
     node.count(outcome, 3)
     status = statuses(report)["fusion"]
@@ -115,14 +132,14 @@ def test_frames_that_are_not_fused_are_a_warning_with_what_helps(node, outcome, 
 
 
 def test_switched_off_is_no_warning(node):
-    report = Report(node)
-    node.settings.current = Settings.of({"enabled": False})
+    report = node.report()
+    node.live.current = Settings.of({"enabled": False})
     node.count("passed: disabled")
     assert statuses(report)["fusion"].level == OK
 
 
 def test_no_visible_frame_is_an_error_but_not_while_nobody_listens(node, monkeypatch):
-    report = Report(node)
+    report = node.report()
     now = [report._active_s + report_module.QUIET_S + 1.0]
     monkeypatch.setattr(report_module, "time", types.SimpleNamespace(monotonic=lambda: now[0]))
     assert statuses(report)["fusion"].level == ERROR
@@ -134,12 +151,14 @@ def test_no_visible_frame_is_an_error_but_not_while_nobody_listens(node, monkeyp
 
 
 def test_silent_inputs_and_a_lost_engine_say_why(node):
-    report = Report(node)
-    found = statuses(report, {"ir": "nothing on /ir", "vis": "nothing on /vis"})
+    report = node.report()
+    node.inputs.silent = {"ir": "nothing on /ir", "vis": "nothing on /vis"}
+    found = statuses(report)
     assert (found["ir"].level, found["ir"].message) == (WARN, "nothing on /ir")
     assert (found["vis"].level, found["vis"].message) == (ERROR, "nothing on /vis")
+    node.inputs.silent = {}
     node.verdict = Verdict(False, "frozen", "the image stands still")
-    node.worker.state, node.worker.reason = FAILED, "ModelError: no file"
+    node.engine_state.set(FAILED, "ModelError: no file")
     found = statuses(report)
     assert (found["ir"].level, found["ir"].message) == (WARN, "the image stands still")
     assert (found["engine"].level, found["engine"].message) == (
@@ -149,16 +168,16 @@ def test_silent_inputs_and_a_lost_engine_say_why(node):
 
 
 def test_an_engine_that_hangs_is_an_error_for_as_long_as_it_does(node):
-    report = Report(node)
-    node.worker.mailbox.given_up = True
+    report = node.report()
+    node.mailbox.given_up = True
     status = statuses(report)["engine"]
     assert status.level == ERROR and "at one frame for 4.2 s" in status.message
-    node.worker.mailbox.given_up = False
+    node.mailbox.given_up = False
     assert statuses(report)["engine"].level == OK
 
 
 def test_bad_messages_warn_once_and_stay_named(node):
-    report = Report(node)
+    report = node.report()
     node.events.add("ir: short_data", "expected 100 bytes")
     status = statuses(report)["messages"]
     assert status.level == WARN and "1 bad since the last report" in status.message

@@ -14,7 +14,7 @@ from sensor_msgs.msg import CameraInfo
 
 from irvis_fusion_core.errors import CalibrationError
 from irvis_fusion_ros.node.reports.diagnostics import registration_status
-from irvis_fusion_ros.node.topics.calibration_topics import CameraCalibrations
+from irvis_fusion_ros.node.topics.calibration_topics import CalibrationTopics
 from irvis_fusion_ros.parameters.settings import LiveSettings, Settings
 from irvis_fusion_ros.pipeline.current_stages import CurrentStages
 
@@ -41,9 +41,13 @@ def rig(node):
         settings = LiveSettings(
             Settings.of({"registration." + name: value for name, value in values.items()})
         )
-        calibrations = CameraCalibrations(node, settings, lambda name, callback: callback)
+        calibrations = CalibrationTopics(
+            node, settings, lambda name, callback: callback, lambda: stages.renew_registration()
+        )
         made.append(calibrations)
-        return settings, calibrations, CurrentStages(settings, calibrations)
+        calibrations.follow()
+        stages = CurrentStages(settings.current, calibrations.snapshot)
+        return settings, calibrations, stages
 
     yield make
     for calibrations in made:
@@ -58,9 +62,17 @@ def info(size, frame_id, focal_px=100.0):
 
 
 def status(settings, current):
-    return registration_status(
-        settings.current.registration.mode, current.stages.registration, current.stages.problem
-    )
+    return registration_status(settings.current.registration.mode, current.stages)
+
+
+def change(settings, calibrations, current, **values):
+    """Change parameters as the node does."""
+    new = settings.current.changed({name.replace("__", "."): v for name, v in values.items()})
+    current.renew(new)
+    settings.current = new
+    calibrations.follow()
+    if current.stages.problem:
+        current.renew_registration()
 
 
 def test_until_both_calibrations_are_there_the_visible_image_stands(rig):
@@ -78,11 +90,11 @@ def test_until_both_calibrations_are_there_the_visible_image_stands(rig):
     assert np.argwhere(warped > 100).mean(axis=0) == pytest.approx([63.5, 103.5], abs=0.3)
 
 
-def test_an_equal_calibration_changes_nothing_and_another_one_does(rig):
+def test_an_equal_calibration_changes_nothing_and_another_one_does(rig, monkeypatch):
     _, calibrations, current = rig()
     changes = []
-    renew = calibrations.on_change
-    calibrations.on_change = lambda: (changes.append(1), renew())
+    renew = current.renew_registration
+    monkeypatch.setattr(current, "renew_registration", lambda: (changes.append(1), renew()))
     for _ in range(3):
         unknown = info(IR_SIZE, "ir")
         unknown.p = [float("nan")] * 12
@@ -114,14 +126,12 @@ def test_files_stand_in_for_topics(rig, tmp_path):
         )
     files = {name + "_calibration_file": str(path) for name, path in paths.items()}
     settings, _, current = rig(**files)
-    missing = {"registration.vis_calibration_file": str(tmp_path / "none.yaml")}
-    settings.current = settings.current.changed(missing)
-    settings.current = settings.current.changed(
+    missing = settings.current.changed(
         {"registration.vis_calibration_file": str(tmp_path / "none.yaml")}
     )
     before = current.stages
     with pytest.raises(CalibrationError, match=r"none\.yaml"):
-        current.renew()
+        current.renew(missing)
     assert current.stages is before
 
 
@@ -135,8 +145,7 @@ def test_a_missing_transform_falls_back_and_says_so(rig, monkeypatch):
     assert said.level == b"\x01" and "tf2_msgs" in said.message and "resize" in said.message
     assert current.stages.registration.mode == "resize"
     # Said where to stand by parameters, it needs none.
-    settings.current = settings.current.changed({"registration.extrinsics": "parameters"})
-    current.renew()
+    change(settings, calibrations, current, registration__extrinsics="parameters")
     assert current.stages.registration.mode == "calibration" and not current.stages.problem
 
 
@@ -156,8 +165,7 @@ def test_transforms_place_the_cameras_and_other_links_change_nothing(rig):
     before = current.stages
     on_transforms(types.SimpleNamespace(transforms=[link("mount", "lidar")]))
     assert current.stages is before
-    settings.current = settings.current.changed({"registration.ir_frame": "lidar"})
-    current.renew()
+    change(settings, calibrations, current, registration__ir_frame="lidar")
     assert np.array(current.stages.registration.describe()["homography"])[0, 2] < 80.0
 
 
@@ -167,28 +175,26 @@ def test_transforms_place_the_cameras_and_other_links_change_nothing(rig):
 )
 def test_a_bad_homography_at_the_start_leaves_the_visible_image(rig, homography, complaint):
     homography = [float(number) for number in homography]
-    settings, _, current = rig(mode="homography", homography=homography, fallback="homography")
+    values = {"mode": "homography", "homography": homography, "fallback": "homography"}
+    settings, calibrations, current = rig(**values)
     assert current.stages.registration is None
     said = status(settings, current)
     assert said.level == b"\x01" and complaint in said.message
     # That is no reason to refuse what has nothing to do with it.
     thermal = current.stages.thermal
-    settings.current = settings.current.changed({"thermal.invert": True})
-    current.renew()
+    change(settings, calibrations, current, thermal__invert=True)
     assert current.stages.thermal is not thermal and complaint in current.stages.problem
 
 
 def test_online_says_what_it_corrects(rig):
-    settings, _, current = rig(mode="online", online_base="resize")
+    settings, calibrations, current = rig(mode="online", online_base="resize")
     said = status(settings, current)
     assert (said.level, said.values["mode"], said.values["base"]) == (b"\x00", "online", "resize")
     assert said.message == "online: calibrated"
     # What it has found stays when the thermal part changes.
     registration = current.stages.registration
-    settings.current = settings.current.changed({"thermal.smoothing_s": 5.0})
-    current.renew()
+    change(settings, calibrations, current, thermal__smoothing_s=5.0)
     assert current.stages.registration is registration
     # Without the calibrations that it would correct, it is not online at all.
-    settings.current = settings.current.changed({"registration.online_base": "calibration"})
-    current.renew()
+    change(settings, calibrations, current, registration__online_base="calibration")
     assert current.stages.registration is None and "camera_info" in current.stages.problem

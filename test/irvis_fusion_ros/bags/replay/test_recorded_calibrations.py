@@ -50,7 +50,7 @@ def expected_ir(bag, settings, extrinsics=None):
     )
     first = next(message.message for message in messages if message.topic == topics.ir)
     grey = ThermalRescale(method="none")(thermal_frame(first))
-    return make_registration(settings.registration, cameras).warp(grey, (48, 64))
+    return make_registration(settings, cameras).warp(grey, (48, 64))
 
 
 def test_calibrations_are_taken_from_the_bag(bag):

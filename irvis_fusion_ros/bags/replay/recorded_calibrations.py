@@ -1,0 +1,51 @@
+"""What a bag tells about the cameras: camera_info of both, and /tf_static, as recorded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from irvis_fusion_ros.bags.bag_topics import FusionTopics
+from irvis_fusion_ros.parameters.settings import Settings
+from irvis_fusion_ros.pipeline.known_cameras import KnownCameras, needed_topics
+from irvis_fusion_ros.pipeline.stages import Cameras
+
+
+class RecordedCalibrations:
+    """Takes calibration messages in the order of recording."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Look at what the parameters `settings` need."""
+        self._settings = settings
+        self._topics: FusionTopics | None = None
+        self._cameras = KnownCameras(self._topic_of)
+
+    def needs(self, topics: FusionTopics) -> list[str]:
+        """Return those of a bag's other topics that the registration is made of."""
+        self._topics = topics
+        wanted = zip(needed_topics(self._settings), _names(topics))
+        return [name for is_needed, name in wanted if is_needed and name]
+
+    def add(self, topic: str, message: Any) -> bool:
+        """Take a message of one of the topics that `needs` named; True when it changes anything.
+
+        Raises:
+            CalibrationError: A static transform is not a transform.
+        """
+        topics = self._topics
+        if topics is None or topic not in self.needs(topics):
+            return False
+        if topic == topics.tf_static:
+            return self._cameras.add_transforms(message, self._settings)
+        return self._cameras.add_info("ir" if topic == topics.ir_info else "vis", message)
+
+    def snapshot(self, settings: Settings) -> Cameras:
+        """Return what is known so far; never raises."""
+        return self._cameras.snapshot(settings)
+
+    def _topic_of(self, camera: str) -> str:
+        ir, vis, _ = (None, None, None) if self._topics is None else _names(self._topics)
+        return (ir if camera == "ir" else vis) or camera + "/camera_info"
+
+
+def _names(topics: FusionTopics) -> tuple[str | None, str | None, str | None]:
+    return topics.ir_info, topics.vis_info, topics.tf_static

@@ -1,0 +1,60 @@
+"""Counts events by kind and remembers the first example of each."""
+
+from __future__ import annotations
+
+import threading
+from typing import NamedTuple
+
+KINDS_KEPT = 32
+"""Kinds that are told apart; more are counted as `other`."""
+
+EXAMPLE_CHARACTERS = 600
+"""An example is cut here: encodings and formats come from outside, and may be megabytes long."""
+
+
+class Event(NamedTuple):
+    """Something that happened `times` times; `text` describes the first."""
+
+    times: int
+    text: str
+
+
+class EventCounter:
+    """Counts bad messages, and reasons why frames were not fused. Safe between threads."""
+
+    def __init__(self) -> None:
+        """Start with nothing."""
+        self._events: dict[str, Event] = {}
+        self._lock = threading.Lock()
+
+    def add(self, kind: str, example: str = "") -> bool:
+        """Count one event; True when its kind is seen for the first time (log it then)."""
+        with self._lock:
+            if kind not in self._events and len(self._events) >= KINDS_KEPT:
+                kind = "other"
+            before = self._events.get(kind)
+            if before is None:
+                self._events[kind] = Event(1, example[:EXAMPLE_CHARACTERS])
+            else:
+                self._events[kind] = before._replace(times=before.times + 1)
+            return before is None
+
+    def events(self) -> dict[str, Event]:
+        """Return a copy of the events by kind."""
+        with self._lock:
+            return dict(self._events)
+
+    def counts(self) -> dict[str, int]:
+        """Return the counts by kind."""
+        return {kind: event.times for kind, event in self.events().items()}
+
+    def total(self) -> int:
+        """Return the number of events."""
+        return sum(self.counts().values())
+
+    def describe(self) -> dict[str, str]:
+        """Return `kind: count (first example)`, sorted by kind."""
+        return {
+            kind: f"{event.times} ({event.text})" if event.text else str(event.times)
+            for kind, event in sorted(self.events().items())
+        }

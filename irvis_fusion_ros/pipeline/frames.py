@@ -1,0 +1,50 @@
+"""A frame on its way through the pipeline, and what became of it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from irvis_fusion_ros.messages.protocols import AnyImageMessage
+
+FUSED = "fused"
+PASSED = "passed"
+DROPPED = "dropped"
+
+DISABLED = "disabled"
+UNCALIBRATED = "uncalibrated"
+UNUSABLE_PAIR = "unusable_pair"
+
+
+class IrFrame(NamedTuple):
+    """A thermal frame as it came.
+
+    Attributes:
+        number: Place in its stream.
+        stamp_ns: Stamp of the header, without ir_time_offset_s.
+        pixels: HxW uint8, uint16 or float32.
+    """
+
+    number: int
+    stamp_ns: int
+    pixels: np.ndarray
+
+
+class VisFrame(NamedTuple):
+    """A visible frame as it came.
+
+    Attributes:
+        number: Place in its stream.
+        message: sensor_msgs/Image or CompressedImage.
+        pixels: What `image_messages.view` gave for the message. None for a compressed message,
+            which is decoded later, and for an encoding that is not known here.
+        stamp_ns: Stamp of the header.
+        arrived_ns: When it arrived, on a steady clock.
+    """
+
+    number: int
+    message: AnyImageMessage
+    pixels: np.ndarray | None
+    stamp_ns: int
+    arrived_ns: int

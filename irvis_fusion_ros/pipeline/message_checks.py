@@ -1,0 +1,106 @@
+"""Looks at each camera message once: soundness, stamp and size, for the node and for bags.
+
+What is odd is noted by kind; what cannot be used is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from irvis_fusion_core.streams.stamps import NS_PER_S, stamp_ns
+from irvis_fusion_ros.messages import image_messages
+from irvis_fusion_ros.messages.image_messages import ImageMessageError
+from irvis_fusion_ros.messages.protocols import AnyImageMessage
+from irvis_fusion_ros.pipeline.frames import IrFrame, VisFrame
+
+FUTURE_NS = NS_PER_S
+"""A stamp this far ahead of the clock is wrong, whatever the delay of the transport."""
+
+Note = Callable[[str, str], None]
+
+
+class MessageChecks:
+    """Turns messages into frames.
+
+    Attributes:
+        sizes: (height, width) of the newest frame, by stream: "ir" and "vis".
+        last_stamp_ns: Newest stamp above zero, by stream.
+    """
+
+    def __init__(self, note: Note, clock_ns: Callable[[], int] | None = None) -> None:
+        """Report oddities to `note(kind, text)`.
+
+        Args:
+            note: Called with a stable kind, such as "ir: short_data", and a text.
+            clock_ns: Clock of the stamps. Without one no stamp lies in the future.
+        """
+        self.sizes: dict[str, tuple[int, int]] = {}
+        self.last_stamp_ns: dict[str, int] = {}
+        self._note = note
+        self._clock_ns = clock_ns
+        self._ir_count = 0
+
+    def forget_stamps(self) -> None:
+        """Accept any stamp next: the clock jumped, or the cameras were unsubscribed."""
+        self.last_stamp_ns.clear()
+
+    def ir(self, message: AnyImageMessage) -> IrFrame | None:
+        """Return the thermal frame of a message, or None for a message that cannot be used."""
+        try:
+            # Dead pixels (NaN) are masked by the thermal rescaling. They are noted, not refused.
+            pixels = image_messages.thermal_frame(message, check_finite=False)
+        except ImageMessageError as error:
+            self._note("ir: " + error.kind, str(error))
+            return None
+        if pixels.dtype.kind == "f":
+            bad = pixels.size - int(np.isfinite(pixels).sum())
+            if bad:
+                text = f"NaN or infinity in {bad} of {pixels.size} pixels"
+                self._note("ir: not_finite", text)
+        stamp = self._check("ir", message, (pixels.shape[0], pixels.shape[1]))
+        self._ir_count += 1
+        return IrFrame(self._ir_count, stamp, pixels)
+
+    def vis(self, frame: VisFrame) -> tuple[VisFrame, str | None]:
+        """Return the frame with its pixels and stamp, and the kind of fault that forbids its use.
+
+        A message of an encoding that is not known here is sound: a subscriber may know it.
+        """
+        message = frame.message
+        pixels: np.ndarray | None = None
+        size: tuple[int, int] | None = None
+        if not image_messages.is_compressed(message):
+            try:
+                pixels = image_messages.view(message, check_finite=False)
+            except ImageMessageError as error:
+                self._note("vis: " + error.kind, str(error))
+                if error.kind != "unknown_encoding" or not len(message.data):
+                    return frame._replace(stamp_ns=stamp_ns(message.header.stamp)), error.kind
+            size = (message.height, message.width)
+        stamp = self._check("vis", message, size)
+        return frame._replace(pixels=pixels, stamp_ns=stamp), None
+
+    def _check(self, stream: str, message: AnyImageMessage, size: tuple[int, int] | None) -> int:
+        """Note an odd size or stamp; return the stamp in ns."""
+        if size is not None and self.sizes.get(stream) != size:
+            if stream in self.sizes:
+                text = "from {1}x{0} to {3}x{2}".format(*self.sizes[stream], *size)
+                self._note(stream + ": size changed", text)
+            self.sizes[stream] = size
+        stamp = stamp_ns(message.header.stamp)
+        if stamp <= 0:
+            self._note(stream + ": zero stamp", "the driver does not stamp its images")
+            return stamp
+        if self._clock_ns is not None:
+            ahead_ns = stamp - self._clock_ns()
+            if ahead_ns > FUTURE_NS:
+                text = f"{ahead_ns / NS_PER_S:.3f} s ahead of the node's clock"
+                self._note(stream + ": stamp from the future", text)
+        last_ns = self.last_stamp_ns.get(stream, stamp)
+        if stamp < last_ns:
+            text = f"by {(last_ns - stamp) / NS_PER_S:.3f} s; a bag that loops does this"
+            self._note(stream + ": stamp went back", text)
+        self.last_stamp_ns[stream] = stamp
+        return stamp
