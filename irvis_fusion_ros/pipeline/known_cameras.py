@@ -13,7 +13,7 @@ import numpy as np
 from irvis_fusion_core.errors import CalibrationError
 from irvis_fusion_core.registration.camera_model import CameraModel, camera_from_info
 from irvis_fusion_ros.parameters.settings import Settings
-from irvis_fusion_ros.pipeline.stages import Cameras, base_mode
+from irvis_fusion_ros.pipeline.stages import Cameras
 from irvis_fusion_ros.pipeline.static_transforms import Extrinsics, StaticTransforms
 
 
@@ -57,7 +57,6 @@ class KnownCameras:
         missing: dict[str, str] = {}
         registration = settings.registration
         models: dict[str, CameraModel | None] = {"ir": None, "vis": None}
-        rectified = {"ir": registration.ir_rectified, "vis": registration.vis_rectified}
         for camera in models:
             if camera not in self._infos:
                 missing[camera] = (
@@ -68,7 +67,9 @@ class KnownCameras:
                 continue
             try:
                 info = self._infos[camera]
-                models[camera] = camera_from_info(info, camera, rectified[camera])
+                models[camera] = camera_from_info(
+                    info, camera, registration.camera(camera).rectified
+                )
             except CalibrationError as error:
                 missing[camera] = str(error)
         extrinsics = None
@@ -87,10 +88,7 @@ class KnownCameras:
 
     def _between(self, settings: Settings) -> Extrinsics:
         """Return where the IR camera's frame stands in the visible one's."""
-        frames = {
-            "vis": settings.registration.vis_frame,
-            "ir": settings.registration.ir_frame,
-        }
+        frames = {name: settings.registration.camera(name).frame for name in ("vis", "ir")}
         for camera, frame in frames.items():
             if not frame and camera in self._infos:
                 frames[camera] = self._infos[camera].header.frame_id
@@ -106,7 +104,7 @@ class KnownCameras:
 def needed_topics(settings: Settings) -> tuple[bool, bool, bool]:
     """Return whether the registration needs ir/camera_info, vis/camera_info and /tf_static."""
     registration = settings.registration
-    if base_mode(settings) != "calibration":
+    if registration.base_mode != "calibration":
         return False, False, False
     return (
         not registration.ir_calibration_file,

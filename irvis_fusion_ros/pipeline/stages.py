@@ -171,7 +171,7 @@ def make_registration(
     values = asdict(settings.registration)
     mode = settings.registration.mode
     options: dict[str, Any] = {"soft_edge_px": values["soft_edge_px"]}
-    base = base_mode(settings)
+    base = settings.registration.base_mode
     if base == "homography":
         options["homography"] = list(values["homography"])
         for name in ("calibrated_ir_size", "calibrated_vis_size"):
@@ -182,12 +182,6 @@ def make_registration(
         options.update((name, v) for name, v in values.items() if name.startswith("online_"))
         options["online_in_background"] = in_background
     return core_registration.make_registration(mode, **options)
-
-
-def base_mode(settings: Settings) -> str:
-    """Return the mode that holds without correction: `registration.mode` unless it is online."""
-    registration = settings.registration
-    return registration.online_base if registration.mode == "online" else registration.mode
 
 
 def fallback_registration(settings: Settings) -> Registration | None:
@@ -218,10 +212,8 @@ def _calibration(settings: Settings, cameras: Cameras) -> dict[str, Any]:
     """Return the options of the core's mode `calibration`."""
     values = settings.registration
     options: dict[str, Any] = {"depth_m": values.depth_m}
-    for name, path, rectified, known in (
-        ("ir", values.ir_calibration_file, values.ir_rectified, cameras.ir),
-        ("vis", values.vis_calibration_file, values.vis_rectified, cameras.vis),
-    ):
+    for name, known in (("ir", cameras.ir), ("vis", cameras.vis)):
+        path, rectified, _ = values.camera(name)
         camera = read_camera_file(path, name, rectified) if path else known
         if camera is None:
             raise CalibrationMissing(

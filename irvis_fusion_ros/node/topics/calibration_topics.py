@@ -18,7 +18,7 @@ from irvis_fusion_ros.node.guard import Guard
 from irvis_fusion_ros.node.topics.qos import MatchedSubscription, QosPreference
 from irvis_fusion_ros.parameters.settings import LiveSettings, Settings
 from irvis_fusion_ros.pipeline.known_cameras import KnownCameras, needed_topics
-from irvis_fusion_ros.pipeline.stages import Cameras, base_mode
+from irvis_fusion_ros.pipeline.stages import Cameras
 
 IR_INFO = "ir/camera_info"
 TF_STATIC = "/tf_static"
@@ -124,7 +124,7 @@ class CalibrationTopics:
             self._changed()
 
     def _changed(self) -> None:
-        if base_mode(self._live.current) == "calibration":
+        if self._live.current.registration.base_mode == "calibration":
             self._on_change()
 
     def _poll(self) -> None:
