@@ -78,7 +78,7 @@ SEMI_PLANAR: dict[str, int] = {
     "nv24": cv2.COLOR_YUV2RGB_NV12,
 }
 
-_DIRECT_ORDER = {"rgb8": "rgb", "rgba8": "rgb", "bgr8": "bgr", "bgra8": "bgr", "8UC3": "bgr"}
+DIRECT_ORDER = {"rgb8": "rgb", "rgba8": "rgb", "bgr8": "bgr", "bgra8": "bgr", "8UC3": "bgr"}
 _GREY = ("mono8", "8UC1", "mono16")
 
 
@@ -88,7 +88,7 @@ def output_encoding(encoding: str) -> str:
     The same, except that Bayer, YUV and whatever cv_bridge converts go out as rgb8: a fused frame
     has no mosaic and no subsampled chroma to go back into.
     """
-    return encoding if encoding in _DIRECT_ORDER or encoding in _GREY else "rgb8"
+    return encoding if encoding in DIRECT_ORDER or encoding in _GREY else "rgb8"
 
 
 def natural_order(encoding: str) -> str:
@@ -96,7 +96,7 @@ def natural_order(encoding: str) -> str:
 
     8UC3 says no order; it is taken as OpenCV's, bgr, and goes out in the same order in any case.
     """
-    return _DIRECT_ORDER.get(encoding, "rgb")
+    return DIRECT_ORDER.get(encoding, "rgb")
 
 
 def to_rgb_or_bgr(array: np.ndarray, encoding: str) -> tuple[np.ndarray, str]:
@@ -107,8 +107,8 @@ def to_rgb_or_bgr(array: np.ndarray, encoding: str) -> tuple[np.ndarray, str]:
     channels; 16 bits keep their upper 8. Chroma is read as BT.601 video range, as OpenCV does.
     Raise ImageMessageError("unknown_encoding") for what shows no visible image (16UC1, 32FC1).
     """
-    if encoding in _DIRECT_ORDER:
-        return array[..., :3], _DIRECT_ORDER[encoding]
+    if encoding in DIRECT_ORDER:
+        return array[..., :3], DIRECT_ORDER[encoding]
     if encoding in _GREY:
         return cv2.cvtColor(_upper_8_bits(array), cv2.COLOR_GRAY2RGB), "rgb"
     if encoding in _YUV422:
@@ -123,7 +123,7 @@ def to_rgb_or_bgr(array: np.ndarray, encoding: str) -> tuple[np.ndarray, str]:
     raise ImageMessageError(
         "unknown_encoding",
         f"expected a visible image, found encoding {encoding!r}; publish one of "
-        f"{', '.join(sorted(list(_DIRECT_ORDER) + list(_GREY)))}, Bayer or YUV",
+        f"{', '.join(sorted(list(DIRECT_ORDER) + list(_GREY)))}, Bayer or YUV",
     )
 
 

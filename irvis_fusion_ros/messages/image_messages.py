@@ -19,6 +19,7 @@ import numpy as np
 from irvis_fusion_core.errors import FrameError
 from irvis_fusion_ros.messages.compressed_messages import decode, encode
 from irvis_fusion_ros.messages.image_encodings import (
+    DIRECT_ORDER,
     KINDS,
     LAYOUTS,
     SEMI_PLANAR,
@@ -125,6 +126,8 @@ def visible_frame(
     """
     if is_compressed(msg):
         return to_rgb_or_bgr(*decode(msg))
+    if pixels is not None and msg.encoding in DIRECT_ORDER:
+        return pixels[..., :3], DIRECT_ORDER[msg.encoding]
     if pixels is not None or _is_known(msg.encoding):
         return to_rgb_or_bgr(view(msg) if pixels is None else pixels, msg.encoding)
     return _through_cv_bridge(msg, "rgb8"), "rgb"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import typing
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any, NamedTuple
@@ -15,7 +16,7 @@ from std_srvs.srv import SetBool
 from irvis_fusion_core.protocols import Engine
 from irvis_fusion_ros.node.engine_state import EngineState
 from irvis_fusion_ros.node.frame_intake import FrameIntake
-from irvis_fusion_ros.node.frame_output import FrameOutput, Note
+from irvis_fusion_ros.node.frame_output import FrameOutput
 from irvis_fusion_ros.node.frame_processor import FrameProcessor
 from irvis_fusion_ros.node.guard import Guard
 from irvis_fusion_ros.node.reports.diagnostics_report import Report, Sources
@@ -27,7 +28,7 @@ from irvis_fusion_ros.node.topics.output_topics import FusedTopics, refuse_loops
 from irvis_fusion_ros.node.worker import FusionWorker
 from irvis_fusion_ros.parameters.settings import LiveSettings, Settings
 from irvis_fusion_ros.pipeline.current_stages import CurrentStages
-from irvis_fusion_ros.pipeline.events import EventCounter
+from irvis_fusion_ros.pipeline.events import EventCounter, Note
 from irvis_fusion_ros.pipeline.frame_decision import Decision
 from irvis_fusion_ros.pipeline.message_checks import MessageChecks
 from irvis_fusion_ros.pipeline.pair_fuser import PairFuser
@@ -37,7 +38,7 @@ EXPIRE_S = 0.01
 """Period at which waiting visible frames are looked at; only while some wait."""
 STOP_TIMEOUT_S = 2.0
 
-EngineFactory = Callable[[Settings, Callable[[str], None]], Engine]
+EngineFactory = typing.Callable[[Settings, typing.Callable[[str], None]], Engine]
 
 
 class Callbacks(NamedTuple):
@@ -92,6 +93,7 @@ class Configured:
         self._guard = guard
         self._note = note
         self._open_engine = open_engine
+        self._now = node.get_clock().now
         settings = live.current
         refuse_loops(node, settings, input_topics(settings))
         with ExitStack() as undo:
@@ -112,7 +114,7 @@ class Configured:
                 self.stages,
                 self.engine_state,
                 self.latencies.publish,
-                self._clock_ns,
+                self._now,
                 note,
             )
             self.worker: FusionWorker[PairFuser, Decision] = FusionWorker(
@@ -126,24 +128,24 @@ class Configured:
             )
             self._expire_timer = self._timer(undo, EXPIRE_S, "a wait's end", self._on_expire)
             self._expire_timer.cancel()
-            self.checks = MessageChecks(note, self._clock_ns)
+            self.checks = MessageChecks(note, self._now)
             self.intake = FrameIntake(
                 live,
                 self.checks,
                 self.engine_state,
-                self.worker,
+                self.worker.mailbox,
                 self.processor,
                 self.output,
                 note,
-                self._clock_ns,
+                self._now,
                 self._on_waiting,
             )
             self.inputs = CameraTopics(
                 node,
                 live,
                 {
-                    "ir": guard("an infrared message", self.intake.add_ir),
-                    "vis": guard("a visible message", self.intake.add_vis),
+                    "ir": self.intake.add_ir,
+                    "vis": self.intake.add_vis,
                     "vis_info": guard("a calibration message", self._on_info),
                 },
             )
@@ -196,9 +198,6 @@ class Configured:
         timer = self._node.create_timer(period_s, self._guard(name, callback), clock=clock)
         undo.callback(self._node.destroy_timer, timer)
         return timer
-
-    def _clock_ns(self) -> int:
-        return int(self._node.get_clock().now().nanoseconds)
 
     def _tell(self, text: str, is_problem: bool) -> None:
         if is_problem:  # rclpy allows one severity for each place in the code

@@ -15,15 +15,15 @@ from irvis_fusion_core.streams.health import Verdict
 from irvis_fusion_core.streams.stamps import NS_PER_S
 from irvis_fusion_ros.messages.protocols import AnyImageMessage
 from irvis_fusion_ros.node.engine_state import READY, EngineState
-from irvis_fusion_ros.node.frame_output import OVERRUN, FrameOutput, Note
+from irvis_fusion_ros.node.frame_output import OVERRUN, FrameOutput
 from irvis_fusion_ros.node.frame_processor import FrameProcessor
 from irvis_fusion_ros.node.guard import fault_text
-from irvis_fusion_ros.node.worker import FusionWorker
+from irvis_fusion_ros.node.mailbox import Mailbox
 from irvis_fusion_ros.parameters.settings import LiveSettings, Settings
+from irvis_fusion_ros.pipeline.events import Note
 from irvis_fusion_ros.pipeline.frame_decision import Decision, FrameDecider
 from irvis_fusion_ros.pipeline.frames import DROPPED, FUSED, VisFrame
-from irvis_fusion_ros.pipeline.message_checks import MessageChecks
-from irvis_fusion_ros.pipeline.pair_fuser import PairFuser
+from irvis_fusion_ros.pipeline.message_checks import MessageChecks, Moment
 
 VIS_SILENT_NS = NS_PER_S
 """Without a visible frame for this long, its last stamp says nothing about the present."""
@@ -40,11 +40,11 @@ class FrameIntake:
         live: LiveSettings,
         checks: MessageChecks,
         engine_state: EngineState,
-        worker: FusionWorker[PairFuser, Decision],
+        mailbox: Mailbox[Decision],
         processor: FrameProcessor,
         output: FrameOutput,
         note: Note,
-        clock_ns: Callable[[], int],
+        now: Callable[[], Moment],
         on_waiting: Callable[[], None],
     ) -> None:
         """Wire it up.
@@ -53,11 +53,11 @@ class FrameIntake:
             live: The parameters.
             checks: Turns messages into frames.
             engine_state: The state of the engine.
-            worker: Takes what is to be fused.
+            mailbox: Takes what is to be fused.
             processor: Publishes what the worker cannot take.
             output: Counts what is dropped, and publishes what was displaced.
             note: `note(kind, text)` is told of faults.
-            clock_ns: The node's clock.
+            now: Reads the node's clock.
             on_waiting: Called when a visible frame waits for its partner: then call `expire` now
                 and then.
 
@@ -67,11 +67,11 @@ class FrameIntake:
         self._live = live
         self._checks = checks
         self._engine_state = engine_state
-        self._worker = worker
+        self._mailbox = mailbox
         self._processor = processor
         self._output = output
         self._note = note
-        self._clock_ns = clock_ns
+        self._now = now
         self._on_waiting = on_waiting
         self._vis_number = 0
         self._vis_arrived_ns = 0
@@ -96,22 +96,24 @@ class FrameIntake:
                 return
             if frame.stamp_ns > 0:
                 self._vis_arrived_ns = frame.arrived_ns
-            for decision in self._decider.add_vis(frame.stamp_ns, frame, frame.arrived_ns):
+            decisions = self._decider.add_vis(frame.stamp_ns, frame, frame.arrived_ns)
+            if not decisions:
+                self._on_waiting()
+            for decision in decisions:
                 self._hand_on(decision)
         except Exception as error:  # noqa: BLE001 - a fault of ours must not cost the image
             self._note(f"fault at a visible frame: {type(error).__name__}", fault_text(error))
             self._output.pass_through(frame, FAULT)
-        if self._decider.pending:
-            self._on_waiting()
 
     def add_ir(self, message: AnyImageMessage) -> None:
         """Take a message of the thermal camera."""
-        arrived_ns = time.monotonic_ns()
-        frame = self._checks.ir(message)
-        if frame is not None:
-            self._hand_all_on(self._decider.add_ir(frame, arrived_ns))
-            if self._decider.pending:
-                self._on_waiting()
+        try:
+            arrived_ns = time.monotonic_ns()
+            frame = self._checks.ir(message)
+            if frame is not None:
+                self._hand_all_on(self._decider.add_ir(frame, arrived_ns))
+        except Exception as error:  # noqa: BLE001 - a fault of ours must not end the node
+            self._note(f"fault in an infrared message: {type(error).__name__}", fault_text(error))
 
     def expire(self) -> bool:
         """Let go of visible frames whose partner did not come in time; True while some wait."""
@@ -121,7 +123,7 @@ class FrameIntake:
 
     def relieve(self) -> None:
         """Publish what waits behind an engine that hangs, though no new frame pushes it."""
-        if not self._worker.accepts(time.monotonic()):
+        if not self._worker_accepts():
             self._pass_waiting()
 
     def clear(self, cause: str) -> None:
@@ -148,7 +150,7 @@ class FrameIntake:
         now_ns = time.monotonic_ns()
         stamp_ns = self._checks.last_stamp_ns.get("vis")
         if stamp_ns is None:
-            return self._decider.judge(self._clock_ns(), now_ns)
+            return self._decider.judge(self._now().nanoseconds, now_ns)
         silent_ns = now_ns - self._vis_arrived_ns
         # The last stamp of a dead visible camera stands still: the thermal one is not ahead of it.
         stamp_ns += silent_ns if silent_ns > VIS_SILENT_NS else 0
@@ -162,23 +164,27 @@ class FrameIntake:
         if decision.action == DROPPED:
             self._output.drop(decision.reason)
             return
-        if not self._worker.accepts(time.monotonic()):
+        if not self._worker_accepts():
             reason = self._pass_waiting()
             self._processor.pass_by(decision, reason)
             return
         hold = self._live.current.ir_loss.on_overrun == "passthrough"
         size_bytes = len(decision.vis.message.data)
-        displaced = self._worker.submit(decision, size_bytes, hold)
+        displaced = self._mailbox.put(decision, size_bytes, hold)
         if displaced is not None:
             self._output.overrun(displaced.vis, displaced.reason)
+
+    def _worker_accepts(self) -> bool:
+        """Return whether a frame put now is looked at soon: engine ready and not stuck."""
+        return self._engine_state.state == READY and self._mailbox.accepts(time.monotonic())
 
     def _pass_waiting(self) -> str:
         """Publish unchanged what the worker cannot take, in order; return the reason."""
         if self._engine_state.state != READY:
             reason = "engine_" + self._engine_state.state.replace(" ", "_")
         else:
-            reason = OVERRUN if self._worker.mailbox.is_full else STUCK
-        for waiting in self._worker.abandon():
+            reason = OVERRUN if self._mailbox.is_full else STUCK
+        for waiting in self._mailbox.give_back():
             own = waiting.reason
             self._processor.pass_by(waiting, reason if own == FUSED else own)
         return reason

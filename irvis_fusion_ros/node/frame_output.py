@@ -7,7 +7,6 @@ that comes later than a later one is not published. Every frame is counted by wh
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,13 +15,11 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from irvis_fusion_ros.messages import image_messages
 from irvis_fusion_ros.messages.image_messages import ImageMessageError
 from irvis_fusion_ros.parameters.settings import LiveSettings
-from irvis_fusion_ros.pipeline.events import EventCounter
+from irvis_fusion_ros.pipeline.events import EventCounter, Note
 from irvis_fusion_ros.pipeline.frames import FUSED, VisFrame
 
 OVERRUN = "overrun"
 LATE = "late"
-
-Note = Callable[[str, str], None]
 
 
 class Publisher(Protocol):

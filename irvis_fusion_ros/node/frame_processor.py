@@ -11,11 +11,13 @@ from sensor_msgs.msg import Image
 from irvis_fusion_core.errors import CalibrationError, ConfigurationError, FrameError
 from irvis_fusion_ros.messages import image_messages
 from irvis_fusion_ros.node.engine_state import READY, WARMING_UP, EngineState
-from irvis_fusion_ros.node.frame_output import FrameOutput, Note
+from irvis_fusion_ros.node.frame_output import FrameOutput
 from irvis_fusion_ros.node.mailbox import Delivery
 from irvis_fusion_ros.pipeline.current_stages import CurrentStages
+from irvis_fusion_ros.pipeline.events import Note
 from irvis_fusion_ros.pipeline.frame_decision import Decision
 from irvis_fusion_ros.pipeline.frames import UNCALIBRATED, UNUSABLE_PAIR
+from irvis_fusion_ros.pipeline.message_checks import Moment
 from irvis_fusion_ros.pipeline.pair_fuser import PairFuser, offer_pair
 
 ENGINE_ERROR = "engine_error"
@@ -34,15 +36,15 @@ class FrameProcessor:
         stages: CurrentStages,
         engine_state: EngineState,
         on_latencies: Callable[[Mapping[str, float]], None],
-        node_clock_ns: Callable[[], int],
+        now: Callable[[], Moment],
         note: Note,
     ) -> None:
-        """Publish on `output`; `note(kind, text)` is told of pairs that cannot be fused."""
+        """Publish on `output`; `note` is told of pairs that cannot be fused."""
         self._output = output
         self._stages = stages
         self._engine_state = engine_state
         self._on_latencies = on_latencies
-        self._node_clock_ns = node_clock_ns
+        self._now = now
         self._note = note
         self._passed_by: deque[Decision] = deque(maxlen=PASSED_BY_MAX)
 
@@ -87,7 +89,7 @@ class FrameProcessor:
         start_ns = time.monotonic_ns()
         vis, order = image_messages.visible_frame(frame.message, frame.pixels)
         size = (vis.shape[0], vis.shape[1])
-        if not fuser.is_warm(size):
+        if size not in fuser.warm_sizes:
             self._warm_up(fuser, decision, size)
             return
         read_ns = time.monotonic_ns()
@@ -113,7 +115,7 @@ class FrameProcessor:
             "publish_ms": (end_ns - write_ns) / 1e6,
             "node_ms": (end_ns - start_ns) / 1e6 - times.engine_ms,
             "total_ms": (end_ns - frame.arrived_ns) / 1e6,
-            "stamp_to_publish_ms": (self._node_clock_ns() - frame.stamp_ns) / 1e6,
+            "stamp_to_publish_ms": (self._now().nanoseconds - frame.stamp_ns) / 1e6,
         }
         if decision.skew_s is not None:
             latencies["skew_ms"] = 1e3 * decision.skew_s

@@ -11,6 +11,8 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
+from irvis_fusion_ros.pipeline.events import Note
+
 
 def fault_text(error: BaseException) -> str:
     """Return what was raised, and where: `message (file.py:12)`."""
@@ -22,7 +24,7 @@ def fault_text(error: BaseException) -> str:
 class Guard:
     """Wraps callbacks. `note(kind, text)` is told what they raise, and logs each kind once."""
 
-    def __init__(self, note: Callable[[str, str], None]) -> None:
+    def __init__(self, note: Note) -> None:
         """Tell `note`."""
         self._note = note
 

@@ -3,7 +3,7 @@
 The displaced are held, in order, until the frame at work is out, so that nothing is published
 before what came earlier. When that takes too long the owner takes everything back (`give_back`),
 publishes it unchanged, and publishes what follows directly until the worker returns. So every
-frame that was put in comes out once, by `take` or by `give_back`, whatever the engine does.
+frame comes out once, by `take` or by `give_back`, whatever the engine does.
 """
 
 from __future__ import annotations
@@ -30,14 +30,21 @@ class Delivery(Generic[Job]):
 
 
 class Mailbox(Generic[Job]):
-    """Holds one job; a newer one displaces it. Used by one putting and one taking thread."""
+    """Holds one job; a newer one displaces it. Used by one putting and one taking thread.
+
+    Attributes:
+        patience_s: How long a job may be at work before those behind it are not held any longer.
+        displaced_count, given_up_count: Counts since the start.
+    """
 
     def __init__(
         self,
+        patience_s: float = 1.0,
         held_bytes_max: int = HELD_BYTES_MAX,
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
         """Be full when the displaced weigh more than `held_bytes_max`."""
+        self.patience_s = patience_s
         self.displaced_count = 0
         self.given_up_count = 0
         self._held_bytes_max = held_bytes_max
@@ -60,6 +67,13 @@ class Mailbox(Generic[Job]):
     def given_up(self) -> bool:
         """Whether the job at work was given back: nobody waits for it any more."""
         return self._given_up
+
+    def accepts(self, now_s: float) -> bool:
+        """Return whether a job put now is taken soon: there is room, and no job is stuck."""
+        with self._condition:
+            if self._given_up or self._held_bytes > self._held_bytes_max:
+                return False
+            return self._at_work is None or now_s - self._since_s < self.patience_s
 
     def busy_s(self, now_s: float) -> float:
         """Return how long the present job has been at work; 0 when none is."""
@@ -87,13 +101,15 @@ class Mailbox(Generic[Job]):
         The job is then at work until `done`.
         """
         with self._condition:
-            self._condition.wait_for(lambda: self._slot is not None or self._closed, timeout_s)
+            if self._slot is None and not self._closed:
+                self._condition.wait(timeout_s)
             if self._slot is None or self._closed:
                 return None
             self._at_work = Delivery(self._slot[0], list(self._held))
             self._given_up = False
             self._since_s = self._clock_s()
-            self._forget_waiting()
+            self._slot, self._held_bytes = None, 0
+            self._held.clear()
             return self._at_work
 
     def done(self) -> float:
@@ -113,7 +129,8 @@ class Mailbox(Generic[Job]):
             jobs += self._held
             if self._slot is not None:
                 jobs.append(self._slot[0])
-            self._forget_waiting()
+            self._slot, self._held_bytes = None, 0
+            self._held.clear()
             return jobs
 
     def close(self) -> None:
@@ -121,8 +138,3 @@ class Mailbox(Generic[Job]):
         with self._condition:
             self._closed = True
             self._condition.notify_all()
-
-    def _forget_waiting(self) -> None:
-        self._slot = None
-        self._held.clear()
-        self._held_bytes = 0

@@ -1,8 +1,7 @@
 """One thread that owns the engine, with a one-slot mailbox in front of it.
 
 The executor's thread only puts jobs into the mailbox. The worker opens (or builds) the engine and
-runs it; no other thread touches it, because a CUDA context belongs to a thread. While the worker
-cannot take frames (`accepts` is false) the caller publishes the visible image itself.
+runs it; no other thread touches it, because a CUDA context belongs to a thread.
 """
 
 from __future__ import annotations
@@ -54,10 +53,6 @@ class FusionWorker(Generic[Opened, Job]):
     Attributes:
         mailbox: What waits for the worker.
         openings, failures: Counts since the start.
-        patience_s: How long a frame may be at work before those behind it are not held any
-            longer. It follows the engine: one that needs 10 ms is given up after 0.15 s, so that a
-            burst of held frames fits the queues downstream; one that needs 0.2 s still fuses what
-            it can.
     """
 
     def __init__(
@@ -82,10 +77,9 @@ class FusionWorker(Generic[Opened, Job]):
             runs_engine: False for a job that is only passed through: its time says nothing about
                 the engine.
         """
-        self.mailbox: Mailbox[Job] = Mailbox()
+        self.mailbox: Mailbox[Job] = Mailbox(stall_s)
         self.openings = 0
         self.failures = 0
-        self.patience_s = stall_s
         self._state = state
         self._stall_s = stall_s
         self._retry_s = retry_s
@@ -116,21 +110,6 @@ class FusionWorker(Generic[Opened, Job]):
         """Whether the thread still runs (after `stop`: the engine could not be interrupted)."""
         return self._thread.is_alive()
 
-    def accepts(self, now_s: float) -> bool:
-        """Return whether a frame put now is looked at soon: the engine is ready and not stuck."""
-        box = self.mailbox
-        if self._state.state != READY or box.given_up or box.is_full:
-            return False
-        return box.busy_s(now_s) < self.patience_s
-
-    def submit(self, job: Job, size_bytes: int = 0, hold: bool = True) -> Job | None:
-        """Hand `job` over. A waiting one is displaced: held, or returned if not to be held."""
-        return self.mailbox.put(job, size_bytes, hold)
-
-    def abandon(self) -> list[Job]:
-        """Take back all jobs, the one at work first: the caller publishes them unchanged."""
-        return self.mailbox.give_back()
-
     def _run(self) -> None:
         while not self._stop.is_set():
             self._state.set(LOADING, "opening the engine")
@@ -141,7 +120,7 @@ class FusionWorker(Generic[Opened, Job]):
                 continue
             self.openings += 1
             self._times_s.clear()
-            self.patience_s = self._stall_s
+            self.mailbox.patience_s = self._stall_s
             try:
                 try:
                     self._serve(engine)
@@ -184,11 +163,15 @@ class FusionWorker(Generic[Opened, Job]):
                 return
 
     def _learn(self, took_s: float) -> None:
-        """Let `patience_s` follow the usual time of the engine; slow frames count, too."""
+        """Let the patience follow the usual time of the engine; slow frames count, too.
+
+        An engine that needs 10 ms is given up after 0.15 s, so that a burst of held frames fits
+        the queues downstream; one that needs 0.2 s still fuses what it can.
+        """
         self._times_s.append(took_s)
         times_s = sorted(self._times_s)
         if len(times_s) >= TIMES_NEEDED:
             usual_s = times_s[int(USUAL_SHARE * (len(times_s) - 1))]
-            self.patience_s = min(
+            self.mailbox.patience_s = min(
                 self._stall_s, max(SHORTEST_PATIENCE_S, PATIENCE_FACTOR * usual_s)
             )

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import threading
-from typing import NamedTuple
+from typing import Callable, NamedTuple
 
 KINDS_KEPT = 32
 """Kinds that are told apart; more are counted as `other`."""
 
 EXAMPLE_CHARACTERS = 600
 """An example is cut here: encodings and formats come from outside, and may be megabytes long."""
+
+Note = Callable[[str, str], None]
+"""`note(kind, text)`: something odd happened; `kind` is stable, `text` is for a person."""
 
 
 class Event(NamedTuple):

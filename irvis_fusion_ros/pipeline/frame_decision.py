@@ -13,7 +13,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from irvis_fusion_core.streams import pairing as pairing_module
 from irvis_fusion_core.streams.health import HOLD, MISSING, STOP, Verdict, decide
-from irvis_fusion_core.streams.pairing import Pair
+from irvis_fusion_core.streams.pairing import PAIRED, Pair
 from irvis_fusion_core.streams.stamps import NS_PER_S
 from irvis_fusion_ros.parameters.settings import Settings
 from irvis_fusion_ros.pipeline.frames import DISABLED, DROPPED, FUSED, PASSED, IrFrame
@@ -130,7 +130,8 @@ class FrameDecider(Generic[Vis]):
 
     def add_vis(self, stamp_ns: int, vis: Vis, now_ns: int) -> list[Decision]:
         """Take a visible frame; return what can be decided now."""
-        return self._decide_all(self._pairing.add_vis(stamp_ns, vis, now_ns), now_ns)
+        pairs = self._pairing.add_vis(stamp_ns, vis, now_ns)
+        return [self._decide(pair, now_ns) for pair in pairs]
 
     def expire(self, now_ns: int) -> list[Decision]:
         """Return the decisions on visible frames whose wait is over."""
@@ -159,10 +160,11 @@ class FrameDecider(Generic[Vis]):
         settings = self._settings
         if not settings.node.enabled:
             return self._without_ir(PASSED, DISABLED, pair)
-        verdict = self.judge(pair.vis_stamp_ns, now_ns)
-        if pair.paired and verdict.usable:
+        verdict = self.verdict = self._health.verdict(pair.vis_stamp_ns, now_ns)
+        if pair.reason == PAIRED and verdict.usable:
             self._last_usable = (pair.ir, now_ns)
-            return self._fuse(pair, pair.ir, pair.skew_s)
+            stamp_ns = pair.vis_stamp_ns
+            return Decision(FUSED, FUSED, pair.vis, stamp_ns, pair.ir, pair.skew_s, verdict.reason)
         # Against a stamp of zero every thermal frame is ahead: the thermal camera is not to blame.
         unstamped = pair.reason == pairing_module.ZERO_STAMP
         blame_ir = not verdict.usable and not unstamped
@@ -178,12 +180,9 @@ class FrameDecider(Generic[Vis]):
             if now_ns - since_ns <= settings.ir_loss.hold_s * NS_PER_S:
                 offset_ns = round(settings.pairing.ir_time_offset_s * NS_PER_S)
                 skew_s = (frame.stamp_ns + offset_ns - pair.vis_stamp_ns) / NS_PER_S
-                return self._fuse(pair, frame, skew_s)
+                stamp_ns = pair.vis_stamp_ns
+                return Decision(FUSED, FUSED, pair.vis, stamp_ns, frame, skew_s, verdict.reason)
         return self._without_ir(PASSED, reason, pair)
-
-    def _fuse(self, pair: Pair, ir: IrFrame, skew_s: float | None) -> Decision:
-        health = self.verdict.reason
-        return Decision(FUSED, FUSED, pair.vis, pair.vis_stamp_ns, ir, skew_s, health)
 
     def _without_ir(self, action: str, reason: str, pair: Pair) -> Decision:
         health = self.verdict.reason

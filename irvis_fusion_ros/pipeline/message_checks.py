@@ -6,6 +6,7 @@ What is odd is noted by kind; what cannot be used is refused.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 
@@ -13,12 +14,19 @@ from irvis_fusion_core.streams.stamps import NS_PER_S, stamp_ns
 from irvis_fusion_ros.messages import image_messages
 from irvis_fusion_ros.messages.image_messages import ImageMessageError
 from irvis_fusion_ros.messages.protocols import AnyImageMessage
+from irvis_fusion_ros.pipeline.events import Note
 from irvis_fusion_ros.pipeline.frames import IrFrame, VisFrame
 
 FUTURE_NS = NS_PER_S
 """A stamp this far ahead of the clock is wrong, whatever the delay of the transport."""
 
-Note = Callable[[str, str], None]
+
+class Moment(Protocol):
+    """A time as rclpy gives it."""
+
+    @property
+    def nanoseconds(self) -> int:
+        """Nanoseconds since the epoch of its clock."""
 
 
 class MessageChecks:
@@ -29,17 +37,17 @@ class MessageChecks:
         last_stamp_ns: Newest stamp above zero, by stream.
     """
 
-    def __init__(self, note: Note, clock_ns: Callable[[], int] | None = None) -> None:
+    def __init__(self, note: Note, now: Callable[[], Moment] | None = None) -> None:
         """Report oddities to `note(kind, text)`.
 
         Args:
             note: Called with a stable kind, such as "ir: short_data", and a text.
-            clock_ns: Clock of the stamps. Without one no stamp lies in the future.
+            now: Reads the clock of the stamps. Without one no stamp lies in the future.
         """
         self.sizes: dict[str, tuple[int, int]] = {}
         self.last_stamp_ns: dict[str, int] = {}
         self._note = note
-        self._clock_ns = clock_ns
+        self._now = now
         self._ir_count = 0
 
     def forget_stamps(self) -> None:
@@ -89,12 +97,13 @@ class MessageChecks:
                 text = "from {1}x{0} to {3}x{2}".format(*self.sizes[stream], *size)
                 self._note(stream + ": size changed", text)
             self.sizes[stream] = size
-        stamp = stamp_ns(message.header.stamp)
+        header_stamp = message.header.stamp
+        stamp = header_stamp.sec * NS_PER_S + header_stamp.nanosec
         if stamp <= 0:
             self._note(stream + ": zero stamp", "the driver does not stamp its images")
             return stamp
-        if self._clock_ns is not None:
-            ahead_ns = stamp - self._clock_ns()
+        if self._now is not None:
+            ahead_ns = stamp - self._now().nanoseconds
             if ahead_ns > FUTURE_NS:
                 text = f"{ahead_ns / NS_PER_S:.3f} s ahead of the node's clock"
                 self._note(stream + ": stamp from the future", text)

@@ -32,6 +32,17 @@ class Timings(NamedTuple):
     finish_ms: float  # flicker limit, and the visible image where there is no thermal one
 
 
+class PreparedIr(NamedTuple):
+    """A thermal frame that is ready for the engine."""
+
+    number: int
+    size: tuple[int, int]  # of the visible grid
+    stages: Stages
+    grey: np.ndarray  # uint8 on the thermal grid
+    ir8: np.ndarray  # uint8 on the visible grid
+    coverage: np.ndarray | None
+
+
 class Fused(NamedTuple):
     """A fused pair.
 
@@ -52,21 +63,22 @@ class Fused(NamedTuple):
 
 
 class PairFuser:
-    """Fuses one pair after the other with an engine that is open."""
+    """Fuses one pair after the other with an engine that is open.
+
+    Attributes:
+        warm_sizes: (height, width) of the frames that the engine is prepared for.
+    """
 
     def __init__(self, engine: Engine) -> None:
         """Take over `engine`; `close` closes it."""
         self._engine = engine
-        self._warm_sizes: list[tuple[int, int]] = []
-
-    def is_warm(self, size: tuple[int, int]) -> bool:
-        """Return whether `warm_up` was called for this (height, width)."""
-        return size in self._warm_sizes
+        self.warm_sizes: list[tuple[int, int]] = []
+        self._prepared: PreparedIr | None = None
 
     def warm_up(self, size: tuple[int, int]) -> None:
         """Let the engine prepare for frames of (height, width); it may build for minutes."""
         # Noted first: a size that the engine refuses is refused at each frame, cheaply.
-        self._warm_sizes = [*self._warm_sizes[1 - WARM_SIZES_KEPT :], size]
+        self.warm_sizes = [*self.warm_sizes[1 - WARM_SIZES_KEPT :], size]
         self._engine.warm_up(*size)
 
     def fuse(
@@ -90,9 +102,22 @@ class PairFuser:
         """
         if stages.registration is None:
             return None
-        size = (vis.shape[0], vis.shape[1])
-        prepared, thermal_ms, registration_ms = stages.prepare(stages.registration, ir, size)
-        ir8, coverage = prepared.ir, prepared.coverage
+        prepared, size = self._prepared, (vis.shape[0], vis.shape[1])
+        thermal_ms = registration_ms = 0.0
+        # A slow thermal camera's frame serves several visible ones and is prepared once.
+        if (
+            prepared is None
+            or prepared.stages is not stages
+            or (prepared.number, prepared.size) != (ir.number, size)
+        ):
+            start_ns = time.monotonic_ns()
+            grey = stages.thermal(ir)
+            thermal_ns = time.monotonic_ns()
+            warped = stages.registration.warp(grey, size)
+            prepared = self._prepared = PreparedIr(ir.number, size, stages, grey, *warped)
+            thermal_ms = (thermal_ns - start_ns) / 1e6
+            registration_ms = (time.monotonic_ns() - thermal_ns) / 1e6
+        ir8, coverage = prepared.ir8, prepared.coverage
         if coverage is not None:
             code = cv2.COLOR_RGB2GRAY if order == "rgb" else cv2.COLOR_BGR2GRAY
             ir8 = fill_uncovered(ir8, cv2.cvtColor(vis, code), coverage)

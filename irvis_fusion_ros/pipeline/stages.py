@@ -6,7 +6,6 @@ time depend on the frames that came and not on the speed of the engine.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from types import MappingProxyType
@@ -47,20 +46,6 @@ class Cameras(NamedTuple):
 
 
 NO_CAMERAS = Cameras()
-
-
-class PreparedIr(NamedTuple):
-    """A thermal frame that is ready for the engine.
-
-    Attributes:
-        ir: uint8 HxW on the visible grid.
-        coverage: uint8 HxW, 0 where the thermal camera sees nothing; None where it sees all.
-        grey: uint8 on the thermal grid.
-    """
-
-    ir: np.ndarray
-    coverage: np.ndarray | None
-    grey: np.ndarray
 
 
 class ThermalOnce:
@@ -112,29 +97,10 @@ class Stages:
         self.registration = registration
         self.limiter = limiter
         self.problem = problem
-        self._prepared: tuple[tuple[int, tuple[int, int]], PreparedIr] | None = None
-
-    def prepare(
-        self, registration: Registration, frame: IrFrame, size: tuple[int, int]
-    ) -> tuple[PreparedIr, float, float]:
-        """Return the thermal frame on a visible grid of `size`, and both steps' ms."""
-        key = (frame.number, size)
-        prepared = self._prepared  # another thread may call `forget` meanwhile
-        if prepared is not None and prepared[0] == key:
-            return prepared[1], 0.0, 0.0
-        start_ns = time.monotonic_ns()
-        grey = self.thermal(frame)
-        thermal_ns = time.monotonic_ns()
-        ir, coverage = registration.warp(grey, size)
-        ready = PreparedIr(ir, coverage, grey)
-        end_ns = time.monotonic_ns()
-        self._prepared = (key, ready)
-        return ready, (thermal_ns - start_ns) / 1e6, (end_ns - thermal_ns) / 1e6
 
     def forget(self) -> None:
         """Forget the frames seen last: the clock jumped, or the cameras were unsubscribed."""
         self.thermal.forget()
-        self._prepared = None
         if self.limiter is not None:
             self.limiter.reset()
 

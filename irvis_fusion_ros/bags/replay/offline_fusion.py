@@ -243,7 +243,9 @@ class OfflineFusion:
         vis, order = image_messages.visible_frame(result.frame.message, result.frame.pixels)
         result.keep("vis", vis, order)
         size = (vis.shape[0], vis.shape[1])
-        if not self._fuser.is_warm(size):  # so that no frame's time holds the engine's building
+        if (
+            size not in self._fuser.warm_sizes
+        ):  # so that no frame's time holds the engine's building
             self._fuser.warm_up(size)
         stages = self._stages.stages
         fused = self._fuser.fuse(vis, order, ir, stages, result.vis_stamp_ns)

@@ -163,7 +163,7 @@ class Report:
             "openings": str(worker.openings),
             "failures": str(worker.failures),
             "stalls": str(worker.mailbox.given_up_count),
-            "patience_s": f"{worker.patience_s:.2f}",
+            "patience_s": f"{worker.mailbox.patience_s:.2f}",
         }
         return Status("engine", level, message, values)
 

@@ -28,8 +28,8 @@ class Clock:
         monkeypatch.setattr(frame_intake, "time", steady)
         monkeypatch.setattr("irvis_fusion_core.streams.health.time", steady)
 
-    def now_ns(self):
-        return START_S * NS + self.elapsed_ns
+    def now(self):
+        return types.SimpleNamespace(nanoseconds=START_S * NS + self.elapsed_ns)
 
 
 class Bench:
@@ -38,11 +38,11 @@ class Bench:
     def __init__(self, monkeypatch, **changes):
         self.clock, self.events, self.jobs = Clock(monkeypatch), [], []
         self.accepts, self.waiting, self.passed, self.announced = True, [], [], []
-        worker = types.SimpleNamespace(
+        mailbox = types.SimpleNamespace(
             accepts=lambda now_s: self.accepts,
-            submit=self._submit,
-            abandon=self._abandon,
-            mailbox=types.SimpleNamespace(is_full=False),
+            put=self._submit,
+            give_back=self._abandon,
+            is_full=False,
         )
         output = types.SimpleNamespace(
             drop=self.events.append,
@@ -61,13 +61,13 @@ class Bench:
         self.live = LiveSettings(Settings.of(changes))
         self.intake = frame_intake.FrameIntake(
             self.live,
-            MessageChecks(note, self.clock.now_ns),
+            MessageChecks(note, self.clock.now),
             state,
-            worker,
+            mailbox,
             processor,
             output,
             note,
-            self.clock.now_ns,
+            self.clock.now,
             lambda: self.announced.append(1),
         )
         self._count = 0
@@ -93,7 +93,7 @@ class Bench:
         kind = np.float32 if encoding == "32FC1" else np.uint8
         shape = (16, 16, 3) if encoding == "rgb8" else (16, 16)
         message = from_array(encoding, np.full(shape, self._count, kind))
-        ns = self.clock.now_ns() if stamped else 0
+        ns = self.clock.now().nanoseconds if stamped else 0
         message.header.stamp = types.SimpleNamespace(sec=ns // NS, nanosec=ns % NS)
         return message
 
@@ -198,7 +198,7 @@ def test_tuning_does_not_make_a_frozen_camera_count_as_well(monkeypatch):
     still = bench.message("mono8")
     for _ in range(30):
         bench.clock.elapsed_ns += NS // 20
-        ns = bench.clock.now_ns()
+        ns = bench.clock.now().nanoseconds
         still.header.stamp = types.SimpleNamespace(sec=ns // NS, nanosec=ns % NS)
         bench.intake.add_ir(still)
     assert bench.intake.judge_now().reason == "frozen"

@@ -23,6 +23,10 @@ from irvis_fusion_ros.pipeline.pair_fuser import PairFuser
 NS = 1_000_000_000
 
 
+def now():
+    return types.SimpleNamespace(nanoseconds=0)
+
+
 class Engine:
     """Fuses by the maximum."""
 
@@ -51,7 +55,7 @@ class Bench:
         state = EngineState(lambda name, reason: self.states.append(name))
         state.set(READY)
         self.processor = frame_processor.FrameProcessor(
-            self.output, self.stages, state, self.latencies.append, lambda: 0, note
+            self.output, self.stages, state, self.latencies.append, now, note
         )
         self.fuser = PairFuser(Engine())
 

@@ -28,6 +28,9 @@ class Harness:
             **options,
         )
 
+    def accepts(self, now_s):
+        return self.state.state == READY and self.worker.mailbox.accepts(now_s)
+
     def close(self):
         self.threads.add(threading.get_ident())
         self.closed.release()
@@ -54,8 +57,8 @@ def test_jobs_run_on_one_thread_that_also_closes_the_engine():
     harness = Harness()
     harness.worker.start()
     harness.wait_for_state(READY)
-    assert harness.worker.accepts(0.0)
-    harness.worker.submit(1)
+    assert harness.accepts(0.0)
+    harness.worker.mailbox.put(1)
     while harness.done != [1]:
         assert harness.event.wait(5.0)
         harness.event.clear()
@@ -63,7 +66,7 @@ def test_jobs_run_on_one_thread_that_also_closes_the_engine():
     assert harness.closed.acquire(timeout=5.0)
     assert len(harness.threads) == 1
     assert threading.get_ident() not in harness.threads
-    assert not harness.worker.accepts(0.0)
+    assert not harness.accepts(0.0)
 
 
 def test_engine_that_does_not_open_is_tried_again():
@@ -97,13 +100,13 @@ def test_engine_that_fails_in_a_row_is_opened_again_and_no_job_is_lost():
     harness.worker.start()
     harness.wait_for_state(READY)
     for number in range(worker_module.FAILURES_BEFORE_REOPENING):
-        harness.worker.submit(number)
+        harness.worker.mailbox.put(number)
         assert taken.acquire(timeout=5.0)
     harness.wait_for_state(FAILED)
     while harness.worker.openings < 2 or harness.state.state != READY:
         assert harness.event.wait(5.0)
         harness.event.clear()
-    harness.worker.submit(7)
+    harness.worker.mailbox.put(7)
     assert taken.acquire(timeout=5.0)
     assert harness.worker.stop()
     assert [job for job, _ in harness.failed] == [0, 1, 2]
@@ -121,17 +124,17 @@ def test_stuck_worker_gives_its_jobs_back_in_order():
     harness = Harness(process=process)
     harness.worker.start()
     harness.wait_for_state(READY)
-    harness.worker.submit(0)
+    harness.worker.mailbox.put(0)
     assert begun.wait(5.0)
     for number in (1, 2, 3):
-        harness.worker.submit(number)
-    assert harness.worker.accepts(time.monotonic() - 10.0)
-    assert not harness.worker.accepts(time.monotonic() + 10.0)
-    assert harness.worker.abandon() == [0, 1, 2, 3]
+        harness.worker.mailbox.put(number)
+    assert harness.accepts(time.monotonic() - 10.0)
+    assert not harness.accepts(time.monotonic() + 10.0)
+    assert harness.worker.mailbox.give_back() == [0, 1, 2, 3]
     # Nobody waits for frame 0 any more: what comes meanwhile is not put behind it.
-    assert not harness.worker.accepts(time.monotonic() - 10.0)
+    assert not harness.accepts(time.monotonic() - 10.0)
     release.set()
-    while not harness.worker.accepts(0.0):
+    while not harness.accepts(0.0):
         assert harness.worker.is_busy
         time.sleep(0.001)
     assert harness.worker.stop()
@@ -143,17 +146,17 @@ def test_patience_follows_the_engine_and_is_not_shaken_by_one_stall():
     worker._learn(30.0)  # a warm-up that builds
     for _ in range(3):
         worker._learn(0.04)
-        assert worker.patience_s == 1.0  # not known yet
+        assert worker.mailbox.patience_s == 1.0  # not known yet
     worker._learn(0.04)
-    assert worker.patience_s == 0.04 * worker_module.PATIENCE_FACTOR
+    assert worker.mailbox.patience_s == 0.04 * worker_module.PATIENCE_FACTOR
     for _ in range(58):
         worker._learn(0.001)
-    assert worker.patience_s == worker_module.SHORTEST_PATIENCE_S
+    assert worker.mailbox.patience_s == worker_module.SHORTEST_PATIENCE_S
     worker._learn(2.0)
-    assert worker.patience_s == worker_module.SHORTEST_PATIENCE_S
+    assert worker.mailbox.patience_s == worker_module.SHORTEST_PATIENCE_S
     for _ in range(worker_module.TIMES_KEPT):
         worker._learn(0.5)
-    assert worker.patience_s == 1.0
+    assert worker.mailbox.patience_s == 1.0
 
 
 def test_frames_that_are_only_passed_on_say_nothing_of_the_engine():
@@ -164,9 +167,9 @@ def test_frames_that_are_only_passed_on_say_nothing_of_the_engine():
     harness.worker.start()
     harness.wait_for_state(READY)
     for number in range(2 * worker_module.TIMES_NEEDED):
-        harness.worker.submit(number)
+        harness.worker.mailbox.put(number)
         assert worked.acquire(timeout=5.0)
-    assert harness.worker.patience_s == 0.05
+    assert harness.worker.mailbox.patience_s == 0.05
     assert harness.worker.stop()
 
 
@@ -187,13 +190,13 @@ def test_worker_lives_on_when_publishing_the_failed_frame_and_closing_fail():
     worker = harness.worker
     worker.start()
     harness.wait_for_state(READY)
-    worker.submit(0)
+    worker.mailbox.put(0)
     harness.wait_for_state(FAILED)
     while not (worker.openings == 2 and harness.state.state == READY):
         assert worker.is_busy
         harness.event.wait(0.05)
         harness.event.clear()
-    worker.submit(1)
+    worker.mailbox.put(1)
     while harness.done != [1]:
         assert worker.is_busy
         harness.event.wait(0.05)

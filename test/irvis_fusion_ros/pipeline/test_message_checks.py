@@ -17,9 +17,8 @@ class Bench:
 
     def __init__(self, now_s=100.0):
         self.notes = []
-        self.checks = MessageChecks(
-            lambda kind, text: self.notes.append((kind, text)), lambda: round(now_s * NS)
-        )
+        now = types.SimpleNamespace(nanoseconds=round(now_s * NS))
+        self.checks = MessageChecks(lambda *note: self.notes.append(note), lambda: now)
 
     def vis(self, message):
         return self.checks.vis(VisFrame(1, message, None, 0, 7))

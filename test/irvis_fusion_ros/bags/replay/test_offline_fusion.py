@@ -127,8 +127,8 @@ def run_node(monkeypatch, bag, settings, engine=None):
     def note(kind, text):
         """Forget it."""
 
-    def clock_ns():
-        return now_ns[0]
+    def now():
+        return types.SimpleNamespace(nanoseconds=now_ns[0])
 
     topic = types.SimpleNamespace(publish=publish, get_subscription_count=lambda: 1)
     silent = types.SimpleNamespace(publish=lambda message: None, get_subscription_count=lambda: 0)
@@ -137,19 +137,19 @@ def run_node(monkeypatch, bag, settings, engine=None):
     state = EngineState(lambda name, reason: None)
     state.set(READY)
     processor = frame_processor.FrameProcessor(
-        output, CurrentStages(settings), state, lambda latencies: None, clock_ns, note
+        output, CurrentStages(settings), state, lambda latencies: None, now, note
     )
     fuser = PairFuser(engine or ReferenceFusion())
     fuser.warm_up((48, 64))  # offline the engine warms up before the first frame
-    worker = types.SimpleNamespace(
+    mailbox = types.SimpleNamespace(
         accepts=lambda now_s: True,
-        submit=lambda decision, *rest: processor.process(fuser, Delivery(decision, [])),
-        abandon=lambda: [],
-        mailbox=types.SimpleNamespace(is_full=False),
+        put=lambda decision, *rest: processor.process(fuser, Delivery(decision, [])),
+        give_back=lambda: [],
+        is_full=False,
     )
     checks = MessageChecks(note)
     intake = frame_intake.FrameIntake(
-        live, checks, state, worker, processor, output, note, clock_ns, lambda: None
+        live, checks, state, mailbox, processor, output, note, now, lambda: None
     )
     last_ns = START_NS
     for message in read_messages(bag, TOPICS[:2]):

@@ -44,11 +44,13 @@ class Parts:
             stages=types.SimpleNamespace(registration=ResizeRegistration(), problem="")
         )
         self.mailbox = types.SimpleNamespace(
-            displaced_count=0, given_up_count=0, given_up=False, busy_s=lambda now_s: 4.2
+            displaced_count=0,
+            given_up_count=0,
+            given_up=False,
+            busy_s=lambda now_s: 4.2,
+            patience_s=0.15,
         )
-        self.worker = types.SimpleNamespace(
-            openings=1, failures=0, patience_s=0.15, mailbox=self.mailbox
-        )
+        self.worker = types.SimpleNamespace(openings=1, failures=0, mailbox=self.mailbox)
         self.engine_state = EngineState(lambda state, reason: None)
         self.engine_state.set(READY)
         self.verdict = Verdict(True, "ok", "thermal frames arrive and change")
