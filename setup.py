@@ -64,6 +64,7 @@ EXTRAS = {
     "evaluate": BAG_READER + ["pyyaml", "onnxruntime>=1.14", DEMO_OPENCV],
     "rtx": ["tensorrt-rtx-cu13%s" % X86_LINUX, "cuda-python>=12%s" % X86_LINUX],
     "demo": ["openvino>=2023.1", DEMO_OPENCV] + ROS_WHEELS + BAG_READER + ["pyyaml"],
+    "docs": ["mkdocs>=1.6,<2", "mkdocs-material>=9.6,<10", "mkdocstrings[python]>=1.0"],
 }
 EXTRAS["dev"] = sorted(
     {
@@ -72,6 +73,7 @@ EXTRAS["dev"] = sorted(
         *EXTRAS["train"],
         *EXTRAS["ros"],
         *EXTRAS["bag"],
+        *EXTRAS["docs"],
         "tensorrt-rtx-cu13%s" % X86_LINUX,  # its builder needs no GPU
         DEMO_OPENCV,
         "hypothesis",
