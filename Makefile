@@ -37,7 +37,7 @@ check: $(VENV)/dev.stamp
 # Warnings are errors. NO_MKDOCS_2_WARNING silences an advertisement, not a check.
 docs: $(VENV)/docs.stamp
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
-	@echo "open out/site/index.html"
+	@echo "open out/site/index.html, or, for the search: python3 -m http.server -d out/site"
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV_OPTIONS) $(VENV)
