@@ -1,7 +1,8 @@
 # make demo   fuse something real or drawn, and look at out/demo/
 # make test   everything that has to hold before a change goes in
+# make docs   the documentation site, in out/site/
 #
-# Both make .venv when it is missing, and renew it when setup.py changes.
+# All three make .venv when it is missing, and renew it when setup.py changes.
 
 PYTHON ?= python3
 # A sourced ROS installation is used as it is: its messages are built for NumPy 1 and lie outside
@@ -19,7 +20,7 @@ BIN := $(VENV)/bin
 DEMO_ARGUMENTS ?=
 PYTEST_ARGUMENTS ?=
 
-.PHONY: demo test check clean
+.PHONY: demo test check docs clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/irvis_fusion demo --output out/demo $(DEMO_ARGUMENTS)
@@ -33,6 +34,11 @@ test: $(VENV)/dev.stamp
 check: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest -q test/test_code_style.py
 
+# Warnings are errors. NO_MKDOCS_2_WARNING silences an advertisement, not a check.
+docs: $(VENV)/docs.stamp
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	@echo "open out/site/index.html, or, for the search: python3 -m http.server -d out/site"
+
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV_OPTIONS) $(VENV)
 
@@ -42,6 +48,10 @@ $(VENV)/demo.stamp: setup.py | $(VENV)/bin/python
 
 $(VENV)/dev.stamp: setup.py | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+$(VENV)/docs.stamp: setup.py | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
 	touch $@
 
 clean:

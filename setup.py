@@ -47,6 +47,7 @@ BAG_READER = ["rosbags>=0.11 ; python_version >= '3.10'"]
 EXTRAS = {
     "openvino": ["openvino>=2023.1"],
     "onnx": ["onnxruntime>=1.14", "onnx>=1.14"],
+    "docs": ["mkdocs>=1.6,<2", "mkdocs-material>=9.6,<10", "mkdocstrings[python]>=1.0"],
     "torch": ["torch>=1.13", "safetensors>=0.4"],
     "train": [
         "torch>=2.1",
@@ -69,6 +70,7 @@ EXTRAS["dev"] = sorted(
     {
         *EXTRAS["openvino"],
         *EXTRAS["onnx"],
+        *EXTRAS["docs"],
         *EXTRAS["train"],
         *EXTRAS["ros"],
         *EXTRAS["bag"],

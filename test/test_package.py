@@ -227,10 +227,3 @@ def test_ci_runs_the_command_that_the_readme_names():
     assert ci[-1] == "make test"
     assert "make test" in (ROOT / "README.md").read_text()
     assert re.search(r"^test:", (ROOT / "Makefile").read_text(), re.M)
-
-
-def test_links_inside_the_documents_lead_somewhere():
-    for document in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]:
-        for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", document.read_text()):
-            if not re.match(r"[a-z]+:", target):
-                assert (document.parent / target).exists(), f"{document.name}: {target}"
