@@ -183,8 +183,19 @@ def fill(
                 f"expected fused of the visible size {vis_msg.width}x{vis_msg.height}, "
                 f"got {width}x{height}"
             )
-        encoding = output_encoding(vis_msg.encoding)
-        pixels = _encode_pixels(fused, order or natural_order(vis_msg.encoding), encoding, vis_msg)
+        encoding = vis_msg.encoding
+        if encoding in DIRECT_ORDER:
+            wanted = DIRECT_ORDER[encoding]
+            pixels = _in_order(fused, order or wanted, wanted)
+            if encoding in ("rgba8", "bgra8"):
+                pixels = np.concatenate([pixels, view(vis_msg)[..., 3:]], axis=2)
+        else:
+            encoding = output_encoding(encoding)
+            pixels = _in_order(fused, order or natural_order(vis_msg.encoding), "rgb")
+            if encoding != "rgb8":
+                pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+            if encoding == "mono16":
+                pixels = pixels.astype(np.uint16) * np.uint16(257)
     data = array.array("B")
     # Not `msg.data = bytes`: rclpy would check each element, 55 ms for 640x480x3.
     data.frombytes(pixels.reshape(-1).view(np.uint8).data)
@@ -222,20 +233,6 @@ def passed_image(vis_msg: AnyImageMessage, msg_out: Any, pixels: np.ndarray | No
             raise
         return vis_msg
     return fill(msg_out, colour, vis_msg, order)
-
-
-def _encode_pixels(
-    fused: np.ndarray, order: str, encoding: str, vis_msg: ImageMessage
-) -> np.ndarray:
-    """Bring three channels into `encoding`, C-contiguous."""
-    if encoding in ("mono8", "8UC1", "mono16"):
-        rgb = _in_order(fused, order, "rgb")
-        grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
-        return grey.astype(np.uint16) * np.uint16(257) if encoding == "mono16" else grey
-    fused = _in_order(fused, order, natural_order(encoding))
-    if encoding in ("rgba8", "bgra8"):
-        return np.concatenate([fused, view(vis_msg)[..., 3:]], axis=2)
-    return fused
 
 
 def _in_order(fused: np.ndarray, order: str, wanted: str) -> np.ndarray:
