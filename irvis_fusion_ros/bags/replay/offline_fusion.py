@@ -243,10 +243,8 @@ class OfflineFusion:
         vis, order = image_messages.visible_frame(result.frame.message, result.frame.pixels)
         result.keep("vis", vis, order)
         size = (vis.shape[0], vis.shape[1])
-        if (
-            size not in self._fuser.warm_sizes
-        ):  # so that no frame's time holds the engine's building
-            self._fuser.warm_up(size)
+        if size not in self._fuser.warm_sizes:
+            self._fuser.warm_up(size)  # no frame's time includes the building of the engine
         stages = self._stages.stages
         fused = self._fuser.fuse(vis, order, ir, stages, result.vis_stamp_ns)
         if fused is None:
