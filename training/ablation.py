@@ -15,6 +15,9 @@ there already is not trained again.
 
 from __future__ import annotations
 
+if not __package__:
+    import _as_module  # noqa: F401
+
 import argparse
 import json
 import sys

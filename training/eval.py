@@ -14,6 +14,9 @@ benchmark.
 
 from __future__ import annotations
 
+if not __package__:
+    import _as_module  # noqa: F401
+
 import argparse
 import os
 import sys
@@ -24,9 +27,6 @@ from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import cv2
 import numpy as np
-
-if __package__ in (None, ""):  # python training/eval.py
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from irvis_fusion_core import metrics
 from irvis_fusion_core.commands.command_line import command, print_table, show_progress

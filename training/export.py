@@ -11,6 +11,9 @@ is put in place; after an error the folder is what it was before.
 
 from __future__ import annotations
 
+if not __package__:
+    import _as_module  # noqa: F401
+
 import argparse
 import re
 import shutil
@@ -20,9 +23,6 @@ from pathlib import Path
 from typing import Dict, List, NamedTuple, Optional, Sequence
 
 import numpy as np
-
-if __package__ in (None, ""):  # python training/export.py
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from irvis_fusion_core.backends.model_file import read_model_file
 from irvis_fusion_core.benchmark import example_pair

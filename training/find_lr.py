@@ -12,6 +12,9 @@ mean whose first values are halved.
 
 from __future__ import annotations
 
+if not __package__:
+    import _as_module  # noqa: F401
+
 import argparse
 import io
 import logging
@@ -21,13 +24,9 @@ import warnings
 from pathlib import Path
 from typing import Any, List, NamedTuple, Optional, Tuple
 
-import numpy as np
-
-if __package__ in (None, ""):  # python training/find_lr.py
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 import cv2
 import lightning.pytorch as pl
+import numpy as np
 import torch
 
 from irvis_fusion_core.commands.command_line import command

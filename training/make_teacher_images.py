@@ -17,6 +17,9 @@ Several teachers, and for every pair the better one by 2 SSIM + VIF + 3 Qabf::
 
 from __future__ import annotations
 
+if not __package__:
+    import _as_module  # noqa: F401
+
 import argparse
 import hashlib
 import sys

@@ -13,6 +13,9 @@ student.
 
 from __future__ import annotations
 
+if not __package__:
+    import _as_module  # noqa: F401
+
 import argparse
 import shutil
 from pathlib import Path

@@ -13,6 +13,9 @@ other weights; how near was not measured.
 
 from __future__ import annotations
 
+if not __package__:
+    import _as_module  # noqa: F401
+
 import argparse
 import shlex
 import sys

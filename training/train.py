@@ -11,6 +11,9 @@ name. Without a teacher the student learns from the sources alone. Several GPUs:
 
 from __future__ import annotations
 
+if not __package__:
+    import _as_module  # noqa: F401
+
 import argparse
 import logging
 import sys

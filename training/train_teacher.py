@@ -12,6 +12,9 @@ No infrared and no pairs are needed: any folder of photographs will do, and of a
 
 from __future__ import annotations
 
+if not __package__:
+    import _as_module  # noqa: F401
+
 import argparse
 import json
 import sys
