@@ -1,4 +1,4 @@
-"""What is distillation worth? The same student, the same steps, other teachers.
+"""Measure the worth of distillation: the same student, the same steps, different teachers.
 
     python -m training.ablation --train_root DATA/train --val_root DATA/val \
         --teacher ddfm=DATA/train/TEACHER_FUSED_ddfm \
@@ -9,8 +9,8 @@
 Arms: ``sources`` (source terms only), and for every --teacher its images alone: L1, SSIM and
 gradient to the ensemble's mean; those named by --weighted trust it by its variance. --both adds,
 for each teacher, an arm of source and teacher terms together. All start from the same weights
-and see the same crops. Writes ``ablation.json``, ``ablation.md`` and ``sheet.png``; an arm that is
-there already is not trained again.
+and see the same crops. Writes ``ablation.json``, ``ablation.md`` and ``sheet.png``; an arm whose
+weights exist is not trained again.
 """
 
 from __future__ import annotations
@@ -21,38 +21,41 @@ if not __package__:
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Dict, List, Sequence, Tuple
 
+import cv2
 import numpy as np
 import torch
 
 from irvis_fusion_core.commands.command_line import command
 from irvis_fusion_core.errors import ConfigurationError
+from irvis_fusion_core.image_sheet import caption_row
 from irvis_fusion_core.metrics import luminance, score_pair
+from irvis_fusion_core.metrics.trivial_fusions import TRIVIAL_FUSIONS
 from training import options as train_options
 from training.data.images import read_pair
 from training.data.listing import list_images
-from training.evaluation.eval_report import sheet, write_bytes, write_png
 from training.evaluation.fusers import CheckpointFuser
 from training.options import FROM_SOURCES
+from training.storage import write_bytes, write_png
 from training.teachers.selection import WEIGHTS
 from training.train import train
 
 METRICS = ("EN", "SD", "SF", "MI", "SCD", "VIF", "Qabf", "SSIM", "SSIM255")
 FROM_TEACHER = {"pix": 1.0, "ssim": 1.0, "grad": 0.5}
-"""The described system's weights; its deep features need VGG-16, which may not be there."""
+"""Without the terms of deep features: their VGG-16 may be missing."""
 
-Scores = Dict[str, Dict[str, Dict[str, float]]]  # row -> validation folder -> metric
+Scores = dict[str, dict[str, dict[str, float]]]  # row -> validation folder -> metric
 
 
 @command
-def main(arguments: List[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Run the command."""
     options = _parse(arguments)
     arms = plan(options)
     output = Path(options.output)
-    students: Dict[str, Path] = {}
+    students: dict[str, Path] = {}
     for name, (images, flags) in arms.items():
         folder = output / name
         weights = folder / f"{options.variant}.safetensors"
@@ -69,10 +72,11 @@ def main(arguments: List[str]) -> int:
     return 0
 
 
-def plan(options: argparse.Namespace) -> Dict[str, Tuple[Path | None, Dict[str, float]]]:
-    """Arm -> (folder of teacher images or None, train's flags with a number each).
+def plan(options: argparse.Namespace) -> dict[str, tuple[Path | None, dict[str, float]]]:
+    """Return arm -> (folder of teacher images or None, train's flags with a number each).
 
-    :raises ConfigurationError: a teacher that is not NAME=DIR, or --weighted names none.
+    Raises:
+        ConfigurationError: a teacher that is not NAME=DIR, or --weighted names none.
     """
     teachers = {}
     for text in options.teacher:
@@ -88,7 +92,7 @@ def plan(options: argparse.Namespace) -> Dict[str, Tuple[Path | None, Dict[str, 
     of_sources = {f"lambda_src_{k[4:]}": v for k, v in FROM_SOURCES.items()}
     of_teacher = {f"lambda_{k}": v for k, v in FROM_TEACHER.items()}
     nothing = {"lambda_perc": 0.0, "lambda_feat": 0.0}
-    arms: Dict[str, Tuple[Path | None, Dict[str, float]]] = {"sources": (None, of_sources)}
+    arms: dict[str, tuple[Path | None, dict[str, float]]] = {"sources": (None, of_sources)}
     for name, folder in teachers.items():
         trust = {} if name in options.weighted else {"variance_noise": 0.0}
         arms[name] = (folder, {**of_teacher, **nothing, **trust})
@@ -97,10 +101,12 @@ def plan(options: argparse.Namespace) -> Dict[str, Tuple[Path | None, Dict[str, 
     return arms
 
 
-def evaluate(students: Dict[str, Path], roots: Sequence[str], limit: int) -> Tuple[Scores, List]:
-    """Mean metrics of every arm and of the trivial fusions, and rows of images to look at."""
-    found: Dict[str, Dict[str, List[List[float]]]] = {}
-    panels: List[np.ndarray] = []
+def evaluate(
+    students: dict[str, Path], roots: Sequence[str], limit: int
+) -> tuple[Scores, list[np.ndarray]]:
+    """Return mean metrics of every arm and of the trivial fusions, and rows of images."""
+    found: dict[str, dict[str, list[list[float]]]] = {}
+    panels: list[np.ndarray] = []
     fusers = {name: CheckpointFuser(path) for name, path in students.items()}
     for root in roots:
         label = Path(root).resolve().parent.name
@@ -110,10 +116,7 @@ def evaluate(students: Dict[str, Path], roots: Sequence[str], limit: int) -> Tup
         for number, paths in enumerate(pairs):
             ir, vis = read_pair(paths.ir, paths.vis)
             y = luminance(vis)
-            fused = {
-                "maximum": np.maximum(ir, y),
-                "mean": np.rint((ir.astype(np.float64) + y) / 2.0).astype(np.uint8),
-            }
+            fused = {name: TRIVIAL_FUSIONS[name](ir, y) for name in ("maximum", "mean")}
             fused.update({name: luminance(f.fuse([ir], [vis])[0]) for name, f in fusers.items()})
             for name, image in fused.items():
                 row = score_pair(image, ir, y, METRICS)
@@ -129,10 +132,8 @@ def evaluate(students: Dict[str, Path], roots: Sequence[str], limit: int) -> Tup
     return scores, panels
 
 
-def _panel(images: Dict[str, np.ndarray], width: int = 320, height: int = 240) -> np.ndarray:
-    """A row of images, each in its own shape within one frame size."""
-    import cv2
-
+def _panel(images: dict[str, np.ndarray], width: int = 320, height: int = 240) -> np.ndarray:
+    """Return a row of images, each in its own shape within one frame size."""
     framed = {}
     for name, image in images.items():
         scale = min(width / image.shape[1], height / image.shape[0])
@@ -141,13 +142,13 @@ def _panel(images: Dict[str, np.ndarray], width: int = 320, height: int = 240) -
         frame = np.zeros((height, width), np.uint8)
         frame[: small.shape[0], : small.shape[1]] = small
         framed[name] = frame
-    return sheet(framed)
+    return caption_row(framed)
 
 
 def markdown(scores: Scores) -> str:
-    """A table for each validation folder; `merit` is 2 SSIM + VIF + 3 Qabf."""
+    """Return a table for each validation folder; `merit` is 2 SSIM + VIF + 3 Qabf."""
     columns = (*METRICS, "merit")
-    lines: List[str] = []
+    lines: list[str] = []
     for label in next(iter(scores.values())):
         lines += [f"| {label} | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
         for name, of_roots in scores.items():
@@ -160,7 +161,7 @@ def markdown(scores: Scores) -> str:
 
 
 def _with_teacher(root: Path, images: Path | None, view: Path) -> Path:
-    """A folder that shows the pairs of `root` and, where given, one teacher's images."""
+    """Make a folder that shows the pairs of `root` and, where given, one teacher's images."""
     view.mkdir(parents=True, exist_ok=True)
     shown = {"IR": root / "IR", "VIS": root / "VIS"}
     if images is not None:
@@ -173,7 +174,7 @@ def _with_teacher(root: Path, images: Path | None, view: Path) -> Path:
 
 
 def _train_options(
-    options: argparse.Namespace, root: Path, folder: Path, flags: Dict[str, float]
+    options: argparse.Namespace, root: Path, folder: Path, flags: dict[str, float]
 ) -> argparse.Namespace:
     common = {
         "train_root": root,

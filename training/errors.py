@@ -1,4 +1,4 @@
-"""What training raises; each message says what was expected, found, and what to do."""
+"""The errors of training; each message says what was expected, found, and what to do."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from irvis_fusion_core.errors import FusionError
 
 
 class TrainingError(FusionError):
-    """The root of what `training` raises beside the core's own errors."""
+    """The root of the errors of `training`, in addition to the core's own."""
 
 
 class DataError(TrainingError, ValueError):
@@ -18,8 +18,8 @@ class SizeError(DataError):
 
 
 class LossError(TrainingError, FloatingPointError):
-    """A loss or a gradient is no longer a number."""
+    """A loss or a gradient is not finite."""
 
 
 class StorageError(TrainingError, OSError):
-    """A checkpoint could not be written: disk full, or not writable."""
+    """A file could not be written: disk full, or not writable."""

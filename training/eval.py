@@ -1,4 +1,4 @@
-"""How good and how fast is a trained model? Figures, tables, and images to look at.
+"""Measure how good and how fast a trained model is: figures, tables, and images to look at.
 
     python -m training.eval --checkpoint checkpoints/best_model.pth --data_root data/test \
         --save_dir eval_results --batch_size 1 --benchmark_speed --input_size 512
@@ -6,10 +6,9 @@
 ``--checkpoint`` may also be an exported .onnx, run by RealtimeFusion as on a robot, or nano, small
 or base. The folder holds ``IR/``, ``VIS/`` and, where there is a teacher, ``TEACHER_FUSED/``.
 
-Writes ``per_image.csv``, ``summary.json``, ``summary.md`` and ``sheets/``. Beside the model
-stand the trivial fusions (maximum, mean, visible alone, IR alone): a fusion is worth having only
-where it does better than they do. Images keep their own size; ``--input_size`` is that of the
-benchmark.
+Writes ``per_image.csv``, ``summary.json``, ``summary.md`` and ``sheets/``. The tables also hold
+the trivial fusions (maximum, mean, visible alone, IR alone), which a useful fusion must beat.
+Images keep their own size; ``--input_size`` is that of the benchmark.
 """
 
 from __future__ import annotations
@@ -21,16 +20,18 @@ import argparse
 import os
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any
 
 import cv2
 import numpy as np
 
 from irvis_fusion_core import metrics
 from irvis_fusion_core.commands.command_line import command, print_table, show_progress
-from irvis_fusion_core.errors import ConfigurationError
+from irvis_fusion_core.image_sheet import caption_row
+from irvis_fusion_core.metrics.trivial_fusions import TRIVIAL_FUSIONS
 from irvis_fusion_core.network.student import SIZES
 from training.data.images import Images, PairPaths, read_images
 from training.data.listing import PairListing, list_images
@@ -38,25 +39,24 @@ from training.evaluation.eval_report import (
     FUSED,
     Scored,
     Speed,
-    cell,
     csv_text,
     json_text,
-    make_folder,
     markdown,
-    sheet,
     summarize,
-    write_bytes,
-    write_png,
 )
-from training.evaluation.fusers import TRIVIAL, open_fuser, recolour
-from training.evaluation.lpips import BACKBONES, LpipsUnavailableError, open_lpips
-from training.evaluation.scores import TEACHER_METRICS, Row, perceptual_distance, score, teacher_of
+from training.evaluation.fusers import Fuser, open_fuser, recolour
+from training.evaluation.lpips import BACKBONES, Lpips, open_lpips
+from training.evaluation.scores import TEACHER_METRICS, Row, score, teacher_of
+from training.losses.backbones import WeightsMissingError
+from training.options import require_at_least
+from training.storage import make_folder, write_bytes, write_png
+from training.tables import cell
 
 WARM_UP_RUNS = 5
 
 
 @command
-def main(arguments: List[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Run the command."""
     options = _parse(arguments)
     save_dir = Path(options.save_dir)
@@ -96,33 +96,35 @@ def main(arguments: List[str]) -> int:
 
 
 def evaluate(
-    fuser: Any,
+    fuser: Fuser,
     listing: PairListing,
-    lpips: Optional[Any],
+    lpips: Lpips | None,
     options: argparse.Namespace,
     save_dir: Path,
 ) -> Iterator[Scored]:
-    """Fuse and score every pair of a listing, in its order; writes sheets on the way."""
+    """Fuse and score every pair of a listing, in its order; write sheets on the way."""
     shown = set(_spread([pair.stem for pair in listing.pairs], options.sheets))
     with ThreadPoolExecutor(options.num_workers) as threads:
         work = fused_images(fuser, listing, options.batch_size)
         for stem, images, fused in show_progress(work, len(listing.pairs)):
             yield Scored(stem, score_fusions(fused, images, lpips, threads))
             if stem in shown:
-                write_png(save_dir / "sheets" / f"{stem}.png", sheet(captioned(images, fused)))
+                write_png(
+                    save_dir / "sheets" / f"{stem}.png", caption_row(captioned(images, fused))
+                )
             if options.save_fused:
                 write_png(save_dir / "fused" / f"{stem}.png", fused)
 
 
 def fused_images(
-    fuser: Any, listing: PairListing, batch_size: int
-) -> Iterator[Tuple[str, Images, np.ndarray]]:
-    """(stem, images, fused RGB) of every pair, neighbours of one size fused together."""
-    batch: List[Tuple[str, Images]] = []
+    fuser: Fuser, listing: PairListing, batch_size: int
+) -> Iterator[tuple[str, Images, np.ndarray]]:
+    """Yield (stem, images, fused RGB) of every pair; fuse neighbours of one size together."""
+    batch: list[tuple[str, Images]] = []
 
-    def done() -> Iterator[Tuple[str, Images, np.ndarray]]:
+    def done() -> Iterator[tuple[str, Images, np.ndarray]]:
         if batch:
-            fused = fuser.fuse([p.ir for _, p in batch], [p.vis for _, p in batch])
+            fused = fuser.fuse([i.ir for _, i in batch], [i.vis for _, i in batch])
             for (stem, images), image in zip(batch, fused):
                 yield stem, images, image
             batch.clear()
@@ -136,23 +138,23 @@ def fused_images(
 
 
 def score_fusions(
-    fused: np.ndarray, images: Images, lpips: Optional[Any], threads: ThreadPoolExecutor
-) -> Dict[str, Row]:
-    """The row of the model and of every trivial fusion for one scene."""
+    fused: np.ndarray, images: Images, lpips: Lpips | None, threads: ThreadPoolExecutor
+) -> dict[str, Row]:
+    """Return the row of the model and of every trivial fusion for one scene."""
     vis_y = metrics.luminance(images.vis)
     teacher = teacher_of(images.teachers)
     planes = {FUSED: metrics.luminance(fused)}
-    planes.update({name: fuse(images.ir, vis_y) for name, fuse in TRIVIAL.items()})
+    planes.update({name: fuse(images.ir, vis_y) for name, fuse in TRIVIAL_FUSIONS.items()})
     rows = threads.map(lambda y: score(y, images.ir, vis_y, teacher), planes.values())
     result = dict(zip(planes, rows))
     if lpips is not None and teacher is not None:
         for name, y in planes.items():
-            result[name]["lpips_teacher"] = perceptual_distance(lpips, y, teacher)
+            result[name]["lpips_teacher"] = lpips(y, teacher)
     return result
 
 
-def captioned(images: Images, fused: np.ndarray) -> Dict[str, np.ndarray]:
-    """What a comparison sheet shows: IR | VIS | teacher | fused."""
+def captioned(images: Images, fused: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the images of a comparison sheet: IR | VIS | teacher | fused."""
     shown = {"IR": images.ir, "VIS": images.vis}
     teacher = teacher_of(images.teachers)
     if teacher is not None:
@@ -161,13 +163,13 @@ def captioned(images: Images, fused: np.ndarray) -> Dict[str, np.ndarray]:
     return {**shown, FUSED: fused}
 
 
-def benchmark(fuser: Any, paths: PairPaths, size: Tuple[int, int], runs: int) -> Speed:
-    """Time one pair of a given (height, width), again and again, uint8 in and out."""
+def benchmark(fuser: Fuser, paths: PairPaths, size: tuple[int, int], runs: int) -> Speed:
+    """Time one pair of a given (height, width) `runs` times, uint8 in and out."""
     images = read_images(paths)
     height, width = size
     ir, vis = (
-        cv2.resize(p, (width, height), interpolation=cv2.INTER_AREA)
-        for p in (images.ir, images.vis)
+        cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+        for image in (images.ir, images.vis)
     )
     durations_s = []
     for number in range(WARM_UP_RUNS + runs):
@@ -180,27 +182,27 @@ def benchmark(fuser: Any, paths: PairPaths, size: Tuple[int, int], runs: int) ->
 
 def _teacher_metrics(
     options: argparse.Namespace, listing: PairListing
-) -> Tuple[Optional[Any], Dict[str, str]]:
-    """The LPIPS network, or why there is none; and why other figures cannot be had."""
+) -> tuple[Lpips | None, dict[str, str]]:
+    """Return LPIPS or None, and the reason for each metric that cannot be computed."""
     if not listing.with_teacher:
         why = f"{options.data_root} has no TEACHER_FUSED/"
         return None, dict.fromkeys(TEACHER_METRICS, why)
     try:
         lpips = open_lpips(options.lpips_net, options.lpips_backbone, options.lpips_heads)
-    except LpipsUnavailableError as error:
+    except WeightsMissingError as error:
         print(f"LPIPS is not computed: {error}", file=sys.stderr)
         return None, {"lpips_teacher": str(error)}
     return lpips, {}
 
 
-def _spread(stems: Sequence[str], count: int) -> List[str]:
-    """At most `count` of them, evenly spread; all where it is negative."""
+def _spread(stems: Sequence[str], count: int) -> list[str]:
+    """Return at most `count` stems, evenly spread; all where it is negative."""
     if count < 0 or len(stems) <= count:
         return list(stems)
     return [stems[i * len(stems) // count] for i in range(count)]
 
 
-def _print_means(summary: Dict[str, Any]) -> None:
+def _print_means(summary: dict[str, Any]) -> None:
     names = list(next(iter(summary["means"].values())))
     print(f"\n{summary['pairs']} pairs. {summary['conventions']}")
     rows = [["", *names]]
@@ -212,7 +214,7 @@ def _print_means(summary: Dict[str, Any]) -> None:
         print(f"{name}: not computed, {why}")
 
 
-def _input_size(text: str) -> Tuple[int, int]:
+def _input_size(text: str) -> tuple[int, int]:
     """Read `512` (a square) or `640x480` (width x height) as (height, width)."""
     width, _, height = text.lower().partition("x")
     height = height or width
@@ -226,7 +228,7 @@ def _input_size(text: str) -> Tuple[int, int]:
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m training.eval",
-        description=__doc__.partition("\n")[0],
+        description=(__doc__ or "").partition("\n")[0],
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
@@ -242,18 +244,14 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--sheets", type=int, default=20, help="comparison sheets, evenly spread; -1: of all")
     add("--save_fused", action="store_true", help="also write every fused image")
     add("--lpips_net", choices=sorted(BACKBONES), default="alex", help="network of LPIPS")
-    add("--lpips_backbone", help="its weights; None: torchvision's cache")
-    add("--lpips_heads", help="the heads of LPIPS; None: the lpips package, torch.hub's cache")
+    add("--lpips_backbone", help="its weights; None: torch.hub's cache, torchvision")
+    add("--lpips_heads", help="the heads of LPIPS; None: torchmetrics'")
     add("--backend", default="auto", help="engine of an .onnx")
     add("--device", help="cpu, cuda ...; None: a GPU where there is one")
     add("--threads", type=int, default=0, help="CPU threads of the engine; 0: its own choice")
     add("--num_workers", type=int, default=os.cpu_count() or 1, help="threads that score")
     options = parser.parse_args(arguments)
-    for name in ("batch_size", "benchmark_runs", "num_workers"):
-        if getattr(options, name) < 1:
-            raise ConfigurationError(
-                f"expected --{name} of at least 1, found {getattr(options, name)}"
-            )
+    require_at_least(options, batch_size=1, benchmark_runs=1, num_workers=1)
     return options
 
 

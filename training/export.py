@@ -1,12 +1,12 @@
-"""From a checkpoint to what a robot runs: ONNX in three precisions, weights, and a model card.
+"""Export a checkpoint for a robot: ONNX in three precisions, weights, and a model card.
 
     python -m training.export --checkpoint checkpoints/best_model.pth --name yard \
         --calibrate data/train --evaluation eval_results/summary.json --output exported
 
 writes into ``exported/``: ``yard_fp32.onnx``, ``yard_fp16.onnx``, ``yard_int8.onnx`` (its scales
 drawn from the pairs in ``--calibrate``), ``yard.safetensors``, ``MODEL_CARD.md`` and
-``checksums.json``. Each ONNX file is run and compared with the student before anything
-is put in place; after an error the folder is what it was before.
+``checksums.json``. Each ONNX file is run and compared with the student before any file is put in
+place; after an error the folder is unchanged.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ import re
 import shutil
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Optional, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -58,16 +59,19 @@ def export_student(
     precisions: Sequence[str],
     pairs: Sequence[FramePair] = (),
     vis_order: str = "rgb",
-    size: Optional[Sequence[int]] = None,
-) -> List[Exported]:
-    """Write ``<name>_<precision>.onnx`` for each precision into `folder`, compared and sound.
+    size: Sequence[int] | None = None,
+) -> list[Exported]:
+    """Write ``<name>_<precision>.onnx`` for each precision into `folder`, and compare them.
 
-    :param pairs: real pairs in `vis_order`: to compare on, and to calibrate int8 with. Without
-        any, files are compared on a drawn pair, and there is no int8.
-    :param size: (height, width) where only one will come.
-    :raises CalibrationError: int8 without enough real pairs.
-    :raises ModelError: a file's images differ from the student's by more than its precision
-        explains (`BOUNDS`, grey levels).
+    Args:
+        pairs: Real pairs in `vis_order`, to compare on and to calibrate int8 with. Without any,
+            files are compared on a drawn pair, and int8 is refused.
+        size: (height, width) where only one will come.
+
+    Raises:
+        CalibrationError: int8 without enough real pairs.
+        ModelError: a file's images differ from the student's by more than its precision explains
+            (`BOUNDS`, grey levels).
     """
     if "int8" in precisions and not pairs:
         raise CalibrationError(
@@ -78,15 +82,15 @@ def export_student(
     compared = list(pairs[:COMPARED_PAIRS]) or [example_pair(*(size or (240, 320)))]
     written = []
     with tempfile.TemporaryDirectory() as scratch:
-        # int8 is made from fp32, whether or not that file was asked for.
+        # int8 is made from fp32, even where that file is not wanted.
         reference = export_to_onnx(
             model, Path(scratch) / f"{name}_fp32.onnx", size, vis_order=vis_order
         )
-        # int8 first: of all it is the likeliest to fail, on its pairs.
+        # int8 first: it is the likeliest to fail, on its pairs.
         for precision in sorted(precisions, key=lambda p: p != "int8"):
             path = folder / f"{name}_{precision}.onnx"
             if precision == "int8":
-                lines: List[str] = []
+                lines: list[str] = []
                 quantize(reference, path, pairs, report=lines.append)
                 written.append(Exported(path, precision, lines[0]))
                 continue
@@ -108,10 +112,8 @@ def export_student(
     return written
 
 
-def _check_sizes(
-    pairs: Sequence[FramePair], size: Optional[Sequence[int]], calibrates: bool
-) -> None:
-    """A model for one size is compared and calibrated on images of that size alone."""
+def _check_sizes(pairs: Sequence[FramePair], size: Sequence[int] | None, calibrates: bool) -> None:
+    """Refuse pairs that do not fit a model for one size."""
     if size is None:
         return
     others = {pair[0].shape[:2] for pair in pairs} - {tuple(size)}
@@ -130,7 +132,7 @@ def _check_sizes(
 def largest_difference(
     model: Student, onnx_path: Path, pairs: Sequence[FramePair], vis_order: str = "rgb"
 ) -> int:
-    """Grey levels between a file's images and the student's own, at worst."""
+    """Return the largest difference of a file's images from the student's, in grey levels."""
     import torch
 
     from irvis_fusion_core.backends import BackendOptions, open_backend
@@ -149,15 +151,16 @@ def largest_difference(
     return worst
 
 
-def read_calibration(folders: Sequence[str], count: int, vis_order: str) -> List[FramePair]:
-    """At most `count` pairs, evenly spread over each folder, 8-bit, in the model's order.
+def read_calibration(folders: Sequence[str | Path], count: int, vis_order: str) -> list[FramePair]:
+    """Return at most `count` 8-bit pairs in the model's order, evenly spread over each folder.
 
-    :raises DataError: a folder holds no pairs, or one of those that are read is damaged.
+    Raises:
+        DataError: a folder holds no pairs, or an image that is read is damaged.
     """
     if count < 1:
         raise ConfigurationError(f"expected a --count of at least 1, found {count}")
     each = max(1, count // max(1, len(folders)))
-    pairs: List[FramePair] = []
+    pairs: list[FramePair] = []
     for folder in folders:
         found = list_images(Path(folder), check=False).pairs
         step = max(1.0, len(found) / each)
@@ -170,7 +173,7 @@ def read_calibration(folders: Sequence[str], count: int, vis_order: str) -> List
 
 
 @command
-def main(arguments: List[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Run the command."""
     options = _parse(arguments)
     model = open_student(options.checkpoint, options.variant)
@@ -180,12 +183,12 @@ def main(arguments: List[str]) -> int:
             f"expected a --name of letters, digits, dots, dashes and underscores, found {name!r}"
         )
     precisions = options.precisions or (PRECISIONS if options.calibrate else PRECISIONS[:2])
-    model_card(_facts(options, model, name, [], 0))  # its sources are known to be sound now
+    model_card(_facts(options, model, name, [], 0))  # checks its sources
     pairs = read_calibration(options.calibrate, options.count, options.vis_order)
     output = Path(options.output)
     try:
         output.mkdir(parents=True, exist_ok=True)
-        # Beside the target, so that the last step is a rename on one file system.
+        # Inside the target, so that the last step is a rename on one file system.
         with tempfile.TemporaryDirectory(prefix=".export-", dir=output) as scratch:
             built = Path(scratch)
             files = export_student(
@@ -207,7 +210,7 @@ def main(arguments: List[str]) -> int:
     if not options.calibrate and not options.precisions:
         print("int8: not exported, it needs real pairs to calibrate with (--calibrate DIR)")
     for path in stale_files(output, name, [file.path.name for file in files]):
-        print(f"{path} is of an earlier export: its weights may be others; remove it")
+        print(f"{path} is of an earlier export: its weights may differ; remove it")
     questions = missing_answers((output / CARD).read_text(encoding="utf-8"))
     print(f"{output / CARD}: {len(questions)} lines begin with TODO:, they are for you to answer")
     return 0
@@ -216,7 +219,7 @@ def main(arguments: List[str]) -> int:
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m training.export",
-        description=__doc__.partition("\n")[0],
+        description=(__doc__ or "").partition("\n")[0],
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--checkpoint", required=True, help=".safetensors, .pth or .pt")
@@ -239,25 +242,25 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--evaluation", help="summary.json of training.eval, for the card")
     parser.add_argument(
         "--run_config",
-        help="of the training, for the card; None: config.json beside the checkpoint",
+        help="of the training, for the card; None: config.json next to the checkpoint",
     )
     return parser.parse_args(arguments)
 
 
-def _header(options: argparse.Namespace) -> Dict[str, str]:
-    """What the weights' file says of where they come from."""
+def _header(options: argparse.Namespace) -> dict[str, str]:
+    """Return the origin of the weights for the header of their file."""
     path = Path(options.checkpoint)
     known = read_metadata(path) if path.suffix == ".safetensors" else {}
     header = {key: value for key, value in known.items() if not key.startswith("irvis_fusion.")}
     return {**header, "exported_from": path.name}
 
 
-def _run_config(options: argparse.Namespace) -> Optional[Path]:
-    """The configuration that was named, or the one that `training.train` leaves beside it."""
+def _run_config(options: argparse.Namespace) -> Path | None:
+    """Return the configuration that was named, or the one next to the checkpoint."""
     if options.run_config:
         return Path(options.run_config)
-    beside = Path(options.checkpoint).with_name("config.json")
-    return beside if beside.is_file() else None
+    neighbour = Path(options.checkpoint).with_name("config.json")
+    return neighbour if neighbour.is_file() else None
 
 
 def _facts(

@@ -3,11 +3,10 @@
     python -m training.find_lr --train_root data/train --variant nano --input_size 256 \
         --batch_size 8 --output lr_finder.png
 
-Takes every option of `training.train`, so that what is tested is what will be trained; nothing of
-the run's folder is touched. Smith, "Cyclical Learning Rates for Training Neural Networks", WACV
-2017; the test is that of Lightning's tuner. Its suggestion is not: that one takes the slope on the
-linear axis, where a decade at 1e-6 counts a thousand times as much as one at 1e-3, of a running
-mean whose first values are halved.
+Takes every option of `training.train`, so that the test runs on the later training; the run's
+folder is not touched. Smith, "Cyclical Learning Rates for Training Neural Networks", WACV
+2017; the test is Lightning's tuner. The suggestion is ours: Lightning's takes the slope on the
+linear axis, where a decade at 1e-6 counts a thousand times as much as one at 1e-3.
 """
 
 from __future__ import annotations
@@ -16,30 +15,34 @@ if not __package__:
     import _as_module  # noqa: F401
 
 import argparse
+import contextlib
 import io
 import logging
 import sys
 import tempfile
 import warnings
 from pathlib import Path
-from typing import Any, List, NamedTuple, Optional, Tuple
+from typing import Any, NamedTuple
 
 import cv2
 import lightning.pytorch as pl
 import numpy as np
 import torch
+from lightning.pytorch.tuner import Tuner
+from torch.utils.data import DataLoader
 
 from irvis_fusion_core.commands.command_line import command
 from irvis_fusion_core.errors import ConfigurationError
 from training.errors import LossError, TrainingError
-from training.evaluation.eval_report import make_folder, write_bytes
-from training.loop.lightning_module import FusionModule
-from training.options import check_options, make_parser
+from training.loop.distillation import TaskLoss
+from training.loop.lightning_module import Batch, FusionModule
+from training.options import check_options, make_parser, precision, require_at_least
+from training.storage import make_folder, write_bytes
 from training.train import make_data, make_task
 
 LEAST_STEPS = 30
 DIVERGED = 4.0
-"""The test ends where the running mean of the loss is so many times the best one."""
+"""The test ends where the running mean of the loss is this many times the best one."""
 SMOOTHED = 0.05
 """Standard deviation of the smoothing, as a share of all steps: batches differ in their loss."""
 
@@ -52,7 +55,7 @@ class Curve(NamedTuple):
 
 
 class RangeTest(FusionModule):
-    """A training module without warm-ups, for which a broken loss is the end and no error."""
+    """A training module without warm-ups, which keeps the loss of every step."""
 
     def __init__(self, module: FusionModule) -> None:
         super().__init__(
@@ -63,41 +66,30 @@ class RangeTest(FusionModule):
             names=module.names,
         )
         self.task.warmup_epochs = 0  # every term counts from the first step on
-        self.losses: List[float] = []
+        self.losses: list[float] = []
 
-    def training_step(self, batch, batch_idx: int):
-        """As `FusionModule`; None and a stop where the loss is no number."""
-        try:
-            found = super().training_step(batch, batch_idx)
-        except LossError:
-            self.trainer.should_stop = True
-            return None
+    def training_step(self, batch: Batch, batch_idx: int) -> TaskLoss:
+        """Record the loss."""
+        found = super().training_step(batch, batch_idx)
         self.losses.append(float(found["loss"].detach()))
         return found
-
-    def configure_gradient_clipping(self, optimizer, gradient_clip_val=None, **more: Any) -> None:
-        """As `FusionModule`; no step and a stop where a gradient is no number."""
-        try:
-            super().configure_gradient_clipping(optimizer, gradient_clip_val, **more)
-        except LossError:
-            optimizer.zero_grad(set_to_none=False)
-            self.trainer.should_stop = True
 
 
 def range_test(
     module: FusionModule,
-    loader: Any,
-    rates: Tuple[float, float],
+    loader: DataLoader,
+    rates: tuple[float, float],
     steps: int,
     **trainer_options: Any,
 ) -> Curve:
     """Train `steps` steps with a rate that rises exponentially between `rates`.
 
-    :param trainer_options: of Lightning's Trainer: accelerator, precision ...
-    :return: the curve up to where the loss diverged. The module's weights are as before.
-    """
-    from lightning.pytorch.tuner import Tuner
+    Args:
+        trainer_options: Of Lightning's Trainer: accelerator, precision ...
 
+    Returns:
+        The curve up to where the loss diverged. The module's weights are as before.
+    """
     test = RangeTest(module)
     with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
         for message in (".*in eval mode", ".*no `val_dataloader`", ".*num_workers", ".*LeafSpec"):
@@ -112,31 +104,33 @@ def range_test(
             default_root_dir=scratch,
             **trainer_options,
         )
-        found = Tuner(trainer).lr_find(
-            test,
-            train_dataloaders=loader,
-            min_lr=rates[0],
-            max_lr=rates[1],
-            num_training=steps,
-            early_stop_threshold=DIVERGED,
-            update_attr=False,
-        )
-    losses = np.array(test.losses, np.float64)
-    return Curve(np.array(found.results["lr"], np.float64)[: len(losses)], losses)
+        # A loss or a gradient that is not finite is the end of the curve, not an error.
+        with contextlib.suppress(LossError):
+            Tuner(trainer).lr_find(
+                test,
+                train_dataloaders=loader,
+                min_lr=rates[0],
+                max_lr=rates[1],
+                num_training=steps,
+                early_stop_threshold=DIVERGED,
+                update_attr=False,
+            )
+    step = np.arange(len(test.losses))
+    return Curve(rates[0] * (rates[1] / rates[0]) ** (step / steps), np.array(test.losses))
 
 
 def smooth(curve: Curve) -> np.ndarray:
-    """The losses averaged over neighbours by a Gaussian, centred, so that nothing lags."""
+    """Return the losses, averaged by a centred Gaussian over the steps."""
     count = len(curve.losses)
     distance = np.arange(count)[:, None] - np.arange(count)[None]
     weights = np.exp(-0.5 * (distance / max(1.0, SMOOTHED * count)) ** 2)
     return weights @ curve.losses / weights.sum(1)
 
 
-def suggest(curve: Curve) -> Optional[float]:
-    """The rate at which the smoothed loss falls fastest a decade, before it is least.
+def suggest(curve: Curve) -> float | None:
+    """Return the rate at which the smoothed loss falls fastest a decade, before its minimum.
 
-    None where the loss does not fall, or there are too few steps to tell.
+    None where the loss does not fall, or there are too few steps.
     """
     if len(curve.losses) < LEAST_STEPS // 2:
         return None
@@ -149,13 +143,11 @@ def suggest(curve: Curve) -> Optional[float]:
     return float(curve.rates[steepest]) if slope[steepest] < 0.0 else None
 
 
-def plot(curve: Curve, suggestion: Optional[float]) -> bytes:
-    """The curve as a PNG image, the suggestion marked."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
+def plot(curve: Curve, suggestion: float | None) -> bytes:
+    """Return the curve as a PNG image, with the suggestion marked."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 5), dpi=110)
-    FigureCanvasAgg(figure)  # draws without a display
     axes = figure.subplots()
     axes.plot(curve.rates, curve.losses, color="0.75", label="each batch")
     axes.plot(curve.rates, smooth(curve), label="smoothed")
@@ -172,15 +164,15 @@ def plot(curve: Curve, suggestion: Optional[float]) -> bytes:
 
 
 @command
-def main(arguments: List[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Run the command."""
     options = _parse(arguments)
-    # What writes is asked first whether it can: the test takes minutes.
+    # The test takes minutes: check first that the curve can be written.
     output = Path(options.output)
     make_folder(output.absolute().parent)
     if options.threads:
         torch.set_num_threads(options.threads)
-    # As in training: workers are forked, denormal weights stall CPUs.
+    # As in training: OpenCV's threads do not survive a fork, denormal weights stall CPUs.
     cv2.setNumThreads(0)
     torch.set_flush_denormal(True)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
@@ -201,7 +193,7 @@ def main(arguments: List[str]) -> int:
         options.num_steps,
         accelerator=options.accelerator,
         devices=1,
-        precision=_precision(options),
+        precision=precision(options.use_amp, options.accelerator),
     )
     suggestion = suggest(curve)
     write_bytes(output, plot(curve, suggestion))
@@ -216,15 +208,7 @@ def main(arguments: List[str]) -> int:
     return 0
 
 
-def _precision(options: argparse.Namespace) -> str:
-    """As the training that will follow: `--use_amp` is fp16 on GPUs, bf16 on CPUs."""
-    if not options.use_amp:
-        return "32-true"
-    on_gpu = options.accelerator != "cpu" and torch.cuda.is_available()
-    return "16-mixed" if on_gpu else "bf16-mixed"
-
-
-def _parse(arguments: List[str]) -> argparse.Namespace:
+def _parse(arguments: list[str]) -> argparse.Namespace:
     summary, _, rest = (__doc__ or "").partition("\n")
     parser = make_parser(summary, rest.strip())
     parser.prog = "python -m training.find_lr"
@@ -238,10 +222,7 @@ def _parse(arguments: List[str]) -> argparse.Namespace:
         raise ConfigurationError(
             f"expected 0 < --min_lr < --max_lr, found {options.min_lr} and {options.max_lr}"
         )
-    if options.num_steps < LEAST_STEPS:
-        raise ConfigurationError(
-            f"expected --num_steps of {LEAST_STEPS} or more, found {options.num_steps}"
-        )
+    require_at_least(options, num_steps=LEAST_STEPS)
     return options
 
 

@@ -1,10 +1,10 @@
-r"""Fuse the pairs of a folder with a diffusion teacher: images to distil a student from.
+r"""Fuse the pairs of a folder with a diffusion teacher, to distil a student from the images.
 
     python -m training.make_teacher_images --teacher mask_difuser \
         --checkpoint mask_difuser.safetensors --data_root DATA/train --samples 4
 
-Writes ``TEACHER_FUSED/`` beside ``IR/`` and ``VIS/`` (or under ``--output``): every sample, the
-mean and the per-pixel variance of the ensemble. A run that was stopped goes on where it was; a
+Writes ``TEACHER_FUSED/`` next to ``IR/`` and ``VIS/`` (or under ``--output``): every sample, the
+mean and the per-pixel variance of the ensemble. An interrupted run continues where it stopped; a
 sample depends on its pair's name, its number and ``--seed`` only. Several GPUs or machines:
 ``--devices 4``, or torchrun, whose RANK and WORLD_SIZE share the pairs out.
 
@@ -23,8 +23,9 @@ if not __package__:
 import argparse
 import hashlib
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Sequence
+from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -33,6 +34,7 @@ from irvis_fusion_core.commands.command_line import command
 from irvis_fusion_core.errors import ConfigurationError, FusionError
 from training.data.images import PairPaths, read_luminance, read_pair
 from training.data.listing import list_images
+from training.options import require_at_least
 from training.teachers import ddfm, diffusion
 from training.teachers.ensemble_files import EnsembleFolder, refuse_ambiguous, to_bytes
 from training.teachers.ensembles import Ensemble, EnsembleSampler, Pair, same_size, summarize
@@ -47,15 +49,15 @@ SPLITS = ("train", "val", "test")
 
 
 class Tally:
-    """What was done, for the last lines."""
+    """Counts for the last lines."""
 
     def __init__(self) -> None:
         self.made = self.kept = self.diverged = self.before = 0
-        self.failed: List[str] = []
+        self.failed: list[str] = []
 
 
 @command
-def main(arguments: List[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Run the command."""
     options = _parse(arguments)
     share = share_of_environment()
@@ -65,7 +67,7 @@ def main(arguments: List[str]) -> int:
         torch.set_num_threads(options.threads)
         torch.set_flush_denormal(True)
     device = device_of(options.devices, share)
-    # One teacher at a time: two published networks may not fit beside each other.
+    # One teacher at a time: two published networks may not fit into memory.
     several = len(options.teacher) > 1
     tally = Tally()
     for teacher, checkpoint in zip(options.teacher, options.checkpoint):
@@ -97,7 +99,7 @@ def _make(
     options: argparse.Namespace,
     tally: Tally,
 ) -> None:
-    """Make what is missing of this process's part of one folder."""
+    """Make the missing images of this process's part of one folder."""
     paths = _own_pairs(root, share, options)
     missing = [pair for pair in paths if not folder.is_done(pair.stem)]
     tally.before += len(paths) - len(missing)
@@ -148,7 +150,7 @@ def _select(output: Path, root: Path, share: Share, options: argparse.Namespace)
     print(f"{root.name}: " + ", ".join(f"{name} best of {n} pairs" for name, n in wins.items()))
 
 
-def _own_pairs(root: Path, share: Share, options: argparse.Namespace) -> List[PairPaths]:
+def _own_pairs(root: Path, share: Share, options: argparse.Namespace) -> list[PairPaths]:
     listing = list_images(root, check=not options.skip_bad)
     if not options.skip_bad:
         listing.unmatched = [n for n in listing.unmatched if not n.startswith(FOLDER)]
@@ -158,8 +160,8 @@ def _own_pairs(root: Path, share: Share, options: argparse.Namespace) -> List[Pa
     return pairs[share.rank :: share.world_size]
 
 
-def _read(paths: Sequence[PairPaths], tally: Tally, bar: Any) -> Iterator[Pair]:
-    """The pairs one after the other; one that cannot be read is noted, the others go on."""
+def _read(paths: Sequence[PairPaths], tally: Tally, bar: tqdm) -> Iterator[Pair]:
+    """Yield the pairs; note those that cannot be read."""
     for one in paths:
         try:
             yield _read_one(one)
@@ -176,7 +178,7 @@ def _open(
     teacher: str, checkpoint: str, device: torch.device, options: argparse.Namespace
 ) -> EnsembleSampler:
     network = load_network(teacher, checkpoint).to(device)
-    model: Any
+    model: ddfm.DDFM | mask_difuser.MaskDiFuser
     if teacher == "ddfm":
         steps = options.steps or ddfm.PUBLISHED_STEPS
         model = ddfm.DDFM(network, steps, options.sampler, options.eta, options.mode)
@@ -195,8 +197,8 @@ def _open(
     )
 
 
-def _settings(teacher: str, checkpoint: str, options: argparse.Namespace) -> Dict[str, Any]:
-    """What decides the images; batch and devices do not."""
+def _settings(teacher: str, checkpoint: str, options: argparse.Namespace) -> dict[str, Any]:
+    """Return the settings that change the images."""
     digest = hashlib.sha256()
     with open(checkpoint, "rb") as stream:
         while block := stream.read(1 << 20):
@@ -210,8 +212,8 @@ def _settings(teacher: str, checkpoint: str, options: argparse.Namespace) -> Dic
     return {"teacher": teacher, "checkpoint_sha256": digest.hexdigest(), **chosen}
 
 
-def _roots(options: argparse.Namespace) -> List[Path]:
-    """The folder itself, or those of its splits that hold pairs."""
+def _roots(options: argparse.Namespace) -> list[Path]:
+    """Return the folder itself, or those of its splits that hold pairs."""
     root = Path(options.data_root)
     if (root / "IR").is_dir() or (root / "VIS").is_dir():
         return [root]
@@ -235,7 +237,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--teacher", required=True, action="append", choices=sorted(TEACHERS))
     add("--checkpoint", required=True, action="append", help="one for each --teacher")
     add("--data_root", required=True, help="holds IR/ and VIS/, or train/, val/, test/ that do")
-    add("--output", help="where TEACHER_FUSED/ goes (default: beside IR/ and VIS/)")
+    add("--output", help="where TEACHER_FUSED/ goes (default: next to IR/ and VIS/)")
     add("--samples", type=int, default=4, metavar="K", help="of each pair (default: 4)")
     add("--steps", type=int, default=0, help="default: 100 (ddfm), 5 (mask_difuser)")
     add("--sampler", default="ddpm", choices=diffusion.SAMPLERS, help="of ddfm (default: ddpm)")
@@ -253,7 +255,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         help="bring this teacher's brightness into its sources' range, by blocks of 8 pixels",
     )
     add("--use_amp", action="store_true", help="half precision: fp16 on CUDA, bf16 on a CPU")
-    add("--limit", type=int, default=0, help="only the first so many pairs of a folder")
+    add("--limit", type=int, default=0, help="pairs of a folder at most; 0 for all")
     add("--skip_bad", action="store_true", help="do not stop for faulty files at the start")
     add("--seed", type=int, default=0)
     add("--threads", type=int, default=0, help="CPU threads of torch; 0 leaves it alone")
@@ -272,11 +274,7 @@ def _check(options: argparse.Namespace) -> None:
         raise ConfigurationError("expected each --teacher once")
     if options.select and len(options.teacher) < 2:
         raise ConfigurationError("expected at least two --teacher to --select from, found one")
-    for name, least in (("samples", 1), ("batch_size", 1), ("steps", 0), ("max_side", 0)):
-        if getattr(options, name) < least:
-            raise ConfigurationError(
-                f"expected --{name} of at least {least}, found {getattr(options, name)}"
-            )
+    require_at_least(options, samples=1, batch_size=1, steps=0, max_side=0)
     if not 0.0 <= options.eta <= 1.0:
         raise ConfigurationError(f"expected --eta between 0 and 1, found {options.eta}")
 

@@ -1,4 +1,4 @@
-"""From trained weights to the files that ship: fp32, fp16 and int8 ONNX, weights, checksums.
+"""Make the files that ship from trained weights: fp32, fp16 and int8 ONNX, weights, checksums.
 
     python -m training.ship_models --runs runs --calibrate DATA/msrs/train \
         --calibrate DATA/roadscene/train --output irvis_fusion_core/models
@@ -7,6 +7,7 @@
 ``best_model.safetensors``, or ``<variant>.safetensors`` where nothing was validated or `--last` is
 given. The weights of convolutions are rounded to fp16 first, so that every file holds the same
 student.
+
 ``base`` ships without an fp32 file, for size: its fp16 file runs in fp32 on a CPU, and
 ``irvis_fusion export`` writes the other.
 """
@@ -18,40 +19,33 @@ if not __package__:
 
 import argparse
 import shutil
+import sys
 from pathlib import Path
-from typing import List, Optional
 
 import torch
 
 from irvis_fusion_core import model_zoo
+from irvis_fusion_core.commands.command_line import command
 from irvis_fusion_core.errors import CheckpointError
 from irvis_fusion_core.network.checkpoint import load_checkpoint, read_metadata, save_checkpoint
-from irvis_fusion_core.network.export import FramePair, export_to_onnx, quantize
+from irvis_fusion_core.network.export import export_to_onnx, quantize
 from irvis_fusion_core.network.student import SIZES
-from training.data.images import read_pair
-from training.data.listing import list_images
+from training.export import read_calibration
 
 PRECISIONS = {
     "nano": ("fp32", "fp16", "int8"),
     "small": ("fp32", "fp16", "int8"),
     "base": ("fp16", "int8"),
 }
-
-
-def calibration_pairs(folders: List[Path], each: int = 12) -> List[FramePair]:
-    """`each` pairs of every folder, evenly spread, all cut to the smallest of their sizes."""
-    pairs = []
-    for folder in folders:
-        found = list_images(folder, check=False).pairs
-        chosen = found[:: max(1, len(found) // each)][:each]
-        pairs += [read_pair(pair.ir, pair.vis) for pair in chosen]
-    return [(ir[:, :, None], vis) for ir, vis in pairs]
+PAIRS_OF_EACH = 12
+"""Calibration pairs of each folder."""
 
 
 def trained_weights(run: Path, variant: str, last: bool = False) -> Path:
-    """The file of a run that ships: the best by validation, else the last.
+    """Return the file of a run that ships: the best by validation, else the last.
 
-    :raises CheckpointError: the run has left neither.
+    Raises:
+        CheckpointError: the run has neither.
     """
     names = [f"{variant}.safetensors"] if last else ["best_model.safetensors"]
     for name in (*names, f"{variant}.safetensors"):
@@ -64,14 +58,18 @@ def trained_weights(run: Path, variant: str, last: bool = False) -> Path:
 
 
 def round_to_half(model: torch.nn.Module) -> None:
-    """Round the weights of convolutions to fp16, kept as fp32: every file then says the same."""
+    """Round the weights of convolutions to fp16, kept as fp32, so that all files are equal."""
     for module in model.modules():
         if isinstance(module, torch.nn.Conv2d):
             module.weight.data = module.weight.data.half().float()
 
 
-def main(arguments: Optional[List[str]] = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+@command
+def main(arguments: list[str]) -> int:
+    """Run the command."""
+    parser = argparse.ArgumentParser(
+        prog="python -m training.ship_models", description=(__doc__ or "").partition("\n")[0]
+    )
     parser.add_argument("--runs", type=Path, required=True)
     parser.add_argument("--last", action="store_true", help="the last weights, not the best")
     parser.add_argument("--variant", action="append", choices=sorted(SIZES))
@@ -80,7 +78,8 @@ def main(arguments: Optional[List[str]] = None) -> None:
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     options.output.mkdir(parents=True, exist_ok=True)
-    pairs = calibration_pairs(options.calibrate)
+    count = PAIRS_OF_EACH * len(options.calibrate)
+    pairs = read_calibration(options.calibrate, count, "rgb")
     for variant in options.variant or sorted(SIZES):
         source = trained_weights(options.runs / variant, variant, options.last)
         model = load_checkpoint(source)
@@ -101,7 +100,8 @@ def main(arguments: Optional[List[str]] = None) -> None:
         if log.exists():
             print(f"{variant} at the end of training: {log.read_text().splitlines()[-1]}")
     model_zoo.write_checksums(options.output)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

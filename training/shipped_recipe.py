@@ -1,14 +1,14 @@
-"""How the shipped models were trained: every stage of every variant, and one command for all.
+"""Train and ship the models again: every stage of every variant, by one command.
 
     python -m training.shipped_recipe --data DATA --runs runs --output irvis_fusion_core/models
 
 DATA holds msrs/{train,val}, roadscene/{train,val} and llvip/train, each with IR/ and VIS/. The
-stages run one after another, each from the best weights of the one before; a stage whose weights
-are there is not run again, one that was cut off is begun anew. What ships lies between the last
-two (`BLENDS`). Then `training.ship_models` writes the files. `--print` shows the commands
-instead. One hour (nano) to five (base) on one CPU core; why these figures: docs/training_log.md.
-Two loss terms were corrected while the shipped weights were being trained, so these commands give
-other weights; how near was not measured.
+stages run one after another, each from the best weights of the one before. A finished stage is
+skipped, an interrupted one starts again. The shipped weights lie between those of the last two
+stages (`BLENDS`). Then `training.ship_models` writes the files. `--print` shows the commands
+instead. Takes one hour (nano) to five (base) on one CPU core; docs/training_log.md gives the
+reasons for these figures. Two loss terms were corrected while the shipped weights were trained, so
+these commands give other weights; the difference was not measured.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import argparse
 import shlex
 import sys
 from pathlib import Path
-from typing import Any, Dict, List, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 from irvis_fusion_core.network.checkpoint import load_checkpoint, read_metadata, save_checkpoint
 from training import ship_models, train
@@ -33,13 +33,13 @@ WEIGHTS = Path(BEST).with_suffix(".safetensors").name
 
 
 class Stage(NamedTuple):
-    """One call of `training.train`: the shares of `SETS`, and what differs from `COMMON`."""
+    """One call of `training.train`: the shares of `SETS`, and the options besides `COMMON`."""
 
-    shares: Dict[str, float]
-    options: Dict[str, Any]
+    shares: dict[str, float]
+    options: dict[str, Any]
 
 
-COMMON: Dict[str, Any] = {
+COMMON: dict[str, Any] = {
     "batch_size": 6,
     "misalign_prob": 0.1,
     "misalign_px": 8,
@@ -50,7 +50,7 @@ COMMON: Dict[str, Any] = {
     "threads": 1,
 }
 
-# First the fusion is found: half of the crops are resized, half have another exposure.
+# First find the fusion: half of the crops are resized, half have another exposure.
 BEGIN = {
     "lambda_src_ssim": 3,
     "lambda_src_qabf": 8,
@@ -58,7 +58,7 @@ BEGIN = {
     "lambda_src_scd": 0.3,
     "lambda_src_intensity": 4,
 }
-# Then cameras' own pixels count: faint edges of night scenes exist at their own scale only.
+# Then train on native pixels: faint edges of night scenes exist at that scale only.
 NATIVE = {
     "resize_prob": 0.25,
     "tone_prob": 0.25,
@@ -68,7 +68,7 @@ NATIVE = {
     "lambda_src_scd": 0.4,
     "lambda_src_intensity": 5,
 }
-# Long: VIF and SCD have more than their bars, so Qabf and SSIM have the say.
+# Long: VIF and SCD exceed their targets, so Qabf and SSIM get the weight.
 DETAIL = {
     "resize_prob": 0.1,
     "tone_prob": 0.1,
@@ -79,7 +79,7 @@ DETAIL = {
     "lambda_src_intensity": 5,
 }
 BASE_DETAIL = {**DETAIL, "lambda_src_ssim": 8, "lambda_src_qabf": 12, "lambda_src_vif": 0.1}
-# Of what an image leads by only a share counts: what is short comes first, in every scene.
+# Only a share of each lead counts: in every scene the weakest terms come first.
 LEAD = {
     **DETAIL,
     "lambda_src_ssim": 14,
@@ -88,7 +88,7 @@ LEAD = {
     "lambda_src_scd": 1,
     "lead_share": 0.2,
 }
-# Last what a robot sees: no flicker and noise that neither source has, whole outlines of people.
+# Last for robots: no flicker and noise that neither source has, whole outlines of people.
 STEADY = {"lambda_src_flicker": 2.5, "lambda_src_noise": 1, "lambda_src_warm": 12}
 
 BASE_LEAD = {
@@ -99,19 +99,19 @@ BASE_LEAD = {
     "lambda_src_scd": 0.6,
 }
 BASE_STEADY = {**BASE_LEAD, **STEADY, "lambda_src_ssim": 14}
-# What that cost in Qabf is fetched back from where SSIM leads.
+# Regain the Qabf that this cost, at the expense of SSIM.
 EDGES = {"lambda_src_ssim": 13, "lambda_src_qabf": 22}
 BASE_EDGES = {**BASE_STEADY, "lambda_src_ssim": 13, "lambda_src_qabf": 26, "lambda_src_scd": 1}
-# And half of that back for SSIM, where a small network gave too much.
+# Return half of it to SSIM, of which a small network lost too much.
 SETTLE = {"lambda_src_ssim": 17, "lambda_src_qabf": 20}
 
 
-def _shares(*shares: float) -> Dict[str, float]:
+def _shares(*shares: float) -> dict[str, float]:
     return dict(zip(SETS, shares))
 
 
-def _schedule(size: int, lr: float, samples: int, epochs: int, stop: int = 0) -> Dict[str, Any]:
-    """Side of crops, the cosine's top, crops an epoch, epochs, where to stop (0: the end)."""
+def _schedule(size: int, lr: float, samples: int, epochs: int, stop: int = 0) -> dict[str, Any]:
+    """Return the options of a schedule; `lr` is the cosine's top, `stop` epochs (0: the end)."""
     kept = {"input_size": size, "lr": lr, "samples_per_epoch": samples, "epochs": epochs}
     return {**kept, "stop_after_epochs": stop} if stop else kept
 
@@ -119,7 +119,7 @@ def _schedule(size: int, lr: float, samples: int, epochs: int, stop: int = 0) ->
 NIGHTS = _shares(0.68, 0.22, 0.1)
 EVEN = _shares(0.54, 0.28, 0.18)
 
-RECIPES: Dict[str, List[Stage]] = {
+RECIPES: dict[str, list[Stage]] = {
     "nano": [
         Stage(_shares(0.5, 0.38, 0.12), {**BEGIN, **_schedule(192, 3e-3, 6000, 6, stop=2)}),
         Stage(NIGHTS, {**NATIVE, **_schedule(192, 2.5e-3, 6000, 4)}),
@@ -160,22 +160,22 @@ RECIPES: Dict[str, List[Stage]] = {
     ],
 }
 
-BLENDS: Dict[str, float] = {"nano": 1.0, "small": 1.0, "base": 0.5}
-"""How far what ships lies on the way from the last stage but one (0) to the last (1)."""
+BLENDS: dict[str, float] = {"nano": 1.0, "small": 1.0, "base": 0.5}
+"""Position of the shipped weights between the last stage but one (0) and the last (1)."""
 
 
 def stage_folder(runs: Path, variant: str, number: int) -> Path:
-    """Where stage 0, 1, ... leaves its files. What ships lies in ``runs / variant``."""
+    """Return the folder of stage 0, 1, ...; the shipped weights go to ``runs / variant``."""
     return runs / f"{variant}_stage{number + 1}"
 
 
 def blended(variant: str, runs: Path) -> Path:
-    """Write what ships of a variant whose stages are done; returns the file."""
+    """Write the shipped weights of a variant whose stages are done; return the file."""
     count, share = len(RECIPES[variant]), BLENDS[variant]
     before, last = (stage_folder(runs, variant, n) / WEIGHTS for n in (count - 2, count - 1))
     student = load_checkpoint(before)
     blend(student, load_checkpoint(last), share)
-    # Its figures are not those of the blend; how it was trained holds for both.
+    # The recipe holds for the blend too; the figures of the last stage do not.
     facts = {k: v for k, v in read_metadata(last).items() if k == "training"}
     path = runs / variant / WEIGHTS
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -183,8 +183,8 @@ def blended(variant: str, runs: Path) -> Path:
     return path
 
 
-def arguments_of(variant: str, number: int, data: Path, runs: Path) -> List[str]:
-    """The arguments of `training.train` for one stage."""
+def arguments_of(variant: str, number: int, data: Path, runs: Path) -> list[str]:
+    """Return the arguments of `training.train` for one stage."""
     stage = RECIPES[variant][number]
     folder = stage_folder(runs, variant, number)
     found = ["--variant", variant, "--checkpoint_dir", str(folder)]
@@ -200,8 +200,8 @@ def arguments_of(variant: str, number: int, data: Path, runs: Path) -> List[str]
     return found
 
 
-def main(arguments: Optional[List[str]] = None) -> int:
-    """Train and ship; the exit status of the first stage that fails, else 0."""
+def main(arguments: list[str] | None = None) -> int:
+    """Train and ship; return the exit status of the first stage that fails, else 0."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -218,7 +218,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
             if options.print:
                 print(shlex.join(["python", "-m", "training.train", *stage]))
                 continue
-            # A run writes this file at its end.
+            # A run writes this file last.
             done = stage_folder(options.runs, variant, number) / f"{variant}.safetensors"
             status = 0 if done.is_file() else train.main([*stage, "--overwrite"])
             if status:
@@ -233,8 +233,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
     if options.print:
         print(shlex.join(["python", "-m", "training.ship_models", *shipping]))
         return 0
-    ship_models.main(shipping)
-    return 0
+    return ship_models.main(shipping)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ import logging
 import sys
 import warnings
 from pathlib import Path
-from typing import Any, Dict, List, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 import cv2
 import lightning.pytorch as pl
@@ -32,16 +32,24 @@ from irvis_fusion_core.network.student import create_student_model
 from training.data.augmentation import Augmentation
 from training.data.data_module import FusionData, same_images
 from training.data.dataset import FusionDataset, parse_root
-from training.evaluation.lpips import LpipsUnavailableError, open_lpips
+from training.evaluation.lpips import Lpips, open_lpips
 from training.loop.callbacks import RunFiles, StoppedEarly, TermLog
 from training.loop.distillation import DistillationTask, active_terms, needs_vgg
 from training.loop.lightning_module import FusionModule
-from training.loop.run_files import WholeFiles, check_resume, prepare_folder, versions, write_json
+from training.loop.run_files import WholeFiles, check_resume, prepare_folder, versions
 from training.loop.synced_norm import SyncedNorm
+from training.losses.backbones import WeightsMissingError
 from training.losses.emphasis import parse_emphasis
 from training.losses.perceptual import open_vgg16
-from training.options import check_options, make_parser, term_weights, warmup_epochs
+from training.options import (
+    check_options,
+    make_parser,
+    precision,
+    term_weights,
+    warmup_epochs,
+)
 from training.shipping.student_files import open_student
+from training.storage import write_json
 
 
 class Run(NamedTuple):
@@ -50,13 +58,14 @@ class Run(NamedTuple):
     data: FusionData
     module: FusionModule
     trainer: pl.Trainer
-    config: Dict[str, Any]
+    config: dict[str, Any]
 
 
 def make_data(options: argparse.Namespace) -> FusionData:
-    """The loaders of these options.
+    """Return the loaders of these options.
 
-    :raises DataError: images are missing, faulty, or in both parts.
+    Raises:
+        DataError: images are missing, faulty, or in both parts.
     """
     augmentation = Augmentation(
         size=options.input_size,
@@ -95,9 +104,10 @@ def make_data(options: argparse.Namespace) -> FusionData:
 
 
 def make_task(options: argparse.Namespace, has_teacher_images: bool) -> DistillationTask:
-    """Student, teacher and losses of these options.
+    """Return the student, the teacher and the losses of these options.
 
-    :raises FusionError: a checkpoint or the weights of VGG-16 are missing or of another kind.
+    Raises:
+        FusionError: a checkpoint or the weights of VGG-16 are missing or of another kind.
     """
     torch.manual_seed(options.seed)
     student = create_student_model(options.variant, options.in_channels, options.out_channels)
@@ -123,11 +133,7 @@ def make_task(options: argparse.Namespace, has_teacher_images: bool) -> Distilla
 
 
 def make_trainer(options: argparse.Namespace, with_validation: bool = True) -> pl.Trainer:
-    """Lightning's trainer of these options."""
-    on_gpu = options.accelerator not in ("cpu",) and torch.cuda.is_available()
-    precision = "32-true"
-    if options.use_amp:
-        precision = "16-mixed" if on_gpu else "bf16-mixed"
+    """Return Lightning's trainer of these options."""
     folder = Path(options.checkpoint_dir)
     logger = TensorBoardLogger(options.log_dir, name=folder.resolve().name, version="")
     terminal = sys.stderr.isatty()
@@ -136,7 +142,7 @@ def make_trainer(options: argparse.Namespace, with_validation: bool = True) -> p
         devices=int(options.devices) if options.devices.isdigit() else options.devices,
         num_nodes=options.num_nodes,
         strategy=options.strategy,
-        precision=precision,
+        precision=precision(options.use_amp, options.accelerator),
         max_epochs=options.epochs,
         plugins=[WholeFiles(), SyncedNorm()],
         logger=logger,
@@ -147,7 +153,7 @@ def make_trainer(options: argparse.Namespace, with_validation: bool = True) -> p
         enable_checkpointing=False,
         enable_progress_bar=terminal,
         enable_model_summary=False,
-        # Every process takes its part of the draws itself (`EpochSampler`).
+        # `EpochSampler` gives every process its part of the draws.
         use_distributed_sampler=False,
         num_sanity_val_steps=0,
         limit_val_batches=1.0 if with_validation else 0,
@@ -156,17 +162,18 @@ def make_trainer(options: argparse.Namespace, with_validation: bool = True) -> p
 
 
 def make_run(options: argparse.Namespace) -> Run:
-    """Everything of a run, checked; nothing is written yet.
+    """Make and check every part of a run; write nothing.
 
-    :raises FusionError: whatever of the options, the data or the checkpoint cannot be used.
+    Raises:
+        FusionError: the options, the data or the checkpoint cannot be used.
     """
-    # First what fails fast: reading thousands of images takes a while.
+    # The quick checks come first: reading thousands of images takes a while.
     done = 0
     if options.resume:
         checkpoint, differences = check_resume(options.resume, vars(options))
         done = checkpoint["global_step"]
         for name, (then, now) in differences.items():
-            _say(f"--{name} was {then}, is {now}: from here on this is another training")
+            _say(f"--{name} was {then}, is {now}: the resumed training differs from here on")
     data = make_data(options)
     lpips = _lpips(data)
     _check_monitor(options.monitor, data, lpips is not None)
@@ -200,7 +207,7 @@ def make_run(options: argparse.Namespace) -> Run:
         last_step=last,
         steps_per_epoch=steps_per_epoch,
         weight_decay=options.weight_decay,
-        # A short run warms up shortly.
+        # A short run has a short warm-up.
         lr_warmup_steps=min(options.lr_warmup_steps, total // 10),
         grad_clip=options.grad_clip,
         ema=options.ema,
@@ -212,15 +219,16 @@ def make_run(options: argparse.Namespace) -> Run:
 
 
 def train(options: argparse.Namespace) -> Run:
-    """Train to the end; see `training.loop.run_files` for what is left behind.
+    """Train to the end; `training.loop.run_files` lists the files that this leaves.
 
-    :raises FusionError: bad options, data or checkpoints; a loss that is no number; a full disk.
+    Raises:
+        FusionError: bad options, data or checkpoints; a loss that is not finite; a full disk.
     """
     if options.threads:
         torch.set_num_threads(options.threads)
-    # Workers are forked: OpenCV's own threads would not survive that.
+    # OpenCV's threads do not survive the fork of the workers.
     cv2.setNumThreads(0)
-    # Lightning's own lines: tips, which hardware is not there.
+    # Hide Lightning's tips.
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     # Denormal weights stall CPUs.
     torch.set_flush_denormal(True)
@@ -228,18 +236,18 @@ def train(options: argparse.Namespace) -> Run:
     folder = Path(options.checkpoint_dir)
     if run.trainer.is_global_zero:
         size = sum(t.numel() * t.element_size() for t in run.module.state_dict().values())
-        # A checkpoint holds weights, their average and two moments; three lie there at least.
+        # A checkpoint holds two copies of the weights and two moments; there are three or more.
         prepare_folder(folder, options.resume, options.overwrite, needed=3 * 3 * size)
         write_json(folder / "config.json", run.config)
         describe(run)
     with warnings.catch_warnings():
-        # `EpochSampler` does go on in the middle of an epoch, though Lightning cannot know; few
-        # workers, or few batches, are the user's choice.
+        # `EpochSampler` can continue in the middle of an epoch, which Lightning does not know. Few
+        # workers and few batches are the user's choice.
         for message in (
             ".*not resumable",
             ".*does not have many workers",
             ".*number of training batches",
-            ".*in eval mode at the start",  # the moving average stays in it
+            ".*in eval mode at the start",  # weights of --init
             ".*LeafSpec.* is deprecated",  # between Lightning and torch
         ):
             warnings.filterwarnings("ignore", message)
@@ -248,7 +256,7 @@ def train(options: argparse.Namespace) -> Run:
 
 
 def describe(run: Run) -> None:
-    """Say what will be trained on what, before it takes hours."""
+    """Print the data, the student and the losses, before hours of work."""
     _say(run.data.train.report())
     if run.data.validation is None:
         _say("no --val_root: nothing chooses a best model")
@@ -269,8 +277,8 @@ def describe(run: Run) -> None:
     )
 
 
-def main(arguments: Optional[List[str]] = None) -> int:
-    """The command line; 0 when trained to the end, 1 at an error, 130 when asked to stop."""
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; return 0 at the end, 1 after an error, 130 when asked to stop."""
     summary, _, rest = (__doc__ or "").partition("\n")
     try:
         train(check_options(make_parser(summary, rest).parse_args(arguments)))
@@ -278,7 +286,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
         print(f"train: {stop}", file=sys.stderr)
         return 130
     except FusionError as error:
-        # One from a loader's process comes with that process's traceback before it.
+        # The error of a loader's process starts with that process's traceback.
         lines = str(error).splitlines()
         shown = lines[-1] if str(error).startswith("Caught ") else str(error)
         print(f"train: {shown}", file=sys.stderr)
@@ -290,7 +298,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
 
 
 def _check_monitor(monitor: str, data: FusionData, lpips: bool) -> None:
-    """Refuse now what would otherwise be missed after the first epoch."""
+    """Refuse a monitor that the first validation would not have."""
     taught = data.validation is not None and data.validation.has_teachers
     if monitor.endswith("_teacher") and not (taught and (lpips or monitor != "lpips_teacher")):
         raise ConfigurationError(
@@ -299,20 +307,20 @@ def _check_monitor(monitor: str, data: FusionData, lpips: bool) -> None:
         )
 
 
-def _lpips(data: FusionData) -> Optional[torch.nn.Module]:
-    """LPIPS for validation against a teacher, where its weights are."""
+def _lpips(data: FusionData) -> Lpips | None:
+    """Return LPIPS for validation against a teacher, where its weights are."""
     if data.validation is None or not data.validation.has_teachers:
         return None
     try:
         return open_lpips()
-    except LpipsUnavailableError as missing:
+    except WeightsMissingError as missing:
         _say(f"validation without LPIPS: {missing}")
         return None
 
 
+@rank_zero_only
 def _say(line: str) -> None:
-    if rank_zero_only.rank == 0:
-        print(line, flush=True)
+    print(line, flush=True)
 
 
 if __name__ == "__main__":

@@ -3,10 +3,10 @@
     python -m training.train_teacher --teacher ddfm --train_root DATA/msrs/train \
         --val_root DATA/msrs/val --checkpoint_dir runs/ddfm --log_dir logs/ddfm
 
-No infrared and no pairs are needed: any folder of photographs will do, and of a folder with
-``VIS/`` its visible images are taken. ``<checkpoint_dir>/<teacher>.safetensors`` is what
-`training.make_teacher_images` loads: the averaged network and its configuration.
-``<checkpoint_dir>/last.ckpt`` continues the training: ``--resume PATH``. Several GPUs or machines:
+Any folder of photographs will do; of a folder with ``VIS/`` its visible images are taken.
+`training.make_teacher_images` loads ``<checkpoint_dir>/<teacher>.safetensors``, the averaged
+network and its configuration. ``--resume <checkpoint_dir>/last.ckpt`` continues the training.
+Several GPUs or machines:
 ``--devices``, ``--num_nodes`` and ``--strategy`` of Lightning, or torchrun.
 """
 
@@ -18,11 +18,12 @@ if not __package__:
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, List, Sequence
 
 import lightning
 import torch
+from lightning import Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader
@@ -30,14 +31,15 @@ from torch.utils.data import DataLoader
 from irvis_fusion_core.commands.command_line import command
 from irvis_fusion_core.errors import ConfigurationError
 from training.data.sampling import EpochSampler, Group
-from training.evaluation.eval_report import write_bytes
+from training.options import precision
+from training.storage import write_json
 from training.teachers.photographs import PhotographCrops, list_photographs
 from training.teachers.prior_files import TEACHERS, create_network, save_network
 from training.teachers.prior_task import PriorTask
 
 
 @command
-def main(arguments: List[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Run the command."""
     options = _parse(arguments)
     lightning.seed_everything(options.seed, verbose=False)
@@ -63,20 +65,19 @@ def main(arguments: List[str]) -> int:
         options.seed,
     )
     folder = Path(options.checkpoint_dir)
-    configuration = json.dumps(vars(options), indent=2, sort_keys=True, default=str)
-    write_bytes(folder / "config.json", (configuration + "\n").encode())
+    write_json(folder / "config.json", vars(options))
     parameters = sum(p.numel() for p in network.parameters())
     print(
         f"{options.teacher}, {parameters / 1e6:.2f} M parameters; {len(data.training)} "
         f"photographs, {steps} steps of {options.batch_size} crops of {options.input_size} pixels",
         flush=True,
     )
-    trainer = lightning.Trainer(
+    trainer = Trainer(
         accelerator=options.accelerator,
         devices=options.devices,
         num_nodes=options.num_nodes,
         strategy=options.strategy,
-        precision=_precision(options),
+        precision=precision(options.use_amp, options.accelerator),
         max_epochs=options.epochs,
         max_steps=options.max_steps if options.max_steps > 0 else -1,
         gradient_clip_val=options.grad_clip or None,
@@ -118,7 +119,7 @@ class Photographs(lightning.LightningDataModule):
             self.validation = PhotographCrops(list_photographs(options.val_root), *settings)
 
     def sampler(self, rank: int = 0, world_size: int = 1) -> EpochSampler:
-        """The draws of one process."""
+        """Return the draws of one process."""
         options = self.options
         group = Group(range(len(self.training)))
         return EpochSampler(
@@ -127,11 +128,12 @@ class Photographs(lightning.LightningDataModule):
 
     @property
     def steps_per_epoch(self) -> int:
-        """Of one process alone; several take a larger step, not more of them."""
+        """Steps an epoch of one process; several processes take larger steps, not more."""
         return self.sampler().steps
 
     def train_dataloader(self) -> DataLoader:
-        """Fresh crops every epoch."""
+        """Return new crops every epoch."""
+        assert self.trainer is not None
         sampler = self.sampler(self.trainer.global_rank, self.trainer.world_size)
         return DataLoader(
             self.training,
@@ -142,46 +144,41 @@ class Photographs(lightning.LightningDataModule):
             pin_memory=torch.cuda.is_available(),
         )
 
-    def val_dataloader(self) -> List[DataLoader]:
-        """One crop of each validation image, always the same."""
+    def val_dataloader(self) -> list[DataLoader]:
+        """Return one fixed crop of each validation image."""
         if self.validation is None:
             return []
         return [DataLoader(self.validation, self.options.batch_size)]
 
 
 class SavePrior(lightning.Callback):
-    """Write the averaged network beside Lightning's checkpoints, and at the end."""
+    """Write the averaged network with Lightning's checkpoints, and at the end."""
 
     def __init__(self, path: Path, options: argparse.Namespace) -> None:
         self.path, self.every = path, options.save_freq
         self.roots = ", ".join(Path(root).as_posix() for root in options.train_root)
 
-    def on_train_epoch_start(self, trainer: Any, task: Any) -> None:
+    def on_train_epoch_start(self, trainer: Trainer, task: PriorTask) -> None:
         """Tell the sampler which epoch it draws."""
+        assert trainer.train_dataloader is not None
         trainer.train_dataloader.sampler.set_epoch(trainer.current_epoch)
 
-    def on_train_epoch_end(self, trainer: Any, task: Any) -> None:
-        """Save every so many epochs."""
+    def on_train_epoch_end(self, trainer: Trainer, task: PriorTask) -> None:
+        """Save every `save_freq` epochs."""
         if (trainer.current_epoch + 1) % self.every == 0:
             self._save(trainer, task)
 
-    def on_train_end(self, trainer: Any, task: Any) -> None:
-        """Save what the last steps made of it."""
+    def on_train_end(self, trainer: Trainer, task: PriorTask) -> None:
+        """Save the network after the last step."""
         self._save(trainer, task)
 
-    def _save(self, trainer: Any, task: Any) -> None:
+    def _save(self, trainer: Trainer, task: PriorTask) -> None:
         if trainer.is_global_zero:
             facts = {"steps": str(trainer.global_step), "trained_on": self.roots}
             save_network(task.average, self.path, facts)
 
 
 LAMBDAS = ("noise", "image", "ssim", "colour")
-
-
-def _precision(options: argparse.Namespace) -> str:
-    if not options.use_amp:
-        return "32-true"
-    return "16-mixed" if torch.cuda.is_available() else "bf16-mixed"
 
 
 def _check_crop(size: int, multiple: int) -> None:

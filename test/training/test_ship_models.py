@@ -8,7 +8,8 @@ pytest.importorskip("onnx")
 from pair_folders import write_pair_folder
 
 from irvis_fusion_core.errors import CheckpointError
-from training.ship_models import calibration_pairs, round_to_half, trained_weights
+from training.export import read_calibration
+from training.ship_models import round_to_half, trained_weights
 
 
 def test_the_best_weights_ship_unless_asked_otherwise(tmp_path):
@@ -23,7 +24,7 @@ def test_the_best_weights_ship_unless_asked_otherwise(tmp_path):
 
 def test_calibration_takes_pairs_of_every_folder(tmp_path):
     folders = [write_pair_folder(tmp_path / name, 5) for name in ("a", "b")]
-    pairs = calibration_pairs(folders, each=2)
+    pairs = read_calibration(folders, 4, "rgb")
     assert len(pairs) == 4
     assert pairs[0][0].shape == (64, 64, 1) and pairs[0][1].shape == (64, 64, 3)
 

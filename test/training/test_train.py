@@ -214,7 +214,7 @@ def test_a_full_disk_stops_and_keeps_what_was_there(folder, capsys, monkeypatch)
     assert start(folder, "run", "--resume", str(folder / "run" / "last.pth")) == 1
     assert "no space is left" in capsys.readouterr().err
     assert (folder / "run" / "last.pth").read_bytes() == before
-    assert not list((folder / "run").glob("*.part"))
+    assert not list((folder / "run").glob(".writing*"))
     disk = SimpleNamespace(free=1000)
     monkeypatch.setattr(run_files.shutil, "disk_usage", lambda path: disk)
     assert start(folder, "other") == 1

@@ -1,34 +1,31 @@
-"""What an evaluation leaves behind: CSV of every image, JSON, Markdown, sheets to look at."""
+"""The files of an evaluation: CSV of every image, JSON and Markdown."""
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
 import json
-import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence
+from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 
-from training.errors import StorageError
 from training.evaluation.scores import CONVENTIONS, METRICS, SOURCE_METRICS, Row, means
+from training.tables import markdown_table
 
 FUSED = "fused"
-CAPTION_PX = 28
 
 
 class Scored(NamedTuple):
-    """One image's figures: of the model's fusion and of the trivial ones."""
+    """The figures of one image: of the model's fusion and of the trivial ones."""
 
     stem: str
-    rows: Dict[str, Row]  # fusion's name -> metric -> figure
+    rows: dict[str, Row]  # name of the fusion -> metric -> figure
 
 
 class Speed(NamedTuple):
-    """How long one pair took, in milliseconds, over `runs` runs one after the other."""
+    """The time of one pair in milliseconds, over `runs` runs in sequence."""
 
     width: int
     height: int
@@ -45,14 +42,14 @@ class Speed(NamedTuple):
         return 1e3 / self.mean_ms if self.mean_ms > 0 else float("inf")
 
     @classmethod
-    def of(cls, durations_s: Sequence[float], width: int, height: int) -> "Speed":
-        """The figures of measured durations in seconds; the deviation is the population's."""
+    def of(cls, durations_s: Sequence[float], width: int, height: int) -> Speed:
+        """Return the figures of durations in seconds, with the population's deviation."""
         ms = np.asarray(durations_s, np.float64) * 1e3
         found = (ms.mean(), ms.std(), ms.min(), ms.max(), np.median(ms))
         return cls(width, height, len(ms), *(float(v) for v in found))
 
     def text(self) -> str:
-        """The block that is printed."""
+        """Return the block that is printed."""
         return (
             "Inference Time Statistics:\n"
             f"  Mean: {self.mean_ms:.2f} ± {self.std_ms:.2f} ms\n"
@@ -66,12 +63,12 @@ class Speed(NamedTuple):
 def summarize(
     scored: Sequence[Scored],
     data_root: Path,
-    model: Dict[str, Any],
-    not_computed: Dict[str, str],
+    model: dict[str, Any],
+    not_computed: dict[str, str],
     with_teacher: int,
-    speed: Optional[Speed] = None,
-) -> Dict[str, Any]:
-    """The summary as it goes into JSON; metrics that no image has are left out of the table."""
+    speed: Speed | None = None,
+) -> dict[str, Any]:
+    """Return the content of summary.json, without the metrics that no image has."""
     fusions = list(scored[0].rows)
     table = {name: means(image.rows[name] for image in scored) for name in fusions}
     present = [m for m in METRICS if any(row[m] is not None for row in table.values())]
@@ -87,8 +84,8 @@ def summarize(
     }
 
 
-def markdown(summary: Dict[str, Any], scored: Sequence[Scored]) -> str:
-    """The summary for people: tables, and on which images the model is weakest."""
+def markdown(summary: dict[str, Any], scored: Sequence[Scored]) -> str:
+    """Return the summary as Markdown: tables, and the images on which the model is weakest."""
     model = summary["model"]
     lines = [
         f"# Evaluation of {Path(model['file']).name}",
@@ -105,7 +102,7 @@ def markdown(summary: Dict[str, Any], scored: Sequence[Scored]) -> str:
         ("Against the teacher", [n for n in names if n not in SOURCE_METRICS]),
     ):
         if wanted:
-            lines += [f"## {title}", "", *table(summary["means"], wanted), ""]
+            lines += [f"## {title}", "", *markdown_table(summary["means"], wanted), ""]
     lines += [f"{name}: not computed, {why}" for name, why in summary["not_computed"].items()]
     weakest = weakest_images(scored)
     if weakest:
@@ -117,21 +114,8 @@ def markdown(summary: Dict[str, Any], scored: Sequence[Scored]) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def table(rows: Dict[str, Dict[str, Any]], names: Sequence[str]) -> List[str]:
-    """A Markdown table, a line for every fusion."""
-    lines = ["| | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
-    for fusion, row in rows.items():
-        lines.append(f"| {fusion} | " + " | ".join(cell(row[name]) for name in names) + " |")
-    return lines
-
-
-def cell(value: Optional[float]) -> str:
-    """A figure of a table."""
-    return "–" if value is None else f"{value:.3f}"
-
-
-def weakest_images(scored: Sequence[Scored], most: int = 5) -> List[str]:
-    """The images on which the model's Qabf falls furthest behind the maximum's, as a list."""
+def weakest_images(scored: Sequence[Scored], most: int = 5) -> list[str]:
+    """Return the images on which the model's Qabf is furthest below the maximum's, as a list."""
     gaps = []
     for image in scored:
         ours, theirs = (image.rows.get(name, {}).get("Qabf") for name in (FUSED, "maximum"))
@@ -141,78 +125,17 @@ def weakest_images(scored: Sequence[Scored], most: int = 5) -> List[str]:
 
 
 def csv_text(scored: Sequence[Scored]) -> str:
-    """A line for every image and fusion, all digits; empty where a figure cannot be had."""
+    """Return a line for every image and fusion, all digits; empty where there is no figure."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(["image", "fusion", *METRICS])
     for image in scored:
         for fusion, row in image.rows.items():
-            values = ["" if row[name] is None else repr(float(row[name])) for name in METRICS]
+            values = ["" if (v := row[name]) is None else repr(float(v)) for name in METRICS]
             writer.writerow([image.stem, fusion, *values])
     return stream.getvalue()
 
 
-def json_text(summary: Dict[str, Any]) -> str:
-    """Strict JSON, readable for people."""
+def json_text(summary: dict[str, Any]) -> str:
+    """Return strict JSON with indents."""
     return json.dumps(summary, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
-
-
-def sheet(images: Dict[str, np.ndarray]) -> np.ndarray:
-    """Images of one size side by side under their names.
-
-    :param images: caption -> uint8 H x W or H x W x 3 RGB.
-    :return: uint8 RGB, CAPTION_PX rows taller.
-    """
-    columns = []
-    for caption, image in images.items():
-        if image.ndim == 2:
-            image = np.repeat(image[:, :, None], 3, axis=2)
-        strip = np.full((CAPTION_PX, image.shape[1], 3), 255, np.uint8)
-        cv2.putText(strip, caption, (6, 20), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (0, 0, 0), 1, 16)
-        columns.append(np.concatenate([strip, image]))
-    return np.concatenate(columns, axis=1)
-
-
-def write_png(path: Path, rgb: np.ndarray) -> None:
-    """Write an RGB image whole or not at all.
-
-    :raises StorageError: it cannot be written.
-    """
-    done, data = cv2.imencode(".png", np.ascontiguousarray(rgb[..., ::-1]))
-    if not done:
-        raise StorageError(f"expected OpenCV to encode {path.name}, found that it cannot")
-    write_bytes(path, data.tobytes())
-
-
-def make_folder(path: Path) -> Path:
-    """The folder, made where needed, so that a bad place is known before hours of work.
-
-    :raises StorageError: it cannot be made or written to.
-    """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(
-            f"expected to write into {path}, found: {error}; name another folder"
-        ) from error
-    if not os.access(path, os.W_OK):
-        raise StorageError(f"expected to write into {path}, found that it is read-only")
-    return path
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all, making its folder.
-
-    :raises StorageError: the disk is full or the place cannot be written to.
-    """
-    part = path.with_name(path.name + ".part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(data)
-        os.replace(part, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink()
-        raise StorageError(
-            f"expected to write {path}, found: {error}; make room or name another folder"
-        ) from error

@@ -2,52 +2,56 @@
 
 from __future__ import annotations
 
-import copy
+import functools
+from collections.abc import Sequence
 
 import torch
-import torch.nn as nn
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 from irvis_fusion_core.errors import ConfigurationError
 
 
-class WeightAverage(nn.Module):
-    """Holds the average as a student of its own, in eval mode and without gradients.
+def moving_average(student: nn.Module, decay: float) -> AveragedModel:
+    """Return an exponential moving average that starts as a copy of `student`.
 
-    :param decay: share that is kept each step, 0..1; 0 follows the student exactly. Early on it is
-        ``step / (step + 10)`` where that is less, or the start would weigh for ever.
+    It takes no gradients. ``update_parameters(student)`` moves it, ``module`` is the student that
+    it holds. Batch norms' statistics are averaged too.
+
+    Args:
+        decay: Share that is kept each step, 0..1; 0 follows the student exactly. In step n it is
+            at most ``n / (n + 10)``, so that the first weights are soon forgotten.
     """
+    average = AveragedModel(
+        student, multi_avg_fn=functools.partial(_follow, decay), use_buffers=True
+    )
+    # From 1 on torch calls our function; at 0 it would copy the student.
+    average.n_averaged.fill_(1)
+    return average.requires_grad_(False)
 
-    def __init__(self, student: nn.Module, decay: float) -> None:
-        super().__init__()
-        self.decay = decay
-        self.student = copy.deepcopy(student).requires_grad_(False).eval()
 
-    @torch.no_grad()
-    def update(self, student: nn.Module, step: int) -> None:
-        """Move towards `student`, which has done `step` steps."""
-        decay = min(self.decay, step / (step + 10.0))
-        for kept, fresh in zip(
-            self.student.state_dict().values(), student.state_dict().values(), strict=True
-        ):
-            if kept.is_floating_point():
-                kept.lerp_(fresh, 1.0 - decay)
-            else:
-                kept.copy_(fresh)
-
-    def train(self, mode: bool = True) -> "WeightAverage":
-        """Stay in eval mode whatever the module around it does."""
-        return super().train(False)
+def _follow(
+    decay: float, kept: Sequence[torch.Tensor], fresh: Sequence[torch.Tensor], step: torch.Tensor
+) -> None:
+    count = int(step)
+    share = 1.0 - min(decay, count / (count + 10.0))
+    for old, new in zip(kept, fresh, strict=True):
+        if old.is_floating_point():
+            old.lerp_(new, share)
+        else:
+            old.copy_(new)
 
 
 @torch.no_grad()
 def blend(first: nn.Module, second: nn.Module, share: float) -> None:
-    """Move `first` towards `second` by `share`, 0..1: every weight and statistic in between.
+    """Move every weight and statistic of `first` towards `second` by `share`, 0..1.
 
-    Between a student and what further training made of it lies a continuous choice between what
-    both are good at (Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022). Of
-    students that were not trained from each other the blend is good for nothing.
+    Weights between a student and what further training made of it trade the strengths of both
+    (Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022). A blend of students
+    that were not trained from each other is useless.
 
-    :raises ConfigurationError: a share outside 0..1, or students of two sizes.
+    Raises:
+        ConfigurationError: a share outside 0..1, or students of two sizes.
     """
     if not 0.0 <= share <= 1.0:
         raise ConfigurationError(f"expected a share within 0..1, found {share}")

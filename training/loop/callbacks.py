@@ -1,11 +1,12 @@
-"""What happens beside the steps: logs, panels, checkpoints, and an orderly stop."""
+"""Logs, checkpoints, and an orderly stop, around the steps of a run."""
 
 from __future__ import annotations
 
 import json
 import signal
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from types import FrameType
+from typing import Any
 
 import lightning.pytorch as pl
 import torch
@@ -13,9 +14,11 @@ import torch.distributed as dist
 
 from irvis_fusion_core.network.checkpoint import save_checkpoint
 from training.errors import DataError, LossError, TrainingError
+from training.loop.lightning_module import Batch, FusionModule
 from training.loop.panels import panel
-from training.loop.run_files import BEST, LAST, append_json, recipe, storage_error, write_json
+from training.loop.run_files import BEST, LAST, recipe
 from training.loop.validation import is_better
+from training.storage import append_json, write_json, writing
 
 
 class StoppedEarly(TrainingError):
@@ -30,11 +33,18 @@ class TermLog(pl.Callback):
 
     def __init__(self, folder: Path, log_freq: int, vis_freq: int, lines: bool) -> None:
         self.folder, self.log_freq, self.vis_freq, self.lines = folder, log_freq, vis_freq, lines
-        self._sums: Dict[str, torch.Tensor] = {}
-        self._counts: Dict[str, int] = {}
+        self._sums: dict[str, torch.Tensor] = {}
+        self._counts: dict[str, int] = {}
 
-    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx) -> None:
-        """Add a step, log where it is time."""
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        module: pl.LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+    ) -> None:
+        """Add a step; log every `log_freq` steps."""
         for name, term in (("loss", outputs["loss"]), *outputs["terms"].items()):
             self._sums[name] = self._sums.get(name, 0.0) + term.detach().float()
             self._counts[name] = self._counts.get(name, 0) + 1
@@ -44,14 +54,16 @@ class TermLog(pl.Callback):
         if self.vis_freq and step % self.vis_freq == 0 and trainer.is_global_zero:
             whole = outputs["teacher"] is not None and len(outputs["teacher"]) == len(batch["ir"])
             image = panel(batch, outputs["output"], outputs["teacher"] if whole else None)
-            _tensorboard(trainer, "train/ir_vis_teacher_fused", image, step)
+            for logger in trainer.loggers:
+                if isinstance(logger, pl.loggers.TensorBoardLogger):
+                    logger.experiment.add_image("train/ir_vis_teacher_fused", image, step)
 
-    def on_train_epoch_end(self, trainer, module) -> None:
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Log the rest of the last epoch."""
         if trainer.should_stop and self._sums:
             self._write(trainer, module, trainer.global_step)
 
-    def _write(self, trainer, module, step: int) -> None:
+    def _write(self, trainer: pl.Trainer, module: pl.LightningModule, step: int) -> None:
         row = self._means(trainer)
         self._sums, self._counts = {}, {}
         if not trainer.is_global_zero:
@@ -64,11 +76,11 @@ class TermLog(pl.Callback):
             shown = " ".join(f"{k} {v:.4g}" for k, v in row.items())
             print(f"step {step} epoch {(step - 1) // module.steps_per_epoch} {shown}", flush=True)
 
-    def _means(self, trainer) -> Dict[str, float]:
+    def _means(self, trainer: pl.Trainer) -> dict[str, float]:
         found = {name: (float(self._sums[name]), self._counts[name]) for name in self._sums}
-        parts: List[Any] = [found]
+        parts: list[Any] = [found]
         if trainer.world_size > 1 and dist.is_initialized():
-            # Objects, for a process that had no teacher image lacks the teacher's terms.
+            # Objects, because a process without a teacher image lacks the teacher's terms.
             parts = [None] * trainer.world_size
             dist.all_gather_object(parts, found)
         means = {}
@@ -79,29 +91,39 @@ class TermLog(pl.Callback):
 
 
 class RunFiles(pl.Callback):
-    """Checkpoints, the best model, validation rows; see `training.loop.run_files`."""
+    """Checkpoints, the best model, validation rows; see `training.loop.run_files`.
+
+    Lightning's ModelCheckpoint does not fit: it saves at the end of an epoch that was cut short,
+    which resumes at the next one.
+    """
 
     def __init__(self, folder: Path, monitor: str = "auto", save_freq: int = 10) -> None:
-        self.folder, self.monitor, self.save_freq = Path(folder), monitor, save_freq
-        self._handlers: Dict[int, Any] = {}
+        self.folder, self.monitor, self.save_freq = folder, monitor, save_freq
+        self._handlers: dict[int, Any] = {}
 
-    def on_train_start(self, trainer, module) -> None:
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Stop in order at Ctrl-C and at a scheduler's SIGTERM; a second Ctrl-C stops at once."""
 
-        def ask(number, frame):
-            module.stop_asked = True
+        def ask(number: int, frame: FrameType | None) -> None:
+            module.ask_to_stop()
             signal.signal(number, self._handlers[number])
 
         for number in (signal.SIGINT, signal.SIGTERM):
             try:
                 self._handlers[number] = signal.signal(number, ask)
-            except ValueError:  # only the main thread may: a notebook's or a test's thread may not
+            except ValueError:  # only the main thread may; a notebook's thread may not
                 return
 
-    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx) -> None:
-        """End where the run should end, or was asked to."""
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        module: pl.LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+    ) -> None:
+        """End at the last step, or where the run was asked to stop."""
         step = trainer.global_step
-        middle = step % module.steps_per_epoch != 0
         if module.stopping:
             trainer.save_checkpoint(self.folder / LAST)
             raise StoppedEarly(
@@ -109,20 +131,18 @@ class RunFiles(pl.Callback):
             )
         if step >= module.last_step:
             trainer.should_stop = True
-            if middle:
+            if step % module.steps_per_epoch:
                 # At an epoch's end it is saved after the validation.
                 trainer.save_checkpoint(self.folder / LAST)
 
-    def on_validation_end(self, trainer, module) -> None:
-        """Write the figures down, and the model where it is the best so far."""
-        if trainer.sanity_checking or not module.validation:
+    def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Write the figures, and the model where it is the best so far."""
+        if not module.validation:
             return
         monitor = self._monitored(module.validation)
         score = module.validation[monitor]
-        best = self.best() or {}
-        old = best.get("score") if best.get("monitor") == monitor else None
         # One process decides: the others may not see its disk.
-        better = trainer.strategy.broadcast(is_better(monitor, score, old))
+        better = trainer.strategy.broadcast(is_better(monitor, score, self._best_score(monitor)))
         row = {"step": trainer.global_step, "epoch": trainer.global_step / module.steps_per_epoch}
         if trainer.is_global_zero:
             append_json(self.folder / "validation.jsonl", {**row, **module.validation})
@@ -134,24 +154,27 @@ class RunFiles(pl.Callback):
                 self._ship(module, "best_model.safetensors", found)
                 write_json(self.folder / "best_model.json", found)
 
-    def on_train_epoch_end(self, trainer, module) -> None:
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Save, after the validation of the epoch."""
-        if trainer.global_step % module.steps_per_epoch:
+        epoch, rest = divmod(trainer.global_step, module.steps_per_epoch)
+        if rest:
             return
         trainer.save_checkpoint(self.folder / LAST)
-        epoch = trainer.global_step // module.steps_per_epoch
         if epoch % self.save_freq == 0:
             trainer.save_checkpoint(self.folder / f"checkpoint_epoch_{epoch}.pth")
 
-    def on_train_end(self, trainer, module) -> None:
-        """Leave the last averaged weights as a file of their own."""
+    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Write the last averaged weights to a file of their own."""
         if trainer.is_global_zero:
             variant = module.task.student.variant
             self._ship(module, f"{variant}.safetensors", {"step": trainer.global_step})
 
-    def on_exception(self, trainer, module, exception) -> None:
-        """Keep the weights from before a broken step, or an unreadable image."""
-        # All processes find a broken loss together; an image breaks one, which must not wait.
+    def on_exception(
+        self, trainer: pl.Trainer, module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        """Save the weights from before a broken step, or an unreadable image."""
+        # All processes find a broken loss together. An image breaks one alone, which must not
+        # wait for the others.
         alone = trainer.world_size == 1 and isinstance(exception, DataError)
         if alone or isinstance(exception, LossError):
             path = self.folder / LAST
@@ -159,18 +182,19 @@ class RunFiles(pl.Callback):
             if trainer.is_global_zero:
                 print(f"the weights before step {trainer.global_step} are in {path}", flush=True)
 
-    def teardown(self, trainer, module, stage) -> None:
-        """Give the signals back."""
+    def teardown(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
+        """Restore the signal handlers."""
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
         self._handlers = {}
 
-    def best(self) -> Optional[Dict[str, Any]]:
-        """What `best_model.json` says, where there is one."""
+    def _best_score(self, monitor: str) -> float | None:
+        """Return the score of the best model in the folder, where this figure chose it."""
         path = self.folder / "best_model.json"
-        return json.loads(path.read_text()) if path.is_file() else None
+        best = json.loads(path.read_text()) if path.is_file() else {}
+        return best.get("score") if best.get("monitor") == monitor else None
 
-    def _monitored(self, row: Dict[str, float]) -> str:
+    def _monitored(self, row: dict[str, float]) -> str:
         if self.monitor == "auto":
             return "ssim_teacher" if "ssim_teacher" in row else "quality"
         if self.monitor not in row:
@@ -181,19 +205,16 @@ class RunFiles(pl.Callback):
             )
         return self.monitor
 
-    def _ship(self, module, name: str, found: Dict[str, Any]) -> None:
+    def _ship(self, module: FusionModule, name: str, found: dict[str, Any]) -> None:
         shown = {k: f"{v:.6g}" if isinstance(v, float) else str(v) for k, v in found.items()}
         shown["training"] = json.dumps(recipe(module.config or {}), sort_keys=True)
-        path = self.folder / name
-        try:
-            save_checkpoint(module.average.student, path, shown)
-        except Exception as error:  # safetensors has its own kind for a failed write
-            raise storage_error(path, error) from error
+        with writing(self.folder / name) as temporary:
+            save_checkpoint(module.student, temporary, shown)
 
 
-def validation_line(step: int, row: Dict[str, float], better: bool) -> str:
-    """One line for a person: our figures, and the trivial fusions' in brackets."""
-    parts: List[str] = []
+def validation_line(step: int, row: dict[str, float], better: bool) -> str:
+    """Return one line: our figures, and those of the trivial fusions in brackets."""
+    parts: list[str] = []
     for name, value in row.items():
         if "/" not in name:
             trivial = [
@@ -202,9 +223,3 @@ def validation_line(step: int, row: Dict[str, float], better: bool) -> str:
             parts.append(f"{name} {value:.3f}" + (f" ({', '.join(trivial)})" if trivial else ""))
     best = ", the best so far" if better else ""
     return f"validation at step {step} (of maximum, mean): {'; '.join(parts)}{best}"
-
-
-def _tensorboard(trainer, name: str, image: torch.Tensor, step: int) -> None:
-    for logger in trainer.loggers:
-        if isinstance(logger, pl.loggers.TensorBoardLogger):
-            logger.experiment.add_image(name, image, step)

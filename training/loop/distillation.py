@@ -1,4 +1,4 @@
-"""The training task: a student, optionally a teacher, and what the one should learn.
+"""The training task: a student, optionally a teacher, and the losses between them.
 
     task = DistillationTask(student, {"src_ssim": 5.0, "src_intensity": 5.0})
     found = task(batch)                    # a batch of `training.data.dataset`
@@ -11,10 +11,11 @@ It knows nothing of optimisers, devices or logs; `training.loop.lightning_module
 from __future__ import annotations
 
 import math
-from typing import Dict, List, Mapping, Optional, Sequence, Tuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypedDict
 
 import torch
-import torch.nn as nn
+from torch import nn
 
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_core.network.student import Student, luminance, pad_to_multiple
@@ -23,45 +24,55 @@ from training.losses import teacher_terms as teacher_losses
 from training.losses.emphasis import factors_of
 from training.losses.features import FeatureAdapters
 from training.losses.flicker_term import a_moment_later, unseen_change
-from training.losses.perceptual import Vgg16, feature_shapes, perceptual_distance
+from training.losses.perceptual import FEATURE_CHANNELS, Vgg16, perceptual_distance
 
 TEACHER_TERMS = ("pix", "perc", "ssim", "grad", "feat")
 SOURCE_TERMS = tuple("src_" + name for name in (*losses.SOURCE_TERMS, "colour", "flicker"))
 TERMS = TEACHER_TERMS + SOURCE_TERMS
 
-# What holds the brightness comes first, then structure, then deep features.
+# Terms that hold the brightness join first, then structure (1), then deep features.
 _STAGES = {"pix": 0, "src_intensity": 0, "src_max": 0, "src_colour": 0, "perc": 2, "feat": 2}
+
+
+class TaskLoss(TypedDict):
+    """The loss of a batch."""
+
+    loss: torch.Tensor  # scalar
+    output: torch.Tensor  # fused luminance Nx1xHxW in grey levels
+    teacher: torch.Tensor | None  # the same of the teacher, for the rows that have one
+    terms: dict[str, torch.Tensor]  # name -> scalar, before its weight
 
 
 class DistillationTask(nn.Module):
     """Losses of a student by name.
 
-    :param weights: weight of each term out of `TERMS`; terms of weight 0 are not computed.
-    :param teacher: a trained larger student: its image stands in where there is no file of the
-        teacher's, and its features are those that `feat` distils.
-    :param vgg: for `perc`, and for `feat` where there is no `teacher` network.
-    :param warmup_epochs: so long only the terms that hold brightness; as long again without
-        the deep features (`active_terms`).
-    :param rounding: round the image as on the topic, passing the gradient through. In the dark
-        half a grey level is as much as the edges that should be kept.
-    :param leak: share of the gradient that is kept where the image is clipped.
-    :param later_share: share of a batch that `src_flicker` sees a moment later; each costs as
-        much as another image.
-    :param lead_share: see `losses.source_losses`.
-    :param emphasis: for each training folder its factors (`losses.emphasis`); then a batch
-        needs ``root``.
-    :param variance_noise: grey levels; `pix` and `feat` trust a teacher whose samples vary by so
-        much half (`teacher_losses.trust`). 0 trusts it everywhere.
-    :raises ConfigurationError: an unknown term, a negative weight, or a term whose network is
-        missing.
+    Args:
+        weights: Weight of each term out of `TERMS`; terms of weight 0 are not computed.
+        teacher: A trained larger student. Its features are distilled by `feat`; its image
+            replaces the teacher's file where there is none.
+        vgg: For `perc`, and for `feat` where there is no `teacher` network.
+        warmup_epochs: Epochs of the terms that hold brightness alone (`active_terms`).
+        rounding: Round the image as on the topic, and pass the gradient through. In dark scenes
+            half a grey level is as large as the edges to keep.
+        leak: Share of the gradient that is kept where the image is clipped.
+        variance_noise: Grey levels; `pix` and `feat` trust a teacher whose samples vary by this
+            half (`teacher_losses.trust`). 0 trusts it everywhere.
+        later_share: Share of a batch that `src_flicker` renders a moment later; each costs as
+            much as another image.
+        lead_share: See `losses.source_losses`.
+        emphasis: The factors of each training folder (`losses.emphasis`); a batch then needs
+            ``root``.
+
+    Raises:
+        ConfigurationError: an unknown term, a negative weight, or a term whose network is missing.
     """
 
     def __init__(
         self,
         student: Student,
         weights: Mapping[str, float],
-        teacher: Optional[Student] = None,
-        vgg: Optional[Vgg16] = None,
+        teacher: Student | None = None,
+        vgg: Vgg16 | None = None,
         warmup_epochs: int = 0,
         rounding: bool = True,
         leak: float = 0.01,
@@ -79,12 +90,12 @@ class DistillationTask(nn.Module):
         self.warmup_epochs, self.rounding, self.leak = warmup_epochs, rounding, leak
         self.variance_noise, self.later_share = variance_noise, later_share
         self.lead_share, self.emphasis = lead_share, emphasis
-        # In a tuple: frozen networks belong neither to the checkpoint nor to the optimiser.
+        # In a tuple, so that checkpoint and optimiser leave the frozen networks out.
         self._frozen = (teacher, vgg)
         for network in self._frozen:
             if network is not None:
                 network.requires_grad_(False).eval()
-        self.adapters: Optional[FeatureAdapters] = None
+        self.adapters: FeatureAdapters | None = None
         if self.weights.get("perc") and vgg is None:
             raise ConfigurationError("the perceptual term needs VGG-16; see open_vgg16")
         if self.weights.get("feat"):
@@ -93,28 +104,27 @@ class DistillationTask(nn.Module):
                     "feature distillation needs a teacher network or VGG-16; give "
                     "--teacher_checkpoint or --vgg_weights, or --lambda_feat 0"
                 )
-            wanted = feature_shapes() if teacher is None else teacher.size.channels
+            wanted = FEATURE_CHANNELS if teacher is None else teacher.size.channels
             self.adapters = FeatureAdapters(student.size.channels, wanted)
 
     @property
-    def teacher(self) -> Optional[Student]:
-        """The larger student, if there is one."""
+    def teacher(self) -> Student | None:
+        """The larger student, or None."""
         return self._frozen[0]
 
-    def _apply(self, function, recurse: bool = True):
-        """Frozen networks follow to other devices and types."""
+    def _apply(
+        self, function: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True
+    ) -> DistillationTask:
+        """Move the frozen networks to other devices and types too."""
         for network in self._frozen:
             if network is not None:
                 network._apply(function)
         return super()._apply(function, recurse)
 
-    def forward(self, batch: Mapping[str, torch.Tensor], epoch: int = 0) -> Dict[str, object]:
-        """The loss of a batch.
+    def forward(self, batch: Mapping[str, torch.Tensor], epoch: int = 0) -> TaskLoss:
+        """Return the loss of a batch of `training.data.dataset`; images of any size.
 
-        :param batch: as `training.data.dataset` makes it; images of any size.
-        :return: ``loss`` (scalar), ``output`` (fused luminance N x 1 x H x W in grey levels),
-            ``teacher`` (luminance of the rows that have one), and ``terms``: name -> scalar
-            before its weight. Terms of the teacher are missing in a batch without one.
+        Terms of the teacher are missing in a batch without one.
         """
         names = active_terms(self.weights, epoch, self.warmup_epochs)
         ir, aligned, y = (p.float() for p in _luminances(batch))
@@ -129,7 +139,7 @@ class DistillationTask(nn.Module):
         rows = batch["has_teacher"].bool()
         if self.teacher is not None:
             rows = torch.ones_like(rows)
-        terms: Dict[str, torch.Tensor] = {}
+        terms: dict[str, torch.Tensor] = {}
         with torch.autocast(y.device.type, enabled=False):
             frames = self._pixels(seen_y + change.float() * 255.0)
             fused, change = frames[:count], change[:count]
@@ -145,7 +155,7 @@ class DistillationTask(nn.Module):
                 shown = (vis + change.float() * 255.0).clamp(0.0, 255.0)
                 terms["src_colour"] = losses.colour(shown, vis)
         image = None
-        # The usual case is all or none: no copies then.
+        # Usually all rows have a teacher, or none: a slice makes no copies.
         if any(name in TEACHER_TERMS for name in names) and bool(rows.any()):
             chosen = slice(None) if bool(rows.all()) else rows
             image, deep = self._answer(batch, aligned, y, chosen)
@@ -160,14 +170,20 @@ class DistillationTask(nn.Module):
         return {"loss": loss, "output": fused.detach(), "teacher": image, "terms": terms}
 
     def _pixels(self, raw: torch.Tensor) -> torch.Tensor:
-        """Grey levels as they would be published, differentiable."""
+        """Return grey levels as they would be published, differentiable."""
         clipped = raw.clamp(0.0, 255.0)
         pixels = clipped + self.leak * (raw - clipped)
         return pixels + (pixels.round() - pixels).detach() if self.rounding else pixels
 
     @torch.no_grad()
-    def _answer(self, batch, aligned, y, rows):
-        """The teacher's luminance of these rows, and its features where it is a network."""
+    def _answer(
+        self,
+        batch: Mapping[str, torch.Tensor],
+        aligned: torch.Tensor,
+        y: torch.Tensor,
+        rows: slice | torch.Tensor,
+    ) -> tuple[torch.Tensor, list[torch.Tensor] | None]:
+        """Return the teacher's luminance of the rows, and its features where it is a network."""
         image = batch["teacher"][rows].float()
         if self.teacher is None:
             return image, None
@@ -176,8 +192,17 @@ class DistillationTask(nn.Module):
         on_disk = batch["has_teacher"][rows].view(-1, 1, 1, 1).bool()
         return torch.where(on_disk, image, made.clamp(0.0, 255.0)), features
 
-    def _teacher_terms(self, names, fused, teacher, features, deep, batch, rows):
-        terms: Dict[str, torch.Tensor] = {}
+    def _teacher_terms(
+        self,
+        names: Sequence[str],
+        fused: torch.Tensor,
+        teacher: torch.Tensor,
+        features: list[torch.Tensor],
+        deep: list[torch.Tensor] | None,
+        batch: Mapping[str, torch.Tensor],
+        rows: slice | torch.Tensor,
+    ) -> dict[str, torch.Tensor]:
+        terms: dict[str, torch.Tensor] = {}
         with torch.autocast(fused.device.type, enabled=False):
             weight = None
             if self.variance_noise > 0.0:
@@ -189,29 +214,27 @@ class DistillationTask(nn.Module):
                 terms["ssim"] = teacher_losses.structure(fused, teacher)
             if "grad" in names:
                 terms["grad"] = teacher_losses.gradient(fused, teacher)
-        vgg = self._frozen[1]
-        from_vgg = "feat" in names and deep is None
-        answer: List[torch.Tensor] = []
-        if "perc" in names or from_vgg:
+        vgg, answer = self._frozen[1], deep
+        if vgg is not None and ("perc" in names or ("feat" in names and deep is None)):
             with torch.no_grad():
-                answer = [f.float() for f in vgg(teacher)]
-        if "perc" in names:
-            seen = [f.float() for f in vgg(fused, blocks=4)]
-            terms["perc"] = perceptual_distance(seen, answer[:4])
-        if "feat" in names:
-            hints = deep if deep is not None else answer[2:]
-            # A student's features cover its padded image; VGG's end where the image does.
-            hints = [h[..., : f.shape[2], : f.shape[3]] for h, f in zip(hints, features)]
+                of_vgg = [f.float() for f in vgg(teacher)]
+            answer = of_vgg[2:] if deep is None else deep
+            if "perc" in names:
+                seen = [f.float() for f in vgg(fused, blocks=4)]
+                terms["perc"] = perceptual_distance(seen, of_vgg[:4])
+        if self.adapters is not None and answer is not None and "feat" in names:
+            # A student's features cover its padded image, VGG's the image alone.
+            hints = [h[..., : f.shape[2], : f.shape[3]] for h, f in zip(answer, features)]
             features = [f[..., : h.shape[2], : h.shape[3]] for h, f in zip(hints, features)]
             terms["feat"] = self.adapters(features, hints, weight)
         return terms
 
 
-def active_terms(weights: Mapping[str, float], epoch: int, warmup_epochs: int) -> List[str]:
-    """The terms of an epoch: first what holds brightness, then structure, then deep features.
+def active_terms(weights: Mapping[str, float], epoch: int, warmup_epochs: int) -> list[str]:
+    """Return the terms of an epoch.
 
-    Structure joins after `warmup_epochs`, deep features after twice as many. Where no term holds
-    brightness there is nothing to warm up with, and all are active at once.
+    The terms that hold brightness come first, structure joins after `warmup_epochs`, deep features
+    after twice as many. Without a term that holds brightness all are active at once.
     """
     if not warmup_epochs or not any(_STAGES.get(name, 1) == 0 for name in weights):
         return list(weights)
@@ -232,21 +255,16 @@ def _check_weights(weights: Mapping[str, float]) -> None:
         raise ConfigurationError("expected a term of a weight above 0, found all of them 0")
 
 
-def _luminances(batch: Mapping[str, torch.Tensor]) -> Tuple[torch.Tensor, ...]:
-    """Thermal as seen, thermal in place, and visible luminance, in whole grey levels."""
+def _luminances(batch: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, ...]:
+    """Return thermal as seen, thermal in place, and visible luminance, in whole grey levels."""
     return batch["ir"], batch["ir_aligned"], luminance(batch["vis"].float()).round()
 
 
 def _padded(levels: torch.Tensor) -> torch.Tensor:
-    """Grey levels to 0..1, in a size that the student takes."""
+    """Scale grey levels to 0..1 and pad to a size that the student takes."""
     return pad_to_multiple(levels / 255.0)
 
 
 def needs_vgg(weights: Mapping[str, float], has_network: bool) -> bool:
-    """Whether these weights need VGG-16; `has_network`: there is a teacher network."""
+    """Return whether these weights need VGG-16; `has_network`: there is a teacher network."""
     return weights.get("perc", 0.0) > 0.0 or (weights.get("feat", 0.0) > 0.0 and not has_network)
-
-
-def without_teacher(weights: Mapping[str, float]) -> Dict[str, float]:
-    """The terms that remain where there is no teacher of any kind."""
-    return {name: w for name, w in weights.items() if name not in TEACHER_TERMS}

@@ -3,31 +3,36 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import lightning.pytorch as pl
 import torch
 import torch.distributed as dist
 
 from training.errors import LossError
-from training.loop.averaging import WeightAverage
-from training.loop.distillation import DistillationTask
+from training.evaluation.lpips import Lpips
+from training.loop.averaging import moving_average
+from training.loop.distillation import DistillationTask, TaskLoss
 from training.loop.validation import score_batch
 
 FORMAT = "irvis_fusion.training"
 """The key in a checkpoint under which the run describes itself."""
 
+Batch = Mapping[str, torch.Tensor]
+
 
 class FusionModule(pl.LightningModule):
     """Trains the student of a `DistillationTask`.
 
-    :param total_steps: where the cosine ends.
-    :param last_step: where this call ends; `total_steps` by default.
-    :param steps_per_epoch: what counts as an epoch (of the warm-up of losses).
-    :param ema: decay of the moving average, which is validated and shipped; 0: the last weights.
-    :param names: file names of a batch's indices, for messages.
-    :param lpips: for validation against the teacher, if there is one.
-    :param config: JSON-like settings that checkpoints carry.
+    Args:
+        total_steps: Where the cosine ends.
+        last_step: Where this call ends; `total_steps` by default.
+        steps_per_epoch: Steps that count as an epoch (for the warm-up of losses).
+        ema: Decay of the moving average, which is validated and shipped; 0: the last weights.
+        names: File names of a batch's indices, for messages.
+        lpips: For validation against the teacher.
+        config: JSON-like settings that checkpoints carry.
     """
 
     def __init__(
@@ -35,50 +40,58 @@ class FusionModule(pl.LightningModule):
         task: DistillationTask,
         lr: float = 1e-3,
         total_steps: int = 1000,
-        last_step: Optional[int] = None,
+        last_step: int | None = None,
         steps_per_epoch: int = 100,
         weight_decay: float = 1e-4,
         lr_warmup_steps: int = 200,
         grad_clip: float = 1.0,
         ema: float = 0.998,
-        names: Optional[Callable[[Sequence[int]], List[str]]] = None,
-        lpips: Optional[torch.nn.Module] = None,
-        config: Optional[Mapping[str, Any]] = None,
+        names: Callable[[Sequence[int]], list[str]] | None = None,
+        lpips: Lpips | None = None,
+        config: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.task, self.lr, self.weight_decay = task, lr, weight_decay
         self.total_steps, self.steps_per_epoch = total_steps, steps_per_epoch
         self.last_step = total_steps if last_step is None else last_step
         self.lr_warmup_steps, self.grad_clip = lr_warmup_steps, grad_clip
-        self.average = WeightAverage(task.student, ema)
+        self.average = moving_average(task.student, ema)
         self.names, self.config = names or (lambda indices: [str(int(i)) for i in indices]), config
-        # In a tuple: not part of the checkpoint.
-        self._lpips = (lpips,)
-        self._good: Dict[str, torch.Tensor] = {}
-        self._baselines_known = False
-        self.rows: List[Dict[str, float]] = []
-        """The figures of each validation image of this process, in the last validation."""
-        self.validation: Dict[str, float] = {}
-        """Their means over all processes."""
-        self.stop_asked = False
-        """Set (by a signal) to stop; `stopping` says when all processes know."""
+        self.validation: dict[str, float] = {}
+        """Figures of the last validation: means over the images of all processes."""
         self.stopping = False
+        """Whether a process was asked to stop; all processes know it after the next step."""
+        self._stop_asked = False
+        self._lpips = lpips
+        self._statistics: dict[str, torch.Tensor] = {}
+        self._trivial_known = False
+        self._rows: list[dict[str, float]] = []
 
     @property
     def epoch(self) -> int:
-        """The epoch of the step that is being done."""
+        """The epoch of the current step."""
         return self.global_step // self.steps_per_epoch
 
-    def training_step(self, batch: Mapping[str, torch.Tensor], batch_idx: int):
-        """Loss and terms of a batch.
+    @property
+    def student(self) -> torch.nn.Module:
+        """The averaged student, which is validated and shipped."""
+        return self.average.module
 
-        :raises LossError: the loss of this or another process is not finite; the student is as
-            it was before this step.
+    def ask_to_stop(self) -> None:
+        """Stop all processes after the next step; a signal handler may call this."""
+        self._stop_asked = True
+
+    def training_step(self, batch: Batch, batch_idx: int) -> TaskLoss:
+        """Return the loss and the terms of a batch.
+
+        Raises:
+            LossError: the loss of this or another process is not finite; the student is as it was
+                before this step.
         """
         self._remember_statistics()
         found = self.task(batch, self.epoch)
         bad = not bool(torch.isfinite(found["loss"]))
-        any_bad, self.stopping = self._any_process(bad, self.stop_asked)
+        any_bad, self.stopping = self._any_process(bad, self._stop_asked)
         if any_bad:
             self._restore_statistics()
             raise LossError(self._loss_message(found, batch) if bad else self._elsewhere())
@@ -86,10 +99,16 @@ class FusionModule(pl.LightningModule):
         self._batch = batch
         return found
 
-    def configure_gradient_clipping(self, optimizer, gradient_clip_val=None, **_: Any) -> None:
-        """Clip by norm, and refuse gradients that are no numbers.
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip by norm, and refuse gradients that are not finite.
 
-        :raises LossError: they are not; the student is as it was before this step.
+        Raises:
+            LossError: they are not; the student is as it was before this step.
         """
         parameters = [p for p in self.task.parameters() if p.requires_grad]
         limit = self.grad_clip or float("inf")
@@ -105,52 +124,62 @@ class FusionModule(pl.LightningModule):
             )
 
     def optimizer_step(self, *arguments: Any, **options: Any) -> None:
-        """A step, and the average's: before any callback can save the one without the other."""
+        """Take a step and update the average, before a callback can save one without the other."""
         super().optimizer_step(*arguments, **options)
-        self.average.update(self.task.student, self.global_step + 1)
+        self.average.update_parameters(self.task.student)
 
-    def validation_step(self, batch: Mapping[str, torch.Tensor], batch_idx: int) -> None:
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Score one whole image."""
-        baselines = not self._baselines_known
-        self.rows.append(score_batch(self.average.student, batch, self._lpips[0], baselines))
+        trivial = not self._trivial_known
+        self._rows.append(score_batch(self.student, batch, self._lpips, trivial))
 
     def on_validation_epoch_start(self) -> None:
-        """Forget the last rows."""
-        self.rows = []
+        """Forget the rows of the last validation."""
+        self._rows = []
 
     def on_validation_epoch_end(self) -> None:
-        """Means over all images of all processes, logged as ``val/<name>``."""
-        sums: Dict[str, List[float]] = {}
-        for row in self._gathered(self.rows):
+        """Take the means over all images of all processes, and log them as ``val/<name>``."""
+        sums: dict[str, list[float]] = {}
+        for row in self._gathered(self._rows):
             for name, value in row.items():
                 sums.setdefault(name, []).append(value)
         known = {k: v for k, v in self.validation.items() if "/" in k}
         self.validation = {**known, **{k: sum(v) / len(v) for k, v in sums.items()}}
-        self._baselines_known = True
+        self._trivial_known = True
         if self.logger is not None:
             named = {f"val/{name}": value for name, value in self.validation.items()}
             self.logger.log_metrics(named, step=self.global_step)
 
-    def configure_optimizers(self):
-        """AdamW; cosine to a hundredth after a linear warm-up, by steps."""
+    def configure_optimizers(self) -> dict[str, Any]:
+        """Return AdamW, with a cosine to a hundredth after a linear warm-up, by steps."""
         parameters = [p for p in self.task.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(parameters, lr=self.lr, weight_decay=self.weight_decay)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self.lr_share)
-        return [optimizer], [{"scheduler": schedule, "interval": "step"}]
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
 
     def lr_share(self, step: int) -> float:
-        """The learning rate of a step (0, 1, ...), in units of `lr`."""
+        """Return the learning rate of a step (0, 1, ...), in units of `lr`."""
         warm = min(1.0, (step + 1) / self.lr_warmup_steps) if self.lr_warmup_steps else 1.0
         cosine = 0.5 * (1.0 + math.cos(math.pi * min(1.0, (step + 1) / self.total_steps)))
         return warm * max(cosine, 0.01)
 
-    def on_save_checkpoint(self, checkpoint: Dict[str, Any]) -> None:
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what `load_checkpoint` looks for, and how this run was set up."""
-        checkpoint["average"] = dict(self.average.student.state_dict())
+        checkpoint["average"] = dict(self.student.state_dict())
         checkpoint[FORMAT] = {"variant": self.task.student.variant, "config": self.config}
 
-    def on_load_checkpoint(self, checkpoint: Dict[str, Any]) -> None:
-        """Keep this call's learning rate: the schedule's own state would bring the old one."""
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Read older checkpoints too, and keep this call's learning rate.
+
+        The schedule's own state would restore the learning rate of the earlier call.
+        """
+        weights = checkpoint["state_dict"]
+        for name in [n for n in weights if n.startswith("average.student.")]:
+            weights[name.replace("student", "module", 1)] = weights.pop(name)
+            weights["average.n_averaged"] = torch.tensor(checkpoint["global_step"] + 1)
         for state in checkpoint.get("lr_schedulers", []):
             state["base_lrs"] = [self.lr] * len(state.get("base_lrs", [0]))
             # The step's rate comes from the schedule at the restored step.
@@ -161,7 +190,7 @@ class FusionModule(pl.LightningModule):
                 group["lr"] = self.lr * self.lr_share(checkpoint["global_step"])
                 group["weight_decay"] = self.weight_decay
 
-    def _loss_message(self, found: Mapping[str, Any], batch: Mapping[str, torch.Tensor]) -> str:
+    def _loss_message(self, found: TaskLoss, batch: Batch) -> str:
         broken = [k for k, term in found["terms"].items() if not bool(torch.isfinite(term))]
         return (
             f"expected a finite loss, found {found['loss'].item()} at step {self.global_step}, "
@@ -173,30 +202,31 @@ class FusionModule(pl.LightningModule):
     def _elsewhere(self) -> str:
         return f"another process found a loss that is not finite at step {self.global_step}"
 
-    def _any_process(self, *flags: bool) -> List[bool]:
-        """Whether any process raises each flag: all stop together, or they wait for ever."""
+    def _any_process(self, *flags: bool) -> list[bool]:
+        """Return whether any process raises each flag: all must stop together."""
         if self.trainer.world_size == 1 or not dist.is_initialized():
             return list(flags)
         raised = torch.tensor(flags, dtype=torch.int32, device=self.device)
         dist.all_reduce(raised, op=dist.ReduceOp.MAX)
         return [bool(flag) for flag in raised.tolist()]
 
-    def _gathered(self, rows: List[Dict[str, float]]) -> List[Dict[str, float]]:
+    def _gathered(self, rows: list[dict[str, float]]) -> list[dict[str, float]]:
         if self.trainer.world_size == 1 or not dist.is_initialized():
             return rows
-        parts: List[Any] = [None] * self.trainer.world_size
+        parts: list[Any] = [None] * self.trainer.world_size
         dist.all_gather_object(parts, rows)
         return [row for part in parts for row in part]
 
-    # A forward pass moves the batch norms' statistics, the only part of the student that a
-    # broken step has changed by the time it is noticed.
+    # When a broken step is noticed, the forward pass has changed one part of the student: the
+    # batch norms' statistics.
     def _remember_statistics(self) -> None:
         for name, buffer in self.task.student.named_buffers():
-            if name in self._good and self._good[name].device == buffer.device:
-                self._good[name].copy_(buffer)
+            kept = self._statistics.get(name)
+            if kept is not None and kept.device == buffer.device:
+                kept.copy_(buffer)
             else:
-                self._good[name] = buffer.clone()
+                self._statistics[name] = buffer.clone()
 
     def _restore_statistics(self) -> None:
         for name, buffer in self.task.student.named_buffers():
-            buffer.copy_(self._good[name])
+            buffer.copy_(self._statistics[name])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import List, Mapping, Optional
+from collections.abc import Mapping
 
 import torch
 
@@ -15,16 +15,17 @@ GAP = 4
 def panel(
     batch: Mapping[str, torch.Tensor],
     fused: torch.Tensor,
-    teacher: Optional[torch.Tensor] = None,
+    teacher: torch.Tensor | None = None,
     rows: int = 4,
 ) -> torch.Tensor:
-    """uint8 3 x H x W: a row a sample, in it IR, visible, teacher (where given) and fused.
+    """Return uint8 3xHxW: a row for each sample, with IR, visible, teacher and fused.
 
-    :param fused: luminance N x 1 x H x W in grey levels; shown with the visible chroma.
-    :param teacher: the same of the teacher, for every sample; drawn black where a sample has none.
+    Args:
+        fused: Luminance Nx1xHxW in grey levels; shown with the visible chroma.
+        teacher: The same of the teacher; drawn black where a sample has none.
+        rows: Samples to show at most.
     """
-    vis = batch["vis"][:rows].float()
-    vis = vis.expand(-1, 3, -1, -1)
+    vis = batch["vis"][:rows].float().expand(-1, 3, -1, -1)
     y = luminance(vis)
     columns = [batch["ir"][:rows].float().expand(-1, 3, -1, -1), vis]
     if teacher is not None:
@@ -35,7 +36,7 @@ def panel(
     return _joined(lines, dim=1).clamp(0, 255).round().to(torch.uint8).cpu()
 
 
-def _joined(images: List[torch.Tensor], dim: int) -> torch.Tensor:
+def _joined(images: list[torch.Tensor], dim: int) -> torch.Tensor:
     shape = list(images[0].shape)
     shape[dim] = GAP
     gap = images[0].new_full(shape, 255.0)

@@ -1,11 +1,11 @@
-"""What a run leaves on disk, written so that a full disk or a lost process loses nothing.
+"""The files of a run, written so that a full disk or a lost process loses nothing.
 
 ::
 
     <checkpoint_dir>/config.json               every option, loss weights, data found, versions
     <checkpoint_dir>/training.jsonl            means of loss and terms between log lines
     <checkpoint_dir>/validation.jsonl          figures of every validation
-    <checkpoint_dir>/last.pth                  to go on with: --resume
+    <checkpoint_dir>/last.pth                  to continue from: --resume
     <checkpoint_dir>/checkpoint_epoch_<n>.pth  the same, every --save_freq epochs
     <checkpoint_dir>/best_model.pth            the best so far; its figures in best_model.json
     <checkpoint_dir>/best_model.safetensors    its averaged weights, with variant and recipe
@@ -17,13 +17,11 @@ averaged weights.
 
 from __future__ import annotations
 
-import errno
-import json
-import os
 import platform
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional, Tuple
+from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
@@ -34,44 +32,47 @@ import irvis_fusion_core
 from irvis_fusion_core.errors import CheckpointError
 from training.errors import StorageError
 from training.loop.lightning_module import FORMAT
+from training.storage import make_folder, writing
 
 LAST, BEST = "last.pth", "best_model.pth"
 
+HARMLESS = {
+    *("resume", "init", "overwrite", "checkpoint_dir", "log_dir", "log_freq", "vis_freq"),
+    *("save_freq", "stop_after_epochs", "no_check", "num_workers", "cache_gb", "threads"),
+}
+"""Options that may differ when a run is resumed: they do not change the training."""
+
 
 class WholeFiles(TorchCheckpointIO):
-    """Checkpoints appear whole or not at all; what was there before stays until then."""
+    """Checkpoints appear whole or not at all; the earlier file stays until then."""
 
-    def save_checkpoint(self, checkpoint: Dict[str, Any], path, storage_options=None) -> None:
-        """Write beside, then rename.
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
+        """Write a checkpoint.
 
-        :raises StorageError: the disk is full, or the folder not writable.
+        Raises:
+            StorageError: the disk is full, or the folder cannot be written to.
         """
-        path = Path(path)
-        part = path.with_name(path.name + ".part")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with open(part, "wb") as file:
-                torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, path)
-        # torch reports a failed write as a RuntimeError of its zip writer.
-        except (OSError, RuntimeError) as error:
-            part.unlink(missing_ok=True)
-            raise storage_error(path, error) from error
+        with writing(Path(path)) as temporary, open(temporary, "wb") as file:
+            torch.save(checkpoint, file)
 
-    def load_checkpoint(self, path, map_location=None, weights_only=None) -> Dict[str, Any]:
-        """Tensors and plain values only: a foreign file cannot run code.
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Read tensors and plain values only: a foreign file cannot run code.
 
-        :raises CheckpointError: missing, truncated, or not made by this training.
+        Raises:
+            CheckpointError: missing, truncated, or not made by this training.
         """
         return read_run(path)
 
 
-def read_run(path) -> Dict[str, Any]:
-    """A training checkpoint, on the CPU.
+def read_run(path: str | Path) -> dict[str, Any]:
+    """Return a training checkpoint, on the CPU.
 
-    :raises CheckpointError: missing, truncated, or not made by this training.
+    Raises:
+        CheckpointError: missing, truncated, or not made by this training.
     """
     path = Path(path)
     if not path.is_file():
@@ -91,46 +92,47 @@ def read_run(path) -> Dict[str, Any]:
     return found
 
 
-def check_resume(path, config: Mapping[str, Any]) -> Tuple[Dict[str, Any], Dict[str, Tuple]]:
-    """The checkpoint to resume, once it is known to fit.
+def check_resume(
+    path: str | Path, config: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, tuple[Any, Any]]]:
+    """Return the checkpoint to resume, and how the options differ from its own.
 
-    :return: it, and option -> (then, now) of those that differ and change what is trained.
-    :raises CheckpointError: it is of another variant, or see `read_run`.
+    Returns:
+        The checkpoint, and option -> (then, now) of those that change the training.
+
+    Raises:
+        CheckpointError: it is of another variant, or see `read_run`.
     """
     checkpoint = read_run(path)
     found = checkpoint[FORMAT]
     if found["variant"] != config["variant"]:
         raise CheckpointError(
             f"expected a {config['variant']} student in {path}, found {found['variant']}; pass "
-            f"--variant {found['variant']}, or train this variant anew"
+            f"--variant {found['variant']}, or train this variant from the start"
         )
     then = found["config"] or {}
-    quiet = {"resume", "checkpoint_dir", "log_dir", "overwrite", "stop_after_epochs", "no_check"}
-    quiet |= {"num_workers", "log_freq", "vis_freq", "save_freq", "cache_gb", "threads", "init"}
     return checkpoint, {
         name: (then[name], now)
         for name, now in config.items()
-        if name not in quiet and name in then and then[name] != now
+        if name not in HARMLESS and name in then and then[name] != now
     }
 
 
-def prepare_folder(folder: Path, resume: Optional[str], overwrite: bool, needed: int) -> None:
+def prepare_folder(folder: Path, resume: str | None, overwrite: bool, needed: int) -> None:
     """Make the run's folder.
 
-    :param needed: bytes that the run will write at least.
-    :raises StorageError: another run is in it, or there is no space.
+    Args:
+        needed: Bytes that the run will write at least.
+
+    Raises:
+        StorageError: another run is in it, or there is no space.
     """
-    folder = Path(folder)
     if not resume and not overwrite and any((folder / name).exists() for name in (LAST, BEST)):
         raise StorageError(
             f"expected an unused --checkpoint_dir, found a run in {folder}; go on with --resume "
             f"{folder / LAST}, choose another folder, or pass --overwrite to lose it"
         )
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(folder).free
-    except OSError as error:
-        raise storage_error(folder, error) from error
+    free = shutil.disk_usage(make_folder(folder)).free
     if free < needed:
         raise StorageError(
             f"expected {needed / 1e6:.0f} MB of free space for checkpoints in {folder}, found "
@@ -142,30 +144,8 @@ def prepare_folder(folder: Path, resume: Optional[str], overwrite: bool, needed:
                 path.unlink()
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write whole or not at all.
-
-    :raises StorageError: the disk is full, or the folder not writable.
-    """
-    part = path.with_name(path.name + ".part")
-    try:
-        part.write_text(json.dumps(value, indent=2, sort_keys=True, default=str) + "\n")
-        os.replace(part, path)
-    except OSError as error:
-        raise storage_error(path, error) from error
-
-
-def append_json(path: Path, row: Dict[str, Any]) -> None:
-    """Add a line; errors as `write_json`."""
-    try:
-        with open(path, "a") as file:
-            file.write(json.dumps(row) + "\n")
-    except OSError as error:
-        raise storage_error(path, error) from error
-
-
-def recipe(config: Mapping[str, Any]) -> Dict[str, Any]:
-    """What published weights say about their training: the configuration without local paths."""
+def recipe(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the configuration without local paths, for the header of published weights."""
     local = ("root", "dir", "resume", "init", "checkpoint", "weights", "data")
     public = {k: v for k, v in config.items() if not k.endswith(local)}
     folders, emphasis = (
@@ -175,8 +155,8 @@ def recipe(config: Mapping[str, Any]) -> Dict[str, Any]:
     return {**public, "train_folders": folders, "emphasis": emphasis}
 
 
-def versions() -> Dict[str, str]:
-    """What the run was made with."""
+def versions() -> dict[str, str]:
+    """Return the versions of the libraries that decide a run."""
     return {
         "irvis_fusion": irvis_fusion_core.__version__,
         "lightning": str(pl.__version__),
@@ -184,16 +164,3 @@ def versions() -> Dict[str, str]:
         "python": platform.python_version(),
         "torch": str(torch.__version__),
     }
-
-
-def storage_error(path: Path, error: Exception) -> StorageError:
-    """The error of a failed write, saying whether the disk is full."""
-    full = getattr(error, "errno", None) == errno.ENOSPC or "No space" in str(error)
-    # torch hides the reason; the disk does not.
-    if not full and path.parent.is_dir():
-        full = shutil.disk_usage(path.parent).free < 1 << 20
-    why = "no space is left on the device" if full else str(error)
-    return StorageError(
-        f"expected to write {path}, found: {why}; make room or another --checkpoint_dir; "
-        "earlier checkpoints are whole, go on with --resume"
-    )

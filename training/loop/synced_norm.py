@@ -1,31 +1,16 @@
 """Batch norm over the batches of all processes, so that two halves train like the whole.
 
-PyTorch's SyncBatchNorm works on GPUs only; this one takes over on CPUs, where training on
-several machines, and the test of it, would otherwise see other statistics.
+On GPUs this is Lightning's ``sync_batchnorm``. PyTorch's SyncBatchNorm refuses CPU tensors, so
+training in several processes on CPUs has a batch norm of its own here.
 """
 
 from __future__ import annotations
 
 import torch
 import torch.distributed as dist
-import torch.nn as nn
-from lightning.pytorch.plugins import LayerSync
-
-
-class _SumOverProcesses(torch.autograd.Function):
-    """All-reduce whose gradient is the sum of all processes' gradients."""
-
-    @staticmethod
-    def forward(ctx, x: torch.Tensor) -> torch.Tensor:
-        x = x.clone()
-        dist.all_reduce(x)
-        return x
-
-    @staticmethod
-    def backward(ctx, gradient: torch.Tensor) -> torch.Tensor:
-        gradient = gradient.clone()
-        dist.all_reduce(gradient)
-        return gradient
+from lightning.pytorch.plugins import TorchSyncBatchNorm
+from torch import nn
+from torch.distributed.nn.functional import all_reduce
 
 
 class SyncedBatchNorm2d(nn.BatchNorm2d):
@@ -37,7 +22,7 @@ class SyncedBatchNorm2d(nn.BatchNorm2d):
         count = x.numel() // x.shape[1] * dist.get_world_size()
         x = x.float()
         sums = torch.cat([x.sum((0, 2, 3)), x.square().sum((0, 2, 3))])
-        mean, square = (_SumOverProcesses.apply(sums) / count).chunk(2)
+        mean, square = (all_reduce(sums) / count).chunk(2)
         variance = (square - mean.square()).clamp_min(0.0)
         with torch.no_grad():
             self.num_batches_tracked += 1
@@ -49,12 +34,13 @@ class SyncedBatchNorm2d(nn.BatchNorm2d):
         return x * scale.view(shape) + (self.bias - mean * scale).view(shape)
 
 
-class SyncedNorm(LayerSync):
-    """Lightning's hook: exchanges batch norms before processes are joined."""
+class SyncedNorm(TorchSyncBatchNorm):
+    """Lightning's plugin behind ``sync_batchnorm``, which works on CPUs too."""
 
     def apply(self, model: nn.Module) -> nn.Module:
+        """Exchange the batch norms before the processes are joined."""
         if any(p.is_cuda for p in model.parameters()):
-            return nn.SyncBatchNorm.convert_sync_batchnorm(model)
+            return super().apply(model)
         for module in model.modules():
             if type(module) is nn.BatchNorm2d:
                 # The same parameters and buffers under the same names, another forward.
@@ -62,7 +48,8 @@ class SyncedNorm(LayerSync):
         return model
 
     def revert(self, model: nn.Module) -> nn.Module:
+        """Put the usual batch norms back."""
         for module in model.modules():
             if type(module) is SyncedBatchNorm2d:
                 module.__class__ = nn.BatchNorm2d
-        return model
+        return super().revert(model)

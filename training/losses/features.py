@@ -1,24 +1,25 @@
-"""Feature distillation: the student's inner images should foretell a deeper network's.
+"""Feature distillation: the student's features should predict those of a deeper network.
 
 Romero et al., "FitNets: Hints for Thin Deep Nets", ICLR 2015 (arXiv 1412.6550). The fused
-features at 1/4, 1/8 and 1/16 pass one 1x1 convolution each (trained with it, thrown away
+features at 1/4, 1/8 and 1/16 pass one 1x1 convolution each (trained with it, dropped
 afterwards) and are compared with features of the same scales: those of a larger student on the
 same pair, or VGG-16's of the teacher's image.
 """
 
 from __future__ import annotations
 
-from typing import Optional, Sequence
+from collections.abc import Sequence
 
 import torch
-import torch.nn as nn
 import torch.nn.functional as F
+from torch import nn
 
 
 class FeatureAdapters(nn.Module):
     """One 1x1 convolution a scale, from the student's channels to the teacher's.
 
-    :param student_channels, teacher_channels: at 1/4, 1/8 and 1/16.
+    Args:
+        student_channels, teacher_channels: At 1/4, 1/8 and 1/16.
     """
 
     def __init__(self, student_channels: Sequence[int], teacher_channels: Sequence[int]) -> None:
@@ -31,11 +32,12 @@ class FeatureAdapters(nn.Module):
         self,
         student: Sequence[torch.Tensor],
         teacher: Sequence[torch.Tensor],
-        weight: Optional[torch.Tensor] = None,
+        weight: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Mean over scales and pixels of 1 - the cosine between both feature vectors, 0..2.
+        """Return the mean over scales and pixels of 1 - the cosine of both feature vectors, 0..2.
 
-        :param weight: N x 1 x H x W, how much each pixel counts; averaged down to each scale.
+        Args:
+            weight: Nx1xHxW, how much each pixel counts; averaged down to each scale.
         """
         terms = []
         for adapter, s, t in zip(self.adapters, student, teacher):

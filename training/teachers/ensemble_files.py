@@ -25,7 +25,7 @@ import numpy as np
 from irvis_fusion_core.errors import ConfigurationError
 from training.data.images import LARGEST_VARIANCE
 from training.errors import StorageError
-from training.evaluation.eval_report import write_bytes
+from training.storage import write_bytes
 
 SETTINGS = "teacher.json"
 

@@ -12,7 +12,7 @@ from pair_folders import write_pair_folder
 from irvis_fusion_core import metrics
 from irvis_fusion_core.network.student import create_student_model
 from training.data.dataset import FusionDataset
-from training.loop.averaging import WeightAverage
+from training.loop.averaging import moving_average
 from training.loop.panels import GAP, panel
 from training.loop.validation import fuse, is_better, score_batch
 
@@ -26,7 +26,7 @@ def batch(tmp_path):
 
 def test_figures_are_those_of_the_metrics_on_the_published_image(batch):
     student = create_student_model("nano").eval()
-    row = score_batch(student, batch, baselines=True)
+    row = score_batch(student, batch, trivial=True)
     fused = fuse(student, batch)[0]
     assert fused.shape == (64, 64, 3) and fused.dtype == np.uint8
     ir = batch["ir"][0, 0].numpy()
@@ -68,17 +68,16 @@ def test_panels_show_each_sample_in_a_row(batch):
 def test_the_average_is_the_recursion_and_no_part_of_training():
     torch.manual_seed(0)
     student = create_student_model("nano")
-    average = WeightAverage(student, 0.9).train()
-    assert not average.student.training
+    average = moving_average(student, 0.9)
     assert not any(p.requires_grad for p in average.parameters())
     expected = copy.deepcopy(student).follow.weight.detach()
     for step in range(1, 200):
         student.follow.weight.data += 0.01 * torch.randn_like(student.follow.weight)
-        average.update(student, step)
+        average.update_parameters(student)
         decay = min(0.9, step / (step + 10.0))
         expected = decay * expected + (1 - decay) * student.follow.weight.detach()
-    assert torch.allclose(average.student.follow.weight, expected, atol=1e-5)
-    follower = WeightAverage(student, 0.0)
+    assert torch.allclose(average.module.follow.weight, expected, atol=1e-5)
+    follower = moving_average(student, 0.0)
     student.follow.weight.data += 1.0
-    follower.update(student, 1)
-    assert torch.equal(follower.student.follow.weight, student.follow.weight)
+    follower.update_parameters(student)
+    assert torch.equal(follower.module.follow.weight, student.follow.weight)

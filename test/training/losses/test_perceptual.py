@@ -1,18 +1,22 @@
 """VGG-16 as torchvision stores it, against a plain forward pass; refused without weights."""
 
+import sys
+from types import SimpleNamespace
+
 import pytest
 
 torch = pytest.importorskip("torch")
 
 import torch.nn.functional as F
 
-from training.losses import perceptual
+from training.losses.backbones import WeightsMissingError
 from training.losses.features import FeatureAdapters
-from training.losses.perceptual import WeightsMissingError, open_vgg16, perceptual_distance
+from training.losses.perceptual import open_vgg16, perceptual_distance
 
 # Where torchvision's vgg16 has its convolutions, from its published listing of layers.
 CONVOLUTIONS = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
 LAST_OF_BLOCK = (2, 7, 14, 21, 28)
+WIDTHS = (64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512)
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +24,7 @@ def weights(tmp_path_factory):
     """A file with torchvision's names and shapes, of other numbers."""
     torch.manual_seed(0)
     tensors, before = {"classifier.0.bias": torch.zeros(3)}, 3
-    for layer, width in zip(CONVOLUTIONS, [w for block in perceptual.WIDTHS for w in block]):
+    for layer, width in zip(CONVOLUTIONS, WIDTHS):
         tensors[f"features.{layer}.weight"] = (
             torch.randn(width, before, 3, 3) * (before * 4) ** -0.5
         )
@@ -62,6 +66,7 @@ def test_distance_is_the_relative_squared_difference(weights):
 
 def test_without_trained_weights_there_is_no_network(tmp_path, monkeypatch, weights):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setitem(sys.modules, "torchvision", None)
     with pytest.raises(WeightsMissingError, match=r"vgg16-397923af\.pth.*--lambda_perc 0"):
         open_vgg16()
     with pytest.raises(WeightsMissingError, match="no such file"):
@@ -74,6 +79,26 @@ def test_without_trained_weights_there_is_no_network(tmp_path, monkeypatch, weig
     torch.save({"features.0.weight": torch.zeros(64, 3, 5, 5)}, tmp_path / "other.pth")
     with pytest.raises(WeightsMissingError, match="features.0.weight of shape"):
         open_vgg16(tmp_path / "other.pth")
+
+
+def test_an_installed_torchvision_provides_the_weights(tmp_path, monkeypatch, weights):
+    """A stand-in for torchvision, which a machine without a network cannot download with."""
+    plain = open_vgg16(weights)
+    asked = []
+
+    def vgg16(weights):
+        asked.append(weights)
+        if len(asked) > 1:
+            raise OSError("no network")
+        return SimpleNamespace(features=plain.features)
+
+    stand_in = SimpleNamespace(models=SimpleNamespace(vgg16=vgg16), __spec__=object())
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setitem(sys.modules, "torchvision", stand_in)
+    grey = torch.rand(1, 1, 32, 32) * 255.0
+    assert torch.equal(open_vgg16()(grey)[0], plain(grey)[0]) and asked == ["DEFAULT"]
+    with pytest.raises(WeightsMissingError, match="no network.*--vgg_weights"):
+        open_vgg16()
 
 
 def test_features_foretell_when_the_adapter_is_right():

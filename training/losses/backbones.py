@@ -1,0 +1,115 @@
+"""The convolutions of AlexNet and VGG-16 with torchvision's trained weights.
+
+The layers are few, so they are defined here: a file of weights is enough, torchvision is not
+needed. Random weights are never used: distances in a random network mean nothing.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from training.errors import TrainingError
+
+
+class WeightsMissingError(TrainingError):
+    """Trained weights of a backbone are missing, or the file holds other weights."""
+
+
+def _alexnet() -> nn.Sequential:
+    """Krizhevsky, "One weird trick for parallelizing convolutional neural networks", 2014."""
+    layers: list[nn.Module] = [nn.Conv2d(3, 64, 11, 4, 2), nn.ReLU(), nn.MaxPool2d(3, 2)]
+    layers += [nn.Conv2d(64, 192, 5, padding=2), nn.ReLU(), nn.MaxPool2d(3, 2)]
+    for before, width in ((192, 384), (384, 256), (256, 256)):
+        layers += [nn.Conv2d(before, width, 3, padding=1), nn.ReLU()]
+    return nn.Sequential(*layers)
+
+
+def _vgg16() -> nn.Sequential:
+    """Simonyan and Zisserman, arXiv 1409.1556, configuration D, without the last pooling."""
+    layers: list[nn.Module] = []
+    before = 3
+    for width in (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512):
+        if width:
+            layers += [nn.Conv2d(before, width, 3, padding=1), nn.ReLU()]
+            before = width
+        else:
+            layers.append(nn.MaxPool2d(2))
+    return nn.Sequential(*layers)
+
+
+_BACKBONES = {
+    "alexnet": (_alexnet, "alexnet-owt-7be5be79.pth"),
+    "vgg16": (_vgg16, "vgg16-397923af.pth"),
+}
+"""torchvision's name -> the layers, and the file in torch.hub's cache."""
+
+
+def open_features(net: str, weights: str | Path | None, advice: str) -> nn.Sequential:
+    """Return torchvision's ``features`` of a network, trained and frozen.
+
+    Args:
+        net: ``alexnet`` or ``vgg16``.
+        weights: torchvision's state dict (``.pth`` or ``.safetensors``). None looks into
+            torch.hub's cache, and then lets an installed torchvision download them.
+        advice: What else the user can do; ends the message of an error.
+
+    Raises:
+        WeightsMissingError: there are no weights, or the file holds other weights.
+    """
+    layers, file = _BACKBONES[net]
+    cache = Path(torch.hub.get_dir()) / "checkpoints"
+    path = Path(weights) if weights else min(cache.glob(f"{net}-*.pth"), default=cache / file)
+    if not path.is_file():
+        if not weights and importlib.util.find_spec("torchvision"):
+            return _from_torchvision(net, advice)
+        raise WeightsMissingError(
+            f"expected torchvision's weights of {net} at {path}, found no such file; install "
+            f"torchvision or download https://download.pytorch.org/models/{file} there; {advice}"
+        )
+    features = layers()
+    tensors = read_tensors(path)
+    for name, parameter in features.named_parameters():
+        tensor = tensors.get("features." + name)
+        if tensor is None or tensor.shape != parameter.shape:
+            found = "none" if tensor is None else tuple(tensor.shape)
+            raise WeightsMissingError(
+                f"expected torchvision's {net} in {path}: features.{name} of shape "
+                f"{tuple(parameter.shape)}, found {found}; is it of another network? {advice}"
+            )
+        parameter.data.copy_(tensor)
+    return features.requires_grad_(False).eval()
+
+
+def read_tensors(path: Path) -> dict[str, torch.Tensor]:
+    """Return the tensors of a ``.pth`` or ``.safetensors`` file by name.
+
+    Raises:
+        WeightsMissingError: it is no such file.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(str(path))
+        found = dict(torch.load(str(path), map_location="cpu", weights_only=True))
+    except Exception as error:  # many kinds: pickle, zip, runtime, EOF, safetensors' own
+        raise WeightsMissingError(
+            f"expected a file of tensors at {path}, found: {error}; download it again"
+        ) from error
+    return {name: value for name, value in found.items() if isinstance(value, torch.Tensor)}
+
+
+def _from_torchvision(net: str, advice: str) -> nn.Sequential:
+    import torchvision
+
+    try:
+        features = getattr(torchvision.models, net)(weights="DEFAULT").features
+    except (OSError, RuntimeError) as error:  # no network, or a broken download
+        raise WeightsMissingError(
+            f"expected torchvision to provide the weights of {net}, found: {error}; {advice}"
+        ) from error
+    return features.requires_grad_(False).eval()
