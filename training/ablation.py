@@ -24,20 +24,24 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 
 from irvis_fusion_core.commands.command_line import command
 from irvis_fusion_core.errors import ConfigurationError
-from irvis_fusion_core.image_sheet import caption_row
+from irvis_fusion_core.image_sheet import caption_row, stack_rows
 from irvis_fusion_core.metrics import luminance, score_pair
 from irvis_fusion_core.metrics.trivial_fusions import TRIVIAL_FUSIONS
-from training import options as train_options
 from training.data.images import read_pair
 from training.data.listing import list_images
 from training.evaluation.fusers import CheckpointFuser
-from training.options import FROM_SOURCES
+from training.options import (
+    FROM_SOURCES,
+    check_options,
+    documented_parser,
+    parse_options,
+    require_at_least,
+)
 from training.storage import write_bytes, write_png
 from training.teachers.selection import WEIGHTS
 from training.train import train
@@ -67,7 +71,7 @@ def main(arguments: list[str]) -> int:
     write_bytes(output / "ablation.json", (json.dumps(scores, indent=2) + "\n").encode())
     table = markdown(scores)
     write_bytes(output / "ablation.md", table.encode())
-    write_png(output / "sheet.png", np.concatenate(panels))
+    write_png(output / "sheet.png", stack_rows(panels))
     print(table)
     return 0
 
@@ -122,7 +126,7 @@ def evaluate(
                 row = score_pair(image, ir, y, METRICS)
                 found.setdefault(name, {}).setdefault(label, []).append(list(row.values()))
             if number in (0, len(pairs) // 2):
-                panels.append(_panel({"infrared": ir, "visible": y, **fused}))
+                panels.append(caption_row({"infrared": ir, "visible": y, **fused}, width=320))
     scores: Scores = {}
     for name, of_roots in found.items():
         for label, values in of_roots.items():
@@ -130,19 +134,6 @@ def evaluate(
             row["merit"] = sum(weight * row[metric] for metric, weight in WEIGHTS.items())
             scores.setdefault(name, {})[label] = row
     return scores, panels
-
-
-def _panel(images: dict[str, np.ndarray], width: int = 320, height: int = 240) -> np.ndarray:
-    """Return a row of images, each in its own shape within one frame size."""
-    framed = {}
-    for name, image in images.items():
-        scale = min(width / image.shape[1], height / image.shape[0])
-        size = (int(image.shape[1] * scale), int(image.shape[0] * scale))
-        small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-        frame = np.zeros((height, width), np.uint8)
-        frame[: small.shape[0], : small.shape[1]] = small
-        framed[name] = frame
-    return caption_row(framed)
 
 
 def markdown(scores: Scores) -> str:
@@ -176,36 +167,18 @@ def _with_teacher(root: Path, images: Path | None, view: Path) -> Path:
 def _train_options(
     options: argparse.Namespace, root: Path, folder: Path, flags: dict[str, float]
 ) -> argparse.Namespace:
-    common = {
-        "train_root": root,
-        "variant": options.variant,
-        "input_size": options.input_size,
-        "batch_size": options.batch_size,
-        "max_steps": options.max_steps,
-        "epochs": 1_000_000,  # --max_steps is what ends it
-        "warmup_epochs": 0,
-        "lr": options.lr,
-        "misalign_prob": options.misalign_prob,
-        "num_workers": options.num_workers,
-        "threads": options.threads,
-        "accelerator": options.accelerator,
-        "seed": options.seed,
-        "save_freq": 1_000_000,
-        "vis_freq": 0,
-        "checkpoint_dir": folder,
-        "log_dir": folder / "log",
-        **flags,
-    }
-    if options.init:
-        common["init"] = options.init
-    arguments = [part for k, v in common.items() for part in (f"--{k}", str(v))]
-    return train_options.parse_options([*arguments, "--overwrite"])
+    """Return the options of `training.train` for one arm."""
+    chosen = vars(parse_options(["--train_root", str(root), "--overwrite"]))
+    own = {"train_root", "val_root", "val_limit"}
+    chosen.update({k: v for k, v in vars(options).items() if k in chosen and k not in own})
+    chosen.update(epochs=1_000_000, save_freq=1_000_000)  # --max_steps ends it
+    chosen.update(warmup_epochs=0, vis_freq=0)
+    chosen.update(checkpoint_dir=str(folder), log_dir=str(folder / "log"), **flags)
+    return check_options(argparse.Namespace(**chosen))
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="ablation", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = documented_parser("ablation", __doc__)
     add = parser.add_argument
     add("--train_root", required=True, help="one folder with IR/ and VIS/")
     add("--val_root", required=True, action="append", metavar="DIR", help="again for more")
@@ -226,8 +199,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--accelerator", default="auto")
     add("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
-    if options.max_steps < 1:
-        raise ConfigurationError(f"expected --max_steps of 1 or more, found {options.max_steps}")
+    require_at_least(options, max_steps=1)
     torch.set_num_threads(options.threads)
     return options
 

@@ -17,6 +17,7 @@ if not __package__:
     import _as_module  # noqa: F401
 
 import argparse
+import contextlib
 import os
 import sys
 import time
@@ -64,26 +65,18 @@ def main(arguments: list[str]) -> int:
     print(listing.report())
     if not options.skip_bad:
         listing.require_clean()
-    fuser = open_fuser(
+    opened = open_fuser(
         options.checkpoint, options.variant, options.backend, options.device, options.threads
     )
-    try:
+    speed = None
+    with contextlib.closing(opened) as fuser:
         make_folder(save_dir)
         lpips, not_computed = _teacher_metrics(options, listing)
         scored = list(evaluate(fuser, listing, lpips, options, save_dir))
-        speed = None
         if options.benchmark_speed:
             speed = benchmark(fuser, listing.pairs[0], options.input_size, options.benchmark_runs)
-    finally:
-        fuser.close()
-    summary = summarize(
-        scored,
-        Path(options.data_root),
-        fuser.description,
-        not_computed,
-        listing.with_teacher,
-        speed,
-    )
+    with_teacher, root = listing.with_teacher, Path(options.data_root)
+    summary = summarize(scored, root, fuser.description, not_computed, with_teacher, speed)
     write_bytes(save_dir / "per_image.csv", csv_text(scored).encode())
     write_bytes(save_dir / "summary.json", json_text(summary).encode())
     write_bytes(save_dir / "summary.md", markdown(summary, scored).encode())
@@ -109,9 +102,8 @@ def evaluate(
         for stem, images, fused in show_progress(work, len(listing.pairs)):
             yield Scored(stem, score_fusions(fused, images, lpips, threads))
             if stem in shown:
-                write_png(
-                    save_dir / "sheets" / f"{stem}.png", caption_row(captioned(images, fused))
-                )
+                sheet = caption_row(captioned(images, fused))
+                write_png(save_dir / "sheets" / f"{stem}.png", sheet)
             if options.save_fused:
                 write_png(save_dir / "fused" / f"{stem}.png", fused)
 

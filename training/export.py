@@ -222,25 +222,24 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         description=(__doc__ or "").partition("\n")[0],
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("--checkpoint", required=True, help=".safetensors, .pth or .pt")
-    parser.add_argument("--output", default="exported", help="folder to write into")
-    parser.add_argument("--name", help="of the files; None is the variant's")
-    parser.add_argument("--variant", choices=sorted(SIZES), help="expected; None: as it comes")
-    parser.add_argument(
-        "--precisions", nargs="+", choices=PRECISIONS, help="None: all that are possible"
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add("--checkpoint", required=True, help=".safetensors, .pth or .pt")
+    add("--output", default="exported", help="folder to write into")
+    add("--name", help="of the files; None is the variant's")
+    add("--variant", choices=sorted(SIZES), help="expected; None: as it comes")
+    add("--precisions", nargs="+", choices=PRECISIONS, help="None: all that are possible")
+    add(
         "--calibrate",
         action="append",
         default=[],
         metavar="DIR",
         help="folder with IR/ and VIS/ of the cameras it will see; may be given again",
     )
-    parser.add_argument("--count", type=int, default=64, help="calibration pairs, all folders")
-    parser.add_argument("--vis-order", dest="vis_order", choices=("rgb", "bgr"), default="rgb")
-    parser.add_argument("--size", type=parse_size, help="WIDTHxHEIGHT, where only one will come")
-    parser.add_argument("--evaluation", help="summary.json of training.eval, for the card")
-    parser.add_argument(
+    add("--count", type=int, default=64, help="calibration pairs, all folders")
+    add("--vis-order", dest="vis_order", choices=("rgb", "bgr"), default="rgb")
+    add("--size", type=parse_size, help="WIDTHxHEIGHT, where only one will come")
+    add("--evaluation", help="summary.json of training.eval, for the card")
+    add(
         "--run_config",
         help="of the training, for the card; None: config.json next to the checkpoint",
     )

@@ -34,7 +34,7 @@ from irvis_fusion_core.commands.command_line import command
 from irvis_fusion_core.errors import ConfigurationError, FusionError
 from training.data.images import PairPaths, read_luminance, read_pair
 from training.data.listing import list_images
-from training.options import require_at_least
+from training.options import documented_parser, require_at_least
 from training.teachers import ddfm, diffusion
 from training.teachers.ensemble_files import EnsembleFolder, refuse_ambiguous, to_bytes
 from training.teachers.ensembles import Ensemble, EnsembleSampler, Pair, same_size, summarize
@@ -228,11 +228,7 @@ def _output(options: argparse.Namespace, root: Path) -> Path:
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="make_teacher_images",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = documented_parser("make_teacher_images", __doc__)
     add = parser.add_argument
     add("--teacher", required=True, action="append", choices=sorted(TEACHERS))
     add("--checkpoint", required=True, action="append", help="one for each --teacher")

@@ -56,6 +56,13 @@ class _Help(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpF
         return super()._get_help_string(action)
 
 
+def documented_parser(name: str, text: str | None) -> argparse.ArgumentParser:
+    """Return a parser of the script `name` whose help begins with its module's docstring."""
+    return argparse.ArgumentParser(
+        prog=name, description=text, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+
+
 def make_parser(
     description: str | None = None, epilog: str | None = None
 ) -> argparse.ArgumentParser:
@@ -112,7 +119,7 @@ def require_at_least(options: argparse.Namespace, **limits: float) -> None:
     for name, least in limits.items():
         if not getattr(options, name) >= least:
             raise ConfigurationError(
-                f"expected --{name} of {least} or more, found {getattr(options, name)}"
+                f"expected --{name} of at least {least}, found {getattr(options, name)}"
             )
 
 

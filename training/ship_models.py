@@ -18,7 +18,6 @@ if not __package__:
     import _as_module  # noqa: F401
 
 import argparse
-import shutil
 import sys
 from pathlib import Path
 
@@ -28,9 +27,8 @@ from irvis_fusion_core import model_zoo
 from irvis_fusion_core.commands.command_line import command
 from irvis_fusion_core.errors import CheckpointError
 from irvis_fusion_core.network.checkpoint import load_checkpoint, read_metadata, save_checkpoint
-from irvis_fusion_core.network.export import export_to_onnx, quantize
 from irvis_fusion_core.network.student import SIZES
-from training.export import read_calibration
+from training.export import export_student, read_calibration
 
 PRECISIONS = {
     "nano": ("fp32", "fp16", "int8"),
@@ -86,16 +84,10 @@ def main(arguments: list[str]) -> int:
         round_to_half(model)
         metadata = {k: v for k, v in read_metadata(source).items() if "." not in k}
         save_checkpoint(model, options.output / f"{variant}.safetensors", metadata, half=True)
-        reference = export_to_onnx(model, source.with_name(f"{variant}_fp32.onnx"))
-        for precision in PRECISIONS[variant]:
-            path = options.output / f"{variant}_{precision}.onnx"
-            if precision == "int8":
-                quantize(reference, path, pairs, report=print)
-            elif precision == "fp16":
-                export_to_onnx(model, path, precision="fp16")
-            else:
-                shutil.copyfile(str(reference), str(path))
-            print(f"{path.name}: {path.stat().st_size / 1e6:.2f} MB", flush=True)
+        for path, _, difference in export_student(
+            model, options.output, variant, PRECISIONS[variant], pairs
+        ):
+            print(f"{path.name}: {path.stat().st_size / 1e6:.2f} MB, {difference}", flush=True)
         log = source.with_name("validation.jsonl")
         if log.exists():
             print(f"{variant} at the end of training: {log.read_text().splitlines()[-1]}")

@@ -16,7 +16,6 @@ from __future__ import annotations
 if not __package__:
     import _as_module  # noqa: F401
 
-import argparse
 import shlex
 import sys
 from pathlib import Path
@@ -26,6 +25,7 @@ from irvis_fusion_core.network.checkpoint import load_checkpoint, read_metadata,
 from training import ship_models, train
 from training.loop.averaging import blend
 from training.loop.run_files import BEST
+from training.options import documented_parser
 
 SETS = ("msrs", "roadscene", "llvip")
 VALIDATION = ("msrs/val", "roadscene/val")
@@ -202,9 +202,7 @@ def arguments_of(variant: str, number: int, data: Path, runs: Path) -> list[str]
 
 def main(arguments: list[str] | None = None) -> int:
     """Train and ship; return the exit status of the first stage that fails, else 0."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = documented_parser("shipped_recipe", __doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--variant", action="append", choices=sorted(RECIPES))

@@ -15,6 +15,7 @@ if not __package__:
     import _as_module  # noqa: F401
 
 import argparse
+import dataclasses
 import logging
 import sys
 import warnings
@@ -41,13 +42,7 @@ from training.loop.synced_norm import SyncedNorm
 from training.losses.backbones import WeightsMissingError
 from training.losses.emphasis import parse_emphasis
 from training.losses.perceptual import open_vgg16
-from training.options import (
-    check_options,
-    make_parser,
-    precision,
-    term_weights,
-    warmup_epochs,
-)
+from training.options import check_options, make_parser, precision, term_weights, warmup_epochs
 from training.shipping.student_files import open_student
 from training.storage import write_json
 
@@ -67,27 +62,13 @@ def make_data(options: argparse.Namespace) -> FusionData:
     Raises:
         DataError: images are missing, faulty, or in both parts.
     """
-    augmentation = Augmentation(
-        size=options.input_size,
-        resize_prob=options.resize_prob,
-        tone_prob=options.tone_prob,
-        misalign_prob=options.misalign_prob,
-        misalign_px=options.misalign_px,
-        misalign_deg=options.misalign_deg,
-        misalign_scale=options.misalign_scale,
-        noise_prob=options.noise_prob,
-        ir_noise=options.ir_noise,
-        column_noise=options.column_noise,
-    )
+    given = vars(options)
+    names = [field.name for field in dataclasses.fields(Augmentation) if field.name in given]
+    augmentation = Augmentation(options.input_size, **{name: given[name] for name in names})
     common = {"check": not options.no_check, "skip_bad": options.skip_bad}
+    of_training = ("seed", "cache_gb", "teacher_target", "in_channels")
     train = FusionDataset(
-        options.train_root,
-        augmentation,
-        seed=options.seed,
-        cache_gb=options.cache_gb,
-        teacher_target=options.teacher_target,
-        in_channels=options.in_channels,
-        **common,
+        options.train_root, augmentation, **{n: given[n] for n in of_training}, **common
     )
     validation = None
     if options.val_root:
@@ -104,11 +85,7 @@ def make_data(options: argparse.Namespace) -> FusionData:
 
 
 def make_task(options: argparse.Namespace, has_teacher_images: bool) -> DistillationTask:
-    """Return the student, the teacher and the losses of these options.
-
-    Raises:
-        FusionError: a checkpoint or the weights of VGG-16 are missing or of another kind.
-    """
+    """Return the student, the teacher and the losses of these options."""
     torch.manual_seed(options.seed)
     student = create_student_model(options.variant, options.in_channels, options.out_channels)
     if options.init:
@@ -165,7 +142,7 @@ def make_run(options: argparse.Namespace) -> Run:
     """Make and check every part of a run; write nothing.
 
     Raises:
-        FusionError: the options, the data or the checkpoint cannot be used.
+        FusionError: the options, the data, a checkpoint or other weights cannot be used.
     """
     # The quick checks come first: reading thousands of images takes a while.
     done = 0
@@ -247,7 +224,6 @@ def train(options: argparse.Namespace) -> Run:
             ".*not resumable",
             ".*does not have many workers",
             ".*number of training batches",
-            ".*in eval mode at the start",  # weights of --init
             ".*LeafSpec.* is deprecated",  # between Lightning and torch
         ):
             warnings.filterwarnings("ignore", message)

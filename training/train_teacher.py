@@ -31,7 +31,7 @@ from torch.utils.data import DataLoader
 from irvis_fusion_core.commands.command_line import command
 from irvis_fusion_core.errors import ConfigurationError
 from training.data.sampling import EpochSampler, Group
-from training.options import precision
+from training.options import documented_parser, precision
 from training.storage import write_json
 from training.teachers.photographs import PhotographCrops, list_photographs
 from training.teachers.prior_files import TEACHERS, create_network, save_network
@@ -190,11 +190,7 @@ def _check_crop(size: int, multiple: int) -> None:
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="train_teacher",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = documented_parser("train_teacher", __doc__)
     add = parser.add_argument
     add("--teacher", required=True, choices=sorted(TEACHERS))
     add("--train_root", required=True, action="append", metavar="DIR", help="again for more")

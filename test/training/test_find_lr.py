@@ -111,7 +111,7 @@ def test_a_loss_that_breaks_ends_the_test_and_not_the_command(arguments, monkeyp
     "more, expected",
     [
         (["--min_lr", "1", "--max_lr", "0.1"], "--min_lr < --max_lr"),
-        (["--num_steps", "5"], "--num_steps of 30"),
+        (["--num_steps", "5"], "--num_steps of at least 30"),
         (["--train_root", "/nowhere/at/all"], "/nowhere/at/all"),
     ],
 )

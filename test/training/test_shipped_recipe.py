@@ -76,7 +76,9 @@ def test_a_stage_that_is_done_is_not_run_again_and_a_failure_ends_it(monkeypatch
     blended = []
     monkeypatch.setattr(shipped_recipe, "blended", lambda *of: blended.append(of))
     monkeypatch.setattr(shipped_recipe.train, "main", train)
-    monkeypatch.setattr(shipped_recipe.ship_models, "main", shipped.append)
+    monkeypatch.setattr(
+        shipped_recipe.ship_models, "main", lambda given: shipped.append(given) or 0
+    )
     first = shipped_recipe.stage_folder(tmp_path, "nano", 0)
     first.mkdir()
     (first / "nano.safetensors").touch()

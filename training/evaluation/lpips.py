@@ -68,7 +68,9 @@ def open_lpips(
         raise ConfigurationError(
             f"expected the LPIPS network out of {', '.join(BACKBONES)}, found {net!r}"
         )
-    features = open_features(BACKBONES[net], backbone_file, "or name a file: --lpips_backbone")
+    features = open_features(
+        BACKBONES[net], backbone_file, "training.eval also takes a file: --lpips_backbone"
+    )
     # torchmetrics takes its backbone from an installed torchvision only. This is the one function
     # in which it does.
     with mock.patch.object(torchmetrics_lpips, "_get_tv_model_features", lambda *_: features):

@@ -27,10 +27,7 @@ Row = dict[str, float | None]
 
 
 def score(
-    fused: np.ndarray,
-    ir: np.ndarray,
-    vis_y: np.ndarray,
-    teacher: np.ndarray | None = None,
+    fused: np.ndarray, ir: np.ndarray, vis_y: np.ndarray, teacher: np.ndarray | None = None
 ) -> Row:
     """Return every metric by name; None where it cannot be computed.
 

@@ -93,8 +93,8 @@ class TermLog(pl.Callback):
 class RunFiles(pl.Callback):
     """Checkpoints, the best model, validation rows; see `training.loop.run_files`.
 
-    Lightning's ModelCheckpoint does not fit: it saves at the end of an epoch that was cut short,
-    which resumes at the next one.
+    Lightning's ModelCheckpoint does not fit: after a resume in a moved folder it forgets the best
+    score, and replaces the best model by a worse one.
     """
 
     def __init__(self, folder: Path, monitor: str = "auto", save_freq: int = 10) -> None:
