@@ -114,9 +114,7 @@ def evaluate(
     fusers = {name: CheckpointFuser(path) for name, path in students.items()}
     for root in roots:
         label = Path(root).resolve().parent.name
-        pairs = list_images(Path(root), check=False).pairs
-        if limit and len(pairs) > limit:
-            pairs = [pairs[i * len(pairs) // limit] for i in range(limit)]
+        pairs = list_images(Path(root), check=False, limit=limit).pairs
         for number, paths in enumerate(pairs):
             ir, vis = read_pair(paths.ir, paths.vis)
             y = luminance(vis)

@@ -18,6 +18,7 @@ if not __package__:
 
 import argparse
 import contextlib
+import itertools
 import os
 import sys
 import time
@@ -112,21 +113,12 @@ def fused_images(
     fuser: Fuser, listing: PairListing, batch_size: int
 ) -> Iterator[tuple[str, Images, np.ndarray]]:
     """Yield (stem, images, fused RGB) of every pair; fuse neighbours of one size together."""
-    batch: list[tuple[str, Images]] = []
-
-    def done() -> Iterator[tuple[str, Images, np.ndarray]]:
-        if batch:
+    read = ((paths.stem, read_images(paths)) for paths in listing.pairs)
+    for _, of_one_size in itertools.groupby(read, key=lambda scene: scene[1].ir.shape):
+        while batch := list(itertools.islice(of_one_size, batch_size)):
             fused = fuser.fuse([i.ir for _, i in batch], [i.vis for _, i in batch])
             for (stem, images), image in zip(batch, fused):
                 yield stem, images, image
-            batch.clear()
-
-    for paths in listing.pairs:
-        images = read_images(paths)
-        if len(batch) == batch_size or (batch and batch[0][1].ir.shape != images.ir.shape):
-            yield from done()
-        batch.append((paths.stem, images))
-    yield from done()
 
 
 def score_fusions(

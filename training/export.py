@@ -162,10 +162,7 @@ def read_calibration(folders: Sequence[str | Path], count: int, vis_order: str) 
     each = max(1, count // max(1, len(folders)))
     pairs: list[FramePair] = []
     for folder in folders:
-        found = list_images(Path(folder), check=False).pairs
-        step = max(1.0, len(found) / each)
-        for number in range(min(each, len(found))):
-            paths = found[int(number * step)]
+        for paths in list_images(Path(folder), check=False, limit=each).pairs:
             ir, vis = read_pair(paths.ir, paths.vis)
             vis = vis if vis_order == "rgb" else np.ascontiguousarray(vis[:, :, ::-1])
             pairs.append((ir[:, :, None], vis))

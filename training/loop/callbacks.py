@@ -10,11 +10,10 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-import torch.distributed as dist
 
 from irvis_fusion_core.network.checkpoint import save_checkpoint
 from training.errors import DataError, LossError, TrainingError
-from training.loop.lightning_module import Batch, FusionModule
+from training.loop.lightning_module import Batch, FusionModule, of_all_processes
 from training.loop.panels import panel
 from training.loop.run_files import BEST, LAST, recipe
 from training.loop.validation import is_better
@@ -64,7 +63,7 @@ class TermLog(pl.Callback):
             self._write(trainer, module, trainer.global_step)
 
     def _write(self, trainer: pl.Trainer, module: pl.LightningModule, step: int) -> None:
-        row = self._means(trainer)
+        row = self._means()
         self._sums, self._counts = {}, {}
         if not trainer.is_global_zero:
             return
@@ -76,13 +75,10 @@ class TermLog(pl.Callback):
             shown = " ".join(f"{k} {v:.4g}" for k, v in row.items())
             print(f"step {step} epoch {(step - 1) // module.steps_per_epoch} {shown}", flush=True)
 
-    def _means(self, trainer: pl.Trainer) -> dict[str, float]:
+    def _means(self) -> dict[str, float]:
         found = {name: (float(self._sums[name]), self._counts[name]) for name in self._sums}
-        parts: list[Any] = [found]
-        if trainer.world_size > 1 and dist.is_initialized():
-            # Objects, because a process without a teacher image lacks the teacher's terms.
-            parts = [None] * trainer.world_size
-            dist.all_gather_object(parts, found)
+        # A process without a teacher image lacks the teacher's terms.
+        parts = of_all_processes(found)
         means = {}
         for name in sorted({name for part in parts for name in part}):
             rows = [part[name] for part in parts if name in part]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -20,6 +21,15 @@ FORMAT = "irvis_fusion.training"
 """The key in a checkpoint under which the run describes itself."""
 
 Batch = Mapping[str, torch.Tensor]
+
+
+def of_all_processes(value: Any) -> list[Any]:
+    """Return the values of all processes; each of them must call this."""
+    if not dist.is_initialized():
+        return [value]
+    values: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(values, value)
+    return values
 
 
 class FusionModule(pl.LightningModule):
@@ -91,10 +101,16 @@ class FusionModule(pl.LightningModule):
         self._remember_statistics()
         found = self.task(batch, self.epoch)
         bad = not bool(torch.isfinite(found["loss"]))
-        any_bad, self.stopping = self._any_process(bad, self._stop_asked)
-        if any_bad:
+        # All processes stop together: one that stops alone leaves the others waiting.
+        any_process = self.trainer.strategy.reduce_boolean_decision
+        self.stopping = any_process(self._stop_asked, all=False)
+        if any_process(bad, all=False):
             self._restore_statistics()
-            raise LossError(self._loss_message(found, batch) if bad else self._elsewhere())
+            raise LossError(
+                self._loss_message(found, batch)
+                if bad
+                else f"another process found a loss that is not finite at step {self.global_step}"
+            )
         self.log("loss", found["loss"].detach(), prog_bar=True, logger=False)
         self._batch = batch
         return found
@@ -140,7 +156,7 @@ class FusionModule(pl.LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Take the means over all images of all processes, and log them as ``val/<name>``."""
         sums: dict[str, list[float]] = {}
-        for row in self._gathered(self._rows):
+        for row in itertools.chain(*of_all_processes(self._rows)):
             for name, value in row.items():
                 sums.setdefault(name, []).append(value)
         known = {k: v for k, v in self.validation.items() if "/" in k}
@@ -198,24 +214,6 @@ class FusionModule(pl.LightningModule):
             f"{', '.join(self.names(batch['index'].tolist()))}; look at these images, lower "
             "--lr, or leave out --use_amp"
         )
-
-    def _elsewhere(self) -> str:
-        return f"another process found a loss that is not finite at step {self.global_step}"
-
-    def _any_process(self, *flags: bool) -> list[bool]:
-        """Return whether any process raises each flag: all must stop together."""
-        if self.trainer.world_size == 1 or not dist.is_initialized():
-            return list(flags)
-        raised = torch.tensor(flags, dtype=torch.int32, device=self.device)
-        dist.all_reduce(raised, op=dist.ReduceOp.MAX)
-        return [bool(flag) for flag in raised.tolist()]
-
-    def _gathered(self, rows: list[dict[str, float]]) -> list[dict[str, float]]:
-        if self.trainer.world_size == 1 or not dist.is_initialized():
-            return rows
-        parts: list[Any] = [None] * self.trainer.world_size
-        dist.all_gather_object(parts, rows)
-        return [row for part in parts for row in part]
 
     # When a broken step is noticed, the forward pass has changed one part of the student: the
     # batch norms' statistics.
