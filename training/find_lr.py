@@ -17,28 +17,25 @@ if not __package__:
 import argparse
 import contextlib
 import io
-import logging
 import sys
 import tempfile
 import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cv2
 import lightning.pytorch as pl
 import numpy as np
-import torch
 from lightning.pytorch.tuner import Tuner
 from torch.utils.data import DataLoader
 
 from irvis_fusion_core.commands.command_line import command
 from irvis_fusion_core.errors import ConfigurationError
 from training.errors import LossError, TrainingError
-from training.loop.distillation import TaskLoss
+from training.loop.distillation import DistillationTask, TaskLoss
 from training.loop.lightning_module import Batch, FusionModule
 from training.options import check_options, make_parser, precision, require_at_least
 from training.storage import make_folder, write_bytes
-from training.train import make_data, make_task
+from training.train import make_data, make_task, set_up_process
 
 LEAST_STEPS = 30
 DIVERGED = 4.0
@@ -57,15 +54,9 @@ class Curve(NamedTuple):
 class RangeTest(FusionModule):
     """A training module without warm-ups, which keeps the loss of every step."""
 
-    def __init__(self, module: FusionModule) -> None:
-        super().__init__(
-            module.task,
-            weight_decay=module.weight_decay,
-            grad_clip=module.grad_clip,
-            ema=0.0,
-            names=module.names,
-        )
-        self.task.warmup_epochs = 0  # every term counts from the first step on
+    def __init__(self, task: DistillationTask, **options: Any) -> None:
+        super().__init__(task, ema=0.0, **options)
+        task.warmup_epochs = 0  # every term counts from the first step on
         self.losses: list[float] = []
 
     def training_step(self, batch: Batch, batch_idx: int) -> TaskLoss:
@@ -76,7 +67,7 @@ class RangeTest(FusionModule):
 
 
 def range_test(
-    module: FusionModule,
+    test: RangeTest,
     loader: DataLoader,
     rates: tuple[float, float],
     steps: int,
@@ -90,7 +81,6 @@ def range_test(
     Returns:
         The curve up to where the loss diverged. The module's weights are as before.
     """
-    test = RangeTest(module)
     with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
         for message in (".*in eval mode", ".*no `val_dataloader`", ".*num_workers", ".*LeafSpec"):
             warnings.filterwarnings("ignore", message)
@@ -151,9 +141,7 @@ def plot(curve: Curve, suggestion: float | None) -> bytes:
     axes = figure.subplots()
     axes.plot(curve.rates, curve.losses, color="0.75", label="each batch")
     axes.plot(curve.rates, smooth(curve), label="smoothed")
-    axes.set_xscale("log")
-    axes.set_xlabel("learning rate")
-    axes.set_ylabel("loss")
+    axes.set(xscale="log", xlabel="learning rate", ylabel="loss")
     axes.grid(alpha=0.3)
     if suggestion is not None:
         axes.axvline(suggestion, color="tab:red", label=f"steepest fall: {suggestion:.2g}")
@@ -170,17 +158,12 @@ def main(arguments: list[str]) -> int:
     # The test takes minutes: check first that the curve can be written.
     output = Path(options.output)
     make_folder(output.absolute().parent)
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    # As in training: OpenCV's threads do not survive a fork, denormal weights stall CPUs.
-    cv2.setNumThreads(0)
-    torch.set_flush_denormal(True)
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    set_up_process(options.threads)
     options.val_root = []
     data = make_data(options)
     print(data.train.report())
     task = make_task(options, data.train.has_teachers)
-    module = FusionModule(
+    module = RangeTest(
         task,
         weight_decay=options.weight_decay,
         grad_clip=options.grad_clip,

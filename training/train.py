@@ -153,7 +153,7 @@ def make_run(options: argparse.Namespace) -> Run:
             _say(f"--{name} was {then}, is {now}: the resumed training differs from here on")
     data = make_data(options)
     lpips = _lpips(data)
-    _check_monitor(options.monitor, data, lpips is not None)
+    _check_monitor(options.monitor, data, lpips)
     task = make_task(options, data.train.has_teachers)
     trainer = make_trainer(options, data.validation is not None)
     steps_per_epoch = data.sampler(0, trainer.world_size).steps
@@ -195,20 +195,25 @@ def make_run(options: argparse.Namespace) -> Run:
     return Run(data, module, trainer, config)
 
 
-def train(options: argparse.Namespace) -> Run:
-    """Train to the end; `training.loop.run_files` lists the files that this leaves.
-
-    Raises:
-        FusionError: bad options, data or checkpoints; a loss that is not finite; a full disk.
-    """
-    if options.threads:
-        torch.set_num_threads(options.threads)
+def set_up_process(threads: int) -> None:
+    """Set the threads of torch (0: its own choice) and what training needs of the libraries."""
+    if threads:
+        torch.set_num_threads(threads)
     # OpenCV's threads do not survive the fork of the workers.
     cv2.setNumThreads(0)
     # Hide Lightning's tips.
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     # Denormal weights stall CPUs.
     torch.set_flush_denormal(True)
+
+
+def train(options: argparse.Namespace) -> Run:
+    """Train to the end; `training.loop.run_files` lists the files that this leaves.
+
+    Raises:
+        FusionError: bad options, data or checkpoints; a loss that is not finite; a full disk.
+    """
+    set_up_process(options.threads)
     run = make_run(options)
     folder = Path(options.checkpoint_dir)
     if run.trainer.is_global_zero:
@@ -273,7 +278,7 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _check_monitor(monitor: str, data: FusionData, lpips: bool) -> None:
+def _check_monitor(monitor: str, data: FusionData, lpips: Lpips | None) -> None:
     """Refuse a monitor that the first validation would not have."""
     taught = data.validation is not None and data.validation.has_teachers
     if monitor.endswith("_teacher") and not (taught and (lpips or monitor != "lpips_teacher")):

@@ -71,7 +71,7 @@ def test_rates_rise_and_the_student_is_as_before(arguments):
     options = find_lr._parse(arguments[0])
     options.val_root = []
     data = find_lr.make_data(options)
-    module = find_lr.FusionModule(find_lr.make_task(options, False))
+    module = find_lr.RangeTest(find_lr.make_task(options, False))
     before = {k: v.clone() for k, v in module.task.student.state_dict().items()}
     curve = find_lr.range_test(
         module, data.train_dataloader(), (1e-5, 1e-1), 30, accelerator="cpu", devices=1
@@ -99,7 +99,7 @@ def test_a_loss_that_breaks_ends_the_test_and_not_the_command(arguments, monkeyp
     options = find_lr._parse(arguments[0])
     options.val_root = []
     data = find_lr.make_data(options)
-    module = find_lr.FusionModule(find_lr.make_task(options, False))
+    module = find_lr.RangeTest(find_lr.make_task(options, False))
     curve = find_lr.range_test(
         module, data.train_dataloader(), (1e-5, 1e-1), 30, accelerator="cpu", devices=1
     )
