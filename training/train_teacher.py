@@ -158,11 +158,6 @@ class SavePrior(lightning.Callback):
         self.path, self.every = path, options.save_freq
         self.roots = ", ".join(Path(root).as_posix() for root in options.train_root)
 
-    def on_train_epoch_start(self, trainer: Trainer, task: PriorTask) -> None:
-        """Tell the sampler which epoch it draws."""
-        assert trainer.train_dataloader is not None
-        trainer.train_dataloader.sampler.set_epoch(trainer.current_epoch)
-
     def on_train_epoch_end(self, trainer: Trainer, task: PriorTask) -> None:
         """Save every `save_freq` epochs."""
         if (trainer.current_epoch + 1) % self.every == 0:
