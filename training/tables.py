@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 
-def markdown_table(
-    rows: Mapping[str, Mapping[str, float | None]], names: Sequence[str]
-) -> list[str]:
+def table(rows: Mapping[str, Mapping[str, float | None]], names: Sequence[str]) -> list[str]:
     """Return the lines of a Markdown table with one row for every fusion."""
     lines = ["| | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
     for fusion, row in rows.items():

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from training.evaluation.scores import CONVENTIONS, METRICS, SOURCE_METRICS, Row, means
-from training.tables import markdown_table
+from training.tables import table
 
 FUSED = "fused"
 
@@ -70,15 +70,15 @@ def summarize(
 ) -> dict[str, Any]:
     """Return the content of summary.json, without the metrics that no image has."""
     fusions = list(scored[0].rows)
-    table = {name: means(image.rows[name] for image in scored) for name in fusions}
-    present = [m for m in METRICS if any(row[m] is not None for row in table.values())]
+    rows = {name: means(image.rows[name] for image in scored) for name in fusions}
+    present = [m for m in METRICS if any(row[m] is not None for row in rows.values())]
     return {
         "data_root": str(data_root),
         "pairs": len(scored),
         "pairs_with_teacher": with_teacher,
         "conventions": CONVENTIONS,
         "model": model,
-        "means": {name: {m: table[name][m] for m in present} for name in fusions},
+        "means": {name: {m: rows[name][m] for m in present} for name in fusions},
         "not_computed": not_computed,
         "speed": None if speed is None else {**speed._asdict(), "fps": speed.fps},
     }
@@ -102,7 +102,7 @@ def markdown(summary: dict[str, Any], scored: Sequence[Scored]) -> str:
         ("Against the teacher", [n for n in names if n not in SOURCE_METRICS]),
     ):
         if wanted:
-            lines += [f"## {title}", "", *markdown_table(summary["means"], wanted), ""]
+            lines += [f"## {title}", "", *table(summary["means"], wanted), ""]
     lines += [f"{name}: not computed, {why}" for name, why in summary["not_computed"].items()]
     weakest = weakest_images(scored)
     if weakest:

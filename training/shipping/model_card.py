@@ -14,7 +14,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_core.network.student import Student
-from training.tables import markdown_table
+from training.tables import table
 
 TODO = "TODO:"
 
@@ -131,7 +131,7 @@ def _evaluation_table(summary: Dict[str, Any]) -> List[str]:
         f"{summary['pairs']} pairs of `{Path(summary['data_root']).name}`, evaluated: "
         f"`{Path(summary['model']['file']).name}`. {summary['conventions']}",
         "",
-        *markdown_table(rows, list(next(iter(rows.values())))),
+        *table(rows, list(next(iter(rows.values())))),
     ]
     lines += [f"\n{name}: not computed, {why}" for name, why in summary["not_computed"].items()]
     return lines
