@@ -5,7 +5,8 @@ The pixel-wise maximum beats most published networks on MI, VIF and Qabf.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from typing import Callable
 
 import numpy as np
 

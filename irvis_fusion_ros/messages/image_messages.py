@@ -11,7 +11,7 @@ from __future__ import annotations
 import array
 import importlib
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -31,12 +31,8 @@ from irvis_fusion_ros.messages.image_encodings import (
 )
 from irvis_fusion_ros.messages.protocols import (
     AnyImageMessage,
-    CompressedImageMessage,
     ImageMessage,
 )
-
-if TYPE_CHECKING:
-    from typing_extensions import TypeIs
 
 __all__ = [
     "KINDS",
@@ -56,7 +52,7 @@ __all__ = [
 ]
 
 
-def is_compressed(msg: AnyImageMessage) -> TypeIs[CompressedImageMessage]:
+def is_compressed(msg: AnyImageMessage) -> bool:
     """Return whether `msg` is a CompressedImage rather than an Image."""
     return not hasattr(msg, "encoding")
 
@@ -126,11 +122,12 @@ def visible_frame(
     """
     if is_compressed(msg):
         return to_rgb_or_bgr(*decode(msg))
-    if pixels is not None and msg.encoding in DIRECT_ORDER:
-        return pixels[..., :3], DIRECT_ORDER[msg.encoding]
-    if pixels is not None or _is_known(msg.encoding):
-        return to_rgb_or_bgr(view(msg) if pixels is None else pixels, msg.encoding)
-    return _through_cv_bridge(msg, "rgb8"), "rgb"
+    image = cast(ImageMessage, msg)
+    if pixels is not None and image.encoding in DIRECT_ORDER:
+        return pixels[..., :3], DIRECT_ORDER[image.encoding]
+    if pixels is not None or _is_known(image.encoding):
+        return to_rgb_or_bgr(view(image) if pixels is None else pixels, image.encoding)
+    return _through_cv_bridge(image, "rgb8"), "rgb"
 
 
 def thermal_frame(msg: AnyImageMessage, check_finite: bool = True) -> np.ndarray:
@@ -146,9 +143,10 @@ def thermal_frame(msg: AnyImageMessage, check_finite: bool = True) -> np.ndarray
     """
     if is_compressed(msg):
         return to_grey(*decode(msg))
-    if _is_known(msg.encoding):
-        return to_grey(view(msg, check_finite), msg.encoding)
-    return _through_cv_bridge(msg, "mono8")
+    image = cast(ImageMessage, msg)
+    if _is_known(image.encoding):
+        return to_grey(view(image, check_finite), image.encoding)
+    return _through_cv_bridge(image, "mono8")
 
 
 def fill(
@@ -175,27 +173,9 @@ def fill(
         raise FrameError(f"expected fused HxWx3 uint8, got {fused.shape} {fused.dtype}")
     height, width = fused.shape[:2]
     if is_compressed(vis_msg):
-        encoding = "bgr8"
-        pixels = _in_order(fused, order or "bgr", "bgr")
+        encoding, pixels = "bgr8", _in_order(fused, order or "bgr", "bgr")
     else:
-        if (height, width) != (vis_msg.height, vis_msg.width):
-            raise FrameError(
-                f"expected fused of the visible size {vis_msg.width}x{vis_msg.height}, "
-                f"got {width}x{height}"
-            )
-        encoding = vis_msg.encoding
-        if encoding in DIRECT_ORDER:
-            wanted = DIRECT_ORDER[encoding]
-            pixels = _in_order(fused, order or wanted, wanted)
-            if encoding in ("rgba8", "bgra8"):
-                pixels = np.concatenate([pixels, view(vis_msg)[..., 3:]], axis=2)
-        else:
-            encoding = output_encoding(encoding)
-            pixels = _in_order(fused, order or natural_order(vis_msg.encoding), "rgb")
-            if encoding != "rgb8":
-                pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
-            if encoding == "mono16":
-                pixels = pixels.astype(np.uint16) * np.uint16(257)
+        encoding, pixels = _encoded(fused, order, cast(ImageMessage, vis_msg))
     data = array.array("B")
     # Not `msg.data = bytes`: rclpy would check each element, 55 ms for 640x480x3.
     data.frombytes(pixels.reshape(-1).view(np.uint8).data)
@@ -223,16 +203,41 @@ def passed_image(vis_msg: AnyImageMessage, msg_out: Any, pixels: np.ndarray | No
     Raises:
         ImageMessageError: An image that has to be converted is broken.
     """
-    compressed = is_compressed(vis_msg)
-    if not is_compressed(vis_msg) and output_encoding(vis_msg.encoding) == vis_msg.encoding:
+    encoding = None if is_compressed(vis_msg) else cast(ImageMessage, vis_msg).encoding
+    if encoding is not None and output_encoding(encoding) == encoding:
         return vis_msg
     try:
         colour, order = visible_frame(vis_msg, pixels)
     except ImageMessageError as error:
-        if compressed or error.kind != "unknown_encoding":
+        if encoding is None or error.kind != "unknown_encoding":
             raise
         return vis_msg
     return fill(msg_out, colour, vis_msg, order)
+
+
+def _encoded(
+    fused: np.ndarray, order: str | None, vis_msg: ImageMessage
+) -> tuple[str, np.ndarray]:
+    """Return the encoding of the fused message, and its pixels, C-contiguous."""
+    if fused.shape[:2] != (vis_msg.height, vis_msg.width):
+        raise FrameError(
+            f"expected fused of the visible size {vis_msg.width}x{vis_msg.height}, "
+            f"got {fused.shape[1]}x{fused.shape[0]}"
+        )
+    encoding = vis_msg.encoding
+    if encoding in DIRECT_ORDER:
+        wanted = DIRECT_ORDER[encoding]
+        pixels = _in_order(fused, order or wanted, wanted)
+        if encoding in ("rgba8", "bgra8"):
+            pixels = np.concatenate([pixels, view(vis_msg)[..., 3:]], axis=2)
+        return encoding, pixels
+    pixels = _in_order(fused, order or natural_order(encoding), "rgb")
+    encoding = output_encoding(encoding)
+    if encoding != "rgb8":
+        pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+    if encoding == "mono16":
+        pixels = pixels.astype(np.uint16) * np.uint16(257)
+    return encoding, pixels
 
 
 def _in_order(fused: np.ndarray, order: str, wanted: str) -> np.ndarray:
