@@ -6,14 +6,14 @@ What is odd is noted by kind; what cannot be used is refused.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
 
 from irvis_fusion_core.streams.stamps import NS_PER_S, stamp_ns
 from irvis_fusion_ros.messages import image_messages
 from irvis_fusion_ros.messages.image_messages import ImageMessageError
-from irvis_fusion_ros.messages.protocols import AnyImageMessage
+from irvis_fusion_ros.messages.protocols import AnyImageMessage, ImageMessage
 from irvis_fusion_ros.pipeline.events import Note
 from irvis_fusion_ros.pipeline.frames import IrFrame, VisFrame
 
@@ -80,13 +80,14 @@ class MessageChecks:
         pixels: np.ndarray | None = None
         size: tuple[int, int] | None = None
         if not image_messages.is_compressed(message):
+            image = cast(ImageMessage, message)
             try:
-                pixels = image_messages.view(message, check_finite=False)
+                pixels = image_messages.view(image, check_finite=False)
             except ImageMessageError as error:
                 self._note("vis: " + error.kind, str(error))
                 if error.kind != "unknown_encoding" or not len(message.data):
                     return frame._replace(stamp_ns=stamp_ns(message.header.stamp)), error.kind
-            size = (message.height, message.width)
+            size = (image.height, image.width)
         stamp = self._check("vis", message, size)
         return frame._replace(pixels=pixels, stamp_ns=stamp), None
 
