@@ -1,8 +1,9 @@
-"""What a detector that knows nothing of fusion finds in each row's images."""
+"""What a detector that was not trained on fused images finds in each row's images."""
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -11,17 +12,21 @@ from irvis_fusion_core.errors import FusionError
 from irvis_fusion_ros.evaluation.image_store import as_rgb, draw_boxes, jpeg
 from irvis_fusion_ros.evaluation.measure import Sampling
 
+if TYPE_CHECKING:
+    from irvis_fusion_core.detectors.detection import Truth
+    from irvis_fusion_core.detectors.selection import Detector
+
 SHOWN = 2
 
 
 class Example(NamedTuple):
-    """A frame in which the rows differ: the images with boxes, JPEG, by row."""
+    """A frame in which the rows differ; the images with boxes as JPEG, by row."""
 
     spread: int
     frame: int
     seconds: float
-    found: Dict[str, int]
-    images: Dict[str, bytes]
+    found: dict[str, int]
+    images: dict[str, bytes]
 
 
 class DetectionCheck:
@@ -29,83 +34,82 @@ class DetectionCheck:
 
     def __init__(
         self,
-        detector: Any,
-        annotations: Optional[Annotations],
+        detector: Detector,
+        annotations: Annotations | None,
         frames: int,
         most: int,
         apart_s: float = 1.0,
     ) -> None:
-        """Look at up to `most` of `frames` frames; with annotations at all annotated ones.
-        Examples are `apart_s` from one another.
+        """Choose the frames to look at.
+
+        Args:
+            detector: The detector.
+            annotations: The true objects, if known; then every annotated frame is looked at.
+            frames: Visible frames in the bag.
+            most: Frames to look at without annotations; 0 for all.
+            apart_s: The least time between two examples.
 
         Raises:
-            FusionError: annotations of things that the detector cannot report.
+            FusionError: The detector cannot report any annotated class.
         """
-        self.name = detector.name
+        self.tallies: dict[str, Tally] = {}
+        self._annotations = annotations
         self._apart_s = apart_s
-        self.annotations = annotations
-        self.tallies: Dict[str, Tally] = {}
         self._detector = detector
         self._labels = _common_labels(detector, annotations)
         self._sampling = Sampling(frames, most)
         self._looked_at = 0
-        self._examples: List[Example] = []
+        self._examples: list[Example] = []
 
     def wants(self, index: int, stamp_ns: int) -> bool:
-        """Whether this frame, which was fused, is to be looked at."""
-        if self.annotations is not None:
-            return self.annotations.has(index, stamp_ns)
+        """Return whether to look at this fused frame."""
+        if self._annotations is not None:
+            return self._annotations.has(index, stamp_ns)
         return self._sampling.take(index)
 
     def look(
-        self,
-        index: int,
-        stamp_ns: int,
-        seconds: float,
-        images: Dict[str, np.ndarray],
-    ) -> Dict[str, int]:
-        """Detect in every row's image (uint8 RGB or grey); row -> number of finds."""
+        self, index: int, stamp_ns: int, seconds: float, images: Mapping[str, np.ndarray]
+    ) -> dict[str, int]:
+        """Detect in every row's image (uint8 RGB or grey); return row -> number of detections."""
         self._looked_at += 1
         height, width = next(iter(images.values())).shape[:2]
         truth = None
-        if self.annotations is not None:
-            truth = self.annotations.of_frame(index, stamp_ns, height, width)
+        if self._annotations is not None:
+            truth = self._annotations.of_frame(index, stamp_ns, height, width)
             truth = None if truth is None else [t for t in truth if t.label in self._labels]
-        # OpenCV's HOG and ONNX Runtime have threads of their own: one image after the other.
-        found: Dict[str, Sequence[Detection]] = {
-            name: self._kept(self._detector.find(as_rgb(image))) for name, image in images.items()
-        }
+        # OpenCV's HOG and ONNX Runtime have their own threads: one image after the other.
+        found = {name: self._kept(self._detector.find(as_rgb(p))) for name, p in images.items()}
         for name, detections in found.items():
             tally = self.tallies.setdefault(name, Tally(self._detector.min_overlap))
             tally.add(detections, truth)
         self._keep_example(index, seconds, images, found, truth or [])
         return {name: len(detections) for name, detections in found.items()}
 
-    def summary(self) -> Dict[str, Any]:
-        """What is written into summary.json."""
+    def summary(self) -> dict[str, Any]:
+        """Return the entry of summary.json."""
         return {
-            "detector": self.name,
+            "detector": self._detector.name,
             "min_overlap": self._detector.min_overlap,
             "frames": self._looked_at,
-            "annotated": self.annotations is not None,
+            "annotated": self._annotations is not None,
             "classes": sorted(self._labels) if self._labels else "all",
             "rows": {name: tally.summary() for name, tally in self.tallies.items()},
         }
 
-    def examples(self) -> List[Example]:
-        """Frames in which the number of finds differs most between rows, in order of time."""
+    def examples(self) -> list[Example]:
+        """Return the frames whose numbers of detections differ most, in order of time."""
         return sorted(self._examples, key=lambda e: e.frame)
 
-    def _kept(self, detections: Sequence[Detection]) -> List[Detection]:
+    def _kept(self, detections: Sequence[Detection]) -> list[Detection]:
         return [d for d in detections if not self._labels or d.label in self._labels]
 
     def _keep_example(
         self,
         index: int,
         seconds: float,
-        images: Dict[str, np.ndarray],
-        found: Dict[str, Sequence[Detection]],
-        truth: Sequence[Any],
+        images: Mapping[str, np.ndarray],
+        found: Mapping[str, Sequence[Detection]],
+        truth: Sequence[Truth],
     ) -> None:
         counts = {name: len(detections) for name, detections in found.items()}
         spread = max(counts.values()) - min(counts.values())
@@ -120,8 +124,8 @@ class DetectionCheck:
         del self._examples[SHOWN:]
 
 
-def _common_labels(detector: Any, annotations: Optional[Annotations]) -> Sequence[str]:
-    """The classes that are compared; nothing for all."""
+def _common_labels(detector: Detector, annotations: Annotations | None) -> Sequence[str]:
+    """Return the classes to compare; an empty sequence for all."""
     if annotations is None:
         return ()
     if not detector.labels:
@@ -129,7 +133,7 @@ def _common_labels(detector: Any, annotations: Optional[Annotations]) -> Sequenc
     common = [label for label in annotations.labels if label in detector.labels]
     if annotations.labels and not common:
         raise FusionError(
-            f"expected annotations of what {detector.name} reports "
+            f"expected annotations of classes that {detector.name} reports "
             f"({', '.join(detector.labels[:8])}), found {', '.join(annotations.labels[:8])}; "
             "give --class-names for YOLO files without classes.txt, or another --detector"
         )
