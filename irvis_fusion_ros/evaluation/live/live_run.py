@@ -19,7 +19,6 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Optional
 import numpy as np
 
 from irvis_fusion_core.errors import EngineError
-from irvis_fusion_ros.commands.demo import make_environment, why_no_ros
 from irvis_fusion_ros.evaluation.configurations import Configuration
 from irvis_fusion_ros.evaluation.live import compare as live_compare
 from irvis_fusion_ros.evaluation.live.scripted import ScriptedFusion
@@ -28,6 +27,7 @@ from irvis_fusion_ros.evaluation.summary import spread
 from irvis_fusion_ros.evaluation.tables import Table, read_rows
 from irvis_fusion_ros.parameters.generated_files import yaml_scalar
 from irvis_fusion_ros.parameters.settings import Settings
+from irvis_fusion_ros.running_node.environment import make_environment, why_no_ros
 
 NAMESPACE = f"/irvis_fusion_evaluation_{os.getpid()}"
 """Of its own: neither a robot's topics nor another evaluation are touched."""
