@@ -57,4 +57,4 @@ def test_the_running_node_agrees_with_the_walk(tmp_path, monkeypatch):
     assert live["identical"] + sum(live["causes"].values()) == 60
     rows = (report / "live.csv").read_text().splitlines()
     assert len(rows) == 61 and str(START_NS) in rows[1]
-    assert "The running node against the walk" in (report / "report.html").read_text()
+    assert "The running node against the offline replay" in (report / "report.html").read_text()
