@@ -17,18 +17,15 @@ _MOST_MESSAGES = 400
 class BagFacts(NamedTuple):
     """Counts are of the whole bag; sizes, formats and rate are of its first messages."""
 
+    name: str
     path: str
-    topics: FusionTopics
+    vis_topic: str
+    ir_topic: str
     vis_frames: int
     ir_frames: int
     vis_rate_hz: float  # 0 if unknown
-    vis_size: tuple[int, int] | None  # height, width; None for compressed images
     formats: dict[str, str]  # "vis" and "ir": "640x480 bgr8", if a message was seen
-
-    @property
-    def name(self) -> str:
-        """The bag's name without folders."""
-        return os.path.basename(os.path.normpath(os.path.abspath(self.path)))
+    vis_size: tuple[int, int] | None  # height, width; None for compressed images
 
     @property
     def apart_s(self) -> float:
@@ -39,16 +36,7 @@ class BagFacts(NamedTuple):
 
     def as_dict(self) -> dict[str, Any]:
         """Return the entry of summary.json."""
-        return {
-            "name": self.name,
-            "path": self.path,
-            "vis_topic": self.topics.vis,
-            "ir_topic": self.topics.ir,
-            "vis_frames": self.vis_frames,
-            "ir_frames": self.ir_frames,
-            "vis_rate_hz": round(self.vis_rate_hz, 3),
-            "formats": self.formats,
-        }
+        return {name: value for name, value in self._asdict().items() if name != "vis_size"}
 
 
 def read_facts(bag: str, topics: FusionTopics) -> BagFacts:
@@ -78,9 +66,11 @@ def read_facts(bag: str, topics: FusionTopics) -> BagFacts:
         if not formats:
             raise  # otherwise the replay raises it, and reports what there was before
     span_s = (recorded_ns[-1] - recorded_ns[0]) / NS_PER_S if recorded_ns else 0.0
-    rate_hz = (len(recorded_ns) - 1) / span_s if span_s > 0 else 0.0
+    rate_hz = round((len(recorded_ns) - 1) / span_s, 3) if span_s > 0 else 0.0
+    name = os.path.basename(os.path.normpath(os.path.abspath(bag)))
+    vis_frames, ir_frames = counts.get(topics.vis, 0), counts.get(topics.ir, 0)
     return BagFacts(
-        bag, topics, counts.get(topics.vis, 0), counts.get(topics.ir, 0), rate_hz, size, formats
+        name, bag, topics.vis, topics.ir, vis_frames, ir_frames, rate_hz, formats, size
     )
 
 

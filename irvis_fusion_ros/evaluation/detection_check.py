@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from irvis_fusion_core.detectors import Annotations, Detection, Tally
 from irvis_fusion_core.errors import FusionError
-from irvis_fusion_ros.evaluation.image_store import as_rgb, draw_boxes, jpeg
+from irvis_fusion_ros.evaluation.image_store import Shown, TopFrames, as_rgb, draw_boxes, jpeg
 from irvis_fusion_ros.evaluation.measure import Sampling
 
 if TYPE_CHECKING:
-    from irvis_fusion_core.detectors.detection import Truth
     from irvis_fusion_core.detectors.selection import Detector
 
 SHOWN = 2
-
-
-class Example(NamedTuple):
-    """A frame in which the rows differ; the images with boxes as JPEG, by row."""
-
-    spread: int
-    frame: int
-    seconds: float
-    found: dict[str, int]
-    images: dict[str, bytes]
 
 
 class DetectionCheck:
@@ -54,12 +43,11 @@ class DetectionCheck:
         """
         self.tallies: dict[str, Tally] = {}
         self._annotations = annotations
-        self._apart_s = apart_s
         self._detector = detector
         self._labels = _common_labels(detector, annotations)
         self._sampling = Sampling(frames, most)
         self._looked_at = 0
-        self._examples: list[Example] = []
+        self._examples = TopFrames(SHOWN, apart_s)
 
     def wants(self, index: int, stamp_ns: int) -> bool:
         """Return whether to look at this fused frame."""
@@ -82,8 +70,12 @@ class DetectionCheck:
         for name, detections in found.items():
             tally = self.tallies.setdefault(name, Tally(self._detector.min_overlap))
             tally.add(detections, truth)
-        self._keep_example(index, seconds, images, found, truth or [])
-        return {name: len(detections) for name, detections in found.items()}
+        counts = {name: len(detections) for name, detections in found.items()}
+        spread = max(counts.values()) - min(counts.values())
+        if spread and self._examples.wants(spread, seconds):
+            drawn = {n: jpeg(draw_boxes(p, found[n], truth or ())) for n, p in images.items()}
+            self._examples.add(Shown(spread, index, seconds, counts, drawn))
+        return counts
 
     def summary(self) -> dict[str, Any]:
         """Return the entry of summary.json."""
@@ -96,32 +88,15 @@ class DetectionCheck:
             "rows": {name: tally.summary() for name, tally in self.tallies.items()},
         }
 
-    def examples(self) -> list[Example]:
-        """Return the frames whose numbers of detections differ most, in order of time."""
-        return sorted(self._examples, key=lambda e: e.frame)
+    def examples(self) -> list[Shown]:
+        """Return the frames whose numbers of detections differ most, in order of time.
+
+        Their scores are the numbers of detections.
+        """
+        return sorted(self._examples.frames(), key=lambda e: e.frame)
 
     def _kept(self, detections: Sequence[Detection]) -> list[Detection]:
         return [d for d in detections if not self._labels or d.label in self._labels]
-
-    def _keep_example(
-        self,
-        index: int,
-        seconds: float,
-        images: Mapping[str, np.ndarray],
-        found: Mapping[str, Sequence[Detection]],
-        truth: Sequence[Truth],
-    ) -> None:
-        counts = {name: len(detections) for name, detections in found.items()}
-        spread = max(counts.values()) - min(counts.values())
-        apart = all(abs(e.seconds - seconds) >= self._apart_s for e in self._examples)
-        least = min((e.spread for e in self._examples), default=-1)
-        full = len(self._examples) >= SHOWN
-        if not spread or not apart or (full and spread <= least):
-            return
-        drawn = {n: jpeg(draw_boxes(p, found[n], truth)) for n, p in images.items()}
-        self._examples.append(Example(spread, index, seconds, counts, drawn))
-        self._examples.sort(key=lambda e: (-e.spread, e.frame))
-        del self._examples[SHOWN:]
 
 
 def _common_labels(detector: Detector, annotations: Annotations | None) -> Sequence[str]:

@@ -23,64 +23,77 @@ _JPEG_QUALITY = 88
 
 
 class Shown(NamedTuple):
-    """A frame on the page: its scores, and its images as JPEG by row name."""
+    """A frame on the page: why it is shown, and its images as JPEG by row name."""
 
     value: float
     frame: int
     seconds: float
-    scores: dict[str, float]
-    images: dict[str, bytes]
+    scores: Mapping[str, float]
+    images: Mapping[str, bytes]
+
+
+class TopFrames:
+    """Keeps the few frames of a stream with the highest values.
+
+    Of frames closer together than `apart_s` only the highest is kept: they look the same.
+    """
+
+    def __init__(self, count: int, apart_s: float) -> None:
+        """Keep up to `count` frames."""
+        self._count = count
+        self._apart_s = apart_s
+        self._kept: list[Shown] = []
+
+    def wants(self, value: float, seconds: float) -> bool:
+        """Return whether `add` would keep a frame of this value."""
+        return self._place(value, seconds) is not None
+
+    def add(self, shown: Shown) -> None:
+        """Keep the frame if it is among the highest."""
+        place = self._place(shown.value, shown.seconds)
+        if place is not None:
+            self._kept[place : place + 1] = [shown]
+            self._kept.sort(key=lambda s: (-s.value, s.frame))
+
+    def frames(self) -> list[Shown]:
+        """Return the kept frames, highest first."""
+        return list(self._kept)
+
+    def _place(self, value: float, seconds: float) -> int | None:
+        """Return the index to replace, the length for a free place, or None."""
+        for place, other in enumerate(self._kept):
+            if abs(other.seconds - seconds) < self._apart_s:
+                return place if value > other.value else None
+        if len(self._kept) < self._count:
+            return len(self._kept)
+        return self._count - 1 if value > self._kept[-1].value else None
 
 
 class Extremes:
-    """Keeps the few best and the few worst frames of a stream.
-
-    Of frames closer together than `apart_s` only the most extreme is kept: they look the same.
-    """
+    """Keeps the best and the worst frames of a stream."""
 
     def __init__(self, count: int = 3, apart_s: float = 1.0) -> None:
-        """Keep up to `count` frames of each kind."""
-        self._count = count
-        self._apart_s = apart_s
-        self._kept: dict[str, list[Shown]] = {"best": [], "worst": []}
+        """Keep up to `count` frames of each kind; see `TopFrames`."""
+        self._best, self._worst = TopFrames(count, apart_s), TopFrames(count, apart_s)
 
-    def wanted(self, value: float, seconds: float) -> bool:
+    def wants(self, value: float, seconds: float) -> bool:
         """Return whether `add` would keep a frame of this value."""
-        return any(self._place(kind, value, seconds) is not None for kind in self._kept)
+        return self._best.wants(value, seconds) or self._worst.wants(-value, seconds)
 
     def add(self, shown: Shown) -> None:
         """Keep the frame if it is among the best or the worst."""
-        for kind, kept in self._kept.items():
-            place = self._place(kind, shown.value, shown.seconds)
-            if place is None:
-                continue
-            kept[place : place + 1] = [shown]
-            kept.sort(key=lambda s: (_order(kind, s.value), s.frame))
-            del kept[self._count :]
+        self._best.add(shown)
+        self._worst.add(shown._replace(value=-shown.value))
 
     def best(self) -> list[Shown]:
         """Return the best frames, best first."""
-        return list(self._kept["best"])
+        return self._best.frames()
 
     def worst(self) -> list[Shown]:
         """Return the worst frames that are not among the best (in a short bag), worst first."""
-        best = {shown.frame for shown in self._kept["best"]}
-        return [shown for shown in self._kept["worst"] if shown.frame not in best]
-
-    def _place(self, kind: str, value: float, seconds: float) -> int | None:
-        """Return the index to replace, the length for a free place, or None."""
-        kept = self._kept[kind]
-        order = _order(kind, value)
-        for place, other in enumerate(kept):
-            if abs(other.seconds - seconds) < self._apart_s:
-                return place if order < _order(kind, other.value) else None
-        if len(kept) < self._count:
-            return len(kept)
-        return len(kept) - 1 if order < _order(kind, kept[-1].value) else None
-
-
-def _order(kind: str, value: float) -> float:
-    return -value if kind == "best" else value
+        best = {shown.frame for shown in self.best()}
+        worst = [shown for shown in self._worst.frames() if shown.frame not in best]
+        return [shown._replace(value=-shown.value) for shown in worst]
 
 
 class Animation:

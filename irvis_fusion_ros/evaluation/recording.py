@@ -155,7 +155,7 @@ class Recording:
     def _show(self, name: str, step: Step, seconds: float, scores: dict[str, float]) -> None:
         """Keep the images of a frame among the best or the worst."""
         value = scores.get(self._rank_by)
-        if value is None or not self.extremes[name].wanted(value, seconds):
+        if value is None or not self.extremes[name].wants(value, seconds):
             return
         frame = step.frames[self.names.index(name)]
         images = {"visible": frame.vis, "IR": frame.ir, "fused": frame.fused}

@@ -31,19 +31,12 @@ class WalkFrame(NamedTuple):
 
 
 class LiveFrame(NamedTuple):
-    """The same frame of the live run; images are digests.
+    """The same frame of the live run; images are digests."""
 
-    Attributes:
-        image: What was received; None for nothing.
-        unchanged: The visible image if it is passed on unchanged.
-        ir_stamp_ns: The thermal frame fused into it; None if unknown or not fused.
-        scripted: What the offline replay makes of the pair of the live run.
-    """
-
-    image: str | None
-    unchanged: str | None
-    ir_stamp_ns: int | None
-    scripted: str | None
+    image: str | None  # as received
+    unchanged: str | None  # the visible image as it is passed on
+    ir_stamp_ns: int | None  # of the fused thermal frame; None if unknown
+    scripted: str | None  # as the offline replay fuses the pair of the live run
 
 
 def judge(walk: WalkFrame, live: LiveFrame | None) -> str:

@@ -12,7 +12,6 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -52,21 +51,12 @@ QUIET_S = 1.5
 """The time in which the last frames arrive."""
 
 
-class Published(NamedTuple):
-    """A message that the player published; times are of the monotonic clock."""
-
-    topic: str
-    stamp_ns: int
-    published_ns: int
-    late_ms: float
-
-
 class LiveRun(NamedTuple):
-    """What was recorded while one configuration ran."""
+    """What was recorded while one configuration ran; `published` is the player's record."""
 
     arrivals: list[Arrival]
     skews_ms: list[float]
-    published: list[Published]
+    published: list[dict[str, Any]]
     outcomes: dict[str, int]
     engine: dict[str, str]
 
@@ -90,33 +80,26 @@ def play_all(plan: Plan) -> dict[str, Any]:
 
 
 def _play(plan: Plan, configuration: Configuration, table: Table) -> dict[str, Any]:
+    name = configuration.name
     if not plan.quiet:
-        print(f"{configuration.name}: through the running node", file=sys.stderr)
+        print(f"{name}: through the running node", file=sys.stderr)
     run = _run(plan, configuration)
-    walk = _walk_frames(os.path.join(plan.output, FRAMES), configuration.name)
+    walk = _walk_frames(os.path.join(plan.output, FRAMES), name)
     live = _live_frames(plan, configuration.settings, run)
     verdicts = [compare.judge(frame, live.get(frame.stamp_ns)) for frame in walk]
-    published_ns = {
-        p.stamp_ns: p.published_ns for p in run.published if p.topic.startswith("vis/image")
+    sent_ns = {
+        p["stamp_ns"]: p["published_ns"] for p in run.published if p["topic"].startswith("vis/im")
     }
     latency_ms = {
-        a.stamp_ns: (a.arrived_ns - published_ns[a.stamp_ns]) / 1e6
+        a.stamp_ns: (a.arrived_ns - sent_ns[a.stamp_ns]) / 1e6
         for a in run.arrivals
-        if a.stamp_ns in published_ns
+        if a.stamp_ns in sent_ns
     }
     for index, (frame, verdict) in enumerate(zip(walk, verdicts)):
-        found = live.get(frame.stamp_ns)
-        table.add(
-            {
-                "configuration": configuration.name,
-                "frame": index,
-                "vis_stamp_ns": frame.stamp_ns,
-                "verdict": verdict,
-                "ir_stamp_ns": None if found is None else found.ir_stamp_ns,
-                "image": None if found is None else found.image,
-                "latency_ms": latency_ms.get(frame.stamp_ns),
-            }
-        )
+        found = live.get(frame.stamp_ns, LiveFrame(None, None, None, None))
+        latency = latency_ms.get(frame.stamp_ns)
+        cells = (name, index, frame.stamp_ns, verdict, found.ir_stamp_ns, found.image, latency)
+        table.add(dict(zip(COLUMNS, cells)))
     shared = [f for f in walk if compare.both_have(f, live.get(f.stamp_ns))]
     equal = sum(1 for f in shared if live[f.stamp_ns].image == f.image)
     fused = [f for f in live.values() if f.image and f.image != f.unchanged]
@@ -133,7 +116,7 @@ def _play(plan: Plan, configuration: Configuration, table: Table) -> dict[str, A
         "causes": compare.count_causes(verdicts),
         "node_outcomes": run.outcomes,
         "latency_ms": spread(np.array(list(latency_ms.values()))),
-        "player_late_ms": spread(np.array([p.late_ms for p in run.published])),
+        "player_late_ms": spread(np.array([p["late_ms"] for p in run.published])),
         "engine": run.engine,
     }
 
@@ -143,62 +126,62 @@ def _run(plan: Plan, configuration: Configuration) -> LiveRun:
     from irvis_fusion_ros.evaluation.live.recorder import LiveRecorder
 
     settings = configuration.settings.changed({"autostart": True, "diagnostics_period_s": 0.5})
-    with tempfile.TemporaryDirectory() as folder:
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
         file, record = (os.path.join(folder, name) for name in ("node.yaml", "player.json"))
         with open(file, "w", encoding="utf-8") as stream:
             stream.write(_parameter_file(settings))
-        node_arguments = ["-m", NODE_MODULE, *ros_arguments(NAMESPACE, ["--params-file", file])]
-        player_arguments = ["-m", PLAYER_MODULE, plan.bag, "--record", record]
-        player_arguments += ["--names", json.dumps(_names(plan.topics))]
-        player_arguments += ["--rate", str(plan.live_rate), *ros_arguments(NAMESPACE)]
-        with ChildProcess("fusion node", node_arguments) as node, ChildProcess(
-            "player", player_arguments, with_stdin=True
-        ) as player, LiveRecorder(NAMESPACE) as recorder:
+        arguments = ["-m", NODE_MODULE, *ros_arguments(NAMESPACE, ["--params-file", file])]
+        node = stack.enter_context(ChildProcess("fusion node", arguments))
+        arguments = ["-m", PLAYER_MODULE, plan.bag, "--record", record]
+        arguments += ["--names", json.dumps(_names(plan.topics)), "--rate", str(plan.live_rate)]
+        arguments += ros_arguments(NAMESPACE)
+        player = stack.enter_context(ChildProcess("player", arguments, with_stdin=True))
+        recorder = stack.enter_context(contextlib.closing(LiveRecorder(NAMESPACE)))
 
-            def check() -> None:
-                node.check_running()
-                player.check_running()
+        def check() -> None:
+            node.check_running()
+            player.check_running()
 
-            recorder.wait_until_fusing(BUILD_TIMEOUT_S, check, frames=2)
-            recorder.spin(0.5)
-            before = recorder.outcomes()
-            recorder.forget_warm_up(settings)
-            player.send_line("go")
-            while player.exit_status is None:
-                recorder.spin(0.1)
-                node.check_running()
-            player.check_succeeded()
-            recorder.spin(QUIET_S)
-            counted = {k: n - before.get(k, 0) for k, n in recorder.outcomes().items()}
+        recorder.wait_until_fusing(BUILD_TIMEOUT_S, check, frames=2)
+        recorder.spin(0.5)
+        before = recorder.outcomes()
+        recorder.forget_warm_up(settings)
+        player.send_line("go")
+        while player.exit_status is None:
+            recorder.spin(0.1)
+            node.check_running()
+        player.check_succeeded()
+        recorder.spin(QUIET_S)
+        counted = {k: n - before.get(k, 0) for k, n in recorder.outcomes().items()}
         with open(record, encoding="utf-8") as stream:
-            published = [Published(**each) for each in json.load(stream)]
-    first_ns = min((p.stamp_ns for p in published), default=0)
-    return LiveRun(
-        [a for a in recorder.arrivals if a.stamp_ns >= first_ns],
-        recorder.skews_ms,
-        published,
-        {k: n for k, n in counted.items() if n},
-        recorder.engine(),
-    )
+            published = json.load(stream)
+        first_ns = min((p["stamp_ns"] for p in published), default=0)
+        return LiveRun(
+            [a for a in recorder.arrivals if a.stamp_ns >= first_ns],
+            recorder.skews_ms,
+            published,
+            {k: n for k, n in counted.items() if n},
+            recorder.engine(),
+        )
 
 
 def _live_frames(plan: Plan, settings: Settings, run: LiveRun) -> dict[int, LiveFrame]:
     """Return by visible stamp what was received, and what the replay makes of the same pairs."""
     images = {a.stamp_ns: a.image for a in run.arrivals}
-    unchanged: dict[int, str | None] = {}
-    live: dict[int, LiveFrame] = {}
     with ScriptedFusion(settings, {}, _NoEngine()) as nothing:
-        for frame in nothing.walk(plan.bag, plan.topics):
-            unchanged[frame.vis_stamp_ns] = digest(frame.message)
+        unchanged = {
+            frame.vis_stamp_ns: digest(frame.message)
+            for frame in nothing.walk(plan.bag, plan.topics)
+        }
     fused = [a.stamp_ns for a in run.arrivals if unchanged.get(a.stamp_ns) != a.image]
     offset_s = settings.pairing.ir_time_offset_s
     script = compare.thermal_stamps(fused, run.skews_ms, offset_s) or {}
+    live: dict[int, LiveFrame] = {}
     with ScriptedFusion(settings, script) as again:
         for frame in again.walk(plan.bag, plan.topics):
-            stamp_ns = frame.vis_stamp_ns
-            live[stamp_ns] = LiveFrame(
-                images.get(stamp_ns), unchanged[stamp_ns], frame.ir_stamp_ns, digest(frame.message)
-            )
+            key, repeated = frame.vis_stamp_ns, digest(frame.message)
+            live[key] = LiveFrame(images.get(key), unchanged[key], frame.ir_stamp_ns, repeated)
     return live
 
 
@@ -206,7 +189,7 @@ class _NoEngine:
     """An engine for a replay in which nothing is fused."""
 
 
-def _walk_frames(path: str, name: str) -> Sequence[WalkFrame]:
+def _walk_frames(path: str, name: str) -> list[WalkFrame]:
     return [
         WalkFrame(
             int(row["vis_stamp_ns"]),
@@ -219,17 +202,14 @@ def _walk_frames(path: str, name: str) -> Sequence[WalkFrame]:
     ]
 
 
-def _names(topics: FusionTopics) -> Mapping[str, str]:
+def _names(topics: FusionTopics) -> dict[str, str]:
     """Return topic of the bag -> the node's name for it."""
-    names = {}
+    names = {topics.vis_info: "vis/camera_info"} if topics.vis_info else {}
     for topic, name in ((topics.ir, "ir/image_raw"), (topics.vis, "vis/image_raw")):
         names[topic] = name + ("/compressed" if topic.endswith("/compressed") else "")
-    if topics.vis_info:
-        names[topics.vis_info] = "vis/camera_info"
     return names
 
 
 def _parameter_file(settings: Settings) -> str:
-    lines = ["/**:", "  ros__parameters:"]
-    lines += [f"    {name}: {yaml_scalar(v)}" for name, v in settings.to_mapping().items()]
-    return "\n".join(lines) + "\n"
+    lines = [f"    {name}: {yaml_scalar(v)}\n" for name, v in settings.to_mapping().items()]
+    return "/**:\n  ros__parameters:\n" + "".join(lines)

@@ -9,15 +9,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from irvis_fusion_core.errors import ConfigurationError
-from irvis_fusion_ros.evaluation.detection_check import Example
 from irvis_fusion_ros.evaluation.image_store import Shown
 from irvis_fusion_ros.evaluation.report.figures import OUTCOME_COLOURS, Figures
 from irvis_fusion_ros.evaluation.report.numbers import number, percent
 from irvis_fusion_ros.evaluation.report.scores import FURTHER_METRICS, MAIN_METRICS, score_table
-from irvis_fusion_ros.evaluation.summary import DECIDING, verdict
+from irvis_fusion_ros.evaluation.summary import DECIDING, LOWER_IS_BETTER, verdict
 from irvis_fusion_ros.evaluation.tables import write_whole
 
 PAGE = "report.html"
+OVER_TIME = ("VIF", "Qabf", "SSIM", "SCD", "EN", "ghost")
 LIBRARIES = ("jinja2", "matplotlib", "PIL")
 
 
@@ -28,7 +28,7 @@ class Extra(NamedTuple):
     film_names: Sequence[str]
     best: Mapping[str, Sequence[Shown]]
     worst: Mapping[str, Sequence[Shown]]
-    examples: Sequence[Example]
+    examples: Sequence[Shown]
     rank_by: str
 
 
@@ -74,7 +74,7 @@ def make_page(folder: str, summary: Mapping[str, Any], extra: Extra) -> str:
         """The CSS variable of a row."""
         return f"s{configurations.index(name) % 5}" if name in configurations else "ref"
 
-    figures = Figures(folder, configurations, colour_of)
+    measured = {metric for name in configurations for metric in rows[name]["metrics"]}
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(os.path.dirname(__file__)),
         autoescape=True,
@@ -92,13 +92,10 @@ def make_page(folder: str, summary: Mapping[str, Any], extra: Extra) -> str:
         verdicts={name: verdict(rows, name) for name in configurations},
         main_scores=score_table(rows, MAIN_METRICS),
         further_scores=score_table(rows, FURTHER_METRICS),
-        metric_figures=figures.metrics(
-            [m for name in configurations for m in rows[name]["metrics"]]
-        ),
-        stream_figures=figures.streams(),
-        outcome_figures={name: figures.outcomes(name) for name in configurations},
+        metrics_over_time=[m for m in OVER_TIME if m in measured],
+        lower_is_better=LOWER_IS_BETTER,
+        figures=Figures(folder, configurations, colour_of),
         outcome_colours=OUTCOME_COLOURS,
-        latency_figures=figures.latency() if summary["live"] else [],
     )
     return page.lstrip()
 

@@ -10,7 +10,7 @@ import io
 import re
 from collections.abc import Sequence
 from html import escape
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -24,7 +24,7 @@ MOST_POINTS = 400
 _NAMES = ("soft", "grid", "ref", "bad", "s0", "s1", "s2", "s3", "s4")
 _MARKERS = {name: f"#fe00{index:02x}" for index, name in enumerate(_NAMES)}
 """matplotlib draws with these; in the SVG each is replaced by its CSS variable."""
-_STYLE = {
+_STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "irvis_fusion",
     "font.size": 11.0,
@@ -132,8 +132,8 @@ def strip(kinds: Sequence[int], colours: Sequence[str], title: str) -> str:
     axes.set_axis_off()
     for top, share, colour in zip(tops, shares[:, changes], colours):
         if share.any():
-            fill = {"fill": True, "color": _MARKERS[colour], "antialiased": False}
-            axes.stairs(top, edges, baseline=top - share, **fill)
+            area = axes.stairs(top, edges, baseline=top - share, fill=True, color=_MARKERS[colour])
+            area.set_antialiased(False)
     axes.set_xlim(0, columns)
     axes.set_ylim(1, 0)
     return _svg(figure, title)

@@ -11,6 +11,7 @@ from irvis_fusion_ros.evaluation.image_store import (
     Animation,
     Extremes,
     Shown,
+    TopFrames,
     jpeg,
 )
 from irvis_fusion_ros.evaluation.tables import ReportError, write_whole
@@ -25,14 +26,21 @@ def shown(value, frame):
 def test_the_extremes_are_those_of_sorting(values):
     extremes = Extremes(3, apart_s=0.5)
     for frame, value in enumerate(values):
-        wanted = extremes.wanted(float(value), float(frame))
-        before = (extremes.best(), extremes._kept["worst"][:])
         extremes.add(shown(value, frame))
-        assert wanted == ((extremes.best(), extremes._kept["worst"]) != before)
     best = [s.value for s in extremes.best()]
     assert best == sorted(values, reverse=True)[:3]
     rest = [v for v in sorted(values)[:3] if v not in best]
     assert [s.value for s in extremes.worst()] == rest
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 20)), max_size=40))
+def test_frames_are_wanted_exactly_if_they_change_what_is_kept(stream):
+    top = TopFrames(3, apart_s=2.0)
+    for value, frame in stream:
+        before, wanted = top.frames(), top.wants(float(value), float(frame))
+        top.add(shown(value, frame))
+        assert wanted == (top.frames() != before)
 
 
 def test_frames_of_one_moment_are_shown_once():
