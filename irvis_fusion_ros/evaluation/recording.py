@@ -11,7 +11,7 @@ import hashlib
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Dict, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Dict, NamedTuple
 
 import numpy as np
 
@@ -31,6 +31,7 @@ from irvis_fusion_ros.evaluation.measure import (
     reference_moments,
 )
 from irvis_fusion_ros.evaluation.tables import Table
+from irvis_fusion_ros.messages.protocols import ImageMessage
 
 if TYPE_CHECKING:
     from irvis_fusion_ros.evaluation.tables import CellValue
@@ -48,17 +49,6 @@ REFERENCE_COLUMNS = ("reference", "frame", "time_s", "found", "flicker", *SCORE_
 TIMING_COLUMNS = ("configuration", "frame", "time_s", "engine_ms", "frame_ms")
 SMALLEST_SIDE = 8
 """Images with a shorter side are not measured."""
-
-
-class ImageMessage(Protocol):
-    """The fields of sensor_msgs/msg/Image after its header."""
-
-    height: int
-    width: int
-    encoding: str
-    is_bigendian: int
-    step: int
-    data: bytes
 
 
 class Step(NamedTuple):

@@ -12,11 +12,14 @@ import json
 import os
 import sys
 import tempfile
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from irvis_fusion_core.errors import EngineError
+from irvis_fusion_core.streams.stamps import stamp_ns
+from irvis_fusion_ros.bags.bag import read_messages
 from irvis_fusion_ros.bags.bag_topics import FusionTopics
 from irvis_fusion_ros.evaluation.configurations import Configuration
 from irvis_fusion_ros.evaluation.live import compare
@@ -25,6 +28,7 @@ from irvis_fusion_ros.evaluation.live.scripted import ScriptedFusion
 from irvis_fusion_ros.evaluation.recording import FRAMES, LIVE, digest
 from irvis_fusion_ros.evaluation.summary import spread
 from irvis_fusion_ros.evaluation.tables import Table, read_rows
+from irvis_fusion_ros.messages.image_messages import ImageMessageError, passed_image
 from irvis_fusion_ros.parameters.generated_files import yaml_scalar
 from irvis_fusion_ros.parameters.settings import Settings
 from irvis_fusion_ros.running_node.child_process import ChildProcess
@@ -169,11 +173,11 @@ def _run(plan: Plan, configuration: Configuration) -> LiveRun:
 def _live_frames(plan: Plan, settings: Settings, run: LiveRun) -> dict[int, LiveFrame]:
     """Return by visible stamp what was received, and what the replay makes of the same pairs."""
     images = {a.stamp_ns: a.image for a in run.arrivals}
-    with ScriptedFusion(settings, {}, _NoEngine()) as nothing:
-        unchanged = {
-            frame.vis_stamp_ns: digest(frame.message)
-            for frame in nothing.walk(plan.bag, plan.topics)
-        }
+    unchanged: dict[int, str | None] = {}
+    for found in read_messages(plan.bag, (plan.topics.vis,)):
+        with contextlib.suppress(ImageMessageError):
+            passed = passed_image(found.message, SimpleNamespace())
+            unchanged[stamp_ns(found.message.header.stamp)] = digest(passed)
     fused = [a.stamp_ns for a in run.arrivals if unchanged.get(a.stamp_ns) != a.image]
     offset_s = settings.pairing.ir_time_offset_s
     script = compare.thermal_stamps(fused, run.skews_ms, offset_s) or {}
@@ -181,12 +185,8 @@ def _live_frames(plan: Plan, settings: Settings, run: LiveRun) -> dict[int, Live
     with ScriptedFusion(settings, script) as again:
         for frame in again.walk(plan.bag, plan.topics):
             key, repeated = frame.vis_stamp_ns, digest(frame.message)
-            live[key] = LiveFrame(images.get(key), unchanged[key], frame.ir_stamp_ns, repeated)
+            live[key] = LiveFrame(images.get(key), unchanged.get(key), frame.ir_stamp_ns, repeated)
     return live
-
-
-class _NoEngine:
-    """An engine for a replay in which nothing is fused."""
 
 
 def _walk_frames(path: str, name: str) -> list[WalkFrame]:
