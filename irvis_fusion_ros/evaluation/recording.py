@@ -59,7 +59,10 @@ class Step(NamedTuple):
 
 
 class Recording:
-    """Measures the steps of a replay, writes the tables, and keeps the images for the page."""
+    """Measures the steps of a replay, writes the tables, and keeps the images for the page.
+
+    Every method raises ReportError if a table cannot be written.
+    """
 
     def __init__(
         self,
@@ -72,11 +75,7 @@ class Recording:
         rank_by: str,
         apart_s: float = 1.0,
     ) -> None:
-        """Begin the tables in `folder`.
-
-        Raises:
-            ReportError: They cannot be written.
-        """
+        """Begin the tables in `folder`."""
         self.names = [c.name for c in configurations]
         self.extremes = {name: Extremes(apart_s=apart_s) for name in self.names}
         self.animation = animation
@@ -92,11 +91,7 @@ class Recording:
         self._begin_ns: int | None = None
 
     def add(self, step: Step) -> None:
-        """Measure a step and write its rows.
-
-        Raises:
-            ReportError: The disk is full.
-        """
+        """Measure a step and write its rows."""
         first = step.frames[0]
         if self._begin_ns is None:
             self._begin_ns = first.recorded_ns

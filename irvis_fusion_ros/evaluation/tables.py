@@ -49,14 +49,13 @@ def write_whole(path: str, content: bytes | str) -> None:
 
 
 class Table:
-    """A CSV file that is being written; columns that a row lacks stay empty."""
+    """A CSV file that is being written; columns that a row lacks stay empty.
+
+    Every method raises ReportError if the file cannot be written.
+    """
 
     def __init__(self, path: str, columns: Sequence[str]) -> None:
-        """Create the file, or empty it.
-
-        Raises:
-            ReportError: The file cannot be written.
-        """
+        """Create the file, or empty it."""
         self.path = path
         self.columns = list(columns)
         with writing(path):
@@ -69,7 +68,6 @@ class Table:
 
         Raises:
             KeyError: The table has no such column.
-            ReportError: The disk is full.
         """
         unknown = set(row) - set(self.columns)
         if unknown:
@@ -78,11 +76,7 @@ class Table:
             self._writer.writerow([_text(row.get(column)) for column in self.columns])
 
     def close(self) -> None:
-        """Finish the file.
-
-        Raises:
-            ReportError: The disk is full.
-        """
+        """Finish the file."""
         with writing(self.path):
             self._stream.close()
 

@@ -34,13 +34,7 @@ class Figures:
     ) -> str:
         """Return a column over time, or over column `x`, as SVG.
 
-        Args:
-            column: The column of the values.
-            title: Read aloud by screen readers.
-            with_maximum: Show the trivial fusion "maximum" also.
-            from_zero: Begin the axis of the values at 0.
-            x: The column of the other axis.
-            x_label: Its label.
+        `with_maximum` adds the trivial fusion "maximum".
         """
         return line_chart(self._series(column, with_maximum, x), title, x_label, from_zero)
 

@@ -142,12 +142,7 @@ def strip(kinds: Sequence[int], colours: Sequence[str], title: str) -> str:
 def decimate(
     x: np.ndarray, y: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return mean x, and mean, minimum and maximum of y, of at most `MOST_POINTS` equal parts.
-
-    Args:
-        x: float64 [n].
-        y: float64 [n].
-    """
+    """Return mean x, and mean, minimum and maximum y, of at most `MOST_POINTS` equal parts."""
     if x.size <= MOST_POINTS:
         return x, y, y, y
     bounds = np.linspace(0, x.size, MOST_POINTS + 1).astype(int)
