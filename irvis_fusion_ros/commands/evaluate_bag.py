@@ -17,11 +17,12 @@ same in every run), references.csv, timing.csv and fused.gif.
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import shlex
 import sys
 
-from irvis_fusion_core.commands.command_line import command, make_parser
+from irvis_fusion_core.commands.command_line import command, make_parser, show_progress
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_ros.bags.bag_topics import find_topics
 from irvis_fusion_ros.evaluation.configurations import make_configurations
@@ -63,7 +64,7 @@ def main(arguments: list[str]) -> int:
         quiet=options.quiet,
         command="irvis_fusion evaluate_bag " + " ".join(shlex.quote(a) for a in arguments),
     )
-    page = Evaluation(plan).run()
+    page = Evaluation(plan).run(functools.partial(show_progress, quiet=options.quiet))
     if not options.quiet:
         print(page)
     return 0

@@ -1,4 +1,4 @@
-"""What the report says about the bag, read before the replay."""
+"""Facts about the bag for the report, read before the replay."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is compared: parameter files and models, each with a short name for tables."""
+"""The configurations to compare: parameter files and models, with short names for tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a detector that was not trained on fused images finds in each row's images."""
+"""Runs an object detector on each row's images, and counts what it finds."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class DetectionCheck:
         Raises:
             FusionError: The detector cannot report any annotated class.
         """
-        self.tallies: dict[str, Tally] = {}
+        self._tallies: dict[str, Tally] = {}
         self._annotations = annotations
         self._detector = detector
         self._labels = _common_labels(detector, annotations)
@@ -68,7 +68,7 @@ class DetectionCheck:
         # OpenCV's HOG and ONNX Runtime have their own threads: one image after the other.
         found = {name: self._kept(self._detector.find(as_rgb(p))) for name, p in images.items()}
         for name, detections in found.items():
-            tally = self.tallies.setdefault(name, Tally(self._detector.min_overlap))
+            tally = self._tallies.setdefault(name, Tally(self._detector.min_overlap))
             tally.add(detections, truth)
         counts = {name: len(detections) for name, detections in found.items()}
         spread = max(counts.values()) - min(counts.values())
@@ -85,7 +85,7 @@ class DetectionCheck:
             "frames": self._looked_at,
             "annotated": self._annotations is not None,
             "classes": sorted(self._labels) if self._labels else "all",
-            "rows": {name: tally.summary() for name, tally in self.tallies.items()},
+            "rows": {name: tally.summary() for name, tally in self._tallies.items()},
         }
 
     def examples(self) -> list[Shown]:

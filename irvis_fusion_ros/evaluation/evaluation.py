@@ -7,10 +7,9 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from irvis_fusion_core.commands.command_line import show_progress
 from irvis_fusion_core.detectors import open_detector, read_annotations
 from irvis_fusion_core.errors import ConfigurationError, FusionError
 from irvis_fusion_core.image_files import IMAGE_SUFFIXES
@@ -23,7 +22,7 @@ from irvis_fusion_ros.evaluation.configurations import Configuration
 from irvis_fusion_ros.evaluation.detection_check import DetectionCheck
 from irvis_fusion_ros.evaluation.image_store import FILM_FRAMES, Animation
 from irvis_fusion_ros.evaluation.measure import SCORE_COLUMNS, Sampling, Scorer
-from irvis_fusion_ros.evaluation.recording import Recording, in_step
+from irvis_fusion_ros.evaluation.recording import Recording, Step, in_step
 from irvis_fusion_ros.evaluation.report.page import PAGE, Extra, require_libraries, write_page
 from irvis_fusion_ros.evaluation.summary import plain, summarise, versions
 from irvis_fusion_ros.evaluation.tables import write_whole, writing
@@ -84,8 +83,11 @@ class Evaluation:
         self._detection = _make_detection(plan, self._facts)
         _prepare_folder(plan.output)
 
-    def run(self) -> str:
+    def run(self, show_progress: Callable[[Iterator[Step], int], Iterator[Step]]) -> str:
         """Replay, measure and report; return the path of the page.
+
+        Args:
+            show_progress: Yields the steps, whose number is given, and shows how many are done.
 
         Raises:
             FusionError: As above, or the bag ended early, or contained no pairs.
@@ -111,7 +113,7 @@ class Evaluation:
                 fusions = [stack.enter_context(self._open(c)) for c in plan.configurations]
                 try:
                     steps = in_step(plan.bag, plan.topics, fusions)
-                    for step in show_progress(steps, facts.vis_frames, plan.quiet):
+                    for step in show_progress(steps, facts.vis_frames):
                         recording.add(step)
                     self._check_fused(fusions)
                 except (FusionError, KeyboardInterrupt) as error:

@@ -14,7 +14,7 @@ from irvis_fusion_core.metrics.trivial_fusions import TRIVIAL_FUSIONS
 
 EDGE_COLUMNS = ("edges_ir", "edges_vis", "ghost")
 SCORE_COLUMNS = (*metrics.METRIC_NAMES, *EDGE_COLUMNS)
-"""What is measured on a single image."""
+"""The scores of a single image."""
 REFERENCES = {"visible alone": "visible", "IR alone": "IR", "mean": "mean", "maximum": "maximum"}
 """Name in the report -> name in `TRIVIAL_FUSIONS`."""
 

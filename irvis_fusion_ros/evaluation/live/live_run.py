@@ -56,7 +56,7 @@ QUIET_S = 1.5
 
 
 class LiveRun(NamedTuple):
-    """What was recorded while one configuration ran; `published` is the player's record."""
+    """The record of one configuration; `published` is the player's record."""
 
     arrivals: list[Arrival]
     skews_ms: list[float]
