@@ -43,6 +43,7 @@ ROS_WHEELS = [
 # OpenCV 5 has no HOGDescriptor, the people detector that the demo shows the fused image to.
 DEMO_OPENCV = "opencv-python-headless>=4.5,<5"
 BAG_READER = ["rosbags>=0.11 ; python_version >= '3.10'"]
+REPORT = ["jinja2>=3.0", "matplotlib>=3.5", "pillow>=9"]
 
 EXTRAS = {
     "openvino": ["openvino>=2023.1"],
@@ -62,9 +63,9 @@ EXTRAS = {
     ],
     "ros": ROS_WHEELS + ["pyyaml"],
     "bag": BAG_READER + ["pyyaml"],
-    "evaluate": BAG_READER + ["pyyaml", "onnxruntime>=1.14", DEMO_OPENCV],
+    "evaluate": BAG_READER + REPORT + ["pyyaml", "onnxruntime>=1.14", DEMO_OPENCV],
     "rtx": ["tensorrt-rtx-cu13%s" % X86_LINUX, "cuda-python>=12%s" % X86_LINUX],
-    "demo": ["openvino>=2023.1", DEMO_OPENCV] + ROS_WHEELS + BAG_READER + ["pyyaml"],
+    "demo": ["openvino>=2023.1", "pillow>=9", DEMO_OPENCV] + ROS_WHEELS + BAG_READER + ["pyyaml"],
 }
 EXTRAS["dev"] = sorted(
     {
@@ -74,12 +75,12 @@ EXTRAS["dev"] = sorted(
         *EXTRAS["train"],
         *EXTRAS["ros"],
         *EXTRAS["bag"],
+        *REPORT,
         "tensorrt-rtx-cu13%s" % X86_LINUX,  # its builder needs no GPU
         DEMO_OPENCV,
         "grimp",
         "hypothesis",
         "mypy",
-        "pillow",  # decodes the GIFs that evaluate_bag writes
         "pytest",
         "ruff>=0.9",
         "scikit-image",
@@ -114,7 +115,10 @@ setup(
     maintainer_email="maintainers@irvis-fusion.invalid",
     license="MIT",
     packages=find_packages(include=["irvis_fusion_core*", "irvis_fusion_ros*"]),
-    package_data={"irvis_fusion_core": ["models/*", "py.typed"], "irvis_fusion_ros": ["py.typed"]},
+    package_data={
+        "irvis_fusion_core": ["models/*", "py.typed"],
+        "irvis_fusion_ros": ["py.typed", "evaluation/report/*.html", "evaluation/report/*.css"],
+    },
     data_files=[
         ("share/ament_index/resource_index/packages", ["resource/" + PACKAGE]),
         ("share/" + PACKAGE, ["package.xml"]),

@@ -6,8 +6,11 @@ Example::
         bag:=recording output:=report configs:=day.yaml,night.yaml live:=true
 """
 
+from __future__ import annotations
+
 import shlex
 import sys
+from collections.abc import Callable
 
 from launch.actions import (
     DeclareLaunchArgument,
@@ -20,18 +23,18 @@ from launch.event_handlers import OnProcessExit
 from launch.events import Shutdown
 from launch.substitutions import LaunchConfiguration
 
-from launch import LaunchDescription
+from launch import Action, LaunchContext, LaunchDescription
 
 
-def launch_arguments():
+def launch_arguments() -> list[tuple[str, str | None, str]]:
     """Return the arguments: name, default (None: has to be given), description."""
     return [
         ("bag", None, "The bag: a folder, or a .db3 or .mcap file."),
         ("output", None, "Folder of the report."),
         ("ir", "", "Topic of the thermal images; empty guesses it."),
         ("vis", "", "Topic of the visible images; empty guesses it."),
-        ("configs", "", "Parameter files of the node to compare, with commas between."),
-        ("models", "", "Models to compare, with commas between: nano, small, base, .onnx files."),
+        ("configs", "", "Parameter files of the node to compare, separated by commas."),
+        ("models", "", "Models to compare, separated by commas: nano, small, base, .onnx files."),
         ("detector", "hog", "hog, none, or a YOLO-style .onnx file."),
         ("annotations", "", "COCO .json or folder of YOLO .txt files."),
         ("live", "false", "Also play the bag through the running node over DDS."),
@@ -39,7 +42,7 @@ def launch_arguments():
     ]
 
 
-def make_command(value):
+def make_command(value: Callable[[str], str]) -> list[str]:
     """Return the command line; `value(name)` is an argument's value."""
     command = [sys.executable, "-m", "irvis_fusion_ros.commands.evaluate_bag"]
     command += [value("bag"), "--output", value("output"), "--detector", value("detector")]
@@ -58,10 +61,10 @@ def make_command(value):
     return command + shlex.split(value("arguments"))
 
 
-def make_actions(context):
+def make_actions(context: LaunchContext) -> list[Action]:
     """Return the actions once the arguments are known."""
 
-    def value(name):
+    def value(name: str) -> str:
         return LaunchConfiguration(name).perform(context)
 
     evaluation = ExecuteProcess(cmd=make_command(value), output="screen")
@@ -70,7 +73,7 @@ def make_actions(context):
     return [RegisterEventHandler(ended), evaluation]
 
 
-def generate_launch_description():
+def generate_launch_description() -> LaunchDescription:
     """Return the launch description."""
     declared = [
         DeclareLaunchArgument(name, default_value=default, description=description)

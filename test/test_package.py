@@ -107,8 +107,8 @@ def test_every_command_has_an_executable_and_a_module_with_main(arguments):
 
 def test_the_manifest_names_every_ros_package_that_is_imported(manifest):
     declared = {element.text for element in manifest.findall("exec_depend")}
-    declared |= {"python3-numpy", "python3-opencv", "python3-yaml"} & declared
-    aliases = {"numpy": "python3-numpy", "cv2": "python3-opencv", "yaml": "python3-yaml"}
+    aliases = {"cv2": "python3-opencv"}
+    aliases.update((n, f"python3-{n}") for n in ("jinja2", "matplotlib", "numpy", "yaml"))
     optional = {"rosbags", "pytest"}  # of pip, and announced by the code that needs them
     own = {"irvis_fusion_core", "irvis_fusion_ros"}
     files = [*(ROOT / "irvis_fusion_ros").rglob("*.py"), *(ROOT / "launch").glob("*.py")]
@@ -202,6 +202,8 @@ def test_a_wheel_holds_the_package_and_one_name_for_the_path(tmp_path):
     assert "irvis_fusion_core/backends/openvino.py" in names
     for model in (ROOT / "irvis_fusion_core" / "models").glob("*"):
         assert f"irvis_fusion_core/models/{model.name}" in names
+    for part in ("report.html", "report.css"):
+        assert f"irvis_fusion_ros/evaluation/report/{part}" in names
     assert any(n.endswith("share/irvis_fusion/package.xml") for n in names)
     base = [name for name, marker in required if "extra" not in marker]
     assert sorted(re.split("[><=!;]", name)[0] for name in base) == [

@@ -1,4 +1,4 @@
-"""Replay a ROS 2 bag, measure the fusion, and write a report that others can read.
+"""Replay a ROS 2 bag, measure the fusion, and write a report.
 
 examples::
 
@@ -8,33 +8,33 @@ examples::
   irvis_fusion evaluate_bag recording --output report --detector yolo.onnx --annotations coco.json
   irvis_fusion evaluate_bag recording --output report --live
 
-report.html stands alone: the trivial fusions (visible alone, IR alone, mean, maximum) beside what
-was configured, metrics, latency and skew over time, drops by cause, the worst and the best frames,
-and what a detector finds. Beside it lie summary.json, frames.csv (the same in every run),
-references.csv, timing.csv and fused.gif.
+report.html is one file that loads nothing: each configuration against the trivial fusions (visible
+alone, IR alone, mean, maximum), metrics, latency and skew over time, drops by cause, the worst and
+the best frames, and what a detector finds. The folder also contains summary.json, frames.csv (the
+same in every run), references.csv, timing.csv and fused.gif.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import shlex
 import sys
-from typing import List, Optional
 
-from irvis_fusion_core.commands.command_line import command, make_parser
+from irvis_fusion_core.commands.command_line import command, make_parser, show_progress
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_ros.bags.bag_topics import find_topics
 from irvis_fusion_ros.evaluation.configurations import make_configurations
 from irvis_fusion_ros.evaluation.evaluation import Evaluation, Plan
 
 MEASURED = 300
-"""Frames that get the costly metrics: some 0.3 s each for every row."""
+"""Frames that get the costly metrics; each row takes about 0.3 s."""
 DETECTED = 100
 
 
 @command
-def main(arguments: List[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Run the command."""
     options = _parser().parse_args(arguments)
     for name in ("measured_frames", "detector_frames", "jobs"):
@@ -64,7 +64,7 @@ def main(arguments: List[str]) -> int:
         quiet=options.quiet,
         command="irvis_fusion evaluate_bag " + " ".join(shlex.quote(a) for a in arguments),
     )
-    page = Evaluation(plan).run()
+    page = Evaluation(plan).run(functools.partial(show_progress, quiet=options.quiet))
     if not options.quiet:
         print(page)
     return 0
@@ -100,21 +100,21 @@ def _parser() -> argparse.ArgumentParser:
     )
     group = parser.add_argument_group("what is measured")
     group.add_argument(
-        "--metrics", metavar="A,B,...", help="only these, with commas between (default: all)"
+        "--metrics", metavar="A,B,...", help="only these, separated by commas (default: all)"
     )
     group.add_argument(
         "--measured-frames",
         type=int,
         default=MEASURED,
         metavar="N",
-        help="frames that get metrics, evenly spaced; 0 is every one. Flicker, skew, latency and "
+        help="frames that get metrics, evenly spaced; 0 for all. Flicker, skew, latency and "
         f"outcomes are of every frame (default: {MEASURED})",
     )
     group.add_argument(
-        "--rank-by", default="Qabf", metavar="METRIC", help="what best and worst mean"
+        "--rank-by", default="Qabf", metavar="METRIC", help="the metric of best and worst frames"
     )
     group.add_argument(
-        "--jobs", type=int, default=0, metavar="N", help="threads to measure with (default: all)"
+        "--jobs", type=int, default=0, metavar="N", help="threads for the metrics (default: all)"
     )
     group.add_argument("--no-gif", action="store_true", help="leave out the animation")
     _add_detector_options(parser)
@@ -122,10 +122,10 @@ def _parser() -> argparse.ArgumentParser:
     group.add_argument(
         "--live",
         action="store_true",
-        help="also play the bag through the node over DDS, and compare with the walk",
+        help="also play the bag through the node over DDS, and compare with the offline replay",
     )
     group.add_argument(
-        "--live-rate", type=float, default=1.0, metavar="X", help="speed of playing (default: 1)"
+        "--live-rate", type=float, default=1.0, metavar="X", help="playing speed (default: 1)"
     )
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     return parser
@@ -140,14 +140,14 @@ def _add_detector_options(parser: argparse.ArgumentParser) -> None:
         help="a YOLO-style .onnx, hog (OpenCV's people detector), or none (default: hog)",
     )
     group.add_argument(
-        "--min-score", type=float, default=0.25, help="of a find of an .onnx (default: 0.25)"
+        "--min-score", type=float, default=0.25, help="of a detection of an .onnx (default: 0.25)"
     )
     group.add_argument(
         "--detector-frames",
         type=int,
         default=DETECTED,
         metavar="N",
-        help=f"frames to look at, 0 for every one; with annotations every annotated one "
+        help=f"frames to look at, 0 for all; with annotations every annotated frame "
         f"(default: {DETECTED})",
     )
     group.add_argument(
@@ -156,7 +156,7 @@ def _add_detector_options(parser: argparse.ArgumentParser) -> None:
         help="COCO .json or folder of YOLO .txt, named by visible stamp or frame number",
     )
     group.add_argument(
-        "--class-names", metavar="A,B,...", help="of the numbers in YOLO .txt files"
+        "--class-names", metavar="A,B,...", help="names of the class numbers in YOLO .txt files"
     )
     group.add_argument(
         "--frame-names",
@@ -165,7 +165,7 @@ def _add_detector_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _listed(text: Optional[str]) -> Optional[List[str]]:
+def _listed(text: str | None) -> list[str] | None:
     if text is None:
         return None
     return [part.strip() for part in text.split(",") if part.strip()]

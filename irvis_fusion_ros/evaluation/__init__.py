@@ -1,1 +1,1 @@
-"""What `evaluate_bag` is made of: a walk over a bag, measured, compared and written down."""
+"""Replays a bag offline, measures the fusion, and writes a report: `evaluate_bag`."""

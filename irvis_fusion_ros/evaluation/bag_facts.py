@@ -1,91 +1,77 @@
-"""What a bag holds, as far as the report tells it and has to know before the walk."""
+"""Facts about the bag for the report, read before the replay."""
 
 from __future__ import annotations
 
 import os
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, NamedTuple
 
-from irvis_fusion_ros.bags.bag import NS_PER_S, BagError, image_topics, read_messages
+from irvis_fusion_core.streams.stamps import NS_PER_S
+from irvis_fusion_ros.bags.bag import BagError, image_topics, read_messages
 from irvis_fusion_ros.bags.bag_topics import FusionTopics
 
-_RATE_FROM = 30
-"""Visible frames that the rate is told by."""
-_LOOKED_AT = 400
+_RATE_FRAMES = 30
+"""Visible frames from which the rate is computed."""
+_MOST_MESSAGES = 400
 
 
 class BagFacts(NamedTuple):
-    """Counts are the bag's own; sizes and rate are of its beginning."""
+    """Counts are of the whole bag; sizes, formats and rate are of its first messages."""
 
+    name: str
     path: str
-    topics: FusionTopics
+    vis_topic: str
+    ir_topic: str
     vis_frames: int
     ir_frames: int
-    vis_rate_hz: float  # 0 where that cannot be told
-    vis_size: Optional[Tuple[int, int]]  # height, width of the first; None for compressed ones
-    formats: Dict[str, str]  # "vis" and "ir": "640x480 bgr8", where a message was seen
-
-    @property
-    def name(self) -> str:
-        """The bag's name without folders."""
-        return os.path.basename(os.path.normpath(os.path.abspath(self.path)))
+    vis_rate_hz: float  # 0 if unknown
+    formats: dict[str, str]  # "vis" and "ir": "640x480 bgr8", if a message was seen
+    vis_size: tuple[int, int] | None  # height, width; None for compressed images
 
     @property
     def apart_s(self) -> float:
-        """How far apart frames must be to be shown as different ones: less in short bags."""
+        """The least time between two frames on the page; shorter for short bags."""
         if self.vis_rate_hz <= 0:
             return 0.0
         return min(1.0, 0.05 * self.vis_frames / self.vis_rate_hz)
 
-    def as_dict(self) -> Dict[str, Any]:
-        """What is written into summary.json."""
-        return {
-            "name": self.name,
-            "path": self.path,
-            "vis_topic": self.topics.vis,
-            "ir_topic": self.topics.ir,
-            "vis_frames": self.vis_frames,
-            "ir_frames": self.ir_frames,
-            "vis_rate_hz": round(self.vis_rate_hz, 3),
-            "formats": self.formats,
-        }
+    def as_dict(self) -> dict[str, Any]:
+        """Return the entry of summary.json."""
+        return {name: value for name, value in self._asdict().items() if name != "vis_size"}
 
 
 def read_facts(bag: str, topics: FusionTopics) -> BagFacts:
-    """Look at the bag's index and its first messages.
+    """Read the bag's index and its first messages.
 
     Raises:
-        BagError: it cannot be read, or a topic is not there.
+        BagError: The bag cannot be read, or lacks a topic.
     """
-    counts: Dict[str, int] = {}
+    counts: dict[str, int] = {}
     for topic in image_topics(bag):
         counts[topic.name] = counts.get(topic.name, 0) + topic.messages
-    recorded_ns: List[int] = []
-    formats: Dict[str, str] = {}
-    size: Optional[Tuple[int, int]] = None
+    recorded_ns: list[int] = []
+    formats: dict[str, str] = {}
+    size: tuple[int, int] | None = None
     try:
-        for looked_at, found in enumerate(read_messages(bag, (topics.ir, topics.vis))):
-            if found.topic == topics.vis:
+        for number, found in enumerate(read_messages(bag, (topics.ir, topics.vis))):
+            is_vis = found.topic == topics.vis
+            if is_vis:
                 recorded_ns.append(found.recorded_ns)
-                size = size or _size(found.message)
-            name = "vis" if found.topic == topics.vis else "ir"
-            formats.setdefault(name, _format(found.message))
-            enough = len(recorded_ns) >= _RATE_FROM and len(formats) == 2
-            if enough or looked_at >= _LOOKED_AT:
+                if size is None and hasattr(found.message, "height"):
+                    size = (int(found.message.height), int(found.message.width))
+            formats.setdefault("vis" if is_vis else "ir", _format(found.message))
+            enough = len(recorded_ns) >= _RATE_FRAMES and len(formats) == 2
+            if enough or number >= _MOST_MESSAGES:
                 break
     except BagError:
         if not formats:
-            raise  # not one message; else the walk tells it, with what there is until then
+            raise  # otherwise the replay raises it, and reports what there was before
     span_s = (recorded_ns[-1] - recorded_ns[0]) / NS_PER_S if recorded_ns else 0.0
-    rate_hz = (len(recorded_ns) - 1) / span_s if span_s > 0 else 0.0
+    rate_hz = round((len(recorded_ns) - 1) / span_s, 3) if span_s > 0 else 0.0
+    name = os.path.basename(os.path.normpath(os.path.abspath(bag)))
+    vis_frames, ir_frames = counts.get(topics.vis, 0), counts.get(topics.ir, 0)
     return BagFacts(
-        bag, topics, counts.get(topics.vis, 0), counts.get(topics.ir, 0), rate_hz, size, formats
+        name, bag, topics.vis, topics.ir, vis_frames, ir_frames, rate_hz, formats, size
     )
-
-
-def _size(message: Any) -> Optional[Tuple[int, int]]:
-    if not hasattr(message, "height"):
-        return None
-    return int(message.height), int(message.width)
 
 
 def _format(message: Any) -> str:

@@ -1,12 +1,13 @@
-"""What is compared: parameter files and models, each with a short name for tables."""
+"""The configurations to compare: parameter files and models, with short names for tables."""
 
 from __future__ import annotations
 
 import os
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from irvis_fusion_core.errors import ConfigurationError
-from irvis_fusion_ros.evaluation.references import REFERENCES
+from irvis_fusion_ros.evaluation.measure import REFERENCES
 from irvis_fusion_ros.parameters.settings import Settings
 from irvis_fusion_ros.parameters.settings_file import load_settings
 
@@ -14,14 +15,14 @@ DEFAULT_NAME = "default"
 
 
 class Configuration(NamedTuple):
-    """One set of the node's parameters; `path` is the file it came from, None for none."""
+    """One set of the node's parameters; `path` is the file it came from, or None."""
 
     name: str
     settings: Settings
-    path: Optional[str]
+    path: str | None
 
     @property
-    def changed(self) -> Dict[str, Any]:
+    def changed(self) -> dict[str, Any]:
         """The parameters that differ from the node's defaults."""
         default = Settings().to_mapping()
         return {k: v for k, v in self.settings.to_mapping().items() if v != default[k]}
@@ -29,27 +30,24 @@ class Configuration(NamedTuple):
 
 def make_configurations(
     files: Sequence[str], models: Sequence[str], changes: Sequence[str]
-) -> List[Configuration]:
-    """Every file with every model; one of defaults where nothing is given.
+) -> list[Configuration]:
+    """Return every file with every model; the defaults if nothing is given.
 
     Args:
-        files: parameter files as the node reads them.
-        models: variants or .onnx files, in place of the files' `model`.
-        changes: `name:=value`, over all of them.
+        files: Parameter files as the node reads them.
+        models: Variants or .onnx files; they replace the files' `model`.
+        changes: `name:=value`, applied to all.
 
     Raises:
-        ConfigurationError: a file or value that the node would refuse.
+        ConfigurationError: A file or value that the node would refuse.
     """
-    chosen = []
-    paths: List[Optional[str]] = list(files) or [None]
-    variants: List[Optional[str]] = list(models) or [None]
-    for path in paths:
-        for model in variants:
-            extra = list(changes) + ([] if model is None else ["model:='%s'" % model])
-            parts = [] if path is None else [_stem(path)]
-            parts += [] if model is None else [_stem(model)]
-            name = " ".join(parts) or DEFAULT_NAME
-            chosen.append(Configuration(name, load_settings(path, extra), path))
+    chosen: list[Configuration] = []
+    for path in files or (None,):
+        for model in models or (None,):
+            extra = list(changes) + ([] if model is None else [f"model:='{model}'"])
+            name = " ".join(_stem(part) for part in (path, model) if part is not None)
+            settings = load_settings(path, extra)
+            chosen.append(Configuration(name or DEFAULT_NAME, settings, path))
     return _with_own_names(chosen)
 
 
@@ -58,10 +56,10 @@ def _stem(path: str) -> str:
     return os.path.splitext(name)[0] if name.endswith((".yaml", ".yml", ".onnx")) else name
 
 
-def _with_own_names(configurations: List[Configuration]) -> List[Configuration]:
-    """Number those of one name, and any that is called as a reference is."""
+def _with_own_names(configurations: Sequence[Configuration]) -> list[Configuration]:
+    """Number the configurations that share a name, or have the name of a reference."""
     names = [c.name for c in configurations]
-    named: List[Configuration] = []
+    named: list[Configuration] = []
     for index, configuration in enumerate(configurations):
         name = configuration.name
         if names.count(name) > 1 or name in REFERENCES:

@@ -1,4 +1,4 @@
-"""One run of `evaluate_bag`, from the options to the report, also where it ends early."""
+"""One run of `evaluate_bag`, from the options to the report, even if it ends early."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import json
 import os
 import sys
 import tempfile
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
-from irvis_fusion_core.commands.command_line import show_progress
 from irvis_fusion_core.detectors import open_detector, read_annotations
 from irvis_fusion_core.errors import ConfigurationError, FusionError
 from irvis_fusion_core.image_files import IMAGE_SUFFIXES
@@ -20,13 +20,12 @@ from irvis_fusion_ros.bags.replay.offline_fusion import OfflineFusion
 from irvis_fusion_ros.evaluation.bag_facts import BagFacts, read_facts
 from irvis_fusion_ros.evaluation.configurations import Configuration
 from irvis_fusion_ros.evaluation.detection_check import DetectionCheck
-from irvis_fusion_ros.evaluation.image_store import Animation, write_bytes
+from irvis_fusion_ros.evaluation.image_store import FILM_FRAMES, Animation
 from irvis_fusion_ros.evaluation.measure import SCORE_COLUMNS, Sampling, Scorer
-from irvis_fusion_ros.evaluation.recording import Recording, in_step
-from irvis_fusion_ros.evaluation.report.page import PAGE, write_page
-from irvis_fusion_ros.evaluation.report.page_parts import Extra
+from irvis_fusion_ros.evaluation.recording import Recording, Step, in_step
+from irvis_fusion_ros.evaluation.report.page import PAGE, Extra, require_libraries, write_page
 from irvis_fusion_ros.evaluation.summary import plain, summarise, versions
-from irvis_fusion_ros.evaluation.tables import unwritable
+from irvis_fusion_ros.evaluation.tables import write_whole, writing
 
 EVENT_CHARACTERS = 600
 """Encodings and formats come from outside, and may be megabytes long."""
@@ -34,22 +33,22 @@ SUMMARY, FILM = "summary.json", "fused.gif"
 
 
 class Plan(NamedTuple):
-    """What a run is asked to do; the command's options describe each."""
+    """The options of a run; the command's help describes each."""
 
     bag: str
     topics: FusionTopics
     output: str
-    configurations: List[Configuration]
-    metrics: Optional[Sequence[str]] = None
+    configurations: list[Configuration]
+    metrics: Sequence[str] | None = None
     measured_frames: int = 300
     rank_by: str = "Qabf"
     jobs: int = 1
     detector: str = "hog"
     min_score: float = 0.25
     detector_frames: int = 100
-    annotations: Optional[str] = None
+    annotations: str | None = None
     class_names: Sequence[str] = ()
-    frame_names: Optional[str] = None
+    frame_names: str | None = None
     gif: bool = True
     live: bool = False
     live_rate: float = 1.0
@@ -58,151 +57,121 @@ class Plan(NamedTuple):
 
 
 class Evaluation:
-    """Walks the bag, writes the tables, and makes the report of them.
+    """Replays the bag, writes the tables, and makes the report.
 
-    What ends the walk early (a truncated bag, Ctrl-C, an engine that fails) ends it with a report
-    of what there is, marked as incomplete, and is raised again.
+    A truncated bag, Ctrl-C or a failing engine end the replay early. Then the report contains the
+    frames until then and is marked as incomplete, and the error is raised again.
     """
 
     def __init__(self, plan: Plan) -> None:
         """Check everything that can be checked before the engines are opened.
 
         Raises:
-            FusionError: an impossible option, a bag or annotations that cannot be read, or an
-                output that cannot be written.
+            FusionError: An impossible option, a missing library, a bag or annotations that cannot
+                be read, or an output that cannot be written.
         """
-        self.plan = plan
-        if plan.rank_by not in SCORE_COLUMNS or (
-            plan.metrics and plan.rank_by not in plan.metrics
-        ):
+        self._plan = plan
+        require_libraries()
+        measured = plan.metrics or SCORE_COLUMNS
+        if plan.rank_by not in SCORE_COLUMNS or plan.rank_by not in measured:
             raise ConfigurationError(
-                "expected --rank-by to be one of the metrics that are measured, "
-                f"{', '.join(plan.metrics or SCORE_COLUMNS)}, found {plan.rank_by!r}"
+                "expected --rank-by to be one of the measured metrics, "
+                f"{', '.join(measured)}, found {plan.rank_by!r}"
             )
         self._facts: BagFacts = read_facts(plan.bag, plan.topics)
         self._scorer = Scorer(plan.metrics, plan.jobs)
-        self._detection = self._make_detection()
+        self._detection = _make_detection(plan, self._facts)
         _prepare_folder(plan.output)
-        self._live: Dict[str, Any] = {}
 
-    def run(self) -> str:
-        """Do it; the path of the page.
+    def run(self, show_progress: Callable[[Iterator[Step], int], Iterator[Step]]) -> str:
+        """Replay, measure and report; return the path of the page.
+
+        Args:
+            show_progress: Yields the steps, whose number is given, and shows how many are done.
 
         Raises:
-            FusionError: as above, or the bag ended early, or held no pairs.
+            FusionError: As above, or the bag ended early, or contained no pairs.
         """
-        plan, facts = self.plan, self._facts
+        plan, facts = self._plan, self._facts
         sampling = Sampling(facts.vis_frames, plan.measured_frames)
-        animation = Animation(facts.vis_frames, facts.vis_rate_hz, 36 if plan.gif else 0)
+        most = FILM_FRAMES if plan.gif else 0
         recording = Recording(
             plan.output,
             plan.configurations,
             self._scorer,
             sampling,
             self._detection,
-            animation,
+            Animation(facts.vis_frames, facts.vis_rate_hz, most),
             plan.rank_by,
             facts.apart_s,
         )
+        failure: FusionError | KeyboardInterrupt | None = None
+        live: dict[str, Any] = {}
         with contextlib.ExitStack() as stack:
             stack.callback(self._scorer.close)
             with contextlib.closing(recording):
                 fusions = [stack.enter_context(self._open(c)) for c in plan.configurations]
-                failure: Optional[BaseException] = None
                 try:
                     steps = in_step(plan.bag, plan.topics, fusions)
-                    for step in show_progress(steps, facts.vis_frames, plan.quiet):
+                    for step in show_progress(steps, facts.vis_frames):
                         recording.add(step)
-                    self._refuse_nothing(fusions)
+                    self._check_fused(fusions)
                 except (FusionError, KeyboardInterrupt) as error:
                     failure = error
-            engines = [fusion.engine.describe() for fusion in fusions]
-            events = [dict(fusion.events) for fusion in fusions]
-            counts = [fusion.counts() for fusion in fusions]
+            results = [_result_of(fusion) for fusion in fusions]
         if failure is None and plan.live:
+            from irvis_fusion_ros.evaluation.live.live_run import play_all
+
             try:
-                self._play_live()
+                live = play_all(plan)
             except (FusionError, KeyboardInterrupt) as error:
                 failure = error
-        page = self._write(recording, sampling, engines, events, counts, failure)
+        page = self._write(recording, sampling, results, live, failure)
+        if isinstance(failure, FusionError):
+            failure.args = (f"{failure} (the report until then: {page})",)
         if failure is not None:
-            if isinstance(failure, FusionError):
-                failure.args = (f"{failure} (what there is until then: {page})",)
             raise failure
         return page
 
     def _open(self, configuration: Configuration) -> OfflineFusion:
-        fusion = OfflineFusion(configuration.settings, progress=_say)
+        fusion = OfflineFusion(
+            configuration.settings, progress=lambda text: print(text, file=sys.stderr)
+        )
         if self._facts.vis_size is not None:
-            # Ahead, so that no frame's time holds it. What is too small is told when it is fused.
+            # So no frame's time includes the warm-up. Unusable sizes are reported when fused.
             with contextlib.suppress(FusionError):
                 fusion.engine.warm_up(*self._facts.vis_size)
         return fusion
 
-    def _refuse_nothing(self, fusions: Sequence[OfflineFusion]) -> None:
+    def _check_fused(self, fusions: Sequence[OfflineFusion]) -> None:
         if any(fusion.counts().get("fused") for fusion in fusions):
             return
         first = fusions[0]
         why = why_nothing_fused(first.counts(), first.skews, first.settings)
+        topics = self._plan.topics
         raise BagError(
-            f"expected pairs of {self.plan.topics.ir} and {self.plan.topics.vis} in "
-            f"{self.plan.bag}, found none to fuse: {why}"
+            f"expected pairs of {topics.ir} and {topics.vis} in {self._plan.bag}, found none to "
+            f"fuse: {why}"
         )
-
-    def _make_detection(self) -> Optional[DetectionCheck]:
-        plan = self.plan
-        if plan.detector == "none":
-            if plan.annotations:
-                raise ConfigurationError(
-                    "expected a detector for --annotations, found --detector none"
-                )
-            return None
-        annotations = None
-        detector = open_detector(None if plan.detector == "hog" else plan.detector, plan.min_score)
-        if plan.annotations:
-            names = plan.class_names or detector.labels
-            annotations = read_annotations(plan.annotations, names, _names(plan.frame_names))
-        frames, apart_s = self._facts.vis_frames, self._facts.apart_s
-        return DetectionCheck(detector, annotations, frames, plan.detector_frames, apart_s)
-
-    def _play_live(self) -> None:
-        from irvis_fusion_ros.evaluation.live.live_run import play_all
-
-        self._live = play_all(self.plan)
 
     def _write(
         self,
         recording: Recording,
         sampling: Sampling,
-        engines: Sequence[Any],
-        events: Sequence[Any],
-        counts: Sequence[Any],
-        failure: Optional[BaseException],
+        results: Sequence[dict[str, Any]],
+        live: dict[str, Any],
+        failure: BaseException | None,
     ) -> str:
-        plan = self.plan
+        plan = self._plan
         found = summarise(plan.output, recording.names)
-        for index, configuration in enumerate(plan.configurations):
-            of = found["configurations"][configuration.name]
-            # "superseded" is also what was used, and gave way to the next.
-            thermal = {
-                kind: count
-                for kind, count in sorted(counts[index].items())
-                if kind.startswith(("ir_dropped.", "cleared."))
-                and not kind.endswith(".superseded")
-                and count
-            }
-            of.update(
+        for configuration, result in zip(plan.configurations, results):
+            found["configurations"][configuration.name].update(
                 path=configuration.path,
                 changed=configuration.changed,
                 settings=configuration.settings.to_mapping(),
-                engine=engines[index],
-                events={
-                    k: {"times": e.times, "text": e.text[:EVENT_CHARACTERS]}
-                    for k, e in events[index].items()
-                },
-                thermal_frames_dropped=thermal,
+                **result,
             )
-        why = f"at most {plan.measured_frames} of them, --measured-frames"
+        why = f"at most {plan.measured_frames}, --measured-frames"
         summary = {
             "complete": failure is None,
             "error": None if failure is None else str(failure) or type(failure).__name__,
@@ -210,14 +179,14 @@ class Evaluation:
             "measured": {"stride": sampling.stride, "why": why},
             **found,
             "detection": None if self._detection is None else self._detection.summary(),
-            "live": self._live or None,
+            "live": live or None,
             "versions": versions(),
             "command": plan.command,
         }
         film = os.path.join(plan.output, FILM)
         has_film = recording.animation.write(film)
         text = json.dumps(plain(summary), indent=2, ensure_ascii=False)
-        write_bytes(os.path.join(plan.output, SUMMARY), (text + "\n").encode("utf-8"))
+        write_whole(os.path.join(plan.output, SUMMARY), text + "\n")
         extra = Extra(
             film=_read(film) if has_film else None,
             film_names=recording.animation.names,
@@ -229,21 +198,53 @@ class Evaluation:
         return write_page(plan.output, summary, extra)
 
 
+def _result_of(fusion: OfflineFusion) -> dict[str, Any]:
+    """Return the entries of summary.json that the replay itself knows."""
+    dropped = {
+        kind: count
+        for kind, count in sorted(fusion.counts().items())
+        # A superseded frame may have been fused before a newer one replaced it.
+        if kind.startswith(("ir_dropped.", "cleared.")) and not kind.endswith(".superseded")
+    }
+    return {
+        "engine": fusion.engine.describe(),
+        "events": {
+            kind: {"times": event.times, "text": event.text[:EVENT_CHARACTERS]}
+            for kind, event in fusion.events.items()
+        },
+        "thermal_frames_dropped": {kind: count for kind, count in dropped.items() if count},
+    }
+
+
+def _make_detection(plan: Plan, facts: BagFacts) -> DetectionCheck | None:
+    if plan.detector == "none":
+        if plan.annotations:
+            raise ConfigurationError(
+                "expected a detector for --annotations, found --detector none"
+            )
+        return None
+    annotations = None
+    detector = open_detector(None if plan.detector == "hog" else plan.detector, plan.min_score)
+    if plan.annotations:
+        names = plan.class_names or detector.labels
+        annotations = read_annotations(plan.annotations, names, _frame_names(plan.frame_names))
+    most = plan.detector_frames
+    return DetectionCheck(detector, annotations, facts.vis_frames, most, facts.apart_s)
+
+
 def _prepare_folder(folder: str) -> None:
-    """Make the folder, see that it can be written to, and remove what an older run left."""
-    try:
+    """Make the folder, check that it can be written, and remove an older run's files."""
+    with writing(folder):
         os.makedirs(folder, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
         for name in (PAGE, SUMMARY, FILM):
             with contextlib.suppress(FileNotFoundError):
                 os.remove(os.path.join(folder, name))
-    except OSError as error:
-        raise unwritable(folder, error) from error
 
 
-def _names(path: Optional[str]) -> Optional[List[str]]:
-    """Names of the visible frames in order: of a folder's images, or the lines of a file."""
+def _frame_names(path: str | None) -> list[str] | None:
+    """Return the names of the visible frames: a folder's images, or the lines of a file."""
     if path is None:
         return None
     try:
@@ -262,7 +263,3 @@ def _names(path: Optional[str]) -> Optional[List[str]]:
 def _read(path: str) -> bytes:
     with open(path, "rb") as stream:
         return stream.read()
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)

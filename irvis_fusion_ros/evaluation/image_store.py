@@ -1,188 +1,160 @@
-"""The images of a report: the worst and the best frames, and a short animation."""
+"""The images of a report: the worst and the best frames, and a short film."""
 
 from __future__ import annotations
 
-import base64
-import os
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
 
-from irvis_fusion_core.gif import encode_gif
-from irvis_fusion_ros.evaluation.tables import unwritable
+from irvis_fusion_core.film import write_gif
+from irvis_fusion_core.image_sheet import caption_row
+from irvis_fusion_ros.evaluation.tables import writing
+
+if TYPE_CHECKING:
+    from irvis_fusion_core.detectors.detection import Detection, Truth
 
 THUMB_WIDTH = 480
-GIF_WIDTH = 840
-GIF_FRAMES = 36
-GIF_RATE_HZ = 10.0
+FILM_WIDTH = 840
+FILM_FRAMES = 36
+FILM_RATE_HZ = 10.0
 _JPEG_QUALITY = 88
 
 
 class Shown(NamedTuple):
-    """A frame that is shown: what it scored, and its images as JPEG by row name."""
+    """A frame on the page: why it is shown, and its images as JPEG by row name."""
 
     value: float
     frame: int
     seconds: float
-    scores: Dict[str, float]
-    images: Dict[str, bytes]
+    scores: Mapping[str, float]
+    images: Mapping[str, bytes]
+
+
+class TopFrames:
+    """Keeps the few frames of a stream with the highest values.
+
+    Of frames closer together than `apart_s` only the highest is kept: they look the same.
+    """
+
+    def __init__(self, count: int, apart_s: float) -> None:
+        """Keep up to `count` frames."""
+        self._count = count
+        self._apart_s = apart_s
+        self._kept: list[Shown] = []
+
+    def wants(self, value: float, seconds: float) -> bool:
+        """Return whether `add` would keep a frame of this value."""
+        return self._place(value, seconds) is not None
+
+    def add(self, shown: Shown) -> None:
+        """Keep the frame if it is among the highest."""
+        place = self._place(shown.value, shown.seconds)
+        if place is not None:
+            self._kept[place : place + 1] = [shown]
+            self._kept.sort(key=lambda s: (-s.value, s.frame))
+
+    def frames(self) -> list[Shown]:
+        """Return the kept frames, highest first."""
+        return list(self._kept)
+
+    def _place(self, value: float, seconds: float) -> int | None:
+        """Return the index to replace, the length for a free place, or None."""
+        for place, other in enumerate(self._kept):
+            if abs(other.seconds - seconds) < self._apart_s:
+                return place if value > other.value else None
+        if len(self._kept) < self._count:
+            return len(self._kept)
+        return self._count - 1 if value > self._kept[-1].value else None
 
 
 class Extremes:
-    """Keeps the few best and the few worst frames of a stream, never two of one moment.
-
-    Frames closer together than `apart_s` show the same: of those only the most extreme stays.
-    Memory holds `count` frames of each kind.
-    """
+    """Keeps the best and the worst frames of a stream."""
 
     def __init__(self, count: int = 3, apart_s: float = 1.0) -> None:
-        """Keep `count` at either end, at least `apart_s` from one another."""
-        self._count = count
-        self._apart_s = apart_s
-        self._kept: Dict[str, List[Shown]] = {"best": [], "worst": []}
+        """Keep up to `count` frames of each kind; see `TopFrames`."""
+        self._best, self._worst = TopFrames(count, apart_s), TopFrames(count, apart_s)
 
-    def wanted(self, value: float, seconds: float) -> bool:
-        """Whether `add` would keep a frame of this value (its images need not be made else)."""
-        return any(self._place(kind, value, seconds) is not None for kind in self._kept)
+    def wants(self, value: float, seconds: float) -> bool:
+        """Return whether `add` would keep a frame of this value."""
+        return self._best.wants(value, seconds) or self._worst.wants(-value, seconds)
 
     def add(self, shown: Shown) -> None:
-        """Keep the frame where it is among the best or the worst."""
-        for kind, kept in self._kept.items():
-            place = self._place(kind, shown.value, shown.seconds)
-            if place is None:
-                continue
-            if place < len(kept):
-                kept[place] = shown
-            else:
-                kept.append(shown)
-            kept.sort(key=lambda s: (self._order(kind, s.value), s.frame))
-            del kept[self._count :]
+        """Keep the frame if it is among the best or the worst."""
+        self._best.add(shown)
+        self._worst.add(shown._replace(value=-shown.value))
 
-    def best(self) -> List[Shown]:
-        """The best first; those that are also among the worst (a short bag) are left out there."""
-        return list(self._kept["best"])
+    def best(self) -> list[Shown]:
+        """Return the best frames, best first."""
+        return self._best.frames()
 
-    def worst(self) -> List[Shown]:
-        """The worst first."""
-        best = {shown.frame for shown in self._kept["best"]}
-        return [shown for shown in self._kept["worst"] if shown.frame not in best]
-
-    def _order(self, kind: str, value: float) -> float:
-        return -value if kind == "best" else value
-
-    def _place(self, kind: str, value: float, seconds: float) -> Optional[int]:
-        """Which of the kept it replaces, their number for a free place, None for neither."""
-        kept = self._kept[kind]
-        order = self._order(kind, value)
-        for place, other in enumerate(kept):
-            if abs(other.seconds - seconds) < self._apart_s:
-                return place if order < self._order(kind, other.value) else None
-        if len(kept) < self._count:
-            return len(kept)
-        return len(kept) - 1 if order < self._order(kind, kept[-1].value) else None
+    def worst(self) -> list[Shown]:
+        """Return the worst frames that are not among the best (in a short bag), worst first."""
+        best = {shown.frame for shown in self.best()}
+        worst = [shown for shown in self._worst.frames() if shown.frame not in best]
+        return [shown._replace(value=-shown.value) for shown in worst]
 
 
 class Animation:
-    """Collects a short piece from the middle of a bag, in about its own time."""
+    """Collects a short film from the middle of a bag, at about its own speed."""
 
-    def __init__(self, frames: int, rate_hz: float, most: int = GIF_FRAMES) -> None:
-        """Take `most` images of a bag that has `frames` visible ones at `rate_hz`."""
-        self._stride = max(int(round(rate_hz / GIF_RATE_HZ)), 1) if rate_hz > 0 else 1
-        self._stride = max(min(self._stride, frames // max(most, 1)), 1)
+    def __init__(self, frames: int, rate_hz: float, most: int = FILM_FRAMES) -> None:
+        """Take up to `most` images of a bag with `frames` visible frames at `rate_hz`."""
+        stride = max(int(round(rate_hz / FILM_RATE_HZ)), 1) if rate_hz > 0 else 1
+        self._stride = max(min(stride, frames // max(most, 1)), 1)
         self._begin = max((frames - most * self._stride) // 2, 0)
         self._most = most
         self._period_s = min(max(self._stride / rate_hz, 0.04), 0.5) if rate_hz > 0 else 0.1
-        self._images: List[np.ndarray] = []
-        self.names: List[str] = []
+        self._images: list[np.ndarray] = []
+        self.names: list[str] = []
 
     def wanted(self, index: int) -> bool:
-        """Whether frame `index` belongs to the piece."""
+        """Return whether frame `index` belongs to the film."""
         after = index - self._begin
         return after >= 0 and after % self._stride == 0 and len(self._images) < self._most
 
-    def add(self, images: Dict[str, np.ndarray]) -> None:
-        """Put RGB or grey images of one size side by side, under their names."""
-        image = side_by_side(images, GIF_WIDTH)
+    def add(self, images: Mapping[str, np.ndarray]) -> None:
+        """Add uint8 RGB or grey images of one moment, side by side under their names."""
+        image = caption_row(images, FILM_WIDTH // len(images))
         if not self._images or self._images[0].shape == image.shape:
             self._images.append(image)
             self.names = list(images)
 
     def write(self, path: str) -> bool:
-        """Write the GIF; False where nothing was collected.
+        """Write the GIF; return False if nothing was collected.
 
         Raises:
-            ReportError: it cannot be written.
+            ReportError: The file cannot be written.
         """
-        if not self._images:
-            return False
-        write_bytes(path, encode_gif(self._images, self._period_s))
-        return True
-
-
-def side_by_side(images: Dict[str, np.ndarray], width: int) -> np.ndarray:
-    """One RGB image of about `width`: the given ones in a row, each under its name."""
-    gap, band = 4, 22
-    each = (width - gap * (len(images) - 1)) // len(images)
-    columns = []
-    for name, image in images.items():
-        small = shrink(as_rgb(image), each)
-        column = np.full((small.shape[0] + band, each, 3), 255, np.uint8)
-        column[band:, : small.shape[1]] = small
-        cv2.putText(
-            column, name[: each // 9], (2, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.48, (40, 40, 40), 1,
-            cv2.LINE_AA,
-        )  # fmt: skip
-        columns += [column, np.full((column.shape[0], gap, 3), 255, np.uint8)]
-    return np.ascontiguousarray(np.hstack(columns[:-1]))
-
-
-def shrink(image: np.ndarray, width: int) -> np.ndarray:
-    """The image at this width, its proportions kept; smaller ones are enlarged without blur."""
-    height = max(int(round(image.shape[0] * width / image.shape[1])), 1)
-    if image.shape[1] == width:
-        return image
-    way = cv2.INTER_AREA if image.shape[1] > width else cv2.INTER_NEAREST
-    return cv2.resize(image, (width, height), interpolation=way)
+        if self._images:
+            with writing(path):
+                write_gif(path, self._images, self._period_s)
+        return bool(self._images)
 
 
 def as_rgb(image: np.ndarray) -> np.ndarray:
-    """Grey HxW as RGB HxWx3; RGB as it is."""
+    """Return grey HxW as RGB HxWx3, and RGB unchanged."""
     return cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) if image.ndim == 2 else image
 
 
 def jpeg(image: np.ndarray, width: int = THUMB_WIDTH) -> bytes:
-    """A thumbnail of a uint8 RGB or grey image, never larger than the image."""
-    small = shrink(as_rgb(image), min(width, image.shape[1]))
+    """Return a uint8 RGB or grey image as JPEG, reduced to `width` if it is wider."""
+    small = as_rgb(image)
+    if image.shape[1] > width:
+        height = max(int(round(image.shape[0] * width / image.shape[1])), 1)
+        small = cv2.resize(small, (width, height), interpolation=cv2.INTER_AREA)
     _, data = cv2.imencode(".jpg", small[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
     return data.tobytes()
 
 
-def draw_boxes(image: np.ndarray, found: Sequence[Any], truth: Sequence[Any]) -> np.ndarray:
-    """A copy (RGB) with finds in yellow and annotated objects in thin white."""
+def draw_boxes(
+    image: np.ndarray, found: Sequence[Detection], truth: Sequence[Truth]
+) -> np.ndarray:
+    """Return a copy in RGB with detections in yellow and annotated objects in thin white."""
     drawn = np.ascontiguousarray(as_rgb(image)).copy()
-    for things, colour, thick in ((truth, (255, 255, 255), 1), (found, (255, 214, 10), 2)):
-        for thing in things:
-            left, top, width, height = (int(round(v)) for v in thing.box)
-            cv2.rectangle(drawn, (left, top), (left + width, top + height), colour, thick)
+    yellow = [(each.box, (255, 214, 10), 2) for each in found]
+    for box, colour, thick in [(each.box, (255, 255, 255), 1) for each in truth] + yellow:
+        left, top, width, height = (int(round(v)) for v in box)
+        cv2.rectangle(drawn, (left, top), (left + width, top + height), colour, thick)
     return drawn
-
-
-def data_uri(data: bytes, kind: str) -> str:
-    """Bytes as a page carries them within itself; `kind` is a MIME type."""
-    return f"data:{kind};base64," + base64.b64encode(data).decode("ascii")
-
-
-def write_bytes(path: str, data: bytes) -> None:
-    """Write a file so that it is there whole or not at all.
-
-    Raises:
-        ReportError: it cannot be written.
-    """
-    partial = path + ".partial"
-    try:
-        with open(partial, "wb") as stream:
-            stream.write(data)
-        os.replace(partial, path)
-    except OSError as error:
-        raise unwritable(path, error) from error

@@ -1,44 +1,44 @@
-"""Scores of one moment: every configuration's image and every trivial one, side by side."""
+"""Scores of one moment: of every configuration's image and of every trivial fusion."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Dict, NamedTuple, Optional, Sequence, Tuple
+from typing import NamedTuple
 
 import numpy as np
 
 from irvis_fusion_core import metrics
 from irvis_fusion_core.errors import ConfigurationError
-from irvis_fusion_ros.evaluation.references import REFERENCES
+from irvis_fusion_core.metrics.trivial_fusions import TRIVIAL_FUSIONS
 
 EDGE_COLUMNS = ("edges_ir", "edges_vis", "ghost")
 SCORE_COLUMNS = (*metrics.METRIC_NAMES, *EDGE_COLUMNS)
-"""What is measured of a single image."""
+"""The scores of a single image."""
+REFERENCES = {"visible alone": "visible", "IR alone": "IR", "mean": "mean", "maximum": "maximum"}
+"""Name in the report -> name in `TRIVIAL_FUSIONS`."""
 
 
 class Moment(NamedTuple):
-    """A fused image with its sources, uint8 HxW each: what a row of scores is about."""
+    """A fused image with its sources, uint8 HxW each."""
 
     fused: np.ndarray
     ir: np.ndarray
     vis: np.ndarray
 
 
-Scores = Dict[str, float]
-
-
 class Scorer:
-    """Scores several fused images at a time, on threads of its own.
+    """Scores several fused images at a time, on its own threads.
 
-    numpy and OpenCV let go of the interpreter's lock. A score depends on its three images alone,
-    so it is the same however many threads there are.
+    NumPy and OpenCV release the interpreter's lock. A score depends on its three images alone, so
+    the number of threads does not change it.
     """
 
-    def __init__(self, names: Optional[Sequence[str]] = None, threads: int = 1) -> None:
-        """Take the columns to measure, all by default.
+    def __init__(self, names: Sequence[str] | None = None, threads: int = 1) -> None:
+        """Take the columns to measure, by default all.
 
         Raises:
-            ConfigurationError: there is no such metric.
+            ConfigurationError: There is no such metric.
         """
         unknown = [name for name in names or () if name not in SCORE_COLUMNS]
         if unknown:
@@ -48,8 +48,8 @@ class Scorer:
         self.names = tuple(n for n in SCORE_COLUMNS if names is None or n in names)
         self._pool = ThreadPoolExecutor(max(threads, 1))
 
-    def score(self, moments: Dict[str, Moment]) -> Dict[str, Scores]:
-        """Name -> column -> value; columns that an image is too small for are left out."""
+    def score(self, moments: Mapping[str, Moment]) -> dict[str, dict[str, float]]:
+        """Return name -> column -> value, without the columns that an image is too small for."""
         waiting = {name: self._pool.submit(self._one, moment) for name, moment in moments.items()}
         return {name: future.result() for name, future in waiting.items()}
 
@@ -57,7 +57,7 @@ class Scorer:
         """End the threads."""
         self._pool.shutdown()
 
-    def _one(self, moment: Moment) -> Scores:
+    def _one(self, moment: Moment) -> dict[str, float]:
         fitting = metrics.names_for_size(*moment.fused.shape[:2])
         row = metrics.score_pair(*moment, names=[n for n in self.names if n in fitting])
         if any(name in self.names for name in EDGE_COLUMNS):
@@ -67,20 +67,20 @@ class Scorer:
         return row
 
 
-def reference_moments(ir: np.ndarray, vis: np.ndarray) -> Dict[str, Moment]:
-    """The trivial fusions of one pair, uint8 HxW."""
-    return {name: Moment(fuse(ir, vis), ir, vis) for name, fuse in REFERENCES.items()}
+def reference_moments(ir: np.ndarray, vis: np.ndarray) -> dict[str, Moment]:
+    """Return the trivial fusions of one pair of uint8 HxW planes."""
+    return {n: Moment(TRIVIAL_FUSIONS[key](ir, vis), ir, vis) for n, key in REFERENCES.items()}
 
 
 class FlickerTrack:
-    """Flicker of several rows, each between frames that follow one another directly."""
+    """Flicker of several rows, each between frames that follow each other directly."""
 
     def __init__(self) -> None:
-        """Start with no row."""
-        self._meters: Dict[str, Tuple[int, Tuple[int, ...], metrics.FlickerMeter]] = {}
+        """Start without rows."""
+        self._meters: dict[str, tuple[int, tuple[int, ...], metrics.FlickerMeter]] = {}
 
-    def add(self, name: str, index: int, moment: Moment) -> Optional[float]:
-        """Excess of this frame over the one before; None after a gap or a change of size."""
+    def add(self, name: str, index: int, moment: Moment) -> float | None:
+        """Return the flicker since the frame before; None after a gap or a change of size."""
         last, shape, meter = self._meters.get(name, (-2, (), metrics.FlickerMeter()))
         if index != last + 1 or shape != moment.fused.shape:
             meter.reset()
@@ -89,10 +89,10 @@ class FlickerTrack:
 
 
 class Sampling:
-    """Which frames get the costly metrics: evenly spaced ones, the same in every run.
+    """Chooses the frames for the costly metrics: evenly spaced, the same in every run.
 
-    A frame is due `stride` after the last one that was due; where it was not fused, the next one
-    that was takes its place.
+    A frame is due `stride` after the last one that was due. If it was not fused, the next fused
+    frame takes its place.
     """
 
     def __init__(self, frames: int, most: int) -> None:
@@ -101,7 +101,7 @@ class Sampling:
         self._due = 0
 
     def take(self, index: int) -> bool:
-        """Whether this frame, which was fused, is to be measured."""
+        """Return whether to measure this fused frame."""
         if index < self._due:
             return False
         self._due = (index // self.stride + 1) * self.stride

@@ -1,25 +1,25 @@
-"""What the tables come to: means, percentiles and counts, for summary.json and for the page."""
+"""Means, percentiles and counts of the tables, for summary.json and for the page."""
 
 from __future__ import annotations
 
-import importlib
+import importlib.metadata
 import math
 import os
 import platform
 import sys
 from collections import Counter
-from typing import Any, Dict, List, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 import irvis_fusion_core
-from irvis_fusion_ros.evaluation.measure import SCORE_COLUMNS
+from irvis_fusion_ros.evaluation.measure import REFERENCES, SCORE_COLUMNS
 from irvis_fusion_ros.evaluation.recording import FRAMES, REFERENCE_ROWS, TIMING
-from irvis_fusion_ros.evaluation.references import REFERENCES
 from irvis_fusion_ros.evaluation.tables import read_columns, read_rows
 
 DECIDING = ("VIF", "Qabf", "SSIM", "SCD", "MI")
-"""Where higher is better and noise or stretching do not help; see docs/evaluation.md."""
+"""Higher is better, and noise or stretching do not raise them; see docs/evaluation.md."""
 LOWER_IS_BETTER = ("ghost", "flicker")
 LEVEL = 0.01
 """Means that differ by less than this share are called level."""
@@ -31,43 +31,35 @@ _PACKAGES = (
 _DISTRIBUTIONS = {"cv2": "opencv-python-headless", "rclpy": "ros-jazzy-rclpy"}
 
 
-def summarise(folder: str, names: Sequence[str]) -> Dict[str, Any]:
-    """`rows` (scores of all that is compared), `configurations` (what became of frames), `timing`.
+def summarise(folder: str, names: Sequence[str]) -> dict[str, Any]:
+    """Return `rows` (scores), `configurations` (outcomes of frames) and `timing`.
 
     Args:
-        folder: holds the tables.
-        names: of the configurations.
+        folder: The folder of the tables.
+        names: The names of the configurations.
     """
     frames, references, timing = (
         os.path.join(folder, name) for name in (FRAMES, REFERENCE_ROWS, TIMING)
     )
-    columns = (*SCORE_COLUMNS, "flicker")
-    rows: Dict[str, Any] = {}
-    for name in names:
-        rows[name] = _row("configuration", read_columns(frames, columns, {"configuration": name}))
-    for name in REFERENCES:
-        rows[name] = _row("reference", read_columns(references, columns, {"reference": name}))
+    rows = {name: _row("configuration", frames, name) for name in names}
+    rows.update({name: _row("reference", references, name) for name in REFERENCES})
+    times = {
+        name: read_columns(timing, ("engine_ms", "frame_ms"), {"configuration": name})
+        for name in names
+    }
     return {
         "rows": rows,
-        "configurations": {name: _what_became(frames, name) for name in names},
-        "timing": {
-            name: {
-                column: spread(values)
-                for column, values in read_columns(
-                    timing, ("engine_ms", "frame_ms"), {"configuration": name}
-                ).items()
-            }
-            for name in names
-        },
+        "configurations": {name: _outcomes(frames, name) for name in names},
+        "timing": {n: {c: spread(values) for c, values in t.items()} for n, t in times.items()},
     }
 
 
-def spread(values: np.ndarray) -> Dict[str, float]:
-    """Count, mean, deviation and percentiles of the values that are there."""
+def spread(values: np.ndarray) -> dict[str, float]:
+    """Return count, mean, deviation and percentiles of the values that are not NaN."""
     there = values[~np.isnan(values)]
     if not there.size:
         return {"count": 0}
-    with np.errstate(invalid="ignore"):  # PSNR is infinite where images are equal
+    with np.errstate(invalid="ignore"):  # PSNR is infinite if images are equal
         found = {"count": there.size, "mean": float(there.mean()), "std": float(there.std())}
     low, p5, p50, p95, p99, high = _percentiles(there, (0, 5, 50, 95, 99, 100))
     found.update(min=low, p05=p5, p50=p50, p95=p95, p99=p99, max=high)
@@ -75,10 +67,10 @@ def spread(values: np.ndarray) -> Dict[str, float]:
 
 
 def verdict(rows: Mapping[str, Any], name: str) -> str:
-    """One sentence: on which deciding metrics a configuration beats every trivial fusion."""
-    better: List[str] = []
-    level: Dict[str, List[str]] = {}
-    worse: Dict[str, List[str]] = {}
+    """Return one sentence: on which metrics a configuration beats every trivial fusion."""
+    better: list[str] = []
+    level: dict[str, list[str]] = {}
+    worse: dict[str, list[str]] = {}
     for metric in DECIDING:
         own = rows[name]["metrics"].get(metric, {}).get("mean")
         others = {
@@ -95,35 +87,30 @@ def verdict(rows: Mapping[str, Any], name: str) -> str:
             better.append(metric)
         else:
             worse.setdefault(best, []).append(metric)
-    if not better and not worse and not level:
-        return "Nothing was measured."
-    parts = []
-    if better:
-        parts.append("better than every trivial fusion on " + _listed(better))
+    parts = ["better than every trivial fusion on " + _listed(better)] if better else []
     parts += [f"level with “{other}” on {_listed(names)}" for other, names in level.items()]
     parts += [f"behind “{other}” on {_listed(names)}" for other, names in worse.items()]
+    if not parts:
+        return "Nothing was measured."
     text = "; ".join(parts)
     return text[0].upper() + text[1:] + f" (level: within {100 * LEVEL:g} %)."
 
 
-def versions() -> Dict[str, str]:
-    """This package, Python, the machine, and the packages that are installed."""
+def versions() -> dict[str, str]:
+    """Return the versions of this package, Python, the machine and the installed packages."""
     found = {
         "irvis_fusion": irvis_fusion_core.__version__,
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors",
     }
-    for name in _PACKAGES:
-        version = _version(name)
-        if version:
-            found[name] = version
+    found.update({name: version for name in _PACKAGES if (version := _version(name))})
     if os.environ.get("ROS_DISTRO"):
         found["ROS"] = os.environ["ROS_DISTRO"]
     return found
 
 
 def plain(value: Any) -> Any:
-    """As JSON has it: NaN becomes null, infinity the text "inf", numpy's numbers Python's."""
+    """Return a value for JSON: NaN as null, infinity as "inf", NumPy numbers as Python's."""
     if isinstance(value, Mapping):
         return {str(key): plain(each) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
@@ -137,20 +124,21 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
-def _row(kind: str, columns: Dict[str, np.ndarray]) -> Dict[str, Any]:
-    scores = {name: spread(columns[name]) for name in SCORE_COLUMNS}
+def _row(kind: str, path: str, name: str) -> dict[str, Any]:
+    columns = read_columns(path, (*SCORE_COLUMNS, "flicker"), {kind: name})
+    scores = {column: spread(columns[column]) for column in SCORE_COLUMNS}
     return {
         "kind": kind,
         "measured": max(each["count"] for each in scores.values()),
-        "metrics": {name: each for name, each in scores.items() if each["count"]},
+        "metrics": {column: each for column, each in scores.items() if each["count"]},
         "flicker": spread(columns["flicker"]),
     }
 
 
-def _what_became(path: str, name: str) -> Dict[str, Any]:
-    outcomes: Counter = Counter()
-    reasons: Counter = Counter()
-    skews: List[float] = []
+def _outcomes(path: str, name: str) -> dict[str, Any]:
+    outcomes: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
+    skews: list[float] = []
     thermal, last = 0, ""
     for row in read_rows(path):
         if row["configuration"] != name:
@@ -172,8 +160,8 @@ def _what_became(path: str, name: str) -> Dict[str, Any]:
     }
 
 
-def _percentiles(values: np.ndarray, shares: Sequence[float]) -> List[float]:
-    """As numpy's, but exact where infinities stand beside one another."""
+def _percentiles(values: np.ndarray, shares: Sequence[float]) -> list[float]:
+    """Return percentiles as NumPy's, but without NaN between equal infinities."""
     ranked = np.sort(values)
     found = []
     for share in shares:
@@ -191,8 +179,7 @@ def _version(module: str) -> str:
     loaded = sys.modules.get(module)
     if loaded is not None and getattr(loaded, "__version__", None):
         return str(loaded.__version__)
-    metadata = importlib.import_module("importlib.metadata")
     try:
-        return str(metadata.version(_DISTRIBUTIONS.get(module, module)))
-    except metadata.PackageNotFoundError:
+        return importlib.metadata.version(_DISTRIBUTIONS.get(module, module))
+    except importlib.metadata.PackageNotFoundError:
         return ""

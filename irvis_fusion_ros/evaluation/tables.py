@@ -1,90 +1,103 @@
-"""The CSV files of a report: written line by line, read back one column at a time.
+"""The CSV files of a report: written row by row, read back column by column.
 
-They are the only store of what was measured, so that memory does not grow with the bag, and a
-report can be made of whatever had been written when a run ended early.
+They are the only store of the measurements. So memory does not grow with the bag, and a run that
+ends early can still be reported.
 """
 
 from __future__ import annotations
 
 import array
+import contextlib
 import csv
 import os
-from typing import Any, Dict, Iterator, Mapping, Optional, Sequence, TextIO
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, TextIO, Union
 
 import numpy as np
 
+from irvis_fusion_core.atomic_file import write_file
 from irvis_fusion_core.errors import FusionError
+
+if TYPE_CHECKING:
+    CellValue = Union[str, int, float, np.floating, None]
 
 
 class ReportError(FusionError):
-    """The report's folder or files cannot be written or read."""
+    """The report's folder or files cannot be written."""
+
+
+@contextlib.contextmanager
+def writing(path: str) -> Iterator[None]:
+    """Turn an OSError of the block into a ReportError that names `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise ReportError(
+            f"expected to write {path}, found: {error.strerror or error}; choose another --output "
+            "or free disk space"
+        ) from error
+
+
+def write_whole(path: str, content: bytes | str) -> None:
+    """Write a file whole or not at all; text in UTF-8.
+
+    Raises:
+        ReportError: The file cannot be written.
+    """
+    with writing(path):
+        write_file(path, content)
 
 
 class Table:
-    """A CSV file that is being written; columns that a row lacks stay empty."""
+    """A CSV file that is being written; columns that a row lacks stay empty.
+
+    Every method raises ReportError if the file cannot be written.
+    """
 
     def __init__(self, path: str, columns: Sequence[str]) -> None:
-        """Begin the file anew.
-
-        Raises:
-            ReportError: it cannot be written.
-        """
+        """Create the file, or empty it."""
         self.path = path
         self.columns = list(columns)
-        self.rows = 0
-        try:
+        with writing(path):
             self._stream: TextIO = open(path, "w", newline="", encoding="utf-8")  # noqa: SIM115
-        except OSError as error:
-            raise unwritable(path, error) from error
         self._writer = csv.writer(self._stream, lineterminator="\n")
         self._writer.writerow(self.columns)
 
-    def add(self, row: Mapping[str, Any]) -> None:
-        """Write a row; numbers with six digits, None as nothing.
+    def add(self, row: Mapping[str, CellValue]) -> None:
+        """Write a row; numbers with six digits, None as an empty cell.
 
         Raises:
-            ReportError: the disk is full.
+            KeyError: The table has no such column.
         """
         unknown = set(row) - set(self.columns)
         if unknown:
             raise KeyError(f"{os.path.basename(self.path)} has no columns {sorted(unknown)}")
-        self.rows += 1
-        try:
+        with writing(self.path):
             self._writer.writerow([_text(row.get(column)) for column in self.columns])
-        except OSError as error:
-            raise unwritable(self.path, error) from error
 
     def close(self) -> None:
         """Finish the file."""
-        try:
+        with writing(self.path):
             self._stream.close()
-        except OSError as error:
-            raise unwritable(self.path, error) from error
 
 
-def unwritable(path: str, error: OSError) -> ReportError:
-    """What to say of a place that cannot be written to."""
-    return ReportError(
-        f"expected to write {path}, found: {error.strerror or error}; choose another --output, or "
-        "make room"
-    )
-
-
-def read_rows(path: str) -> Iterator[Dict[str, str]]:
-    """The rows of a file, one at a time."""
+def read_rows(path: str) -> Iterator[dict[str, str]]:
+    """Yield the rows of a file."""
     with open(path, newline="", encoding="utf-8") as stream:
         yield from csv.DictReader(stream)
 
 
 def read_columns(
-    path: str, names: Sequence[str], where: Optional[Mapping[str, str]] = None
-) -> Dict[str, np.ndarray]:
-    """Columns as float64 [rows], NaN where a cell is empty or no number.
+    path: str, names: Sequence[str], where: Mapping[str, str] | None = None
+) -> dict[str, np.ndarray]:
+    """Return columns as float64 [rows], NaN where a cell is empty or not a number.
 
     Args:
-        where: column -> text that a row must have to be taken.
+        path: The file.
+        names: The columns.
+        where: Column -> text that a row must have to be taken.
     """
-    found = {name: array.array("d") for name in names}  # eight bytes a value
+    found = {name: array.array("d") for name in names}  # eight bytes per value
     for row in read_rows(path):
         if where and any(row[column] != text for column, text in where.items()):
             continue
@@ -93,7 +106,7 @@ def read_columns(
     return {name: np.array(values) for name, values in found.items()}
 
 
-def _text(value: Any) -> str:
+def _text(value: CellValue) -> str:
     if value is None:
         return ""
     if isinstance(value, (float, np.floating)):

@@ -1,8 +1,8 @@
-"""Plays a bag's cameras to the node under evaluation: a process of its own.
+"""Play a bag's cameras to the node under evaluation; a process of its own.
 
-First it shows the bag's beginning again and again, with stamps of long before, so that the node
-builds and warms its engine. When a line comes on stdin it plays the bag once, in recorded time,
-and writes when it published what.
+First it repeats the bag's first messages, with stamps an hour earlier, so that the node builds
+and warms up its engine. When stdin has a line it plays the bag once in recorded time, and writes
+when it published each message.
 """
 
 from __future__ import annotations
@@ -13,14 +13,18 @@ import select
 import struct
 import sys
 import time
-from typing import Any, Dict, List, Optional
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import rclpy
+from rclpy.node import Node
+from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile, QoSReliabilityPolicy
 from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from irvis_fusion_ros.bags.bag import NS_PER_S, BagMessage, read_messages
+from irvis_fusion_core.streams.stamps import NS_PER_S
+from irvis_fusion_ros.bags.bag import BagMessage, read_messages
 
 TYPES = {
     "sensor_msgs/msg/Image": Image,
@@ -30,72 +34,57 @@ TYPES = {
 DEPTH = 60
 WARM_UP_PERIOD_S = 0.2
 WARM_UP_IMAGES = 5
-WARM_UP_LOOKED_AT = 500
-_LONG_AGO_NS = 3600 * NS_PER_S
+"""More than one, because health takes a thermal image that never changes for a frozen camera."""
+WARM_UP_MESSAGES = 500
+_EARLIER_NS = 3600 * NS_PER_S
 
 
 class Player:
-    """Publishes messages as bytes, as they were recorded."""
+    """Publishes the bytes of recorded messages.
 
-    def __init__(self, node: Any, bag: str, names: Dict[str, str], rate: float) -> None:
+    Attributes:
+        published: Topic, stamp, time and delay of each message that `play` published.
+    """
+
+    def __init__(self, node: Node, bag: str, names: Mapping[str, str], rate: float) -> None:
         """Take `names`: topic of the bag -> topic to publish on."""
         self._node, self._bag, self._names, self._rate = node, bag, names, rate
-        self._publishers: Dict[str, Any] = {}
-        self.published: List[Dict[str, Any]] = []
-
-    def messages(self) -> Any:
-        """The bag's messages of the cameras, as bytes."""
-        return read_messages(self._bag, (), tuple(self._names))
-
-    def publisher(self, message: BagMessage) -> Any:
-        """The publisher of a message's topic."""
-        if message.topic not in self._publishers:
-            profile = QoSProfile(depth=DEPTH, reliability=QoSReliabilityPolicy.RELIABLE)
-            self._publishers[message.topic] = self._node.create_publisher(
-                TYPES[message.type], self._names[message.topic], profile
-            )
-        return self._publishers[message.topic]
+        self._publishers: dict[str, Publisher] = {}
+        self.published: list[dict[str, Any]] = []
 
     def warm_up(self) -> None:
-        """Show the first few messages of each topic in turn until stdin has a line.
-
-        Several, for a thermal image that never changes is that of a frozen camera.
-        """
-        first: Dict[str, List[BagMessage]] = {topic: [] for topic in self._names}
-        for number, message in enumerate(self.messages()):
+        """Publish the first few messages of each topic in turn until stdin has a line."""
+        first: dict[str, list[BagMessage]] = {topic: [] for topic in self._names}
+        for number, message in enumerate(self._messages()):
             if len(first[message.topic]) < WARM_UP_IMAGES:
                 first[message.topic].append(message)
             enough = all(len(kept) == WARM_UP_IMAGES for kept in first.values())
-            if enough or number > WARM_UP_LOOKED_AT:
+            if enough or number > WARM_UP_MESSAGES:
                 break
-        shown = sorted(first.items(), key=lambda item: item[0] != self._thermal)
         stamps_ns = [read_stamp(message.raw) for kept in first.values() for message in kept]
-        stamp_ns = max(min(stamps_ns) - _LONG_AGO_NS, NS_PER_S)
+        stamp_ns = max(min(stamps_ns) - _EARLIER_NS, NS_PER_S)
+        # The thermal image goes first, as the visible one takes what is there.
+        in_order = sorted(first, key=lambda topic: not self._names[topic].startswith("ir/"))
         turn = 0
         while not select.select([sys.stdin], [], [], WARM_UP_PERIOD_S)[0]:
             stamp_ns += int(WARM_UP_PERIOD_S * NS_PER_S)
             turn += 1
-            for _, kept in shown:
-                if kept:
-                    message = kept[turn % len(kept)]
-                    self.publisher(message).publish(with_stamp(message.raw, stamp_ns))
+            for kept in (first[topic] for topic in in_order if first[topic]):
+                message = kept[turn % len(kept)]
+                self._publisher(message).publish(with_stamp(message.raw, stamp_ns))
         sys.stdin.readline()
 
-    @property
-    def _thermal(self) -> str:
-        return next(topic for topic, name in self._names.items() if name.startswith("ir/"))
-
     def play(self) -> None:
-        """Publish everything once, at the times of recording."""
-        begin_ns: Optional[int] = None
+        """Publish everything once, at the recorded times."""
+        begin_ns: int | None = None
         started_ns = time.monotonic_ns()
-        for message in self.messages():
+        for message in self._messages():
             begin_ns = message.recorded_ns if begin_ns is None else begin_ns
             due_ns = started_ns + int((message.recorded_ns - begin_ns) / self._rate)
             wait_s = (due_ns - time.monotonic_ns()) / NS_PER_S
             if wait_s > 0:
                 time.sleep(wait_s)
-            publisher = self.publisher(message)
+            publisher = self._publisher(message)
             now_ns = time.monotonic_ns()
             publisher.publish(message.raw)
             self.published.append(
@@ -107,24 +96,35 @@ class Player:
                 }
             )
 
+    def _messages(self) -> Iterator[BagMessage]:
+        return read_messages(self._bag, (), tuple(self._names))
+
+    def _publisher(self, message: BagMessage) -> Publisher:
+        if message.topic not in self._publishers:
+            profile = QoSProfile(depth=DEPTH, reliability=QoSReliabilityPolicy.RELIABLE)
+            self._publishers[message.topic] = self._node.create_publisher(
+                TYPES[message.type], self._names[message.topic], profile
+            )
+        return self._publishers[message.topic]
+
 
 def read_stamp(raw: bytes) -> int:
-    """The header's stamp in ns of a message in CDR: the first field behind four bytes."""
+    """Return the header's stamp in ns of a CDR message: the first field after four bytes."""
     order = "<" if raw[1] & 1 else ">"
     seconds, nanoseconds = struct.unpack_from(order + "iI", raw, 4)
     return int(seconds) * NS_PER_S + int(nanoseconds)
 
 
 def with_stamp(raw: bytes, stamp_ns: int) -> bytes:
-    """The same message with another stamp."""
+    """Return the same CDR message with another stamp."""
     changed = bytearray(raw)
     order = "<" if raw[1] & 1 else ">"
     struct.pack_into(order + "iI", changed, 4, stamp_ns // NS_PER_S, stamp_ns % NS_PER_S)
     return bytes(changed)
 
 
-def main(arguments: Optional[List[str]] = None) -> int:
-    """Warm the node up, play when told to, write the record."""
+def main(arguments: list[str] | None = None) -> int:
+    """Warm up the node, play after a line on stdin, write the record."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("bag")
     parser.add_argument("--names", required=True, help="JSON: topic of the bag -> topic to play")
@@ -139,7 +139,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
     player.play()
     with open(options.record, "w", encoding="utf-8") as stream:
         json.dump(player.published, stream)
-    time.sleep(1.0)  # what is on its way must arrive before the publishers go
+    time.sleep(1.0)  # so that the last messages arrive before the publishers go
     node.destroy_node()
     rclpy.try_shutdown()
     return 0

@@ -1,107 +1,116 @@
-"""report.html: one file that carries its plots and images within itself and loads nothing."""
+"""report.html: one file that contains its plots and images and loads nothing."""
 
 from __future__ import annotations
 
+import base64
+import importlib.util
 import os
-from html import escape
-from typing import Any, Dict, List, Mapping, Optional
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
-from irvis_fusion_ros.evaluation.image_store import write_bytes
-from irvis_fusion_ros.evaluation.report.page_parts import (
-    Extra,
-    cards,
-    configuration_section,
-    detection_section,
-    film_section,
-    frames_section,
-    live_section,
-    outcome_section,
-    time_section,
-)
-from irvis_fusion_ros.evaluation.report.page_scores import score_section
-from irvis_fusion_ros.evaluation.report.page_style import STYLE
+from irvis_fusion_core.errors import ConfigurationError
+from irvis_fusion_ros.evaluation.image_store import Shown
+from irvis_fusion_ros.evaluation.report.figures import OUTCOME_COLOURS, Figures
+from irvis_fusion_ros.evaluation.report.numbers import number, percent
+from irvis_fusion_ros.evaluation.report.scores import FURTHER_METRICS, MAIN_METRICS, score_table
+from irvis_fusion_ros.evaluation.summary import DECIDING, LOWER_IS_BETTER, verdict
+from irvis_fusion_ros.evaluation.tables import write_whole
 
 PAGE = "report.html"
+OVER_TIME = ("VIF", "Qabf", "SSIM", "SCD", "EN", "ghost")
+LIBRARIES = ("jinja2", "matplotlib", "PIL")
+
+
+class Extra(NamedTuple):
+    """Images for the page, by configuration; `film` is a GIF."""
+
+    film: bytes | None
+    film_names: Sequence[str]
+    best: Mapping[str, Sequence[Shown]]
+    worst: Mapping[str, Sequence[Shown]]
+    examples: Sequence[Shown]
+    rank_by: str
+
+
+def require_libraries() -> None:
+    """Check that a report can be made here.
+
+    Raises:
+        ConfigurationError: A library is not installed.
+    """
+    missing = [name for name in LIBRARIES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ConfigurationError(
+            f"expected {', '.join(LIBRARIES)} for a report, found no {', '.join(missing)}; run "
+            "`pip install jinja2 matplotlib pillow`, or `pip install '.[evaluate]'` in the source "
+            "tree"
+        )
 
 
 def write_page(folder: str, summary: Mapping[str, Any], extra: Extra) -> str:
-    """Write the page of what lies in `folder`, and return its path.
+    """Write the page about the tables in `folder`, and return its path.
 
     Args:
-        summary: as written into summary.json.
-        extra: the images, which summary.json does not hold.
+        folder: The report's folder.
+        summary: As in summary.json.
+        extra: The images, which summary.json does not hold.
 
     Raises:
-        ReportError: it cannot be written.
+        ReportError: The page cannot be written.
     """
     path = os.path.join(folder, PAGE)
-    write_bytes(path, make_page(folder, summary, extra).encode("utf-8"))
+    write_whole(path, make_page(folder, summary, extra))
     return path
 
 
 def make_page(folder: str, summary: Mapping[str, Any], extra: Extra) -> str:
-    """The text of the page."""
-    bag: Dict[str, Any] = summary["bag"]
-    title = "Fusion of " + bag["name"]
-    sections: List[Optional[str]] = [
-        score_section(summary),
-        film_section(extra),
-        time_section(folder, summary),
-        outcome_section(folder, summary),
-        live_section(folder, summary),
-        detection_section(summary, extra),
-        frames_section(summary, extra),
-        configuration_section(summary),
-    ]
-    return _PAGE.format(
-        title=escape(title),
-        style=STYLE,
-        subtitle=escape(_subtitle(bag)),
-        banner=_banner(summary),
-        cards=cards(summary),
-        sections="\n".join(section for section in sections if section),
-        command=escape(summary["command"]),
+    """Return the page as HTML; arguments as of `write_page`."""
+    import jinja2
+
+    configurations = list(summary["configurations"])
+    rows = summary["rows"]
+
+    def colour_of(name: str) -> str:
+        """The CSS variable of a row."""
+        return f"s{configurations.index(name) % 5}" if name in configurations else "ref"
+
+    measured = {metric for name in configurations for metric in rows[name]["metrics"]}
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(os.path.dirname(__file__)),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-
-
-def _subtitle(bag: Mapping[str, Any]) -> str:
-    formats = bag["formats"]
-    parts = [
-        f"{bag['vis_frames']} visible frames of {bag['vis_topic']} ({formats.get('vis', '?')})",
-        f"{bag['ir_frames']} thermal ones of {bag['ir_topic']} ({formats.get('ir', '?')})",
-        f"{bag['duration_s']:.1f} s",
-    ]
-    if bag["vis_rate_hz"]:
-        parts.append(f"{bag['vis_rate_hz']:.1f} Hz")
-    return " · ".join(parts)
-
-
-def _banner(summary: Mapping[str, Any]) -> str:
-    if summary["complete"]:
-        return ""
-    return (
-        '<div class="banner"><b>Incomplete.</b> What follows was measured until the run ended: '
-        f"{escape(summary['error'])}</div>"
+    environment.filters.update(number=number, uri=_data_uri, fact=_fact, value=_value)
+    page = environment.get_template(PAGE).render(
+        **summary,
+        extra=extra,
+        deciding=DECIDING,
+        percent=percent,
+        colour_of=colour_of,
+        verdicts={name: verdict(rows, name) for name in configurations},
+        main_scores=score_table(rows, MAIN_METRICS),
+        further_scores=score_table(rows, FURTHER_METRICS),
+        metrics_over_time=[m for m in OVER_TIME if m in measured],
+        lower_is_better=LOWER_IS_BETTER,
+        figures=Figures(folder, configurations, colour_of),
+        outcome_colours=OUTCOME_COLOURS,
     )
+    return page.lstrip()
 
 
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>{style}</style>
-</head>
-<body>
-<main>
-<header><h1>{title}</h1><p>{subtitle}</p></header>
-{banner}
-{cards}
-{sections}
-<footer>Made by <code>{command}</code>. Beside this page: summary.json, frames.csv,
-references.csv, timing.csv.</footer>
-</main>
-</body>
-</html>
-"""
+def _data_uri(data: bytes, kind: str) -> str:
+    """Return bytes as an address that contains them; `kind` is a MIME type."""
+    return f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"
+
+
+def _fact(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return ", ".join(str(each) for each in value) or "none"
+    return str(value)
+
+
+def _value(spread: Mapping[str, float], key: str, unit: str = "") -> str:
+    """Return an entry of a spread (see `summary.spread`), or a dash."""
+    return number(spread[key]) + unit if key in spread else "–"

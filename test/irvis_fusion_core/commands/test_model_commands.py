@@ -12,6 +12,7 @@ from irvis_fusion_core.commands import quantize as quantize_command
 from irvis_fusion_core.demo.night_street import NightStreet
 from irvis_fusion_core.errors import CalibrationError
 from irvis_fusion_core.image_files import FilePair, write_image
+from irvis_fusion_core.image_sheet import CAPTION_PX
 
 ALL = [analyze, benchmark, build_engine, demo, doctor, export, quantize_command]
 
@@ -161,9 +162,9 @@ def test_the_demo_leaves_images(zoo, pairs, tmp_path, capsys):
     assert demo.main([*arguments, "--backend", "onnxruntime", "--threads", "1"]) == 0
     for number in range(3):
         strip = cv2.imread(str(output / f"{number}.png"))
-        assert strip.shape == (128, 3 * 160, 3)
+        assert strip.shape == (CAPTION_PX + 128, 3 * 160, 3)
         vis = cv2.imread(str(pairs / "VIS" / f"{number}.png"))
-        np.testing.assert_array_equal(strip[64:, :160], vis[64:])  # below the label
+        np.testing.assert_array_equal(strip[CAPTION_PX:, :160], vis)
     films = [name for name in os.listdir(output) if name.startswith("demo.")]
     assert len(films) == 1 and os.path.getsize(output / films[0]) > 1000
     assert re.search(r"^ *0 +[\d.]+ ", capsys.readouterr().out, re.M)

@@ -18,6 +18,8 @@ from irvis_fusion_ros.commands.evaluate_bag import main
 from irvis_fusion_ros.evaluation.recording import digest
 from irvis_fusion_ros.evaluation.tables import read_columns, read_rows
 
+for library in ("jinja2", "matplotlib", "PIL"):
+    pytest.importorskip(library, reason="makes reports: pip install '.[evaluate]'")
 pytestmark = needs_rosbags
 FILES = {"report.html", "summary.json", "frames.csv", "references.csv", "timing.csv", "fused.gif"}
 QUICK = ["--quiet", "--jobs", "1", "--detector", "none", "-p", "thermal.method:=none"]
@@ -138,6 +140,33 @@ def test_configurations_are_compared_in_one_run(bag, tmp_path, maximum):
     page = Page((tmp_path / "report" / "report.html").read_text())
     assert "day: Worst frames by Qabf" in page.text
     assert len(list(read_rows(str(tmp_path / "report" / "frames.csv")))) == 24
+
+
+def test_names_from_outside_are_text_on_the_page(bag, tmp_path, maximum):
+    name = '"><script>alert(1)<&{{ bag }}'
+    (tmp_path / f"{name.replace('/', '')}.yaml").write_text("/**:\n  ros__parameters: {}\n")
+    config = str(next(tmp_path.glob("*.yaml")))
+    assert run(bag, tmp_path / "report", "--metrics", "Qabf", "--config", config) == 0
+    text = (tmp_path / "report" / "report.html").read_text()
+    assert "<script" not in text
+    page = Page(text)
+    assert name in page.text and all(a.startswith("data:image/") for a in page.loaded)
+
+
+@pytest.mark.parametrize("library", ["jinja2", "matplotlib", "PIL"])
+def test_a_missing_library_is_named_before_the_replay(
+    bag, tmp_path, maximum, capsys, monkeypatch, library
+):
+    import importlib.util
+
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *rest: None if name == library else found(name)
+    )
+    assert run(bag, tmp_path / "report") == 1
+    said = capsys.readouterr().err
+    assert f"no {library}" in said and "pip install '.[evaluate]'" in said
+    assert maximum == [] and not (tmp_path / "report").exists()
 
 
 def test_models_are_compared_and_told_by_name(bag, tmp_path, maximum):
@@ -326,7 +355,7 @@ def laid_out(program, report, tmp_path):
         "<script>window.onload=()=>{const d=document.documentElement;"
         "const broken=[...document.images].filter(i=>!i.naturalWidth).length;"
         "document.title=[d.scrollWidth<=d.clientWidth,broken,document.images.length,"
-        "document.querySelectorAll('svg path.line').length,d.scrollHeight].join()}</script>"
+        "document.querySelectorAll('svg g.line').length,d.scrollHeight].join()}</script>"
     )
     text = (report / "report.html").read_text()
     (tmp_path / "probe.html").write_text(text.replace("</body>", probe + "</body>"))

@@ -11,11 +11,10 @@ from irvis_fusion_ros.evaluation.image_store import (
     Animation,
     Extremes,
     Shown,
+    TopFrames,
     jpeg,
-    side_by_side,
-    write_bytes,
 )
-from irvis_fusion_ros.evaluation.tables import ReportError
+from irvis_fusion_ros.evaluation.tables import ReportError, write_whole
 
 
 def shown(value, frame):
@@ -27,14 +26,21 @@ def shown(value, frame):
 def test_the_extremes_are_those_of_sorting(values):
     extremes = Extremes(3, apart_s=0.5)
     for frame, value in enumerate(values):
-        wanted = extremes.wanted(float(value), float(frame))
-        before = (extremes.best(), extremes._kept["worst"][:])
         extremes.add(shown(value, frame))
-        assert wanted == ((extremes.best(), extremes._kept["worst"]) != before)
     best = [s.value for s in extremes.best()]
     assert best == sorted(values, reverse=True)[:3]
     rest = [v for v in sorted(values)[:3] if v not in best]
     assert [s.value for s in extremes.worst()] == rest
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 20)), max_size=40))
+def test_frames_are_wanted_exactly_if_they_change_what_is_kept(stream):
+    top = TopFrames(3, apart_s=2.0)
+    for value, frame in stream:
+        before, wanted = top.frames(), top.wants(float(value), float(frame))
+        top.add(shown(value, frame))
+        assert wanted == (top.frames() != before)
 
 
 def test_frames_of_one_moment_are_shown_once():
@@ -66,12 +72,6 @@ def image(number):
     return {"a": np.full((30, 40, 3), number % 256, np.uint8), "b": np.zeros((30, 40), np.uint8)}
 
 
-def test_images_lie_side_by_side_under_their_names():
-    both = side_by_side(image(200), 204)
-    assert both.shape[1] == 204
-    assert (both[-5, 10] == 200).all() and (both[-5, 150] == 0).all()
-
-
 def test_a_thumbnail_is_never_larger_than_its_image():
     pillow = pytest.importorskip("PIL.Image", reason="decodes with Pillow")
     for width in (40, 900):
@@ -80,7 +80,8 @@ def test_a_thumbnail_is_never_larger_than_its_image():
 
 
 def test_files_are_there_whole_or_not_at_all(tmp_path):
+    (tmp_path / "file").write_text("")
     with pytest.raises(ReportError, match="--output"):
-        write_bytes(str(tmp_path / "no folder" / "a"), b"x")
-    write_bytes(str(tmp_path / "a"), b"x")
-    assert [p.name for p in tmp_path.iterdir()] == ["a"]
+        write_whole(str(tmp_path / "file" / "a"), b"x")
+    write_whole(str(tmp_path / "a"), b"x")
+    assert {p.name for p in tmp_path.iterdir()} == {"a", "file"}

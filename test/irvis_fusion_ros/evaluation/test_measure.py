@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 from irvis_fusion_core import metrics
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_ros.evaluation.measure import (
+    REFERENCES,
     FlickerTrack,
     Moment,
     Sampling,
     Scorer,
     reference_moments,
 )
-from irvis_fusion_ros.evaluation.references import REFERENCES
 
 
 def planes(seed, shape=(64, 64)):

@@ -42,10 +42,11 @@ def test_both_have_a_frame_when_both_fused_the_same_two_images():
 
 
 def test_thermal_stamps_come_from_the_published_skews():
-    # The node publishes visible minus thermal stamp with the offset applied.
-    stamp = 1_700_000_000_000_000_000
-    found = lc.thermal_stamps([stamp], [12.5], 0.1)
-    assert found == {stamp: stamp - 12_500_000 - 100_000_000}
+    # The node publishes IR stamp + offset - visible stamp.
+    stamp, offset_ms = 1_700_000_000_000_000_000, 100
+    ir_stamp = stamp - 112_500_000
+    skew_ms = (ir_stamp - stamp) / 1e6 + offset_ms
+    assert lc.thermal_stamps([stamp], [skew_ms], 1e-3 * offset_ms) == {stamp: ir_stamp}
     assert lc.thermal_stamps([stamp], [], 0.0) is None
 
 

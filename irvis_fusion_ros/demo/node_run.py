@@ -1,0 +1,127 @@
+"""The demo's processes, run for a while and measured: fusion node, two detectors, cameras."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from irvis_fusion_core.commands.command_line import print_table
+from irvis_fusion_core.errors import EngineError
+from irvis_fusion_ros.demo.demo_report import make_stream, make_table
+from irvis_fusion_ros.running_node.child_process import ChildProcess
+from irvis_fusion_ros.running_node.environment import (
+    NODE_MODULE,
+    make_environment,
+    parameter_arguments,
+    ros_arguments,
+)
+
+NAMESPACE = "/irvis_fusion_demo"
+"""The demo's own, so that a robot's topics are left alone."""
+CAMERAS = ("-m", "irvis_fusion_ros.demo.demo_cameras")
+DETECTOR = ("-m", "irvis_fusion_ros.demo.demo_detector")
+START_TIMEOUT_S = 120.0  # TensorRT may have an engine to build
+SETTLE_S = 2.0
+
+
+def show_node(options: argparse.Namespace) -> None:
+    """Run cameras, node and detectors for `options.seconds`, and print the table.
+
+    Raises:
+        EngineError: A process ended early, or the node did not fuse.
+    """
+    from irvis_fusion_ros.running_node.node_watch import NodeWatch
+
+    print(
+        f"\nThe node, {options.seconds:.0f} s at {options.rate_hz:.0f} Hz: cameras, fusion node "
+        "and two detectors, each a process of its own",
+        flush=True,
+    )
+    environment = make_environment()
+    os.environ.update(environment)  # read by the middleware when the watch below starts
+    images = os.path.join(options.output, "node")
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        records = {name: os.path.join(folder, name) for name in ("cameras", "vis", "fused")}
+        children = [
+            stack.enter_context(ChildProcess(f"demo's {name}", arguments, environment))
+            for name, arguments in process_arguments(options, records, images)
+        ]
+
+        def check() -> None:
+            for child in children:
+                child.check_running()
+
+        with NodeWatch(NAMESPACE, "demo_watch") as watch:
+            watch.wait_until_fusing(START_TIMEOUT_S, check)
+            watch.spin(SETTLE_S)
+            before, begin_ns = watch.outcomes(), time.time_ns()
+            watch.spin(options.seconds)
+            after, end_ns = watch.outcomes(), time.time_ns()
+            engine = watch.engine_line()
+            watch.spin(0.5)  # for the last frames to arrive
+        check()
+        stack.close()  # ends the processes, which write their records
+        published, vis, fused = (load(records[name]) for name in ("cameras", "vis", "fused"))
+    window = (begin_ns, end_ns)
+    streams = {
+        "vis/image_raw": make_stream(published, vis, window),
+        "fused/image_raw": make_stream(published, fused, window),
+    }
+    print(engine)
+    print_table(make_table(streams))
+    counted = {name: after[name] - before.get(name, 0) for name in after}
+    print(
+        "p50 and p99 are from stamp to arrival. The node counted meanwhile, by its reports once a "
+        "second: " + ", ".join(f"{name} {number}" for name, number in counted.items() if number)
+    )
+    print(f"The detector is the same program both times; what it saw is in {images}")
+
+
+def process_arguments(
+    options: argparse.Namespace, records: dict[str, str], images: str
+) -> Iterator[tuple[str, list[str]]]:
+    """Yield name and Python arguments of each process, in the order of starting."""
+    yield "fusion node", ["-m", NODE_MODULE, *node_arguments(options)]
+    for name in ("vis", "fused"):
+        arguments = ["--record", records[name], "--images", os.path.join(images, name)]
+        remaps = ["-r", f"image:={name}/image_raw", "-r", f"__node:=detector_on_{name}"]
+        yield f"detector on {name}", [*DETECTOR, *arguments, *ros_arguments(NAMESPACE, remaps)]
+    arguments = ["--record", records["cameras"], "--rate-hz", str(options.rate_hz)]
+    if options.pairs:
+        arguments += ["--pairs", options.pairs]
+    yield "cameras", [*CAMERAS, *arguments, *ros_arguments(NAMESPACE)]
+
+
+def node_arguments(options: argparse.Namespace) -> list[str]:
+    """Return the engine options of the command line as ROS parameters of the node."""
+    given = {
+        "model": options.model,
+        "backend": options.backend,
+        "precision": options.precision,
+        "device": options.device,
+        "engine_cache_dir": options.cache_dir,
+        "threads": options.threads or None,
+    }
+    return ros_arguments(NAMESPACE, parameter_arguments(given))
+
+
+def load(path: str) -> Any:
+    """Return the JSON that a process wrote when it ended.
+
+    Raises:
+        EngineError: It wrote none.
+    """
+    try:
+        with open(path, encoding="utf-8") as stream:
+            return json.load(stream)
+    except (OSError, ValueError) as error:
+        raise EngineError(
+            f"expected a process of the demo to leave {os.path.basename(path)}, found: {error}; "
+            "its own message is above"
+        ) from error
