@@ -10,7 +10,7 @@ from irvis_fusion_core.backends import Backend, BackendOptions, choose_backend, 
 from irvis_fusion_core.backends.cuda_device import find_gpu
 from irvis_fusion_core.backends.model_file import read_model_file
 from irvis_fusion_core.errors import EngineError, EngineUnavailableError
-from irvis_fusion_core.frames import normalize_pair, swap_order
+from irvis_fusion_core.frames import normalize_pair
 
 # Where the kernel says which board this is; it is missing on anything but ARM.
 _BOARD = "/proc/device-tree/model"
@@ -97,9 +97,7 @@ class RealtimeFusion:
             EngineError: the engine failed, or this is closed.
         """
         ir, vis = normalize_pair(ir_frame, vis_frame, order)
-        if order == self.backend.options.vis_order:
-            return self.backend.fuse(ir, vis)
-        return swap_order(self.backend.fuse(ir, swap_order(vis)))
+        return self.backend.fuse_checked(ir, vis, order)
 
     def warm_up(self, height: int, width: int) -> None:
         """Prepare the engine for frames of this size, in pixels; may take minutes."""
@@ -137,7 +135,7 @@ def automatic_variant(on_gpu: bool) -> str:
 def _open(backend: str, plan: _Plan, options: Dict[str, Any]) -> Backend:
     chosen = dict(options, device=plan.device, precision=plan.precision)
     if plan.model_path.endswith(".onnx"):
-        # In the model's own order the engine swaps nothing; `fuse_frame` does where needed.
+        # Frames in this order need no swap of channels.
         chosen.setdefault("vis_order", read_model_file(plan.model_path).vis_order)
     return open_backend(backend, plan.model_path, BackendOptions(**chosen))
 

@@ -14,9 +14,10 @@ _INFERENCE_PRECISION = {"fp32": "f32", "fp16": "f16", "bf16": "bf16"}
 
 
 class OpenVinoBackend(Backend):
-    """One compiled model for each frame size; frames are read in place, the result is copied."""
+    """One compiled model for each frame size; frames are read in place."""
 
     name = "openvino"
+    reuses_result = True
 
     def __init__(self, model: ModelFile, options: BackendOptions) -> None:
         super().__init__(model, options)
@@ -81,8 +82,7 @@ class OpenVinoBackend(Backend):
 
     def _run(self, compiled: Any, ir: np.ndarray, vis: np.ndarray) -> np.ndarray:
         try:
-            # share_*: no copy on the way in, and on the way out only the one below, because the
-            # output memory is the engine's own and the next frame overwrites it.
+            # share_*: no copy here; the output memory is the engine's own.
             outputs = compiled.infer(
                 {"ir": ir[np.newaxis], "vis": vis[np.newaxis]},
                 share_inputs=True,
@@ -92,7 +92,7 @@ class OpenVinoBackend(Backend):
             raise EngineError(
                 f"expected OpenVINO to run {self.model.path}, found: {error}; try another backend"
             ) from error
-        return outputs[0][0].copy()
+        return outputs[0][0]
 
     def _close(self) -> None:
         self._network = self._core = None

@@ -109,12 +109,15 @@ class Backend(ABC):
     """
 
     name = ""
+    reuses_result = False
+    """The next frame overwrites the memory that `_run` returns: it is copied for the caller."""
 
     def __init__(self, model: ModelFile, options: BackendOptions) -> None:
         self.model = model
         self.options = options
         self.passed_over: List[str] = []  # why "auto" did not take the backends before
         self._compiled: OrderedDict[Tuple[int, int], Any] = OrderedDict()
+        self._swapped = np.empty((0, 0, 3), np.uint8)
         self._closed = False
 
     @classmethod
@@ -148,12 +151,30 @@ class Backend(ABC):
             FrameError: wrong type, dtype, shape or layout, or a size the model cannot take.
             EngineError: the engine failed, or the backend is closed.
         """
-        height, width = self._check_frames(ir, vis)
-        if self.options.vis_order == self.model.vis_order:
-            return self._run(self._compiled_for(height, width), ir, vis)
-        swapped = cv2.cvtColor(vis, cv2.COLOR_RGB2BGR)
-        fused = self._run(self._compiled_for(height, width), ir, swapped)
-        return cv2.cvtColor(fused, cv2.COLOR_RGB2BGR, dst=fused)
+        self._check_open()
+        _check_frames(ir, vis)
+        return self.fuse_checked(ir, vis, self.options.vis_order)
+
+    def fuse_checked(self, ir: np.ndarray, vis: np.ndarray, order: str) -> np.ndarray:
+        """As `fuse`, for frames from `frames.normalize_pair`: type and layout are not checked.
+
+        Args:
+            ir: uint8 [height, width, 1], C-contiguous.
+            vis: uint8 [height, width, 3] in `order`, C-contiguous.
+            order: channel order of `vis` and of the result, "rgb" or "bgr".
+        """
+        self._check_open()
+        size = vis.shape[0], vis.shape[1]
+        self._check_size(*size)
+        compiled = self._compiled_for(*size)
+        if order == self.model.vis_order:
+            fused = self._run(compiled, ir, vis)
+            return fused.copy() if self.reuses_result else fused
+        if self._swapped.shape != vis.shape:
+            self._swapped = np.empty_like(vis)
+        swapped = cv2.cvtColor(vis, cv2.COLOR_RGB2BGR, dst=self._swapped)
+        # The copy for the caller swaps back.
+        return cv2.cvtColor(self._run(compiled, ir, swapped), cv2.COLOR_RGB2BGR)
 
     def warm_up(self, height: int, width: int) -> None:
         """Compile for one frame size and run it, so that the first real frame is not late."""
@@ -200,7 +221,7 @@ class Backend(ABC):
 
     @abstractmethod
     def _run(self, compiled: Any, ir: np.ndarray, vis: np.ndarray) -> np.ndarray:
-        """Run the network; the result must be the caller's own memory."""
+        """Run the network on frames in the model's channel order; see `reuses_result`."""
 
     @abstractmethod
     def _describe(self) -> Dict[str, Any]:
@@ -236,31 +257,13 @@ class Backend(ABC):
         self._compiled[size] = self._compile(height, width)
         return self._compiled[size]
 
-    def _check_frames(self, ir: np.ndarray, vis: np.ndarray) -> Tuple[int, int]:
+    def _check_open(self) -> None:
         if self._closed:
             raise EngineError(
                 f"expected an open {self.name} backend, found it closed; open it again"
             )
-        for name, frame, channels in (("ir", ir, 1), ("vis", vis, 3)):
-            if (
-                not isinstance(frame, np.ndarray)
-                or frame.dtype != np.uint8
-                or frame.ndim != 3
-                or frame.shape[2] != channels
-                or not frame.flags.c_contiguous
-                or frame.size == 0
-            ):
-                raise FrameError(
-                    f"expected {name} to be a C-contiguous uint8 array "
-                    f"[height, width, {channels}], found {_describe_array(frame)}; "
-                    "RealtimeFusion.fuse_frame converts others"
-                )
-        height, width = ir.shape[:2]
-        if (height, width) != vis.shape[:2]:
-            raise FrameError(
-                f"expected ir and vis of one size, found {width}x{height} and "
-                f"{vis.shape[1]}x{vis.shape[0]} (width x height); register ir to vis first"
-            )
+
+    def _check_size(self, height: int, width: int) -> None:
         fixed = self.model.fixed_size
         if fixed is not None and fixed != (height, width):
             raise FrameError(
@@ -268,7 +271,28 @@ class Backend(ABC):
                 f"{self.model.path}, found {width}x{height}; resize them or export the model "
                 "with a dynamic size"
             )
-        return height, width
+
+
+def _check_frames(ir: np.ndarray, vis: np.ndarray) -> None:
+    for name, frame, channels in (("ir", ir, 1), ("vis", vis, 3)):
+        if (
+            not isinstance(frame, np.ndarray)
+            or frame.dtype != np.uint8
+            or frame.ndim != 3
+            or frame.shape[2] != channels
+            or not frame.flags.c_contiguous
+            or frame.size == 0
+        ):
+            raise FrameError(
+                f"expected {name} to be a C-contiguous uint8 array "
+                f"[height, width, {channels}], found {_describe_array(frame)}; "
+                "RealtimeFusion.fuse_frame converts others"
+            )
+    if ir.shape[:2] != vis.shape[:2]:
+        raise FrameError(
+            f"expected ir and vis of one size, found {ir.shape[1]}x{ir.shape[0]} and "
+            f"{vis.shape[1]}x{vis.shape[0]} (width x height); register ir to vis first"
+        )
 
 
 def _expect_one_of(name: str, value: Any, allowed: Tuple[str, ...]) -> None:

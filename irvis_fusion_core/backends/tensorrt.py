@@ -49,6 +49,7 @@ class TensorRtBackend(Backend):
 
     name = "tensorrt"
     module = "tensorrt"
+    reuses_result = True
 
     def __init__(self, model: ModelFile, options: BackendOptions) -> None:
         super().__init__(model, options)
@@ -196,7 +197,7 @@ class TensorRtBackend(Backend):
                 self._memory.synchronize()
         except self._memory.errors as error:
             raise EngineError(self._failure(f"run the engine ({error})")) from error
-        return buffers["fused"].host[0].copy()
+        return buffers["fused"].host[0]
 
     def _release(self, compiled: _CompiledSize) -> None:
         with self._memory.active():

@@ -51,6 +51,7 @@ class TorchBackend(Backend):
 
         self._version = availability.version
         self._device = torch.device(_device_name(options))
+        self.reuses_result = self._device.type == "cuda"
         self._precision = self._choose_precision()
         self._weights = weights_beside(model)
         if options.threads:
@@ -161,7 +162,7 @@ class TorchBackend(Backend):
                         compiled.graph.replay()
                     self._done.record(self._stream)
                 self._done.synchronize()
-                return compiled.pinned["fused"].numpy()[0].copy()
+                return compiled.pinned["fused"].numpy()[0]
         except RuntimeError as error:
             raise EngineError(
                 f"expected torch to run {self._weights} on {self._device}, found: {error}; "
