@@ -12,12 +12,14 @@ with a soft edge between; None where the whole visible image is covered.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
 
 from irvis_fusion_core.errors import CalibrationError, ConfigurationError, FrameError
+from irvis_fusion_core.protocols import Registration
 from irvis_fusion_core.registration import camera_geometry as geometry
 from irvis_fusion_core.registration.camera_model import checked_size, make_camera
 from irvis_fusion_core.registration.online_alignment import (
@@ -42,8 +44,7 @@ __all__ = [
     "make_registration",
 ]
 
-MODES = ("none", "resize", "homography", "calibration", "online")
-# At these depths people look what a registration for another one is off by.
+# Depths for which the error of a registration at another depth is reported.
 DEPTHS_M = (1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 100.0)
 
 
@@ -64,7 +65,7 @@ class NoRegistration:
             )
         return ir, None
 
-    def describe(self) -> dict:
+    def describe(self) -> dict[str, Any]:
         return {"mode": self.mode}
 
 
@@ -85,7 +86,7 @@ class ResizeRegistration:
         method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
         return cv2.resize(ir, (width, height), interpolation=method), None
 
-    def describe(self) -> dict:
+    def describe(self) -> dict[str, Any]:
         return {"mode": self.mode}
 
 
@@ -96,12 +97,17 @@ class HomographyRegistration(MapRegistration):
 
     def __init__(
         self,
-        homography: np.ndarray | Sequence,
+        homography: np.ndarray | Sequence | None = None,
         calibrated_ir_size: tuple[int, int] | None = None,
         calibrated_vis_size: tuple[int, int] | None = None,
         soft_edge_px: float = 16.0,
     ) -> None:
         super().__init__(soft_edge_px)
+        if homography is None:
+            raise CalibrationError(
+                "registration mode 'homography' needs `homography`, nine numbers that map IR to "
+                "visible pixels; `irvis_fusion calibrate` estimates them"
+            )
         self._ir_size = _optional_size("calibrated_ir_size", calibrated_ir_size)
         self._vis_size = _optional_size("calibrated_vis_size", calibrated_vis_size)
         # Without a calibrated size the common one serves to find gross errors at once; the
@@ -125,7 +131,7 @@ class HomographyRegistration(MapRegistration):
         backward = np.linalg.inv(geometry.checked_homography(homography, ir_size))
         return through(backward, columns, rows)
 
-    def describe(self) -> dict:
+    def describe(self) -> dict[str, Any]:
         return {
             "mode": self.mode,
             "homography": self._homography.tolist(),
@@ -168,7 +174,7 @@ class CalibratedRegistration(MapRegistration):
         self._depth_m = depth_m
         self._extrinsics = (rotation, translation_m)
         self._motion = geometry.plane_motion(rotation, translation_m, depth_m)
-        # What is no homography without the lenses is none with them.
+        # Checked without the lenses: a motion that is no homography here is none with them.
         self._homography = geometry.checked_homography(
             geometry.plane_homography(
                 self._ir.matrix, self._vis.matrix, rotation, translation_m, depth_m
@@ -203,7 +209,7 @@ class CalibratedRegistration(MapRegistration):
             ir_size=self._ir.size,
         )
 
-    def describe(self) -> dict:
+    def describe(self) -> dict[str, Any]:
         return {
             "mode": self.mode,
             "depth_m": self._depth_m,
@@ -217,19 +223,26 @@ class CalibratedRegistration(MapRegistration):
         }
 
 
-def make_registration(mode: str = "none", **options):
-    """A registration by mode: none, resize, homography, calibration; options as its class.
+_KINDS: dict[str, type[Registration]] = {
+    "none": NoRegistration,
+    "resize": ResizeRegistration,
+    "homography": HomographyRegistration,
+    "calibration": CalibratedRegistration,
+}
+MODES = (*_KINDS, OnlineRegistration.mode)
 
-    Mode "online" corrects the one that `online_base` names (resize where not given), which takes
-    the other options; those of `OnlineRegistration` begin with `online_`. Options that are None
+
+def make_registration(mode: str = "none", **options: Any) -> Registration:
+    """Build a registration from its mode and the options of its class.
+
+    Mode "online" corrects the mode that `online_base` names (default: resize), which takes the
+    other options; the options of `OnlineRegistration` begin with `online_`. Options that are None
     or an empty list count as not given, so that a table of parameters can be passed whole.
 
     Raises:
         ConfigurationError: an unknown mode, or options that the mode does not take or lacks.
         CalibrationError: the calibration itself is unusable.
     """
-    kinds = (NoRegistration, ResizeRegistration, HomographyRegistration, CalibratedRegistration)
-    by_mode: dict[str, Callable] = {kind.mode: kind for kind in kinds}
     if mode not in MODES:
         raise ConfigurationError(
             f"registration mode must be one of {', '.join(MODES)}, found {mode!r}"
@@ -239,34 +252,26 @@ def make_registration(mode: str = "none", **options):
         for name, value in options.items()
         if value is not None and not (isinstance(value, (list, tuple)) and not value)
     }
-    if mode == "online":
-        return _make_online(given)
-    if mode in ("none", "resize"):
-        return by_mode[mode]()
-    if mode == "homography" and "homography" not in given:
-        raise CalibrationError(
-            "registration mode 'homography' needs `homography`, nine numbers that map IR to "
-            "visible pixels; `irvis_fusion calibrate` estimates them"
-        )
     try:
-        return by_mode[mode](**given)
+        if mode == OnlineRegistration.mode:
+            return _make_online(given)
+        kind = _KINDS[mode]
+        # The others have no options.
+        return kind(**given) if issubclass(kind, MapRegistration) else kind()
     except TypeError as error:
         raise ConfigurationError(f"registration mode {mode!r}: {error}") from error
 
 
-def _make_online(given: dict):
+def _make_online(given: dict[str, Any]) -> OnlineRegistration:
     prefix = "online_"
     online = {n[len(prefix) :]: v for n, v in given.items() if n.startswith(prefix)}
     options = {n: v for n, v in given.items() if not n.startswith(prefix)}
-    base_mode = online.pop("base", "resize")
-    if base_mode == "resize":
-        base = StretchedRegistration(options.get("soft_edge_px", 16.0))
+    base_mode = online.pop("base", ResizeRegistration.mode)
+    if base_mode == ResizeRegistration.mode:
+        base: Registration = StretchedRegistration(options.get("soft_edge_px", 16.0))
     else:
         base = make_registration(base_mode, **options)
-    try:
-        return OnlineRegistration(base, **online)
-    except TypeError as error:
-        raise ConfigurationError(f"registration mode 'online': {error}") from error
+    return OnlineRegistration(base, **online)
 
 
 def _optional_size(name: str, size: Sequence[int] | None) -> tuple[int, int] | None:

@@ -16,11 +16,13 @@ import os
 import sys
 import threading
 import time
+from typing import Any
 
 import cv2
 import numpy as np
 
 from irvis_fusion_core.errors import ConfigurationError
+from irvis_fusion_core.protocols import Registration
 from irvis_fusion_core.registration.alignment_tracker import MOTIONS, AlignmentTracker
 from irvis_fusion_core.registration.camera_geometry import stretch
 from irvis_fusion_core.registration.warp_maps import (
@@ -50,7 +52,7 @@ class StretchedRegistration(MapRegistration):
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         return through(stretch(vis_size, ir_size), columns, rows)
 
-    def describe(self) -> dict:
+    def describe(self) -> dict[str, Any]:
         """The mode alone: it has no calibration."""
         return {"mode": self.mode}
 
@@ -74,7 +76,7 @@ class OnlineRegistration:
 
     def __init__(
         self,
-        base: MapRegistration,
+        base: Registration,
         period_s: float = 1.0,
         smoothing_s: float = 10.0,
         max_shift_px: float = 30.0,
@@ -159,7 +161,7 @@ class OnlineRegistration:
         """The 3x3 in use, in visible pixels: from where the calibration puts IR to its place."""
         return self._active_correction
 
-    def describe(self) -> dict:
+    def describe(self) -> dict[str, Any]:
         """The base's, and what the alignment does."""
         tracker = self._tracker
         alignment = {"state": "calibrated", "pairs_compared": "0"}

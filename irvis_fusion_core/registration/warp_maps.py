@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from copy import copy
+from typing import Any
 
 import cv2
 import numpy as np
@@ -157,7 +158,7 @@ class MapRegistration(ABC):
         """IR x, IR y (float64, of the shape of `columns`), and whether a ray leads there."""
 
     @abstractmethod
-    def describe(self) -> dict:
+    def describe(self) -> dict[str, Any]:
         """What is used, for people and reports."""
 
 
