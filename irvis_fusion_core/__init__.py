@@ -50,6 +50,7 @@ keep_old_names(
         "streams": "pairing pairing_policy health time_offset",
     },
     {
+        "commands.command_line": "command_line",
         "metric_planes": "metrics.planes",
         "thermal_limits": "thermal.limits",
         "thermal_repair": "thermal.repair",

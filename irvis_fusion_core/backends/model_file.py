@@ -16,6 +16,9 @@ METADATA_PREFIX = "irvis_fusion."
 FORMAT_VERSION = "1"
 PRECISIONS = ("fp32", "fp16", "int8")
 VIS_ORDERS = ("rgb", "bgr")
+BOUNDS = {"fp32": 1, "fp16": 4}
+"""Grey levels by which the images of an exported file may differ from the student's own: rounding
+in fp32, half-precision arithmetic in fp16 (the last mix stays fp32)."""
 
 _ONNX_UINT8 = 2  # TensorProto.DataType.UINT8
 _CHANNELS = {"ir": 1, "vis": 3, "fused": 3}

@@ -13,7 +13,7 @@ import sys
 from typing import Any, Dict, List
 
 from irvis_fusion_core import model_zoo
-from irvis_fusion_core.commands.command_line import (
+from irvis_fusion_core.command_line import (
     command,
     make_parser,
     one_of,

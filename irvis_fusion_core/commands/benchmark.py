@@ -20,7 +20,7 @@ from irvis_fusion_core.benchmark import (
     stage_calls,
     time_interleaved,
 )
-from irvis_fusion_core.commands.command_line import (
+from irvis_fusion_core.command_line import (
     command,
     make_parser,
     one_of,

@@ -15,7 +15,7 @@ import sys
 from typing import List, Tuple
 
 from irvis_fusion_core import model_zoo
-from irvis_fusion_core.commands.command_line import command, make_parser, parse_size
+from irvis_fusion_core.command_line import command, make_parser, parse_size
 from irvis_fusion_core.fusion import automatic_variant
 
 

@@ -14,7 +14,7 @@ from typing import Any, List, Optional
 import cv2
 import numpy as np
 
-from irvis_fusion_core.commands.command_line import (
+from irvis_fusion_core.command_line import (
     add_engine_options,
     command,
     make_parser,

@@ -16,7 +16,7 @@ from typing import Any, List, Optional
 
 from irvis_fusion_core import __version__, model_zoo
 from irvis_fusion_core.benchmark import machine
-from irvis_fusion_core.commands.command_line import add_engine_options, command, make_parser
+from irvis_fusion_core.command_line import add_engine_options, command, make_parser
 from irvis_fusion_core.errors import FusionError, ModelError
 
 # Module -> what it is for. Engines are not here: they answer for themselves.
@@ -90,7 +90,7 @@ def _print_models() -> None:
 def _print_choice(options: Any) -> int:
     """Open what would be opened, fuse a small pair with it, and say how it came to be chosen."""
     from irvis_fusion_core.benchmark import example_pair
-    from irvis_fusion_core.commands.command_line import open_fusion
+    from irvis_fusion_core.command_line import open_fusion
 
     try:
         with open_fusion(options) as fusion:

@@ -17,13 +17,10 @@ from typing import Any, List
 import numpy as np
 
 from irvis_fusion_core import model_zoo
-from irvis_fusion_core.commands.command_line import command, make_parser, parse_size
+from irvis_fusion_core.backends.model_file import BOUNDS
+from irvis_fusion_core.command_line import command, make_parser, parse_size
 from irvis_fusion_core.errors import EngineUnavailableError, ModelError
 from irvis_fusion_core.image_files import pairs_in, read_thermal_8_bit, read_visible
-
-# Grey levels that a file may differ from the student: rounding alone in fp32, its arithmetic in
-# half precision (the last mix stays fp32, so no more comes together).
-BOUNDS = {"fp32": 1, "fp16": 4}
 
 
 @command

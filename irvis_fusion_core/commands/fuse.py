@@ -18,7 +18,7 @@ from typing import Any, Iterator, List, NamedTuple, Optional, Tuple
 import cv2
 import numpy as np
 
-from irvis_fusion_core.commands.command_line import (
+from irvis_fusion_core.command_line import (
     add_engine_options,
     command,
     make_parser,

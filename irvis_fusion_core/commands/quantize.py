@@ -17,7 +17,7 @@ import numpy as np
 
 from irvis_fusion_core import model_zoo
 from irvis_fusion_core.backends.model_file import read_model_file
-from irvis_fusion_core.commands.command_line import command, make_parser
+from irvis_fusion_core.command_line import command, make_parser
 from irvis_fusion_core.errors import CalibrationError, EngineUnavailableError, FrameError
 from irvis_fusion_core.frames import normalize_pair
 from irvis_fusion_core.image_files import FilePair, pairs_in, read_thermal_8_bit, read_visible

@@ -26,7 +26,7 @@ import time
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
-from irvis_fusion_core.commands.command_line import command, print_table
+from irvis_fusion_core.command_line import command, print_table
 from irvis_fusion_core.commands.demo import make_demo_parser, show_core
 from irvis_fusion_core.errors import ConfigurationError, EngineError
 from irvis_fusion_ros.demo.demo_bag import add_bag_options, pairs_of_bag

@@ -9,7 +9,7 @@ import sys
 import tempfile
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
-from irvis_fusion_core.commands.command_line import show_progress
+from irvis_fusion_core.command_line import show_progress
 from irvis_fusion_core.detectors import open_detector, read_annotations
 from irvis_fusion_core.errors import ConfigurationError, FusionError
 from irvis_fusion_core.image_files import IMAGE_SUFFIXES

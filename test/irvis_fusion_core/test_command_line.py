@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from irvis_fusion_core.commands import cli
-from irvis_fusion_core.commands.command_line import (
+from irvis_fusion_core.command_line import (
     command,
     make_parser,
     one_of,
@@ -18,6 +17,7 @@ from irvis_fusion_core.commands.command_line import (
     progress_line,
     show_progress,
 )
+from irvis_fusion_core.commands import cli
 from irvis_fusion_core.errors import FrameError
 
 
