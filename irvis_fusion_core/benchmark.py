@@ -4,11 +4,14 @@ Several things are measured interleaved, one call of each in turn, so that a mac
 down or speeds up does so for all of them, and ratios hold where milliseconds do not.
 """
 
+from __future__ import annotations
+
 import os
 import platform
 import statistics
 import time
-from typing import Any, Callable, Dict, List, NamedTuple, Sequence, Tuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -40,12 +43,12 @@ def summarize(durations_s: Sequence[float]) -> Timing:
 
 
 def time_interleaved(
-    calls: Dict[str, Callable[[], Any]],
+    calls: dict[str, Callable[[], Any]],
     rounds: int = 30,
     warm_up: int = 3,
     turn_s: float = 0.0,
     clock: Callable[[], float] = time.perf_counter,
-) -> Dict[str, Timing]:
+) -> dict[str, Timing]:
     """Time each call once a round or, with `turn_s`, as often as fits its turn.
 
     Args:
@@ -69,7 +72,7 @@ def time_interleaved(
         for _ in range(warm_up):
             call()
     names = list(calls)
-    durations: Dict[str, List[float]] = {name: [] for name in names}
+    durations: dict[str, list[float]] = {name: [] for name in names}
     for number in range(rounds):
         shift = number % len(names)
         for name in names[shift:] + names[:shift]:
@@ -77,8 +80,8 @@ def time_interleaved(
     return {name: summarize(taken) for name, taken in durations.items()}
 
 
-def _take_turn(call: Callable[[], Any], turn_s: float, clock: Callable[[], float]) -> List[float]:
-    taken: List[float] = []
+def _take_turn(call: Callable[[], Any], turn_s: float, clock: Callable[[], float]) -> list[float]:
+    taken: list[float] = []
     began = now = clock()
     while not taken or now - began < turn_s:
         call()
@@ -87,7 +90,7 @@ def _take_turn(call: Callable[[], Any], turn_s: float, clock: Callable[[], float
     return taken[1:] or taken
 
 
-def stage_calls(fusion: Any, ir: np.ndarray, vis: np.ndarray) -> Dict[str, Callable[[], Any]]:
+def stage_calls(fusion: Any, ir: np.ndarray, vis: np.ndarray) -> dict[str, Callable[[], Any]]:
     """The stages of `RealtimeFusion.fuse_frame` as calls for `time_interleaved`.
 
     `frames`: check and normalise the pair; `engine`: the backend alone, uint8 to uint8; `swap`:
@@ -107,7 +110,7 @@ def stage_calls(fusion: Any, ir: np.ndarray, vis: np.ndarray) -> Dict[str, Calla
     }
 
 
-def example_pair(height: int, width: int) -> Tuple[np.ndarray, np.ndarray]:
+def example_pair(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     """A deterministic pair with structure at all scales (time does not depend on content, but a
     constant image would let some engines take short cuts with denormals).
     """
@@ -118,7 +121,7 @@ def example_pair(height: int, width: int) -> Tuple[np.ndarray, np.ndarray]:
     return ir[:, :, np.newaxis], vis
 
 
-def machine() -> Dict[str, str]:
+def machine() -> dict[str, str]:
     """What was measured on: processor, cores this process may use, GPU, system, Python."""
     from irvis_fusion_core.backends.cuda_device import find_gpu
 

@@ -1,19 +1,22 @@
 """What the commands share: parsers, options of the engine, errors, a progress bar."""
 
+from __future__ import annotations
+
 import argparse
 import functools
 import inspect
 import os
 import sys
 import time
-from typing import Any, Callable, Iterable, Iterator, List, Optional, Tuple
+from collections.abc import Iterable, Iterator
+from typing import Any, Callable
 
 from irvis_fusion_core.errors import ConfigurationError, FusionError
 
 Main = Callable[..., int]
 
 
-def command(function: Callable[[List[str]], int]) -> Main:
+def command(function: Callable[[list[str]], int]) -> Main:
     """Make a `main` of a function that takes the list of arguments.
 
     An error of ours ends as one line on stderr and exit status 1, not as a traceback; so do
@@ -24,7 +27,7 @@ def command(function: Callable[[List[str]], int]) -> Main:
         name = os.path.splitext(os.path.basename(sys.argv[0]))[0]
 
     @functools.wraps(function)
-    def main(arguments: Optional[List[str]] = None) -> int:
+    def main(arguments: list[str] | None = None) -> int:
         try:
             return function(sys.argv[1:] if arguments is None else arguments)
         except FusionError as error:
@@ -40,7 +43,7 @@ def command(function: Callable[[List[str]], int]) -> Main:
     return main
 
 
-def make_parser(module_doc: Optional[str], name: str) -> argparse.ArgumentParser:
+def make_parser(module_doc: str | None, name: str) -> argparse.ArgumentParser:
     """A parser whose help is a module's docstring: its first line, then an example."""
     summary, _, rest = inspect.cleandoc(module_doc or "").partition("\n")
     return argparse.ArgumentParser(
@@ -85,7 +88,7 @@ def open_fusion(options: argparse.Namespace) -> Any:
     )
 
 
-def parse_size(text: str) -> Tuple[int, int]:
+def parse_size(text: str) -> tuple[int, int]:
     """Read `640x480` (width x height) as (height, width)."""
     width, _, height = text.lower().partition("x")
     if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
@@ -93,11 +96,11 @@ def parse_size(text: str) -> Tuple[int, int]:
     return int(height), int(width)
 
 
-def one_of(names: Iterable[str], what: str) -> Callable[[str], List[str]]:
+def one_of(names: Iterable[str], what: str) -> Callable[[str], list[str]]:
     """An argparse type: a comma-separated list out of `names`."""
     allowed = list(names)
 
-    def parse(text: str) -> List[str]:
+    def parse(text: str) -> list[str]:
         chosen = [part.strip() for part in text.split(",") if part.strip()]
         unknown = [part for part in chosen if part not in allowed]
         if unknown or not chosen:
@@ -148,7 +151,7 @@ def progress_line(done: int, total: int, elapsed_s: float, width: int = 30) -> s
     )
 
 
-def print_table(rows: List[List[str]], stream: Any = None) -> None:
+def print_table(rows: list[list[str]], stream: Any = None) -> None:
     """Print rows under their headings (the first row); numbers stand to the right."""
     stream = stream or sys.stdout
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]

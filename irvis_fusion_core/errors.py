@@ -3,6 +3,8 @@
 Each message says what was expected, what was found, and what to do about it.
 """
 
+from __future__ import annotations
+
 
 class FusionError(Exception):
     """The root of all errors raised by `irvis_fusion_core`."""

@@ -6,7 +6,9 @@ fused image is bounded by that of its sources instead, by blocks of 8x8 pixels: 
 left as it is, and the correction is as smooth as brightness, so edges stay.
 """
 
-from typing import List, NamedTuple, Optional, Tuple
+from __future__ import annotations
+
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -36,9 +38,9 @@ class _Moment(NamedTuple):
     """A frame's time in seconds, its size, and its luminance's means by blocks, float32."""
 
     stamp_s: float
-    shape: Tuple[int, int]
+    shape: tuple[int, int]
     fused: np.ndarray
-    sources: List[np.ndarray]
+    sources: list[np.ndarray]
 
 
 class FlickerLimiter:
@@ -58,7 +60,7 @@ class FlickerLimiter:
                 f"expected gap_s of 0 or more and leak within 0..1, found {gap_s} and {leak}"
             )
         self._gap_s, self._leak = gap_s, leak
-        self._before: Optional[_Moment] = None
+        self._before: _Moment | None = None
 
     def reset(self) -> None:
         """Let the next frame be a first one."""
@@ -107,12 +109,12 @@ class FlickerLimiter:
         self._before = _Moment(stamp_s, shape, level, sources)
         return fused
 
-    def _follows(self, before: _Moment, shape: Tuple[int, int], stamp_s: float) -> bool:
+    def _follows(self, before: _Moment, shape: tuple[int, int], stamp_s: float) -> bool:
         return before.shape == shape and 0.0 <= stamp_s - before.stamp_s <= self._gap_s
 
     def _bound(
-        self, level: np.ndarray, sources: List[np.ndarray], before: _Moment
-    ) -> Tuple[np.ndarray, np.ndarray]:
+        self, level: np.ndarray, sources: list[np.ndarray], before: _Moment
+    ) -> tuple[np.ndarray, np.ndarray]:
         """What to add at each block's centre, to be interpolated in between, and the means then.
 
         Both in grey levels, and not rounded: what leaks through is often less than one.

@@ -5,7 +5,9 @@ C-contiguous. Outside, thermal cameras come grey or as three equal channels, and
 crops, flips and views with any strides.
 """
 
-from typing import Any, Tuple
+from __future__ import annotations
+
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,7 +17,7 @@ from irvis_fusion_core.errors import ConfigurationError, FrameError
 ORDERS = ("rgb", "bgr")
 
 
-def normalize_pair(ir: Any, vis: Any, order: str = "rgb") -> Tuple[np.ndarray, np.ndarray]:
+def normalize_pair(ir: Any, vis: Any, order: str = "rgb") -> tuple[np.ndarray, np.ndarray]:
     """Check a pair and bring it into the engines' layout; copies only what has to be copied.
 
     Args:
@@ -99,7 +101,7 @@ def _normalize_vis(vis: Any) -> np.ndarray:
     return np.ascontiguousarray(vis)
 
 
-def _check_array(name: str, frame: Any, ranks: Tuple[int, ...]) -> None:
+def _check_array(name: str, frame: Any, ranks: tuple[int, ...]) -> None:
     layout = "[height, width, 3]" if ranks == (3,) else "[height, width(, channels)]"
     expected = f"expected {name} to be a uint8 array {layout}, found "
     if not isinstance(frame, np.ndarray):

@@ -1,7 +1,9 @@
 """RealtimeFusion: the one public way to fuse a pair."""
 
+from __future__ import annotations
+
 import os
-from typing import Any, Dict, List, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,8 +23,8 @@ class _Plan(NamedTuple):
     """What to open: a model file, on which device, calculated in what."""
 
     model_path: str
-    device: Optional[str]
-    precision: Optional[str]
+    device: str | None
+    precision: str | None
 
 
 class RealtimeFusion:
@@ -57,13 +59,13 @@ class RealtimeFusion:
         model: str = "auto",
         backend: str = "auto",
         *,
-        precision: Optional[str] = None,
+        precision: str | None = None,
         **options: Any,
     ) -> None:
         model = os.fspath(model)
         # Checked before anything is opened, with the message of the options themselves.
         device = BackendOptions(precision=precision, **options).device
-        self._passed_over: List[str] = []
+        self._passed_over: list[str] = []
         on_gpu = _runs_on_gpu(backend, device)
         plan = _plan(model, backend, precision, on_gpu, device)
         if on_gpu and backend == "auto" and device is None:
@@ -103,7 +105,7 @@ class RealtimeFusion:
         """Prepare the engine for frames of this size, in pixels; may take minutes."""
         self.backend.warm_up(height, width)
 
-    def describe(self) -> Dict[str, Any]:
+    def describe(self) -> dict[str, Any]:
         """What runs and why: engine, device, model, precision, and what was passed over."""
         description = self.backend.describe()
         description["passed_over"] = self._passed_over + list(description["passed_over"])
@@ -113,7 +115,7 @@ class RealtimeFusion:
         """Free everything that the engine holds. May be called again."""
         self.backend.close()
 
-    def __enter__(self) -> "RealtimeFusion":
+    def __enter__(self) -> RealtimeFusion:
         return self
 
     def __exit__(self, *exception: Any) -> None:
@@ -132,7 +134,7 @@ def automatic_variant(on_gpu: bool) -> str:
     return "small" if any(name in board for name in _SMALL_BOARDS) else "base"
 
 
-def _open(backend: str, plan: _Plan, options: Dict[str, Any]) -> Backend:
+def _open(backend: str, plan: _Plan, options: dict[str, Any]) -> Backend:
     chosen = dict(options, device=plan.device, precision=plan.precision)
     if plan.model_path.endswith(".onnx"):
         # Frames in this order need no swap of channels.
@@ -141,7 +143,7 @@ def _open(backend: str, plan: _Plan, options: Dict[str, Any]) -> Backend:
 
 
 def _plan(
-    model: str, backend: str, precision: Optional[str], on_gpu: bool, device: Optional[str]
+    model: str, backend: str, precision: str | None, on_gpu: bool, device: str | None
 ) -> _Plan:
     """Which file to open, and the precision that is left to ask of the engine."""
     if model == "auto":
@@ -164,7 +166,7 @@ def _plan(
     return _Plan(model_zoo.path(model, file_precision), device, asked)
 
 
-def _runs_on_gpu(backend: str, device: Optional[str]) -> bool:
+def _runs_on_gpu(backend: str, device: str | None) -> bool:
     """Whether this choice ends on a CUDA device."""
     kind = None if device is None else device.lower().partition(":")[0]
     if kind not in (None, "cuda", "tensorrt") or backend == "openvino":

@@ -1,7 +1,9 @@
 """Images and pairs of images on disk."""
 
+from __future__ import annotations
+
 import os
-from typing import Dict, List, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -19,7 +21,7 @@ class FilePair(NamedTuple):
     vis: str
 
 
-def match_by_stem(ir_folder: str, vis_folder: str) -> List[FilePair]:
+def match_by_stem(ir_folder: str, vis_folder: str) -> list[FilePair]:
     """Pair the images of two folders by file name without extension, sorted.
 
     Raises:
@@ -37,7 +39,7 @@ def match_by_stem(ir_folder: str, vis_folder: str) -> List[FilePair]:
     return [FilePair(stem, ir[stem], vis[stem]) for stem in sorted(ir)]
 
 
-def pairs_in(folder: str) -> List[FilePair]:
+def pairs_in(folder: str) -> list[FilePair]:
     """The pairs of a folder that holds `IR/` and `VIS/`; errors as `match_by_stem`."""
     return match_by_stem(os.path.join(folder, "IR"), os.path.join(folder, "VIS"))
 
@@ -111,10 +113,10 @@ def _read(path: str, flags: int) -> np.ndarray:
     return image
 
 
-def _by_stem(folder: str) -> Dict[str, str]:
+def _by_stem(folder: str) -> dict[str, str]:
     if not os.path.isdir(folder):
         raise FrameError(f"expected a folder of images at {folder}, found no such folder")
-    found: Dict[str, str] = {}
+    found: dict[str, str] = {}
     for name in sorted(os.listdir(folder)):
         stem, suffix = os.path.splitext(name)
         if suffix.lower() not in IMAGE_SUFFIXES:

@@ -4,10 +4,12 @@
 `checksums.json`, which names every file that belongs there with its SHA-256.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 import os
-from typing import Any, Dict, List, Optional, Set, Tuple
+from typing import Any
 
 from irvis_fusion_core.backends.model_file import PRECISIONS, read_model_file
 from irvis_fusion_core.errors import ConfigurationError, ModelError
@@ -23,13 +25,13 @@ USES = {
 }
 
 
-def list_models(folder: Optional[str] = None) -> List[str]:
+def list_models(folder: str | None = None) -> list[str]:
     """The variants that ship, smallest first."""
     files = _checksums(folder or MODELS_DIR)
     return [v for v in VARIANTS if any(_onnx_name(v, p) in files for p in PRECISIONS)]
 
 
-def precisions(name: str, folder: Optional[str] = None) -> List[str]:
+def precisions(name: str, folder: str | None = None) -> list[str]:
     """The precisions that a shipped variant has an ONNX file for.
 
     Raises:
@@ -40,7 +42,7 @@ def precisions(name: str, folder: Optional[str] = None) -> List[str]:
     return [p for p in PRECISIONS if _onnx_name(name, p) in files]
 
 
-def path(name: str, precision: str = "fp32", folder: Optional[str] = None) -> str:
+def path(name: str, precision: str = "fp32", folder: str | None = None) -> str:
     """The ONNX file of a shipped model, or the user's own.
 
     Args:
@@ -68,7 +70,7 @@ def path(name: str, precision: str = "fp32", folder: Optional[str] = None) -> st
     return _verified(_onnx_name(name, precision), folder or MODELS_DIR)
 
 
-def weights_path(name: str, folder: Optional[str] = None) -> str:
+def weights_path(name: str, folder: str | None = None) -> str:
     """The safetensors file of a shipped model: for training on, and for exporting anew.
 
     Raises:
@@ -79,7 +81,7 @@ def weights_path(name: str, folder: Optional[str] = None) -> str:
     return _verified(name + ".safetensors", folder or MODELS_DIR)
 
 
-def describe(name: str, folder: Optional[str] = None) -> Dict[str, Any]:
+def describe(name: str, folder: str | None = None) -> dict[str, Any]:
     """What there is to know about a model, shipped or the user's own.
 
     Returns:
@@ -110,7 +112,7 @@ def is_path(name: str) -> bool:
     return os.sep in name or name.endswith((".onnx", ".safetensors"))
 
 
-def write_checksums(folder: Optional[str] = None) -> str:
+def write_checksums(folder: str | None = None) -> str:
     """Record the SHA-256 of every model file in the folder; returns the path of the record.
 
     For whoever trains and exports: `python3 -m irvis_fusion_core.model_zoo` calls it.
@@ -125,7 +127,7 @@ def write_checksums(folder: Optional[str] = None) -> str:
     return target
 
 
-def _describe_file(onnx_path: str) -> Dict[str, Any]:
+def _describe_file(onnx_path: str) -> dict[str, Any]:
     facts = dict(read_model_file(onnx_path)._asdict())
     facts["bytes"] = os.path.getsize(onnx_path)
     return facts
@@ -143,7 +145,7 @@ def _check_variant(name: str) -> None:
         )
 
 
-def _checksums(folder: str) -> Dict[str, str]:
+def _checksums(folder: str) -> dict[str, str]:
     target = os.path.join(folder, CHECKSUMS)
     try:
         with open(target) as stream:
@@ -162,7 +164,7 @@ def _checksums(folder: str) -> Dict[str, str]:
 
 
 # Files that were found whole in this process: (path, mtime, size) -> nothing to check again.
-_whole: Set[Tuple[str, int, int]] = set()
+_whole: set[tuple[str, int, int]] = set()
 
 
 def _verified(file_name: str, folder: str) -> str:

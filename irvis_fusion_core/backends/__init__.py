@@ -11,6 +11,8 @@ Importing this package imports no engine: each backend module imports its own wh
 `probe` is called.
 """
 
+from __future__ import annotations
+
 from irvis_fusion_core.backends.protocol import Availability, Backend, BackendOptions
 from irvis_fusion_core.backends.selection import (
     backend_names,

@@ -6,9 +6,11 @@ milliseconds without creating a context.
 https://docs.nvidia.com/cuda/cuda-driver-api/group__CUDA__DEVICE.html
 """
 
+from __future__ import annotations
+
 import ctypes
 import sys
-from typing import Any, NamedTuple, Optional, Tuple
+from typing import Any, NamedTuple
 
 _COMPUTE_CAPABILITY_MAJOR = 75  # CUdevice_attribute
 _COMPUTE_CAPABILITY_MINOR = 76
@@ -20,7 +22,7 @@ class Gpu(NamedTuple):
 
     ordinal: int
     name: str
-    compute_capability: Tuple[int, int]
+    compute_capability: tuple[int, int]
 
     @property
     def capability(self) -> str:
@@ -28,12 +30,12 @@ class Gpu(NamedTuple):
         return version_text(self.compute_capability)
 
 
-def version_text(numbers: Tuple[int, int]) -> str:
+def version_text(numbers: tuple[int, int]) -> str:
     """(8, 6) as "8.6"."""
     return ".".join(str(number) for number in numbers)
 
 
-def find_gpu(index: int = 0) -> Tuple[Optional[Gpu], str]:
+def find_gpu(index: int = 0) -> tuple[Gpu | None, str]:
     """The GPU with this number, or None and the reason why it cannot be used."""
     library = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
     try:
@@ -43,7 +45,7 @@ def find_gpu(index: int = 0) -> Tuple[Optional[Gpu], str]:
     return ask_driver(driver, index)
 
 
-def ask_driver(driver: Any, index: int) -> Tuple[Optional[Gpu], str]:
+def ask_driver(driver: Any, index: int) -> tuple[Gpu | None, str]:
     """As `find_gpu`, of a loaded CUDA driver library."""
     status = driver.cuInit(0)
     if status != 0:

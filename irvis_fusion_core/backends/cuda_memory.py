@@ -7,11 +7,14 @@ each call makes it current first, because a node opens a backend in one thread a
 another.
 """
 
+from __future__ import annotations
+
 import contextlib
 import ctypes
 import importlib
 import importlib.util
-from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -29,7 +32,7 @@ class CudaPythonMemory(CudaMemory):
     def __init__(self, index: int) -> None:
         self._cuda = _import_cuda_runtime()
         self._index = index
-        self._graphs: Dict[Callable[[], None], Any] = {}
+        self._graphs: dict[Callable[[], None], Any] = {}
         with self.active():
             self._stream = self._call(
                 "cudaStreamCreateWithFlags", self._cuda.cudaStreamNonBlocking
@@ -52,7 +55,7 @@ class CudaPythonMemory(CudaMemory):
         self._call("cudaSetDevice", self._index)
         yield
 
-    def allocate(self, shape: Tuple[int, ...]) -> Buffer:
+    def allocate(self, shape: tuple[int, ...]) -> Buffer:
         size = int(np.prod(shape))
         pointer = self._call("cudaHostAlloc", size, self._cuda.cudaHostAllocDefault)
         host = np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(int(pointer)))
@@ -76,7 +79,7 @@ class CudaPythonMemory(CudaMemory):
         self._call("cudaEventRecord", self._done, self._stream)
         self._call("cudaEventSynchronize", self._done)
 
-    def capture(self, enqueue: Callable[[], None]) -> Optional[Callable[[], None]]:
+    def capture(self, enqueue: Callable[[], None]) -> Callable[[], None] | None:
         mode = self._cuda.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
         self._call("cudaStreamBeginCapture", self._stream, mode)
         try:
@@ -138,7 +141,7 @@ class PycudaMemory(CudaMemory):
         finally:
             self._context.pop()
 
-    def allocate(self, shape: Tuple[int, ...]) -> Buffer:
+    def allocate(self, shape: tuple[int, ...]) -> Buffer:
         host = self._driver.pagelocked_empty(shape, np.uint8)
         device = self._driver.mem_alloc(host.nbytes)
         return Buffer(host, int(device), (device, host.base))  # the base is the allocation
@@ -158,7 +161,7 @@ class PycudaMemory(CudaMemory):
         self._done.record(self._stream)
         self._done.synchronize()
 
-    def capture(self, enqueue: Callable[[], None]) -> Optional[Callable[[], None]]:
+    def capture(self, enqueue: Callable[[], None]) -> Callable[[], None] | None:
         return None
 
     def forget(self, replay: Callable[[], None]) -> None:
@@ -197,7 +200,7 @@ class TorchMemory(CudaMemory):
             self._torch.cuda.current_blas_handle()
             yield
 
-    def allocate(self, shape: Tuple[int, ...]) -> Buffer:
+    def allocate(self, shape: tuple[int, ...]) -> Buffer:
         host = self._torch.empty(shape, dtype=self._torch.uint8, pin_memory=True)
         device = self._torch.empty(shape, dtype=self._torch.uint8, device=self._device)
         return Buffer(host.numpy(), int(device.data_ptr()), (host, device))
@@ -219,7 +222,7 @@ class TorchMemory(CudaMemory):
         self._done.record(self._stream)
         self._done.synchronize()
 
-    def capture(self, enqueue: Callable[[], None]) -> Optional[Callable[[], None]]:
+    def capture(self, enqueue: Callable[[], None]) -> Callable[[], None] | None:
         graph = self._torch.cuda.CUDAGraph()
         with self._torch.cuda.graph(graph, stream=self._stream):
             enqueue()
@@ -271,7 +274,7 @@ def _import_cuda_runtime() -> Any:
         return importlib.import_module("cuda.cudart")
 
 
-def installed_packages() -> List[str]:
+def installed_packages() -> list[str]:
     """The packages that are installed, without importing them: they may still find no GPU."""
     return [
         name

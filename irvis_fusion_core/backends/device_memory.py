@@ -1,8 +1,11 @@
 """The contract between TensorRT and whatever gives memory, copies and graphs on the GPU."""
 
+from __future__ import annotations
+
 import contextlib
 from abc import ABC, abstractmethod
-from typing import Any, Callable, Iterator, NamedTuple, Optional, Tuple, Type
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,7 +25,7 @@ class CudaMemory(ABC):
 
     name = ""
     stream = 0  # the CUDA stream's handle
-    errors: Tuple[Type[BaseException], ...] = ()  # what the package raises beside EngineError
+    errors: tuple[type[BaseException], ...] = ()  # what the package raises beside EngineError
 
     @contextlib.contextmanager
     @abstractmethod
@@ -30,7 +33,7 @@ class CudaMemory(ABC):
         """Make the device's primary context current in this thread."""
 
     @abstractmethod
-    def allocate(self, shape: Tuple[int, ...]) -> Buffer:
+    def allocate(self, shape: tuple[int, ...]) -> Buffer:
         """A uint8 buffer of this shape on host and device."""
 
     @abstractmethod
@@ -50,7 +53,7 @@ class CudaMemory(ABC):
         """Wait until everything enqueued is done."""
 
     @abstractmethod
-    def capture(self, enqueue: Callable[[], None]) -> Optional[Callable[[], None]]:
+    def capture(self, enqueue: Callable[[], None]) -> Callable[[], None] | None:
         """Record what `enqueue` enqueues; return what replays it, or None where the package has
         no CUDA graphs. The work must have run once before.
         """

@@ -1,11 +1,14 @@
 """`build_engine`: a TensorRT engine for one model, frame size and GPU, by way of the cache."""
 
+from __future__ import annotations
+
 import contextlib
 import logging
 import os
 import threading
 import time
-from typing import Any, Callable, Iterator, NamedTuple, Optional, Tuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 from irvis_fusion_core.backends.cuda_device import Gpu, find_gpu, version_text
 from irvis_fusion_core.backends.cuda_memory import open_cuda_memory
@@ -66,11 +69,11 @@ def build_engine(
     onnx_path: str,
     height: int,
     width: int,
-    options: Optional[BackendOptions] = None,
-    progress: Optional[Callable[[str], None]] = None,
+    options: BackendOptions | None = None,
+    progress: Callable[[str], None] | None = None,
     *,
     engine: str = "auto",
-    compute_capability: Optional[Tuple[int, int]] = None,
+    compute_capability: tuple[int, int] | None = None,
 ) -> BuiltEngine:
     """Build the engine of one model and frame size into the cache, unless it is there.
 
@@ -120,7 +123,7 @@ def build_into_cache(
     cache: EngineCache,
     reason: str,
     progress: Callable[[str], None],
-) -> Tuple[bytes, float]:
+) -> tuple[bytes, float]:
     """Build, keep and return an engine, and the seconds it took."""
     what = f"the {trt.__name__} engine of {key.model} for {key.width}x{key.height}"
     progress(f"building {what}, because {reason}")
@@ -181,8 +184,8 @@ def _on_device(trt: Any, options: BackendOptions) -> Iterator[None]:
 
 
 def _choose_builder(
-    engine: str, options: BackendOptions, compute_capability: Optional[Tuple[int, int]]
-) -> Tuple[Any, Gpu]:
+    engine: str, options: BackendOptions, compute_capability: tuple[int, int] | None
+) -> tuple[Any, Gpu]:
     """The TensorRT module to build with and the GPU to build for."""
     if engine != "auto" and engine not in _MODULES:
         raise ConfigurationError(
@@ -205,7 +208,7 @@ def _choose_builder(
     )
 
 
-def _target(trt: Any, index: int, compute_capability: Optional[Tuple[int, int]]) -> Gpu:
+def _target(trt: Any, index: int, compute_capability: tuple[int, int] | None) -> Gpu:
     if compute_capability is None:
         gpu, reason = find_gpu(index)
         if gpu is None:

@@ -6,6 +6,8 @@ the engine's sha256. Nothing is run whose bytes do not have the recorded hash, t
 owns or could have written, or whose key differs in anything.
 """
 
+from __future__ import annotations
+
 import contextlib
 import hashlib
 import json
@@ -13,7 +15,7 @@ import os
 import stat
 import tempfile
 import time
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, NamedTuple
 
 from irvis_fusion_core.errors import ConfigurationError
 
@@ -33,7 +35,7 @@ class EngineKey(NamedTuple):
     precision: str
     height: int
     width: int
-    options: Dict[str, Any]
+    options: dict[str, Any]
 
     def file_name(self) -> str:
         """A name that says what it is and differs whenever any part of the key does."""
@@ -61,7 +63,7 @@ class EngineCache:
             others may write into it.
     """
 
-    def __init__(self, directory: Optional[str] = None) -> None:
+    def __init__(self, directory: str | None = None) -> None:
         self.directory = os.path.abspath(os.path.expanduser(directory or default_cache_dir()))
         try:
             _make_private(self.directory)
@@ -85,7 +87,7 @@ class EngineCache:
         """Where the engine of this key is, or would be."""
         return os.path.join(self.directory, key.file_name())
 
-    def load(self, key: EngineKey) -> Tuple[Optional[bytes], str]:
+    def load(self, key: EngineKey) -> tuple[bytes | None, str]:
         """The engine of this key, or None and the reason why it has to be built."""
         if not os.path.lexists(self.path(key)):
             return None, self._why_missing(key)
@@ -105,7 +107,7 @@ class EngineCache:
         }
         return self.store_blob(key.file_name(), engine, facts)
 
-    def store_blob(self, name: str, blob: bytes, facts: Optional[Dict[str, Any]] = None) -> str:
+    def store_blob(self, name: str, blob: bytes, facts: dict[str, Any] | None = None) -> str:
         """Keep bytes by name: engines, and TensorRT's timing and runtime caches."""
         record = dict(facts or {})
         record["sha256"] = hashlib.sha256(blob).hexdigest()
@@ -117,13 +119,13 @@ class EngineCache:
         self._replace(path + ".json", json.dumps(record, indent=2, sort_keys=True).encode())
         return path
 
-    def load_blob(self, name: str) -> Optional[bytes]:
+    def load_blob(self, name: str) -> bytes | None:
         """The bytes kept by `store_blob`, or None when missing, changed or not ours."""
         return self._read_verified(name)[0]
 
-    def _read_verified(self, name: str) -> Tuple[Optional[bytes], Dict[str, Any], str]:
+    def _read_verified(self, name: str) -> tuple[bytes | None, dict[str, Any], str]:
         path = os.path.join(self.directory, name)
-        facts: Dict[str, Any] = {}
+        facts: dict[str, Any] = {}
         try:
             record = _read_own(path + ".json")
             blob = _read_own(path)
@@ -155,7 +157,7 @@ class EngineCache:
     def _why_missing(self, key: EngineKey) -> str:
         """Compare with the engines that are here, and name what changed since the nearest one."""
         wanted = _plain(key)
-        nearest: Optional[List[str]] = None
+        nearest: list[str] | None = None
         for name in sorted(os.listdir(self.directory)):
             if not name.endswith(".engine.json"):
                 continue
@@ -175,7 +177,7 @@ class EngineCache:
         return "the engines in the cache do not fit: " + "; ".join(nearest)
 
 
-def _plain(key: EngineKey) -> Dict[str, Any]:
+def _plain(key: EngineKey) -> dict[str, Any]:
     """The key as it comes back from JSON."""
     return json.loads(json.dumps(key._asdict()))
 

@@ -6,9 +6,12 @@ protobuf fields that matter are read here, with the standard library alone. Fiel
 https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
 """
 
+from __future__ import annotations
+
 import hashlib
 import os
-from typing import Dict, Iterator, List, NamedTuple, Optional, Set, Tuple, Union
+from collections.abc import Iterator
+from typing import List, NamedTuple, Tuple, Union
 
 from irvis_fusion_core.errors import ModelError
 
@@ -38,7 +41,7 @@ class ModelFile(NamedTuple):
     width: Dimension
 
     @property
-    def fixed_size(self) -> Optional[Tuple[int, int]]:
+    def fixed_size(self) -> tuple[int, int] | None:
         """(height, width) when the model takes one size only, else None."""
         if isinstance(self.height, int) and isinstance(self.width, int):
             return self.height, self.width
@@ -88,7 +91,7 @@ def read_model_file(path: str) -> ModelFile:
 
 
 def _metadata(
-    path: str, metadata: Dict[str, str], name: str, allowed: Optional[Tuple[str, ...]]
+    path: str, metadata: dict[str, str], name: str, allowed: tuple[str, ...] | None
 ) -> str:
     found = metadata.get(METADATA_PREFIX + name)
     if found is None or (allowed is not None and found not in allowed):
@@ -105,8 +108,8 @@ _Tensor = Tuple[str, int, List[Dimension]]  # name, ONNX element type, shape
 
 
 def _check_interface(
-    path: str, inputs: List[_Tensor], outputs: List[_Tensor]
-) -> Tuple[Dimension, Dimension]:
+    path: str, inputs: list[_Tensor], outputs: list[_Tensor]
+) -> tuple[Dimension, Dimension]:
     """Check names, element type, rank and channels; return the (height, width) of the model."""
     names = sorted(name for name, _, _ in inputs), [name for name, _, _ in outputs]
     if names != (["ir", "vis"], ["fused"]):
@@ -144,11 +147,11 @@ def _check_interface(
 # ---- protobuf -----------------------------------------------------------------------------
 
 
-def _read_model(content: memoryview) -> Tuple[List[_Tensor], List[_Tensor], Dict[str, str]]:
-    inputs: List[_Tensor] = []
-    outputs: List[_Tensor] = []
-    initializers: Set[str] = set()
-    metadata: Dict[str, str] = {}
+def _read_model(content: memoryview) -> tuple[list[_Tensor], list[_Tensor], dict[str, str]]:
+    inputs: list[_Tensor] = []
+    outputs: list[_Tensor] = []
+    initializers: set[str] = set()
+    metadata: dict[str, str] = {}
     graphs = 0
     for field, value in _fields(content):
         if field == 7 and isinstance(value, memoryview):  # ModelProto.graph
@@ -173,7 +176,7 @@ def _read_tensor(value_info: memoryview) -> _Tensor:
     name = _text(_first(value_info, 1))
     tensor_type = _first(_first(value_info, 2), 1)  # ValueInfoProto.type, TypeProto.tensor_type
     element_type = 0
-    shape: List[Dimension] = []
+    shape: list[Dimension] = []
     for field, value in _fields(tensor_type):
         if field == 1 and isinstance(value, int):
             element_type = value
@@ -182,7 +185,7 @@ def _read_tensor(value_info: memoryview) -> _Tensor:
     return name, element_type, shape
 
 
-def _read_dimension(dimension: Union[int, memoryview]) -> Dimension:
+def _read_dimension(dimension: int | memoryview) -> Dimension:
     for field, value in _fields(dimension):
         if field == 1 and isinstance(value, int):
             return value
@@ -191,20 +194,20 @@ def _read_dimension(dimension: Union[int, memoryview]) -> Dimension:
     return ""
 
 
-def _first(message: Union[int, memoryview], wanted: int) -> Union[int, memoryview]:
+def _first(message: int | memoryview, wanted: int) -> int | memoryview:
     for field, value in _fields(message):
         if field == wanted:
             return value
     return memoryview(b"")
 
 
-def _text(value: Union[int, memoryview]) -> str:
+def _text(value: int | memoryview) -> str:
     if isinstance(value, int):
         raise ValueError("expected text")
     return bytes(value).decode("utf-8")
 
 
-def _fields(message: Union[int, memoryview]) -> Iterator[Tuple[int, Union[int, memoryview]]]:
+def _fields(message: int | memoryview) -> Iterator[tuple[int, int | memoryview]]:
     """Yield (field number, integer or bytes) of one protobuf message."""
     if isinstance(message, int):
         raise ValueError("expected a message")
@@ -230,7 +233,7 @@ def _fields(message: Union[int, memoryview]) -> Iterator[Tuple[int, Union[int, m
         position += length
 
 
-def _varint(message: memoryview, position: int) -> Tuple[int, int]:
+def _varint(message: memoryview, position: int) -> tuple[int, int]:
     number = shift = 0
     while True:
         if position >= len(message):

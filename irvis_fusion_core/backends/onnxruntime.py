@@ -1,6 +1,8 @@
 """ONNX Runtime: the CPU everywhere, and whatever other providers the installed wheel has."""
 
-from typing import Any, Dict, List, Optional
+from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 
@@ -45,7 +47,7 @@ class OnnxRuntimeBackend(Backend):
             self._compiled_for(*model.fixed_size)
 
     @classmethod
-    def probe(cls, device: Optional[str] = None) -> Availability:
+    def probe(cls, device: str | None = None) -> Availability:
         try:
             import onnxruntime
         except ImportError as error:
@@ -114,7 +116,7 @@ class OnnxRuntimeBackend(Backend):
                 f"{vis.shape[1]}x{vis.shape[0]}, found: {error}; try another backend"
             ) from error
 
-    def _describe(self) -> Dict[str, Any]:
+    def _describe(self) -> dict[str, Any]:
         providers = [name if isinstance(name, str) else name[0] for name in self._providers]
         if self._compiled:
             providers = next(reversed(self._compiled.values())).get_providers()
@@ -125,7 +127,7 @@ class OnnxRuntimeBackend(Backend):
         }
 
 
-def _providers(device: Optional[str]) -> List[Any]:
+def _providers(device: str | None) -> list[Any]:
     """The providers to ask for, best first; the CPU takes what the first one cannot run."""
     import onnxruntime
 

@@ -1,6 +1,8 @@
 """OpenVINO: the fastest engine on x86 CPUs, and a way to Intel GPUs and NPUs."""
 
-from typing import Any, Dict, Optional
+from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 
@@ -43,7 +45,7 @@ class OpenVinoBackend(Backend):
             self._compiled_for(*model.fixed_size)
 
     @classmethod
-    def probe(cls, device: Optional[str] = None) -> Availability:
+    def probe(cls, device: str | None = None) -> Availability:
         try:
             import openvino
         except ImportError as error:
@@ -64,7 +66,7 @@ class OpenVinoBackend(Backend):
         return Availability(cls.name, True, f"openvino {version} is installed", version)
 
     def _compile(self, height: int, width: int) -> Any:
-        settings: Dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
+        settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
         settings["INFERENCE_PRECISION_HINT"] = _INFERENCE_PRECISION[self._precision]
         if self.options.threads:
             settings["INFERENCE_NUM_THREADS"] = self.options.threads
@@ -97,7 +99,7 @@ class OpenVinoBackend(Backend):
     def _close(self) -> None:
         self._network = self._core = None
 
-    def _describe(self) -> Dict[str, Any]:
+    def _describe(self) -> dict[str, Any]:
         return {
             "engine": f"openvino {self._version}",
             "device": self._device,

@@ -1,8 +1,11 @@
 """The contract between a fuser and an engine."""
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -38,14 +41,14 @@ class BackendOptions:
     def __init__(
         self,
         threads: int = 0,
-        device: Optional[str] = None,
-        precision: Optional[str] = None,
+        device: str | None = None,
+        precision: str | None = None,
         vis_order: str = "rgb",
-        cache_dir: Optional[str] = None,
+        cache_dir: str | None = None,
         cuda_graph: bool = True,
         cuda_memory: str = "auto",
         max_sizes: int = 4,
-        progress: Optional[Callable[[str], None]] = None,
+        progress: Callable[[str], None] | None = None,
     ) -> None:
         for name, value, least in (("threads", threads, 0), ("max_sizes", max_sizes, 1)):
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
@@ -71,7 +74,7 @@ class BackendOptions:
         self.max_sizes = max_sizes
         self.progress = progress
 
-    def cuda_index(self) -> Optional[int]:
+    def cuda_index(self) -> int | None:
         """The number of the CUDA device that `device` names; None when it names another kind.
 
         With `device` None it is 0: the GPU that would be taken if there is one.
@@ -98,7 +101,7 @@ class Availability(NamedTuple):
     name: str
     available: bool
     reason: str
-    version: Optional[str] = None
+    version: str | None = None
 
 
 class Backend(ABC):
@@ -115,18 +118,18 @@ class Backend(ABC):
     def __init__(self, model: ModelFile, options: BackendOptions) -> None:
         self.model = model
         self.options = options
-        self.passed_over: List[str] = []  # why "auto" did not take the backends before
-        self._compiled: OrderedDict[Tuple[int, int], Any] = OrderedDict()
+        self.passed_over: list[str] = []  # why "auto" did not take the backends before
+        self._compiled: OrderedDict[tuple[int, int], Any] = OrderedDict()
         self._swapped = np.empty((0, 0, 3), np.uint8)
         self._closed = False
 
     @classmethod
     @abstractmethod
-    def probe(cls, device: Optional[str] = None) -> Availability:
+    def probe(cls, device: str | None = None) -> Availability:
         """Say whether this engine can run here (on `device`, when one is named)."""
 
     @classmethod
-    def open(cls, model_path: str, options: Optional[BackendOptions] = None) -> "Backend":
+    def open(cls, model_path: str, options: BackendOptions | None = None) -> Backend:
         """Open the model at `model_path`.
 
         Raises:
@@ -192,7 +195,7 @@ class Backend(ABC):
             self._release(self._compiled.popitem(last=False)[1])
         self._close()
 
-    def describe(self) -> Dict[str, Any]:
+    def describe(self) -> dict[str, Any]:
         """What runs: engine and version, model, precision, device, compiled sizes."""
         description = {
             "backend": self.name,
@@ -207,7 +210,7 @@ class Backend(ABC):
         description.update(self._describe())
         return description
 
-    def __enter__(self) -> "Backend":
+    def __enter__(self) -> Backend:
         return self
 
     def __exit__(self, *exception: Any) -> None:
@@ -224,7 +227,7 @@ class Backend(ABC):
         """Run the network on frames in the model's channel order; see `reuses_result`."""
 
     @abstractmethod
-    def _describe(self) -> Dict[str, Any]:
+    def _describe(self) -> dict[str, Any]:
         """What this engine adds to `describe`."""
 
     def _release(self, compiled: Any) -> None:
@@ -295,7 +298,7 @@ def _check_frames(ir: np.ndarray, vis: np.ndarray) -> None:
         )
 
 
-def _expect_one_of(name: str, value: Any, allowed: Tuple[str, ...]) -> None:
+def _expect_one_of(name: str, value: Any, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
         raise ConfigurationError(
             "expected {} to be one of {}, found {!r}".format(name, ", ".join(allowed), value)

@@ -5,8 +5,11 @@ asynchronous steps (copy, engine, copy) are enqueued or replayed as one CUDA gra
 is copied out.
 """
 
+from __future__ import annotations
+
 import logging
-from typing import Any, Callable, Dict, Optional, Tuple
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -35,7 +38,7 @@ class _CompiledSize:
         self.engine = engine
         self.context = context
         self.reason = reason  # why the engine was built, or that it was found
-        self.buffers: Dict[str, Buffer] = {}
+        self.buffers: dict[str, Buffer] = {}
         self.enqueue: Callable[[], None] = _nothing
         self.as_graph = False
 
@@ -74,7 +77,7 @@ class TensorRtBackend(Backend):
             self._compiled_for(*model.fixed_size)
 
     @classmethod
-    def probe(cls, device: Optional[str] = None) -> Availability:
+    def probe(cls, device: str | None = None) -> Availability:
         index = BackendOptions(device=device).cuda_index()
         if index is None:
             reason = f"{cls.name} runs on cuda only, and device {device!r} was asked for"
@@ -120,7 +123,7 @@ class TensorRtBackend(Backend):
             save_kernels()
         return compiled
 
-    def _load_or_build(self, key: EngineKey) -> Tuple[Any, str]:
+    def _load_or_build(self, key: EngineKey) -> tuple[Any, str]:
         """The engine of one size; one that does not load is built again, once."""
         serialized, reason = self._cache.load(key)
         if serialized is not None:
@@ -137,7 +140,7 @@ class TensorRtBackend(Backend):
             raise EngineError(self._failure("load the engine that it has just built"))
         return engine, reason
 
-    def _create_context(self, engine: Any, key: EngineKey) -> Tuple[Any, Callable[[], None]]:
+    def _create_context(self, engine: Any, key: EngineKey) -> tuple[Any, Callable[[], None]]:
         """An execution context, and what keeps its kernels on disk once it has run.
 
         TensorRT for RTX compiles kernels for the very GPU on the first run; kept, they spare the
@@ -214,7 +217,7 @@ class TensorRtBackend(Backend):
             self._runtime = None
         self._memory.close()
 
-    def _describe(self) -> Dict[str, Any]:
+    def _describe(self) -> dict[str, Any]:
         compiled = list(self._compiled.values())
         return {
             "engine": f"{self.module} {self._trt.__version__}",

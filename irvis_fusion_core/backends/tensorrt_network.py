@@ -10,9 +10,11 @@ What the versions want differs, and is asked of the module, never guessed from i
 https://docs.nvidia.com/deeplearning/tensorrt/latest/inference-library/python-api-docs.html
 """
 
+from __future__ import annotations
+
 import importlib
 import logging
-from typing import Any, List, Optional, Tuple
+from typing import Any
 
 from irvis_fusion_core.backends.engine_cache import EngineKey
 from irvis_fusion_core.backends.model_file import ModelFile
@@ -46,7 +48,7 @@ def make_logger(trt: Any) -> Any:
     class Logger(trt.ILogger):
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
-            self.errors: List[str] = []
+            self.errors: list[str] = []
 
         def log(self, severity: Any, message: str) -> None:
             if severity in (trt.ILogger.Severity.INTERNAL_ERROR, trt.ILogger.Severity.ERROR):
@@ -67,7 +69,7 @@ def builds_without_gpu(trt: Any) -> bool:
     return trt.__name__ == "tensorrt_rtx"
 
 
-def supported_compute_capabilities(trt: Any) -> Optional[List[Tuple[int, int]]]:
+def supported_compute_capabilities(trt: Any) -> list[tuple[int, int]] | None:
     """What `builds_without_gpu` can build for; None where TensorRT builds for its own GPU."""
     if not builds_without_gpu(trt):
         return None
@@ -76,8 +78,8 @@ def supported_compute_capabilities(trt: Any) -> Optional[List[Tuple[int, int]]]:
 
 
 def serialize_network(
-    trt: Any, model: ModelFile, key: EngineKey, timing_blob: Optional[bytes]
-) -> Tuple[bytes, Optional[bytes]]:
+    trt: Any, model: ModelFile, key: EngineKey, timing_blob: bytes | None
+) -> tuple[bytes, bytes | None]:
     """Build the engine of `key`.
 
     Args:
@@ -176,7 +178,7 @@ def _permit_precision(trt: Any, config: Any, network: Any, precision: str) -> No
         ]
 
 
-def _failure(trt: Any, action: str, model: ModelFile, errors: List[str]) -> str:
+def _failure(trt: Any, action: str, model: ModelFile, errors: list[str]) -> str:
     return (
         f"expected {trt.__name__} {trt.__version__} to {action} {model.path}, found: "
         f"{'; '.join(errors) or 'no reason given'}; export the model again with "

@@ -4,8 +4,10 @@ It runs the network that the ONNX file was exported from: given `<variant>_<prec
 weights are those in `<variant>.safetensors` beside it.
 """
 
+from __future__ import annotations
+
 import os
-from typing import Any, Dict, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -29,8 +31,8 @@ class _CompiledSize(NamedTuple):
     """Buffers of one frame size on CUDA, and the recorded work of a frame (or None)."""
 
     network: Any
-    pinned: Dict[str, Any]  # page-locked host tensors: ir, vis, fused
-    on_device: Dict[str, Any]
+    pinned: dict[str, Any]  # page-locked host tensors: ir, vis, fused
+    on_device: dict[str, Any]
     graph: Any
 
 
@@ -68,7 +70,7 @@ class TorchBackend(Backend):
             self._done = torch.cuda.Event(blocking=True)  # waits without spinning on a core
 
     @classmethod
-    def open(cls, model_path: str, options: Optional[BackendOptions] = None) -> "TorchBackend":
+    def open(cls, model_path: str, options: BackendOptions | None = None) -> TorchBackend:
         """As `Backend.open`; `model_path` is an .onnx with its .safetensors beside it, or the
         .safetensors itself.
         """
@@ -84,7 +86,7 @@ class TorchBackend(Backend):
         )
 
     @classmethod
-    def probe(cls, device: Optional[str] = None) -> Availability:
+    def probe(cls, device: str | None = None) -> Availability:
         kind = None if device is None else device.lower().partition(":")[0]
         if kind == "cuda":
             # Asked first, because importing torch takes seconds.
@@ -176,7 +178,7 @@ class TorchBackend(Backend):
 
             torch.cuda.empty_cache()
 
-    def _describe(self) -> Dict[str, Any]:
+    def _describe(self) -> dict[str, Any]:
         return {
             "engine": f"torch {self._version}",
             "device": str(self._device),

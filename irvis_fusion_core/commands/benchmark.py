@@ -7,9 +7,11 @@ examples::
   irvis_fusion benchmark --backends openvino --precisions fp32,bf16,int8 --stages
 """
 
+from __future__ import annotations
+
 import argparse
 import sys
-from typing import Any, Dict, List, NamedTuple
+from typing import Any, NamedTuple
 
 from irvis_fusion_core import model_zoo
 from irvis_fusion_core.backends import backend_names
@@ -48,7 +50,7 @@ class Case(NamedTuple):
 
 
 @command
-def main(arguments: List[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Run the command."""
     options = _parse(arguments)
     backends = options.backends or available_backends()
@@ -78,7 +80,7 @@ def main(arguments: List[str]) -> int:
     return 0
 
 
-def available_backends() -> List[str]:
+def available_backends() -> list[str]:
     """The engines that can run here."""
     from irvis_fusion_core.backends import probe_backends
 
@@ -86,17 +88,17 @@ def available_backends() -> List[str]:
 
 
 def open_cases(
-    backends: List[str],
-    models: List[str],
-    precisions: List[str],
+    backends: list[str],
+    models: list[str],
+    precisions: list[str],
     threads: int,
     device: Any,
     log: Any,
-) -> Dict[Case, Any]:
+) -> dict[Case, Any]:
     """Open every combination that exists; says on `log` why one does not."""
     from irvis_fusion_core.fusion import RealtimeFusion
 
-    fusions: Dict[Case, Any] = {}
+    fusions: dict[Case, Any] = {}
     for model in models:
         for backend in backends:
             for precision in precisions:
@@ -112,8 +114,8 @@ def open_cases(
 
 
 def measure(
-    fusions: Dict[Case, Any], height: int, width: int, rounds: int, stages: bool
-) -> List[List[str]]:
+    fusions: dict[Case, Any], height: int, width: int, rounds: int, stages: bool
+) -> list[list[str]]:
     """Time all cases at one size, interleaved; returns a table with its headings."""
     ir, vis = example_pair(height, width)
     calls = {}
@@ -135,7 +137,7 @@ def _arithmetic(fusion: Any, precision: str) -> str:
     return precision if precision != "fp16" or used == "fp16" else f"fp16 run as {used}"
 
 
-def _figures(timing: Timing) -> List[str]:
+def _figures(timing: Timing) -> list[str]:
     return [
         "%.2f" % timing.median_ms,
         "%.2f" % timing.p90_ms,
@@ -144,7 +146,7 @@ def _figures(timing: Timing) -> List[str]:
     ]
 
 
-def _parse(arguments: List[str]) -> argparse.Namespace:
+def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = make_parser(__doc__, "benchmark")
     parser.add_argument(
         "--backends",

@@ -10,9 +10,10 @@ Building takes minutes and belongs on the machine that will run it: an engine fi
 version and one GPU. It is kept in the cache, where the node and `fuse` find it.
 """
 
+from __future__ import annotations
+
 import argparse
 import sys
-from typing import List, Tuple
 
 from irvis_fusion_core import model_zoo
 from irvis_fusion_core.command_line import command, make_parser, parse_size
@@ -20,7 +21,7 @@ from irvis_fusion_core.fusion import automatic_variant
 
 
 @command
-def main(arguments: List[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Run the command."""
     parser = make_parser(__doc__, "build_engine")
     parser.add_argument(
@@ -67,7 +68,7 @@ def main(arguments: List[str]) -> int:
     return 0
 
 
-def _capability(text: str) -> Tuple[int, int]:
+def _capability(text: str) -> tuple[int, int]:
     major, _, minor = text.partition(".")
     if not (major.isdigit() and minor.isdigit()):
         raise argparse.ArgumentTypeError(

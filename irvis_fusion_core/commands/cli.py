@@ -4,15 +4,17 @@ The commands are the entry points of the group `irvis_fusion.commands`. Only the
 asked for is imported; of the others not more than their first docstring line is read.
 """
 
+from __future__ import annotations
+
 import ast
 import importlib.util
 import sys
-from typing import Any, Dict, List, Optional
+from typing import Any
 
 GROUP = "irvis_fusion.commands"
 
 
-def main(arguments: Optional[List[str]] = None) -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Run `irvis_fusion COMMAND ...`; returns the command's exit status."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     commands = find_commands()
@@ -42,7 +44,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
     return command(arguments[1:]) or 0
 
 
-def find_commands() -> Dict[str, Any]:
+def find_commands() -> dict[str, Any]:
     """Name -> entry point of every installed command."""
     from importlib import metadata
 
@@ -52,7 +54,7 @@ def find_commands() -> Dict[str, Any]:
     return {point.name: point for point in points}
 
 
-def usage(commands: Dict[str, Any]) -> str:
+def usage(commands: dict[str, Any]) -> str:
     """The help text: every command with the first line of its module's docstring."""
     lines = ["usage: irvis_fusion COMMAND [options]", "", "commands:"]
     for name in sorted(commands):

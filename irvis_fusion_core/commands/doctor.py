@@ -8,11 +8,13 @@ example::
 Ends with status 1 where nothing could fuse; the last lines say what to install.
 """
 
+from __future__ import annotations
+
 import importlib
 import importlib.util
 import os
 import sys
-from typing import Any, List, Optional
+from typing import Any
 
 from irvis_fusion_core import __version__, model_zoo
 from irvis_fusion_core.benchmark import machine
@@ -37,7 +39,7 @@ CPU_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_b
 
 
 @command
-def main(arguments: List[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Run the command."""
     parser = make_parser(__doc__, "doctor")
     add_engine_options(parser)
@@ -115,7 +117,7 @@ def _print_choice(options: Any) -> int:
         return 1
 
 
-def installed_version(module: str) -> Optional[str]:
+def installed_version(module: str) -> str | None:
     """The version of a package by the name it is imported by; None where it is missing.
 
     Nothing is imported that is heavy to import, unless it has no other way to tell.
@@ -139,7 +141,7 @@ def installed_version(module: str) -> Optional[str]:
         return f"present, but cannot be imported: {error}"
 
 
-def cpu_flags() -> List[str]:
+def cpu_flags() -> list[str]:
     """Which of `CPU_FLAGS` the processor has, by /proc/cpuinfo (Linux on x86)."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as stream:

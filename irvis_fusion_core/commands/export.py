@@ -10,9 +10,11 @@ Without --size the file takes any size. For int8 see `irvis_fusion quantize`. Wh
 given, the file's images are compared with those of the student itself.
 """
 
+from __future__ import annotations
+
 import os
 import sys
-from typing import Any, List
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +26,7 @@ from irvis_fusion_core.image_files import pairs_in, read_thermal_8_bit, read_vis
 
 
 @command
-def main(arguments: List[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Run the command."""
     parser = make_parser(__doc__, "export")
     parser.add_argument(

@@ -10,10 +10,13 @@ Folders are matched by file name. 16-bit thermal images are brought to 8 bits fi
 cameras must see the same: register them before, where they do not.
 """
 
+from __future__ import annotations
+
 import os
 import sys
 import time
-from typing import Any, Iterator, List, NamedTuple, Optional, Tuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -42,13 +45,13 @@ _VIDEO_CODECS = {".mp4": "mp4v", ".avi": "MJPG", ".mkv": "mp4v", ".mov": "mp4v"}
 class _Pairs(NamedTuple):
     """Where the pairs come from, how many there are (0: unknown), and at which rate."""
 
-    items: Iterator[Tuple[str, np.ndarray, np.ndarray]]  # name, thermal as stored, visible BGR
+    items: Iterator[tuple[str, np.ndarray, np.ndarray]]  # name, thermal as stored, visible BGR
     total: int
     rate_hz: float
 
 
 @command
-def main(arguments: List[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Run the command."""
     parser = make_parser(__doc__, "fuse")
     parser.add_argument("--ir", required=True, help="thermal image, folder or video")
@@ -83,10 +86,10 @@ def main(arguments: List[str]) -> int:
     return 0
 
 
-def _fuse_all(fusion: Any, pairs: _Pairs, kind: str, options: Any) -> Tuple[int, float]:
+def _fuse_all(fusion: Any, pairs: _Pairs, kind: str, options: Any) -> tuple[int, float]:
     """Fuse and write every pair; returns how many, and the seconds spent in fusing alone."""
     to_8_bits = _ToEightBits()
-    video: Optional[_VideoFile] = None
+    video: _VideoFile | None = None
     frames, seconds = 0, 0.0
     try:
         for name, raw, vis in show_progress(pairs.items, pairs.total, options.quiet):
@@ -177,7 +180,7 @@ def _read_videos(ir_path: str, vis_path: str) -> _Pairs:
     if not 0.1 <= rate_hz <= 1000.0:  # some containers do not tell
         rate_hz = 30.0
 
-    def frames() -> Iterator[Tuple[str, np.ndarray, np.ndarray]]:
+    def frames() -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
         number = 0
         while True:
             (ir_there, ir_frame), (vis_there, vis_frame) = ir.read(), vis.read()
@@ -229,7 +232,7 @@ class _ToEightBits:
 class _VideoFile:
     """A video being written."""
 
-    def __init__(self, path: str, size: Tuple[int, int], rate_hz: float) -> None:
+    def __init__(self, path: str, size: tuple[int, int], rate_hz: float) -> None:
         os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
         codec = _VIDEO_CODECS[os.path.splitext(path)[1].lower()]
         fourcc = cv2.VideoWriter_fourcc(*codec)

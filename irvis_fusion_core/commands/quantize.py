@@ -9,9 +9,11 @@ The folder holds IR/ and VIS/ with images of the same names, from the cameras th
 will see: the scales are drawn from them. Noise and constant images are refused.
 """
 
+from __future__ import annotations
+
 import os
 import sys
-from typing import Iterator, List, Tuple
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -24,7 +26,7 @@ from irvis_fusion_core.image_files import FilePair, pairs_in, read_thermal_8_bit
 
 
 @command
-def main(arguments: List[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Run the command."""
     parser = make_parser(__doc__, "quantize")
     parser.add_argument(
@@ -54,7 +56,7 @@ def main(arguments: List[str]) -> int:
     return 0
 
 
-def spread(files: List[FilePair], count: int) -> List[FilePair]:
+def spread(files: list[FilePair], count: int) -> list[FilePair]:
     """At most `count` of the pairs, evenly spread: neighbours in a recording are alike."""
     if count < 1:
         raise CalibrationError(f"expected a --count of at least 1, found {count}")
@@ -63,7 +65,7 @@ def spread(files: List[FilePair], count: int) -> List[FilePair]:
     return [files[i * len(files) // count] for i in range(count)]
 
 
-def read_pairs(files: List[FilePair], order: str) -> Iterator[Tuple[np.ndarray, np.ndarray]]:
+def read_pairs(files: list[FilePair], order: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """The images of the pairs, 8-bit and in the model's channel order."""
     for each in files:
         vis = read_visible(each.vis)

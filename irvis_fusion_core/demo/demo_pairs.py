@@ -1,6 +1,9 @@
 """What the demo fuses: the user's pairs, or the night street that is drawn in code."""
 
-from typing import Iterator, List, NamedTuple, Optional
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -17,7 +20,7 @@ class DemoPair(NamedTuple):
     name: str
     ir: np.ndarray  # uint8 [height, width]
     vis: np.ndarray  # uint8 [height, width, 3], RGB
-    people: Optional[List[Box]]  # None where nobody knows
+    people: list[Box] | None  # None where nobody knows
 
 
 class DemoPairs:
@@ -32,8 +35,8 @@ class DemoPairs:
         FrameError: the folder holds no pairs.
     """
 
-    def __init__(self, folder: Optional[str] = None, size=None, rate_hz: float = 30.0) -> None:
-        self.files: List[FilePair] = [] if folder is None else pairs_in(folder)
+    def __init__(self, folder: str | None = None, size=None, rate_hz: float = 30.0) -> None:
+        self.files: list[FilePair] = [] if folder is None else pairs_in(folder)
         self.rate_hz = rate_hz
         if size is None:
             size = (480, 640)

@@ -6,7 +6,10 @@ only where there is light; the thermal camera sees them everywhere, but no windo
 and no lamplight. The same seed and time give the same pixels.
 """
 
-from typing import List, NamedTuple, Sequence, Tuple
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -22,7 +25,7 @@ class StreetFrame(NamedTuple):
 
     ir: np.ndarray  # uint8 [height, width]
     vis: np.ndarray  # uint8 [height, width, 3], RGB
-    boxes: List[Box]
+    boxes: list[Box]
 
 
 class Pedestrian(NamedTuple):
@@ -72,7 +75,7 @@ class NightStreet:
 
     # ---- what stands still ------------------------------------------------------------------
 
-    def _draw_background(self) -> Tuple[np.ndarray, np.ndarray]:
+    def _draw_background(self) -> tuple[np.ndarray, np.ndarray]:
         """Sky, houses, pavement and road without light and people: visible, thermal."""
         w, h = self.width, self.height
         vis = np.zeros((h, w, 3), np.uint8)
@@ -178,7 +181,7 @@ class NightStreet:
         white = (glare + beam)[..., None] * (0.95, 0.97, 1.0)
         return np.clip(yellow + white, 0, 255).astype(np.uint8)
 
-    def _make_noise(self, channels: int, sigma: float) -> List[np.ndarray]:
+    def _make_noise(self, channels: int, sigma: float) -> list[np.ndarray]:
         shape = (self.height, self.width, channels)[: 3 if channels > 1 else 2]
         return [
             np.round(self._random.normal(0.0, sigma, shape)).astype(np.int16)
@@ -228,7 +231,7 @@ def _draw_body(
 ) -> None:
     """A walking person, seen from the front or aslant: `size` pixels tall, centred on x."""
 
-    def limb(points: Sequence[Tuple[float, float]], width: float, colour: Sequence[int]) -> None:
+    def limb(points: Sequence[tuple[float, float]], width: float, colour: Sequence[int]) -> None:
         scaled = np.array([(x + size * px, top + size * py) for px, py in points])
         fixed = np.round(scaled * (1 << _SUBPIXEL_BITS)).astype(np.int32)
         thickness = max(1, int(round(size * width)))

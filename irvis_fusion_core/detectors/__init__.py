@@ -1,5 +1,7 @@
 """Detectors that judge a fused image by what they find in it, and the boxes to compare with."""
 
+from __future__ import annotations
+
 from irvis_fusion_core.detectors.annotations import Annotations, read_annotations
 from irvis_fusion_core.detectors.detection import Detection, Tally, count_matches
 from irvis_fusion_core.detectors.hog import HogDetector

@@ -11,7 +11,8 @@ from __future__ import annotations
 import json
 import os
 import re
-from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -34,7 +35,7 @@ class _Entry(NamedTuple):
     """Boxes of one image in shares of its size, 0..1, and their classes."""
 
     boxes: np.ndarray  # float [n, 4]: left, top, width, height
-    labels: List[str]
+    labels: list[str]
 
 
 class Annotations:
@@ -46,7 +47,7 @@ class Annotations:
     """
 
     def __init__(
-        self, entries: Dict[str, _Entry], frame_names: Optional[Sequence[str]] = None
+        self, entries: dict[str, _Entry], frame_names: Sequence[str] | None = None
     ) -> None:
         """Take entries by name without extension.
 
@@ -55,8 +56,8 @@ class Annotations:
         """
         self.labels = sorted({label for entry in entries.values() for label in entry.labels})
         self.frames = len(entries)
-        self._by_stamp: Dict[int, _Entry] = {}
-        self._by_index: Dict[int, _Entry] = {}
+        self._by_stamp: dict[int, _Entry] = {}
+        self._by_index: dict[int, _Entry] = {}
         index_of = {_stem(name): i for i, name in enumerate(frame_names or [])}
         for name, entry in entries.items():
             kind, number = _frame_of(name, index_of)
@@ -66,9 +67,7 @@ class Annotations:
         """Whether this frame is annotated; costs nothing."""
         return stamp_ns in self._by_stamp or index in self._by_index
 
-    def of_frame(
-        self, index: int, stamp_ns: int, height: int, width: int
-    ) -> Optional[List[Truth]]:
+    def of_frame(self, index: int, stamp_ns: int, height: int, width: int) -> list[Truth] | None:
         """What is in a frame, boxes in its pixels; None where it is not annotated."""
         entry = self._by_stamp.get(stamp_ns, self._by_index.get(index))
         if entry is None:
@@ -82,7 +81,7 @@ class Annotations:
 def read_annotations(
     path: str,
     class_names: Sequence[str] = (),
-    frame_names: Optional[Sequence[str]] = None,
+    frame_names: Sequence[str] | None = None,
 ) -> Annotations:
     """Read a COCO JSON file, or a folder of YOLO text files.
 
@@ -114,7 +113,7 @@ def _stem(name: str) -> str:
     return stem if known else os.path.basename(name)
 
 
-def _frame_of(name: str, index_of: Dict[str, int]) -> Tuple[str, int]:
+def _frame_of(name: str, index_of: dict[str, int]) -> tuple[str, int]:
     if name in index_of:
         return "index", index_of[name]
     if index_of:
@@ -136,13 +135,13 @@ def _frame_of(name: str, index_of: Dict[str, int]) -> Tuple[str, int]:
     )
 
 
-def _read_coco(path: str) -> Dict[str, _Entry]:
+def _read_coco(path: str) -> dict[str, _Entry]:
     try:
         with open(path, encoding="utf-8") as stream:
             tree = json.load(stream)
         categories = {c["id"]: normal_label(str(c["name"])) for c in tree["categories"]}
         images = {i["id"]: i for i in tree["images"]}
-        found: Dict[Any, List[Tuple[List[float], str]]] = {key: [] for key in images}
+        found: dict[Any, list[tuple[list[float], str]]] = {key: [] for key in images}
         for annotation in tree["annotations"]:
             if annotation.get("iscrowd"):
                 continue  # a crowd's box is no object that could be found
@@ -164,7 +163,7 @@ def _read_coco(path: str) -> Dict[str, _Entry]:
     return entries
 
 
-def _read_yolo(folder: str, class_names: Sequence[str]) -> Dict[str, _Entry]:
+def _read_yolo(folder: str, class_names: Sequence[str]) -> dict[str, _Entry]:
     names = _yolo_class_names(folder) or [normal_label(name) for name in class_names]
     entries = {}
     for file in sorted(os.listdir(folder)):
@@ -190,7 +189,7 @@ def _read_yolo(folder: str, class_names: Sequence[str]) -> Dict[str, _Entry]:
 
 
 def _entry(
-    boxes: List[List[float]], labels: List[str], size: Tuple[float, float], path: str
+    boxes: list[list[float]], labels: list[str], size: tuple[float, float], path: str
 ) -> _Entry:
     well_formed = all(len(box) == 4 for box in boxes)
     table = np.array(boxes if well_formed else [], np.float64).reshape(-1, 4)
@@ -209,7 +208,7 @@ def _entry(
     return _Entry(table, labels)
 
 
-def _yolo_class_names(folder: str) -> List[str]:
+def _yolo_class_names(folder: str) -> list[str]:
     for place in (folder, os.path.dirname(os.path.abspath(folder))):
         for name in _YOLO_NAMES:
             path = os.path.join(place, name)
@@ -218,7 +217,7 @@ def _yolo_class_names(folder: str) -> List[str]:
     return []
 
 
-def _lines(path: str) -> Iterable[Tuple[int, List[str]]]:
+def _lines(path: str) -> Iterable[tuple[int, list[str]]]:
     try:
         with open(path, encoding="utf-8") as stream:
             text = stream.read()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Dict, List, NamedTuple, Optional, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -68,7 +69,7 @@ class Tally:
         self.false = 0
         self.missed = 0
 
-    def add(self, found: Sequence[Detection], truth: Optional[Sequence[Truth]] = None) -> None:
+    def add(self, found: Sequence[Detection], truth: Sequence[Truth] | None = None) -> None:
         """Count one image; `truth` None where nobody knows what it shows."""
         self.images += 1
         self.found += len(found)
@@ -81,16 +82,16 @@ class Tally:
         self.missed += len(truth) - hits
 
     @property
-    def precision(self) -> Optional[float]:
+    def precision(self) -> float | None:
         """Share of the finds that are true; None where there was nothing to tell it by."""
         return self.true / (self.true + self.false) if self.true + self.false else None
 
     @property
-    def recall(self) -> Optional[float]:
+    def recall(self) -> float | None:
         """Share of the annotated objects that were found; None where there were none."""
         return self.true / (self.true + self.missed) if self.true + self.missed else None
 
-    def summary(self) -> Dict[str, Optional[float]]:
+    def summary(self) -> dict[str, float | None]:
         """Everything above by name."""
         return {
             "images": self.images,
@@ -107,7 +108,7 @@ class Tally:
 
 def suppress_overlaps(
     boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, most_overlap: float = 0.45
-) -> List[int]:
+) -> list[int]:
     """Indices to keep, surest first: of boxes of one class that overlap more, the surest stays.
 
     Args:
@@ -116,7 +117,7 @@ def suppress_overlaps(
     """
     area = np.maximum(boxes[:, 2] - boxes[:, 0], 0) * np.maximum(boxes[:, 3] - boxes[:, 1], 0)
     order = np.argsort(-scores, kind="stable")
-    kept: List[int] = []
+    kept: list[int] = []
     while order.size:
         first, rest = order[0], order[1:]
         kept.append(int(first))

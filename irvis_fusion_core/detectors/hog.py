@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import List, Tuple
-
 import numpy as np
 
 from irvis_fusion_core.detectors.detection import PERSON, Detection
@@ -24,12 +22,12 @@ class HogDetector:
     """
 
     name = "OpenCV HOG people detector"
-    labels: Tuple[str, ...] = (PERSON,)
+    labels: tuple[str, ...] = (PERSON,)
     min_overlap = MIN_OVERLAP
 
     def __init__(self) -> None:
         self._detector = PeopleDetector()
 
-    def find(self, image: np.ndarray) -> List[Detection]:
+    def find(self, image: np.ndarray) -> list[Detection]:
         """People in a uint8 RGB image [height, width, 3], surest first."""
         return [Detection(box, score, PERSON) for box, score in self._detector.find_scored(image)]

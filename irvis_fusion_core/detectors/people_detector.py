@@ -3,7 +3,9 @@
 It stands for whatever RGB detector a robot already has (Dalal and Triggs, CVPR 2005).
 """
 
-from typing import List, Sequence, Tuple
+from __future__ import annotations
+
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -36,11 +38,11 @@ class PeopleDetector:
         self._hog = cv2.HOGDescriptor()
         self._hog.setSVMDetector(cv2.HOGDescriptor_getDefaultPeopleDetector())
 
-    def find(self, image: np.ndarray) -> List[Box]:
+    def find(self, image: np.ndarray) -> list[Box]:
         """People in a uint8 colour image [height, width, 3], best first."""
         return [box for box, _ in self.find_scored(image)]
 
-    def find_scored(self, image: np.ndarray) -> List[Tuple[Box, float]]:
+    def find_scored(self, image: np.ndarray) -> list[tuple[Box, float]]:
         """As `find`, with the detector's score of each box (above `MIN_SCORE`)."""
         if image.shape[0] < _WINDOW[0] or image.shape[1] < _WINDOW[1]:
             return []  # smaller than a person is searched for; OpenCV would raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Optional, Union
+from typing import Union
 
 from irvis_fusion_core.detectors.hog import HogDetector
 from irvis_fusion_core.detectors.yolo import YoloDetector
@@ -10,7 +10,7 @@ from irvis_fusion_core.detectors.yolo import YoloDetector
 Detector = Union[HogDetector, YoloDetector]
 
 
-def open_detector(model: Optional[str] = None, min_score: float = 0.25) -> Detector:
+def open_detector(model: str | None = None, min_score: float = 0.25) -> Detector:
     """The HOG people detector, or the YOLO-style one of an ONNX file.
 
     Raises:

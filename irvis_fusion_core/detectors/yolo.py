@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import ast
 import os
-from typing import Any, Dict, List, NamedTuple, Tuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -60,12 +60,12 @@ class YoloDetector:
         self.name = os.path.basename(path)
         self.min_score = min_score
         self._network = _open_network(path)
-        self.labels: Tuple[str, ...] = tuple(
+        self.labels: tuple[str, ...] = tuple(
             normal_label(name) for name in _class_names(self._network.metadata)
         )
         self._height, self._width = self._network.input_size
 
-    def find(self, image: np.ndarray) -> List[Detection]:
+    def find(self, image: np.ndarray) -> list[Detection]:
         """Objects in a uint8 RGB image [height, width, 3], surest first.
 
         Raises:
@@ -91,7 +91,7 @@ class YoloDetector:
         return self.labels[number] if 0 <= number < len(self.labels) else f"class {number}"
 
 
-def fit(image: np.ndarray, height: int, width: int) -> Tuple[np.ndarray, Letterbox]:
+def fit(image: np.ndarray, height: int, width: int) -> tuple[np.ndarray, Letterbox]:
     """The whole image within height x width, its proportions kept, grey bars around it."""
     scale = min(height / image.shape[0], width / image.shape[1])
     inner = (max(round(image.shape[1] * scale), 1), max(round(image.shape[0] * scale), 1))
@@ -103,7 +103,7 @@ def fit(image: np.ndarray, height: int, width: int) -> Tuple[np.ndarray, Letterb
 
 def read_output(
     output: np.ndarray, classes: int, min_score: float
-) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Boxes float [n, 4] (left, top, right, bottom in input pixels), scores [n], classes [n].
 
     Args:
@@ -142,7 +142,7 @@ def read_output(
     return boxes[kept], scores[keep][kept], labels[keep][kept]
 
 
-def _class_names(metadata: Dict[str, str]) -> List[str]:
+def _class_names(metadata: dict[str, str]) -> list[str]:
     """The names that exporters write as the text of a Python dict or list."""
     try:
         names = ast.literal_eval(metadata.get("names", "[]"))
@@ -208,7 +208,7 @@ class _OpenCvNetwork:
                 "pip install onnxruntime takes more of them"
             ) from error
         self.input_size = (DEFAULT_SIDE, DEFAULT_SIDE)
-        self.metadata: Dict[str, str] = {}
+        self.metadata: dict[str, str] = {}
 
     def run(self, tensor: np.ndarray) -> np.ndarray:
         self._network.setInput(tensor)

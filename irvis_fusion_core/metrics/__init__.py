@@ -1,5 +1,7 @@
 """The field's metrics of fused images and videos: see `table`."""
 
+from __future__ import annotations
+
 from irvis_fusion_core.metrics.table import (
     METRIC_NAMES,
     FlickerMeter,

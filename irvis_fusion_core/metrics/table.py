@@ -11,8 +11,7 @@ evaluators (bits in MI, VIFF for VIF, another SSIM range) cannot be mixed with t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 

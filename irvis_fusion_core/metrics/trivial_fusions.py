@@ -9,15 +9,13 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-Fuse = Callable[[np.ndarray, np.ndarray], np.ndarray]
-
 
 def mean_of(ir: np.ndarray, luma: np.ndarray) -> np.ndarray:
     """Return the mean of two uint8 planes, rounded half up."""
     return ((ir.astype(np.uint16) + luma + 1) >> 1).astype(np.uint8)
 
 
-TRIVIAL_FUSIONS: Mapping[str, Fuse] = {
+TRIVIAL_FUSIONS: Mapping[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "maximum": np.maximum,
     "mean": mean_of,
     "visible": lambda ir, luma: luma,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from typing import Dict, List, Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.nn as nn
@@ -45,7 +45,7 @@ def analyze_model(
     device: str = "cpu",
     repeats: int = 10,
     verbose: bool = True,
-) -> Dict[str, float]:
+) -> dict[str, float]:
     """Measure a student (any module that takes ir and vis of `input_size`).
 
     :param input_size: (batch, channels, height, width) of each of the two inputs.
@@ -83,7 +83,7 @@ def analyze_model(
     return result
 
 
-def _median_latency_ms(model: nn.Module, inputs: List[torch.Tensor], repeats: int) -> float:
+def _median_latency_ms(model: nn.Module, inputs: list[torch.Tensor], repeats: int) -> float:
     cuda = inputs[0].is_cuda
     times = []
     with torch.no_grad():
@@ -97,7 +97,7 @@ def _median_latency_ms(model: nn.Module, inputs: List[torch.Tensor], repeats: in
     return statistics.median(times)
 
 
-def _memory_mb(model: nn.Module, inputs: List[torch.Tensor]) -> float:
+def _memory_mb(model: nn.Module, inputs: list[torch.Tensor]) -> float:
     if inputs[0].is_cuda:
         torch.cuda.reset_peak_memory_stats()
         with torch.no_grad():

@@ -9,7 +9,7 @@ import json
 import os
 import struct
 from pathlib import Path
-from typing import Any, Dict, Optional, Union
+from typing import Any
 
 import torch
 
@@ -22,8 +22,8 @@ PREFIX = "irvis_fusion."
 
 def save_checkpoint(
     model: Student,
-    path: Union[str, Path],
-    metadata: Optional[Dict[str, str]] = None,
+    path: str | Path,
+    metadata: dict[str, str] | None = None,
     half: bool = False,
 ) -> None:
     """Write the weights as safetensors, atomically.
@@ -59,7 +59,7 @@ def save_checkpoint(
     os.replace(part, path)
 
 
-def load_checkpoint(path: Union[str, Path], model: Optional[Student] = None) -> Student:
+def load_checkpoint(path: str | Path, model: Student | None = None) -> Student:
     """Load weights into `model`, or into a new student of the size the file names.
 
     :param path: ``.safetensors`` of ours, or ``.pth``/``.pt`` holding a state dict (bare, or
@@ -86,7 +86,7 @@ def load_checkpoint(path: Union[str, Path], model: Optional[Student] = None) -> 
     return model.eval()
 
 
-def read_metadata(path: Union[str, Path]) -> Dict[str, str]:
+def read_metadata(path: str | Path) -> dict[str, str]:
     """The metadata strings in the header of a safetensors file; {} where it has none."""
     try:
         with open(path, "rb") as file:
@@ -113,7 +113,7 @@ def _read_safetensors(path: Path):
         ) from error
 
 
-def _student_of(header: Dict[str, str], path: Path) -> Student:
+def _student_of(header: dict[str, str], path: Path) -> Student:
     if header.get(PREFIX + "format") != FORMAT:
         raise CheckpointError(
             f"expected irvis_fusion weights (format {FORMAT}) in {path}, found "
@@ -132,7 +132,7 @@ def _student_of(header: Dict[str, str], path: Path) -> Student:
         ) from error
 
 
-def _read_pth(path: Path) -> Dict[str, torch.Tensor]:
+def _read_pth(path: Path) -> dict[str, torch.Tensor]:
     try:
         loaded: Any = torch.load(str(path), map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds: pickle, zip, runtime, EOF
@@ -152,7 +152,7 @@ def _read_pth(path: Path) -> Dict[str, torch.Tensor]:
     return loaded
 
 
-def _check_fit(tensors: Dict[str, torch.Tensor], model: Student, path: Path) -> None:
+def _check_fit(tensors: dict[str, torch.Tensor], model: Student, path: Path) -> None:
     expected = model.state_dict()
     missing = sorted(set(expected) - set(tensors))
     unexpected = sorted(set(tensors) - set(expected))

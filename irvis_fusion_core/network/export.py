@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import tempfile
 import warnings
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Callable, Dict, Iterable, List, Optional, Sequence, Tuple, Union
+from typing import Tuple
 
 import numpy as np
 import torch
@@ -53,12 +54,12 @@ FP32_LAYERS = tuple(
 
 def export_to_onnx(
     model: Student,
-    output_path: Union[str, Path],
-    input_size: Optional[Sequence[int]] = None,
+    output_path: str | Path,
+    input_size: Sequence[int] | None = None,
     opset_version: int = 17,
     precision: str = "fp32",
     vis_order: str = "rgb",
-    calibration_pairs: Optional[Iterable[FramePair]] = None,
+    calibration_pairs: Iterable[FramePair] | None = None,
 ) -> Path:
     """Write ``ir``, ``vis`` -> ``fused`` (uint8, N H W C) as one ONNX file, checked and atomic.
 
@@ -119,10 +120,10 @@ def export_to_onnx(
 
 
 def quantize(
-    onnx_path: Union[str, Path],
-    output_path: Union[str, Path],
+    onnx_path: str | Path,
+    output_path: str | Path,
     calibration_pairs: Iterable[FramePair],
-    report: Optional[Callable[[str], None]] = None,
+    report: Callable[[str], None] | None = None,
 ) -> Path:
     """An fp32 file of ours -> int8 as Q/DQ, scales from real images.
 
@@ -147,7 +148,7 @@ def quantize(
         def __init__(self) -> None:
             self.rest = iter(pairs)
 
-        def get_next(self) -> Optional[Dict[str, np.ndarray]]:
+        def get_next(self) -> dict[str, np.ndarray] | None:
             pair = next(self.rest, None)
             return None if pair is None else {"ir": pair[0][None], "vis": pair[1][None]}
 
@@ -192,7 +193,7 @@ def quantize(
 
 
 def quantization_cost(
-    reference_path: Union[str, Path], path: Union[str, Path], pairs: Sequence[FramePair]
+    reference_path: str | Path, path: str | Path, pairs: Sequence[FramePair]
 ) -> str:
     """One line: PSNR (mean, worst) and SSIM of one file's images against another's."""
     from irvis_fusion_core.metrics.fidelity import ssim_mean
@@ -222,7 +223,7 @@ def _copy_in(model: Student, precision: str) -> Student:
     return copied.half() if precision == "fp16" else copied
 
 
-def _height_and_width(input_size: Optional[Sequence[int]]) -> Optional[Tuple[int, int]]:
+def _height_and_width(input_size: Sequence[int] | None) -> tuple[int, int] | None:
     if input_size is None:
         return None
     size = tuple(int(n) for n in input_size)
@@ -236,8 +237,8 @@ def _height_and_width(input_size: Optional[Sequence[int]]) -> Optional[Tuple[int
     return size[0], size[1]
 
 
-def _calibration_set(pairs: Iterable[FramePair]) -> List[FramePair]:
-    kept: List[FramePair] = []
+def _calibration_set(pairs: Iterable[FramePair]) -> list[FramePair]:
+    kept: list[FramePair] = []
     for ir, vis in pairs:
         if ir.ndim == 2:
             ir = ir[:, :, None]
@@ -263,7 +264,7 @@ def _calibration_set(pairs: Iterable[FramePair]) -> List[FramePair]:
     return kept
 
 
-def _name_output_shape(graph, size: Optional[Tuple[int, int]]) -> None:
+def _name_output_shape(graph, size: tuple[int, int] | None) -> None:
     """State the output's shape as the inputs state theirs; the tracer names it after its nodes."""
     shape = graph.graph.output[0].type.tensor_type.shape
     for dim, value in zip(shape.dim, (1, *(size or ("height", "width")), 3)):
@@ -271,7 +272,7 @@ def _name_output_shape(graph, size: Optional[Tuple[int, int]]) -> None:
         setattr(dim, "dim_param" if isinstance(value, str) else "dim_value", value)
 
 
-def _describe(graph, metadata: Dict[str, str]) -> None:
+def _describe(graph, metadata: dict[str, str]) -> None:
     kept = {entry.key: entry.value for entry in graph.metadata_props}
     kept.update({METADATA_PREFIX + key: value for key, value in metadata.items()})
     del graph.metadata_props[:]
@@ -286,7 +287,7 @@ def _write_checked(onnx, graph, part: Path, output_path: Path) -> None:
     os.replace(part, output_path)
 
 
-def _require(module: str, package: Optional[str] = None):
+def _require(module: str, package: str | None = None):
     import importlib
 
     try:

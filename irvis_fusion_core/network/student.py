@@ -27,7 +27,6 @@ squeeze-and-excitation, hard swish. Every operator exists in TensorRT 8.5 at ONN
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Dict, List, Tuple
 
 import torch
 import torch.nn as nn
@@ -55,13 +54,13 @@ HEADS = ("follow", "recede", "keep_ir", "keep_vis", "residual")
 class StudentSize:
     """How wide and how deep: channels and blocks at 1/4, 1/8 and 1/16 of the resolution."""
 
-    channels: Tuple[int, int, int]
-    blocks: Tuple[int, int, int]
+    channels: tuple[int, int, int]
+    blocks: tuple[int, int, int]
     expansion: int
     head_channels: int
 
 
-SIZES: Dict[str, StudentSize] = {
+SIZES: dict[str, StudentSize] = {
     # Channels are multiples of 16: the block that AVX-512 and tensor cores work on.
     "nano": StudentSize(channels=(16, 32, 48), blocks=(1, 1, 1), expansion=2, head_channels=32),
     "small": StudentSize(channels=(32, 64, 80), blocks=(1, 2, 1), expansion=2, head_channels=64),
@@ -78,7 +77,7 @@ def conv_norm(
     activate: bool = True,
 ) -> nn.Sequential:
     """Convolution, batch norm (folded into it at export), hard swish."""
-    layers: List[nn.Module] = [
+    layers: list[nn.Module] = [
         nn.Conv2d(
             in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False
         ),
@@ -172,7 +171,7 @@ class Encoder(nn.Module):
             down, *[InvertedResidual(channels, channels, expansion) for _ in range(blocks)]
         )
 
-    def forward(self, x: torch.Tensor) -> List[torch.Tensor]:
+    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
         x1 = self.stage1(self.stem(x))
         x2 = self.stage2(x1)
         return [x1, x2, self.stage3(x2)]
@@ -219,7 +218,7 @@ class Decoder(nn.Module):
             ]
         )
 
-    def forward(self, features: List[torch.Tensor]) -> torch.Tensor:
+    def forward(self, features: list[torch.Tensor]) -> torch.Tensor:
         x1, x2, x3 = features
         x2 = self.refine2(x2 + F.interpolate(self.up2(x3), scale_factor=2.0, mode="nearest"))
         return self.refine1(x1 + F.interpolate(self.up1(x2), scale_factor=2.0, mode="nearest"))
@@ -285,13 +284,13 @@ class Student(nn.Module):
             nn.init.constant_(head.bias, starts.get(name, 0.0))
 
     @property
-    def heads(self) -> List[nn.Conv2d]:
+    def heads(self) -> list[nn.Conv2d]:
         """The convolutions that `HEADS` names."""
         return [getattr(self, name) for name in HEADS]
 
     def luminance_change(
         self, ir: torch.Tensor, y: torch.Tensor
-    ) -> Tuple[torch.Tensor, List[torch.Tensor]]:
+    ) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """What fusion adds to the visible luminance, and the fused features of each scale.
 
         :param ir: N x 1 x H x W, 0..1; H and W multiples of `MULTIPLE`.

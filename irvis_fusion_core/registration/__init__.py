@@ -1,5 +1,7 @@
 """Thermal images onto the visible camera's pixel grid: see `modes.make_registration`."""
 
+from __future__ import annotations
+
 from irvis_fusion_core.registration.modes import (
     MODES,
     CalibratedRegistration,

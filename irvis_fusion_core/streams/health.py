@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import time
 import zlib
-from typing import NamedTuple, Optional, Tuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -75,7 +75,7 @@ class IrHealth:
         self,
         max_ir_age_s: float = 0.3,
         frozen_after_s: float = 2.0,
-        expected_size: Optional[Tuple[int, int]] = None,
+        expected_size: tuple[int, int] | None = None,
         ir_time_offset_s: float = 0.0,
         missing_after_s: float = 2.0,
     ) -> None:
@@ -104,15 +104,13 @@ class IrHealth:
 
     def reset(self) -> None:
         """Forget everything seen: for a clock jump or a restart. Until a frame comes: MISSING."""
-        self._stamp_ns: Optional[int] = None
-        self._arrived_ns: Optional[int] = None
-        self._frame: Optional[np.ndarray] = None
-        self._digest: Optional[int] = None
-        self._same_since_ns: Optional[int] = None
+        self._stamp_ns: int | None = None
+        self._arrived_ns: int | None = None
+        self._frame: np.ndarray | None = None
+        self._digest: int | None = None
+        self._same_since_ns: int | None = None
 
-    def add_frame(
-        self, stamp_ns: int, frame: np.ndarray, monotonic_ns: Optional[int] = None
-    ) -> None:
+    def add_frame(self, stamp_ns: int, frame: np.ndarray, monotonic_ns: int | None = None) -> None:
         """Look at an arriving frame (HxW or HxWxC, any dtype) with its stamp in ns.
 
         The frame is kept by reference until the next one: do not write into it. `monotonic_ns` is
@@ -127,7 +125,7 @@ class IrHealth:
         self._stamp_ns = stamp_ns
         self._arrived_ns = time.monotonic_ns() if monotonic_ns is None else monotonic_ns
 
-    def verdict(self, now_ns: int, monotonic_ns: Optional[int] = None) -> Verdict:
+    def verdict(self, now_ns: int, monotonic_ns: int | None = None) -> Verdict:
         """Judge the camera at `now_ns`, a time on the scale of the stamps.
 
         Give the visible frame's stamp: then a bag played without simulated time is judged fairly.
@@ -143,7 +141,7 @@ class IrHealth:
         problem = self._problem_of_frame() or self._problem_of_age(now_ns, silence_s)
         return problem or Verdict(True, OK, "thermal frames arrive and change")
 
-    def _problem_of_frame(self) -> Optional[Verdict]:
+    def _problem_of_frame(self) -> Verdict | None:
         if self._stamp_ns is None or self._frame is None or self._same_since_ns is None:
             return None
         if self._stamp_ns <= 0:
@@ -163,7 +161,7 @@ class IrHealth:
             return Verdict(False, FROZEN, text)
         return None
 
-    def _problem_of_age(self, now_ns: int, silence_s: float) -> Optional[Verdict]:
+    def _problem_of_age(self, now_ns: int, silence_s: float) -> Verdict | None:
         if self._stamp_ns is None:
             return None
         age_s = (now_ns - self._stamp_ns - self._offset_ns) / _NS

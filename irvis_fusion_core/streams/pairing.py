@@ -23,7 +23,7 @@ time than to the old. So each loop of a bag gives the same pairs.
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, Deque, List, Optional, Union
+from typing import Any
 
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_core.streams.pairing_policy import (
@@ -89,7 +89,7 @@ class LatestIr(PairingPolicy):
         super().__init__(max_ir_age_s, ir_time_offset_s, depth)
         self.max_ir_age_s = max_ir_age_s
 
-    def add_ir(self, stamp_ns: int, item: Any, now_ns: Optional[int] = None) -> List[Pair]:
+    def add_ir(self, stamp_ns: int, item: Any, now_ns: int | None = None) -> list[Pair]:
         """Keep a thermal frame. Releases nothing; `now_ns` is not used by this policy."""
         stored, released = self._accept_ir(stamp_ns, item)
         if stored and len(self._ir) > self.depth:
@@ -97,7 +97,7 @@ class LatestIr(PairingPolicy):
             self._counters["ir_dropped.superseded"] += 1
         return released
 
-    def add_vis(self, stamp_ns: int, item: Any, now_ns: Optional[int] = None) -> List[Pair]:
+    def add_vis(self, stamp_ns: int, item: Any, now_ns: int | None = None) -> list[Pair]:
         """Give back this visible frame's one outcome; `now_ns` is not used by this policy."""
         self._counters["vis_in"] += 1
         if stamp_ns <= 0:
@@ -108,11 +108,11 @@ class LatestIr(PairingPolicy):
         outcome = Pair.of(stamp_ns, item, nearest, self._judge(stamp_ns, nearest))
         return [self._released(outcome)]
 
-    def expire(self, now_ns: int) -> List[Pair]:
+    def expire(self, now_ns: int) -> list[Pair]:
         """Nothing ever waits here, so nothing is released."""
         return []
 
-    def _judge(self, stamp_ns: int, nearest: Optional[ThermalFrame]) -> str:
+    def _judge(self, stamp_ns: int, nearest: ThermalFrame | None) -> str:
         if nearest is None:
             return NO_IR
         skew_ns = nearest.time_ns - stamp_ns
@@ -126,11 +126,11 @@ class _Waiting:
 
     __slots__ = ("stamp_ns", "item", "arrived_ns", "outcome")
 
-    def __init__(self, stamp_ns: int, item: Any, arrived_ns: Optional[int]) -> None:
+    def __init__(self, stamp_ns: int, item: Any, arrived_ns: int | None) -> None:
         self.stamp_ns = stamp_ns
         self.item = item
         self.arrived_ns = arrived_ns
-        self.outcome: Optional[Pair] = None
+        self.outcome: Pair | None = None
 
 
 class PairNearest(PairingPolicy):
@@ -159,14 +159,14 @@ class PairNearest(PairingPolicy):
         self.slop_s = slop_s
         self.max_wait_s = max_wait_s
         self._max_wait_ns = round(max_wait_s * NS_PER_S)
-        self._queue: Deque[_Waiting] = deque()
+        self._queue: deque[_Waiting] = deque()
 
     @property
     def pending(self) -> int:
         """Visible frames that wait, at most `depth`."""
         return len(self._queue)
 
-    def add_ir(self, stamp_ns: int, item: Any, now_ns: Optional[int] = None) -> List[Pair]:
+    def add_ir(self, stamp_ns: int, item: Any, now_ns: int | None = None) -> list[Pair]:
         """Keep a thermal frame and give back every visible frame that is settled by it.
 
         `now_ns`, if given, also ends waits that are over, as `expire` does.
@@ -177,7 +177,7 @@ class PairNearest(PairingPolicy):
             self._drop_oldest_ir()
         return released + self._emit(now_ns)
 
-    def add_vis(self, stamp_ns: int, item: Any, now_ns: Optional[int] = None) -> List[Pair]:
+    def add_vis(self, stamp_ns: int, item: Any, now_ns: int | None = None) -> list[Pair]:
         """Queue a visible frame and give back all that are settled now, in order of arrival.
 
         `now_ns` is the time of arrival on any steady clock, the same as for `expire`. Without it
@@ -185,7 +185,7 @@ class PairNearest(PairingPolicy):
         """
         self._counters["vis_in"] += 1
         frame = _Waiting(stamp_ns, item, now_ns)
-        released: List[Pair] = []
+        released: list[Pair] = []
         if stamp_ns > 0:
             released = self._follow_vis_jump(stamp_ns)
             self._vis_stream.advance(stamp_ns)
@@ -197,26 +197,26 @@ class PairNearest(PairingPolicy):
             self._decide_now(self._queue[0], QUEUE_FULL)
         return released + self._emit(now_ns)
 
-    def expire(self, now_ns: int) -> List[Pair]:
+    def expire(self, now_ns: int) -> list[Pair]:
         """Release every visible frame that has waited `max_wait_s`; see `add_vis` for the clock.
 
         One that has a partner at hand leaves with it, though a nearer one might still have come.
         """
         return self._emit(now_ns)
 
-    def _release_waiting(self) -> List[Pair]:
+    def _release_waiting(self) -> list[Pair]:
         for frame in self._queue:
             self._decide_now(frame, CLEARED)
         return self._emit(None)
 
-    def _emit(self, now_ns: Optional[int]) -> List[Pair]:
+    def _emit(self, now_ns: int | None) -> list[Pair]:
         if now_ns is not None:
             for frame in self._queue:
                 if frame.arrived_ns is None or frame.arrived_ns > now_ns:  # a clock set back
                     frame.arrived_ns = now_ns
                 elif now_ns - frame.arrived_ns >= self._max_wait_ns:
                     self._decide_now(frame, WAITED)
-        settled: List[Pair] = []
+        settled: list[Pair] = []
         while self._queue:
             outcome = self._queue[0].outcome
             if outcome is None:
@@ -250,7 +250,7 @@ class PairNearest(PairingPolicy):
         else:
             self._leave_alone(frame, reason)
 
-    def _mutual_partner(self, frame: _Waiting) -> Optional[ThermalFrame]:
+    def _mutual_partner(self, frame: _Waiting) -> ThermalFrame | None:
         """The thermal frame within the slop whose nearest waiting frame is this one, or None."""
         ir = self._nearest_ir(frame.stamp_ns)
         if ir is None or abs(ir.time_ns - frame.stamp_ns) > self._window_ns:
@@ -302,7 +302,7 @@ def make_pairing(
     ir_time_offset_s: float = 0.0,
     depth: int = 10,
     max_wait_s: float = 0.1,
-) -> Union[LatestIr, PairNearest]:
+) -> LatestIr | PairNearest:
     """Build `LatestIr` or `PairNearest` by name; each takes what concerns it.
 
     Raise ConfigurationError for an unknown policy or a value out of range.

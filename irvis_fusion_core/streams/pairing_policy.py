@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections import Counter, deque
-from typing import Any, Deque, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, NamedTuple
 
 from irvis_fusion_core.errors import ConfigurationError
 
@@ -46,9 +46,9 @@ class Pair(NamedTuple):
 
     vis_stamp_ns: int
     vis: Any
-    ir_stamp_ns: Optional[int]
+    ir_stamp_ns: int | None
     ir: Any
-    skew_s: Optional[float]
+    skew_s: float | None
     reason: str
 
     @property
@@ -57,7 +57,7 @@ class Pair(NamedTuple):
         return self.reason == PAIRED
 
     @classmethod
-    def of(cls, stamp_ns: int, vis: Any, ir: Optional[ThermalFrame], reason: str) -> Pair:
+    def of(cls, stamp_ns: int, vis: Any, ir: ThermalFrame | None, reason: str) -> Pair:
         """An outcome; `ir` is the partner when `reason` is PAIRED, else the nearest refused."""
         skew_s = None if ir is None else (ir.time_ns - stamp_ns) / NS_PER_S
         if ir is None or reason != PAIRED:
@@ -69,8 +69,8 @@ class Stream:
     """Where a stream stands in time, and how closely its frames follow each other."""
 
     def __init__(self) -> None:
-        self.last_ns: Optional[int] = None
-        self._shortest_ns: Optional[int] = None
+        self.last_ns: int | None = None
+        self._shortest_ns: int | None = None
 
     def advance(self, time_ns: int) -> None:
         if self.last_ns is not None and time_ns > self.last_ns:
@@ -84,7 +84,7 @@ class Stream:
         self.last_ns = None
         self._shortest_ns = None
 
-    def soonest_next_ns(self) -> Optional[int]:
+    def soonest_next_ns(self) -> int | None:
         """The earliest time that the next frame can have, None if nothing is known.
 
         Half the shortest interval seen is a safe lower bound for a camera, and spares the wait
@@ -110,25 +110,25 @@ class PairingPolicy(ABC):
         self.depth = depth
         self._window_ns = round(window_s * NS_PER_S)
         self._offset_ns = round(ir_time_offset_s * NS_PER_S)
-        self._ir: Deque[ThermalFrame] = deque()
+        self._ir: deque[ThermalFrame] = deque()
         self._ir_stream = Stream()
         self._vis_stream = Stream()
-        self._counters: Dict[str, int] = Counter()
+        self._counters: dict[str, int] = Counter()
 
     @abstractmethod
-    def add_ir(self, stamp_ns: int, item: Any, now_ns: Optional[int] = None) -> List[Pair]:
+    def add_ir(self, stamp_ns: int, item: Any, now_ns: int | None = None) -> list[Pair]:
         """Take in a thermal frame; give back the visible frames that it releases."""
 
     @abstractmethod
-    def add_vis(self, stamp_ns: int, item: Any, now_ns: Optional[int] = None) -> List[Pair]:
+    def add_vis(self, stamp_ns: int, item: Any, now_ns: int | None = None) -> list[Pair]:
         """Take in a visible frame; give back the visible frames that can leave now, in order."""
 
     @abstractmethod
-    def expire(self, now_ns: int) -> List[Pair]:
+    def expire(self, now_ns: int) -> list[Pair]:
         """Give back the visible frames whose wait is over at `now_ns`."""
 
     @property
-    def counters(self) -> Dict[str, int]:
+    def counters(self) -> dict[str, int]:
         """A copy of the counts since construction; `clear` leaves them.
 
         Keys: `vis_in`, `ir_in`, `paired`, `vis_only.<reason>`, `ir_dropped.<cause>`,
@@ -146,7 +146,7 @@ class PairingPolicy(ABC):
         """Visible frames in memory, at most `depth`."""
         return 0
 
-    def clear(self, reason: str) -> List[Pair]:
+    def clear(self, reason: str) -> list[Pair]:
         """Forget all thermal frames and all times; hand back every visible frame that waits.
 
         For a clock jump, deactivation, or a change of resolution. `reason` is only counted.
@@ -158,7 +158,7 @@ class PairingPolicy(ABC):
         self._vis_stream.restart()
         return released
 
-    def _release_waiting(self) -> List[Pair]:
+    def _release_waiting(self) -> list[Pair]:
         return []
 
     def _forget_ir(self) -> None:
@@ -166,7 +166,7 @@ class PairingPolicy(ABC):
             self._counters["ir_dropped." + CLEARED] += len(self._ir)
         self._ir.clear()
 
-    def _accept_ir(self, stamp_ns: int, item: Any) -> Tuple[bool, List[Pair]]:
+    def _accept_ir(self, stamp_ns: int, item: Any) -> tuple[bool, list[Pair]]:
         """Store a thermal frame; whether it was stored, and what a jump released."""
         self._counters["ir_in"] += 1
         if stamp_ns <= 0:
@@ -183,7 +183,7 @@ class PairingPolicy(ABC):
         self._ir.append(ThermalFrame(time_ns, stamp_ns, item))
         return True, released
 
-    def _follow_ir_jump(self, time_ns: int) -> List[Pair]:
+    def _follow_ir_jump(self, time_ns: int) -> list[Pair]:
         last = self._ir_stream.last_ns
         if last is None or time_ns >= last - self._window_ns:
             return []
@@ -195,7 +195,7 @@ class PairingPolicy(ABC):
         self._ir_stream.restart()
         return released
 
-    def _follow_vis_jump(self, stamp_ns: int) -> List[Pair]:
+    def _follow_vis_jump(self, stamp_ns: int) -> list[Pair]:
         last = self._vis_stream.last_ns
         if last is None or stamp_ns >= last - self._window_ns:
             return []
@@ -212,7 +212,7 @@ class PairingPolicy(ABC):
         self._counters[PAIRED if outcome.paired else "vis_only." + outcome.reason] += 1
         return outcome
 
-    def _nearest_ir(self, stamp_ns: int) -> Optional[ThermalFrame]:
+    def _nearest_ir(self, stamp_ns: int) -> ThermalFrame | None:
         """The held thermal frame nearest in time, the earlier one of two as near."""
         return min(self._ir, key=lambda ir: (abs(ir.time_ns - stamp_ns), ir.time_ns), default=None)
 

@@ -10,7 +10,7 @@ moves evenly, is refused.
 
 from __future__ import annotations
 
-from typing import List, NamedTuple, Optional, Tuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -43,9 +43,9 @@ class MotionEnergy:
     """How much a stream's image changes from frame to frame, over time."""
 
     def __init__(self) -> None:
-        self._last: Optional[Tuple[float, np.ndarray]] = None
-        self._times_s: List[float] = []
-        self._energies: List[float] = []
+        self._last: tuple[float, np.ndarray] | None = None
+        self._times_s: list[float] = []
+        self._energies: list[float] = []
 
     def add(self, stamp_s: float, image: np.ndarray) -> None:
         """Take a frame: HxW or HxWxC of any real dtype. Repeats and steps back are left out."""
@@ -126,7 +126,7 @@ def _check_enough(name: str, motion: MotionEnergy) -> None:
         )
 
 
-def _activity(motion: MotionEnergy, step_s: float) -> Tuple[np.ndarray, np.ndarray]:
+def _activity(motion: MotionEnergy, step_s: float) -> tuple[np.ndarray, np.ndarray]:
     """Logarithm of the energy on an even grid of time, without its slow trend."""
     times, energies = motion.times_s, motion.energies
     grid = np.arange(times[0], times[-1], step_s)

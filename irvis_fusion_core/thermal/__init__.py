@@ -1,5 +1,7 @@
 """Raw thermal frames to 8-bit images."""
 
+from __future__ import annotations
+
 from irvis_fusion_core.thermal.methods import METHODS
 from irvis_fusion_core.thermal.options import ThermalOptions
 from irvis_fusion_core.thermal.rescale import ThermalRescale
