@@ -8,18 +8,18 @@ owns or could have written, or whose key differs in anything.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
 import stat
-import tempfile
 import time
 from typing import Any, NamedTuple
 
+from irvis_fusion_core.atomic_file import write_file
 from irvis_fusion_core.errors import ConfigurationError
 
 _PRIVATE = 0o700
+_PRIVATE_FILE = 0o600
 _WRITABLE_BY_OTHERS = 0o022
 
 
@@ -115,8 +115,8 @@ class EngineCache:
         record["written_at"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         path = os.path.join(self.directory, name)
         # Between the two replacements the hashes differ, and the pair counts as corrupt.
-        self._replace(path, blob)
-        self._replace(path + ".json", json.dumps(record, indent=2, sort_keys=True).encode())
+        write_file(path, blob, _PRIVATE_FILE)
+        write_file(path + ".json", json.dumps(record, indent=2, sort_keys=True), _PRIVATE_FILE)
         return path
 
     def load_blob(self, name: str) -> bytes | None:
@@ -139,20 +139,6 @@ class EngineCache:
         if facts.get("sha256") != hashlib.sha256(blob).hexdigest():
             return None, facts, "its bytes are not those that were written (sha256 differs)"
         return blob, facts, ""
-
-    def _replace(self, path: str, content: bytes) -> None:
-        """Write a file so that it is there complete, or not at all."""
-        descriptor, temporary = tempfile.mkstemp(dir=self.directory, prefix=".writing_")
-        try:
-            with os.fdopen(descriptor, "wb") as stream:  # mkstemp makes it with mode 0600
-                stream.write(content)
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(temporary)
-            raise
 
     def _why_missing(self, key: EngineKey) -> str:
         """Compare with the engines that are here, and name what changed since the nearest one."""

@@ -23,7 +23,9 @@ class Matches(NamedTuple):
     precision: np.ndarray  # float64 Nx2x2: how sharply the place is known along each direction
 
 
-def channels(image: np.ndarray, mask: np.ndarray | None = None, blur_px: float = 1.5):
+def channels(
+    image: np.ndarray, mask: np.ndarray | None = None, blur_px: float = 1.5
+) -> np.ndarray:
     """float32 HxWx4: double and quadruple angle of the edges, blurred by `blur_px`."""
     field = double_angle_field(image, 1.0, mask)
     strength = np.maximum(np.abs(field), 1e-6)
@@ -84,8 +86,8 @@ def match_blocks(
     return Matches(at + centre, found + centre, weight, precision), looked
 
 
-def _peak(surface):
-    """Column, row (to a fraction), height and curvature of a maximum that is inside; or None."""
+def _peak(surface: np.ndarray) -> tuple[float, float, float, np.ndarray] | None:
+    """Return column, row, height and curvature of an inner maximum, to a fraction of a pixel."""
     if not np.isfinite(surface).all():
         return None
     _, value, _, (column, row) = cv2.minMaxLoc(surface)

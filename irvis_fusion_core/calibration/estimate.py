@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from irvis_fusion_core.calibration.coarse_search import CoarseAlignment, search
-from irvis_fusion_core.calibration.fine_alignment import FineAlignment, quick_inliers, refine
+from irvis_fusion_core.calibration.fine_alignment import FineAlignment, Pair, quick_inliers, refine
 from irvis_fusion_core.calibration.oriented_gradients import grey
 from irvis_fusion_core.errors import CalibrationError
 from irvis_fusion_core.registration.camera_geometry import checked_homography
@@ -56,7 +56,7 @@ class Estimate(NamedTuple):
 
 
 def estimate_homography(
-    pairs: Sequence[tuple[np.ndarray, np.ndarray]],
+    pairs: Sequence[Pair],
     initial: np.ndarray | None = None,
     scales: tuple[float, float] = SCALES,
     progress: Callable[[str], None] = lambda line: None,
@@ -95,8 +95,8 @@ def estimate_homography(
     )
 
 
-def _usable(pairs):
-    """Pairs as float32 grey, without those that show nothing, and how many those were."""
+def _usable(pairs: Sequence[Pair]) -> tuple[list[Pair], int]:
+    """Return pairs with contrast as float32 grey, and the number of the others."""
     if not pairs:
         raise CalibrationError("expected pairs of images to calibrate with, found none")
     sizes = {(ir.shape[:2], vis.shape[:2]) for ir, vis in pairs}
@@ -123,8 +123,8 @@ def _usable(pairs):
     return usable, len(greys) - len(usable)
 
 
-def _starts(greys, scales):
-    """Similarities to begin with, best first, and how the best stands out."""
+def _starts(greys: list[Pair], scales: tuple[float, float]) -> tuple[list[np.ndarray], float]:
+    """Return similarities to begin with, best first, and how far the best stands out."""
     chosen = [
         greys[i] for i in np.unique(np.linspace(0, len(greys) - 1, _COARSE_FRAMES, dtype=int))
     ]
@@ -145,8 +145,8 @@ def _starts(greys, scales):
     return [item.matrix for item in found[:5]], best.score / max(runner_up, 1e-6)
 
 
-def _best(greys, starts):
-    """The start that blocks agree with most."""
+def _best(greys: list[Pair], starts: list[np.ndarray]) -> np.ndarray:
+    """Return the start that most blocks agree with."""
     if len(starts) == 1:
         return starts[0]
     few = greys[:: max(1, len(greys) // 4)]

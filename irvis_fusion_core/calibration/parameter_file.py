@@ -1,19 +1,19 @@
 """Write measured parameters into the YAML file that the node reads, and leave the rest alone.
 
-Comments and other parameters of an existing file stay as they are: lines are replaced, not a tree
-written anew. The file is replaced at once and whole, or not at all.
+Comments and other parameters of an existing file stay as they are: lines are replaced, no tree
+is dumped. The file is replaced whole or not at all.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import tempfile
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from irvis_fusion_core.atomic_file import write_file
 from irvis_fusion_core.errors import ConfigurationError
 
 _SECTION = re.compile(r"^(\s*)ros__parameters\s*:\s*(#.*)?$")
@@ -91,7 +91,7 @@ def yaml_text(key: str, value: Any) -> str:
     return '"' + str(value).replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def _extent(lines, begin, outer):
+def _extent(lines: list[str], begin: int, outer: int) -> tuple[int, str]:
     """Where the section ends (its last own line + 1), and how its parameters are indented."""
     end, indent = begin, " " * (outer + 2)
     first = True
@@ -109,7 +109,7 @@ def _extent(lines, begin, outer):
     return end, indent
 
 
-def _continues(line, indent):
+def _continues(line: str, indent: str) -> bool:
     bare = line.strip()
     return (
         bool(bare)
@@ -122,7 +122,7 @@ def _continues(line, indent):
     )
 
 
-def _refuse_nested(lines, indent, key, name):
+def _refuse_nested(lines: list[str], indent: str, key: str, name: str) -> None:
     group = key.partition(".")[0]
     if group != key and any(re.match(rf"^{indent}{re.escape(group)}\s*:", line) for line in lines):
         raise ConfigurationError(
@@ -132,19 +132,12 @@ def _refuse_nested(lines, indent, key, name):
 
 
 def replace_file(path: str, text: str) -> None:
-    """Write a file at once and whole; ConfigurationError where the place cannot be written to."""
-    folder = os.path.dirname(os.path.abspath(path))
+    """Write a file whole or not at all.
+
+    Raises:
+        ConfigurationError: the place cannot be written to.
+    """
     try:
-        os.makedirs(folder, exist_ok=True)
-        mode = os.stat(path).st_mode & 0o777 if os.path.exists(path) else 0o644
-        handle, temporary = tempfile.mkstemp(dir=folder, suffix=".tmp")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as stream:
-                stream.write(text)
-            os.chmod(temporary, mode)
-            os.replace(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+        write_file(path, text)
     except OSError as error:
         raise ConfigurationError(f"expected to write {path}, found: {error}") from error

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from irvis_fusion_core.calibration.block_matching import Matches
+from irvis_fusion_core.registration.camera_geometry import project
 
 # Relative change of scale from the image's centre to its edge, one standard deviation.
 _PERSPECTIVE_SPREAD = 0.03
@@ -48,15 +49,15 @@ def fit_homography(matches: Matches, size: tuple[int, int], tolerance_px: float)
     centred = np.array(
         [[1 / half, 0, -width / 2 / half], [0, 1 / half, -height / 2 / half], [0, 0, 1.0]]
     )
-    at, found = _map(centred, matches.at), _map(centred, matches.found)
+    at, found = project(centred, matches.at), project(centred, matches.found)
     h = centred @ np.vstack([affine, [0, 0, 1]]) @ np.linalg.inv(centred)
     weights = _shapes(matches)
     for number in range(_ROUNDS):
         # From a wide basin to a narrow one.
         spread = tolerance_px / half * max(0.5, 2.0 - 0.25 * number)
-        h = _step(h / h[2, 2], at, found, weights, spread, half)
+        h = _step(h / h[2, 2], at, found, weights, spread)
     h = np.linalg.inv(centred) @ h @ centred
-    residuals = np.linalg.norm(_map(h, matches.at) - matches.found, axis=1)
+    residuals = np.linalg.norm(project(h, matches.at) - matches.found, axis=1)
     inliers = residuals <= tolerance_px
     if inliers.sum() < 8:
         return None
@@ -69,16 +70,13 @@ def _shapes(matches: Matches) -> np.ndarray:
     return matches.precision * (matches.weight / np.maximum(largest, 1e-12))[:, None, None]
 
 
-def _step(h, at, found, shapes, spread, half):
+def _step(
+    h: np.ndarray, at: np.ndarray, found: np.ndarray, shapes: np.ndarray, spread: float
+) -> np.ndarray:
     """One Gauss-Newton step of all eight parameters, in centred coordinates."""
     x, y = at[:, 0], at[:, 1]
     scale = h[2, 0] * x + h[2, 1] * y + h[2, 2]
-    mapped = np.column_stack(
-        [
-            (h[0, 0] * x + h[0, 1] * y + h[0, 2]) / scale,
-            (h[1, 0] * x + h[1, 1] * y + h[1, 2]) / scale,
-        ]
-    )
+    mapped = project(h, at)
     error = found - mapped
     zero, one = np.zeros_like(x), np.ones_like(x)
     jacobian = (
@@ -102,8 +100,3 @@ def _step(h, at, found, shapes, spread, half):
     normal += np.diag(prior) + 1e-9 * np.eye(8) * np.trace(normal)
     change = np.linalg.solve(normal, right - prior * present)
     return np.append(h.ravel()[:8] + change, 1.0).reshape(3, 3)
-
-
-def _map(homography, points):
-    lifted = np.column_stack([points, np.ones(len(points))]) @ homography.T
-    return lifted[:, :2] / lifted[:, 2:]

@@ -35,7 +35,12 @@ class DemoPairs:
         FrameError: the folder holds no pairs.
     """
 
-    def __init__(self, folder: str | None = None, size=None, rate_hz: float = 30.0) -> None:
+    def __init__(
+        self,
+        folder: str | None = None,
+        size: tuple[int, int] | None = None,
+        rate_hz: float = 30.0,
+    ) -> None:
         self.files: list[FilePair] = [] if folder is None else pairs_in(folder)
         self.rate_hz = rate_hz
         if size is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn as nn
@@ -19,11 +20,11 @@ def count_macs(model: nn.Module, inputs: Sequence[torch.Tensor]) -> int:
     """
     total = [0]
 
-    def count(module: nn.Module, _inputs, output: torch.Tensor) -> None:
+    def count(module: nn.Module, given: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
         weight = module.weight
         places = output.numel() // weight.shape[0]  # each output place meets the filter once
         if isinstance(module, nn.ConvTranspose2d):
-            places = _inputs[0].numel() // weight.shape[0]
+            places = given[0].numel() // weight.shape[0]
         total[0] += places * weight.numel()
 
     counted = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
@@ -48,13 +49,18 @@ def analyze_model(
 ) -> dict[str, float]:
     """Measure a student (any module that takes ir and vis of `input_size`).
 
-    :param input_size: (batch, channels, height, width) of each of the two inputs.
-    :param device: ``cpu`` or ``cuda``.
-    :return: ``parameters``, ``flops`` (2 x multiply-accumulates), ``latency_ms`` (median of
-        `repeats` after warm-up), ``memory_mb``: on CUDA the peak of one pass; on the CPU the
-        weights and the largest sum of one layer's input and output, a lower bound.
-    :raises ConfigurationError: `input_size` has not four positive numbers.
-    :raises EngineUnavailableError: CUDA is asked for and not there.
+    Args:
+        input_size: (batch, channels, height, width) of each of the two inputs.
+        device: `cpu` or `cuda`.
+
+    Returns:
+        `parameters`, `flops` (2 x multiply-accumulates), `latency_ms` (median of `repeats`
+        after warm-up), `memory_mb`: on CUDA the peak of one pass; on the CPU the weights and the
+        largest sum of one layer's input and output, a lower bound.
+
+    Raises:
+        ConfigurationError: `input_size` has not four positive numbers.
+        EngineUnavailableError: CUDA is asked for and not there.
     """
     if len(input_size) != 4 or min(input_size) < 1:
         raise ConfigurationError(
@@ -106,7 +112,7 @@ def _memory_mb(model: nn.Module, inputs: list[torch.Tensor]) -> float:
         return torch.cuda.max_memory_allocated() / 2**20
     largest = [0]
 
-    def look(_module, given, output) -> None:
+    def look(module: nn.Module, given: tuple[Any, ...], output: Any) -> None:
         tensors = [t for t in (*given, output) if isinstance(t, torch.Tensor)]
         largest[0] = max(largest[0], sum(t.numel() * t.element_size() for t in tensors))
 

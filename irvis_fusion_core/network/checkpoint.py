@@ -1,18 +1,18 @@
 """Save and load a student's weights: safetensors with metadata, or a `.pth` of tensors only.
 
-Never unpickles: a `.pth` is read with ``weights_only=True``, so a foreign file cannot run code.
+Never unpickles: a `.pth` is read with `weights_only=True`, so a foreign file cannot run code.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import struct
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from irvis_fusion_core.atomic_file import replacing
 from irvis_fusion_core.errors import CheckpointError, ConfigurationError
 from irvis_fusion_core.network.student import Student, create_student_model
 
@@ -28,10 +28,13 @@ def save_checkpoint(
 ) -> None:
     """Write the weights as safetensors, atomically.
 
-    :param metadata: extra strings kept in the file's header (training recipe, data).
-    :param half: store the weights of convolutions as fp16 (half the size); statistics, scales and
-        biases stay fp32, and loading gives fp32 again.
-    :raises ConfigurationError: the path does not end in ``.safetensors``.
+    Args:
+        metadata: extra strings kept in the file's header (training recipe, data).
+        half: store the weights of convolutions as fp16 (half the size); statistics, scales and
+            biases stay fp32, and loading gives fp32 again.
+
+    Raises:
+        ConfigurationError: the path does not end in `.safetensors`.
     """
     from safetensors.torch import save_file
 
@@ -48,24 +51,26 @@ def save_checkpoint(
         PREFIX + "out_channels": str(model.out_channels),
         **(metadata or {}),
     }
-    part = path.with_name(path.name + ".part")
     tensors = {
         name: (tensor.half() if half and tensor.dim() == 4 else tensor).detach().cpu().contiguous()
         for name, tensor in model.state_dict().items()
     }
-    save_file(tensors, str(part), header)
-    # safetensors writes 0600: installed by root, nobody else could read it.
-    os.chmod(part, 0o644)
-    os.replace(part, path)
+    with replacing(path) as part:
+        save_file(tensors, str(part), header)
 
 
 def load_checkpoint(path: str | Path, model: Student | None = None) -> Student:
     """Load weights into `model`, or into a new student of the size the file names.
 
-    :param path: ``.safetensors`` of ours, or ``.pth``/``.pt`` holding a state dict (bare, or
-        under ``model``, ``state_dict`` or ``average``); a ``.pth`` needs `model`.
-    :return: the student in eval mode, on the CPU.
-    :raises CheckpointError: missing, truncated, foreign, or of another size than `model`.
+    Args:
+        path: `.safetensors` of ours, or `.pth`/`.pt` holding a state dict (bare, or under
+            `model`, `state_dict` or `average`); a `.pth` needs `model`.
+
+    Returns:
+        The student in eval mode, on the CPU.
+
+    Raises:
+        CheckpointError: missing, truncated, foreign, or of another size than `model`.
     """
     path = Path(path)
     if not path.is_file():
@@ -100,7 +105,7 @@ def read_metadata(path: str | Path) -> dict[str, str]:
         ) from error
 
 
-def _read_safetensors(path: Path):
+def _read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 

@@ -6,16 +6,20 @@ typed, int8 is Q/DQ from real images. The last mix stays fp32 in each of them.
 
 from __future__ import annotations
 
+import importlib
+import io
 import os
 import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Tuple
+from types import ModuleType
+from typing import Any, Tuple
 
 import numpy as np
 import torch
 
+from irvis_fusion_core.atomic_file import replacing
 from irvis_fusion_core.errors import (
     CalibrationError,
     ConfigurationError,
@@ -61,13 +65,16 @@ def export_to_onnx(
     vis_order: str = "rgb",
     calibration_pairs: Iterable[FramePair] | None = None,
 ) -> Path:
-    """Write ``ir``, ``vis`` -> ``fused`` (uint8, N H W C) as one ONNX file, checked and atomic.
+    """Write `ir`, `vis` -> `fused` (uint8, N H W C) as one ONNX file, checked and atomic.
 
-    :param input_size: None for any size, (height, width), or (1, channels, height, width).
-    :param precision: ``fp32``, ``fp16``, or ``int8`` (needs `calibration_pairs`).
-    :param vis_order: ``rgb`` or ``bgr``: the order of ``vis`` and ``fused``.
-    :raises ConfigurationError: an option that cannot be had.
-    :raises EngineUnavailableError: the ``onnx`` package is missing.
+    Args:
+        input_size: None for any size, (height, width), or (1, channels, height, width).
+        precision: `fp32`, `fp16`, or `int8` (needs `calibration_pairs`).
+        vis_order: `rgb` or `bgr`: the order of `vis` and `fused`.
+
+    Raises:
+        ConfigurationError: an option that cannot be had.
+        EngineUnavailableError: the `onnx` package is missing.
     """
     onnx = _require("onnx")
     if not OPSETS[0] <= opset_version <= OPSETS[1]:
@@ -94,14 +101,14 @@ def export_to_onnx(
         torch.zeros(1, height, width, 3, dtype=torch.uint8),
     )
     axes = None if size else {name: {1: "height", 2: "width"} for name in ("ir", "vis", "fused")}
-    part = output_path.with_name(output_path.name + ".part")
+    traced = io.BytesIO()
     with warnings.catch_warnings():
         # The tracing exporter is asked for by name: it alone writes opset 17 as it is.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             pixels,
             example,
-            str(part),
+            traced,
             opset_version=opset_version,
             dynamo=False,
             input_names=["ir", "vis"],
@@ -109,13 +116,13 @@ def export_to_onnx(
             dynamic_axes=axes,
         )
     model.train(training)
-    graph = onnx.load(str(part))
+    graph = onnx.load_from_string(traced.getvalue())
     _name_output_shape(graph, size)
     _describe(
         graph,
         {"format": "1", "variant": model.variant, "precision": precision, "vis_order": vis_order},
     )
-    _write_checked(onnx, graph, part, output_path)
+    _write_checked(onnx, graph, output_path)
     return output_path
 
 
@@ -127,10 +134,13 @@ def quantize(
 ) -> Path:
     """An fp32 file of ours -> int8 as Q/DQ, scales from real images.
 
-    :param calibration_pairs: at least 8 pairs from the cameras that it will see; up to 64
-        are used, cut to 480 x 640 at most. Where all are of one size that fits a fixed-size model.
-    :param report: takes one line that says what int8 costs against fp32, in PSNR and SSIM.
-    :raises CalibrationError: too few pairs, constant images, or pure noise.
+    Args:
+        calibration_pairs: at least 8 pairs from the cameras that it will see; up to 64 are used,
+            cut to 480 x 640 at most. Where all are of one size that fits a fixed-size model.
+        report: takes one line that says what int8 costs against fp32, in PSNR and SSIM.
+
+    Raises:
+        CalibrationError: too few pairs, constant images, or pure noise.
     """
     onnx = _require("onnx")
     quantization = _require("onnxruntime.quantization", "onnxruntime")
@@ -157,36 +167,34 @@ def quantize(
         for node in graph.graph.node
         if any(node.name.endswith(layer) for layer in FP32_LAYERS)
     ]
-    part = output_path.with_name(output_path.name + ".part")
-    quantization.quantize_static(
-        str(onnx_path),
-        str(part),
-        Reader(),
-        quant_format=quantization.QuantFormat.QDQ,
-        op_types_to_quantize=["Conv"],
-        nodes_to_exclude=exclude,
-        per_channel=True,
-        activation_type=quantization.QuantType.QInt8,
-        weight_type=quantization.QuantType.QInt8,
-        # TensorRT reads zero points of zero only, and no quantised bias.
-        extra_options={
-            "ActivationSymmetric": True,
-            "WeightSymmetric": True,
-            "QuantizeBias": False,
-            "CalibTensorRangeSymmetric": True,
-        },
-    )
-    graph = onnx.load(str(part))
-    _describe(
-        graph,
-        {
-            key[len(METADATA_PREFIX) :]: value
-            for key, value in metadata.items()
-            if key.startswith(METADATA_PREFIX)
-        },
-    )
-    _describe(graph, {"precision": "int8", "calibration_pairs": str(len(pairs))})
-    _write_checked(onnx, graph, part, output_path)
+    with tempfile.TemporaryDirectory() as folder:
+        part = os.path.join(folder, "int8.onnx")
+        quantization.quantize_static(
+            str(onnx_path),
+            part,
+            Reader(),
+            quant_format=quantization.QuantFormat.QDQ,
+            op_types_to_quantize=["Conv"],
+            nodes_to_exclude=exclude,
+            per_channel=True,
+            activation_type=quantization.QuantType.QInt8,
+            weight_type=quantization.QuantType.QInt8,
+            # TensorRT reads zero points of zero only, and no quantised bias.
+            extra_options={
+                "ActivationSymmetric": True,
+                "WeightSymmetric": True,
+                "QuantizeBias": False,
+                "CalibTensorRangeSymmetric": True,
+            },
+        )
+        graph = onnx.load(part)
+    own = {
+        key[len(METADATA_PREFIX) :]: value
+        for key, value in metadata.items()
+        if key.startswith(METADATA_PREFIX)
+    }
+    _describe(graph, {**own, "precision": "int8", "calibration_pairs": str(len(pairs))})
+    _write_checked(onnx, graph, output_path)
     if report is not None:
         report(quantization_cost(onnx_path, output_path, pairs))
     return output_path
@@ -264,7 +272,7 @@ def _calibration_set(pairs: Iterable[FramePair]) -> list[FramePair]:
     return kept
 
 
-def _name_output_shape(graph, size: tuple[int, int] | None) -> None:
+def _name_output_shape(graph: Any, size: tuple[int, int] | None) -> None:
     """State the output's shape as the inputs state theirs; the tracer names it after its nodes."""
     shape = graph.graph.output[0].type.tensor_type.shape
     for dim, value in zip(shape.dim, (1, *(size or ("height", "width")), 3)):
@@ -272,7 +280,7 @@ def _name_output_shape(graph, size: tuple[int, int] | None) -> None:
         setattr(dim, "dim_param" if isinstance(value, str) else "dim_value", value)
 
 
-def _describe(graph, metadata: dict[str, str]) -> None:
+def _describe(graph: Any, metadata: dict[str, str]) -> None:
     kept = {entry.key: entry.value for entry in graph.metadata_props}
     kept.update({METADATA_PREFIX + key: value for key, value in metadata.items()})
     del graph.metadata_props[:]
@@ -281,15 +289,13 @@ def _describe(graph, metadata: dict[str, str]) -> None:
         entry.key, entry.value = key, value
 
 
-def _write_checked(onnx, graph, part: Path, output_path: Path) -> None:
+def _write_checked(onnx: ModuleType, graph: Any, output_path: Path) -> None:
     onnx.checker.check_model(graph, full_check=True)
-    onnx.save(graph, str(part))
-    os.replace(part, output_path)
+    with replacing(output_path) as part:
+        onnx.save(graph, str(part))
 
 
-def _require(module: str, package: str | None = None):
-    import importlib
-
+def _require(module: str, package: str | None = None) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ImportError as error:

@@ -18,15 +18,18 @@ from irvis_fusion_core.network.student import LUMA_WEIGHTS, MULTIPLE, Student
 class PixelStudent(nn.Module):
     """Pixels in, pixels out.
 
-    ``forward(ir, vis)``: uint8 N x H x W x 1 and uint8 N x H x W x 3 -> uint8 N x H x W x 3, in
-    ``vis_order`` (``rgb`` or ``bgr``). Conversion, scaling, padding, clipping and rounding (half
+    `forward(ir, vis)`: uint8 N x H x W x 1 and uint8 N x H x W x 3 -> uint8 N x H x W x 3, in
+    `vis_order` (`rgb` or `bgr`). Conversion, scaling, padding, clipping and rounding (half
     to even) are inside; the last mix is fp32 whatever the student's own dtype.
 
-    :param fixed_size: (height, width) when only one size will come: the padding becomes a
-        constant, and none at all where both are multiples of 16. None: any size.
+    Args:
+        fixed_size: (height, width) when only one size will come: the padding becomes a constant,
+            and none at all where both are multiples of 16. None: any size.
     """
 
-    def __init__(self, student: Student, vis_order: str = "rgb", fixed_size=None) -> None:
+    def __init__(
+        self, student: Student, vis_order: str = "rgb", fixed_size: tuple[int, int] | None = None
+    ) -> None:
         super().__init__()
         if vis_order not in ("rgb", "bgr"):
             raise ConfigurationError(f"expected vis_order 'rgb' or 'bgr', found {vis_order!r}")

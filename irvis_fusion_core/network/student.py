@@ -20,8 +20,7 @@ only that last mix, and the mix stays in fp32 when the rest runs in half precisi
 Luminance is fused, the visible chroma is kept: with BT.601 full-range Cb and Cr held, a change
 of luminance adds the same amount to R, G and B. That is how colour is put back.
 
-Blocks follow MobileNetV3 (arXiv 1905.02244): inverted residuals, depthwise convolutions,
-squeeze-and-excitation, hard swish. Every operator exists in TensorRT 8.5 at ONNX opset 17.
+Every operator exists in TensorRT 8.5 at ONNX opset 17.
 """
 
 from __future__ import annotations
@@ -33,6 +32,14 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 from irvis_fusion_core.errors import ConfigurationError, FrameError
+from irvis_fusion_core.network.blocks import (
+    InvertedResidual,
+    SqueezeExcite,
+    bilinear_weights,
+    conv_norm,
+    gain,
+    gate,
+)
 
 STEM = 4
 """The space-to-depth block of the stem: 16 pixels become 16 channels."""
@@ -66,85 +73,6 @@ SIZES: dict[str, StudentSize] = {
     "small": StudentSize(channels=(32, 64, 80), blocks=(1, 2, 1), expansion=2, head_channels=64),
     "base": StudentSize(channels=(48, 80, 128), blocks=(1, 3, 3), expansion=4, head_channels=192),
 }
-
-
-def conv_norm(
-    in_channels: int,
-    out_channels: int,
-    kernel: int = 1,
-    stride: int = 1,
-    groups: int = 1,
-    activate: bool = True,
-) -> nn.Sequential:
-    """Convolution, batch norm (folded into it at export), hard swish."""
-    layers: list[nn.Module] = [
-        nn.Conv2d(
-            in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False
-        ),
-        nn.BatchNorm2d(out_channels),
-    ]
-    if activate:
-        layers.append(nn.Hardswish())
-    return nn.Sequential(*layers)
-
-
-def gate(x: torch.Tensor) -> torch.Tensor:
-    """A hard sigmoid, written as scale and clip: CPU engines fuse those, not HardSigmoid."""
-    return (x * (1.0 / 6.0) + 0.5).clamp(0.0, 1.0)
-
-
-def gain(x: torch.Tensor) -> torch.Tensor:
-    """A hard tanh: -1..1, 0 at 0."""
-    return x.clamp(-1.0, 1.0)
-
-
-def bilinear_weights(factor: int) -> torch.Tensor:
-    """The convolution that interpolates an image `factor` times finer, as channels of blocks.
-
-    factor² x 1 x 3 x 3; channels in the order of `F.pixel_unshuffle`.
-    """
-    offsets = (torch.arange(factor) + 0.5) / factor - 0.5
-    taps = torch.stack([(-offsets).clamp_min(0.0), 1.0 - offsets.abs(), offsets.clamp_min(0.0)], 1)
-    return torch.einsum("iy,jx->ijyx", taps, taps).reshape(factor * factor, 1, 3, 3)
-
-
-class SqueezeExcite(nn.Module):
-    """Channel weights from the image's mean: N x C x H x W -> the same (arXiv 1709.01507)."""
-
-    def __init__(self, channels: int, reduction: int = 4) -> None:
-        super().__init__()
-        hidden = max(8, channels // reduction)
-        self.reduce = nn.Conv2d(channels, hidden, 1)
-        self.expand = nn.Conv2d(hidden, channels, 1)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        weights = x.mean((2, 3), keepdim=True)
-        weights = gate(self.expand(F.relu(self.reduce(weights))))
-        return x * weights
-
-
-class InvertedResidual(nn.Module):
-    """MobileNetV3 block: expand, depthwise 3x3, squeeze-and-excite, project."""
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        expansion: int,
-        stride: int = 1,
-        excite: bool = True,
-    ) -> None:
-        super().__init__()
-        hidden = in_channels * expansion
-        self.expand = conv_norm(in_channels, hidden)
-        self.depthwise = conv_norm(hidden, hidden, 3, stride, groups=hidden)
-        self.excite = SqueezeExcite(hidden) if excite else nn.Identity()
-        self.project = conv_norm(hidden, out_channels, activate=False)
-        self.residual = stride == 1 and in_channels == out_channels
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y = self.project(self.excite(self.depthwise(self.expand(x))))
-        return x + y if self.residual else y
 
 
 class Encoder(nn.Module):
@@ -246,10 +174,11 @@ class Detail(nn.Module):
 class Student(nn.Module):
     """Infrared and visible in, fused out; see the module's text for the way through.
 
-    :param size: widths and depths, one of `SIZES`.
-    :param in_channels: 3 or 1, of both inputs. A 3-channel infrared image is grey
-        three times over; its first channel is read.
-    :param out_channels: 3 (colour restored from the visible) or 1 (luminance).
+    Args:
+        size: widths and depths, one of `SIZES`.
+        in_channels: 3 or 1, of both inputs. A 3-channel infrared image is grey three times over;
+            its first channel is read.
+        out_channels: 3 (colour restored from the visible) or 1 (luminance).
     """
 
     def __init__(self, size: StudentSize, in_channels: int = 3, out_channels: int = 3) -> None:
@@ -293,9 +222,12 @@ class Student(nn.Module):
     ) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """What fusion adds to the visible luminance, and the fused features of each scale.
 
-        :param ir: N x 1 x H x W, 0..1; H and W multiples of `MULTIPLE`.
-        :param y: visible luminance, same shape and range.
-        :return: change of luminance, N x 1 x H x W fp32, unclipped; features at 1/4, 1/8, 1/16.
+        Args:
+            ir: N x 1 x H x W, 0..1; H and W multiples of `MULTIPLE`.
+            y: visible luminance, same shape and range.
+
+        Returns:
+            Change of luminance, N x 1 x H x W fp32, unclipped; features at 1/4, 1/8, 1/16.
         """
         ir_blocks = F.pixel_unshuffle(ir, STEM)
         y_blocks = F.pixel_unshuffle(y, STEM)
@@ -322,14 +254,21 @@ class Student(nn.Module):
         )
         return F.pixel_shuffle(change, STEM), features
 
-    def forward(self, ir: torch.Tensor, vis: torch.Tensor, return_features: bool = False):
+    def forward(
+        self, ir: torch.Tensor, vis: torch.Tensor, return_features: bool = False
+    ) -> torch.Tensor | tuple[torch.Tensor, list[torch.Tensor]]:
         """Fuse float images.
 
-        :param ir: N x in_channels x H x W, 0..1. Any H and W.
-        :param vis: N x in_channels x H x W, 0..1, RGB when it has 3 channels.
-        :param return_features: also give the fused features at 1/4, 1/8 and 1/16.
-        :return: N x out_channels x H x W, 0..1; with features a tuple (fused, [f4, f8, f16]).
-        :raises FrameError: the channels are not `in_channels`, or the sizes differ.
+        Args:
+            ir: N x in_channels x H x W, 0..1. Any H and W.
+            vis: N x in_channels x H x W, 0..1, RGB when it has 3 channels.
+            return_features: also give the fused features at 1/4, 1/8 and 1/16.
+
+        Returns:
+            N x out_channels x H x W, 0..1; with features a tuple (fused, [f4, f8, f16]).
+
+        Raises:
+            FrameError: the channels are not `in_channels`, or the sizes differ.
         """
         for name, x in (("ir", ir), ("vis", vis)):
             if x.dim() != 4 or x.shape[1] != self.in_channels:
@@ -372,8 +311,11 @@ def create_student_model(
 ) -> Student:
     """A student with fresh weights.
 
-    :param variant: ``nano`` (any CPU), ``small`` (Orin Nano, good CPUs), ``base`` (GPU, Jetson).
-    :raises ConfigurationError: no such variant, or channels other than 1 and 3.
+    Args:
+        variant: `nano` (any CPU), `small` (Orin Nano, good CPUs), `base` (GPU, Jetson).
+
+    Raises:
+        ConfigurationError: no such variant, or channels other than 1 and 3.
     """
     if variant not in SIZES:
         raise ConfigurationError(

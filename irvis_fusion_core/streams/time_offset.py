@@ -141,7 +141,14 @@ def _activity(motion: MotionEnergy, step_s: float) -> tuple[np.ndarray, np.ndarr
     return grid, activity - trend
 
 
-def _correlations(ir_start, ir, vis_start, vis, step_s, largest_s):
+def _correlations(
+    ir_start: float,
+    ir: np.ndarray,
+    vis_start: float,
+    vis: np.ndarray,
+    step_s: float,
+    largest_s: float,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Correlation coefficients for every lag on the grid; the overlap of each in samples.
 
     Lag L pairs ir[i] with vis[i + L]; as an offset, L steps plus the difference of the starts.
@@ -169,7 +176,13 @@ def _correlations(ir_start, ir, vis_start, vis, step_s, largest_s):
     return np.array(lags), np.array(found), np.array(overlaps)
 
 
-def _peak(lags, correlations, overlaps, step_s, largest_s) -> TimeOffset:
+def _peak(
+    lags: np.ndarray,
+    correlations: np.ndarray,
+    overlaps: np.ndarray,
+    step_s: float,
+    largest_s: float,
+) -> TimeOffset:
     best = int(np.argmax(correlations))
     peak = float(correlations[best])
     others = correlations[np.abs(lags - lags[best]) > _PEAK_APART_S]
