@@ -1,4 +1,4 @@
-"""The trivial fusions that every table shows: what a method must beat to be worth its time.
+"""The trivial fusions that every table shows, and that a method must beat.
 
 The pixel-wise maximum beats most published networks on MI, VIF and Qabf.
 """

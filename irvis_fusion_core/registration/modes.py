@@ -21,6 +21,7 @@ import numpy as np
 from irvis_fusion_core.errors import CalibrationError, ConfigurationError, FrameError
 from irvis_fusion_core.protocols import Registration
 from irvis_fusion_core.registration import camera_geometry as geometry
+from irvis_fusion_core.registration.camera_geometry import Size
 from irvis_fusion_core.registration.camera_model import checked_size, make_camera
 from irvis_fusion_core.registration.online_alignment import (
     OnlineRegistration,
@@ -28,21 +29,11 @@ from irvis_fusion_core.registration.online_alignment import (
 )
 from irvis_fusion_core.registration.warp_maps import (
     MapRegistration,
-    fill_uncovered,
+    PixelMap,
     grey_image,
     size_name,
     through,
 )
-
-__all__ = [
-    "MODES",
-    "CalibratedRegistration",
-    "HomographyRegistration",
-    "NoRegistration",
-    "ResizeRegistration",
-    "fill_uncovered",
-    "make_registration",
-]
 
 # Depths for which the error of a registration at another depth is reported.
 DEPTHS_M = (1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 100.0)
@@ -53,10 +44,8 @@ class NoRegistration:
 
     mode = "none"
 
-    def warp(
-        self, ir: np.ndarray, vis_size: tuple[int, int]
-    ) -> tuple[np.ndarray, np.ndarray | None]:
-        """uint8 HxW of the visible size -> the same image, fully covered."""
+    def warp(self, ir: np.ndarray, vis_size: Size) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return a uint8 HxW image of the visible size unchanged, fully covered."""
         ir = grey_image(ir)
         if ir.shape != tuple(vis_size):
             raise FrameError(
@@ -74,10 +63,8 @@ class ResizeRegistration:
 
     mode = "resize"
 
-    def warp(
-        self, ir: np.ndarray, vis_size: tuple[int, int]
-    ) -> tuple[np.ndarray, np.ndarray | None]:
-        """uint8 HxW -> uint8 of `vis_size`, fully covered."""
+    def warp(self, ir: np.ndarray, vis_size: Size) -> tuple[np.ndarray, np.ndarray | None]:
+        """Resize a uint8 HxW image to `vis_size`, fully covered."""
         ir = grey_image(ir)
         height, width = vis_size
         if ir.shape == (height, width):
@@ -98,8 +85,8 @@ class HomographyRegistration(MapRegistration):
     def __init__(
         self,
         homography: np.ndarray | Sequence | None = None,
-        calibrated_ir_size: tuple[int, int] | None = None,
-        calibrated_vis_size: tuple[int, int] | None = None,
+        calibrated_ir_size: Size | None = None,
+        calibrated_vis_size: Size | None = None,
         soft_edge_px: float = 16.0,
     ) -> None:
         super().__init__(soft_edge_px)
@@ -110,17 +97,17 @@ class HomographyRegistration(MapRegistration):
             )
         self._ir_size = _optional_size("calibrated_ir_size", calibrated_ir_size)
         self._vis_size = _optional_size("calibrated_vis_size", calibrated_vis_size)
-        # Without a calibrated size the common one serves to find gross errors at once; the
-        # check is repeated with the sizes of the frames.
+        # Without a calibrated size a common one serves to find gross errors early; the check is
+        # repeated with the sizes of the frames.
         self._homography = geometry.checked_homography(homography, self._ir_size or (480, 640))
 
     def _ir_points(
         self,
-        ir_size: tuple[int, int],
-        vis_size: tuple[int, int],
+        ir_size: Size,
+        vis_size: Size,
         columns: np.ndarray,
         rows: np.ndarray,
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    ) -> PixelMap:
         homography = geometry.rescaled_homography(
             self._homography,
             self._ir_size or ir_size,
@@ -149,8 +136,8 @@ class CalibratedRegistration(MapRegistration):
     """
 
     mode = "calibration"
-    # Lenses cost seconds where each pixel is computed; between points of a grid so fine they bend
-    # by less than a hundredth of a pixel.
+    # Lenses cost seconds for every pixel; between the points of the coarse grid they bend by less
+    # than a hundredth of a pixel.
     coarse = True
 
     def __init__(
@@ -160,8 +147,8 @@ class CalibratedRegistration(MapRegistration):
         rotation: np.ndarray | Sequence,
         translation_m: Sequence[float],
         depth_m: float,
-        calibrated_ir_size: tuple[int, int],
-        calibrated_vis_size: tuple[int, int],
+        calibrated_ir_size: Size,
+        calibrated_vis_size: Size,
         ir_distortion: Sequence[float] = (),
         vis_distortion: Sequence[float] = (),
         soft_edge_px: float = 16.0,
@@ -174,7 +161,7 @@ class CalibratedRegistration(MapRegistration):
         self._depth_m = depth_m
         self._extrinsics = (rotation, translation_m)
         self._motion = geometry.plane_motion(rotation, translation_m, depth_m)
-        # Checked without the lenses: a motion that is no homography here is none with them.
+        # Checked without the lenses, which do not repair a degenerate motion.
         self._homography = geometry.checked_homography(
             geometry.plane_homography(
                 self._ir.matrix, self._vis.matrix, rotation, translation_m, depth_m
@@ -184,11 +171,11 @@ class CalibratedRegistration(MapRegistration):
 
     def _ir_points(
         self,
-        ir_size: tuple[int, int],
-        vis_size: tuple[int, int],
+        ir_size: Size,
+        vis_size: Size,
         columns: np.ndarray,
         rows: np.ndarray,
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    ) -> PixelMap:
         ir_camera = self._ir.for_size("IR", ir_size)
         vis_camera = self._vis.for_size("visible", vis_size)
         rays = vis_camera.rays(np.stack([columns.ravel(), rows.ravel()], axis=1))
@@ -199,7 +186,7 @@ class CalibratedRegistration(MapRegistration):
         return ir[:, 0].reshape(shape), ir[:, 1].reshape(shape), seen.reshape(shape)
 
     def expected_errors_px(self, depths_m: Sequence[float] = DEPTHS_M) -> dict[float, float]:
-        """Depth in metres -> largest misplacement there, in pixels of the visible image."""
+        """Return depth in metres -> largest error at that depth, visible pixels."""
         return geometry.expected_error_px(
             self._ir.matrix,
             self._vis.matrix,
@@ -274,5 +261,5 @@ def _make_online(given: dict[str, Any]) -> OnlineRegistration:
     return OnlineRegistration(base, **online)
 
 
-def _optional_size(name: str, size: Sequence[int] | None) -> tuple[int, int] | None:
+def _optional_size(name: str, size: Sequence[int] | None) -> Size | None:
     return None if size is None else checked_size(name, size)

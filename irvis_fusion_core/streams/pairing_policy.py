@@ -1,4 +1,4 @@
-"""What every pairing policy shares: outcomes and their reasons, stream times, jumps, counters.
+"""The common part of pairing policies: outcomes and reasons, stream times, jumps, counters.
 
 See `irvis_fusion_core.streams.pairing` for the contract; import from there.
 """
@@ -11,21 +11,18 @@ from collections import Counter, deque
 from typing import Any, NamedTuple
 
 from irvis_fusion_core.errors import ConfigurationError
+from irvis_fusion_core.streams.stamps import NS_PER_S
 
 PAIRED = "paired"
 NO_IR = "no_ir"  # no thermal frame since the start or the last clearing
 IR_TOO_OLD = "ir_too_old"  # the nearest thermal frame is older than max_ir_age_s
-IR_AHEAD = "ir_ahead"  # ... or as far ahead: a wrong ir_time_offset_s, or a clock not in step
-NO_PARTNER = (
-    "no_partner"  # thermal frames flow, none is (or is left) within the slop: normal at 30/9
-)
+IR_AHEAD = "ir_ahead"  # ... or further ahead: wrong ir_time_offset_s, clocks out of step
+NO_PARTNER = "no_partner"  # no free thermal frame within the slop: normal at 30/9 Hz
 WAITED = "waited"  # max_wait_s went by and no partner came
 QUEUE_FULL = "queue_full"
 ZERO_STAMP = "zero_stamp"
 CLEARED = "cleared"  # was waiting when the clock jumped or the buffers were cleared
 DUPLICATE_STAMP = "duplicate_stamp"
-
-NS_PER_S = 1_000_000_000
 
 
 class ThermalFrame(NamedTuple):
@@ -40,8 +37,8 @@ class Pair(NamedTuple):
     """One visible frame on its way out, with its thermal frame or without one.
 
     `ir_stamp_ns` is the thermal frame's own stamp, as given. `skew_s` is thermal minus visible in
-    seconds after `ir_time_offset_s`; for a frame without partner it is the skew of the nearest
-    thermal frame known, or None where there is none. `reason` is `PAIRED` or says why not.
+    seconds after `ir_time_offset_s`; for a frame without partner, the skew of the nearest thermal
+    frame held, or None. `reason` is `PAIRED` or the cause.
     """
 
     vis_stamp_ns: int
@@ -53,12 +50,12 @@ class Pair(NamedTuple):
 
     @property
     def paired(self) -> bool:
-        """Whether a thermal frame came along."""
+        """Whether there is a thermal frame."""
         return self.reason == PAIRED
 
     @classmethod
     def of(cls, stamp_ns: int, vis: Any, ir: ThermalFrame | None, reason: str) -> Pair:
-        """An outcome; `ir` is the partner when `reason` is PAIRED, else the nearest refused."""
+        """Make an outcome; `ir` is the partner if `reason` is PAIRED, else the nearest one."""
         skew_s = None if ir is None else (ir.time_ns - stamp_ns) / NS_PER_S
         if ir is None or reason != PAIRED:
             return cls(stamp_ns, vis, None, None, skew_s, reason)
@@ -66,7 +63,7 @@ class Pair(NamedTuple):
 
 
 class Stream:
-    """Where a stream stands in time, and how closely its frames follow each other."""
+    """The newest time of a stream, and its shortest interval."""
 
     def __init__(self) -> None:
         self.last_ns: int | None = None
@@ -85,10 +82,10 @@ class Stream:
         self._shortest_ns = None
 
     def soonest_next_ns(self) -> int | None:
-        """The earliest time that the next frame can have, None if nothing is known.
+        """Return the earliest possible time of the next frame, None before the first.
 
-        Half the shortest interval seen is a safe lower bound for a camera, and spares the wait
-        for a whole thermal period (111 ms at 9 Hz) just to learn that nothing came in between.
+        Half the shortest interval seen is a safe lower bound for a camera, and saves waiting for
+        a whole thermal period (111 ms at 9 Hz).
         """
         if self.last_ns is None:
             return None
@@ -96,7 +93,7 @@ class Stream:
 
 
 class PairingPolicy(ABC):
-    """The shape of a policy, and what all share: arrival, jumps, counters."""
+    """The interface of a policy, and its common part: arrival, jumps, counters."""
 
     name = ""
 
@@ -117,15 +114,15 @@ class PairingPolicy(ABC):
 
     @abstractmethod
     def add_ir(self, stamp_ns: int, item: Any, now_ns: int | None = None) -> list[Pair]:
-        """Take in a thermal frame; give back the visible frames that it releases."""
+        """Take a thermal frame; return the visible frames that it releases."""
 
     @abstractmethod
     def add_vis(self, stamp_ns: int, item: Any, now_ns: int | None = None) -> list[Pair]:
-        """Take in a visible frame; give back the visible frames that can leave now, in order."""
+        """Take a visible frame; return the visible frames that can leave now, in order."""
 
     @abstractmethod
     def expire(self, now_ns: int) -> list[Pair]:
-        """Give back the visible frames whose wait is over at `now_ns`."""
+        """Return the visible frames whose wait is over at `now_ns`."""
 
     @property
     def counters(self) -> dict[str, int]:
@@ -147,7 +144,7 @@ class PairingPolicy(ABC):
         return 0
 
     def clear(self, reason: str) -> list[Pair]:
-        """Forget all thermal frames and all times; hand back every visible frame that waits.
+        """Forget all thermal frames and times; return every visible frame that waits.
 
         For a clock jump, deactivation, or a change of resolution. `reason` is only counted.
         """
@@ -167,13 +164,13 @@ class PairingPolicy(ABC):
         self._ir.clear()
 
     def _accept_ir(self, stamp_ns: int, item: Any) -> tuple[bool, list[Pair]]:
-        """Store a thermal frame; whether it was stored, and what a jump released."""
+        """Store a thermal frame; return whether it was stored, and what a jump released."""
         self._counters["ir_in"] += 1
         if stamp_ns <= 0:
             self._counters["ir_dropped." + ZERO_STAMP] += 1
             return False, []
         time_ns = stamp_ns + self._offset_ns
-        # The newest may be gone already, with its partner; the held may stand in any order.
+        # The newest may have left with its partner; held frames may be in any order.
         known = {held.time_ns for held in self._ir}
         if time_ns in known or time_ns == self._ir_stream.last_ns:
             self._counters["ir_dropped." + DUPLICATE_STAMP] += 1
@@ -213,7 +210,7 @@ class PairingPolicy(ABC):
         return outcome
 
     def _nearest_ir(self, stamp_ns: int) -> ThermalFrame | None:
-        """The held thermal frame nearest in time, the earlier one of two as near."""
+        """Return the nearest held thermal frame, the earlier of two equally near ones."""
         return min(self._ir, key=lambda ir: (abs(ir.time_ns - stamp_ns), ir.time_ns), default=None)
 
 
