@@ -1,10 +1,9 @@
-"""Memory, copies, streams and graphs on an NVIDIA GPU, by whichever package is installed.
+"""Memory, copies, streams and graphs on an NVIDIA GPU, by any of three packages.
 
-TensorRT's Python API takes addresses and a stream, and brings neither. Three packages can give
-them, and one of them is usually there: cuda-python (desktop), pycuda (JetPack), torch. All three
-use the primary context of the device, so they live beside each other and beside TensorRT, and
-each call makes it current first, because a node opens a backend in one thread and runs it in
-another.
+TensorRT's Python API takes addresses and a stream, and provides neither. One of these packages is
+usually installed: cuda-python (desktop), pycuda (JetPack), torch. All use the primary context of
+the device, together with TensorRT. Each call makes it current first, because a node opens a
+backend in one thread and runs it in another.
 """
 
 from __future__ import annotations
@@ -109,8 +108,9 @@ class CudaPythonMemory(CudaMemory):
 
 
 class PycudaMemory(CudaMemory):
-    """pycuda with the primary context (never `pycuda.autoinit`: its own context belongs to the
-    importing thread and breaks in callbacks). pycuda has no CUDA graphs.
+    """pycuda with the primary context; it has no CUDA graphs.
+
+    `pycuda.autoinit` would make a context of the importing thread, which breaks in callbacks.
     """
 
     name = "pycuda"
@@ -165,7 +165,7 @@ class PycudaMemory(CudaMemory):
         return None
 
     def forget(self, replay: Callable[[], None]) -> None:
-        """Nothing was captured."""
+        """Do nothing: nothing was captured."""
 
     def close(self) -> None:
         with self.active():
@@ -206,7 +206,7 @@ class TorchMemory(CudaMemory):
         return Buffer(host.numpy(), int(device.data_ptr()), (host, device))
 
     def free(self, buffer: Buffer) -> None:
-        """Nothing: torch frees with the last reference."""
+        """Do nothing: torch frees with the last reference."""
 
     def upload(self, buffer: Buffer) -> None:
         host, device = buffer.owner
@@ -234,7 +234,7 @@ class TorchMemory(CudaMemory):
         return replay
 
     def forget(self, replay: Callable[[], None]) -> None:
-        """The graph belongs to `replay` alone, and goes with it."""
+        """Do nothing: the graph goes with `replay`."""
 
     def close(self) -> None:
         self._torch.cuda.empty_cache()
@@ -244,14 +244,14 @@ _PACKAGES = {
     "cuda_python": ("cuda", CudaPythonMemory),
     "pycuda": ("pycuda.driver", PycudaMemory),
     "torch": ("torch", TorchMemory),
-}  # in the order of preference: graphs without weight, then without graphs, then heavy
+}  # in order of preference: graphs and light, no graphs, heavy
 
 
 def open_cuda_memory(name: str, index: int) -> CudaMemory:
-    """Open a GPU's memory by the named package, or with "auto" by the first that works.
+    """Open a GPU's memory with a package; "auto" takes the first that works.
 
     Raises:
-        EngineUnavailableError: no such package is installed, or none can use the GPU.
+        EngineUnavailableError: the package is not installed, or cannot use the GPU.
     """
     failures = []
     for package in _PACKAGES if name == "auto" else (name,):
@@ -275,7 +275,7 @@ def _import_cuda_runtime() -> Any:
 
 
 def installed_packages() -> list[str]:
-    """The packages that are installed, without importing them: they may still find no GPU."""
+    """Return the installed packages without importing them; they may still find no GPU."""
     return [
         name
         for name, (module, _) in _PACKAGES.items()

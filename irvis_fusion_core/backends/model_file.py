@@ -1,8 +1,8 @@
-"""What an ONNX file says about itself, read without any engine.
+"""Reads the interface and metadata of an ONNX file, without any engine.
 
-Every engine needs the same answers before it starts (are the inputs ours? which size, channel
-order and precision?), and each engine reports a bad file in its own words, or crashes. So the few
-protobuf fields that matter are read here, with the standard library alone. Field numbers:
+Every engine needs inputs, size, channel order and precision before it starts, and each reports bad
+files differently, or crashes. The few protobuf fields that matter are read here with the standard
+library, so that a robot does not need `onnx`. Field numbers:
 https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
 """
 
@@ -30,19 +30,19 @@ Dimension = Union[int, str]  # a fixed number of pixels, or the name of a free d
 
 
 class ModelFile(NamedTuple):
-    """One of our models: where it is, what it takes, and how it was made."""
+    """An irvis_fusion model: its file, inputs and precision."""
 
     path: str
     sha256: str
     variant: str
-    precision: str  # fp32, fp16 or int8: what the weights and operators were typed as
+    precision: str  # fp32, fp16 or int8: type of weights and operators
     vis_order: str  # channel order of `vis` and `fused`: rgb or bgr
     height: Dimension
     width: Dimension
 
     @property
     def fixed_size(self) -> tuple[int, int] | None:
-        """(height, width) when the model takes one size only, else None."""
+        """(height, width) of a model that takes one size only, else None."""
         if isinstance(self.height, int) and isinstance(self.width, int):
             return self.height, self.width
         return None
@@ -110,7 +110,7 @@ _Tensor = Tuple[str, int, List[Dimension]]  # name, ONNX element type, shape
 def _check_interface(
     path: str, inputs: list[_Tensor], outputs: list[_Tensor]
 ) -> tuple[Dimension, Dimension]:
-    """Check names, element type, rank and channels; return the (height, width) of the model."""
+    """Check names, type, rank and channels; return the (height, width) of the model."""
     names = sorted(name for name, _, _ in inputs), [name for name, _, _ in outputs]
     if names != (["ir", "vis"], ["fused"]):
         raise ModelError(
@@ -122,7 +122,7 @@ def _check_interface(
     sizes = {}
     for name, element_type, shape in inputs + outputs:
         channels = _CHANNELS[name]
-        # Tracing leaves an output's sizes as names; an input always states batch and channels.
+        # Tracing names an output's sizes; an input always states batch and channels.
         free = (str,) if name == "fused" else ()
         if (
             element_type != _ONNX_UINT8

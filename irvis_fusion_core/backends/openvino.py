@@ -8,7 +8,7 @@ import numpy as np
 
 from irvis_fusion_core.backends.model_file import ModelFile
 from irvis_fusion_core.backends.protocol import Availability, Backend, BackendOptions
-from irvis_fusion_core.errors import ConfigurationError, EngineError, EngineUnavailableError
+from irvis_fusion_core.errors import ConfigurationError, EngineError
 
 _INSTALL = "install it with `pip install irvis_fusion[openvino]`"
 # bf16 is opt-in: it is faster where the processor has AMX or AVX512-BF16, and a little coarser.
@@ -24,14 +24,9 @@ class OpenVinoBackend(Backend):
     def __init__(self, model: ModelFile, options: BackendOptions) -> None:
         super().__init__(model, options)
         self._precision = _inference_precision(model, options)
-        availability = self.probe(options.device)
-        if not availability.available:
-            raise EngineUnavailableError(
-                "expected OpenVINO to run here, but " + availability.reason
-            )
+        self._version = self._require_available().version
         import openvino
 
-        self._version = availability.version
         self._device = (options.device or "CPU").upper()
         self._core = openvino.Core()
         try:
@@ -108,9 +103,7 @@ class OpenVinoBackend(Backend):
 
 
 def _inference_precision(model: ModelFile, options: BackendOptions) -> str:
-    """The precision to calculate in. An int8 file stays int8 between its Q/DQ pairs; this is
-    for what lies outside them.
-    """
+    """Return the precision to calculate in, for an int8 file outside its Q/DQ pairs."""
     wanted = options.precision
     if wanted is None or wanted == model.precision:
         return "fp32"

@@ -11,31 +11,36 @@ import cv2
 import numpy as np
 
 from irvis_fusion_core.backends.model_file import VIS_ORDERS, ModelFile, read_model_file
-from irvis_fusion_core.errors import ConfigurationError, EngineError, FrameError
+from irvis_fusion_core.errors import (
+    ConfigurationError,
+    EngineError,
+    EngineUnavailableError,
+    FrameError,
+)
 
 _PRECISION_NAMES = {"f32": "fp32", "f16": "fp16", "half": "fp16", "float32": "fp32"}
 CUDA_MEMORIES = ("auto", "pycuda", "cuda_python", "torch")
 
 
 class BackendOptions:
-    """What can be asked of any backend; each takes what concerns it.
+    """The options of all backends; each uses its own.
 
     Args:
         threads: CPU threads of the engine; 0 leaves the number to the engine.
-        device: where to run: None (the best there is), "cpu", "cuda", "cuda:1"; OpenVINO also
+        device: where to run: None (the best available), "cpu", "cuda", "cuda:1"; OpenVINO also
             takes its own names ("GPU", "NPU"), ONNX Runtime its providers' ("tensorrt", "rocm").
         precision: None keeps the model's own. OpenVINO: fp32 or bf16; torch on CUDA: fp32 or
             fp16. ONNX Runtime and TensorRT take the precision from the ONNX file.
         vis_order: channel order, rgb or bgr, of the frames given to `fuse` and of its result.
         cache_dir: folder for TensorRT engines; None is `irvis_fusion/engines` under the user's
             cache folder.
-        cuda_graph: record the work of a frame once and replay it (saves the launch gaps).
-        cuda_memory: who allocates on the GPU for TensorRT: auto, pycuda, cuda_python or torch.
-        max_sizes: how many frame sizes stay compiled at a time.
-        progress: called with a line of text while something slow goes on.
+        cuda_graph: record the work of a frame once and replay it, without launch gaps.
+        cuda_memory: allocator on the GPU for TensorRT: auto, pycuda, cuda_python or torch.
+        max_sizes: number of frame sizes that stay compiled.
+        progress: called with a line of text during slow work.
 
     Raises:
-        ConfigurationError: a value that an option cannot have.
+        ConfigurationError: an option has an impossible value.
     """
 
     def __init__(
@@ -75,9 +80,9 @@ class BackendOptions:
         self.progress = progress
 
     def cuda_index(self) -> int | None:
-        """The number of the CUDA device that `device` names; None when it names another kind.
+        """Return the number of the CUDA device that `device` names, None for other devices.
 
-        With `device` None it is 0: the GPU that would be taken if there is one.
+        A `device` of None gives 0, the GPU that is used if there is one.
         """
         if self.device is None:
             return 0
@@ -118,7 +123,7 @@ class Backend(ABC):
     def __init__(self, model: ModelFile, options: BackendOptions) -> None:
         self.model = model
         self.options = options
-        self.passed_over: list[str] = []  # why "auto" did not take the backends before
+        self.passed_over: list[str] = []  # why "auto" did not take better backends
         self._compiled: OrderedDict[tuple[int, int], Any] = OrderedDict()
         self._swapped = np.empty((0, 0, 3), np.uint8)
         self._closed = False
@@ -126,14 +131,14 @@ class Backend(ABC):
     @classmethod
     @abstractmethod
     def probe(cls, device: str | None = None) -> Availability:
-        """Say whether this engine can run here (on `device`, when one is named)."""
+        """Return whether this engine can run here, on `device` where one is named."""
 
     @classmethod
     def open(cls, model_path: str, options: BackendOptions | None = None) -> Backend:
         """Open the model at `model_path`.
 
         Raises:
-            ModelError: the file is missing, truncated, or not one of ours.
+            ModelError: the file is missing, truncated, or not an irvis_fusion model.
             EngineUnavailableError: the engine is not installed, or has no device here.
             ConfigurationError: an option that this engine cannot honour.
             EngineError: the engine refused the model.
@@ -159,7 +164,7 @@ class Backend(ABC):
         return self.fuse_checked(ir, vis, self.options.vis_order)
 
     def fuse_checked(self, ir: np.ndarray, vis: np.ndarray, order: str) -> np.ndarray:
-        """As `fuse`, for frames from `frames.normalize_pair`: type and layout are not checked.
+        """Fuse a pair from `frames.normalize_pair`: type and layout are not checked again.
 
         Args:
             ir: uint8 [height, width, 1], C-contiguous.
@@ -180,10 +185,10 @@ class Backend(ABC):
         return cv2.cvtColor(self._run(compiled, ir, swapped), cv2.COLOR_RGB2BGR)
 
     def warm_up(self, height: int, width: int) -> None:
-        """Compile for one frame size and run it, so that the first real frame is not late."""
+        """Compile for a frame size and run it twice, so that the first frame is not late."""
         ir = np.zeros((height, width, 1), np.uint8)
         vis = np.zeros((height, width, 3), np.uint8)
-        for _ in range(2):  # engines may allocate on the first run and record on the second
+        for _ in range(2):  # engines allocate on the first run and record on the second
             self.fuse(ir, vis)
 
     def close(self) -> None:
@@ -196,7 +201,7 @@ class Backend(ABC):
         self._close()
 
     def describe(self) -> dict[str, Any]:
-        """What runs: engine and version, model, precision, device, compiled sizes."""
+        """Return engine and version, model, precision, device and compiled sizes."""
         description = {
             "backend": self.name,
             "model": self.model.path,
@@ -220,7 +225,7 @@ class Backend(ABC):
 
     @abstractmethod
     def _compile(self, height: int, width: int) -> Any:
-        """Prepare the engine for one frame size: what `_run` is given."""
+        """Prepare the engine for one frame size; `_run` gets the result."""
 
     @abstractmethod
     def _run(self, compiled: Any, ir: np.ndarray, vis: np.ndarray) -> np.ndarray:
@@ -228,18 +233,27 @@ class Backend(ABC):
 
     @abstractmethod
     def _describe(self) -> dict[str, Any]:
-        """What this engine adds to `describe`."""
+        """Return the engine's own part of `describe`."""
 
     def _release(self, compiled: Any) -> None:
-        """Free one compiled size; most engines do so when the last reference goes."""
+        """Free one compiled size; most engines do that with the last reference."""
         del compiled
 
     def _close(self) -> None:
-        """Free what is shared by all sizes; most engines share nothing."""
+        """Free what all sizes share; most engines share nothing."""
         return
 
+    def _require_available(self) -> Availability:
+        """Probe this engine, and raise EngineUnavailableError where it cannot run."""
+        found = self.probe(self.options.device)
+        if not found.available:
+            raise EngineUnavailableError(
+                f"expected the {self.name} engine to run here, but {found.reason}"
+            )
+        return found
+
     def _require_model_precision(self) -> None:
-        """Refuse a `precision` that differs from the model's, where the ONNX file decides it."""
+        """Refuse a `precision` other than the model's, for engines that follow the ONNX file."""
         wanted = self.options.precision
         if wanted is not None and wanted != self.model.precision:
             raise ConfigurationError(
@@ -249,7 +263,7 @@ class Backend(ABC):
             )
 
     def _compiled_for(self, height: int, width: int) -> Any:
-        """The compiled network of one size; the least recently used ones are let go."""
+        """Return the compiled network of a size; drop the least recently used ones."""
         size = height, width
         if size in self._compiled:
             self._compiled.move_to_end(size)

@@ -1,4 +1,4 @@
-"""Which engine runs: the one that was asked for, or the best that is there."""
+"""Chooses the engine: the named one, or the best available."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _BACKENDS: dict[str, tuple[str, str]] = {
 
 class _Candidate(NamedTuple):
     name: str
-    device: str | None  # what the backend is probed and opened with; None is its own choice
+    device: str | None  # to probe and open with; None leaves it to the backend
 
 
 # Fastest first, as measured: a GPU before a CPU, and on the CPU OpenVINO before ONNX Runtime
@@ -41,15 +41,15 @@ _AUTO_ORDER = (
 
 
 def backend_names() -> list[str]:
-    """The names that `open_backend` knows, beside "auto"."""
+    """Return the names that `open_backend` takes, except "auto"."""
     return list(_BACKENDS)
 
 
 def backend_class(name: str) -> type[Backend]:
-    """The class of one backend. Importing it imports no engine.
+    """Return the class of a backend, without importing its engine.
 
     Raises:
-        ConfigurationError: there is no such backend.
+        ConfigurationError: an unknown name.
     """
     if name not in _BACKENDS:
         raise ConfigurationError(
@@ -62,7 +62,7 @@ def backend_class(name: str) -> type[Backend]:
 
 
 def probe_backends() -> list[Availability]:
-    """Ask every engine whether it can run here. Imports those that are installed."""
+    """Return whether each engine can run here. Imports the installed ones."""
     return [backend_class(name).probe() for name in _BACKENDS]
 
 
@@ -79,8 +79,8 @@ def choose_backend(
         The class, and for "auto" one line for each better backend that was passed over.
 
     Raises:
-        ConfigurationError: there is no such backend.
-        EngineUnavailableError: it cannot run here, or (with "auto") none can.
+        ConfigurationError: an unknown name.
+        EngineUnavailableError: it cannot run here, or with "auto" none can.
     """
     if name != "auto":
         backend = backend_class(name)
@@ -121,7 +121,7 @@ def open_backend(name: str, model_path: str, options: BackendOptions | None = No
             continue
         backend.passed_over = passed_over
         return backend
-    # When every engine that is here says the same of the model or the options, say that.
+    # Where all engines refuse for the same kind of reason, report that reason.
     if failures and len({type(error) for error in failures}) == 1:
         raise failures[0]
     raise EngineUnavailableError(_none_runs(passed_over))

@@ -1,8 +1,7 @@
 """TensorRT (Jetson, desktop) and TensorRT for RTX: one engine for each frame size.
 
 The named-tensor API, the same from 8.5 to 11. A frame is copied into page-locked memory, three
-asynchronous steps (copy, engine, copy) are enqueued or replayed as one CUDA graph, and the result
-is copied out.
+asynchronous steps (copy, engine, copy) are enqueued or replayed as one CUDA graph.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ class _CompiledSize:
 
 
 def _nothing() -> None:
-    """What is enqueued before `_record` has run."""
+    """Enqueue nothing: `_record` has not run yet."""
 
 
 class TensorRtBackend(Backend):
@@ -58,11 +57,7 @@ class TensorRtBackend(Backend):
         super().__init__(model, options)
         self._require_model_precision()
         self._trt = import_tensorrt(self.module)
-        availability = self.probe(options.device)
-        if not availability.available:
-            raise EngineUnavailableError(
-                f"expected {self.name} to run here, but {availability.reason}"
-            )
+        self._require_available()
         index = options.cuda_index() or 0
         gpu, reason = find_gpu(index)
         if gpu is None:
@@ -124,13 +119,13 @@ class TensorRtBackend(Backend):
         return compiled
 
     def _load_or_build(self, key: EngineKey) -> tuple[Any, str]:
-        """The engine of one size; one that does not load is built again, once."""
+        """Return the engine of a size and why it was built; a cached one may not load."""
         serialized, reason = self._cache.load(key)
         if serialized is not None:
             engine = self._runtime.deserialize_cuda_engine(serialized)
             if engine is not None:
                 return engine, reason
-            # It does not raise: None, and a line in the log, is how it says no.
+            # TensorRT does not raise: it returns None and logs the reason.
             reason = "TensorRT refused the cached engine: " + self._errors()
         serialized, _ = build_into_cache(
             self._trt, self.model, key, self._cache, reason, self.options.progress or _logger.info
@@ -141,10 +136,10 @@ class TensorRtBackend(Backend):
         return engine, reason
 
     def _create_context(self, engine: Any, key: EngineKey) -> tuple[Any, Callable[[], None]]:
-        """An execution context, and what keeps its kernels on disk once it has run.
+        """Return an execution context, and a function that keeps its kernels after the first run.
 
-        TensorRT for RTX compiles kernels for the very GPU on the first run; kept, they spare the
-        next start those seconds. TensorRT has them in the engine.
+        TensorRT for RTX compiles kernels for the GPU on the first run; keeping them saves seconds
+        at the next start. TensorRT has them in the engine.
         """
         config: Any = getattr(engine, "create_runtime_config", lambda: None)()
         kernels = getattr(config, "create_runtime_cache", lambda: None)()
@@ -169,7 +164,7 @@ class TensorRtBackend(Backend):
         return context, save_kernels
 
     def _record(self, compiled: _CompiledSize) -> None:
-        """Run a frame, then find how to enqueue the next: as a CUDA graph where possible."""
+        """Run a frame, then record the next ones as a CUDA graph where possible."""
         memory, context, buffers = self._memory, compiled.context, compiled.buffers
 
         def enqueue() -> None:
@@ -179,7 +174,7 @@ class TensorRtBackend(Backend):
                 raise EngineError(self._failure("run the engine"))
             memory.download(buffers["fused"])
 
-        # The first run allocates and, with TensorRT for RTX, compiles: not to be recorded.
+        # The first run allocates and, with TensorRT for RTX, compiles: it is not recorded.
         enqueue()
         memory.synchronize()
         compiled.enqueue = enqueue
@@ -230,7 +225,7 @@ class TensorRtBackend(Backend):
         }
 
     def _errors(self) -> str:
-        """What TensorRT has logged as errors since this was last asked."""
+        """Return and clear the errors that TensorRT has logged."""
         errors = "; ".join(self._logger.errors) or "no reason given"
         del self._logger.errors[:]
         return errors
