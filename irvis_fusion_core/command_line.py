@@ -1,4 +1,4 @@
-"""What the commands share: parsers, options of the engine, errors, a progress bar."""
+"""Shared parts of the commands: parsers, engine options, errors, a progress bar."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Main = Callable[..., int]
 
 
 def command(function: Callable[[list[str]], int]) -> Main:
-    """Make a `main` of a function that takes the list of arguments.
+    """Turn a function of the argument list into a `main`.
 
-    An error of ours ends as one line on stderr and exit status 1, not as a traceback; so do
-    Ctrl-C (130) and a reader of stdout that has gone (`| head`).
+    A FusionError ends as one line on stderr and exit status 1 instead of a traceback. Ctrl-C
+    gives 130, a closed stdout (`| head`) gives 1.
     """
     name = function.__module__.rpartition(".")[2]
     if name == "__main__":
@@ -36,7 +36,7 @@ def command(function: Callable[[list[str]], int]) -> Main:
         except KeyboardInterrupt:
             return 130
         except BrokenPipeError:
-            # Python would complain once more when it flushes stdout at exit.
+            # Python would report the error again when it flushes stdout at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
 
@@ -44,7 +44,7 @@ def command(function: Callable[[list[str]], int]) -> Main:
 
 
 def make_parser(module_doc: str | None, name: str) -> argparse.ArgumentParser:
-    """A parser whose help is a module's docstring: its first line, then an example."""
+    """Return a parser whose help is the docstring of a module: first line, then examples."""
     summary, _, rest = inspect.cleandoc(module_doc or "").partition("\n")
     return argparse.ArgumentParser(
         prog=f"irvis_fusion {name}",
@@ -55,7 +55,7 @@ def make_parser(module_doc: str | None, name: str) -> argparse.ArgumentParser:
 
 
 def add_engine_options(parser: argparse.ArgumentParser) -> None:
-    """The options that say what fuses: they go to `RealtimeFusion` by `open_fusion`."""
+    """Add the options of the engine, for `open_fusion`."""
     group = parser.add_argument_group("engine")
     group.add_argument(
         "--model", default="auto", help="auto, nano, small, base, or an .onnx file (default: auto)"
@@ -74,7 +74,7 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
 
 
 def open_fusion(options: argparse.Namespace) -> Any:
-    """A `RealtimeFusion` by the options of `add_engine_options`."""
+    """Open a `RealtimeFusion` by the options of `add_engine_options`."""
     from irvis_fusion_core.fusion import RealtimeFusion
 
     return RealtimeFusion(
@@ -97,7 +97,7 @@ def parse_size(text: str) -> tuple[int, int]:
 
 
 def one_of(names: Iterable[str], what: str) -> Callable[[str], list[str]]:
-    """An argparse type: a comma-separated list out of `names`."""
+    """Return an argparse type for comma-separated lists of `names`."""
     allowed = list(names)
 
     def parse(text: str) -> list[str]:
@@ -113,10 +113,9 @@ def one_of(names: Iterable[str], what: str) -> Callable[[str], list[str]]:
 
 
 def show_progress(items: Iterable[Any], total: int, quiet: bool = False) -> Iterator[Any]:
-    """Yield the items, drawing a bar on stderr where that is a terminal.
+    """Yield the items and draw a bar on stderr if that is a terminal.
 
-    Args:
-        total: how many there are; 0 or less where nobody knows (some videos).
+    `total` is 0 or less where the number of items is unknown (some videos).
     """
     stream = sys.stderr
     shown = not quiet and stream.isatty()
@@ -135,7 +134,7 @@ def show_progress(items: Iterable[Any], total: int, quiet: bool = False) -> Iter
 
 
 def progress_line(done: int, total: int, elapsed_s: float, width: int = 30) -> str:
-    """One state of the bar: share, count, rate, and the time that is left."""
+    """Return the bar as text: share, count, rate, and remaining time."""
     rate = done / elapsed_s if elapsed_s > 0 else 0.0
     if total <= 0:
         return "%d frames, %.1f a second" % (done, rate)
@@ -152,7 +151,7 @@ def progress_line(done: int, total: int, elapsed_s: float, width: int = 30) -> s
 
 
 def print_table(rows: list[list[str]], stream: Any = None) -> None:
-    """Print rows under their headings (the first row); numbers stand to the right."""
+    """Print rows below the first one as headings; numbers are right-aligned."""
     stream = stream or sys.stdout
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for number, row in enumerate(rows):
@@ -166,10 +165,10 @@ def print_table(rows: list[list[str]], stream: Any = None) -> None:
 
 
 def require_file(path: str, what: str) -> str:
-    """The path, where a file is there.
+    """Return the path of an existing file.
 
     Raises:
-        ConfigurationError: there is none.
+        ConfigurationError: there is no such file.
     """
     if not os.path.isfile(path):
         raise ConfigurationError(f"expected {what} at {path!r}, found no such file")

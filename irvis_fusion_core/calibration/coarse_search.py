@@ -1,9 +1,9 @@
-"""Where does the infrared image lie in the visible one? A search over scale, turn and shift.
+"""Searches the place of the infrared image in the visible one, over scale, turn and shift.
 
-For every scale and turn the normalised correlation of the two edge fields is computed for all
-shifts at once, in Fourier space, over the overlap only (Padfield, "Masked object registration in
-the Fourier domain", 2012). Several frames of a fixed rig add up their correlations, so that
-chance agreements, which differ from frame to frame, cancel.
+For every scale and turn the normalised correlation of the two edge fields is computed in Fourier
+space for all shifts, over the overlap only (Padfield, "Masked object registration in the Fourier
+domain", 2012). The correlations of several frames of a fixed rig are summed, so that chance
+agreements cancel.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _APART = 0.06
 
 
 class CoarseAlignment(NamedTuple):
-    """A similarity between full-size images, and how far it stands out."""
+    """A similarity between full-size images, and its score."""
 
     matrix: np.ndarray  # float64 3x3, IR pixels to visible pixels
     score: float  # correlation x sqrt(overlap in pixels)
@@ -54,10 +54,10 @@ def search(
     diagonal_px: float = 360.0,
     most: int = 5,
 ) -> list[CoarseAlignment]:
-    """The best distinct alignments, best first, of (IR, visible) float32 grey images of one rig.
+    """Return the best distinct alignments, best first, of (IR, visible) float32 grey images.
 
-    `scales` are visible pixels for an IR pixel; images are compared with the visible diagonal
-    brought to `diagonal_px`.
+    `scales` are visible pixels per IR pixel; images are compared with a visible diagonal of
+    `diagonal_px`.
     """
     ir_size, vis_size = _size(pairs[0][0]), _size(pairs[0][1])
     shrink = diagonal_px / float(np.hypot(*vis_size))
@@ -70,7 +70,7 @@ def search(
         for turn in turns_deg:
             placed = [_place(ir, scale * shrink, turn) for ir, _ in pairs]
             height, width = fields[0].shape
-            # A shift further than both sizes together is none; in between nothing wraps around.
+            # Transforms of both sizes together keep shifts from wrapping around.
             size = (
                 _transform_size(height + placed[0].image.shape[0]),
                 _transform_size(width + placed[0].image.shape[1]),
@@ -120,7 +120,7 @@ def _size(image: np.ndarray) -> tuple[int, int]:
 
 
 def _peaks(score: np.ndarray, most: int = 3, apart_px: int = 6) -> list[tuple[int, int]]:
-    """Up to `most` places (row, column) of the highest scores, which lie apart."""
+    """Return up to `most` places (row, column) of the highest scores that lie apart."""
     score = score.copy()
     places = []
     for _ in range(most):
@@ -161,7 +161,7 @@ def transforms(field: np.ndarray, mask: np.ndarray, size: tuple[int, int]) -> Sp
 
 
 def _correlate(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Correlation of two real images by their packed (CCS) transforms."""
+    """Return the correlation of two real images from their packed (CCS) transforms."""
     return _inverse(cv2.mulSpectrums(a, b, 0, conjB=True))
 
 
@@ -170,14 +170,14 @@ def _inverse(spectrum: np.ndarray) -> np.ndarray:
 
 
 def _transform_size(length: int) -> int:
-    # A few sizes only, so that the visible images are transformed a few times only.
+    # Few different sizes, so that visible images are transformed only a few times.
     return cv2.getOptimalDFTSize(-(-length // 96) * 96)
 
 
 def _distinct(
     found: list[CoarseAlignment], ir_size: tuple[int, int], vis_size: tuple[int, int], most: int
 ) -> list[CoarseAlignment]:
-    """Keep the best of those that lie close together."""
+    """Keep the best of alignments that are close together, at most `most`."""
     height, width = ir_size
     probes = np.array(
         [

@@ -47,13 +47,13 @@ ROUNDS = (
 
 
 class FineAlignment(NamedTuple):
-    """A homography between full-size images and what it rests on (visible pixels)."""
+    """A homography between full-size images, and its evidence (visible pixels)."""
 
     homography: np.ndarray  # float64 3x3, IR to visible
-    blocks: int  # that were looked for, in all frames
-    inliers: int  # that were found where the homography says
-    coverage: float  # share of the image's common part that inliers lie around, 0..1
-    median_px: float  # held-out residuals: fit to one half of the blocks, seen in the other
+    blocks: int  # searched, in all frames
+    inliers: int  # found where the homography maps them
+    coverage: float  # share of the common part inside the inliers' hull, 0..1
+    median_px: float  # held-out residuals: fit to one half of the blocks, measured in the other
     p90_px: float
 
 
@@ -100,12 +100,12 @@ class _Grid:
         self._channels = [channels(vis) for vis in visible]
 
     def common(self, present: np.ndarray) -> np.ndarray:
-        """uint8 HxW: 1 where the IR image is."""
+        """Return uint8 HxW: 1 where there is IR."""
         shape = self._irs[0].shape
         return cv2.warpPerspective(np.ones(shape, np.uint8), present, self.size[::-1])
 
     def match(self, present: np.ndarray, each: Round) -> tuple[Matches, int]:
-        """Matches of all frames, and how many blocks were looked for."""
+        """Return the matches of all frames, and the number of blocks searched."""
         known = self.common(present) > 0
         parts, blocks = [], 0
         for ir, vis_channels in zip(self._irs, self._channels):
@@ -119,10 +119,10 @@ class _Grid:
 
 
 def _held_out(matches: Matches, size: tuple[int, int], each: Round) -> np.ndarray:
-    """Residuals of matches under a fit to the others: tiles of the image take turns.
+    """Return the residuals of matches under a fit to the others, by tiles of the image.
 
-    Blocks overlap, so neighbours are no independent witnesses: tiles are three blocks wide. Wrong
-    matches, beyond half the reach, say nothing about the fit and are left out.
+    Blocks overlap, so neighbours are not independent: tiles are three blocks wide. Wrong matches,
+    beyond the reach, are left out.
     """
     tile = 3 * each.block
     parity = (matches.at // tile).astype(int).sum(axis=1) % 2

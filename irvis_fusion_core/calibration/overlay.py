@@ -17,10 +17,10 @@ _TINT = (0.55, 0.85, 1.0)
 def checkerboard(
     ir: np.ndarray, vis: np.ndarray, homography: np.ndarray, fields: int = _FIELDS
 ) -> np.ndarray:
-    """uint8 HxWx3 of the visible size: every other field is the IR image, tinted.
+    """Return uint8 HxWx3 BGR of the visible size; every other field is the IR image, tinted.
 
-    Lines that run on from field to field are where the two images agree. Where IR is not known
-    the visible image stays.
+    Lines continue from field to field where the images agree. The visible image stays where there
+    is no IR.
     """
     height, width = vis.shape[:2]
     visible = _even(vis)
@@ -51,7 +51,7 @@ def before_and_after(ir: np.ndarray, vis: np.ndarray, homography: np.ndarray) ->
 
 
 def _even(image: np.ndarray) -> np.ndarray:
-    """Grey with local contrast, so that dark scenes can be judged."""
+    """Return the grey image with local contrast, for dark scenes."""
     if image.ndim == 3:
         image = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_BGR2GRAY)
     return cv2.createCLAHE(2.0, (8, 8)).apply(image)

@@ -1,9 +1,8 @@
-"""A homography from matches of which many are wrong: RANSAC, then a weighted robust fit.
+"""A homography from matches with many outliers: RANSAC, then a weighted robust fit.
 
-The fit minimises the matches' Mahalanobis distances (a block on a straight edge knows its place
-across the edge only) under Geman-McClure weights, by Gauss-Newton. Two cameras that look the same
-way differ by a nearly affine map, so the two perspective terms carry a prior of their size: few
-matches in one corner of the image cannot bend the rest.
+The fit minimises Mahalanobis distances (a block on a straight edge is located only across it) with
+Geman-McClure weights, by Gauss-Newton. Cameras that look the same way differ by a nearly affine
+map, so a prior limits the two perspective terms: a few matches in one corner cannot bend the rest.
 """
 
 from __future__ import annotations
@@ -22,18 +21,18 @@ _ROUNDS = 12
 
 
 class Fit(NamedTuple):
-    """A homography between the points of matches, and which of them agree with it."""
+    """A homography between the points of matches, and its inliers."""
 
     homography: np.ndarray  # float64 3x3
     inliers: np.ndarray  # bool N
-    residuals: np.ndarray  # float64 N, pixels: distance of each match from where it should be
+    residuals: np.ndarray  # float64 N, pixels: error of each match
 
 
 def fit_homography(matches: Matches, size: tuple[int, int], tolerance_px: float) -> Fit | None:
-    """Fit `found ~ H at`; `size` (height, width) is of the grid. None where too few agree."""
+    """Fit `found ~ H at` on a grid of `size` (height, width); None where too few agree."""
     if len(matches.at) < 8:
         return None
-    # An affine map has a third of a homography's freedom to agree with chance.
+    # An affine map agrees by chance less often than a homography.
     affine, _ = cv2.estimateAffine2D(
         matches.at,
         matches.found,
@@ -65,7 +64,7 @@ def fit_homography(matches: Matches, size: tuple[int, int], tolerance_px: float)
 
 
 def _shapes(matches: Matches) -> np.ndarray:
-    """Nx2x2, largest eigenvalue `weight`: how much each direction of a match counts."""
+    """Return the weight of each direction of a match, Nx2x2, largest eigenvalue `weight`."""
     largest = np.linalg.eigvalsh(matches.precision)[:, 1]
     return matches.precision * (matches.weight / np.maximum(largest, 1e-12))[:, None, None]
 
@@ -73,7 +72,7 @@ def _shapes(matches: Matches) -> np.ndarray:
 def _step(
     h: np.ndarray, at: np.ndarray, found: np.ndarray, shapes: np.ndarray, spread: float
 ) -> np.ndarray:
-    """One Gauss-Newton step of all eight parameters, in centred coordinates."""
+    """Return `h` after a Gauss-Newton step of all eight parameters, in centred coordinates."""
     x, y = at[:, 0], at[:, 1]
     scale = h[2, 0] * x + h[2, 1] * y + h[2, 2]
     mapped = project(h, at)

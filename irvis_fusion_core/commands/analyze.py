@@ -1,4 +1,4 @@
-"""Say how large a student is and what it costs: parameters, FLOPs, time, memory.
+"""Report the parameters, FLOPs, time and memory of a student.
 
 examples::
 
@@ -6,7 +6,7 @@ examples::
   irvis_fusion analyze --variants small,base --size 640x480 --device cuda
   irvis_fusion analyze --checkpoint best.safetensors
 
-Time is that of plain torch in fp32; `irvis_fusion benchmark` measures the engines.
+Time is measured in torch, fp32; `irvis_fusion benchmark` measures the engines.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Measure latency and throughput of the engines that are here.
+"""Measure latency and throughput of the installed engines.
 
 examples::
 
@@ -31,13 +31,13 @@ from irvis_fusion_core.command_line import (
 )
 from irvis_fusion_core.errors import ConfigurationError, FusionError
 
-# Long enough that a frame finds the caches as it would in a stream of frames.
+# Long enough for caches to be as in a stream of frames.
 TURN_S = 0.05
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 
 
 class Case(NamedTuple):
-    """One thing to measure."""
+    """One combination to measure."""
 
     backend: str
     model: str
@@ -45,7 +45,7 @@ class Case(NamedTuple):
 
     @property
     def label(self) -> str:
-        """As it stands in tables."""
+        """The name in tables."""
         return " ".join(self)
 
 
@@ -81,7 +81,7 @@ def main(arguments: list[str]) -> int:
 
 
 def available_backends() -> list[str]:
-    """The engines that can run here."""
+    """Return the engines that can run here."""
     from irvis_fusion_core.backends import probe_backends
 
     return [found.name for found in probe_backends() if found.available]
@@ -95,7 +95,7 @@ def open_cases(
     device: Any,
     log: Any,
 ) -> dict[Case, Any]:
-    """Open every combination that exists; says on `log` why one does not."""
+    """Open every combination that exists; write to `log` why others do not."""
     from irvis_fusion_core.fusion import RealtimeFusion
 
     fusions: dict[Case, Any] = {}
@@ -116,7 +116,7 @@ def open_cases(
 def measure(
     fusions: dict[Case, Any], height: int, width: int, rounds: int, stages: bool
 ) -> list[list[str]]:
-    """Time all cases at one size, interleaved; returns a table with its headings."""
+    """Time all cases at one size, interleaved; return a table with headings."""
     ir, vis = example_pair(height, width)
     calls = {}
     for case, fusion in fusions.items():
@@ -132,7 +132,7 @@ def measure(
 
 
 def _arithmetic(fusion: Any, precision: str) -> str:
-    """The precision as tables name it: an fp16 file may be calculated in fp32."""
+    """Return the name of the precision: an fp16 file may be calculated in fp32."""
     used = fusion.describe().get("inference_precision", precision)
     return precision if precision != "fp16" or used == "fp16" else f"fp16 run as {used}"
 

@@ -1,4 +1,4 @@
-"""Build a TensorRT engine ahead, so that the robot does not wait for it at its first start.
+"""Build a TensorRT engine in advance, so that the robot does not wait at its first start.
 
 examples::
 
@@ -6,8 +6,8 @@ examples::
   irvis_fusion build_engine --model my.onnx --size 640x512 --cache-dir /opt/engines
   irvis_fusion build_engine --engine tensorrt_rtx --compute-capability 8.6   (needs no GPU)
 
-Building takes minutes and belongs on the machine that will run it: an engine fits one TensorRT
-version and one GPU. It is kept in the cache, where the node and `fuse` find it.
+Building takes minutes. Build on the machine that will run the engine: it fits one TensorRT
+version and one GPU. The node and `fuse` find it in the cache.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""`irvis_fusion COMMAND`: finds the command and hands over to it.
+"""`irvis_fusion COMMAND`: finds the command and runs it.
 
-The commands are the entry points of the group `irvis_fusion.commands`. Only the one that was
-asked for is imported; of the others not more than their first docstring line is read.
+Commands are the entry points of the group `irvis_fusion.commands`. Only the named one is imported;
+the help reads the first docstring line of the others.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ GROUP = "irvis_fusion.commands"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run `irvis_fusion COMMAND ...`; returns the command's exit status."""
+    """Run `irvis_fusion COMMAND ...`; return the command's exit status."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     commands = find_commands()
     name = arguments[0] if arguments else "--help"
@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def find_commands() -> dict[str, Any]:
-    """Name -> entry point of every installed command."""
+    """Return name -> entry point of every installed command."""
     from importlib import metadata
 
     found: Any = metadata.entry_points()
@@ -55,7 +55,7 @@ def find_commands() -> dict[str, Any]:
 
 
 def usage(commands: dict[str, Any]) -> str:
-    """The help text: every command with the first line of its module's docstring."""
+    """Return the help text: every command with the first line of its docstring."""
     lines = ["usage: irvis_fusion COMMAND [options]", "", "commands:"]
     for name in sorted(commands):
         lines.append("  {:<22}{}".format(name, summary(_module_of(commands[name]))))
@@ -69,7 +69,7 @@ def usage(commands: dict[str, Any]) -> str:
 
 
 def summary(module: str) -> str:
-    """The first line of a module's docstring, read without running the module."""
+    """Return the first line of a module's docstring without importing it."""
     try:
         spec = importlib.util.find_spec(module)
     except ImportError as error:

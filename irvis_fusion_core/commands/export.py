@@ -6,8 +6,8 @@ examples::
   irvis_fusion export --checkpoint best.pth --variant small --output small.onnx --size 640x480
   irvis_fusion export --variant nano --output nano_bgr.onnx --vis-order bgr
 
-Without --size the file takes any size. For int8 see `irvis_fusion quantize`. Where pairs are
-given, the file's images are compared with those of the student itself.
+Without --size the file takes any size. For int8 see `irvis_fusion quantize`. With --pairs the
+file's images are compared with the student's own.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def main(arguments: list[str]) -> int:
 
 
 def largest_difference(model: Any, onnx_path: str, vis_order: str, folder: str) -> int:
-    """The largest difference in grey levels between a file's images and the student's own."""
+    """Return the largest difference of a file's images from the student's own, grey levels."""
     import torch
 
     from irvis_fusion_core.backends import BackendOptions, open_backend

@@ -6,8 +6,8 @@ examples::
   irvis_fusion fuse --ir IR/ --vis VIS/ --output fused/ --side-by-side
   irvis_fusion fuse --ir ir.mp4 --vis vis.mp4 --output fused.mp4 --model small
 
-Folders are matched by file name. 16-bit thermal images are brought to 8 bits first. Both
-cameras must see the same: register them before, where they do not.
+Folders are matched by file name. 16-bit thermal images are rescaled to 8 bits. The images must
+be registered.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ from irvis_fusion_core.image_files import (
     write_image,
 )
 
-# cv2.VideoWriter needs one; both are in every OpenCV wheel.
+# Both are in every OpenCV wheel.
 _VIDEO_CODECS = {".mp4": "mp4v", ".avi": "MJPG", ".mkv": "mp4v", ".mov": "mp4v"}
 
 
 class _Pairs(NamedTuple):
-    """Where the pairs come from, how many there are (0: unknown), and at which rate."""
+    """The pairs, their number (0: unknown), and their rate."""
 
     items: Iterator[tuple[str, np.ndarray, np.ndarray]]  # name, thermal as stored, visible BGR
     total: int
@@ -87,7 +87,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _fuse_all(fusion: Any, pairs: _Pairs, kind: str, options: Any) -> tuple[int, float]:
-    """Fuse and write every pair; returns how many, and the seconds spent in fusing alone."""
+    """Fuse and write every pair; return their number, and the seconds spent fusing."""
     to_8_bits = _ToEightBits()
     video: _VideoFile | None = None
     frames, seconds = 0, 0.0
@@ -140,10 +140,10 @@ def _kind(ir: str, vis: str) -> str:
 
 
 def _check_output(kind: str, output: str, ir: str, vis: str) -> None:
-    """Refuse, before the work is done, what could not be written after it."""
+    """Refuse outputs that cannot be written, before fusing."""
     if os.path.abspath(output) in (os.path.abspath(ir), os.path.abspath(vis)):
         raise ConfigurationError(
-            f"expected --output beside the inputs, found {output}, one of them"
+            f"expected --output to differ from the inputs, found {output}, one of them"
         )
     suffix = os.path.splitext(output)[1].lower()
     if kind == "image" and suffix not in IMAGE_SUFFIXES:
@@ -177,7 +177,7 @@ def _read_videos(ir_path: str, vis_path: str) -> _Pairs:
     ir, vis = _open_video(ir_path), _open_video(vis_path)
     counts = [int(video.get(cv2.CAP_PROP_FRAME_COUNT)) for video in (ir, vis)]
     rate_hz = vis.get(cv2.CAP_PROP_FPS)
-    if not 0.1 <= rate_hz <= 1000.0:  # some containers do not tell
+    if not 0.1 <= rate_hz <= 1000.0:  # some containers lack it
         rate_hz = 30.0
 
     def frames() -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
@@ -212,7 +212,7 @@ def _open_video(path: str) -> Any:
 
 
 class _ToEightBits:
-    """Thermal images to 8 bits: 8-bit ones as they are, others through `thermal`."""
+    """Rescales raw thermal images to 8 bits; 8-bit ones stay as they are."""
 
     def __init__(self) -> None:
         self._rescale: Any = None
@@ -224,7 +224,7 @@ class _ToEightBits:
 
         if self._rescale is None:
             self._rescale = ThermalRescale()
-        if not keep_history:  # images of a folder need not follow each other in time
+        if not keep_history:  # images of a folder need not be a sequence
             self._rescale.reset()
         return self._rescale(raw)
 

@@ -1,4 +1,4 @@
-"""Turn an fp32 ONNX file into int8, calibrated on real pairs, and say what it costs.
+"""Quantise an fp32 ONNX file to int8, calibrated on real pairs, and report the loss.
 
 examples::
 
@@ -6,7 +6,7 @@ examples::
   irvis_fusion quantize --model my.onnx --pairs my_robot/ --output my_int8.onnx --count 48
 
 The folder holds IR/ and VIS/ with images of the same names, from the cameras that the model
-will see: the scales are drawn from them. Noise and constant images are refused.
+will be used with: they set the scales. Noise and constant images are refused.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def main(arguments: list[str]) -> int:
 
 
 def spread(files: list[FilePair], count: int) -> list[FilePair]:
-    """At most `count` of the pairs, evenly spread: neighbours in a recording are alike."""
+    """Return at most `count` pairs, evenly spread: neighbours in a recording are alike."""
     if count < 1:
         raise CalibrationError(f"expected a --count of at least 1, found {count}")
     if len(files) <= count:
@@ -66,7 +66,7 @@ def spread(files: list[FilePair], count: int) -> list[FilePair]:
 
 
 def read_pairs(files: list[FilePair], order: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The images of the pairs, 8-bit and in the model's channel order."""
+    """Yield the images of the pairs, 8-bit and in the model's channel order."""
     for each in files:
         vis = read_visible(each.vis)
         ordered = vis[:, :, ::-1] if order == "rgb" else vis

@@ -1,4 +1,4 @@
-"""Detectors that judge a fused image by what they find in it, and the boxes to compare with."""
+"""Detectors that judge fused images, and annotations to compare with."""
 
 from __future__ import annotations
 

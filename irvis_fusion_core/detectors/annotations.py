@@ -1,9 +1,9 @@
-"""What is really in the frames of a recording: COCO JSON, or a folder of YOLO text files.
+"""Annotated objects in the frames of a recording: COCO JSON, or a folder of YOLO text files.
 
-A file's (or COCO image's) name says which frame it belongs to. Taken are, in this order: a name
-out of `frame_names`, which lists the visible frames in order; the visible stamp in nanoseconds
-(`1700000000033000000.txt`) or as seconds and nanoseconds (`1700000000_033000000`,
-`1700000000.033000000`); the frame's number from 0, which may stand at the end (`frame_000012`).
+The name of a file or COCO image tells its frame, in this order: a name in `frame_names`, the list
+of the visible frames; the visible stamp in nanoseconds (`1700000000033000000.txt`) or as seconds
+and nanoseconds (`1700000000_033000000`, `1700000000.033000000`); the frame's number from 0, also
+as a suffix (`frame_000012`).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Annotations:
 
     Attributes:
         labels: the classes that occur, sorted.
-        frames: how many frames are annotated, those without objects included.
+        frames: number of annotated frames, with those without objects.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Annotations:
         """Take entries by name without extension.
 
         Raises:
-            AnnotationError: a name is none that a frame can be told by.
+            AnnotationError: a name that fits no frame.
         """
         self.labels = sorted({label for entry in entries.values() for label in entry.labels})
         self.frames = len(entries)
@@ -64,11 +64,11 @@ class Annotations:
             (self._by_stamp if kind == "stamp" else self._by_index)[number] = entry
 
     def has(self, index: int, stamp_ns: int) -> bool:
-        """Whether this frame is annotated; costs nothing."""
+        """Return whether this frame is annotated."""
         return stamp_ns in self._by_stamp or index in self._by_index
 
     def of_frame(self, index: int, stamp_ns: int, height: int, width: int) -> list[Truth] | None:
-        """What is in a frame, boxes in its pixels; None where it is not annotated."""
+        """Return the objects in a frame, in its pixels; None where it is not annotated."""
         entry = self._by_stamp.get(stamp_ns, self._by_index.get(index))
         if entry is None:
             return None
@@ -86,11 +86,11 @@ def read_annotations(
     """Read a COCO JSON file, or a folder of YOLO text files.
 
     Args:
-        class_names: of the numbers in YOLO files that have no classes.txt beside them.
+        class_names: of the numbers in YOLO files, for folders without a classes.txt.
         frame_names: names of the visible frames in order, with or without extension.
 
     Raises:
-        AnnotationError: nothing there, malformed, or not to be assigned to frames.
+        AnnotationError: missing, malformed, or of unknown frames.
     """
     if os.path.isdir(path):
         entries = _read_yolo(path, class_names)
@@ -144,7 +144,7 @@ def _read_coco(path: str) -> dict[str, _Entry]:
         found: dict[Any, list[tuple[list[float], str]]] = {key: [] for key in images}
         for annotation in tree["annotations"]:
             if annotation.get("iscrowd"):
-                continue  # a crowd's box is no object that could be found
+                continue  # a crowd is not one object
             box = [float(value) for value in annotation["bbox"]]
             found[annotation["image_id"]].append((box, categories[annotation["category_id"]]))
         sizes = {k: (float(i["width"]), float(i["height"])) for k, i in images.items()}

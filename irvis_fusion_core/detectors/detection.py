@@ -1,4 +1,4 @@
-"""What a detector reports, and how it compares with what is really there."""
+"""Detections, and their comparison with annotations."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PEOPLE = {"people", "pedestrian", "pedestrians", "persons", "human", "walker"}
 
 
 class Detection(NamedTuple):
-    """One find: a box in pixels, a score (higher is surer), the class's name."""
+    """A box in pixels, a score (higher is surer), and the class's name."""
 
     box: Box
     score: float
@@ -23,14 +23,14 @@ class Detection(NamedTuple):
 
 
 class Truth(NamedTuple):
-    """One annotated object: a box in pixels, the class's name."""
+    """An annotated object: a box in pixels, and the class's name."""
 
     box: Box
     label: str
 
 
 def normal_label(name: str) -> str:
-    """Lower case; the data sets' words for people become "person"."""
+    """Return the name in lower case; the data sets' words for people become "person"."""
     name = " ".join(name.strip().lower().split())
     return PERSON if name in _PEOPLE else name
 
@@ -38,9 +38,9 @@ def normal_label(name: str) -> str:
 def count_matches(
     found: Sequence[Detection], truth: Sequence[Truth], min_overlap: float = 0.5
 ) -> int:
-    """How many finds are true: each find takes the free object of its class that it covers best.
+    """Count true detections: each takes the free object of its class that it covers best.
 
-    Surer finds choose first, as COCO and VOC evaluate; `min_overlap` is over the union.
+    Surer detections choose first, as in COCO and VOC; `min_overlap` is over the union.
     """
     free = list(truth)
     hits = 0
@@ -57,7 +57,7 @@ def count_matches(
 
 
 class Tally:
-    """Finds over many images: how many, and with annotations how many of them are true."""
+    """Counts detections over many images, and true ones where there are annotations."""
 
     def __init__(self, min_overlap: float = 0.5) -> None:
         """Start at zero; `min_overlap` as of `count_matches`."""
@@ -70,7 +70,7 @@ class Tally:
         self.missed = 0
 
     def add(self, found: Sequence[Detection], truth: Sequence[Truth] | None = None) -> None:
-        """Count one image; `truth` None where nobody knows what it shows."""
+        """Count one image; `truth` is None where it is not annotated."""
         self.images += 1
         self.found += len(found)
         if truth is None:
@@ -83,16 +83,16 @@ class Tally:
 
     @property
     def precision(self) -> float | None:
-        """Share of the finds that are true; None where there was nothing to tell it by."""
+        """Share of true detections; None without detections in annotated images."""
         return self.true / (self.true + self.false) if self.true + self.false else None
 
     @property
     def recall(self) -> float | None:
-        """Share of the annotated objects that were found; None where there were none."""
+        """Share of the annotated objects that were found; None without objects."""
         return self.true / (self.true + self.missed) if self.true + self.missed else None
 
     def summary(self) -> dict[str, float | None]:
-        """Everything above by name."""
+        """Return all counts and shares by name."""
         return {
             "images": self.images,
             "found": self.found,
@@ -109,7 +109,7 @@ class Tally:
 def suppress_overlaps(
     boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, most_overlap: float = 0.45
 ) -> list[int]:
-    """Indices to keep, surest first: of boxes of one class that overlap more, the surest stays.
+    """Return the indices to keep, surest first: of overlapping boxes of a class the surest.
 
     Args:
         boxes: float [n, 4] as left, top, right, bottom.

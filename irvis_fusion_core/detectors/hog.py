@@ -1,4 +1,4 @@
-"""OpenCV's people detector in the form that the evaluation takes: nothing to download."""
+"""OpenCV's people detector for the evaluation: nothing to download."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ class HogDetector:
     Attributes:
         name: for tables.
         labels: the classes that it can report.
-        min_overlap: with the truth, from which on a find counts: less than the usual 0.5, for the
-            detector's window leaves a margin around a person.
+        min_overlap: overlap over union from which a detection counts.
 
     Raises:
         EngineUnavailableError: this OpenCV has no HOG detector.
@@ -29,5 +28,5 @@ class HogDetector:
         self._detector = PeopleDetector()
 
     def find(self, image: np.ndarray) -> list[Detection]:
-        """People in a uint8 RGB image [height, width, 3], surest first."""
+        """Return people in a uint8 RGB image [height, width, 3], surest first."""
         return [Detection(box, score, PERSON) for box, score in self._detector.find_scored(image)]

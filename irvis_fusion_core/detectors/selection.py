@@ -1,4 +1,4 @@
-"""Which detector: the built-in one, or a model of the user's."""
+"""Chooses the detector: the built-in one, or the user's model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Detector = Union[HogDetector, YoloDetector]
 
 
 def open_detector(model: str | None = None, min_score: float = 0.25) -> Detector:
-    """The HOG people detector, or the YOLO-style one of an ONNX file.
+    """Open the HOG people detector, or the YOLO-style detector of an ONNX file.
 
     Raises:
         EngineUnavailableError: nothing here can run it.

@@ -1,4 +1,4 @@
-"""How large, how costly, how fast is a network? Parameters, FLOPs, time, memory."""
+"""Parameters, FLOPs, time and memory of a network."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from irvis_fusion_core.errors import ConfigurationError, EngineUnavailableError
 
 
 def count_macs(model: nn.Module, inputs: Sequence[torch.Tensor]) -> int:
-    """Multiply-accumulates of every convolution and linear layer in one forward pass.
+    """Count the multiply-accumulates of convolutions and linear layers in one forward pass.
 
-    What papers count: element-wise work is left out. Runs the model once on `inputs`.
+    Element-wise work does not count, as in papers.
     """
     total = [0]
 
     def count(module: nn.Module, given: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
         weight = module.weight
-        places = output.numel() // weight.shape[0]  # each output place meets the filter once
+        places = output.numel() // weight.shape[0]  # one filter application per place
         if isinstance(module, nn.ConvTranspose2d):
             places = given[0].numel() // weight.shape[0]
         total[0] += places * weight.numel()

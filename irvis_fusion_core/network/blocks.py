@@ -28,19 +28,19 @@ def conv_norm(
 
 
 def gate(x: torch.Tensor) -> torch.Tensor:
-    """A hard sigmoid, written as scale and clip: CPU engines fuse those, not HardSigmoid."""
+    """Return a hard sigmoid as scale and clip, which CPU engines fuse (not HardSigmoid)."""
     return (x * (1.0 / 6.0) + 0.5).clamp(0.0, 1.0)
 
 
 def gain(x: torch.Tensor) -> torch.Tensor:
-    """A hard tanh: -1..1, 0 at 0."""
+    """Return a hard tanh, -1..1."""
     return x.clamp(-1.0, 1.0)
 
 
 def bilinear_weights(factor: int) -> torch.Tensor:
-    """The convolution that interpolates an image `factor` times finer, as channels of blocks.
+    """Return the kernels, factor² x 1 x 3 x 3, that interpolate an image `factor` times finer.
 
-    factor² x 1 x 3 x 3; channels in the order of `F.pixel_unshuffle`.
+    The channels are in the order of `F.pixel_unshuffle`.
     """
     offsets = (torch.arange(factor) + 0.5) / factor - 0.5
     taps = torch.stack([(-offsets).clamp_min(0.0), 1.0 - offsets.abs(), offsets.clamp_min(0.0)], 1)

@@ -1,6 +1,6 @@
 """Save and load a student's weights: safetensors with metadata, or a `.pth` of tensors only.
 
-Never unpickles: a `.pth` is read with `weights_only=True`, so a foreign file cannot run code.
+A `.pth` is read with `weights_only=True`: a foreign file cannot run code.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def load_checkpoint(path: str | Path, model: Student | None = None) -> Student:
     """Load weights into `model`, or into a new student of the size the file names.
 
     Args:
-        path: `.safetensors` of ours, or `.pth`/`.pt` holding a state dict (bare, or under
+        path: an irvis_fusion `.safetensors`, or `.pth`/`.pt` with a state dict (bare, or under
             `model`, `state_dict` or `average`); a `.pth` needs `model`.
 
     Returns:
@@ -92,7 +92,7 @@ def load_checkpoint(path: str | Path, model: Student | None = None) -> Student:
 
 
 def read_metadata(path: str | Path) -> dict[str, str]:
-    """The metadata strings in the header of a safetensors file; {} where it has none."""
+    """Return the metadata in the header of a safetensors file; {} where there is none."""
     try:
         with open(path, "rb") as file:
             length = struct.unpack("<Q", file.read(8))[0]
@@ -123,7 +123,7 @@ def _student_of(header: dict[str, str], path: Path) -> Student:
         raise CheckpointError(
             f"expected irvis_fusion weights (format {FORMAT}) in {path}, found "
             f"format {header.get(PREFIX + 'format')!r}; pass the model if they "
-            "are yours all the same"
+            "fit it"
         )
     try:
         return create_student_model(

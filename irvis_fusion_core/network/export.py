@@ -1,7 +1,7 @@
 """From a torch student to ONNX files: fp32, fp16 and int8, pixels in and pixels out.
 
-Precision belongs in the file, not in the engine's flags (TensorRT 11 knows no other way): fp16 is
-typed, int8 is Q/DQ from real images. The last mix stays fp32 in each of them.
+The file holds the precision, not the engine's flags (TensorRT 11 requires that): fp16 is typed,
+int8 is Q/DQ from real images. The last mix is always fp32.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from irvis_fusion_core.network.pixel_student import PixelStudent
 from irvis_fusion_core.network.student import HEADS, Student
 
 OPSETS = (17, 17)
-"""Oldest and newest opset: `PixelStudent` needs 17's operators, TensorRT 8.5 reads none newer."""
+"""Oldest and newest opset: `PixelStudent` needs 17, TensorRT 8.5 reads up to 17."""
 
 METADATA_PREFIX = "irvis_fusion."
 FramePair = Tuple[np.ndarray, np.ndarray]
@@ -39,11 +39,11 @@ FramePair = Tuple[np.ndarray, np.ndarray]
 FP32_LAYERS = tuple(
     f"/{layer}/Conv"
     for layer in (
-        # What reads pixels: 127 steps for the whole range would lose the night's faint edges.
+        # Layers that read pixels: 127 steps for the whole range would lose faint edges.
         "ir_encoder/stem/stem.0",
         "vis_encoder/stem/stem.0",
         "head_mix/head_mix.0",
-        # What makes the image, in steps of a grey level, and what it is made of.
+        # Layers that make the image, in steps of a grey level, and their inputs.
         "decoder/refine1/refine1.0/expand/expand.0",
         "decoder/refine1/refine1.0/depthwise/depthwise.0",
         "decoder/refine1/refine1.0/project/project.0",
@@ -53,7 +53,7 @@ FP32_LAYERS = tuple(
         "detail_1",
     )
 )
-"""What stays fp32 in int8 files."""
+"""Layers that stay fp32 in int8 files."""
 
 
 def export_to_onnx(
@@ -73,7 +73,7 @@ def export_to_onnx(
         vis_order: `rgb` or `bgr`: the order of `vis` and `fused`.
 
     Raises:
-        ConfigurationError: an option that cannot be had.
+        ConfigurationError: an impossible option.
         EngineUnavailableError: the `onnx` package is missing.
     """
     onnx = _require("onnx")
@@ -94,7 +94,7 @@ def export_to_onnx(
     size = _height_and_width(input_size)
     training = model.training
     pixels = PixelStudent(_copy_in(model, precision), vis_order, size).eval()
-    # Where the size is free, trace at one that needs padding, so that nothing folds away.
+    # A free size is traced at one that needs padding, so that the padding is not folded away.
     height, width = size or (70, 90)
     example = (
         torch.zeros(1, height, width, 1, dtype=torch.uint8),
@@ -103,7 +103,7 @@ def export_to_onnx(
     axes = None if size else {name: {1: "height", 2: "width"} for name in ("ir", "vis", "fused")}
     traced = io.BytesIO()
     with warnings.catch_warnings():
-        # The tracing exporter is asked for by name: it alone writes opset 17 as it is.
+        # Only the tracing exporter (dynamo=False) writes opset 17.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             pixels,
@@ -132,12 +132,12 @@ def quantize(
     calibration_pairs: Iterable[FramePair],
     report: Callable[[str], None] | None = None,
 ) -> Path:
-    """An fp32 file of ours -> int8 as Q/DQ, scales from real images.
+    """Quantise an exported fp32 file to int8 as Q/DQ, with scales from real images.
 
     Args:
-        calibration_pairs: at least 8 pairs from the cameras that it will see; up to 64 are used,
-            cut to 480 x 640 at most. Where all are of one size that fits a fixed-size model.
-        report: takes one line that says what int8 costs against fp32, in PSNR and SSIM.
+        calibration_pairs: at least 8 pairs of the cameras to be used; up to 64 are used, cropped
+            to 480 x 640. A fixed-size model needs pairs of its size.
+        report: called with a line on the loss against fp32, in PSNR and SSIM.
 
     Raises:
         CalibrationError: too few pairs, constant images, or pure noise.
@@ -150,7 +150,7 @@ def quantize(
     metadata = {entry.key: entry.value for entry in graph.metadata_props}
     if metadata.get(METADATA_PREFIX + "precision") != "fp32":
         raise ModelError(
-            f"expected an fp32 model of ours to quantise, {onnx_path} says "
+            f"expected an exported fp32 model to quantise, {onnx_path} says "
             f"{metadata.get(METADATA_PREFIX + 'precision')!r}; export it again"
         )
 
@@ -203,7 +203,7 @@ def quantize(
 def quantization_cost(
     reference_path: str | Path, path: str | Path, pairs: Sequence[FramePair]
 ) -> str:
-    """One line: PSNR (mean, worst) and SSIM of one file's images against another's."""
+    """Return a line with PSNR (mean, worst) and SSIM of one file's images against another's."""
     from irvis_fusion_core.metrics.fidelity import ssim_mean
 
     runtime = _require("onnxruntime")
@@ -262,7 +262,7 @@ def _calibration_set(pairs: Iterable[FramePair]) -> list[FramePair]:
         for name, image in zip(("ir", "vis"), pair):
             plane = image[:, :, 0].astype(np.float64)
             step = np.abs(np.diff(plane, axis=1)).mean()
-            # Neighbours in a photograph are alike; in noise their difference exceeds its spread.
+            # Neighbouring pixels of a photograph are similar, those of noise are not.
             if plane.std() < 1.0 or step > plane.std():
                 what = "constant" if plane.std() < 1.0 else "noise"
                 raise CalibrationError(
@@ -273,7 +273,7 @@ def _calibration_set(pairs: Iterable[FramePair]) -> list[FramePair]:
 
 
 def _name_output_shape(graph: Any, size: tuple[int, int] | None) -> None:
-    """State the output's shape as the inputs state theirs; the tracer names it after its nodes."""
+    """Name the output's dimensions as the inputs'; the tracer uses its nodes' names."""
     shape = graph.graph.output[0].type.tensor_type.shape
     for dim, value in zip(shape.dim, (1, *(size or ("height", "width")), 3)):
         dim.Clear()

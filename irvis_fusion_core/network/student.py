@@ -1,6 +1,6 @@
 """The student network: two light encoders, cross-modal fusion at every scale, a U-Net decoder.
 
-One frame's way through it, for an image of H x W (every size below is relative to it)::
+The data flow for an image of H x W; all sizes are relative to it::
 
     ir, luminance ── space-to-depth 4 ── IR encoder ─┐ 1/4, 1/8, 1/16
                                        VIS encoder ─┤
@@ -9,16 +9,15 @@ One frame's way through it, for an image of H x W (every size below is relative 
     fused luminance = Y + g₊·max(IR − Y, 0) − g₋·max(Y − IR, 0)
                         + a·detail(IR) + b·detail(Y) + r                   (full resolution)
 
-The head gives, for every pixel, two gates, two gains and a small residual. g₊ says how far to
-follow the thermal image where it is brighter, g₋ where it is darker: (1, 0) is the pixel-wise
-maximum, (w, w) a weighted mean, so both trivial fusions are points of the space that is searched.
-The gains add or take away what each image has beyond its own local mean: lettering
-on a wall that is brighter in the thermal image comes back by b = 1, and nothing else changes.
-Everything costly happens at a quarter of the resolution or less; full resolution sees
-only that last mix, and the mix stays in fp32 when the rest runs in half precision.
+The head gives two gates, two gains and a small residual for every pixel. g₊ is how far to follow
+the thermal image where it is brighter, g₋ where it is darker: (1, 0) is the pixel-wise maximum,
+(w, w) a weighted mean, so both trivial fusions are in the search space. The gains add or remove
+detail, the difference of each image from its local mean: with b = 1 lettering on a wall that is
+brighter in the thermal image stays readable. Costly layers run at a quarter of the resolution or
+less; only the last mix runs at full resolution, and in fp32 even if the rest is in half precision.
 
-Luminance is fused, the visible chroma is kept: with BT.601 full-range Cb and Cr held, a change
-of luminance adds the same amount to R, G and B. That is how colour is put back.
+Luminance is fused and the visible chroma is kept: with constant BT.601 full-range Cb and Cr, a
+change of luminance adds the same amount to R, G and B.
 
 Every operator exists in TensorRT 8.5 at ONNX opset 17.
 """
@@ -42,7 +41,7 @@ from irvis_fusion_core.network.blocks import (
 )
 
 STEM = 4
-"""The space-to-depth block of the stem: 16 pixels become 16 channels."""
+"""Space-to-depth block of the stem: 16 pixels become 16 channels."""
 
 MULTIPLE = 16
 """Heights and widths are padded to this: the stem and two halvings."""
@@ -51,15 +50,15 @@ LUMA_WEIGHTS = (0.299, 0.587, 0.114)
 """BT.601, full range, for R, G, B."""
 
 MAX_RESIDUAL = 0.25
-"""The residual's reach in units of full scale: a correction, not a second image."""
+"""Range of the residual in units of full scale: a correction, not a second image."""
 
 HEADS = ("follow", "recede", "keep_ir", "keep_vis", "residual")
-"""The last convolutions, one for each part of the mix: what they give is the image itself."""
+"""The last convolutions, one for each part of the mix."""
 
 
 @dataclass(frozen=True)
 class StudentSize:
-    """How wide and how deep: channels and blocks at 1/4, 1/8 and 1/16 of the resolution."""
+    """Channels and blocks at 1/4, 1/8 and 1/16 of the resolution."""
 
     channels: tuple[int, int, int]
     blocks: tuple[int, int, int]
@@ -68,7 +67,7 @@ class StudentSize:
 
 
 SIZES: dict[str, StudentSize] = {
-    # Channels are multiples of 16: the block that AVX-512 and tensor cores work on.
+    # Multiples of 16 channels, the block size of AVX-512 and tensor cores.
     "nano": StudentSize(channels=(16, 32, 48), blocks=(1, 1, 1), expansion=2, head_channels=32),
     "small": StudentSize(channels=(32, 64, 80), blocks=(1, 2, 1), expansion=2, head_channels=64),
     "base": StudentSize(channels=(48, 80, 128), blocks=(1, 3, 3), expansion=4, head_channels=192),
@@ -108,14 +107,14 @@ class Encoder(nn.Module):
 class CrossModalFusion(nn.Module):
     """Two modalities at one scale -> one: spatial cross-attention, then channel attention.
 
-    Each modality's spatial weight is computed from both (what thermal shows decides
-    where the visible counts, and the other way round); the mix passes squeeze-and-excitation.
+    Each modality's spatial weight is computed from both modalities; the mix passes
+    squeeze-and-excitation.
     """
 
     def __init__(self, channels: int, excite: bool = True) -> None:
         super().__init__()
         self.look = conv_norm(2 * channels, 16)
-        # Two one-channel convolutions, not one that is split: splitting is slow on CPUs.
+        # Two one-channel convolutions: splitting one is slow on CPUs.
         self.attend_ir = nn.Conv2d(16, 1, 1)
         self.attend_vis = nn.Conv2d(16, 1, 1)
         self.mix = conv_norm(2 * channels, channels)
@@ -129,7 +128,7 @@ class CrossModalFusion(nn.Module):
 
 
 class Decoder(nn.Module):
-    """U-Net decoder: from 1/16 up to 1/4, the fused features of each scale as skips."""
+    """U-Net decoder from 1/16 to 1/4, with the fused features of each scale as skips."""
 
     def __init__(self, size: StudentSize) -> None:
         super().__init__()
@@ -153,10 +152,10 @@ class Decoder(nn.Module):
 
 
 class Detail(nn.Module):
-    """An image less its local mean over some 12 pixels: N x 16 x H/4 x W/4 -> the same.
+    """An image minus its local mean over about 12 pixels: N x 16 x H/4 x W/4 -> the same.
 
-    The mean is that of 3 x 3 blocks, interpolated between their centres: no block shows. It has
-    no weights, and stays fp32 whatever the rest does.
+    The mean of 3 x 3 blocks is interpolated between their centres, so that no block shows. There
+    are no weights, and the calculation is always fp32.
     """
 
     def __init__(self) -> None:
@@ -172,12 +171,11 @@ class Detail(nn.Module):
 
 
 class Student(nn.Module):
-    """Infrared and visible in, fused out; see the module's text for the way through.
+    """Fuses an infrared and a visible image; see the module's docstring for the data flow.
 
     Args:
         size: widths and depths, one of `SIZES`.
-        in_channels: 3 or 1, of both inputs. A 3-channel infrared image is grey three times over;
-            its first channel is read.
+        in_channels: 3 or 1, of both inputs. Of a 3-channel infrared image the first is read.
         out_channels: 3 (colour restored from the visible) or 1 (luminance).
     """
 
@@ -206,7 +204,7 @@ class Student(nn.Module):
         self._start_as_maximum()
 
     def _start_as_maximum(self) -> None:
-        """Start near the pixel-wise maximum: the best trivial fusion, an easy place to leave."""
+        """Start near the pixel-wise maximum, the best trivial fusion."""
         starts = {"follow": 2.0, "recede": -2.0}
         for name, head in zip(HEADS, self.heads):
             nn.init.normal_(head.weight, std=1e-3)
@@ -220,7 +218,7 @@ class Student(nn.Module):
     def luminance_change(
         self, ir: torch.Tensor, y: torch.Tensor
     ) -> tuple[torch.Tensor, list[torch.Tensor]]:
-        """What fusion adds to the visible luminance, and the fused features of each scale.
+        """Return the change of the visible luminance, and the fused features of each scale.
 
         Args:
             ir: N x 1 x H x W, 0..1; H and W multiples of `MULTIPLE`.
@@ -293,7 +291,7 @@ class Student(nn.Module):
 
 
 def luminance(vis: torch.Tensor) -> torch.Tensor:
-    """BT.601 luminance of N x 3 x H x W RGB (a single channel passes): N x 1 x H x W."""
+    """Return BT.601 luminance, N x 1 x H x W, of N x 3 x H x W RGB or of a single channel."""
     if vis.shape[1] == 1:
         return vis
     weights = torch.tensor(LUMA_WEIGHTS, dtype=vis.dtype, device=vis.device).view(1, 3, 1, 1)
@@ -309,13 +307,13 @@ def pad_to_multiple(x: torch.Tensor, multiple: int = MULTIPLE) -> torch.Tensor:
 def create_student_model(
     variant: str = "nano", in_channels: int = 3, out_channels: int = 3
 ) -> Student:
-    """A student with fresh weights.
+    """Create a student with new weights.
 
     Args:
         variant: `nano` (any CPU), `small` (Orin Nano, good CPUs), `base` (GPU, Jetson).
 
     Raises:
-        ConfigurationError: no such variant, or channels other than 1 and 3.
+        ConfigurationError: an unknown variant, or channels other than 1 and 3.
     """
     if variant not in SIZES:
         raise ConfigurationError(

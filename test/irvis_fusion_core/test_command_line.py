@@ -103,7 +103,7 @@ def test_only_the_command_that_was_asked_for_is_loaded(monkeypatch, capsys):
     assert seen == [["--x", "1"]]
     assert cli.main(["--help"]) == 0
     text = capsys.readouterr().out
-    assert "Fuse two images" in text and "Say what is installed" in text
+    assert "Fuse two images" in text and "Report installed packages" in text
 
 
 def test_unknown_and_missing_commands_are_usage_errors(monkeypatch, capsys):
