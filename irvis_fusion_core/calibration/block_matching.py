@@ -35,12 +35,7 @@ def channels(
 
 
 def match_blocks(
-    ir: np.ndarray,
-    vis: np.ndarray,
-    known: np.ndarray,
-    block_px: int,
-    reach_px: int,
-    step_px: int,
+    ir: np.ndarray, vis: np.ndarray, known: np.ndarray, block_px: int, reach_px: int, step_px: int
 ) -> tuple[Matches, int]:
     """Find blocks of `ir` within `reach_px` in `vis`, both `channels` on the visible grid.
 

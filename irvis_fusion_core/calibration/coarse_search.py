@@ -93,10 +93,7 @@ def search(
 
 
 def surfaces(
-    placed: list[Placed],
-    spectra: list[Spectra],
-    vis_size: tuple[int, int],
-    size: tuple[int, int],
+    placed: list[Placed], spectra: list[Spectra], vis_size: tuple[int, int], size: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return correlation and score for every shift, of all frames together.
 

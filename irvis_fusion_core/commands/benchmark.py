@@ -22,13 +22,7 @@ from irvis_fusion_core.benchmark import (
     stage_calls,
     time_interleaved,
 )
-from irvis_fusion_core.command_line import (
-    command,
-    make_parser,
-    one_of,
-    parse_size,
-    print_table,
-)
+from irvis_fusion_core.command_line import command, make_parser, one_of, parse_size, print_table
 from irvis_fusion_core.errors import ConfigurationError, FusionError
 
 # Long enough for caches to be as in a stream of frames.

@@ -37,6 +37,7 @@ from irvis_fusion_core.image_files import (
     read_visible,
     write_image,
 )
+from irvis_fusion_core.thermal import ThermalRescale
 
 # Both are in every OpenCV wheel.
 _VIDEO_CODECS = {".mp4": "mp4v", ".avi": "MJPG", ".mkv": "mp4v", ".mov": "mp4v"}
@@ -58,9 +59,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--vis", required=True, help="visible image, folder or video")
     parser.add_argument("--output", required=True, help="image, folder or video to write")
     parser.add_argument(
-        "--side-by-side",
-        action="store_true",
-        help="write visible | thermal | fused in one image",
+        "--side-by-side", action="store_true", help="write visible | thermal | fused in one image"
     )
     parser.add_argument("--quiet", action="store_true", help="no progress bar, no summary")
     add_engine_options(parser)
@@ -88,12 +87,14 @@ def main(arguments: list[str]) -> int:
 
 def _fuse_all(fusion: Any, pairs: _Pairs, kind: str, options: Any) -> tuple[int, float]:
     """Fuse and write every pair; return their number, and the seconds spent fusing."""
-    to_8_bits = _ToEightBits()
+    rescale = ThermalRescale()
     video: _VideoFile | None = None
     frames, seconds = 0, 0.0
     try:
         for name, raw, vis in show_progress(pairs.items, pairs.total, options.quiet):
-            ir = to_8_bits(raw, keep_history=kind == "video")
+            if kind != "video":  # images of a folder need not be a sequence
+                rescale.reset()
+            ir = raw if raw.dtype == np.uint8 else rescale(raw)
             if frames == 0:
                 fusion.warm_up(*vis.shape[:2])
             started = time.perf_counter()
@@ -209,24 +210,6 @@ def _open_video(path: str) -> Any:
             "in a format that this build of OpenCV lacks?"
         )
     return video
-
-
-class _ToEightBits:
-    """Rescales raw thermal images to 8 bits; 8-bit ones stay as they are."""
-
-    def __init__(self) -> None:
-        self._rescale: Any = None
-
-    def __call__(self, raw: np.ndarray, keep_history: bool) -> np.ndarray:
-        if raw.dtype == np.uint8:
-            return raw
-        from irvis_fusion_core.thermal import ThermalRescale
-
-        if self._rescale is None:
-            self._rescale = ThermalRescale()
-        if not keep_history:  # images of a folder need not be a sequence
-            self._rescale.reset()
-        return self._rescale(raw)
 
 
 class _VideoFile:

@@ -36,10 +36,7 @@ class DemoPairs:
     """
 
     def __init__(
-        self,
-        folder: str | None = None,
-        size: tuple[int, int] | None = None,
-        rate_hz: float = 30.0,
+        self, folder: str | None = None, size: tuple[int, int] | None = None, rate_hz: float = 30.0
     ) -> None:
         self.files: list[FilePair] = [] if folder is None else pairs_in(folder)
         self.rate_hz = rate_hz

@@ -79,9 +79,7 @@ class Annotations:
 
 
 def read_annotations(
-    path: str,
-    class_names: Sequence[str] = (),
-    frame_names: Sequence[str] | None = None,
+    path: str, class_names: Sequence[str] = (), frame_names: Sequence[str] | None = None
 ) -> Annotations:
     """Read a COCO JSON file, or a folder of YOLO text files.
 

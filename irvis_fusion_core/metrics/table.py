@@ -189,10 +189,7 @@ _LEAST_SIDE = {"VIF": fidelity.VIF_LEAST_SIDE, "MS_SSIM": fidelity.MS_SSIM_LEAST
 
 
 def score_pair(
-    fused: np.ndarray,
-    ir: np.ndarray,
-    vis: np.ndarray,
-    names: Iterable[str] | None = None,
+    fused: np.ndarray, ir: np.ndarray, vis: np.ndarray, names: Iterable[str] | None = None
 ) -> dict[str, float]:
     """Return one row of the table: metric name -> value, in the order of `names` (None: all)."""
     wanted = METRIC_NAMES if names is None else tuple(names)

@@ -21,10 +21,7 @@ PREFIX = "irvis_fusion."
 
 
 def save_checkpoint(
-    model: Student,
-    path: str | Path,
-    metadata: dict[str, str] | None = None,
-    half: bool = False,
+    model: Student, path: str | Path, metadata: dict[str, str] | None = None, half: bool = False
 ) -> None:
     """Write the weights as safetensors, atomically.
 

@@ -190,11 +190,7 @@ def _vertex(line: np.ndarray, at: int) -> float:
 
 
 def _common_motion(
-    motion: str,
-    centres: np.ndarray,
-    places: np.ndarray,
-    weights: np.ndarray,
-    size: Size,
+    motion: str, centres: np.ndarray, places: np.ndarray, weights: np.ndarray, size: Size
 ) -> tuple[np.ndarray | None, int]:
     """Fit one motion to all places by weighted least squares; drop outliers one by one.
 

@@ -102,11 +102,7 @@ class HomographyRegistration(MapRegistration):
         self._homography = geometry.checked_homography(homography, self._ir_size or (480, 640))
 
     def _ir_points(
-        self,
-        ir_size: Size,
-        vis_size: Size,
-        columns: np.ndarray,
-        rows: np.ndarray,
+        self, ir_size: Size, vis_size: Size, columns: np.ndarray, rows: np.ndarray
     ) -> PixelMap:
         homography = geometry.rescaled_homography(
             self._homography,
@@ -170,11 +166,7 @@ class CalibratedRegistration(MapRegistration):
         )
 
     def _ir_points(
-        self,
-        ir_size: Size,
-        vis_size: Size,
-        columns: np.ndarray,
-        rows: np.ndarray,
+        self, ir_size: Size, vis_size: Size, columns: np.ndarray, rows: np.ndarray
     ) -> PixelMap:
         ir_camera = self._ir.for_size("IR", ir_size)
         vis_camera = self._vis.for_size("visible", vis_size)

@@ -45,11 +45,7 @@ class StretchedRegistration(MapRegistration):
     mode = "resize"
 
     def _ir_points(
-        self,
-        ir_size: Size,
-        vis_size: Size,
-        columns: np.ndarray,
-        rows: np.ndarray,
+        self, ir_size: Size, vis_size: Size, columns: np.ndarray, rows: np.ndarray
     ) -> PixelMap:
         return through(stretch(vis_size, ir_size), columns, rows)
 

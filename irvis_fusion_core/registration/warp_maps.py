@@ -59,11 +59,7 @@ class MapRegistration(ABC):
         self._maps[key] = self._build(*key)
 
     def ir_points(
-        self,
-        ir_size: Size,
-        vis_size: Size,
-        columns: np.ndarray,
-        rows: np.ndarray,
+        self, ir_size: Size, vis_size: Size, columns: np.ndarray, rows: np.ndarray
     ) -> PixelMap:
         """Return where the visible pixels (columns, rows) lie in the IR image."""
         x, y, leads = self._located(ir_size, vis_size, columns, rows)
@@ -105,11 +101,7 @@ class MapRegistration(ABC):
         return whole, fraction, _soft_coverage(seen, self._soft_edge_px)
 
     def _located(
-        self,
-        ir_size: Size,
-        vis_size: Size,
-        columns: np.ndarray,
-        rows: np.ndarray,
+        self, ir_size: Size, vis_size: Size, columns: np.ndarray, rows: np.ndarray
     ) -> PixelMap:
         """Return `_ir_points` of corrected pixels."""
         if self._correction is None:
@@ -144,11 +136,7 @@ class MapRegistration(ABC):
 
     @abstractmethod
     def _ir_points(
-        self,
-        ir_size: Size,
-        vis_size: Size,
-        columns: np.ndarray,
-        rows: np.ndarray,
+        self, ir_size: Size, vis_size: Size, columns: np.ndarray, rows: np.ndarray
     ) -> PixelMap:
         """Return IR x and y of visible pixels, and whether a ray leads there."""
 
