@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Any, Callable
 
-from irvis_fusion_core.errors import ConfigurationError, FusionError
+from irvis_fusion_core.errors import FusionError
 
 Main = Callable[..., int]
 
@@ -162,17 +162,6 @@ def print_table(rows: list[list[str]], stream: Any = None) -> None:
         stream.write("  ".join(cells).rstrip() + "\n")
         if number == 0:
             stream.write("  ".join("-" * width for width in widths) + "\n")
-
-
-def require_file(path: str, what: str) -> str:
-    """Return the path of an existing file.
-
-    Raises:
-        ConfigurationError: there is no such file.
-    """
-    if not os.path.isfile(path):
-        raise ConfigurationError(f"expected {what} at {path!r}, found no such file")
-    return path
 
 
 def _is_number(cell: str) -> bool:
