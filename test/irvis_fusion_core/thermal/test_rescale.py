@@ -379,10 +379,9 @@ def test_impossible_options_are_refused_by_name(options, names):
 
 
 def test_options_as_one_object_are_the_same_as_by_name():
-    raw = ramp(3000, 9000)
+    expected = ThermalRescale("fieldwise", fields=4, invert=True)(ramp(3000, 9000))
     options = ThermalOptions("fieldwise", fields=4)
-    expected = ThermalRescale("fieldwise", fields=4, invert=True)(raw)
-    assert np.array_equal(ThermalRescale(options, invert=True)(raw), expected)
+    assert np.array_equal(ThermalRescale(options, invert=True)(ramp(3000, 9000)), expected)
 
 
 def test_a_window_in_degrees_refuses_8_bit_frames():
