@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import cv2
@@ -22,6 +23,7 @@ _PRECISION_NAMES = {"f32": "fp32", "f16": "fp16", "half": "fp16", "float32": "fp
 CUDA_MEMORIES = ("auto", "pycuda", "cuda_python", "torch")
 
 
+@dataclass(frozen=True)
 class BackendOptions:
     """The options of all backends; each uses its own.
 
@@ -43,41 +45,33 @@ class BackendOptions:
         ConfigurationError: an option has an impossible value.
     """
 
-    def __init__(
-        self,
-        threads: int = 0,
-        device: str | None = None,
-        precision: str | None = None,
-        vis_order: str = "rgb",
-        cache_dir: str | None = None,
-        cuda_graph: bool = True,
-        cuda_memory: str = "auto",
-        max_sizes: int = 4,
-        progress: Callable[[str], None] | None = None,
-    ) -> None:
-        for name, value, least in (("threads", threads, 0), ("max_sizes", max_sizes, 1)):
+    threads: int = 0
+    device: str | None = None
+    precision: str | None = None
+    vis_order: str = "rgb"
+    cache_dir: str | None = None
+    cuda_graph: bool = True
+    cuda_memory: str = "auto"
+    max_sizes: int = 4
+    progress: Callable[[str], None] | None = None
+
+    def __post_init__(self) -> None:
+        for name, value, least in (("threads", self.threads, 0), ("max_sizes", self.max_sizes, 1)):
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
                 raise ConfigurationError(
                     f"expected {name} to be a whole number of at least {least}, found {value!r}"
                 )
-        _expect_one_of("vis_order", vis_order, VIS_ORDERS)
-        _expect_one_of("cuda_memory", cuda_memory, CUDA_MEMORIES)
-        if precision is not None:
-            precision = _PRECISION_NAMES.get(precision, precision)
+        _expect_one_of("vis_order", self.vis_order, VIS_ORDERS)
+        _expect_one_of("cuda_memory", self.cuda_memory, CUDA_MEMORIES)
+        if self.precision is not None:
+            precision = _PRECISION_NAMES.get(self.precision, self.precision)
             _expect_one_of("precision", precision, ("fp32", "fp16", "bf16", "int8"))
-        if device is not None and (not isinstance(device, str) or not device):
+            object.__setattr__(self, "precision", precision)
+        if self.device is not None and (not isinstance(self.device, str) or not self.device):
             raise ConfigurationError(
-                f"expected device to be None or a name like 'cpu' or 'cuda:0', found {device!r}"
+                "expected device to be None or a name like 'cpu' or 'cuda:0', found "
+                f"{self.device!r}"
             )
-        self.threads = threads
-        self.device = device
-        self.precision = precision
-        self.vis_order = vis_order
-        self.cache_dir = cache_dir
-        self.cuda_graph = cuda_graph
-        self.cuda_memory = cuda_memory
-        self.max_sizes = max_sizes
-        self.progress = progress
 
     def cuda_index(self) -> int | None:
         """Return the number of the CUDA device that `device` names, None for other devices.
@@ -94,10 +88,6 @@ class BackendOptions:
                 f"expected device to be 'cuda' or 'cuda:NUMBER', found {self.device!r}"
             )
         return int(number or 0)
-
-    def __repr__(self) -> str:
-        values = ", ".join("{}={!r}".format(*item) for item in sorted(vars(self).items()))
-        return f"BackendOptions({values})"
 
 
 class Availability(NamedTuple):
