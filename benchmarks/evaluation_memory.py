@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from irvis_fusion_core.commands.command_line import print_table
+from irvis_fusion_core.command_line import print_table
 
 ROOT = Path(__file__).resolve().parents[1]
 WITHIN = 0.10

@@ -18,13 +18,13 @@ from typing import Any, Callable, Dict, List
 from irvis_fusion_core import model_zoo
 from irvis_fusion_core.backends import backend_names
 from irvis_fusion_core.benchmark import Timing, example_pair, machine, time_interleaved
+from irvis_fusion_core.command_line import one_of, parse_size, print_table
 from irvis_fusion_core.commands.benchmark import (
     PRECISIONS,
     TURN_S,
     available_backends,
     open_cases,
 )
-from irvis_fusion_core.commands.command_line import one_of, parse_size, print_table
 
 SIZES = "640x480,640x512,1280x1024"
 YARDSTICK = ("yardstick", "torch", "fp32")

@@ -18,7 +18,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from irvis_fusion_core import metrics
-from irvis_fusion_core.commands.command_line import parse_size, print_table
+from irvis_fusion_core.command_line import parse_size, print_table
 from irvis_fusion_core.demo.night_street import NightStreet
 
 LIMIT_S = 0.5

@@ -25,7 +25,7 @@ import torch
 
 from irvis_fusion_core import RealtimeFusion
 from irvis_fusion_core.benchmark import example_pair, machine
-from irvis_fusion_core.commands.command_line import parse_size, print_table
+from irvis_fusion_core.command_line import parse_size, print_table
 from training.teachers import ddfm
 from training.teachers.mask_difuser import teacher as mask_difuser
 from training.teachers.prior_files import TEACHERS, create_network

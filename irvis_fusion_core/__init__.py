@@ -9,8 +9,12 @@ Importing this package imports neither an engine nor OpenCV nor numpy: each name
 when it is first used (PEP 562), and the engines when a model is opened.
 """
 
+from __future__ import annotations
+
 import importlib
-from typing import TYPE_CHECKING, Any, List
+from typing import TYPE_CHECKING, Any
+
+from irvis_fusion_core.moved_modules import keep_old_names
 
 __version__ = "0.1.0"
 
@@ -32,6 +36,28 @@ __all__ = [
     "save_checkpoint",
 ]
 
+keep_old_names(
+    __name__,
+    {
+        "demo": "night_street demo_pairs",
+        "detectors": "people_detector",
+        "metrics": "fidelity video_metrics",
+        "network": "student pixel_student checkpoint export analysis",
+        "registration": (
+            "warp_maps camera_geometry camera_model online_alignment alignment_tracker "
+            "alignment_evidence"
+        ),
+        "streams": "pairing pairing_policy health time_offset",
+    },
+    {
+        "commands.command_line": "command_line",
+        "metric_planes": "metrics.planes",
+        "thermal_limits": "thermal.limits",
+        "thermal_repair": "thermal.repair",
+        "thermal_stretch": "thermal.stretch",
+    },
+)
+
 if TYPE_CHECKING:
     from irvis_fusion_core.fusion import RealtimeFusion
     from irvis_fusion_core.network.analysis import analyze_model
@@ -48,5 +74,5 @@ def __getattr__(name: str) -> Any:
     return value
 
 
-def __dir__() -> List[str]:
+def __dir__() -> list[str]:
     return sorted(set(globals()) | set(_HOMES))

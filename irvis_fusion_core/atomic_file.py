@@ -12,19 +12,23 @@ NEW_FILE_MODE = 0o644
 
 
 @contextlib.contextmanager
-def replacing(path: str | os.PathLike) -> Iterator[Path]:
+def replacing(path: str | os.PathLike, mode: int = NEW_FILE_MODE) -> Iterator[Path]:
     """Yield a temporary path in the folder of `path`; it replaces `path` when the block succeeds.
 
     The folder is made where it is missing. The file is flushed to disk before it is renamed, and
     keeps the mode of the file that it replaces. When the block raises, the temporary file is
     removed and `path` stays as it was.
 
+    Args:
+        path: the file to write.
+        mode: permissions of a new file.
+
     Raises:
         OSError: the folder or the file cannot be written.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    mode = path.stat().st_mode & 0o777 if path.exists() else NEW_FILE_MODE
+    mode = path.stat().st_mode & 0o777 if path.exists() else mode
     # The suffix stays at the end: some writers choose their format by it.
     descriptor, name = tempfile.mkstemp(
         dir=path.parent, prefix=".writing_", suffix=f".part{path.suffix}"
@@ -43,11 +47,11 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
         raise
 
 
-def write_file(path: str | os.PathLike, content: bytes | str) -> None:
-    """Write bytes, or text in UTF-8, whole or not at all.
+def write_file(path: str | os.PathLike, content: bytes | str, mode: int = NEW_FILE_MODE) -> None:
+    """Write bytes, or text in UTF-8, whole or not at all; see `replacing`.
 
     Raises:
         OSError: the folder or the file cannot be written.
     """
-    with replacing(path) as temporary:
+    with replacing(path, mode) as temporary:
         temporary.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)

@@ -1,14 +1,17 @@
-"""Latency and throughput of any engine, stage by stage.
+"""Latency and throughput of engines, stage by stage.
 
-Several things are measured interleaved, one call of each in turn, so that a machine that slows
-down or speeds up does so for all of them, and ratios hold where milliseconds do not.
+Calls are interleaved, so that a change of the machine's speed affects all of them: ratios hold
+where milliseconds do not.
 """
+
+from __future__ import annotations
 
 import os
 import platform
 import statistics
 import time
-from typing import Any, Callable, Dict, List, NamedTuple, Sequence, Tuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,7 +19,7 @@ from irvis_fusion_core.errors import ConfigurationError
 
 
 class Timing(NamedTuple):
-    """What one thing took, over all rounds, in milliseconds."""
+    """Durations of one call over all rounds, milliseconds."""
 
     median_ms: float
     p10_ms: float
@@ -26,12 +29,12 @@ class Timing(NamedTuple):
 
     @property
     def rate_hz(self) -> float:
-        """Calls a second, one after the other, at the median."""
+        """Calls per second at the median."""
         return 1e3 / self.median_ms if self.median_ms > 0 else float("inf")
 
 
 def summarize(durations_s: Sequence[float]) -> Timing:
-    """Median and percentiles (linear between neighbours) of measured durations in seconds."""
+    """Return median and percentiles (linear between neighbours) of durations in seconds."""
     if not durations_s:
         raise ConfigurationError("expected at least one measured round, found none")
     p10, p90, p99 = np.percentile(np.asarray(durations_s) * 1e3, [10, 90, 99])
@@ -40,21 +43,20 @@ def summarize(durations_s: Sequence[float]) -> Timing:
 
 
 def time_interleaved(
-    calls: Dict[str, Callable[[], Any]],
+    calls: dict[str, Callable[[], Any]],
     rounds: int = 30,
     warm_up: int = 3,
     turn_s: float = 0.0,
     clock: Callable[[], float] = time.perf_counter,
-) -> Dict[str, Timing]:
-    """Time each call once a round or, with `turn_s`, as often as fits its turn.
+) -> dict[str, Timing]:
+    """Time each call once per round or, with `turn_s`, repeatedly within its turn.
 
     Args:
-        calls: name -> what to call.
-        rounds: how many turns each gets; who comes first changes from round to round.
-        warm_up: how often each is called before, unmeasured.
-        turn_s: length of a turn in seconds; a turn ends with the call that passes it. Where
-            several calls fit, the first is not counted: it finds the caches, and the threads of
-            the engine before it, as a stream of frames would not.
+        calls: name -> function.
+        rounds: number of turns of each call; the order rotates from round to round.
+        warm_up: number of calls before, not measured.
+        turn_s: length of a turn, seconds. The first of several calls in a turn is not counted:
+            it finds caches and threads as the previous engine left them.
         clock: seconds, monotonic.
 
     Raises:
@@ -69,7 +71,7 @@ def time_interleaved(
         for _ in range(warm_up):
             call()
     names = list(calls)
-    durations: Dict[str, List[float]] = {name: [] for name in names}
+    durations: dict[str, list[float]] = {name: [] for name in names}
     for number in range(rounds):
         shift = number % len(names)
         for name in names[shift:] + names[:shift]:
@@ -77,8 +79,8 @@ def time_interleaved(
     return {name: summarize(taken) for name, taken in durations.items()}
 
 
-def _take_turn(call: Callable[[], Any], turn_s: float, clock: Callable[[], float]) -> List[float]:
-    taken: List[float] = []
+def _take_turn(call: Callable[[], Any], turn_s: float, clock: Callable[[], float]) -> list[float]:
+    taken: list[float] = []
     began = now = clock()
     while not taken or now - began < turn_s:
         call()
@@ -87,12 +89,12 @@ def _take_turn(call: Callable[[], Any], turn_s: float, clock: Callable[[], float
     return taken[1:] or taken
 
 
-def stage_calls(fusion: Any, ir: np.ndarray, vis: np.ndarray) -> Dict[str, Callable[[], Any]]:
-    """The stages of `RealtimeFusion.fuse_frame` as calls for `time_interleaved`.
+def stage_calls(fusion: Any, ir: np.ndarray, vis: np.ndarray) -> dict[str, Callable[[], Any]]:
+    """Return the stages of `RealtimeFusion.fuse_frame` as calls for `time_interleaved`.
 
-    `frames`: check and normalise the pair; `engine`: the backend alone, uint8 to uint8; `swap`:
-    the colour order there and back, which only frames of the other order need; `fuse_frame`: all
-    of it, with frames in the engine's own order.
+    `frames`: check and normalise the pair; `engine`: the backend, uint8 to uint8; `swap`: swap the
+    channel order twice, as frames of the other order need; `fuse_frame`: everything, with frames
+    in the engine's own order.
     """
     from irvis_fusion_core.frames import normalize_pair, swap_order
 
@@ -107,10 +109,8 @@ def stage_calls(fusion: Any, ir: np.ndarray, vis: np.ndarray) -> Dict[str, Calla
     }
 
 
-def example_pair(height: int, width: int) -> Tuple[np.ndarray, np.ndarray]:
-    """A deterministic pair with structure at all scales (time does not depend on content, but a
-    constant image would let some engines take short cuts with denormals).
-    """
+def example_pair(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return a deterministic pair with structure at all scales, which leaves no short cuts."""
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     waves = [np.sin(x / p) * np.cos(y / (p + 3)) for p in (5.0, 17.0, 61.0)]
     vis = np.stack([127.5 + 120.0 * wave for wave in waves], axis=2).astype(np.uint8)
@@ -118,8 +118,8 @@ def example_pair(height: int, width: int) -> Tuple[np.ndarray, np.ndarray]:
     return ir[:, :, np.newaxis], vis
 
 
-def machine() -> Dict[str, str]:
-    """What was measured on: processor, cores this process may use, GPU, system, Python."""
+def machine() -> dict[str, str]:
+    """Return processor, cores that this process may use, GPU, system and Python."""
     from irvis_fusion_core.backends.cuda_device import find_gpu
 
     gpu, _ = find_gpu(0)
@@ -133,14 +133,14 @@ def machine() -> Dict[str, str]:
 
 
 def usable_cores() -> int:
-    """Cores that this process may run on, which in a container are fewer than the machine has."""
+    """Return the number of cores that this process may use, in a container fewer than all."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def processor_name() -> str:
-    """The processor's name, as Linux tells it, else what Python knows."""
+    """Return the processor's name from Linux, else from Python."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as stream:
             for line in stream:

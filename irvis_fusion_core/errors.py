@@ -1,7 +1,6 @@
-"""Every exception the core raises, so that a caller can tell them apart.
+"""The exceptions of the core. Messages say what was expected, what was found, and what to do."""
 
-Each message says what was expected, what was found, and what to do about it.
-"""
+from __future__ import annotations
 
 
 class FusionError(Exception):
@@ -13,7 +12,7 @@ class FrameError(FusionError, ValueError):
 
 
 class ModelError(FusionError):
-    """A model file is missing, truncated, or not one of ours."""
+    """A model file is missing, truncated, or not an irvis_fusion model."""
 
 
 class CheckpointError(ModelError):
@@ -25,7 +24,7 @@ class EngineUnavailableError(FusionError):
 
 
 class EngineError(FusionError):
-    """An engine was there but failed to build, load, or run the model."""
+    """An engine failed to build, load, or run the model."""
 
 
 class CalibrationError(FusionError):
@@ -33,4 +32,4 @@ class CalibrationError(FusionError):
 
 
 class ConfigurationError(FusionError, ValueError):
-    """An option has a value that it cannot have."""
+    """An option has an impossible value."""

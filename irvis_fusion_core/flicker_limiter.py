@@ -1,12 +1,14 @@
-"""Lets no part of a fused video change more from frame to frame than its sources do there.
+"""Limits the change of a fused video from frame to frame to the change of its sources.
 
-A network decides each frame anew: where the cameras show the same as before, what it makes of them
-may still differ a little. Smoothing over time would smear what moves. Here the change of the
-fused image is bounded by that of its sources instead, by blocks of 8x8 pixels: what moves is
-left as it is, and the correction is as smooth as brightness, so edges stay.
+A network fuses each frame by itself: where the cameras' images stay the same, its results may
+still differ slightly. Smoothing over time would smear motion. The limiter bounds the change of
+each block of 8x8 pixels instead. Moving parts stay as they are, and the correction varies
+smoothly between blocks, so that edges stay.
 """
 
-from typing import List, NamedTuple, Optional, Tuple
+from __future__ import annotations
+
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -18,17 +20,17 @@ BLOCK_PX = 8
 """Sensor noise averages out in such blocks, pumping brightness does not."""
 
 GAP_S = 0.5
-"""Frames further apart in time do not follow each other."""
+"""After a longer gap the next frame counts as a first one."""
 
 LEAK = 0.02
-"""The share of what the bound holds back that comes through each frame anyway: half of it within
-35 frames, so nothing old stays in a still image."""
+"""Share of the suppressed change that passes in each frame: half of it within 35 frames, so that a
+still image catches up."""
 
 ROUNDING = 0.15
-"""Grey levels: so much the mean of a block may move when its pixels are rounded."""
+"""Grey levels by which rounding can move the mean of a block."""
 
 _PASSES = 5
-# What bilinear interpolation between the blocks' centres leaves of a block's mean.
+# Weights of a block and its neighbours in the mean of the interpolated correction.
 _MEAN_OF_INTERPOLATED = np.array([0.125, 0.75, 0.125], np.float32)
 
 
@@ -36,19 +38,16 @@ class _Moment(NamedTuple):
     """A frame's time in seconds, its size, and its luminance's means by blocks, float32."""
 
     stamp_s: float
-    shape: Tuple[int, int]
+    shape: tuple[int, int]
     fused: np.ndarray
-    sources: List[np.ndarray]
+    sources: list[np.ndarray]
 
 
 class FlickerLimiter:
-    """Bounds the change of fused frames, which are given one after the other.
-
-    Not for several threads at a time. Any number of frames may be left out between two.
-    """
+    """Bounds the change of fused frames, which are given one after the other by one thread."""
 
     def __init__(self, gap_s: float = GAP_S, leak: float = LEAK) -> None:
-        """Begin without a frame before.
+        """Take the longest gap between frames, and the share that passes.
 
         Raises:
             ConfigurationError: a negative `gap_s`, or a `leak` outside 0..1.
@@ -58,10 +57,10 @@ class FlickerLimiter:
                 f"expected gap_s of 0 or more and leak within 0..1, found {gap_s} and {leak}"
             )
         self._gap_s, self._leak = gap_s, leak
-        self._before: Optional[_Moment] = None
+        self._before: _Moment | None = None
 
     def reset(self) -> None:
-        """Let the next frame be a first one."""
+        """Forget the last frame."""
         self._before = None
 
     def limit(
@@ -72,10 +71,10 @@ class FlickerLimiter:
         stamp_s: float,
         order: str = "rgb",
     ) -> np.ndarray:
-        """Correct `fused` in place where it changed more than both sources; returns it.
+        """Correct `fused` in place where it changed more than both sources, and return it.
 
-        A first frame, one of another size, one that is older than the frame before, and one that
-        comes more than `gap_s` after it are left as they are.
+        First frames are left as they are; so are frames of another size, older ones, and ones
+        more than `gap_s` after the last.
 
         Args:
             fused: uint8 [height, width, 3], contiguous and writable, of `order`.
@@ -107,22 +106,22 @@ class FlickerLimiter:
         self._before = _Moment(stamp_s, shape, level, sources)
         return fused
 
-    def _follows(self, before: _Moment, shape: Tuple[int, int], stamp_s: float) -> bool:
+    def _follows(self, before: _Moment, shape: tuple[int, int], stamp_s: float) -> bool:
         return before.shape == shape and 0.0 <= stamp_s - before.stamp_s <= self._gap_s
 
     def _bound(
-        self, level: np.ndarray, sources: List[np.ndarray], before: _Moment
-    ) -> Tuple[np.ndarray, np.ndarray]:
-        """What to add at each block's centre, to be interpolated in between, and the means then.
+        self, level: np.ndarray, sources: list[np.ndarray], before: _Moment
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the correction at each block's centre, and the corrected means.
 
-        Both in grey levels, and not rounded: what leaks through is often less than one.
+        Both are in grey levels and not rounded: the leak is often less than one.
         """
         changes = [np.abs(now - old) for now, old in zip(sources, before.sources)]
         room = np.maximum(np.maximum(*changes) - ROUNDING, 0.0)
         room += self._leak * np.abs(level - before.fused)
         lowest, highest = before.fused - room, before.fused + room
         total = np.zeros_like(level)
-        # Neighbours leak into each other by interpolation: a few passes come near enough.
+        # Interpolation mixes neighbours: a few passes converge.
         for _ in range(_PASSES):
             step = np.clip(level, lowest, highest) - level
             total += step
@@ -137,7 +136,7 @@ class FlickerLimiter:
 
 
 def _block_means(plane: np.ndarray) -> np.ndarray:
-    """Means of a uint8 H x W image by whole blocks, float32 H/8 x W/8."""
+    """Return the means of whole blocks of a uint8 H x W image, float32 H/8 x W/8."""
     rows, columns = plane.shape[0] // BLOCK_PX, plane.shape[1] // BLOCK_PX
     whole = plane[: rows * BLOCK_PX, : columns * BLOCK_PX].astype(np.float32)
     # Twice as fast as an area-averaging resize.
@@ -146,7 +145,7 @@ def _block_means(plane: np.ndarray) -> np.ndarray:
 
 
 def _add(fused: np.ndarray, correction: np.ndarray) -> None:
-    """Add to all channels what is interpolated of `correction`, rounded."""
+    """Interpolate the correction between block centres, round it, and add it to all channels."""
     height, width = fused.shape[:2]
     rows, columns = correction.shape
     full = cv2.resize(
@@ -160,7 +159,7 @@ def _add(fused: np.ndarray, correction: np.ndarray) -> None:
     below, right = height - steps.shape[0], width - steps.shape[1]
     if below or right:
         steps = cv2.copyMakeBorder(steps, 0, below, 0, right, cv2.BORDER_REPLICATE)
-    # Up and down in 8 bits each, where OpenCV saturates: four times faster than at once in 16.
+    # Two 8-bit steps, in which OpenCV saturates, are four times faster than one in 16 bits.
     up, down = (np.maximum(part, 0).astype(np.uint8) for part in (steps, -steps))
     cv2.add(fused, cv2.merge([up, up, up]), dst=fused)
     cv2.subtract(fused, cv2.merge([down, down, down]), dst=fused)

@@ -1,11 +1,12 @@
-"""What a frame must be, and how others are brought into that shape.
+"""Checks frames and brings them into the layout of the engines.
 
-Inside, a pair is `ir` uint8 [height, width, 1] and `vis` uint8 [height, width, 3], both
-C-contiguous. Outside, thermal cameras come grey or as three equal channels, and arrays come as
-crops, flips and views with any strides.
+Engines take `ir` uint8 [height, width, 1] and `vis` uint8 [height, width, 3], C-contiguous. Users
+give thermal frames as grey or as three equal channels, and arrays with any strides.
 """
 
-from typing import Any, Tuple
+from __future__ import annotations
+
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,21 +16,21 @@ from irvis_fusion_core.errors import ConfigurationError, FrameError
 ORDERS = ("rgb", "bgr")
 
 
-def normalize_pair(ir: Any, vis: Any, order: str = "rgb") -> Tuple[np.ndarray, np.ndarray]:
-    """Check a pair and bring it into the engines' layout; copies only what has to be copied.
+def normalize_pair(ir: Any, vis: Any, order: str = "rgb") -> tuple[np.ndarray, np.ndarray]:
+    """Check a pair and bring it into the engines' layout, copying only where needed.
 
     Args:
-        ir: uint8 [height, width], [height, width, 1] or [height, width, 3]; three channels are
-            turned into luminance, which leaves equal ones as they are.
+        ir: uint8 [height, width], [height, width, 1] or [height, width, 3]; three channels
+            become luminance, which leaves equal ones unchanged.
         vis: uint8 [height, width, 3] of the same height and width.
-        order: the channel order, "rgb" or "bgr", of both.
+        order: the channel order of both, "rgb" or "bgr".
 
     Returns:
         ir uint8 [height, width, 1] and vis uint8 [height, width, 3], C-contiguous, in `order`.
 
     Raises:
-        FrameError: what was given is no array, is empty, has another dtype, rank or number of
-            channels, or the two differ in size.
+        FrameError: no array, an empty one, another dtype, rank or number of channels, or two
+            different sizes.
         ConfigurationError: `order` is neither rgb nor bgr.
     """
     check_order(order)
@@ -45,7 +46,7 @@ def normalize_pair(ir: Any, vis: Any, order: str = "rgb") -> Tuple[np.ndarray, n
 
 
 def normalize_ir(ir: Any, order: str = "rgb") -> np.ndarray:
-    """The infrared half of `normalize_pair`: uint8 [height, width, 1], C-contiguous."""
+    """Return `ir` as uint8 [height, width, 1], C-contiguous; see `normalize_pair`."""
     _check_array("ir", ir, (2, 3))
     if ir.ndim == 2:
         ir = ir[:, :, np.newaxis]
@@ -68,16 +69,12 @@ def normalize_ir(ir: Any, order: str = "rgb") -> np.ndarray:
 
 
 def swap_order(frame: np.ndarray) -> np.ndarray:
-    """RGB to BGR or back: a new C-contiguous uint8 [height, width, 3]."""
+    """Return a copy of uint8 [height, width, 3] with RGB and BGR swapped."""
     return cv2.cvtColor(frame, cv2.COLOR_RGB2BGR)
 
 
 def check_order(order: str) -> None:
-    """Refuse anything but "rgb" and "bgr".
-
-    Raises:
-        ConfigurationError: it is something else.
-    """
+    """Raise ConfigurationError unless `order` is "rgb" or "bgr"."""
     if order not in ORDERS:
         raise ConfigurationError(f"expected order to be rgb or bgr, found {order!r}")
 
@@ -99,7 +96,7 @@ def _normalize_vis(vis: Any) -> np.ndarray:
     return np.ascontiguousarray(vis)
 
 
-def _check_array(name: str, frame: Any, ranks: Tuple[int, ...]) -> None:
+def _check_array(name: str, frame: Any, ranks: tuple[int, ...]) -> None:
     layout = "[height, width, 3]" if ranks == (3,) else "[height, width(, channels)]"
     expected = f"expected {name} to be a uint8 array {layout}, found "
     if not isinstance(frame, np.ndarray):
@@ -125,7 +122,7 @@ def _check_array(name: str, frame: Any, ranks: Tuple[int, ...]) -> None:
 
 
 def _describe_dtype(name: str, frame: np.ndarray) -> str:
-    """What is wrong with the dtype, and which conversion is meant."""
+    """Return the dtype, and the conversion to use."""
     if np.issubdtype(frame.dtype, np.floating):
         bad = int(frame.size - np.count_nonzero(np.isfinite(frame)))
         if bad:

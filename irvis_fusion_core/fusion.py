@@ -1,7 +1,9 @@
-"""RealtimeFusion: the one public way to fuse a pair."""
+"""RealtimeFusion: the public way to fuse a pair."""
+
+from __future__ import annotations
 
 import os
-from typing import Any, Dict, List, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -10,46 +12,46 @@ from irvis_fusion_core.backends import Backend, BackendOptions, choose_backend, 
 from irvis_fusion_core.backends.cuda_device import find_gpu
 from irvis_fusion_core.backends.model_file import read_model_file
 from irvis_fusion_core.errors import EngineError, EngineUnavailableError
-from irvis_fusion_core.frames import normalize_pair, swap_order
+from irvis_fusion_core.frames import normalize_pair
 
-# Where the kernel says which board this is; it is missing on anything but ARM.
+# The board's name, on ARM only.
 _BOARD = "/proc/device-tree/model"
 _SMALL_BOARDS = ("Orin Nano", "Xavier NX")
 
 
 class _Plan(NamedTuple):
-    """What to open: a model file, on which device, calculated in what."""
+    """The model file to open, its device and its precision."""
 
     model_path: str
-    device: Optional[str]
-    precision: Optional[str]
+    device: str | None
+    precision: str | None
 
 
 class RealtimeFusion:
-    """Fuses pairs of frames, one after the other, on the best engine there is.
+    """Fuses pairs of frames on the best engine available, one after the other.
 
         with RealtimeFusion() as fusion:
             fused = fusion.fuse_frame(ir, vis)
 
-    Not for several threads at a time. The first frame of each size is late, since the engine
-    prepares itself for the size (TensorRT builds for minutes, once); `warm_up` does that ahead.
+    Use it from one thread at a time. The first frame of each size is late, because the engine
+    prepares for the size (TensorRT builds for minutes, once); `warm_up` does that in advance.
 
     Args:
-        model: "auto" (base on a GPU, small on the little Jetsons, nano on a CPU), a shipped
-            variant (nano, small, base), or the path of an exported .onnx.
-        backend: "auto", or one of `irvis_fusion_core.backends.backend_names()`.
-        precision: None leaves it to model and engine (fp16 on a GPU, fp32 on a CPU); fp32, fp16
-            and int8 choose among the files of a shipped model, bf16 is for OpenVINO.
-        options: what `BackendOptions` takes: threads, device, cache_dir, cuda_graph, progress...
+        model: "auto" (base on a GPU, small on small Jetsons, nano on a CPU), a shipped variant
+            (nano, small, base), or the path of an exported .onnx.
+        backend: "auto", or a name of `irvis_fusion_core.backends.backend_names()`.
+        precision: fp32, fp16 or int8 select a file of a shipped model, bf16 is for OpenVINO; None
+            is fp16 on a GPU and fp32 on a CPU.
+        options: fields of `BackendOptions`: threads, device, cache_dir, cuda_graph, progress...
 
     Attributes:
-        backend: the open `Backend`, for whoever measures or extends it.
+        backend: the open `Backend`.
 
     Raises:
-        ModelError: a model file is missing, truncated or not one of ours.
+        ModelError: a model file is missing, truncated or not an irvis_fusion model.
         EngineUnavailableError: the engine is not installed or cannot run here.
-        EngineError: the engine does not take the model.
-        ConfigurationError: an option has a value that it cannot have.
+        EngineError: the engine does not accept the model.
+        ConfigurationError: an option has an impossible value.
     """
 
     def __init__(
@@ -57,17 +59,17 @@ class RealtimeFusion:
         model: str = "auto",
         backend: str = "auto",
         *,
-        precision: Optional[str] = None,
+        precision: str | None = None,
         **options: Any,
     ) -> None:
         model = os.fspath(model)
-        # Checked before anything is opened, with the message of the options themselves.
+        # Checked before anything is opened.
         device = BackendOptions(precision=precision, **options).device
-        self._passed_over: List[str] = []
+        self._passed_over: list[str] = []
         on_gpu = _runs_on_gpu(backend, device)
         plan = _plan(model, backend, precision, on_gpu, device)
         if on_gpu and backend == "auto" and device is None:
-            # A GPU whose engine does not open must not leave the big model to a small CPU.
+            # If the engine on the GPU does not open, the CPU gets a smaller model.
             plan = plan._replace(device="cuda")
             try:
                 self.backend = _open(backend, plan, options)
@@ -85,28 +87,26 @@ class RealtimeFusion:
         Args:
             ir_frame: uint8 [height, width], [height, width, 1] or [height, width, 3], any strides.
             vis_frame: uint8 [height, width, 3] of the same size, any strides.
-            order: channel order of the frames given and returned: "rgb", or "bgr" as OpenCV has.
+            order: channel order of the frames given and returned, "rgb" or "bgr".
 
         Returns:
-            uint8 [height, width, 3] in `order`: fused luminance, the visible frame's colour. The
-            caller owns it.
+            uint8 [height, width, 3] in `order`, fused luminance with the visible frame's colour.
+            The caller owns it.
 
         Raises:
-            FrameError: a frame that is not as above, or of a size that the model cannot take.
+            FrameError: another type, layout or size of frame.
             ConfigurationError: another `order`.
-            EngineError: the engine failed, or this is closed.
+            EngineError: the engine failed, or was closed.
         """
         ir, vis = normalize_pair(ir_frame, vis_frame, order)
-        if order == self.backend.options.vis_order:
-            return self.backend.fuse(ir, vis)
-        return swap_order(self.backend.fuse(ir, swap_order(vis)))
+        return self.backend.fuse_checked(ir, vis, order)
 
     def warm_up(self, height: int, width: int) -> None:
-        """Prepare the engine for frames of this size, in pixels; may take minutes."""
+        """Prepare the engine for frames of this size, in pixels. May take minutes."""
         self.backend.warm_up(height, width)
 
-    def describe(self) -> Dict[str, Any]:
-        """What runs and why: engine, device, model, precision, and what was passed over."""
+    def describe(self) -> dict[str, Any]:
+        """Return engine, device, model and precision, and why better ones were passed over."""
         description = self.backend.describe()
         description["passed_over"] = self._passed_over + list(description["passed_over"])
         return description
@@ -115,7 +115,7 @@ class RealtimeFusion:
         """Free everything that the engine holds. May be called again."""
         self.backend.close()
 
-    def __enter__(self) -> "RealtimeFusion":
+    def __enter__(self) -> RealtimeFusion:
         return self
 
     def __exit__(self, *exception: Any) -> None:
@@ -123,7 +123,7 @@ class RealtimeFusion:
 
 
 def automatic_variant(on_gpu: bool) -> str:
-    """The variant that `model="auto"` means on this machine."""
+    """Return the variant that `model="auto"` stands for on this machine."""
     if not on_gpu:
         return "nano"
     try:
@@ -134,18 +134,18 @@ def automatic_variant(on_gpu: bool) -> str:
     return "small" if any(name in board for name in _SMALL_BOARDS) else "base"
 
 
-def _open(backend: str, plan: _Plan, options: Dict[str, Any]) -> Backend:
+def _open(backend: str, plan: _Plan, options: dict[str, Any]) -> Backend:
     chosen = dict(options, device=plan.device, precision=plan.precision)
     if plan.model_path.endswith(".onnx"):
-        # In the model's own order the engine swaps nothing; `fuse_frame` does where needed.
+        # Frames in this order need no swap of channels.
         chosen.setdefault("vis_order", read_model_file(plan.model_path).vis_order)
     return open_backend(backend, plan.model_path, BackendOptions(**chosen))
 
 
 def _plan(
-    model: str, backend: str, precision: Optional[str], on_gpu: bool, device: Optional[str]
+    model: str, backend: str, precision: str | None, on_gpu: bool, device: str | None
 ) -> _Plan:
-    """Which file to open, and the precision that is left to ask of the engine."""
+    """Return the file to open, and the precision to ask of the engine."""
     if model == "auto":
         model = automatic_variant(on_gpu)
     if model_zoo.is_path(model):
@@ -155,19 +155,16 @@ def _plan(
     if file_precision == "bf16":  # calculated from the fp32 file
         file_precision = "fp32"
     if file_precision == "fp32" and "fp32" not in model_zoo.precisions(model):
-        # The large model ships without; its fp16 file can be calculated in fp32 and bf16 as well.
+        # The big model ships without it; engines calculate the fp16 file in fp32 and bf16 too.
         file_precision = "fp16"
-    if file_precision == "fp32" and "fp32" not in model_zoo.precisions(model):
-        # The big model ships as fp16, for size; engines calculate it in fp32 on a CPU.
-        file_precision, precision = "fp16", None if precision == "fp32" else precision
-    # The fp16 file says all: an engine without fp16 arithmetic may calculate it in fp32. Only
-    # torch has the weights alone to go by.
+    # The fp16 file is enough: an engine without fp16 arithmetic may calculate it in fp32. Only
+    # torch runs from the weights and needs to be told.
     asked = None if precision == "fp16" and backend != "torch" else precision
     return _Plan(model_zoo.path(model, file_precision), device, asked)
 
 
-def _runs_on_gpu(backend: str, device: Optional[str]) -> bool:
-    """Whether this choice ends on a CUDA device."""
+def _runs_on_gpu(backend: str, device: str | None) -> bool:
+    """Return whether this choice uses a CUDA device."""
     kind = None if device is None else device.lower().partition(":")[0]
     if kind not in (None, "cuda", "tensorrt") or backend == "openvino":
         return False

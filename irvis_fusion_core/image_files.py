@@ -1,7 +1,13 @@
-"""Images and pairs of images on disk."""
+"""Images and pairs of images on disk.
+
+for files in pairs_in("recording"):     # recording/IR/*.png and recording/VIS/*.png
+ir, vis = read_thermal(files.ir), read_visible(files.vis)
+"""
+
+from __future__ import annotations
 
 import os
-from typing import Dict, List, NamedTuple
+from typing import NamedTuple, Union
 
 import cv2
 import numpy as np
@@ -11,20 +17,23 @@ from irvis_fusion_core.errors import FrameError
 IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 
 
+AnyPath = Union[str, "os.PathLike[str]"]
+
+
 class FilePair(NamedTuple):
-    """Two files that show one scene, and the name that they share."""
+    """Two files of one scene, and their common name without extension."""
 
     stem: str
     ir: str
     vis: str
 
 
-def match_by_stem(ir_folder: str, vis_folder: str) -> List[FilePair]:
+def match_by_stem(ir_folder: AnyPath, vis_folder: AnyPath) -> list[FilePair]:
     """Pair the images of two folders by file name without extension, sorted.
 
     Raises:
-        FrameError: a folder is missing or holds no images, a name occurs twice in one of
-            them, or an image has no partner.
+        FrameError: a folder is missing or holds no images, a name occurs twice in a folder, or
+            an image has no partner.
     """
     ir, vis = _by_stem(ir_folder), _by_stem(vis_folder)
     lonely = sorted(set(ir) ^ set(vis))
@@ -37,37 +46,41 @@ def match_by_stem(ir_folder: str, vis_folder: str) -> List[FilePair]:
     return [FilePair(stem, ir[stem], vis[stem]) for stem in sorted(ir)]
 
 
-def pairs_in(folder: str) -> List[FilePair]:
-    """The pairs of a folder that holds `IR/` and `VIS/`; errors as `match_by_stem`."""
+def pairs_in(folder: AnyPath) -> list[FilePair]:
+    """Return the pairs of a folder that holds `IR/` and `VIS/`, sorted by name.
+
+    Raises:
+        FrameError: as `match_by_stem`.
+    """
     return match_by_stem(os.path.join(folder, "IR"), os.path.join(folder, "VIS"))
 
 
-def read_visible(path: str) -> np.ndarray:
-    """An image as uint8 BGR [height, width, 3], as OpenCV has it.
+def read_visible(path: AnyPath) -> np.ndarray:
+    """Read an image as uint8 BGR [height, width, 3].
 
     Raises:
-        FrameError: it is missing, truncated, or no image.
+        FrameError: the file is missing, truncated, or no image.
     """
     return _read(path, cv2.IMREAD_COLOR)
 
 
-def read_thermal(path: str) -> np.ndarray:
-    """A thermal image as it was stored: [height, width] of uint8, uint16 or float32.
+def read_thermal(path: AnyPath) -> np.ndarray:
+    """Read a thermal image as stored: [height, width] of uint8, uint16 or float32.
 
-    Colour files are read as luminance, since most thermal images saved as colour are grey.
+    Colour files are read as luminance: most thermal images saved as colour are grey.
 
     Raises:
-        FrameError: it is missing, truncated, or no image.
+        FrameError: the file is missing, truncated, or no image.
     """
     image = _read(path, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_GRAYSCALE)
     return image if image.ndim == 2 else image[:, :, 0]
 
 
-def read_thermal_8_bit(path: str) -> np.ndarray:
-    """A thermal image as uint8 [height, width]; raw ones are rescaled, each by itself.
+def read_thermal_8_bit(path: AnyPath) -> np.ndarray:
+    """Read a thermal image as uint8 [height, width]; raw images are rescaled one by one.
 
     Raises:
-        FrameError: it is missing, truncated, or no image.
+        FrameError: the file is missing, truncated, or no image.
     """
     ir = read_thermal(path)
     if ir.dtype == np.uint8:
@@ -77,12 +90,13 @@ def read_thermal_8_bit(path: str) -> np.ndarray:
     return ThermalRescale(smoothing_s=0.0)(ir)
 
 
-def write_image(path: str, image: np.ndarray) -> None:
-    """Write a BGR or grey image, making the folder where needed.
+def write_image(path: AnyPath, image: np.ndarray) -> None:
+    """Write a BGR or grey image, and its folder where that is missing.
 
     Raises:
-        FrameError: the extension is none that OpenCV writes, or the place cannot be written to.
+        FrameError: OpenCV does not write this extension, or the place is not writable.
     """
+    path = os.fspath(path)
     folder = os.path.dirname(os.path.abspath(path))
     os.makedirs(folder, exist_ok=True)
     try:
@@ -99,7 +113,8 @@ def write_image(path: str, image: np.ndarray) -> None:
         )
 
 
-def _read(path: str, flags: int) -> np.ndarray:
+def _read(path: AnyPath, flags: int) -> np.ndarray:
+    path = os.fspath(path)
     if not os.path.isfile(path):
         raise FrameError(f"expected an image at {path}, found no such file")
     image = cv2.imread(path, flags)
@@ -111,10 +126,10 @@ def _read(path: str, flags: int) -> np.ndarray:
     return image
 
 
-def _by_stem(folder: str) -> Dict[str, str]:
+def _by_stem(folder: AnyPath) -> dict[str, str]:
     if not os.path.isdir(folder):
         raise FrameError(f"expected a folder of images at {folder}, found no such folder")
-    found: Dict[str, str] = {}
+    found: dict[str, str] = {}
     for name in sorted(os.listdir(folder)):
         stem, suffix = os.path.splitext(name)
         if suffix.lower() not in IMAGE_SUFFIXES:

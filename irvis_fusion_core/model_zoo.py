@@ -1,14 +1,17 @@
-"""Which trained models ship, where their files are, and whether they are whole.
+"""The models that ship: names, files and checksums.
 
 `models/` holds `<variant>_<precision>.onnx`, `<variant>.safetensors`, the model cards, and
 `checksums.json`, which names every file that belongs there with its SHA-256.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 import os
-from typing import Any, Dict, List, Optional, Set, Tuple
+from typing import Any
 
+from irvis_fusion_core.atomic_file import write_file
 from irvis_fusion_core.backends.model_file import PRECISIONS, read_model_file
 from irvis_fusion_core.errors import ConfigurationError, ModelError
 
@@ -23,34 +26,33 @@ USES = {
 }
 
 
-def list_models(folder: Optional[str] = None) -> List[str]:
-    """The variants that ship, smallest first."""
+def list_models(folder: str | None = None) -> list[str]:
+    """Return the variants that ship, smallest first."""
     files = _checksums(folder or MODELS_DIR)
     return [v for v in VARIANTS if any(_onnx_name(v, p) in files for p in PRECISIONS)]
 
 
-def precisions(name: str, folder: Optional[str] = None) -> List[str]:
-    """The precisions that a shipped variant has an ONNX file for.
+def precisions(name: str, folder: str | None = None) -> list[str]:
+    """Return the precisions for which a variant ships an ONNX file.
 
     Raises:
-        ConfigurationError: there is no such variant.
+        ConfigurationError: an unknown variant.
     """
     _check_variant(name)
     files = _checksums(folder or MODELS_DIR)
     return [p for p in PRECISIONS if _onnx_name(name, p) in files]
 
 
-def path(name: str, precision: str = "fp32", folder: Optional[str] = None) -> str:
-    """The ONNX file of a shipped model, or the user's own.
+def path(name: str, precision: str = "fp32", folder: str | None = None) -> str:
+    """Return the path of a shipped ONNX file, or of the user's own.
 
     Args:
-        name: nano, small or base; or the path of a model file, which is returned as it is once
-            it is known to be there (opening it checks the rest).
-        precision: fp32, fp16 or int8; for shipped models only.
-        folder: where the models lie; None is the package's own folder.
+        name: nano, small or base; or the path of a model file, which is checked to exist.
+        precision: fp32, fp16 or int8, for shipped models only.
+        folder: of the models; None is the package's own.
 
     Raises:
-        ConfigurationError: there is no such variant or precision.
+        ConfigurationError: an unknown variant or precision.
         ModelError: the file is missing, truncated or changed.
     """
     if is_path(name):
@@ -68,25 +70,25 @@ def path(name: str, precision: str = "fp32", folder: Optional[str] = None) -> st
     return _verified(_onnx_name(name, precision), folder or MODELS_DIR)
 
 
-def weights_path(name: str, folder: Optional[str] = None) -> str:
-    """The safetensors file of a shipped model: for training on, and for exporting anew.
+def weights_path(name: str, folder: str | None = None) -> str:
+    """Return the path of a shipped safetensors file, to fine-tune or export.
 
     Raises:
-        ConfigurationError: there is no such variant.
+        ConfigurationError: an unknown variant.
         ModelError: the file is missing, truncated or changed.
     """
     _check_variant(name)
     return _verified(name + ".safetensors", folder or MODELS_DIR)
 
 
-def describe(name: str, folder: Optional[str] = None) -> Dict[str, Any]:
-    """What there is to know about a model, shipped or the user's own.
+def describe(name: str, folder: str | None = None) -> dict[str, Any]:
+    """Describe a model, shipped or the user's own.
 
     Returns:
-        For a variant: name, use, card (path of its model card, or None), weights, and `files`,
-        one entry for each precision. For a path: the one file in `files`. An entry has path,
-        bytes, sha256, variant, precision, vis_order, and height and width (a number, or the
-        name of a free dimension).
+        For a variant: name, use, card (path of its model card, or None), weights, and `files`
+        with an entry for each precision. For a path: one entry in `files`. An entry has path,
+        bytes, sha256, variant, precision, vis_order, height and width (a number, or the name of
+        a free dimension).
 
     Raises:
         ConfigurationError, ModelError: as `path`.
@@ -105,27 +107,25 @@ def describe(name: str, folder: Optional[str] = None) -> Dict[str, Any]:
 
 
 def is_path(name: str) -> bool:
-    """Whether `name` means a file and not a shipped variant."""
+    """Return whether `name` is a file and not a shipped variant."""
     name = os.fspath(name)
     return os.sep in name or name.endswith((".onnx", ".safetensors"))
 
 
-def write_checksums(folder: Optional[str] = None) -> str:
-    """Record the SHA-256 of every model file in the folder; returns the path of the record.
+def write_checksums(folder: str | None = None) -> str:
+    """Record the SHA-256 of every model file in the folder; return the path of the record.
 
-    For whoever trains and exports: `python3 -m irvis_fusion_core.model_zoo` calls it.
+    `python3 -m irvis_fusion_core.model_zoo` calls it after an export.
     """
     folder = folder or MODELS_DIR
     names = sorted(n for n in os.listdir(folder) if n.endswith((".onnx", ".safetensors")))
     record = {name: _sha256(os.path.join(folder, name)) for name in names}
     target = os.path.join(folder, CHECKSUMS)
-    with open(target, "w") as stream:
-        json.dump(record, stream, indent=2, sort_keys=True)
-        stream.write("\n")
+    write_file(target, json.dumps(record, indent=2, sort_keys=True) + "\n")
     return target
 
 
-def _describe_file(onnx_path: str) -> Dict[str, Any]:
+def _describe_file(onnx_path: str) -> dict[str, Any]:
     facts = dict(read_model_file(onnx_path)._asdict())
     facts["bytes"] = os.path.getsize(onnx_path)
     return facts
@@ -143,7 +143,7 @@ def _check_variant(name: str) -> None:
         )
 
 
-def _checksums(folder: str) -> Dict[str, str]:
+def _checksums(folder: str) -> dict[str, str]:
     target = os.path.join(folder, CHECKSUMS)
     try:
         with open(target) as stream:
@@ -161,12 +161,12 @@ def _checksums(folder: str) -> Dict[str, str]:
     return record
 
 
-# Files that were found whole in this process: (path, mtime, size) -> nothing to check again.
-_whole: Set[Tuple[str, int, int]] = set()
+# (path, mtime, size) of files that this process has verified.
+_whole: set[tuple[str, int, int]] = set()
 
 
 def _verified(file_name: str, folder: str) -> str:
-    """The path of a shipped file, once its bytes are known to be those that were shipped."""
+    """Return the path of a shipped file after checking its bytes."""
     wanted = _checksums(folder).get(file_name)
     target = os.path.join(folder, file_name)
     if wanted is None:

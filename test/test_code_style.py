@@ -1,6 +1,5 @@
 """Format, lint, types and the oldest Python: what the tools say of every file."""
 
-import ast
 import importlib.util
 import subprocess
 import sys
@@ -65,38 +64,6 @@ def test_runtime_code_runs_on_python_3_8():
     # Annotations are left out: runtime files that use newer ones import them from __future__.
     arguments = ["--target=3.8-", "--violations", "--no-tips", "--no-eval-annotations"]
     tool("vermin", *arguments, *RUNTIME)
-
-
-GENERIC_SINCE_3_9 = {"list", "dict", "tuple", "set", "frozenset", "type"}
-LIBRARIES = {"collections", "collections.abc", "contextlib", "os", "queue", "re"}
-
-
-def runtime_generics(path):
-    """Lines that subscript a class at run time which Python 3.8 cannot subscript.
-
-    Annotations are not evaluated, thanks to the __future__ import; all other expressions are.
-    """
-    tree = ast.parse(path.read_text())
-    names = set(GENERIC_SINCE_3_9)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module in LIBRARIES:
-            names.update(alias.asname or alias.name for alias in node.names)
-        for field in ("annotation", "returns"):
-            if getattr(node, field, None) is not None:
-                setattr(node, field, None)
-    return [
-        node.lineno
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Subscript)
-        and isinstance(node.value, ast.Name)
-        and node.value.id in names
-    ]
-
-
-def test_no_class_is_subscripted_at_run_time_that_python_3_8_cannot():
-    files = [file for name in RUNTIME for file in sorted((ROOT / name).rglob("*.py"))]
-    found = {str(file.relative_to(ROOT)): runtime_generics(file) for file in files}
-    assert {name: lines for name, lines in found.items() if lines} == {}, "use typing.X instead"
 
 
 def test_files_have_one_concept():

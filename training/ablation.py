@@ -27,7 +27,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from irvis_fusion_core.commands.command_line import command
+from irvis_fusion_core.command_line import command
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_core.image_sheet import caption_row, stack_rows
 from irvis_fusion_core.metrics import luminance, score_pair

@@ -31,7 +31,7 @@ import cv2
 import numpy as np
 
 from irvis_fusion_core import metrics
-from irvis_fusion_core.commands.command_line import command, print_table, show_progress
+from irvis_fusion_core.command_line import command, print_table, show_progress
 from irvis_fusion_core.image_sheet import caption_row
 from irvis_fusion_core.metrics.trivial_fusions import TRIVIAL_FUSIONS
 from irvis_fusion_core.network.student import SIZES

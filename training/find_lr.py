@@ -28,7 +28,7 @@ import numpy as np
 from lightning.pytorch.tuner import Tuner
 from torch.utils.data import DataLoader
 
-from irvis_fusion_core.commands.command_line import command
+from irvis_fusion_core.command_line import command
 from irvis_fusion_core.errors import ConfigurationError
 from training.errors import LossError, TrainingError
 from training.loop.distillation import DistillationTask, TaskLoss

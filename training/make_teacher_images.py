@@ -30,7 +30,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from irvis_fusion_core.commands.command_line import command
+from irvis_fusion_core.command_line import command
 from irvis_fusion_core.errors import ConfigurationError, FusionError
 from training.data.images import PairPaths, read_luminance, read_pair
 from training.data.listing import list_images

@@ -24,7 +24,7 @@ from pathlib import Path
 import torch
 
 from irvis_fusion_core import model_zoo
-from irvis_fusion_core.commands.command_line import command
+from irvis_fusion_core.command_line import command
 from irvis_fusion_core.errors import CheckpointError
 from irvis_fusion_core.network.checkpoint import load_checkpoint, read_metadata, save_checkpoint
 from irvis_fusion_core.network.student import SIZES

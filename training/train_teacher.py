@@ -28,7 +28,7 @@ from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader
 
-from irvis_fusion_core.commands.command_line import command
+from irvis_fusion_core.command_line import command
 from irvis_fusion_core.errors import ConfigurationError
 from training.data.sampling import EpochSampler, Group
 from training.options import documented_parser, precision

@@ -1,14 +1,9 @@
-"""One file an engine, one small protocol.
-
-A backend is a class with this shape (see `Backend` for the contract)::
+"""Inference engines: one file each, one protocol, see `Backend`.
 
     backend = open_backend("auto", model_path, BackendOptions(threads=2))
     fused = backend.fuse(ir, vis)      # uint8 HxWx1, uint8 HxWx3 -> uint8 HxWx3
-    backend.describe()
-    backend.close()
 
-Importing this package imports no engine: each backend module imports its own when `open` or
-`probe` is called.
+Importing this package imports no engine: backends import theirs in `open` and `probe`.
 """
 
 from irvis_fusion_core.backends.protocol import Availability, Backend, BackendOptions

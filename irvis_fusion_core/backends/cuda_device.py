@@ -1,14 +1,15 @@
-"""Which NVIDIA GPU is here, asked of the driver itself.
+"""Finds NVIDIA GPUs by asking the driver.
 
-Importing torch to learn that there is no GPU takes seconds, and the other CUDA packages may not
-be installed; the driver's library is always there when a GPU can be used, and answers in
-milliseconds without creating a context.
+Importing torch takes seconds, and other CUDA packages may not be installed. The driver's library
+is present wherever a GPU can be used, and answers in milliseconds without creating a context.
 https://docs.nvidia.com/cuda/cuda-driver-api/group__CUDA__DEVICE.html
 """
 
+from __future__ import annotations
+
 import ctypes
 import sys
-from typing import Any, NamedTuple, Optional, Tuple
+from typing import Any, NamedTuple
 
 _COMPUTE_CAPABILITY_MAJOR = 75  # CUdevice_attribute
 _COMPUTE_CAPABILITY_MINOR = 76
@@ -20,21 +21,21 @@ class Gpu(NamedTuple):
 
     ordinal: int
     name: str
-    compute_capability: Tuple[int, int]
+    compute_capability: tuple[int, int]
 
     @property
     def capability(self) -> str:
-        """The compute capability as it is written: "8.6"."""
+        """The compute capability as text, such as "8.6"."""
         return version_text(self.compute_capability)
 
 
-def version_text(numbers: Tuple[int, int]) -> str:
-    """(8, 6) as "8.6"."""
+def version_text(numbers: tuple[int, int]) -> str:
+    """Return "8.6" for (8, 6)."""
     return ".".join(str(number) for number in numbers)
 
 
-def find_gpu(index: int = 0) -> Tuple[Optional[Gpu], str]:
-    """The GPU with this number, or None and the reason why it cannot be used."""
+def find_gpu(index: int = 0) -> tuple[Gpu | None, str]:
+    """Return the GPU with this number, or None, and the reason why it cannot be used."""
     library = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
     try:
         driver = ctypes.CDLL(library)
@@ -43,8 +44,8 @@ def find_gpu(index: int = 0) -> Tuple[Optional[Gpu], str]:
     return ask_driver(driver, index)
 
 
-def ask_driver(driver: Any, index: int) -> Tuple[Optional[Gpu], str]:
-    """As `find_gpu`, of a loaded CUDA driver library."""
+def ask_driver(driver: Any, index: int) -> tuple[Gpu | None, str]:
+    """As `find_gpu`, with a loaded CUDA driver library."""
     status = driver.cuInit(0)
     if status != 0:
         return None, f"the NVIDIA driver does not start (cuInit returned CUDA error {status})"

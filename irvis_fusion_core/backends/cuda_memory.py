@@ -1,17 +1,19 @@
-"""Memory, copies, streams and graphs on an NVIDIA GPU, by whichever package is installed.
+"""Memory, copies, streams and graphs on an NVIDIA GPU, by any of three packages.
 
-TensorRT's Python API takes addresses and a stream, and brings neither. Three packages can give
-them, and one of them is usually there: cuda-python (desktop), pycuda (JetPack), torch. All three
-use the primary context of the device, so they live beside each other and beside TensorRT, and
-each call makes it current first, because a node opens a backend in one thread and runs it in
-another.
+TensorRT's Python API takes addresses and a stream, and provides neither. One of these packages is
+usually installed: cuda-python (desktop), pycuda (JetPack), torch. All use the primary context of
+the device, together with TensorRT. Each call makes it current first, because a node opens a
+backend in one thread and runs it in another.
 """
+
+from __future__ import annotations
 
 import contextlib
 import ctypes
 import importlib
 import importlib.util
-from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -29,7 +31,7 @@ class CudaPythonMemory(CudaMemory):
     def __init__(self, index: int) -> None:
         self._cuda = _import_cuda_runtime()
         self._index = index
-        self._graphs: Dict[Callable[[], None], Any] = {}
+        self._graphs: dict[Callable[[], None], Any] = {}
         with self.active():
             self._stream = self._call(
                 "cudaStreamCreateWithFlags", self._cuda.cudaStreamNonBlocking
@@ -52,7 +54,7 @@ class CudaPythonMemory(CudaMemory):
         self._call("cudaSetDevice", self._index)
         yield
 
-    def allocate(self, shape: Tuple[int, ...]) -> Buffer:
+    def allocate(self, shape: tuple[int, ...]) -> Buffer:
         size = int(np.prod(shape))
         pointer = self._call("cudaHostAlloc", size, self._cuda.cudaHostAllocDefault)
         host = np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(int(pointer)))
@@ -76,7 +78,7 @@ class CudaPythonMemory(CudaMemory):
         self._call("cudaEventRecord", self._done, self._stream)
         self._call("cudaEventSynchronize", self._done)
 
-    def capture(self, enqueue: Callable[[], None]) -> Optional[Callable[[], None]]:
+    def capture(self, enqueue: Callable[[], None]) -> Callable[[], None] | None:
         mode = self._cuda.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
         self._call("cudaStreamBeginCapture", self._stream, mode)
         try:
@@ -106,8 +108,9 @@ class CudaPythonMemory(CudaMemory):
 
 
 class PycudaMemory(CudaMemory):
-    """pycuda with the primary context (never `pycuda.autoinit`: its own context belongs to the
-    importing thread and breaks in callbacks). pycuda has no CUDA graphs.
+    """pycuda with the primary context; it has no CUDA graphs.
+
+    `pycuda.autoinit` would make a context of the importing thread, which breaks in callbacks.
     """
 
     name = "pycuda"
@@ -138,7 +141,7 @@ class PycudaMemory(CudaMemory):
         finally:
             self._context.pop()
 
-    def allocate(self, shape: Tuple[int, ...]) -> Buffer:
+    def allocate(self, shape: tuple[int, ...]) -> Buffer:
         host = self._driver.pagelocked_empty(shape, np.uint8)
         device = self._driver.mem_alloc(host.nbytes)
         return Buffer(host, int(device), (device, host.base))  # the base is the allocation
@@ -158,11 +161,11 @@ class PycudaMemory(CudaMemory):
         self._done.record(self._stream)
         self._done.synchronize()
 
-    def capture(self, enqueue: Callable[[], None]) -> Optional[Callable[[], None]]:
+    def capture(self, enqueue: Callable[[], None]) -> Callable[[], None] | None:
         return None
 
     def forget(self, replay: Callable[[], None]) -> None:
-        """Nothing was captured."""
+        """Do nothing: nothing was captured."""
 
     def close(self) -> None:
         with self.active():
@@ -197,13 +200,13 @@ class TorchMemory(CudaMemory):
             self._torch.cuda.current_blas_handle()
             yield
 
-    def allocate(self, shape: Tuple[int, ...]) -> Buffer:
+    def allocate(self, shape: tuple[int, ...]) -> Buffer:
         host = self._torch.empty(shape, dtype=self._torch.uint8, pin_memory=True)
         device = self._torch.empty(shape, dtype=self._torch.uint8, device=self._device)
         return Buffer(host.numpy(), int(device.data_ptr()), (host, device))
 
     def free(self, buffer: Buffer) -> None:
-        """Nothing: torch frees with the last reference."""
+        """Do nothing: torch frees with the last reference."""
 
     def upload(self, buffer: Buffer) -> None:
         host, device = buffer.owner
@@ -219,7 +222,7 @@ class TorchMemory(CudaMemory):
         self._done.record(self._stream)
         self._done.synchronize()
 
-    def capture(self, enqueue: Callable[[], None]) -> Optional[Callable[[], None]]:
+    def capture(self, enqueue: Callable[[], None]) -> Callable[[], None] | None:
         graph = self._torch.cuda.CUDAGraph()
         with self._torch.cuda.graph(graph, stream=self._stream):
             enqueue()
@@ -231,7 +234,7 @@ class TorchMemory(CudaMemory):
         return replay
 
     def forget(self, replay: Callable[[], None]) -> None:
-        """The graph belongs to `replay` alone, and goes with it."""
+        """Do nothing: the graph goes with `replay`."""
 
     def close(self) -> None:
         self._torch.cuda.empty_cache()
@@ -241,14 +244,14 @@ _PACKAGES = {
     "cuda_python": ("cuda", CudaPythonMemory),
     "pycuda": ("pycuda.driver", PycudaMemory),
     "torch": ("torch", TorchMemory),
-}  # in the order of preference: graphs without weight, then without graphs, then heavy
+}  # in order of preference: graphs and light, no graphs, heavy
 
 
 def open_cuda_memory(name: str, index: int) -> CudaMemory:
-    """Open a GPU's memory by the named package, or with "auto" by the first that works.
+    """Open a GPU's memory with a package; "auto" takes the first that works.
 
     Raises:
-        EngineUnavailableError: no such package is installed, or none can use the GPU.
+        EngineUnavailableError: the package is not installed, or cannot use the GPU.
     """
     failures = []
     for package in _PACKAGES if name == "auto" else (name,):
@@ -271,8 +274,8 @@ def _import_cuda_runtime() -> Any:
         return importlib.import_module("cuda.cudart")
 
 
-def installed_packages() -> List[str]:
-    """The packages that are installed, without importing them: they may still find no GPU."""
+def installed_packages() -> list[str]:
+    """Return the installed packages without importing them; they may still find no GPU."""
     return [
         name
         for name, (module, _) in _PACKAGES.items()

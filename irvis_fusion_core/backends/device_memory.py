@@ -1,8 +1,11 @@
-"""The contract between TensorRT and whatever gives memory, copies and graphs on the GPU."""
+"""The interface of packages that provide memory, copies and graphs on the GPU for TensorRT."""
+
+from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
-from typing import Any, Callable, Iterator, NamedTuple, Optional, Tuple, Type
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,17 +15,15 @@ class Buffer(NamedTuple):
 
     host: np.ndarray  # uint8
     address: int  # on the device
-    owner: Any  # whatever must live as long as the buffer
+    owner: Any  # kept alive as long as the buffer
 
 
 class CudaMemory(ABC):
-    """One device and one stream. All work is enqueued on the stream; `synchronize` waits for it
-    without spinning (a blocking event), which spares a core on a robot.
-    """
+    """One device and one stream. `synchronize` waits by a blocking event and uses no core."""
 
     name = ""
     stream = 0  # the CUDA stream's handle
-    errors: Tuple[Type[BaseException], ...] = ()  # what the package raises beside EngineError
+    errors: tuple[type[BaseException], ...] = ()  # raised by the package
 
     @contextlib.contextmanager
     @abstractmethod
@@ -30,8 +31,8 @@ class CudaMemory(ABC):
         """Make the device's primary context current in this thread."""
 
     @abstractmethod
-    def allocate(self, shape: Tuple[int, ...]) -> Buffer:
-        """A uint8 buffer of this shape on host and device."""
+    def allocate(self, shape: tuple[int, ...]) -> Buffer:
+        """Return a uint8 buffer of this shape on host and device."""
 
     @abstractmethod
     def free(self, buffer: Buffer) -> None:
@@ -50,15 +51,17 @@ class CudaMemory(ABC):
         """Wait until everything enqueued is done."""
 
     @abstractmethod
-    def capture(self, enqueue: Callable[[], None]) -> Optional[Callable[[], None]]:
-        """Record what `enqueue` enqueues; return what replays it, or None where the package has
-        no CUDA graphs. The work must have run once before.
+    def capture(self, enqueue: Callable[[], None]) -> Callable[[], None] | None:
+        """Record the work that `enqueue` enqueues, which must have run once before.
+
+        Returns:
+            A function that replays it, or None where the package has no CUDA graphs.
         """
 
     @abstractmethod
     def forget(self, replay: Callable[[], None]) -> None:
-        """Free what `capture` recorded; anything else is ignored."""
+        """Free a recording of `capture`; other functions are ignored."""
 
     @abstractmethod
     def close(self) -> None:
-        """Free the stream and what is left. Buffers are freed one by one, before."""
+        """Free the stream, after the buffers have been freed one by one."""

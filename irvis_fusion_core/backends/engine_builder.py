@@ -1,11 +1,14 @@
-"""`build_engine`: a TensorRT engine for one model, frame size and GPU, by way of the cache."""
+"""Builds the TensorRT engine of one model, frame size and GPU into the cache."""
+
+from __future__ import annotations
 
 import contextlib
 import logging
 import os
 import threading
 import time
-from typing import Any, Callable, Iterator, NamedTuple, Optional, Tuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 from irvis_fusion_core.backends.cuda_device import Gpu, find_gpu, version_text
 from irvis_fusion_core.backends.cuda_memory import open_cuda_memory
@@ -22,14 +25,14 @@ from irvis_fusion_core.backends.tensorrt_network import (
 from irvis_fusion_core.errors import ConfigurationError, EngineError, EngineUnavailableError
 
 PROGRESS_INTERVAL_S = 5.0
-BUILDER_REVISION = 1  # raise it when a change here makes engines that differ
+BUILDER_REVISION = 1  # increase it when a change here makes different engines
 
 _MODULES = ("tensorrt", "tensorrt_rtx")
 _logger = logging.getLogger(__name__)
 
 
 class BuiltEngine(NamedTuple):
-    """An engine on disk and how it came there."""
+    """An engine on disk."""
 
     path: str
     key: EngineKey
@@ -38,21 +41,15 @@ class BuiltEngine(NamedTuple):
     build_seconds: float
 
 
-def engine_key(
-    trt: Any,
-    model: ModelFile,
-    height: int,
-    width: int,
-    gpu: Gpu,
-) -> EngineKey:
-    """What the engine of this model, size and GPU depends on."""
+def engine_key(trt: Any, model: ModelFile, height: int, width: int, gpu: Gpu) -> EngineKey:
+    """Return everything that the engine of this model, size and GPU depends on."""
     return EngineKey(
         model=os.path.splitext(os.path.basename(model.path))[0],
         onnx_sha256=model.sha256,
         engine_module=trt.__name__,
         engine_version=trt.__version__,
-        # TensorRT for RTX compiles for the very GPU when it first runs, so its engines fit all
-        # of one compute capability, and one that was built without a GPU is found on the robot.
+        # TensorRT for RTX compiles for the GPU when it first runs: its engines fit all GPUs of one
+        # compute capability, and the robot finds an engine that was built without a GPU.
         gpu="any" if builds_without_gpu(trt) else gpu.name,
         compute_capability=gpu.capability,
         precision=model.precision,
@@ -66,11 +63,11 @@ def build_engine(
     onnx_path: str,
     height: int,
     width: int,
-    options: Optional[BackendOptions] = None,
-    progress: Optional[Callable[[str], None]] = None,
+    options: BackendOptions | None = None,
+    progress: Callable[[str], None] | None = None,
     *,
     engine: str = "auto",
-    compute_capability: Optional[Tuple[int, int]] = None,
+    compute_capability: tuple[int, int] | None = None,
 ) -> BuiltEngine:
     """Build the engine of one model and frame size into the cache, unless it is there.
 
@@ -80,8 +77,8 @@ def build_engine(
         options: `cache_dir`, `device` and `cuda_memory` matter here.
         progress: called with a line every 5 s; None writes the lines to the log.
         engine: tensorrt, tensorrt_rtx, or auto (the first that can build here).
-        compute_capability: such as (8, 6), to build for a GPU that is not here
-            (tensorrt_rtx only); None is the GPU of `options.device`.
+        compute_capability: such as (8, 6), to build for an absent GPU (tensorrt_rtx only);
+            None is the GPU of `options.device`.
 
     Raises:
         ModelError, ConfigurationError: as `Backend.open`.
@@ -120,8 +117,8 @@ def build_into_cache(
     cache: EngineCache,
     reason: str,
     progress: Callable[[str], None],
-) -> Tuple[bytes, float]:
-    """Build, keep and return an engine, and the seconds it took."""
+) -> tuple[bytes, float]:
+    """Build and keep an engine; return it and the seconds it took."""
     what = f"the {trt.__name__} engine of {key.model} for {key.width}x{key.height}"
     progress(f"building {what}, because {reason}")
     timing_name = f"timing_{key.engine_module}_{key.engine_version}_{key.compute_capability}.cache"
@@ -134,13 +131,13 @@ def build_into_cache(
         keep_blob(cache, timing_name, timing, progress)
     try:
         progress(f"kept it as {cache.store(key, engine, seconds, reason)}")
-    except OSError as error:  # a full or read-only disk must not stop a robot that can run
+    except OSError as error:  # a full or read-only disk must not stop the robot
         progress(f"cannot keep {what} ({error}); the next start will build it again")
     return engine, seconds
 
 
 def keep_blob(cache: EngineCache, name: str, blob: bytes, progress: Callable[[str], None]) -> None:
-    """Keep what only saves time; say so when it cannot be kept."""
+    """Keep a cache that only saves time; report it when that fails."""
     try:
         cache.store_blob(name, blob)
     except OSError as error:
@@ -149,7 +146,7 @@ def keep_blob(cache: EngineCache, name: str, blob: bytes, progress: Callable[[st
 
 @contextlib.contextmanager
 def _say_still_building(what: str, progress: Callable[[str], None]) -> Iterator[None]:
-    """A line every few seconds: a first build takes minutes, and silence looks like a hang."""
+    """Report every few seconds: a first build takes minutes, and silence looks like a hang."""
     finished = threading.Event()
     started = time.monotonic()
 
@@ -168,7 +165,7 @@ def _say_still_building(what: str, progress: Callable[[str], None]) -> Iterator[
 
 @contextlib.contextmanager
 def _on_device(trt: Any, options: BackendOptions) -> Iterator[None]:
-    """TensorRT measures on the current CUDA device; TensorRT for RTX needs none."""
+    """Make the CUDA device current on which TensorRT measures; TensorRT for RTX needs none."""
     if builds_without_gpu(trt):
         yield
         return
@@ -181,9 +178,9 @@ def _on_device(trt: Any, options: BackendOptions) -> Iterator[None]:
 
 
 def _choose_builder(
-    engine: str, options: BackendOptions, compute_capability: Optional[Tuple[int, int]]
-) -> Tuple[Any, Gpu]:
-    """The TensorRT module to build with and the GPU to build for."""
+    engine: str, options: BackendOptions, compute_capability: tuple[int, int] | None
+) -> tuple[Any, Gpu]:
+    """Return the TensorRT module to build with and the GPU to build for."""
     if engine != "auto" and engine not in _MODULES:
         raise ConfigurationError(
             f"expected engine to be auto or one of {', '.join(_MODULES)}, found {engine!r}"
@@ -205,7 +202,7 @@ def _choose_builder(
     )
 
 
-def _target(trt: Any, index: int, compute_capability: Optional[Tuple[int, int]]) -> Gpu:
+def _target(trt: Any, index: int, compute_capability: tuple[int, int] | None) -> Gpu:
     if compute_capability is None:
         gpu, reason = find_gpu(index)
         if gpu is None:

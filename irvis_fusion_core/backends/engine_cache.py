@@ -1,23 +1,25 @@
-"""Built engines on disk: which one fits, and why another had to be built.
+"""Built engines on disk, and the reasons for building others.
 
-An engine is native code that belongs to one TensorRT version and one GPU, and takes minutes to
-build. Each is kept as NAME.engine with NAME.engine.json beside it, which spells out the key and
-the engine's sha256. Nothing is run whose bytes do not have the recorded hash, that somebody else
-owns or could have written, or whose key differs in anything.
+An engine is native code for one TensorRT version and one GPU, and takes minutes to build. Each is
+kept as NAME.engine with NAME.engine.json, which holds the key and the engine's sha256. An engine
+is run only if its bytes have the recorded hash, its key is equal, and nobody else owns it or may
+write to it.
 """
 
-import contextlib
+from __future__ import annotations
+
 import hashlib
 import json
 import os
 import stat
-import tempfile
 import time
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, NamedTuple
 
+from irvis_fusion_core.atomic_file import write_file
 from irvis_fusion_core.errors import ConfigurationError
 
 _PRIVATE = 0o700
+_PRIVATE_FILE = 0o600
 _WRITABLE_BY_OTHERS = 0o022
 
 
@@ -28,22 +30,22 @@ class EngineKey(NamedTuple):
     onnx_sha256: str
     engine_module: str  # tensorrt or tensorrt_rtx
     engine_version: str
-    gpu: str  # the GPU's name; "any" where the engine fits every GPU of the compute capability
+    gpu: str  # its name; "any" where the engine fits all of the compute capability
     compute_capability: str  # "8.6"
     precision: str
     height: int
     width: int
-    options: Dict[str, Any]
+    options: dict[str, Any]
 
     def file_name(self) -> str:
-        """A name that says what it is and differs whenever any part of the key does."""
+        """Return a readable name that differs when any part of the key does."""
         canonical = json.dumps(self._asdict(), sort_keys=True)
         digest = hashlib.sha256(canonical.encode()).hexdigest()[:16]
         return f"{self.model}_{self.width}x{self.height}_{self.engine_module}_{digest}.engine"
 
 
 def default_cache_dir() -> str:
-    """`irvis_fusion/engines` under the user's cache folder (XDG base directories)."""
+    """Return `irvis_fusion/engines` in the user's cache folder (XDG base directories)."""
     base = os.environ.get("XDG_CACHE_HOME", "")
     if not os.path.isabs(base):  # the standard says to ignore a relative one
         base = os.path.join(os.path.expanduser("~"), ".cache")
@@ -61,7 +63,7 @@ class EngineCache:
             others may write into it.
     """
 
-    def __init__(self, directory: Optional[str] = None) -> None:
+    def __init__(self, directory: str | None = None) -> None:
         self.directory = os.path.abspath(os.path.expanduser(directory or default_cache_dir()))
         try:
             _make_private(self.directory)
@@ -82,11 +84,11 @@ class EngineCache:
             )
 
     def path(self, key: EngineKey) -> str:
-        """Where the engine of this key is, or would be."""
+        """Return the path for the engine of this key."""
         return os.path.join(self.directory, key.file_name())
 
-    def load(self, key: EngineKey) -> Tuple[Optional[bytes], str]:
-        """The engine of this key, or None and the reason why it has to be built."""
+    def load(self, key: EngineKey) -> tuple[bytes | None, str]:
+        """Return the engine of this key, or None, and the reason why it has to be built."""
         if not os.path.lexists(self.path(key)):
             return None, self._why_missing(key)
         engine, facts, problem = self._read_verified(key.file_name())
@@ -97,7 +99,7 @@ class EngineCache:
         return engine, "found in the cache"
 
     def store(self, key: EngineKey, engine: bytes, build_seconds: float, reason: str) -> str:
-        """Keep an engine; returns its path. A crash at any time leaves no half engine in use."""
+        """Keep an engine and return its path. A crash leaves no half-written engine in use."""
         facts = {
             "key": _plain(key),
             "built_because": reason,
@@ -105,25 +107,25 @@ class EngineCache:
         }
         return self.store_blob(key.file_name(), engine, facts)
 
-    def store_blob(self, name: str, blob: bytes, facts: Optional[Dict[str, Any]] = None) -> str:
-        """Keep bytes by name: engines, and TensorRT's timing and runtime caches."""
+    def store_blob(self, name: str, blob: bytes, facts: dict[str, Any] | None = None) -> str:
+        """Keep bytes by name: engines, and timing and runtime caches of TensorRT."""
         record = dict(facts or {})
         record["sha256"] = hashlib.sha256(blob).hexdigest()
         record["bytes"] = len(blob)
         record["written_at"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         path = os.path.join(self.directory, name)
         # Between the two replacements the hashes differ, and the pair counts as corrupt.
-        self._replace(path, blob)
-        self._replace(path + ".json", json.dumps(record, indent=2, sort_keys=True).encode())
+        write_file(path, blob, _PRIVATE_FILE)
+        write_file(path + ".json", json.dumps(record, indent=2, sort_keys=True), _PRIVATE_FILE)
         return path
 
-    def load_blob(self, name: str) -> Optional[bytes]:
-        """The bytes kept by `store_blob`, or None when missing, changed or not ours."""
+    def load_blob(self, name: str) -> bytes | None:
+        """Return the bytes kept by `store_blob`; None if missing, changed or not trusted."""
         return self._read_verified(name)[0]
 
-    def _read_verified(self, name: str) -> Tuple[Optional[bytes], Dict[str, Any], str]:
+    def _read_verified(self, name: str) -> tuple[bytes | None, dict[str, Any], str]:
         path = os.path.join(self.directory, name)
-        facts: Dict[str, Any] = {}
+        facts: dict[str, Any] = {}
         try:
             record = _read_own(path + ".json")
             blob = _read_own(path)
@@ -138,24 +140,10 @@ class EngineCache:
             return None, facts, "its bytes are not those that were written (sha256 differs)"
         return blob, facts, ""
 
-    def _replace(self, path: str, content: bytes) -> None:
-        """Write a file so that it is there complete, or not at all."""
-        descriptor, temporary = tempfile.mkstemp(dir=self.directory, prefix=".writing_")
-        try:
-            with os.fdopen(descriptor, "wb") as stream:  # mkstemp makes it with mode 0600
-                stream.write(content)
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(temporary)
-            raise
-
     def _why_missing(self, key: EngineKey) -> str:
-        """Compare with the engines that are here, and name what changed since the nearest one."""
+        """Return the differences from the most similar engine in the cache."""
         wanted = _plain(key)
-        nearest: Optional[List[str]] = None
+        nearest: list[str] | None = None
         for name in sorted(os.listdir(self.directory)):
             if not name.endswith(".engine.json"):
                 continue
@@ -175,13 +163,13 @@ class EngineCache:
         return "the engines in the cache do not fit: " + "; ".join(nearest)
 
 
-def _plain(key: EngineKey) -> Dict[str, Any]:
-    """The key as it comes back from JSON."""
+def _plain(key: EngineKey) -> dict[str, Any]:
+    """Return the key as it comes back from JSON."""
     return json.loads(json.dumps(key._asdict()))
 
 
 def _make_private(directory: str) -> None:
-    """As `os.makedirs`, but every folder that is made has mode 0700, whatever the umask."""
+    """As `os.makedirs`, with mode 0700 for every new folder, whatever the umask."""
     if os.path.isdir(directory):
         return
     parent = os.path.dirname(directory)
@@ -195,7 +183,7 @@ def _make_private(directory: str) -> None:
 
 
 def _not_private(status: os.stat_result) -> str:
-    """Why somebody else could have written this; empty when nobody could."""
+    """Return why somebody else could have written this; empty if nobody could."""
     if not hasattr(os, "getuid"):  # Windows: the profile folder is the user's own
         return ""
     if status.st_uid != os.getuid():
@@ -206,7 +194,7 @@ def _not_private(status: os.stat_result) -> str:
 
 
 def _read_own(path: str) -> bytes:
-    """Read a regular file of this user's own, following no link."""
+    """Read a regular file that this user owns, following no link."""
     # O_NONBLOCK: a pipe of that name must not hang the robot.
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     descriptor = os.open(path, flags | getattr(os, "O_BINARY", 0))

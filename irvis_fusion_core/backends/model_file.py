@@ -1,14 +1,17 @@
-"""What an ONNX file says about itself, read without any engine.
+"""Reads the interface and metadata of an ONNX file, without any engine.
 
-Every engine needs the same answers before it starts (are the inputs ours? which size, channel
-order and precision?), and each engine reports a bad file in its own words, or crashes. So the few
-protobuf fields that matter are read here, with the standard library alone. Field numbers:
+Every engine needs inputs, size, channel order and precision before it starts, and each reports bad
+files differently, or crashes. The few protobuf fields that matter are read here with the standard
+library, so that a robot does not need `onnx`. Field numbers:
 https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
 """
 
+from __future__ import annotations
+
 import hashlib
 import os
-from typing import Dict, Iterator, List, NamedTuple, Optional, Set, Tuple, Union
+from collections.abc import Iterator
+from typing import List, NamedTuple, Tuple, Union
 
 from irvis_fusion_core.errors import ModelError
 
@@ -16,6 +19,9 @@ METADATA_PREFIX = "irvis_fusion."
 FORMAT_VERSION = "1"
 PRECISIONS = ("fp32", "fp16", "int8")
 VIS_ORDERS = ("rgb", "bgr")
+BOUNDS = {"fp32": 1, "fp16": 4}
+"""Grey levels by which the images of an exported file may differ from the student's own: rounding
+in fp32, half-precision arithmetic in fp16 (the last mix stays fp32)."""
 
 _ONNX_UINT8 = 2  # TensorProto.DataType.UINT8
 _CHANNELS = {"ir": 1, "vis": 3, "fused": 3}
@@ -24,19 +30,19 @@ Dimension = Union[int, str]  # a fixed number of pixels, or the name of a free d
 
 
 class ModelFile(NamedTuple):
-    """One of our models: where it is, what it takes, and how it was made."""
+    """An irvis_fusion model: its file, inputs and precision."""
 
     path: str
     sha256: str
     variant: str
-    precision: str  # fp32, fp16 or int8: what the weights and operators were typed as
+    precision: str  # fp32, fp16 or int8: type of weights and operators
     vis_order: str  # channel order of `vis` and `fused`: rgb or bgr
     height: Dimension
     width: Dimension
 
     @property
-    def fixed_size(self) -> Optional[Tuple[int, int]]:
-        """(height, width) when the model takes one size only, else None."""
+    def fixed_size(self) -> tuple[int, int] | None:
+        """(height, width) of a model that takes one size only, else None."""
         if isinstance(self.height, int) and isinstance(self.width, int):
             return self.height, self.width
         return None
@@ -85,7 +91,7 @@ def read_model_file(path: str) -> ModelFile:
 
 
 def _metadata(
-    path: str, metadata: Dict[str, str], name: str, allowed: Optional[Tuple[str, ...]]
+    path: str, metadata: dict[str, str], name: str, allowed: tuple[str, ...] | None
 ) -> str:
     found = metadata.get(METADATA_PREFIX + name)
     if found is None or (allowed is not None and found not in allowed):
@@ -102,9 +108,9 @@ _Tensor = Tuple[str, int, List[Dimension]]  # name, ONNX element type, shape
 
 
 def _check_interface(
-    path: str, inputs: List[_Tensor], outputs: List[_Tensor]
-) -> Tuple[Dimension, Dimension]:
-    """Check names, element type, rank and channels; return the (height, width) of the model."""
+    path: str, inputs: list[_Tensor], outputs: list[_Tensor]
+) -> tuple[Dimension, Dimension]:
+    """Check names, type, rank and channels; return the (height, width) of the model."""
     names = sorted(name for name, _, _ in inputs), [name for name, _, _ in outputs]
     if names != (["ir", "vis"], ["fused"]):
         raise ModelError(
@@ -116,7 +122,7 @@ def _check_interface(
     sizes = {}
     for name, element_type, shape in inputs + outputs:
         channels = _CHANNELS[name]
-        # Tracing leaves an output's sizes as names; an input always states batch and channels.
+        # Tracing names an output's sizes; an input always states batch and channels.
         free = (str,) if name == "fused" else ()
         if (
             element_type != _ONNX_UINT8
@@ -141,11 +147,11 @@ def _check_interface(
 # ---- protobuf -----------------------------------------------------------------------------
 
 
-def _read_model(content: memoryview) -> Tuple[List[_Tensor], List[_Tensor], Dict[str, str]]:
-    inputs: List[_Tensor] = []
-    outputs: List[_Tensor] = []
-    initializers: Set[str] = set()
-    metadata: Dict[str, str] = {}
+def _read_model(content: memoryview) -> tuple[list[_Tensor], list[_Tensor], dict[str, str]]:
+    inputs: list[_Tensor] = []
+    outputs: list[_Tensor] = []
+    initializers: set[str] = set()
+    metadata: dict[str, str] = {}
     graphs = 0
     for field, value in _fields(content):
         if field == 7 and isinstance(value, memoryview):  # ModelProto.graph
@@ -170,7 +176,7 @@ def _read_tensor(value_info: memoryview) -> _Tensor:
     name = _text(_first(value_info, 1))
     tensor_type = _first(_first(value_info, 2), 1)  # ValueInfoProto.type, TypeProto.tensor_type
     element_type = 0
-    shape: List[Dimension] = []
+    shape: list[Dimension] = []
     for field, value in _fields(tensor_type):
         if field == 1 and isinstance(value, int):
             element_type = value
@@ -179,7 +185,7 @@ def _read_tensor(value_info: memoryview) -> _Tensor:
     return name, element_type, shape
 
 
-def _read_dimension(dimension: Union[int, memoryview]) -> Dimension:
+def _read_dimension(dimension: int | memoryview) -> Dimension:
     for field, value in _fields(dimension):
         if field == 1 and isinstance(value, int):
             return value
@@ -188,20 +194,20 @@ def _read_dimension(dimension: Union[int, memoryview]) -> Dimension:
     return ""
 
 
-def _first(message: Union[int, memoryview], wanted: int) -> Union[int, memoryview]:
+def _first(message: int | memoryview, wanted: int) -> int | memoryview:
     for field, value in _fields(message):
         if field == wanted:
             return value
     return memoryview(b"")
 
 
-def _text(value: Union[int, memoryview]) -> str:
+def _text(value: int | memoryview) -> str:
     if isinstance(value, int):
         raise ValueError("expected text")
     return bytes(value).decode("utf-8")
 
 
-def _fields(message: Union[int, memoryview]) -> Iterator[Tuple[int, Union[int, memoryview]]]:
+def _fields(message: int | memoryview) -> Iterator[tuple[int, int | memoryview]]:
     """Yield (field number, integer or bytes) of one protobuf message."""
     if isinstance(message, int):
         raise ValueError("expected a message")
@@ -227,7 +233,7 @@ def _fields(message: Union[int, memoryview]) -> Iterator[Tuple[int, Union[int, m
         position += length
 
 
-def _varint(message: memoryview, position: int) -> Tuple[int, int]:
+def _varint(message: memoryview, position: int) -> tuple[int, int]:
     number = shift = 0
     while True:
         if position >= len(message):

@@ -1,6 +1,8 @@
-"""ONNX Runtime: the CPU everywhere, and whatever other providers the installed wheel has."""
+"""ONNX Runtime: the CPU everywhere, and the other providers of the installed wheel."""
 
-from typing import Any, Dict, List, Optional
+from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 
@@ -25,27 +27,20 @@ _LOG_ERRORS_ONLY = 3  # onnxruntime severity: 0 verbose, 1 info, 2 warning, 3 er
 
 
 class OnnxRuntimeBackend(Backend):
-    """One inference session for each frame size: with the size known, ONNX Runtime folds the
-    padding and shape arithmetic away and plans its memory once.
-    """
+    """One session for each frame size: a known size lets ONNX Runtime fold padding and shapes."""
 
     name = "onnxruntime"
 
     def __init__(self, model: ModelFile, options: BackendOptions) -> None:
         super().__init__(model, options)
         self._require_model_precision()
-        availability = self.probe(options.device)
-        if not availability.available:
-            raise EngineUnavailableError(
-                "expected ONNX Runtime to run here, but " + availability.reason
-            )
-        self._version = availability.version
+        self._version = self._require_available().version
         self._providers = _providers(options.device)
         if model.fixed_size is not None:
             self._compiled_for(*model.fixed_size)
 
     @classmethod
-    def probe(cls, device: Optional[str] = None) -> Availability:
+    def probe(cls, device: str | None = None) -> Availability:
         try:
             import onnxruntime
         except ImportError as error:
@@ -106,7 +101,7 @@ class OnnxRuntimeBackend(Backend):
 
     def _run(self, compiled: Any, ir: np.ndarray, vis: np.ndarray) -> np.ndarray:
         try:
-            # The inputs are read in place; the output is allocated for us and is ours.
+            # The inputs are read in place; the output is new memory.
             return compiled.run(["fused"], {"ir": ir[np.newaxis], "vis": vis[np.newaxis]})[0][0]
         except Exception as error:
             raise EngineError(
@@ -114,7 +109,7 @@ class OnnxRuntimeBackend(Backend):
                 f"{vis.shape[1]}x{vis.shape[0]}, found: {error}; try another backend"
             ) from error
 
-    def _describe(self) -> Dict[str, Any]:
+    def _describe(self) -> dict[str, Any]:
         providers = [name if isinstance(name, str) else name[0] for name in self._providers]
         if self._compiled:
             providers = next(reversed(self._compiled.values())).get_providers()
@@ -125,8 +120,8 @@ class OnnxRuntimeBackend(Backend):
         }
 
 
-def _providers(device: Optional[str]) -> List[Any]:
-    """The providers to ask for, best first; the CPU takes what the first one cannot run."""
+def _providers(device: str | None) -> list[Any]:
+    """Return the providers to ask for, best first; the CPU runs what the first cannot."""
     import onnxruntime
 
     cpu = _PROVIDERS["cpu"]

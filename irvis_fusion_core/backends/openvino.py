@@ -1,12 +1,14 @@
 """OpenVINO: the fastest engine on x86 CPUs, and a way to Intel GPUs and NPUs."""
 
-from typing import Any, Dict, Optional
+from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 
 from irvis_fusion_core.backends.model_file import ModelFile
 from irvis_fusion_core.backends.protocol import Availability, Backend, BackendOptions
-from irvis_fusion_core.errors import ConfigurationError, EngineError, EngineUnavailableError
+from irvis_fusion_core.errors import ConfigurationError, EngineError
 
 _INSTALL = "install it with `pip install irvis_fusion[openvino]`"
 # bf16 is opt-in: it is faster where the processor has AMX or AVX512-BF16, and a little coarser.
@@ -14,21 +16,17 @@ _INFERENCE_PRECISION = {"fp32": "f32", "fp16": "f16", "bf16": "bf16"}
 
 
 class OpenVinoBackend(Backend):
-    """One compiled model for each frame size; frames are read in place, the result is copied."""
+    """One compiled model for each frame size; frames are read in place."""
 
     name = "openvino"
+    reuses_result = True
 
     def __init__(self, model: ModelFile, options: BackendOptions) -> None:
         super().__init__(model, options)
         self._precision = _inference_precision(model, options)
-        availability = self.probe(options.device)
-        if not availability.available:
-            raise EngineUnavailableError(
-                "expected OpenVINO to run here, but " + availability.reason
-            )
+        self._version = self._require_available().version
         import openvino
 
-        self._version = availability.version
         self._device = (options.device or "CPU").upper()
         self._core = openvino.Core()
         try:
@@ -42,7 +40,7 @@ class OpenVinoBackend(Backend):
             self._compiled_for(*model.fixed_size)
 
     @classmethod
-    def probe(cls, device: Optional[str] = None) -> Availability:
+    def probe(cls, device: str | None = None) -> Availability:
         try:
             import openvino
         except ImportError as error:
@@ -63,7 +61,7 @@ class OpenVinoBackend(Backend):
         return Availability(cls.name, True, f"openvino {version} is installed", version)
 
     def _compile(self, height: int, width: int) -> Any:
-        settings: Dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
+        settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
         settings["INFERENCE_PRECISION_HINT"] = _INFERENCE_PRECISION[self._precision]
         if self.options.threads:
             settings["INFERENCE_NUM_THREADS"] = self.options.threads
@@ -81,8 +79,7 @@ class OpenVinoBackend(Backend):
 
     def _run(self, compiled: Any, ir: np.ndarray, vis: np.ndarray) -> np.ndarray:
         try:
-            # share_*: no copy on the way in, and on the way out only the one below, because the
-            # output memory is the engine's own and the next frame overwrites it.
+            # share_*: no copy here; the output memory is the engine's own.
             outputs = compiled.infer(
                 {"ir": ir[np.newaxis], "vis": vis[np.newaxis]},
                 share_inputs=True,
@@ -92,12 +89,12 @@ class OpenVinoBackend(Backend):
             raise EngineError(
                 f"expected OpenVINO to run {self.model.path}, found: {error}; try another backend"
             ) from error
-        return outputs[0][0].copy()
+        return outputs[0][0]
 
     def _close(self) -> None:
         self._network = self._core = None
 
-    def _describe(self) -> Dict[str, Any]:
+    def _describe(self) -> dict[str, Any]:
         return {
             "engine": f"openvino {self._version}",
             "device": self._device,
@@ -106,9 +103,7 @@ class OpenVinoBackend(Backend):
 
 
 def _inference_precision(model: ModelFile, options: BackendOptions) -> str:
-    """The precision to calculate in. An int8 file stays int8 between its Q/DQ pairs; this is
-    for what lies outside them.
-    """
+    """Return the precision to calculate in, for an int8 file outside its Q/DQ pairs."""
     wanted = options.precision
     if wanted is None or wanted == model.precision:
         return "fp32"

@@ -1,80 +1,82 @@
 """The contract between a fuser and an engine."""
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 
 from irvis_fusion_core.backends.model_file import VIS_ORDERS, ModelFile, read_model_file
-from irvis_fusion_core.errors import ConfigurationError, EngineError, FrameError
+from irvis_fusion_core.errors import (
+    ConfigurationError,
+    EngineError,
+    EngineUnavailableError,
+    FrameError,
+)
 
 _PRECISION_NAMES = {"f32": "fp32", "f16": "fp16", "half": "fp16", "float32": "fp32"}
 CUDA_MEMORIES = ("auto", "pycuda", "cuda_python", "torch")
 
 
+@dataclass(frozen=True)
 class BackendOptions:
-    """What can be asked of any backend; each takes what concerns it.
+    """The options of all backends; each uses its own.
 
     Args:
         threads: CPU threads of the engine; 0 leaves the number to the engine.
-        device: where to run: None (the best there is), "cpu", "cuda", "cuda:1"; OpenVINO also
+        device: where to run: None (the best available), "cpu", "cuda", "cuda:1"; OpenVINO also
             takes its own names ("GPU", "NPU"), ONNX Runtime its providers' ("tensorrt", "rocm").
         precision: None keeps the model's own. OpenVINO: fp32 or bf16; torch on CUDA: fp32 or
             fp16. ONNX Runtime and TensorRT take the precision from the ONNX file.
         vis_order: channel order, rgb or bgr, of the frames given to `fuse` and of its result.
         cache_dir: folder for TensorRT engines; None is `irvis_fusion/engines` under the user's
             cache folder.
-        cuda_graph: record the work of a frame once and replay it (saves the launch gaps).
-        cuda_memory: who allocates on the GPU for TensorRT: auto, pycuda, cuda_python or torch.
-        max_sizes: how many frame sizes stay compiled at a time.
-        progress: called with a line of text while something slow goes on.
+        cuda_graph: record the work of a frame once and replay it, without launch gaps.
+        cuda_memory: allocator on the GPU for TensorRT: auto, pycuda, cuda_python or torch.
+        max_sizes: number of frame sizes that stay compiled.
+        progress: called with a line of text during slow work.
 
     Raises:
-        ConfigurationError: a value that an option cannot have.
+        ConfigurationError: an option has an impossible value.
     """
 
-    def __init__(
-        self,
-        threads: int = 0,
-        device: Optional[str] = None,
-        precision: Optional[str] = None,
-        vis_order: str = "rgb",
-        cache_dir: Optional[str] = None,
-        cuda_graph: bool = True,
-        cuda_memory: str = "auto",
-        max_sizes: int = 4,
-        progress: Optional[Callable[[str], None]] = None,
-    ) -> None:
-        for name, value, least in (("threads", threads, 0), ("max_sizes", max_sizes, 1)):
+    threads: int = 0
+    device: str | None = None
+    precision: str | None = None
+    vis_order: str = "rgb"
+    cache_dir: str | None = None
+    cuda_graph: bool = True
+    cuda_memory: str = "auto"
+    max_sizes: int = 4
+    progress: Callable[[str], None] | None = None
+
+    def __post_init__(self) -> None:
+        for name, value, least in (("threads", self.threads, 0), ("max_sizes", self.max_sizes, 1)):
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
                 raise ConfigurationError(
                     f"expected {name} to be a whole number of at least {least}, found {value!r}"
                 )
-        _expect_one_of("vis_order", vis_order, VIS_ORDERS)
-        _expect_one_of("cuda_memory", cuda_memory, CUDA_MEMORIES)
-        if precision is not None:
-            precision = _PRECISION_NAMES.get(precision, precision)
+        _expect_one_of("vis_order", self.vis_order, VIS_ORDERS)
+        _expect_one_of("cuda_memory", self.cuda_memory, CUDA_MEMORIES)
+        if self.precision is not None:
+            precision = _PRECISION_NAMES.get(self.precision, self.precision)
             _expect_one_of("precision", precision, ("fp32", "fp16", "bf16", "int8"))
-        if device is not None and (not isinstance(device, str) or not device):
+            object.__setattr__(self, "precision", precision)
+        if self.device is not None and (not isinstance(self.device, str) or not self.device):
             raise ConfigurationError(
-                f"expected device to be None or a name like 'cpu' or 'cuda:0', found {device!r}"
+                "expected device to be None or a name like 'cpu' or 'cuda:0', found "
+                f"{self.device!r}"
             )
-        self.threads = threads
-        self.device = device
-        self.precision = precision
-        self.vis_order = vis_order
-        self.cache_dir = cache_dir
-        self.cuda_graph = cuda_graph
-        self.cuda_memory = cuda_memory
-        self.max_sizes = max_sizes
-        self.progress = progress
 
-    def cuda_index(self) -> Optional[int]:
-        """The number of the CUDA device that `device` names; None when it names another kind.
+    def cuda_index(self) -> int | None:
+        """Return the number of the CUDA device that `device` names, None for other devices.
 
-        With `device` None it is 0: the GPU that would be taken if there is one.
+        A `device` of None gives 0, the GPU that is used if there is one.
         """
         if self.device is None:
             return 0
@@ -87,10 +89,6 @@ class BackendOptions:
             )
         return int(number or 0)
 
-    def __repr__(self) -> str:
-        values = ", ".join("{}={!r}".format(*item) for item in sorted(vars(self).items()))
-        return f"BackendOptions({values})"
-
 
 class Availability(NamedTuple):
     """Whether an engine can run on this machine, and if not, what to do about it."""
@@ -98,7 +96,7 @@ class Availability(NamedTuple):
     name: str
     available: bool
     reason: str
-    version: Optional[str] = None
+    version: str | None = None
 
 
 class Backend(ABC):
@@ -109,25 +107,28 @@ class Backend(ABC):
     """
 
     name = ""
+    reuses_result = False
+    """The next frame overwrites the memory that `_run` returns: it is copied for the caller."""
 
     def __init__(self, model: ModelFile, options: BackendOptions) -> None:
         self.model = model
         self.options = options
-        self.passed_over: List[str] = []  # why "auto" did not take the backends before
-        self._compiled: OrderedDict[Tuple[int, int], Any] = OrderedDict()
+        self.passed_over: list[str] = []  # why "auto" did not take better backends
+        self._compiled: OrderedDict[tuple[int, int], Any] = OrderedDict()
+        self._swapped = np.empty((0, 0, 3), np.uint8)
         self._closed = False
 
     @classmethod
     @abstractmethod
-    def probe(cls, device: Optional[str] = None) -> Availability:
-        """Say whether this engine can run here (on `device`, when one is named)."""
+    def probe(cls, device: str | None = None) -> Availability:
+        """Return whether this engine can run here, on `device` where one is named."""
 
     @classmethod
-    def open(cls, model_path: str, options: Optional[BackendOptions] = None) -> "Backend":
+    def open(cls, model_path: str, options: BackendOptions | None = None) -> Backend:
         """Open the model at `model_path`.
 
         Raises:
-            ModelError: the file is missing, truncated, or not one of ours.
+            ModelError: the file is missing, truncated, or not an irvis_fusion model.
             EngineUnavailableError: the engine is not installed, or has no device here.
             ConfigurationError: an option that this engine cannot honour.
             EngineError: the engine refused the model.
@@ -148,18 +149,36 @@ class Backend(ABC):
             FrameError: wrong type, dtype, shape or layout, or a size the model cannot take.
             EngineError: the engine failed, or the backend is closed.
         """
-        height, width = self._check_frames(ir, vis)
-        if self.options.vis_order == self.model.vis_order:
-            return self._run(self._compiled_for(height, width), ir, vis)
-        swapped = cv2.cvtColor(vis, cv2.COLOR_RGB2BGR)
-        fused = self._run(self._compiled_for(height, width), ir, swapped)
-        return cv2.cvtColor(fused, cv2.COLOR_RGB2BGR, dst=fused)
+        self._check_open()
+        _check_frames(ir, vis)
+        return self.fuse_checked(ir, vis, self.options.vis_order)
+
+    def fuse_checked(self, ir: np.ndarray, vis: np.ndarray, order: str) -> np.ndarray:
+        """Fuse a pair from `frames.normalize_pair`: type and layout are not checked again.
+
+        Args:
+            ir: uint8 [height, width, 1], C-contiguous.
+            vis: uint8 [height, width, 3] in `order`, C-contiguous.
+            order: channel order of `vis` and of the result, "rgb" or "bgr".
+        """
+        self._check_open()
+        size = vis.shape[0], vis.shape[1]
+        self._check_size(*size)
+        compiled = self._compiled_for(*size)
+        if order == self.model.vis_order:
+            fused = self._run(compiled, ir, vis)
+            return fused.copy() if self.reuses_result else fused
+        if self._swapped.shape != vis.shape:
+            self._swapped = np.empty_like(vis)
+        swapped = cv2.cvtColor(vis, cv2.COLOR_RGB2BGR, dst=self._swapped)
+        # The copy for the caller swaps back.
+        return cv2.cvtColor(self._run(compiled, ir, swapped), cv2.COLOR_RGB2BGR)
 
     def warm_up(self, height: int, width: int) -> None:
-        """Compile for one frame size and run it, so that the first real frame is not late."""
+        """Compile for a frame size and run it twice, so that the first frame is not late."""
         ir = np.zeros((height, width, 1), np.uint8)
         vis = np.zeros((height, width, 3), np.uint8)
-        for _ in range(2):  # engines may allocate on the first run and record on the second
+        for _ in range(2):  # engines allocate on the first run and record on the second
             self.fuse(ir, vis)
 
     def close(self) -> None:
@@ -171,8 +190,8 @@ class Backend(ABC):
             self._release(self._compiled.popitem(last=False)[1])
         self._close()
 
-    def describe(self) -> Dict[str, Any]:
-        """What runs: engine and version, model, precision, device, compiled sizes."""
+    def describe(self) -> dict[str, Any]:
+        """Return engine and version, model, precision, device and compiled sizes."""
         description = {
             "backend": self.name,
             "model": self.model.path,
@@ -186,7 +205,7 @@ class Backend(ABC):
         description.update(self._describe())
         return description
 
-    def __enter__(self) -> "Backend":
+    def __enter__(self) -> Backend:
         return self
 
     def __exit__(self, *exception: Any) -> None:
@@ -196,26 +215,35 @@ class Backend(ABC):
 
     @abstractmethod
     def _compile(self, height: int, width: int) -> Any:
-        """Prepare the engine for one frame size: what `_run` is given."""
+        """Prepare the engine for one frame size; `_run` gets the result."""
 
     @abstractmethod
     def _run(self, compiled: Any, ir: np.ndarray, vis: np.ndarray) -> np.ndarray:
-        """Run the network; the result must be the caller's own memory."""
+        """Run the network on frames in the model's channel order; see `reuses_result`."""
 
     @abstractmethod
-    def _describe(self) -> Dict[str, Any]:
-        """What this engine adds to `describe`."""
+    def _describe(self) -> dict[str, Any]:
+        """Return the engine's own part of `describe`."""
 
     def _release(self, compiled: Any) -> None:
-        """Free one compiled size; most engines do so when the last reference goes."""
+        """Free one compiled size; most engines do that with the last reference."""
         del compiled
 
     def _close(self) -> None:
-        """Free what is shared by all sizes; most engines share nothing."""
+        """Free what all sizes share; most engines share nothing."""
         return
 
+    def _require_available(self) -> Availability:
+        """Probe this engine, and raise EngineUnavailableError where it cannot run."""
+        found = self.probe(self.options.device)
+        if not found.available:
+            raise EngineUnavailableError(
+                f"expected the {self.name} engine to run here, but {found.reason}"
+            )
+        return found
+
     def _require_model_precision(self) -> None:
-        """Refuse a `precision` that differs from the model's, where the ONNX file decides it."""
+        """Refuse a `precision` other than the model's, for engines that follow the ONNX file."""
         wanted = self.options.precision
         if wanted is not None and wanted != self.model.precision:
             raise ConfigurationError(
@@ -225,7 +253,7 @@ class Backend(ABC):
             )
 
     def _compiled_for(self, height: int, width: int) -> Any:
-        """The compiled network of one size; the least recently used ones are let go."""
+        """Return the compiled network of a size; drop the least recently used ones."""
         size = height, width
         if size in self._compiled:
             self._compiled.move_to_end(size)
@@ -236,31 +264,13 @@ class Backend(ABC):
         self._compiled[size] = self._compile(height, width)
         return self._compiled[size]
 
-    def _check_frames(self, ir: np.ndarray, vis: np.ndarray) -> Tuple[int, int]:
+    def _check_open(self) -> None:
         if self._closed:
             raise EngineError(
                 f"expected an open {self.name} backend, found it closed; open it again"
             )
-        for name, frame, channels in (("ir", ir, 1), ("vis", vis, 3)):
-            if (
-                not isinstance(frame, np.ndarray)
-                or frame.dtype != np.uint8
-                or frame.ndim != 3
-                or frame.shape[2] != channels
-                or not frame.flags.c_contiguous
-                or frame.size == 0
-            ):
-                raise FrameError(
-                    f"expected {name} to be a C-contiguous uint8 array "
-                    f"[height, width, {channels}], found {_describe_array(frame)}; "
-                    "RealtimeFusion.fuse_frame converts others"
-                )
-        height, width = ir.shape[:2]
-        if (height, width) != vis.shape[:2]:
-            raise FrameError(
-                f"expected ir and vis of one size, found {width}x{height} and "
-                f"{vis.shape[1]}x{vis.shape[0]} (width x height); register ir to vis first"
-            )
+
+    def _check_size(self, height: int, width: int) -> None:
         fixed = self.model.fixed_size
         if fixed is not None and fixed != (height, width):
             raise FrameError(
@@ -268,10 +278,31 @@ class Backend(ABC):
                 f"{self.model.path}, found {width}x{height}; resize them or export the model "
                 "with a dynamic size"
             )
-        return height, width
 
 
-def _expect_one_of(name: str, value: Any, allowed: Tuple[str, ...]) -> None:
+def _check_frames(ir: np.ndarray, vis: np.ndarray) -> None:
+    for name, frame, channels in (("ir", ir, 1), ("vis", vis, 3)):
+        if (
+            not isinstance(frame, np.ndarray)
+            or frame.dtype != np.uint8
+            or frame.ndim != 3
+            or frame.shape[2] != channels
+            or not frame.flags.c_contiguous
+            or frame.size == 0
+        ):
+            raise FrameError(
+                f"expected {name} to be a C-contiguous uint8 array "
+                f"[height, width, {channels}], found {_describe_array(frame)}; "
+                "RealtimeFusion.fuse_frame converts others"
+            )
+    if ir.shape[:2] != vis.shape[:2]:
+        raise FrameError(
+            f"expected ir and vis of one size, found {ir.shape[1]}x{ir.shape[0]} and "
+            f"{vis.shape[1]}x{vis.shape[0]} (width x height); register ir to vis first"
+        )
+
+
+def _expect_one_of(name: str, value: Any, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
         raise ConfigurationError(
             "expected {} to be one of {}, found {!r}".format(name, ", ".join(allowed), value)

@@ -1,7 +1,9 @@
-"""Which engine runs: the one that was asked for, or the best that is there."""
+"""Chooses the engine: the named one, or the best available."""
+
+from __future__ import annotations
 
 import importlib
-from typing import Dict, List, NamedTuple, Optional, Tuple, Type
+from typing import NamedTuple
 
 from irvis_fusion_core.backends.protocol import Availability, Backend, BackendOptions
 from irvis_fusion_core.errors import (
@@ -12,7 +14,7 @@ from irvis_fusion_core.errors import (
 )
 
 # name -> (module, class); the order is the one of `probe_backends` and of the documentation.
-_BACKENDS: Dict[str, Tuple[str, str]] = {
+_BACKENDS: dict[str, tuple[str, str]] = {
     "tensorrt": ("irvis_fusion_core.backends.tensorrt", "TensorRtBackend"),
     "tensorrt_rtx": ("irvis_fusion_core.backends.tensorrt", "TensorRtRtxBackend"),
     "torch": ("irvis_fusion_core.backends.torch", "TorchBackend"),
@@ -23,7 +25,7 @@ _BACKENDS: Dict[str, Tuple[str, str]] = {
 
 class _Candidate(NamedTuple):
     name: str
-    device: Optional[str]  # what the backend is probed and opened with; None is its own choice
+    device: str | None  # to probe and open with; None leaves it to the backend
 
 
 # Fastest first, as measured: a GPU before a CPU, and on the CPU OpenVINO before ONNX Runtime
@@ -38,16 +40,16 @@ _AUTO_ORDER = (
 )
 
 
-def backend_names() -> List[str]:
-    """The names that `open_backend` knows, beside "auto"."""
+def backend_names() -> list[str]:
+    """Return the names that `open_backend` takes, except "auto"."""
     return list(_BACKENDS)
 
 
-def backend_class(name: str) -> Type[Backend]:
-    """The class of one backend. Importing it imports no engine.
+def backend_class(name: str) -> type[Backend]:
+    """Return the class of a backend, without importing its engine.
 
     Raises:
-        ConfigurationError: there is no such backend.
+        ConfigurationError: an unknown name.
     """
     if name not in _BACKENDS:
         raise ConfigurationError(
@@ -59,14 +61,14 @@ def backend_class(name: str) -> Type[Backend]:
     return getattr(importlib.import_module(module), attribute)
 
 
-def probe_backends() -> List[Availability]:
-    """Ask every engine whether it can run here. Imports those that are installed."""
+def probe_backends() -> list[Availability]:
+    """Return whether each engine can run here. Imports the installed ones."""
     return [backend_class(name).probe() for name in _BACKENDS]
 
 
 def choose_backend(
-    name: str = "auto", device: Optional[str] = None
-) -> Tuple[Type[Backend], List[str]]:
+    name: str = "auto", device: str | None = None
+) -> tuple[type[Backend], list[str]]:
     """Pick a backend by name, or the best that can run here.
 
     Args:
@@ -77,8 +79,8 @@ def choose_backend(
         The class, and for "auto" one line for each better backend that was passed over.
 
     Raises:
-        ConfigurationError: there is no such backend.
-        EngineUnavailableError: it cannot run here, or (with "auto") none can.
+        ConfigurationError: an unknown name.
+        EngineUnavailableError: it cannot run here, or with "auto" none can.
     """
     if name != "auto":
         backend = backend_class(name)
@@ -86,7 +88,7 @@ def choose_backend(
         if not availability.available:
             raise EngineUnavailableError(_unavailable(availability))
         return backend, []
-    passed_over: List[str] = []
+    passed_over: list[str] = []
     for candidate in _AUTO_ORDER:
         found = _probe_candidate(candidate, device, passed_over)
         if found is not None:
@@ -94,7 +96,7 @@ def choose_backend(
     raise EngineUnavailableError(_none_runs(passed_over))
 
 
-def open_backend(name: str, model_path: str, options: Optional[BackendOptions] = None) -> Backend:
+def open_backend(name: str, model_path: str, options: BackendOptions | None = None) -> Backend:
     """Open a model on a backend; with "auto", on the best one that can open it.
 
     The backend's `passed_over` says why better ones were not taken.
@@ -105,8 +107,8 @@ def open_backend(name: str, model_path: str, options: Optional[BackendOptions] =
     options = options or BackendOptions()
     if name != "auto":
         return backend_class(name).open(model_path, options)
-    passed_over: List[str] = []
-    failures: List[Exception] = []
+    passed_over: list[str] = []
+    failures: list[Exception] = []
     for candidate in _AUTO_ORDER:
         found = _probe_candidate(candidate, options.device, passed_over)
         if found is None:
@@ -119,15 +121,15 @@ def open_backend(name: str, model_path: str, options: Optional[BackendOptions] =
             continue
         backend.passed_over = passed_over
         return backend
-    # When every engine that is here says the same of the model or the options, say that.
+    # Where all engines refuse for the same kind of reason, report that reason.
     if failures and len({type(error) for error in failures}) == 1:
         raise failures[0]
     raise EngineUnavailableError(_none_runs(passed_over))
 
 
 def _probe_candidate(
-    candidate: _Candidate, device: Optional[str], passed_over: List[str]
-) -> Optional[Type[Backend]]:
+    candidate: _Candidate, device: str | None, passed_over: list[str]
+) -> type[Backend] | None:
     wanted = None if device is None else device.lower().partition(":")[0]
     if wanted is not None and wanted != candidate.device:
         passed_over.append(
@@ -151,7 +153,7 @@ def _unavailable(availability: Availability) -> str:
     return f"expected the {availability.name} engine to run here, but {availability.reason}"
 
 
-def _none_runs(passed_over: List[str]) -> str:
+def _none_runs(passed_over: list[str]) -> str:
     return (
         "expected at least one inference engine, found none that can run this model here; "
         "on a CPU `pip install irvis_fusion[openvino]` is the fastest. Tried:\n  "

@@ -1,12 +1,14 @@
 """TensorRT (Jetson, desktop) and TensorRT for RTX: one engine for each frame size.
 
 The named-tensor API, the same from 8.5 to 11. A frame is copied into page-locked memory, three
-asynchronous steps (copy, engine, copy) are enqueued or replayed as one CUDA graph, and the result
-is copied out.
+asynchronous steps (copy, engine, copy) are enqueued or replayed as one CUDA graph.
 """
 
+from __future__ import annotations
+
 import logging
-from typing import Any, Callable, Dict, Optional, Tuple
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -35,13 +37,13 @@ class _CompiledSize:
         self.engine = engine
         self.context = context
         self.reason = reason  # why the engine was built, or that it was found
-        self.buffers: Dict[str, Buffer] = {}
+        self.buffers: dict[str, Buffer] = {}
         self.enqueue: Callable[[], None] = _nothing
         self.as_graph = False
 
 
 def _nothing() -> None:
-    """What is enqueued before `_record` has run."""
+    """Enqueue nothing: `_record` has not run yet."""
 
 
 class TensorRtBackend(Backend):
@@ -49,16 +51,13 @@ class TensorRtBackend(Backend):
 
     name = "tensorrt"
     module = "tensorrt"
+    reuses_result = True
 
     def __init__(self, model: ModelFile, options: BackendOptions) -> None:
         super().__init__(model, options)
         self._require_model_precision()
         self._trt = import_tensorrt(self.module)
-        availability = self.probe(options.device)
-        if not availability.available:
-            raise EngineUnavailableError(
-                f"expected {self.name} to run here, but {availability.reason}"
-            )
+        self._require_available()
         index = options.cuda_index() or 0
         gpu, reason = find_gpu(index)
         if gpu is None:
@@ -73,7 +72,7 @@ class TensorRtBackend(Backend):
             self._compiled_for(*model.fixed_size)
 
     @classmethod
-    def probe(cls, device: Optional[str] = None) -> Availability:
+    def probe(cls, device: str | None = None) -> Availability:
         index = BackendOptions(device=device).cuda_index()
         if index is None:
             reason = f"{cls.name} runs on cuda only, and device {device!r} was asked for"
@@ -119,14 +118,14 @@ class TensorRtBackend(Backend):
             save_kernels()
         return compiled
 
-    def _load_or_build(self, key: EngineKey) -> Tuple[Any, str]:
-        """The engine of one size; one that does not load is built again, once."""
+    def _load_or_build(self, key: EngineKey) -> tuple[Any, str]:
+        """Return the engine of a size and why it was built; a cached one may not load."""
         serialized, reason = self._cache.load(key)
         if serialized is not None:
             engine = self._runtime.deserialize_cuda_engine(serialized)
             if engine is not None:
                 return engine, reason
-            # It does not raise: None, and a line in the log, is how it says no.
+            # TensorRT does not raise: it returns None and logs the reason.
             reason = "TensorRT refused the cached engine: " + self._errors()
         serialized, _ = build_into_cache(
             self._trt, self.model, key, self._cache, reason, self.options.progress or _logger.info
@@ -136,11 +135,11 @@ class TensorRtBackend(Backend):
             raise EngineError(self._failure("load the engine that it has just built"))
         return engine, reason
 
-    def _create_context(self, engine: Any, key: EngineKey) -> Tuple[Any, Callable[[], None]]:
-        """An execution context, and what keeps its kernels on disk once it has run.
+    def _create_context(self, engine: Any, key: EngineKey) -> tuple[Any, Callable[[], None]]:
+        """Return an execution context, and a function that keeps its kernels after the first run.
 
-        TensorRT for RTX compiles kernels for the very GPU on the first run; kept, they spare the
-        next start those seconds. TensorRT has them in the engine.
+        TensorRT for RTX compiles kernels for the GPU on the first run; keeping them saves seconds
+        at the next start. TensorRT has them in the engine.
         """
         config: Any = getattr(engine, "create_runtime_config", lambda: None)()
         kernels = getattr(config, "create_runtime_cache", lambda: None)()
@@ -165,7 +164,7 @@ class TensorRtBackend(Backend):
         return context, save_kernels
 
     def _record(self, compiled: _CompiledSize) -> None:
-        """Run a frame, then find how to enqueue the next: as a CUDA graph where possible."""
+        """Run a frame, then record the next ones as a CUDA graph where possible."""
         memory, context, buffers = self._memory, compiled.context, compiled.buffers
 
         def enqueue() -> None:
@@ -175,7 +174,7 @@ class TensorRtBackend(Backend):
                 raise EngineError(self._failure("run the engine"))
             memory.download(buffers["fused"])
 
-        # The first run allocates and, with TensorRT for RTX, compiles: not to be recorded.
+        # The first run allocates and, with TensorRT for RTX, compiles: it is not recorded.
         enqueue()
         memory.synchronize()
         compiled.enqueue = enqueue
@@ -196,7 +195,7 @@ class TensorRtBackend(Backend):
                 self._memory.synchronize()
         except self._memory.errors as error:
             raise EngineError(self._failure(f"run the engine ({error})")) from error
-        return buffers["fused"].host[0].copy()
+        return buffers["fused"].host[0]
 
     def _release(self, compiled: _CompiledSize) -> None:
         with self._memory.active():
@@ -213,7 +212,7 @@ class TensorRtBackend(Backend):
             self._runtime = None
         self._memory.close()
 
-    def _describe(self) -> Dict[str, Any]:
+    def _describe(self) -> dict[str, Any]:
         compiled = list(self._compiled.values())
         return {
             "engine": f"{self.module} {self._trt.__version__}",
@@ -226,7 +225,7 @@ class TensorRtBackend(Backend):
         }
 
     def _errors(self) -> str:
-        """What TensorRT has logged as errors since this was last asked."""
+        """Return and clear the errors that TensorRT has logged."""
         errors = "; ".join(self._logger.errors) or "no reason given"
         del self._logger.errors[:]
         return errors

@@ -1,18 +1,20 @@
-"""ONNX to a serialized engine, in one code path for TensorRT 8.5 to 11 and TensorRT for RTX.
+"""ONNX to a serialized engine, one code path for TensorRT 8.5 to 11 and TensorRT for RTX.
 
-What the versions want differs, and is asked of the module, never guessed from its number:
+The needs of a version are asked of the module, never guessed from its number:
 
-* 8.x needs EXPLICIT_BATCH; 10 ignores it, 11 has it no more.
-* Where STRONGLY_TYPED exists, the types in the ONNX file are the types of the engine. Before it,
-  builder flags permit FP16 and INT8, and the last mix is held in fp32 by hand.
+* 8.x needs EXPLICIT_BATCH; 10 ignores it, 11 does not have it.
+* Where STRONGLY_TYPED exists, the engine has the types of the ONNX file. Older versions permit
+  FP16 and INT8 by builder flags, and the last mix is set to fp32 explicitly.
 * TensorRT for RTX builds for a compute capability, and needs no GPU for it.
 
 https://docs.nvidia.com/deeplearning/tensorrt/latest/inference-library/python-api-docs.html
 """
 
+from __future__ import annotations
+
 import importlib
 import logging
-from typing import Any, List, Optional, Tuple
+from typing import Any
 
 from irvis_fusion_core.backends.engine_cache import EngineKey
 from irvis_fusion_core.backends.model_file import ModelFile
@@ -41,12 +43,12 @@ def import_tensorrt(module: str) -> Any:
 
 
 def make_logger(trt: Any) -> Any:
-    """A TensorRT logger that keeps the errors for our messages."""
+    """Return a TensorRT logger that keeps errors for our messages."""
 
     class Logger(trt.ILogger):
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
-            self.errors: List[str] = []
+            self.errors: list[str] = []
 
         def log(self, severity: Any, message: str) -> None:
             if severity in (trt.ILogger.Severity.INTERNAL_ERROR, trt.ILogger.Severity.ERROR):
@@ -58,17 +60,17 @@ def make_logger(trt: Any) -> Any:
 
 
 def is_strongly_typed(trt: Any) -> bool:
-    """Whether the ONNX file's types alone decide the engine's precision."""
+    """Return whether the types in the ONNX file decide the engine's precision."""
     return "STRONGLY_TYPED" in trt.NetworkDefinitionCreationFlag.__members__
 
 
 def builds_without_gpu(trt: Any) -> bool:
-    """Whether this TensorRT compiles ahead of time for a named compute capability."""
+    """Return whether this TensorRT compiles for a named compute capability."""
     return trt.__name__ == "tensorrt_rtx"
 
 
-def supported_compute_capabilities(trt: Any) -> Optional[List[Tuple[int, int]]]:
-    """What `builds_without_gpu` can build for; None where TensorRT builds for its own GPU."""
+def supported_compute_capabilities(trt: Any) -> list[tuple[int, int]] | None:
+    """Return the targets of `builds_without_gpu`; None where TensorRT builds for its own GPU."""
     if not builds_without_gpu(trt):
         return None
     digits = [name[2:] for name in trt.ComputeCapability.__members__ if name.startswith("SM")]
@@ -76,18 +78,18 @@ def supported_compute_capabilities(trt: Any) -> Optional[List[Tuple[int, int]]]:
 
 
 def serialize_network(
-    trt: Any, model: ModelFile, key: EngineKey, timing_blob: Optional[bytes]
-) -> Tuple[bytes, Optional[bytes]]:
+    trt: Any, model: ModelFile, key: EngineKey, timing_blob: bytes | None
+) -> tuple[bytes, bytes | None]:
     """Build the engine of `key`.
 
     Args:
-        timing_blob: kernel timings of earlier builds with the same TensorRT and GPU, if any.
+        timing_blob: kernel timings of earlier builds with the same TensorRT and GPU, or None.
 
     Returns:
-        The serialized engine, and the timing cache after the build (None where there is none).
+        The serialized engine, and the timing cache after the build, or None.
 
     Raises:
-        EngineError: the model does not parse, or no engine comes of it; with TensorRT's words.
+        EngineError: TensorRT cannot parse the model or build it; gives TensorRT's reason.
     """
     logger = make_logger(trt)
     builder = trt.Builder(logger)
@@ -109,11 +111,11 @@ def serialize_network(
         capability = "SM" + key.compute_capability.replace(".", "")
         config.set_compute_capability(getattr(trt.ComputeCapability, capability), 0)
     timing = None
-    # TensorRT for RTX measures nothing when it builds; it has the class, and no timings to keep.
+    # TensorRT for RTX does not measure when it builds.
     if not builds_without_gpu(trt):
         timing = config.create_timing_cache(timing_blob or b"")
         if timing is None or not config.set_timing_cache(timing, False):
-            # Made by another TensorRT or GPU: begin anew.
+            # Made by another TensorRT or GPU: start with an empty one.
             timing = config.create_timing_cache(b"")
             config.set_timing_cache(timing, False)
     engine = builder.build_serialized_network(network, config)
@@ -132,7 +134,7 @@ def _network_flags(trt: Any) -> int:
 
 
 def _static_profile(builder: Any, key: EngineKey) -> Any:
-    """One size and no other: TensorRT then chooses kernels for it and plans its memory once."""
+    """Allow one size only: TensorRT then chooses kernels and plans memory for it."""
     profile = builder.create_optimization_profile()
     for name, channels in (("ir", 1), ("vis", 3)):
         shape = (1, key.height, key.width, channels)
@@ -141,10 +143,10 @@ def _static_profile(builder: Any, key: EngineKey) -> Any:
 
 
 def _permit_precision(trt: Any, config: Any, network: Any, precision: str) -> None:
-    """For TensorRT 8 and 9: allow what the ONNX file was typed as.
+    """Permit the precision of the ONNX file, for TensorRT 8 and 9.
 
-    The flags permit half precision anywhere, so the arithmetic after the last convolution, the
-    mix of the frames, is held in fp32: in half precision it would add grey-level steps.
+    The flags permit half precision anywhere. The arithmetic after the last convolution, the mix
+    of the frames, is set to fp32: half precision would add grey-level steps.
     """
     if precision == "fp32":
         return
@@ -176,7 +178,7 @@ def _permit_precision(trt: Any, config: Any, network: Any, precision: str) -> No
         ]
 
 
-def _failure(trt: Any, action: str, model: ModelFile, errors: List[str]) -> str:
+def _failure(trt: Any, action: str, model: ModelFile, errors: list[str]) -> str:
     return (
         f"expected {trt.__name__} {trt.__version__} to {action} {model.path}, found: "
         f"{'; '.join(errors) or 'no reason given'}; export the model again with "

@@ -1,23 +1,20 @@
 """PyTorch: the student itself, from its weights, on CUDA (half precision, CUDA graph) or the CPU.
 
-It runs the network that the ONNX file was exported from: given `<variant>_<precision>.onnx`, the
-weights are those in `<variant>.safetensors` beside it.
+It runs the network that the ONNX file was exported from: for `<variant>_<precision>.onnx` the
+weights are those in `<variant>.safetensors` in the same folder.
 """
 
+from __future__ import annotations
+
 import os
-from typing import Any, Dict, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from irvis_fusion_core.backends.cuda_device import find_gpu
 from irvis_fusion_core.backends.model_file import PRECISIONS, ModelFile, read_model_file
 from irvis_fusion_core.backends.protocol import Availability, Backend, BackendOptions
-from irvis_fusion_core.errors import (
-    ConfigurationError,
-    EngineError,
-    EngineUnavailableError,
-    ModelError,
-)
+from irvis_fusion_core.errors import ConfigurationError, EngineError, ModelError
 
 _INSTALL = "install it with `pip install irvis_fusion[torch]`"
 # Before a capture, so that cuDNN has chosen its algorithms and the allocator its blocks:
@@ -29,8 +26,8 @@ class _CompiledSize(NamedTuple):
     """Buffers of one frame size on CUDA, and the recorded work of a frame (or None)."""
 
     network: Any
-    pinned: Dict[str, Any]  # page-locked host tensors: ir, vis, fused
-    on_device: Dict[str, Any]
+    pinned: dict[str, Any]  # page-locked host tensors: ir, vis, fused
+    on_device: dict[str, Any]
     graph: Any
 
 
@@ -40,21 +37,19 @@ class TorchBackend(Backend):
     name = "torch"
 
     def __init__(self, model: ModelFile, options: BackendOptions) -> None:
-        # The luminance weights follow the frames' order, so there is never a swap to do.
+        # The luminance weights follow the order of the frames: no swap is needed.
         super().__init__(model._replace(vis_order=options.vis_order), options)
-        availability = self.probe(options.device)
-        if not availability.available:
-            raise EngineUnavailableError("expected torch to run here, but " + availability.reason)
+        self._version = self._require_available().version
         import torch
 
         from irvis_fusion_core.network.checkpoint import load_checkpoint
 
-        self._version = availability.version
         self._device = torch.device(_device_name(options))
+        self.reuses_result = self._device.type == "cuda"
         self._precision = self._choose_precision()
         self._weights = weights_beside(model)
         if options.threads:
-            torch.set_num_threads(options.threads)  # of the whole process: torch knows no other
+            torch.set_num_threads(options.threads)  # torch has one number for the process
         student = load_checkpoint(self._weights).eval()
         fold_batch_norms(student)
         if self._precision == "fp16":
@@ -67,10 +62,8 @@ class TorchBackend(Backend):
             self._done = torch.cuda.Event(blocking=True)  # waits without spinning on a core
 
     @classmethod
-    def open(cls, model_path: str, options: Optional[BackendOptions] = None) -> "TorchBackend":
-        """As `Backend.open`; `model_path` is an .onnx with its .safetensors beside it, or the
-        .safetensors itself.
-        """
+    def open(cls, model_path: str, options: BackendOptions | None = None) -> TorchBackend:
+        """Open an .onnx with its .safetensors in the same folder, or a .safetensors."""
         options = options or BackendOptions()
         if not os.fspath(model_path).endswith(".safetensors"):
             return cls(read_model_file(model_path), options)
@@ -83,10 +76,10 @@ class TorchBackend(Backend):
         )
 
     @classmethod
-    def probe(cls, device: Optional[str] = None) -> Availability:
+    def probe(cls, device: str | None = None) -> Availability:
         kind = None if device is None else device.lower().partition(":")[0]
         if kind == "cuda":
-            # Asked first, because importing torch takes seconds.
+            # First, because importing torch takes seconds.
             gpu, reason = find_gpu(BackendOptions(device=device).cuda_index() or 0)
             if gpu is None:
                 return Availability(cls.name, False, reason)
@@ -161,7 +154,7 @@ class TorchBackend(Backend):
                         compiled.graph.replay()
                     self._done.record(self._stream)
                 self._done.synchronize()
-                return compiled.pinned["fused"].numpy()[0].copy()
+                return compiled.pinned["fused"].numpy()[0]
         except RuntimeError as error:
             raise EngineError(
                 f"expected torch to run {self._weights} on {self._device}, found: {error}; "
@@ -175,7 +168,7 @@ class TorchBackend(Backend):
 
             torch.cuda.empty_cache()
 
-    def _describe(self) -> Dict[str, Any]:
+    def _describe(self) -> dict[str, Any]:
         return {
             "engine": f"torch {self._version}",
             "device": str(self._device),
@@ -186,7 +179,7 @@ class TorchBackend(Backend):
 
 
 def _enqueue(compiled: _CompiledSize) -> None:
-    """Put one frame's copies and kernels on the current stream."""
+    """Enqueue one frame's copies and kernels on the current stream."""
     host, device = compiled.pinned, compiled.on_device
     device["ir"].copy_(host["ir"], non_blocking=True)
     device["vis"].copy_(host["vis"], non_blocking=True)
@@ -205,10 +198,10 @@ def _device_name(options: BackendOptions) -> str:
 
 
 def weights_beside(model: ModelFile) -> str:
-    """The .safetensors that belongs to a model: of the file's own name, or of its variant.
+    """Return the .safetensors of a model: of the file's name, or of its variant.
 
     Raises:
-        ModelError: there is none.
+        ModelError: there is no such file.
     """
     if model.path.endswith(".safetensors"):
         if os.path.isfile(model.path):

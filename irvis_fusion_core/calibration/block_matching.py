@@ -1,4 +1,4 @@
-"""Fine alignment: blocks of the warped IR image are found again nearby in the visible one.
+"""Matches blocks of the warped IR image in the visible one.
 
 Blocks are compared by four channels of blurred oriented gradients, after CFOG (Ye et al., "Fast
 and robust matching for multimodal remote sensing image registration", TGRS 2019).
@@ -17,14 +17,16 @@ from irvis_fusion_core.calibration.oriented_gradients import double_angle_field
 class Matches(NamedTuple):
     """Points that correspond, one row each, in pixels of the working grid."""
 
-    at: np.ndarray  # float64 Nx2: the block's centre under the present alignment
-    found: np.ndarray  # float64 Nx2: where it was found in the visible image
+    at: np.ndarray  # float64 Nx2: centre of the block under the present alignment
+    found: np.ndarray  # float64 Nx2: its place in the visible image
     weight: np.ndarray  # float64 N: similarity of the two blocks, 0..1
-    precision: np.ndarray  # float64 Nx2x2: how sharply the place is known along each direction
+    precision: np.ndarray  # float64 Nx2x2: sharpness of the place in each direction
 
 
-def channels(image: np.ndarray, mask: np.ndarray | None = None, blur_px: float = 1.5):
-    """float32 HxWx4: double and quadruple angle of the edges, blurred by `blur_px`."""
+def channels(
+    image: np.ndarray, mask: np.ndarray | None = None, blur_px: float = 1.5
+) -> np.ndarray:
+    """Return float32 HxWx4: double and quadruple angle of the edges, blurred by `blur_px`."""
     field = double_angle_field(image, 1.0, mask)
     strength = np.maximum(np.abs(field), 1e-6)
     quadruple = field * field / strength
@@ -33,17 +35,15 @@ def channels(image: np.ndarray, mask: np.ndarray | None = None, blur_px: float =
 
 
 def match_blocks(
-    ir: np.ndarray,
-    vis: np.ndarray,
-    known: np.ndarray,
-    block_px: int,
-    reach_px: int,
-    step_px: int,
+    ir: np.ndarray, vis: np.ndarray, known: np.ndarray, block_px: int, reach_px: int, step_px: int
 ) -> tuple[Matches, int]:
-    """Find blocks of `ir` (channels, on the visible grid) within `reach_px` in `vis` (channels).
+    """Find blocks of `ir` within `reach_px` in `vis`, both `channels` on the visible grid.
 
-    `known` is where the IR image is known (bool HxW). Returns the matches and how many blocks
-    were looked for: blocks without a sharp best place within reach have no match.
+    `known` (bool HxW) is where IR is valid.
+
+    Returns:
+        The matches, and the number of blocks that were searched. Blocks without a sharp best
+        place have no match.
     """
     height, width = vis.shape[:2]
     half = block_px // 2
@@ -51,7 +51,7 @@ def match_blocks(
     energy = (ir * ir).sum(axis=2)
     typical = float(energy[known].mean()) if known.any() else 0.0
     rows, looked = [], 0
-    # Blocks at the border are looked for beyond it, where there is nothing to be found.
+    # Blocks at the border are searched beyond it too, where nothing matches.
     padded = cv2.copyMakeBorder(vis, *[reach_px] * 4, cv2.BORDER_CONSTANT, value=[0.0] * 4)
     for y in range(half, height - half, step_px):
         for x in range(half, width - half, step_px):
@@ -84,8 +84,8 @@ def match_blocks(
     return Matches(at + centre, found + centre, weight, precision), looked
 
 
-def _peak(surface):
-    """Column, row (to a fraction), height and curvature of a maximum that is inside; or None."""
+def _peak(surface: np.ndarray) -> tuple[float, float, float, np.ndarray] | None:
+    """Return column, row, height and curvature of an inner maximum, to a fraction of a pixel."""
     if not np.isfinite(surface).all():
         return None
     _, value, _, (column, row) = cv2.minMaxLoc(surface)

@@ -1,8 +1,8 @@
-"""Both cameras' calibrations and where they stand to one another, from a board both see.
+"""Calibrates both cameras and their relative pose from a board that both see.
 
-Zhang's method by OpenCV: each camera alone from all views in which it sees the board, then the
-pose of one to the other from the views that both see. The board must show in infrared: heated, or
-cut out before a warm or cold ground. Its infrared contrast may be reversed.
+Zhang's method by OpenCV: each camera from all views in which it sees the board, then the pose from
+the views that both see. The board must be visible in infrared: heated, or cut out before a warm or
+cold ground. Its infrared contrast may be reversed.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from irvis_fusion_core.registration.camera_model import CameraModel, make_camera
 
 BOARD_KINDS = ("chessboard", "circles", "asymmetric_circles")
 LEAST_VIEWS = 6
-# A focal length that the views leave open by more than this share is no calibration: the board
-# stood parallel to the image in all of them.
+# Largest uncertainty of the focal length, as a share; larger where the board was parallel to the
+# image in all views.
 _LARGEST_FOCAL_SPREAD = 0.03
 _LARGEST_RMS_PX = 1.5
 # Images below this width are enlarged for the search; Leptons have 160.
@@ -30,14 +30,14 @@ _SUBPIXEL = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 40, 1e-3)
 
 
 class Board(NamedTuple):
-    """Inner corners (chessboard) or circles: how many in a row, and how many rows."""
+    """The numbers of inner corners (chessboard) or circles in a row and in a column."""
 
     kind: str
     columns: int
     rows: int
 
     def points_m(self, square_m: float) -> np.ndarray:
-        """float32 Nx3, in the order in which they are found."""
+        """Return the board's points, float32 Nx3, in detection order."""
         row, column = np.mgrid[: self.rows, : self.columns].reshape(2, -1)
         if self.kind == "asymmetric_circles":
             column = 2 * column + row % 2
@@ -55,7 +55,7 @@ class BoardCalibration(NamedTuple):
     ir_rms_px: float
     vis_rms_px: float
     pair_rms_px: float
-    views: tuple[int, int, int]  # with the board in IR, in visible, in both
+    views: tuple[int, int, int]  # views of the board in IR, in visible, in both
 
 
 def parse_board(text: str) -> Board:
@@ -78,7 +78,7 @@ def parse_board(text: str) -> Board:
 
 
 def find_board(pixels: np.ndarray, board: Board) -> np.ndarray | None:
-    """float32 Nx2 points of the board in pixels, row by row; None where it is not seen whole."""
+    """Return the board's points, float32 Nx2 pixels, row by row; None if it is not complete."""
     image = np.clip(grey(pixels), 0, 255).astype(np.uint8)
     factor = max(1, int(np.ceil(_LEAST_WIDTH / image.shape[1])))
     if factor > 1:
@@ -87,7 +87,7 @@ def find_board(pixels: np.ndarray, board: Board) -> np.ndarray | None:
     for candidate in (stretched, 255 - stretched):
         found = _find(candidate, board)
         if found is not None:
-            # Enlarging moves pixel centres: the corner of the image stays where it was.
+            # Enlarging moves pixel centres; the corner of the image stays in place.
             return ((found + 0.5) / factor - 0.5).astype(np.float32)
     return None
 
@@ -95,10 +95,10 @@ def find_board(pixels: np.ndarray, board: Board) -> np.ndarray | None:
 def calibrate_boards(
     pairs: Sequence[tuple[np.ndarray, np.ndarray]], board: Board, square_m: float
 ) -> BoardCalibration:
-    """Calibrate from (IR uint8 HxW, visible uint8) pairs, each camera's of one size.
+    """Calibrate from (IR uint8 HxW, visible uint8) pairs; each camera has one size.
 
     Raises:
-        CalibrationError: the board is seen in too few views, or they leave the answer open.
+        CalibrationError: the board is found in too few views, or the result is uncertain.
     """
     found = [(find_board(ir, board), find_board(vis, board)) for ir, vis in pairs]
     sizes = pairs[0][0].shape[:2], pairs[0][1].shape[:2]
@@ -157,10 +157,10 @@ def _find(image: np.ndarray, board: Board) -> np.ndarray | None:
 
 
 def _turned_alike(ir: np.ndarray, vis: np.ndarray) -> np.ndarray:
-    """IR points from the same end of the board as the visible ones.
+    """Return the IR points from the same end of the board as the visible ones.
 
-    A board with reversed contrast is found from its other end; the cameras stand side by side, so
-    the board's long way points the same way in both.
+    A board with reversed contrast is found from its other end. The cameras are mounted side by
+    side, so the long side of the board has the same direction in both.
     """
     along = float((ir[-1] - ir[0]) @ (vis[-1] - vis[0]))
     return ir if along > 0.0 else np.ascontiguousarray(ir[::-1])
@@ -169,7 +169,7 @@ def _turned_alike(ir: np.ndarray, vis: np.ndarray) -> np.ndarray:
 def _one(
     name: str, views: list[np.ndarray], model: np.ndarray, size: tuple[int, int]
 ) -> tuple[CameraModel, float]:
-    # k3 needs more views than most people take, and bends the corners without them.
+    # k3 needs many views, and bends the corners without them.
     flags = cv2.CALIB_FIX_K3
     rms, matrix, distortion, _, _, spread, _, _ = cv2.calibrateCameraExtended(
         [model] * len(views), views, size[::-1], None, None, flags=flags

@@ -1,9 +1,9 @@
-"""Where does the infrared image lie in the visible one? A search over scale, turn and shift.
+"""Searches the place of the infrared image in the visible one, over scale, turn and shift.
 
-For every scale and turn the normalised correlation of the two edge fields is computed for all
-shifts at once, in Fourier space, over the overlap only (Padfield, "Masked object registration in
-the Fourier domain", 2012). Several frames of a fixed rig add up their correlations, so that
-chance agreements, which differ from frame to frame, cancel.
+For every scale and turn the normalised correlation of the two edge fields is computed in Fourier
+space for all shifts, over the overlap only (Padfield, "Masked object registration in the Fourier
+domain", 2012). The correlations of several frames of a fixed rig are summed, so that chance
+agreements cancel.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from irvis_fusion_core.calibration.oriented_gradients import double_angle_field
-from irvis_fusion_core.calibration.resizing import resized, scaling
+from irvis_fusion_core.calibration.oriented_gradients import double_angle_field, resized
+from irvis_fusion_core.registration.camera_geometry import stretch
 
 # The overlap must be at least this share of the smaller image.
 _LEAST_OVERLAP = 0.3
@@ -24,11 +24,27 @@ _APART = 0.06
 
 
 class CoarseAlignment(NamedTuple):
-    """A similarity between full-size images, and how far it stands out."""
+    """A similarity between full-size images, and its score."""
 
     matrix: np.ndarray  # float64 3x3, IR pixels to visible pixels
     score: float  # correlation x sqrt(overlap in pixels)
     correlation: float
+
+
+class Placed(NamedTuple):
+    """An IR image scaled and turned, where it is known, and the 3x3 map to it."""
+
+    image: np.ndarray  # float32 HxW
+    mask: np.ndarray  # bool HxW
+    matrix: np.ndarray
+
+
+class Spectra(NamedTuple):
+    """Transforms of an edge field (complex), of its power and of its mask (real)."""
+
+    field: np.ndarray
+    power: np.ndarray
+    mask: np.ndarray
 
 
 def search(
@@ -38,63 +54,70 @@ def search(
     diagonal_px: float = 360.0,
     most: int = 5,
 ) -> list[CoarseAlignment]:
-    """The best distinct alignments, best first, of (IR, visible) float32 grey images of one rig.
+    """Return the best distinct alignments, best first, of (IR, visible) float32 grey images.
 
-    `scales` are visible pixels for an IR pixel; images are compared with the visible diagonal
-    brought to `diagonal_px`.
+    `scales` are visible pixels per IR pixel; images are compared with a visible diagonal of
+    `diagonal_px`.
     """
-    ir_shape, vis_shape = pairs[0][0].shape, pairs[0][1].shape
-    shrink = diagonal_px / float(np.hypot(*vis_shape))
+    ir_size, vis_size = _size(pairs[0][0]), _size(pairs[0][1])
+    shrink = diagonal_px / float(np.hypot(*vis_size))
     vis_small = [resized(vis, shrink) for _, vis in pairs]
     fields = [double_angle_field(vis) for vis in vis_small]
-    back = np.linalg.inv(scaling(vis_small[0].shape, vis_shape))
-    spectra: dict[tuple[int, int], list] = {}
+    back = np.linalg.inv(stretch(vis_size, _size(vis_small[0])))
+    spectra: dict[tuple[int, int], list[Spectra]] = {}
     found: list[CoarseAlignment] = []
     for scale in scales:
         for turn in turns_deg:
-            placed = [_placed(ir, scale * shrink, turn) for ir, _ in pairs]
+            placed = [_place(ir, scale * shrink, turn) for ir, _ in pairs]
             height, width = fields[0].shape
-            # A shift further than both sizes together is none; in between nothing wraps around.
+            # Transforms of both sizes together keep shifts from wrapping around.
             size = (
-                _transform_size(height + placed[0][0].shape[0]),
-                _transform_size(width + placed[0][0].shape[1]),
+                _transform_size(height + placed[0].image.shape[0]),
+                _transform_size(width + placed[0].image.shape[1]),
             )
             if size not in spectra:
-                spectra[size] = [_spectra(f, np.ones(f.shape, bool), size) for f in fields]
-            surface, score = _surfaces(placed, spectra[size], size, (height, width))
+                spectra[size] = [transforms(f, np.ones(f.shape, bool), size) for f in fields]
+            surface, score = surfaces(placed, spectra[size], (height, width), size)
             for row, column in _peaks(score):
                 shift_y = row if row < height else row - size[0]
                 shift_x = column if column < width else column - size[1]
                 move = np.array([[1, 0, shift_x], [0, 1, shift_y], [0, 0, 1.0]])
                 found.append(
                     CoarseAlignment(
-                        back @ move @ placed[0][2],
+                        back @ move @ placed[0].matrix,
                         float(score[row, column]),
                         float(surface[row, column]),
                     )
                 )
-    return _distinct(found, ir_shape, vis_shape, most)
+    return _distinct(found, ir_size, vis_size, most)
 
 
-def _surfaces(placed, spectra, size, vis_size):
-    """Correlation and score for every shift, of all frames together."""
-    total, energy = 0.0, 0.0
-    for (small, mask, _), (vis_field, vis_power_mask) in zip(placed, spectra):
-        field, power_mask = _spectra(double_angle_field(small, mask=mask), mask, size)
-        total = total + _inverse(cv2.mulSpectrums(vis_field, field, 0, conjB=True))[..., 0]
-        power, known = power_mask
-        vis_power, vis_known = vis_power_mask
-        own = np.maximum(_correlate(vis_power, known), 0.0)
-        own *= np.maximum(_correlate(vis_known, power), 0.0)
+def surfaces(
+    placed: list[Placed], spectra: list[Spectra], vis_size: tuple[int, int], size: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return correlation and score for every shift, of all frames together.
+
+    `spectra` are those of the visible frames, for transforms of `size`.
+    """
+    total = energy = np.zeros(size, np.float32)
+    for (image, mask, _), vis in zip(placed, spectra):
+        ir = transforms(double_angle_field(image, mask=mask), mask, size)
+        total = total + _inverse(cv2.mulSpectrums(vis.field, ir.field, 0, conjB=True))[..., 0]
+        own = np.maximum(_correlate(vis.power, ir.mask), 0.0)
+        own *= np.maximum(_correlate(vis.mask, ir.power), 0.0)
         energy = energy + np.sqrt(own)
-    overlap = np.maximum(_correlate(spectra[0][1][1], known), 0.0)
-    least = _LEAST_OVERLAP * min(vis_size[0] * vis_size[1], float(placed[0][1].sum()))
+    overlap = np.maximum(_correlate(spectra[0].mask, ir.mask), 0.0)
+    least = _LEAST_OVERLAP * min(vis_size[0] * vis_size[1], float(placed[0].mask.sum()))
     surface = np.where(overlap > least, total / np.maximum(energy, 1e-3), 0.0)
     return surface, surface * np.sqrt(overlap)
 
 
-def _peaks(score, most=3, apart_px=6):
-    """Up to `most` places (row, column) of the highest scores, which lie apart."""
+def _size(image: np.ndarray) -> tuple[int, int]:
+    return image.shape[0], image.shape[1]
+
+
+def _peaks(score: np.ndarray, most: int = 3, apart_px: int = 6) -> list[tuple[int, int]]:
+    """Return up to `most` places (row, column) of the highest scores that lie apart."""
     score = score.copy()
     places = []
     for _ in range(most):
@@ -108,22 +131,21 @@ def _peaks(score, most=3, apart_px=6):
     return places
 
 
-def _placed(ir, scale, turn_deg):
-    """IR scaled and turned about its centre; its mask; the 3x3 map to it."""
+def _place(ir: np.ndarray, scale: float, turn_deg: float) -> Placed:
+    """Scale an IR image and turn it about its centre."""
     small = resized(ir, scale)
-    matrix = scaling(small.shape, ir.shape)
+    matrix = stretch(_size(ir), _size(small))
     if turn_deg == 0.0:
-        return small, np.ones(small.shape, bool), matrix
+        return Placed(small, np.ones(small.shape, bool), matrix)
     height, width = small.shape
     turn = np.eye(3)
     turn[:2] = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), turn_deg, 1.0)
     turned = cv2.warpAffine(small, turn[:2], (width, height), borderMode=cv2.BORDER_REPLICATE)
     mask = cv2.warpAffine(np.ones(small.shape, np.uint8), turn[:2], (width, height)) > 0
-    return turned, mask, turn @ matrix
+    return Placed(turned, mask, turn @ matrix)
 
 
-def _spectra(field, mask, size):
-    """Transforms of the field (complex), and of its power and its mask (real)."""
+def transforms(field: np.ndarray, mask: np.ndarray, size: tuple[int, int]) -> Spectra:
     padded = np.zeros((*size, 2), np.float32)
     padded[: field.shape[0], : field.shape[1], 0] = field.real
     padded[: field.shape[0], : field.shape[1], 1] = field.imag
@@ -132,28 +154,28 @@ def _spectra(field, mask, size):
     known = np.zeros(size, np.float32)
     known[: field.shape[0], : field.shape[1]] = mask
     rows = field.shape[0]
-    return (
-        cv2.dft(padded, nonzeroRows=rows),
-        (cv2.dft(real, nonzeroRows=rows), cv2.dft(known, nonzeroRows=rows)),
-    )
+    return Spectra(*(cv2.dft(plane, nonzeroRows=rows) for plane in (padded, real, known)))
 
 
-def _correlate(a, b):
-    """Correlation of two real images by their packed (CCS) transforms."""
+def _correlate(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return the correlation of two real images from their packed (CCS) transforms."""
     return _inverse(cv2.mulSpectrums(a, b, 0, conjB=True))
 
 
-def _inverse(spectrum):
+def _inverse(spectrum: np.ndarray) -> np.ndarray:
     return cv2.dft(spectrum, flags=cv2.DFT_INVERSE | cv2.DFT_SCALE)
 
 
-def _transform_size(length):
-    # A few sizes only, so that the visible images are transformed a few times only.
+def _transform_size(length: int) -> int:
+    # Few different sizes, so that visible images are transformed only a few times.
     return cv2.getOptimalDFTSize(-(-length // 96) * 96)
 
 
-def _distinct(found, ir_shape, vis_shape, most):
-    height, width = ir_shape
+def _distinct(
+    found: list[CoarseAlignment], ir_size: tuple[int, int], vis_size: tuple[int, int], most: int
+) -> list[CoarseAlignment]:
+    """Keep the best of alignments that are close together, at most `most`."""
+    height, width = ir_size
     probes = np.array(
         [
             [width / 2, height / 2, 1],
@@ -161,7 +183,7 @@ def _distinct(found, ir_shape, vis_shape, most):
             [3 * width / 4, 3 * height / 4, 1],
         ]
     ).T
-    limit = _APART * float(np.hypot(*vis_shape))
+    limit = _APART * float(np.hypot(*vis_size))
     kept: list[CoarseAlignment] = []
     for one in sorted(found, key=lambda item: -item.score):
         moved = [np.linalg.norm(((one.matrix - o.matrix) @ probes)[:2], axis=0) for o in kept]

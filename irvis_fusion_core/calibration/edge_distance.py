@@ -1,14 +1,14 @@
-"""How far infrared edges lie from visible ones: a judgement apart from what is optimised.
+"""Measures the distance of infrared edges from visible ones, independent of the estimate.
 
-Edges are Canny's, thin lines with a direction, and distances Euclidean ones to the nearest visible
-edge of like direction (within 22.5 degrees, contrast may be reversed). The estimate works with
-blurred gradient channels and block correlation, and sees none of these.
+Edges are Canny's, distances Euclidean to the nearest visible edge of similar direction (within
+22.5 degrees, contrast may be reversed). The estimate uses blurred gradient channels and block
+correlation instead.
 
-Many IR edges have no visible counterpart, and where an image is full of edges *any* alignment
-finds some near. Both are measured: `chance` repeats the measure with the IR image moved aside in
-24 ways. Distances are then a mixture, of edges with a counterpart and of edges without one, which
-lie as chance has it. From the share that finds nothing within reach follows how many those are;
-`median_px` and `p90_px` are of the remainder, `raw_median_px` of all within reach.
+Many IR edges have no visible counterpart, and in an image full of edges *any* alignment has some
+nearby. `chance` repeats the measurement with the IR image shifted in 24 ways. The distances are a
+mixture of edges with a counterpart and of edges without, which are distributed as by chance. The
+share that finds nothing within reach tells their number; `median_px` and `p90_px` describe the
+rest, `raw_median_px` all edges within reach.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from irvis_fusion_core.calibration.oriented_gradients import grey
 from irvis_fusion_core.registration.camera_geometry import project
 
 _BINS = 8
-# Where chance is sampled: moves to all sides, as shares of the visible diagonal.
+# Shifts that sample chance, as shares of the visible diagonal.
 _ASIDE = (0.03, 0.045, 0.06)
-# With fewer edges than this share beyond chance there is no telling where they lie.
+# Least share of edges beyond chance for a result.
 _LEAST_COUNTERPARTS = 0.08
 
 
 class EdgeDistance(NamedTuple):
     """Distances in visible pixels; shares 0..1. Infinite where no edge finds a counterpart."""
 
-    median_px: float  # of the edges that have a counterpart, chance taken off
+    median_px: float  # of edges with a counterpart, without chance
     p90_px: float
-    counterparts: float  # share of the IR edges that have one, beyond chance
-    raw_median_px: float  # of all edges with anything within reach
-    chance_median_px: float  # the same with the image moved aside
+    counterparts: float  # share of IR edges with a counterpart, beyond chance
+    raw_median_px: float  # of all edges with another within reach
+    chance_median_px: float  # the same with the image shifted
     edges: int
 
 
@@ -70,7 +70,7 @@ def edge_distance(
 
 
 def _separated(found: np.ndarray, chance: np.ndarray, reach_px: float) -> EdgeDistance:
-    """The mixture `found`, taken apart by the distribution of `chance`."""
+    """Separate the mixture `found` by the distribution of `chance`."""
     if found.size == 0 or chance.size == 0:
         return EdgeDistance(np.inf, np.inf, 0.0, np.inf, np.inf, int(found.size))
     raw, by_chance = (
@@ -91,7 +91,7 @@ def _separated(found: np.ndarray, chance: np.ndarray, reach_px: float) -> EdgeDi
 
 
 def edges(image: np.ndarray, blur_px: float) -> tuple[np.ndarray, np.ndarray]:
-    """Thin edges (bool HxW) of the stronger tenth of gradients, and gradient angles, radians."""
+    """Return thin edges (bool HxW) of the strongest gradients, and gradient angles, radians."""
     smooth = cv2.GaussianBlur(grey(image), (0, 0), blur_px)
     gx = cv2.Sobel(smooth, cv2.CV_32F, 1, 0) * 4
     gy = cv2.Sobel(smooth, cv2.CV_32F, 0, 1) * 4
@@ -108,7 +108,7 @@ def edges(image: np.ndarray, blur_px: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _distance_by_direction(thin: np.ndarray, angles: np.ndarray) -> np.ndarray:
-    """float32 BINSxHxW: distance to the nearest edge whose direction is within a bin's reach."""
+    """Return float32 BINSxHxW: distance to the nearest edge of each direction."""
     bins = np.round((angles % np.pi) / np.pi * _BINS).astype(int) % _BINS
     layers = []
     for number in range(_BINS):
@@ -122,7 +122,7 @@ def _distance_by_direction(thin: np.ndarray, angles: np.ndarray) -> np.ndarray:
 
 
 def _look_up(distances: np.ndarray, points: np.ndarray, angles: np.ndarray) -> np.ndarray:
-    """Distances at those points (x, y) that are inside the image."""
+    """Return the distances at points (x, y) inside the image."""
     _, height, width = distances.shape
     columns, rows = np.round(points[:, 0]).astype(int), np.round(points[:, 1]).astype(int)
     inside = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)

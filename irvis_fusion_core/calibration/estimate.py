@@ -1,10 +1,10 @@
-"""The homography from infrared to visible pixels, estimated from images of whatever was there.
+"""Estimates the homography from infrared to visible pixels from images of any scene.
 
     estimate = estimate_homography([(ir, vis), ...])
 
 Coarse: correlation of edge directions over scale, turn and shift. Fine: blocks matched by oriented
-gradients, RANSAC and a robust fit over all frames. The answer is checked before it is given: an
-estimate that could be chance raises CalibrationError.
+gradients, RANSAC and a robust fit over all frames. An estimate that could be chance raises
+CalibrationError.
 """
 
 from __future__ import annotations
@@ -15,32 +15,32 @@ from typing import NamedTuple
 import numpy as np
 
 from irvis_fusion_core.calibration.coarse_search import CoarseAlignment, search
-from irvis_fusion_core.calibration.fine_alignment import FineAlignment, quick_inliers, refine
+from irvis_fusion_core.calibration.fine_alignment import FineAlignment, Pair, quick_inliers, refine
 from irvis_fusion_core.calibration.oriented_gradients import grey
 from irvis_fusion_core.errors import CalibrationError
 from irvis_fusion_core.registration.camera_geometry import checked_homography
 
-# Scales that are tried, relative to the IR image having the visible one's area: from an IR lens
-# of twice and a half the focal length to one of less than half.
+# Scales to try, relative to an IR image of the visible area: from 2.5 times the focal length of
+# the visible lens to less than half.
 SCALES = (0.4, 2.2)
 _SCALE_STEP = 1.045
 _TURNS_DEG = (-3.0, 3.0)
-# More frames are no better for the search, and each costs a second.
+# More frames do not improve the search, and each costs a second.
 _COARSE_FRAMES = 8
-# Gates. Of 24 pairs of road scenes each whose images do not belong together, none had more
-# than 22 % of its blocks agree; of the 24 that do, none less than 40 %.
+# Gates. Of 24 mismatched pairs of road scenes none had more than 22 % agreeing blocks; of 24
+# matching pairs none had less than 40 %.
 LEAST_INLIERS = 60
 LEAST_INLIER_SHARE = 0.3
-# Frames that do not belong together agree less with each other: with five of them at most 5 % did.
+# Several mismatched frames agree less with each other: at most 5 % with five of them.
 POOLED_FRAMES = 4
 LEAST_POOLED_SHARE = 0.15
 LEAST_COVERAGE = 0.25
-# Contrast (8-bit grey levels, standard deviation) below which an image shows nothing.
+# Least contrast of an image: standard deviation in 8-bit grey levels.
 _LEAST_CONTRAST = 1.5
 
 
 class Estimate(NamedTuple):
-    """An accepted homography, and what it rests on. Sizes are (height, width)."""
+    """An accepted homography, and its evidence. Sizes are (height, width)."""
 
     homography: np.ndarray  # float64 3x3, H[2, 2] = 1, IR pixels to visible pixels
     ir_size: tuple[int, int]
@@ -49,22 +49,22 @@ class Estimate(NamedTuple):
     left_out: int  # frames without contrast
     blocks: int
     inliers: int
-    coverage: float  # share of the common part of the images that inliers lie around
+    coverage: float  # share of the common part of the images inside the inliers' hull
     median_px: float  # held-out residuals, visible pixels
     p90_px: float
-    distinctness: float  # score of the coarse search over that of the next best place
+    distinctness: float  # score of the coarse search over the next best
 
 
 def estimate_homography(
-    pairs: Sequence[tuple[np.ndarray, np.ndarray]],
+    pairs: Sequence[Pair],
     initial: np.ndarray | None = None,
     scales: tuple[float, float] = SCALES,
     progress: Callable[[str], None] = lambda line: None,
 ) -> Estimate:
     """Estimate from (IR uint8 HxW, visible uint8 HxW or HxWx3) pairs of one fixed rig.
 
-    All IR images have one size and all visible ones another; 1 to about 40 pairs. `initial`, a
-    homography that is roughly right, takes the place of the coarse search.
+    All IR images have one size, and all visible ones; 1 to about 40 pairs. `initial`, a rough
+    homography, replaces the coarse search.
 
     Raises:
         CalibrationError: no pairs, sizes that differ, images without contrast, or no alignment
@@ -95,8 +95,8 @@ def estimate_homography(
     )
 
 
-def _usable(pairs):
-    """Pairs as float32 grey, without those that show nothing, and how many those were."""
+def _usable(pairs: Sequence[Pair]) -> tuple[list[Pair], int]:
+    """Return pairs with contrast as float32 grey, and the number of the others."""
     if not pairs:
         raise CalibrationError("expected pairs of images to calibrate with, found none")
     sizes = {(ir.shape[:2], vis.shape[:2]) for ir, vis in pairs}
@@ -123,8 +123,8 @@ def _usable(pairs):
     return usable, len(greys) - len(usable)
 
 
-def _starts(greys, scales):
-    """Similarities to begin with, best first, and how the best stands out."""
+def _starts(greys: list[Pair], scales: tuple[float, float]) -> tuple[list[np.ndarray], float]:
+    """Return similarities to begin with, best first, and how far the best stands out."""
     chosen = [
         greys[i] for i in np.unique(np.linspace(0, len(greys) - 1, _COARSE_FRAMES, dtype=int))
     ]
@@ -134,7 +134,7 @@ def _starts(greys, scales):
     straight = search(chosen, list(even * np.geomspace(scales[0], scales[1], steps)))
     found = list(straight)
     for one in straight[:2]:
-        # A turn costs most at its own scale: only there is it looked for.
+        # Turns are searched only near the best scales.
         scale = float(np.sqrt(np.linalg.det(one.matrix[:2, :2])))
         found += search(chosen, [scale / 1.02, scale * 1.02], _TURNS_DEG, most=2)
     if not found:
@@ -145,8 +145,8 @@ def _starts(greys, scales):
     return [item.matrix for item in found[:5]], best.score / max(runner_up, 1e-6)
 
 
-def _best(greys, starts):
-    """The start that blocks agree with most."""
+def _best(greys: list[Pair], starts: list[np.ndarray]) -> np.ndarray:
+    """Return the start that most blocks agree with."""
     if len(starts) == 1:
         return starts[0]
     few = greys[:: max(1, len(greys) // 4)]

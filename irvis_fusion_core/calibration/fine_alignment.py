@@ -1,4 +1,4 @@
-"""From a rough similarity to a homography: match blocks, fit, warp anew, with ever smaller reach.
+"""From a rough similarity to a homography: match blocks, fit, warp, with ever smaller reach.
 
 Every frame of a fixed rig contributes its matches to one fit.
 """
@@ -6,20 +6,25 @@ Every frame of a fixed rig contributes its matches to one fit.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Tuple
 
 import cv2
 import numpy as np
 
 from irvis_fusion_core.calibration.block_matching import Matches, channels, match_blocks
-from irvis_fusion_core.calibration.resizing import resized, scaling
+from irvis_fusion_core.calibration.oriented_gradients import resized
 from irvis_fusion_core.calibration.robust_homography import Fit, fit_homography
+from irvis_fusion_core.registration.camera_geometry import project, stretch
 
-# An IR pixel covers so many pixels of the working grid: finer holds no more of the IR image.
+# Pixels of the working grid for each IR pixel: a finer grid shows no more of the IR image.
 _IR_PIXEL = 1.3
 # Length of the working grid's diagonal: blocks need room, and more is only slower.
 _LEAST_DIAGONAL_PX = 480.0
 _LARGEST_DIAGONAL_PX = 1400.0
+
+
+Pair = Tuple[np.ndarray, np.ndarray]
+"""IR and visible image, float32 HxW grey."""
 
 
 class Round(NamedTuple):
@@ -42,19 +47,17 @@ ROUNDS = (
 
 
 class FineAlignment(NamedTuple):
-    """A homography between full-size images and what it rests on (visible pixels)."""
+    """A homography between full-size images, and its evidence (visible pixels)."""
 
     homography: np.ndarray  # float64 3x3, IR to visible
-    blocks: int  # that were looked for, in all frames
-    inliers: int  # that were found where the homography says
-    coverage: float  # share of the image's common part that inliers lie around, 0..1
-    median_px: float  # held-out residuals: fit to one half of the blocks, seen in the other
+    blocks: int  # searched, in all frames
+    inliers: int  # found where the homography maps them
+    coverage: float  # share of the common part inside the inliers' hull, 0..1
+    median_px: float  # held-out residuals: fit to one half of the blocks, measured in the other
     p90_px: float
 
 
-def refine(
-    pairs: Sequence[tuple[np.ndarray, np.ndarray]], homography: np.ndarray
-) -> FineAlignment | None:
+def refine(pairs: Sequence[Pair], homography: np.ndarray) -> FineAlignment | None:
     """Refine IR-to-visible on (IR, visible) float32 grey images; None where blocks disagree."""
     finest = _finest(pairs, homography)
     inliers = np.zeros(0, bool)
@@ -84,7 +87,7 @@ def refine(
 class _Grid:
     """The visible images at a working size, no sharper than the infrared ones."""
 
-    def __init__(self, pairs, scale, homography):
+    def __init__(self, pairs: Sequence[Pair], scale: float, homography: np.ndarray) -> None:
         self._irs = [ir for ir, _ in pairs]
         visible = [resized(vis, scale) for _, vis in pairs]
         ir_pixel = scale * _scale_of(homography)
@@ -92,17 +95,17 @@ class _Grid:
             sharpest = 0.5 * float(np.sqrt(ir_pixel**2 - 1.0))
             visible = [cv2.GaussianBlur(vis, (0, 0), sharpest) for vis in visible]
         self.size = visible[0].shape
-        self.to = scaling(self.size, pairs[0][1].shape)
+        self.to = stretch(pairs[0][1].shape, self.size)
         self.scale = scale
         self._channels = [channels(vis) for vis in visible]
 
     def common(self, present: np.ndarray) -> np.ndarray:
-        """uint8 HxW: 1 where the IR image is."""
+        """Return uint8 HxW: 1 where there is IR."""
         shape = self._irs[0].shape
         return cv2.warpPerspective(np.ones(shape, np.uint8), present, self.size[::-1])
 
     def match(self, present: np.ndarray, each: Round) -> tuple[Matches, int]:
-        """Matches of all frames, and how many blocks were looked for."""
+        """Return the matches of all frames, and the number of blocks searched."""
         known = self.common(present) > 0
         parts, blocks = [], 0
         for ir, vis_channels in zip(self._irs, self._channels):
@@ -116,10 +119,10 @@ class _Grid:
 
 
 def _held_out(matches: Matches, size: tuple[int, int], each: Round) -> np.ndarray:
-    """Residuals of matches under a fit to the others: tiles of the image take turns.
+    """Return the residuals of matches under a fit to the others, by tiles of the image.
 
-    Blocks overlap, so neighbours are no independent witnesses: tiles are three blocks wide. Wrong
-    matches, beyond half the reach, say nothing about the fit and are left out.
+    Blocks overlap, so neighbours are not independent: tiles are three blocks wide. Wrong matches,
+    beyond the reach, are left out.
     """
     tile = 3 * each.block
     parity = (matches.at // tile).astype(int).sum(axis=1) % 2
@@ -131,8 +134,8 @@ def _held_out(matches: Matches, size: tuple[int, int], each: Round) -> np.ndarra
         )
         if fit is None or not test.any():
             continue
-        lifted = np.column_stack([matches.at[test], np.ones(test.sum())]) @ fit.homography.T
-        distance = np.linalg.norm(lifted[:, :2] / lifted[:, 2:] - matches.found[test], axis=1)
+        placed = project(fit.homography, matches.at[test])
+        distance = np.linalg.norm(placed - matches.found[test], axis=1)
         residuals.append(distance[distance <= each.reach])
     return np.concatenate(residuals) if residuals else np.zeros(0)
 
@@ -144,8 +147,8 @@ def _coverage(points: np.ndarray, common: np.ndarray) -> float:
     return float((drawn & common).sum()) / max(1.0, float(common.sum()))
 
 
-def quick_inliers(pairs: Sequence[tuple[np.ndarray, np.ndarray]], homography: np.ndarray) -> int:
-    """How many blocks agree on one map near `homography`, at the coarsest grid."""
+def quick_inliers(pairs: Sequence[Pair], homography: np.ndarray) -> int:
+    """Count the blocks that agree on one map near `homography`, at the coarsest grid."""
     each = ROUNDS[0]
     grid = _Grid(pairs, _finest(pairs, homography) * each.shrink, homography)
     matches, _ = grid.match(grid.to @ homography, each)
@@ -153,12 +156,12 @@ def quick_inliers(pairs: Sequence[tuple[np.ndarray, np.ndarray]], homography: np
     return 0 if fit is None else int(fit.inliers.sum())
 
 
-def _finest(pairs, homography):
+def _finest(pairs: Sequence[Pair], homography: np.ndarray) -> float:
     scale = _scale_of(homography)
     diagonal = float(np.hypot(*pairs[0][1].shape))
     wanted = max(_IR_PIXEL / scale, _LEAST_DIAGONAL_PX / diagonal)
     return min(1.0, wanted, _LARGEST_DIAGONAL_PX / diagonal)
 
 
-def _scale_of(homography):
+def _scale_of(homography: np.ndarray) -> float:
     return float(np.sqrt(abs(np.linalg.det(homography[:2, :2] / homography[2, 2]))))

@@ -1,8 +1,8 @@
-"""What an infrared and a visible image of one scene have in common: where edges run, and how.
+"""Edge orientations, which an infrared and a visible image of one scene have in common.
 
 Contrast may be reversed (a warm road is bright in one and dark in the other), so orientations are
-taken modulo 180 degrees, and strengths are divided by those of the surroundings, so that a faint
-edge beside nothing counts as much as a strong one among others.
+taken modulo 180 degrees. Strengths are divided by those of the surroundings, so that a faint edge
+on an even ground counts as much as a strong one among others.
 """
 
 from __future__ import annotations
@@ -21,6 +21,12 @@ def grey(image: np.ndarray) -> np.ndarray:
     if image.ndim == 3:
         image = cv2.cvtColor(np.ascontiguousarray(image[..., :3]), cv2.COLOR_BGR2GRAY)
     return image.astype(np.float32)
+
+
+def resized(image: np.ndarray, scale: float) -> np.ndarray:
+    """Return the image scaled; its sides are whole numbers of pixels, at least 8."""
+    size = (max(8, round(image.shape[1] * scale)), max(8, round(image.shape[0] * scale)))
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
 
 
 def double_angle_field(

@@ -1,19 +1,19 @@
-"""Write measured parameters into the YAML file that the node reads, and leave the rest alone.
+"""Writes measured parameters into the YAML file of the node, and keeps the rest.
 
-Comments and other parameters of an existing file stay as they are: lines are replaced, not a tree
-written anew. The file is replaced at once and whole, or not at all.
+Comments and other parameters stay as they are: single lines are replaced. The file is written
+whole or not at all.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import tempfile
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from irvis_fusion_core.atomic_file import write_file
 from irvis_fusion_core.errors import ConfigurationError
 
 _SECTION = re.compile(r"^(\s*)ros__parameters\s*:\s*(#.*)?$")
@@ -28,8 +28,8 @@ def update_parameters(path: str, values: Mapping[str, Any], note: str = "") -> N
         note: a comment put above parameters that are new to the file.
 
     Raises:
-        ConfigurationError: the file has no section, several, or nested forms of a name; the place
-            cannot be written to; or a value is not finite.
+        ConfigurationError: the file has no section, several, or nested forms of a name, is not
+            writable, or a value is not finite.
     """
     text = _HEAD
     if os.path.exists(path):
@@ -42,7 +42,7 @@ def update_parameters(path: str, values: Mapping[str, Any], note: str = "") -> N
 
 
 def updated(text: str, values: Mapping[str, Any], note: str = "", name: str = "the file") -> str:
-    """The text of a parameter file with these values; see `update_parameters`."""
+    """Return the text of a parameter file with these values; see `update_parameters`."""
     lines = text.splitlines()
     sections = [number for number, line in enumerate(lines) if _SECTION.match(line)]
     if len(sections) != 1:
@@ -63,7 +63,7 @@ def updated(text: str, values: Mapping[str, Any], note: str = "", name: str = "t
             new.append(line)
             continue
         lines[at[-1]] = line
-        # A list may go on over further, deeper lines.
+        # A list may continue on deeper lines.
         while at[-1] + 1 < end and _continues(lines[at[-1] + 1], indent):
             del lines[at[-1] + 1]
             end -= 1
@@ -74,7 +74,7 @@ def updated(text: str, values: Mapping[str, Any], note: str = "", name: str = "t
 
 
 def yaml_text(key: str, value: Any) -> str:
-    """A number, a string or a list of numbers as YAML; floats keep their point, as ROS wants."""
+    """Return a number, string or list of numbers as YAML; ROS needs the point of floats."""
     if isinstance(value, (list, tuple, np.ndarray)):
         return "[" + ", ".join(yaml_text(key, item) for item in value) + "]"
     if isinstance(value, bool):
@@ -84,15 +84,15 @@ def yaml_text(key: str, value: Any) -> str:
     if isinstance(value, (float, np.floating)):
         if not np.isfinite(value):
             raise ConfigurationError(f"expected a finite {key}, found {value}")
-        # repr may give 1e-07, which YAML 1.1 takes for a string: it needs a point.
+        # YAML 1.1 reads 1e-07, as repr gives it, as a string: a point is needed.
         text = repr(float(value))
         mantissa, letter, exponent = text.partition("e")
         return text if "." in mantissa else f"{mantissa}.0{letter}{exponent}"
     return '"' + str(value).replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def _extent(lines, begin, outer):
-    """Where the section ends (its last own line + 1), and how its parameters are indented."""
+def _extent(lines: list[str], begin: int, outer: int) -> tuple[int, str]:
+    """Return the end of the section (last own line + 1), and the indentation in it."""
     end, indent = begin, " " * (outer + 2)
     first = True
     for number in range(begin, len(lines)):
@@ -109,7 +109,7 @@ def _extent(lines, begin, outer):
     return end, indent
 
 
-def _continues(line, indent):
+def _continues(line: str, indent: str) -> bool:
     bare = line.strip()
     return (
         bool(bare)
@@ -122,7 +122,7 @@ def _continues(line, indent):
     )
 
 
-def _refuse_nested(lines, indent, key, name):
+def _refuse_nested(lines: list[str], indent: str, key: str, name: str) -> None:
     group = key.partition(".")[0]
     if group != key and any(re.match(rf"^{indent}{re.escape(group)}\s*:", line) for line in lines):
         raise ConfigurationError(
@@ -132,19 +132,12 @@ def _refuse_nested(lines, indent, key, name):
 
 
 def replace_file(path: str, text: str) -> None:
-    """Write a file at once and whole; ConfigurationError where the place cannot be written to."""
-    folder = os.path.dirname(os.path.abspath(path))
+    """Write a file whole or not at all.
+
+    Raises:
+        ConfigurationError: the place cannot be written to.
+    """
     try:
-        os.makedirs(folder, exist_ok=True)
-        mode = os.stat(path).st_mode & 0o777 if os.path.exists(path) else 0o644
-        handle, temporary = tempfile.mkstemp(dir=folder, suffix=".tmp")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as stream:
-                stream.write(text)
-            os.chmod(temporary, mode)
-            os.replace(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+        write_file(path, text)
     except OSError as error:
         raise ConfigurationError(f"expected to write {path}, found: {error}") from error

@@ -1,9 +1,8 @@
-"""A homography from matches of which many are wrong: RANSAC, then a weighted robust fit.
+"""A homography from matches with many outliers: RANSAC, then a weighted robust fit.
 
-The fit minimises the matches' Mahalanobis distances (a block on a straight edge knows its place
-across the edge only) under Geman-McClure weights, by Gauss-Newton. Two cameras that look the same
-way differ by a nearly affine map, so the two perspective terms carry a prior of their size: few
-matches in one corner of the image cannot bend the rest.
+The fit minimises Mahalanobis distances (a block on a straight edge is located only across it) with
+Geman-McClure weights, by Gauss-Newton. Cameras that look the same way differ by a nearly affine
+map, so a prior limits the two perspective terms: a few matches in one corner cannot bend the rest.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ import cv2
 import numpy as np
 
 from irvis_fusion_core.calibration.block_matching import Matches
+from irvis_fusion_core.registration.camera_geometry import project
 
 # Relative change of scale from the image's centre to its edge, one standard deviation.
 _PERSPECTIVE_SPREAD = 0.03
@@ -21,18 +21,18 @@ _ROUNDS = 12
 
 
 class Fit(NamedTuple):
-    """A homography between the points of matches, and which of them agree with it."""
+    """A homography between the points of matches, and its inliers."""
 
     homography: np.ndarray  # float64 3x3
     inliers: np.ndarray  # bool N
-    residuals: np.ndarray  # float64 N, pixels: distance of each match from where it should be
+    residuals: np.ndarray  # float64 N, pixels: error of each match
 
 
 def fit_homography(matches: Matches, size: tuple[int, int], tolerance_px: float) -> Fit | None:
-    """Fit `found ~ H at`; `size` (height, width) is of the grid. None where too few agree."""
+    """Fit `found ~ H at` on a grid of `size` (height, width); None where too few agree."""
     if len(matches.at) < 8:
         return None
-    # An affine map has a third of a homography's freedom to agree with chance.
+    # An affine map agrees by chance less often than a homography.
     affine, _ = cv2.estimateAffine2D(
         matches.at,
         matches.found,
@@ -48,15 +48,15 @@ def fit_homography(matches: Matches, size: tuple[int, int], tolerance_px: float)
     centred = np.array(
         [[1 / half, 0, -width / 2 / half], [0, 1 / half, -height / 2 / half], [0, 0, 1.0]]
     )
-    at, found = _map(centred, matches.at), _map(centred, matches.found)
+    at, found = project(centred, matches.at), project(centred, matches.found)
     h = centred @ np.vstack([affine, [0, 0, 1]]) @ np.linalg.inv(centred)
     weights = _shapes(matches)
     for number in range(_ROUNDS):
         # From a wide basin to a narrow one.
         spread = tolerance_px / half * max(0.5, 2.0 - 0.25 * number)
-        h = _step(h / h[2, 2], at, found, weights, spread, half)
+        h = _step(h / h[2, 2], at, found, weights, spread)
     h = np.linalg.inv(centred) @ h @ centred
-    residuals = np.linalg.norm(_map(h, matches.at) - matches.found, axis=1)
+    residuals = np.linalg.norm(project(h, matches.at) - matches.found, axis=1)
     inliers = residuals <= tolerance_px
     if inliers.sum() < 8:
         return None
@@ -64,21 +64,18 @@ def fit_homography(matches: Matches, size: tuple[int, int], tolerance_px: float)
 
 
 def _shapes(matches: Matches) -> np.ndarray:
-    """Nx2x2, largest eigenvalue `weight`: how much each direction of a match counts."""
+    """Return the weight of each direction of a match, Nx2x2, largest eigenvalue `weight`."""
     largest = np.linalg.eigvalsh(matches.precision)[:, 1]
     return matches.precision * (matches.weight / np.maximum(largest, 1e-12))[:, None, None]
 
 
-def _step(h, at, found, shapes, spread, half):
-    """One Gauss-Newton step of all eight parameters, in centred coordinates."""
+def _step(
+    h: np.ndarray, at: np.ndarray, found: np.ndarray, shapes: np.ndarray, spread: float
+) -> np.ndarray:
+    """Return `h` after a Gauss-Newton step of all eight parameters, in centred coordinates."""
     x, y = at[:, 0], at[:, 1]
     scale = h[2, 0] * x + h[2, 1] * y + h[2, 2]
-    mapped = np.column_stack(
-        [
-            (h[0, 0] * x + h[0, 1] * y + h[0, 2]) / scale,
-            (h[1, 0] * x + h[1, 1] * y + h[1, 2]) / scale,
-        ]
-    )
+    mapped = project(h, at)
     error = found - mapped
     zero, one = np.zeros_like(x), np.ones_like(x)
     jacobian = (
@@ -102,8 +99,3 @@ def _step(h, at, found, shapes, spread, half):
     normal += np.diag(prior) + 1e-9 * np.eye(8) * np.trace(normal)
     change = np.linalg.solve(normal, right - prior * present)
     return np.append(h.ravel()[:8] + change, 1.0).reshape(3, 3)
-
-
-def _map(homography, points):
-    lifted = np.column_stack([points, np.ones(len(points))]) @ homography.T
-    return lifted[:, :2] / lifted[:, 2:]

@@ -1,4 +1,4 @@
-"""Say how large a student is and what it costs: parameters, FLOPs, time, memory.
+"""Report the parameters, FLOPs, time and memory of a student.
 
 examples::
 
@@ -6,25 +6,21 @@ examples::
   irvis_fusion analyze --variants small,base --size 640x480 --device cuda
   irvis_fusion analyze --checkpoint best.safetensors
 
-Time is that of plain torch in fp32; `irvis_fusion benchmark` measures the engines.
+Time is measured in torch, fp32; `irvis_fusion benchmark` measures the engines.
 """
 
+from __future__ import annotations
+
 import sys
-from typing import Any, Dict, List
+from typing import Any
 
 from irvis_fusion_core import model_zoo
-from irvis_fusion_core.commands.command_line import (
-    command,
-    make_parser,
-    one_of,
-    parse_size,
-    print_table,
-)
+from irvis_fusion_core.command_line import command, make_parser, one_of, parse_size, print_table
 from irvis_fusion_core.errors import EngineUnavailableError
 
 
 @command
-def main(arguments: List[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Run the command."""
     parser = make_parser(__doc__, "analyze")
     parser.add_argument(
@@ -53,7 +49,7 @@ def main(arguments: List[str]) -> int:
     if options.threads:
         torch.set_num_threads(options.threads)
     if options.checkpoint:
-        models: Dict[str, Any] = {options.checkpoint: load_checkpoint(options.checkpoint)}
+        models: dict[str, Any] = {options.checkpoint: load_checkpoint(options.checkpoint)}
     else:
         models = {variant: create_student_model(variant) for variant in options.variants}
     height, width = options.size

@@ -1,4 +1,4 @@
-"""Measure latency and throughput of the engines that are here.
+"""Measure latency and throughput of the installed engines.
 
 examples::
 
@@ -7,9 +7,11 @@ examples::
   irvis_fusion benchmark --backends openvino --precisions fp32,bf16,int8 --stages
 """
 
+from __future__ import annotations
+
 import argparse
 import sys
-from typing import Any, Dict, List, NamedTuple
+from typing import Any, NamedTuple
 
 from irvis_fusion_core import model_zoo
 from irvis_fusion_core.backends import backend_names
@@ -20,22 +22,16 @@ from irvis_fusion_core.benchmark import (
     stage_calls,
     time_interleaved,
 )
-from irvis_fusion_core.commands.command_line import (
-    command,
-    make_parser,
-    one_of,
-    parse_size,
-    print_table,
-)
+from irvis_fusion_core.command_line import command, make_parser, one_of, parse_size, print_table
 from irvis_fusion_core.errors import ConfigurationError, FusionError
 
-# Long enough that a frame finds the caches as it would in a stream of frames.
+# Long enough for caches to be as in a stream of frames.
 TURN_S = 0.05
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 
 
 class Case(NamedTuple):
-    """One thing to measure."""
+    """One combination to measure."""
 
     backend: str
     model: str
@@ -43,12 +39,12 @@ class Case(NamedTuple):
 
     @property
     def label(self) -> str:
-        """As it stands in tables."""
+        """The name in tables."""
         return " ".join(self)
 
 
 @command
-def main(arguments: List[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Run the command."""
     options = _parse(arguments)
     backends = options.backends or available_backends()
@@ -78,25 +74,25 @@ def main(arguments: List[str]) -> int:
     return 0
 
 
-def available_backends() -> List[str]:
-    """The engines that can run here."""
+def available_backends() -> list[str]:
+    """Return the engines that can run here."""
     from irvis_fusion_core.backends import probe_backends
 
     return [found.name for found in probe_backends() if found.available]
 
 
 def open_cases(
-    backends: List[str],
-    models: List[str],
-    precisions: List[str],
+    backends: list[str],
+    models: list[str],
+    precisions: list[str],
     threads: int,
     device: Any,
     log: Any,
-) -> Dict[Case, Any]:
-    """Open every combination that exists; says on `log` why one does not."""
+) -> dict[Case, Any]:
+    """Open every combination that exists; write to `log` why others do not."""
     from irvis_fusion_core.fusion import RealtimeFusion
 
-    fusions: Dict[Case, Any] = {}
+    fusions: dict[Case, Any] = {}
     for model in models:
         for backend in backends:
             for precision in precisions:
@@ -112,9 +108,9 @@ def open_cases(
 
 
 def measure(
-    fusions: Dict[Case, Any], height: int, width: int, rounds: int, stages: bool
-) -> List[List[str]]:
-    """Time all cases at one size, interleaved; returns a table with its headings."""
+    fusions: dict[Case, Any], height: int, width: int, rounds: int, stages: bool
+) -> list[list[str]]:
+    """Time all cases at one size, interleaved; return a table with headings."""
     ir, vis = example_pair(height, width)
     calls = {}
     for case, fusion in fusions.items():
@@ -130,12 +126,12 @@ def measure(
 
 
 def _arithmetic(fusion: Any, precision: str) -> str:
-    """The precision as tables name it: an fp16 file may be calculated in fp32."""
+    """Return the name of the precision: an fp16 file may be calculated in fp32."""
     used = fusion.describe().get("inference_precision", precision)
     return precision if precision != "fp16" or used == "fp16" else f"fp16 run as {used}"
 
 
-def _figures(timing: Timing) -> List[str]:
+def _figures(timing: Timing) -> list[str]:
     return [
         "%.2f" % timing.median_ms,
         "%.2f" % timing.p90_ms,
@@ -144,7 +140,7 @@ def _figures(timing: Timing) -> List[str]:
     ]
 
 
-def _parse(arguments: List[str]) -> argparse.Namespace:
+def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = make_parser(__doc__, "benchmark")
     parser.add_argument(
         "--backends",

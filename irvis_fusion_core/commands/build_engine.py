@@ -1,4 +1,4 @@
-"""Build a TensorRT engine ahead, so that the robot does not wait for it at its first start.
+"""Build a TensorRT engine in advance, so that the robot does not wait at its first start.
 
 examples::
 
@@ -6,21 +6,22 @@ examples::
   irvis_fusion build_engine --model my.onnx --size 640x512 --cache-dir /opt/engines
   irvis_fusion build_engine --engine tensorrt_rtx --compute-capability 8.6   (needs no GPU)
 
-Building takes minutes and belongs on the machine that will run it: an engine fits one TensorRT
-version and one GPU. It is kept in the cache, where the node and `fuse` find it.
+Building takes minutes. Build on the machine that will run the engine: it fits one TensorRT
+version and one GPU. The node and `fuse` find it in the cache.
 """
+
+from __future__ import annotations
 
 import argparse
 import sys
-from typing import List, Tuple
 
 from irvis_fusion_core import model_zoo
-from irvis_fusion_core.commands.command_line import command, make_parser, parse_size
+from irvis_fusion_core.command_line import command, make_parser, parse_size
 from irvis_fusion_core.fusion import automatic_variant
 
 
 @command
-def main(arguments: List[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Run the command."""
     parser = make_parser(__doc__, "build_engine")
     parser.add_argument(
@@ -67,7 +68,7 @@ def main(arguments: List[str]) -> int:
     return 0
 
 
-def _capability(text: str) -> Tuple[int, int]:
+def _capability(text: str) -> tuple[int, int]:
     major, _, minor = text.partition(".")
     if not (major.isdigit() and minor.isdigit()):
         raise argparse.ArgumentTypeError(

@@ -1,19 +1,21 @@
-"""`irvis_fusion COMMAND`: finds the command and hands over to it.
+"""`irvis_fusion COMMAND`: finds the command and runs it.
 
-The commands are the entry points of the group `irvis_fusion.commands`. Only the one that was
-asked for is imported; of the others not more than their first docstring line is read.
+Commands are the entry points of the group `irvis_fusion.commands`. Only the named one is imported;
+the help reads the first docstring line of the others.
 """
+
+from __future__ import annotations
 
 import ast
 import importlib.util
 import sys
-from typing import Any, Dict, List, Optional
+from typing import Any
 
 GROUP = "irvis_fusion.commands"
 
 
-def main(arguments: Optional[List[str]] = None) -> int:
-    """Run `irvis_fusion COMMAND ...`; returns the command's exit status."""
+def main(arguments: list[str] | None = None) -> int:
+    """Run `irvis_fusion COMMAND ...`; return the command's exit status."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     commands = find_commands()
     name = arguments[0] if arguments else "--help"
@@ -42,8 +44,8 @@ def main(arguments: Optional[List[str]] = None) -> int:
     return command(arguments[1:]) or 0
 
 
-def find_commands() -> Dict[str, Any]:
-    """Name -> entry point of every installed command."""
+def find_commands() -> dict[str, Any]:
+    """Return name -> entry point of every installed command."""
     from importlib import metadata
 
     found: Any = metadata.entry_points()
@@ -52,8 +54,8 @@ def find_commands() -> Dict[str, Any]:
     return {point.name: point for point in points}
 
 
-def usage(commands: Dict[str, Any]) -> str:
-    """The help text: every command with the first line of its module's docstring."""
+def usage(commands: dict[str, Any]) -> str:
+    """Return the help text: every command with the first line of its docstring."""
     lines = ["usage: irvis_fusion COMMAND [options]", "", "commands:"]
     for name in sorted(commands):
         lines.append("  {:<22}{}".format(name, summary(_module_of(commands[name]))))
@@ -67,7 +69,7 @@ def usage(commands: Dict[str, Any]) -> str:
 
 
 def summary(module: str) -> str:
-    """The first line of a module's docstring, read without running the module."""
+    """Return the first line of a module's docstring without importing it."""
     try:
         spec = importlib.util.find_spec(module)
     except ImportError as error:

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from irvis_fusion_core.commands.command_line import (
+from irvis_fusion_core.command_line import (
     add_engine_options,
     command,
     make_parser,

@@ -1,25 +1,27 @@
-"""Say what is installed, which engine would run and why, and whether the models are whole.
+"""Report installed packages, the engine that would run and why, and intact models.
 
 example::
 
   irvis_fusion doctor
-  irvis_fusion doctor --model small --backend openvino     (what those would do)
+  irvis_fusion doctor --model small --backend openvino     (tries these)
 
-Ends with status 1 where nothing could fuse; the last lines say what to install.
+Exit status 1: nothing can fuse; the last lines say what to install.
 """
+
+from __future__ import annotations
 
 import importlib
 import importlib.util
 import os
 import sys
-from typing import Any, List, Optional
+from typing import Any
 
 from irvis_fusion_core import __version__, model_zoo
 from irvis_fusion_core.benchmark import machine
-from irvis_fusion_core.commands.command_line import add_engine_options, command, make_parser
+from irvis_fusion_core.command_line import add_engine_options, command, make_parser
 from irvis_fusion_core.errors import FusionError, ModelError
 
-# Module -> what it is for. Engines are not here: they answer for themselves.
+# Module -> purpose. Engines are probed instead.
 PACKAGES = (
     ("numpy", "arrays"),
     ("cv2", "images and videos"),
@@ -32,12 +34,12 @@ PACKAGES = (
     ("message_filters", "ROS's own pairing in the node"),
     ("rosbags", "ROS 2 bags"),
 )
-# Instructions that decide what bf16 and int8 bring on a CPU, as Linux names them.
+# Instructions that make bf16 and int8 fast on a CPU, in Linux's names.
 CPU_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
 
 
 @command
-def main(arguments: List[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Run the command."""
     parser = make_parser(__doc__, "doctor")
     add_engine_options(parser)
@@ -88,16 +90,16 @@ def _print_models() -> None:
 
 
 def _print_choice(options: Any) -> int:
-    """Open what would be opened, fuse a small pair with it, and say how it came to be chosen."""
+    """Open the engine that would be chosen, fuse a small pair, and print the choice."""
     from irvis_fusion_core.benchmark import example_pair
-    from irvis_fusion_core.commands.command_line import open_fusion
+    from irvis_fusion_core.command_line import open_fusion
 
     try:
         with open_fusion(options) as fusion:
             facts = fusion.describe()
             for reason in facts["passed_over"]:
                 _line(False, "passed over", reason)
-            # Building a TensorRT engine takes minutes: only what is quick is tried.
+            # Building a TensorRT engine takes minutes: it is not tried.
             tried = "opened; an engine is built for each frame size when first used"
             if "tensorrt" not in facts["backend"]:
                 fusion.fuse_frame(*example_pair(64, 96))
@@ -115,15 +117,15 @@ def _print_choice(options: Any) -> int:
         return 1
 
 
-def installed_version(module: str) -> Optional[str]:
-    """The version of a package by the name it is imported by; None where it is missing.
+def installed_version(module: str) -> str | None:
+    """Return the version of a package by its import name, None if it is missing.
 
-    Nothing is imported that is heavy to import, unless it has no other way to tell.
+    The package is imported only if its metadata has no version.
     """
     try:
         if importlib.util.find_spec(module) is None:
             return None
-    except ImportError:  # a parent package is missing, or is itself broken
+    except ImportError:  # a parent package is missing or broken
         return None
     from importlib import metadata
 
@@ -139,8 +141,8 @@ def installed_version(module: str) -> Optional[str]:
         return f"present, but cannot be imported: {error}"
 
 
-def cpu_flags() -> List[str]:
-    """Which of `CPU_FLAGS` the processor has, by /proc/cpuinfo (Linux on x86)."""
+def cpu_flags() -> list[str]:
+    """Return the `CPU_FLAGS` that the processor has, from /proc/cpuinfo (Linux on x86)."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as stream:
             for line in stream:

@@ -6,28 +6,27 @@ examples::
   irvis_fusion export --checkpoint best.pth --variant small --output small.onnx --size 640x480
   irvis_fusion export --variant nano --output nano_bgr.onnx --vis-order bgr
 
-Without --size the file takes any size. For int8 see `irvis_fusion quantize`. Where pairs are
-given, the file's images are compared with those of the student itself.
+Without --size the file takes any size. For int8 see `irvis_fusion quantize`. With --pairs the
+file's images are compared with the student's own.
 """
+
+from __future__ import annotations
 
 import os
 import sys
-from typing import Any, List
+from typing import Any
 
 import numpy as np
 
 from irvis_fusion_core import model_zoo
-from irvis_fusion_core.commands.command_line import command, make_parser, parse_size
+from irvis_fusion_core.backends.model_file import BOUNDS
+from irvis_fusion_core.command_line import command, make_parser, parse_size
 from irvis_fusion_core.errors import EngineUnavailableError, ModelError
 from irvis_fusion_core.image_files import pairs_in, read_thermal_8_bit, read_visible
 
-# Grey levels that a file may differ from the student: rounding alone in fp32, its arithmetic in
-# half precision (the last mix stays fp32, so no more comes together).
-BOUNDS = {"fp32": 1, "fp16": 4}
-
 
 @command
-def main(arguments: List[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Run the command."""
     parser = make_parser(__doc__, "export")
     parser.add_argument(
@@ -75,7 +74,7 @@ def main(arguments: List[str]) -> int:
 
 
 def largest_difference(model: Any, onnx_path: str, vis_order: str, folder: str) -> int:
-    """The largest difference in grey levels between a file's images and the student's own."""
+    """Return the largest difference of a file's images from the student's own, grey levels."""
     import torch
 
     from irvis_fusion_core.backends import BackendOptions, open_backend

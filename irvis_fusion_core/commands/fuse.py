@@ -6,19 +6,22 @@ examples::
   irvis_fusion fuse --ir IR/ --vis VIS/ --output fused/ --side-by-side
   irvis_fusion fuse --ir ir.mp4 --vis vis.mp4 --output fused.mp4 --model small
 
-Folders are matched by file name. 16-bit thermal images are brought to 8 bits first. Both
-cameras must see the same: register them before, where they do not.
+Folders are matched by file name. 16-bit thermal images are rescaled to 8 bits. The images must
+be registered.
 """
+
+from __future__ import annotations
 
 import os
 import sys
 import time
-from typing import Any, Iterator, List, NamedTuple, Optional, Tuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 
-from irvis_fusion_core.commands.command_line import (
+from irvis_fusion_core.command_line import (
     add_engine_options,
     command,
     make_parser,
@@ -34,30 +37,29 @@ from irvis_fusion_core.image_files import (
     read_visible,
     write_image,
 )
+from irvis_fusion_core.thermal import ThermalRescale
 
-# cv2.VideoWriter needs one; both are in every OpenCV wheel.
+# Both are in every OpenCV wheel.
 _VIDEO_CODECS = {".mp4": "mp4v", ".avi": "MJPG", ".mkv": "mp4v", ".mov": "mp4v"}
 
 
 class _Pairs(NamedTuple):
-    """Where the pairs come from, how many there are (0: unknown), and at which rate."""
+    """The pairs, their number (0: unknown), and their rate."""
 
-    items: Iterator[Tuple[str, np.ndarray, np.ndarray]]  # name, thermal as stored, visible BGR
+    items: Iterator[tuple[str, np.ndarray, np.ndarray]]  # name, thermal as stored, visible BGR
     total: int
     rate_hz: float
 
 
 @command
-def main(arguments: List[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Run the command."""
     parser = make_parser(__doc__, "fuse")
     parser.add_argument("--ir", required=True, help="thermal image, folder or video")
     parser.add_argument("--vis", required=True, help="visible image, folder or video")
     parser.add_argument("--output", required=True, help="image, folder or video to write")
     parser.add_argument(
-        "--side-by-side",
-        action="store_true",
-        help="write visible | thermal | fused in one image",
+        "--side-by-side", action="store_true", help="write visible | thermal | fused in one image"
     )
     parser.add_argument("--quiet", action="store_true", help="no progress bar, no summary")
     add_engine_options(parser)
@@ -83,14 +85,16 @@ def main(arguments: List[str]) -> int:
     return 0
 
 
-def _fuse_all(fusion: Any, pairs: _Pairs, kind: str, options: Any) -> Tuple[int, float]:
-    """Fuse and write every pair; returns how many, and the seconds spent in fusing alone."""
-    to_8_bits = _ToEightBits()
-    video: Optional[_VideoFile] = None
+def _fuse_all(fusion: Any, pairs: _Pairs, kind: str, options: Any) -> tuple[int, float]:
+    """Fuse and write every pair; return their number, and the seconds spent fusing."""
+    rescale = ThermalRescale()
+    video: _VideoFile | None = None
     frames, seconds = 0, 0.0
     try:
         for name, raw, vis in show_progress(pairs.items, pairs.total, options.quiet):
-            ir = to_8_bits(raw, keep_history=kind == "video")
+            if kind != "video":  # images of a folder need not be a sequence
+                rescale.reset()
+            ir = raw if raw.dtype == np.uint8 else rescale(raw)
             if frames == 0:
                 fusion.warm_up(*vis.shape[:2])
             started = time.perf_counter()
@@ -137,10 +141,10 @@ def _kind(ir: str, vis: str) -> str:
 
 
 def _check_output(kind: str, output: str, ir: str, vis: str) -> None:
-    """Refuse, before the work is done, what could not be written after it."""
+    """Refuse outputs that cannot be written, before fusing."""
     if os.path.abspath(output) in (os.path.abspath(ir), os.path.abspath(vis)):
         raise ConfigurationError(
-            f"expected --output beside the inputs, found {output}, one of them"
+            f"expected --output to differ from the inputs, found {output}, one of them"
         )
     suffix = os.path.splitext(output)[1].lower()
     if kind == "image" and suffix not in IMAGE_SUFFIXES:
@@ -174,10 +178,10 @@ def _read_videos(ir_path: str, vis_path: str) -> _Pairs:
     ir, vis = _open_video(ir_path), _open_video(vis_path)
     counts = [int(video.get(cv2.CAP_PROP_FRAME_COUNT)) for video in (ir, vis)]
     rate_hz = vis.get(cv2.CAP_PROP_FPS)
-    if not 0.1 <= rate_hz <= 1000.0:  # some containers do not tell
+    if not 0.1 <= rate_hz <= 1000.0:  # some containers lack it
         rate_hz = 30.0
 
-    def frames() -> Iterator[Tuple[str, np.ndarray, np.ndarray]]:
+    def frames() -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
         number = 0
         while True:
             (ir_there, ir_frame), (vis_there, vis_frame) = ir.read(), vis.read()
@@ -208,28 +212,10 @@ def _open_video(path: str) -> Any:
     return video
 
 
-class _ToEightBits:
-    """Thermal images to 8 bits: 8-bit ones as they are, others through `thermal`."""
-
-    def __init__(self) -> None:
-        self._rescale: Any = None
-
-    def __call__(self, raw: np.ndarray, keep_history: bool) -> np.ndarray:
-        if raw.dtype == np.uint8:
-            return raw
-        from irvis_fusion_core.thermal import ThermalRescale
-
-        if self._rescale is None:
-            self._rescale = ThermalRescale()
-        if not keep_history:  # images of a folder need not follow each other in time
-            self._rescale.reset()
-        return self._rescale(raw)
-
-
 class _VideoFile:
     """A video being written."""
 
-    def __init__(self, path: str, size: Tuple[int, int], rate_hz: float) -> None:
+    def __init__(self, path: str, size: tuple[int, int], rate_hz: float) -> None:
         os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
         codec = _VIDEO_CODECS[os.path.splitext(path)[1].lower()]
         fourcc = cv2.VideoWriter_fourcc(*codec)

@@ -1,4 +1,4 @@
-"""Turn an fp32 ONNX file into int8, calibrated on real pairs, and say what it costs.
+"""Quantise an fp32 ONNX file to int8, calibrated on real pairs, and report the loss.
 
 examples::
 
@@ -6,25 +6,27 @@ examples::
   irvis_fusion quantize --model my.onnx --pairs my_robot/ --output my_int8.onnx --count 48
 
 The folder holds IR/ and VIS/ with images of the same names, from the cameras that the model
-will see: the scales are drawn from them. Noise and constant images are refused.
+will be used with: they set the scales. Noise and constant images are refused.
 """
+
+from __future__ import annotations
 
 import os
 import sys
-from typing import Iterator, List, Tuple
+from collections.abc import Iterator
 
 import numpy as np
 
 from irvis_fusion_core import model_zoo
 from irvis_fusion_core.backends.model_file import read_model_file
-from irvis_fusion_core.commands.command_line import command, make_parser
+from irvis_fusion_core.command_line import command, make_parser
 from irvis_fusion_core.errors import CalibrationError, EngineUnavailableError, FrameError
 from irvis_fusion_core.frames import normalize_pair
 from irvis_fusion_core.image_files import FilePair, pairs_in, read_thermal_8_bit, read_visible
 
 
 @command
-def main(arguments: List[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Run the command."""
     parser = make_parser(__doc__, "quantize")
     parser.add_argument(
@@ -54,8 +56,8 @@ def main(arguments: List[str]) -> int:
     return 0
 
 
-def spread(files: List[FilePair], count: int) -> List[FilePair]:
-    """At most `count` of the pairs, evenly spread: neighbours in a recording are alike."""
+def spread(files: list[FilePair], count: int) -> list[FilePair]:
+    """Return at most `count` pairs, evenly spread: neighbours in a recording are alike."""
     if count < 1:
         raise CalibrationError(f"expected a --count of at least 1, found {count}")
     if len(files) <= count:
@@ -63,8 +65,8 @@ def spread(files: List[FilePair], count: int) -> List[FilePair]:
     return [files[i * len(files) // count] for i in range(count)]
 
 
-def read_pairs(files: List[FilePair], order: str) -> Iterator[Tuple[np.ndarray, np.ndarray]]:
-    """The images of the pairs, 8-bit and in the model's channel order."""
+def read_pairs(files: list[FilePair], order: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield the images of the pairs, 8-bit and in the model's channel order."""
     for each in files:
         vis = read_visible(each.vis)
         ordered = vis[:, :, ::-1] if order == "rgb" else vis

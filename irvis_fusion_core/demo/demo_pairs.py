@@ -1,6 +1,9 @@
-"""What the demo fuses: the user's pairs, or the night street that is drawn in code."""
+"""Pairs for the demo: the user's own, or a drawn night street."""
 
-from typing import Iterator, List, NamedTuple, Optional
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -12,28 +15,30 @@ from irvis_fusion_core.image_files import FilePair, pairs_in, read_thermal_8_bit
 
 
 class DemoPair(NamedTuple):
-    """One moment, as the cameras give it."""
+    """One moment of both cameras."""
 
     name: str
     ir: np.ndarray  # uint8 [height, width]
     vis: np.ndarray  # uint8 [height, width, 3], RGB
-    people: Optional[List[Box]]  # None where nobody knows
+    people: list[Box] | None  # None where unknown
 
 
 class DemoPairs:
-    """Pairs of one size, in order, as often as wanted.
+    """Pairs of one size, in order.
 
     Args:
         folder: holds `IR/` and `VIS/`; None draws the night street.
-        size: (height, width) that images are brought to; None is the first pair's own.
-        rate_hz: frames a second of the drawn street.
+        size: (height, width) of the pairs; None is that of the first file.
+        rate_hz: frames per second of the drawn street.
 
     Raises:
         FrameError: the folder holds no pairs.
     """
 
-    def __init__(self, folder: Optional[str] = None, size=None, rate_hz: float = 30.0) -> None:
-        self.files: List[FilePair] = [] if folder is None else pairs_in(folder)
+    def __init__(
+        self, folder: str | None = None, size: tuple[int, int] | None = None, rate_hz: float = 30.0
+    ) -> None:
+        self.files: list[FilePair] = [] if folder is None else pairs_in(folder)
         self.rate_hz = rate_hz
         if size is None:
             size = (480, 640)
@@ -44,13 +49,13 @@ class DemoPairs:
 
     @property
     def title(self) -> str:
-        """What is shown, in words."""
+        """The source of the pairs, for people."""
         if self.files:
             return "%d pairs of your own" % len(self.files)
         return "a drawn night street (DEMO_PAIRS=folder with IR/ and VIS/ shows your own)"
 
     def pair(self, number: int) -> DemoPair:
-        """Frame `number`, counted from 0; a folder begins anew after its last pair."""
+        """Return frame `number`, from 0; a folder repeats after its last pair."""
         if self._street is not None:
             frame = self._street.frame(number / self.rate_hz)
             return DemoPair("street_%04d" % number, *frame)
@@ -68,7 +73,7 @@ class DemoPairs:
         return DemoPair(file.stem, ir, vis, None)
 
     def first(self, count: int) -> Iterator[DemoPair]:
-        """`count` pairs: of a folder each once at most; of the street half a second apart."""
+        """Yield `count` pairs: each of a folder at most once, the street's half a second apart."""
         if self.files:
             for number in range(min(count, len(self.files))):
                 yield self.pair(number)

@@ -1,12 +1,15 @@
-"""A night street, drawn in code: what two registered cameras would see of it.
+"""A drawn night street as two registered cameras see it.
 
-For demos and tests on machines that have no recording. Houses with lit windows, a street lamp, a
-parked car whose headlights dazzle, and pedestrians who walk. The visible camera sees them
-only where there is light; the thermal camera sees them everywhere, but no window, no lettering
-and no lamplight. The same seed and time give the same pixels.
+For demos and tests without a recording: houses with lit windows, a street lamp, a parked car with
+dazzling headlights, and walking pedestrians. The visible camera sees people only in the light; the
+thermal camera sees them everywhere, but neither windows nor lettering nor lamplight. The same seed
+and time give the same pixels.
 """
 
-from typing import List, NamedTuple, Sequence, Tuple
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -22,7 +25,7 @@ class StreetFrame(NamedTuple):
 
     ir: np.ndarray  # uint8 [height, width]
     vis: np.ndarray  # uint8 [height, width, 3], RGB
-    boxes: List[Box]
+    boxes: list[Box]
 
 
 class Pedestrian(NamedTuple):
@@ -31,7 +34,7 @@ class Pedestrian(NamedTuple):
     height: float  # pixels, of an image 480 high
     start: float  # share of the width, 0..1
     speed: float  # pixels a second; negative to the left
-    lit: bool  # walks where the visible camera sees enough
+    lit: bool  # walks in the light
     step_phase: float
 
 
@@ -40,8 +43,8 @@ class NightStreet:
 
     Args:
         width, height: size in pixels, at least 64 each.
-        pedestrians: how many; the first one walks under the lamp, the others in the dark.
-        seed: of everything that is drawn by chance.
+        pedestrians: their number; the first walks under the lamp, the others in the dark.
+        seed: of the random parts.
     """
 
     def __init__(
@@ -61,7 +64,7 @@ class NightStreet:
         """Draw the moment `time_s` (seconds from the beginning, 0 or later)."""
         vis, ir = self._vis.copy(), self._ir.copy()
         boxes = []
-        # Who is small is far, and is drawn first.
+        # Small people are far away, and are drawn first.
         for person in sorted(self._people, key=lambda each: each.height):
             boxes.append(self._draw_person(vis, ir, person, time_s))
         vis = cv2.add(vis, self._light)
@@ -72,14 +75,14 @@ class NightStreet:
 
     # ---- what stands still ------------------------------------------------------------------
 
-    def _draw_background(self) -> Tuple[np.ndarray, np.ndarray]:
-        """Sky, houses, pavement and road without light and people: visible, thermal."""
+    def _draw_background(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return sky, houses and road without light and people: visible, thermal."""
         w, h = self.width, self.height
         vis = np.zeros((h, w, 3), np.uint8)
         ir = np.zeros((h, w), np.uint8)
         horizon = int(0.5 * h)
         vis[:horizon] = (6, 7, 12)
-        ir[:horizon] = 14  # the clear sky is the coldest thing there is
+        ir[:horizon] = 14  # a clear sky is the coldest part
         x = 0
         while x < w:
             house = int(self._random.uniform(0.16, 0.26) * w)
@@ -121,7 +124,7 @@ class NightStreet:
                 pane = lamp if lit else np.array([7.0, 8.0, 11.0])
                 cv2.rectangle(vis, (left, upper), corner, pane.tolist(), -1)
                 cv2.rectangle(vis, (left, upper), corner, (22, 20, 18), 1)
-                # Glass hides what is behind it from a thermal camera, and leaks a little heat.
+                # Glass is opaque to a thermal camera, and leaks a little heat.
                 cv2.rectangle(ir, (left, upper), corner, 74.0, -1)
         sign = (x + width // 8, horizon - int(0.02 * h))
         cv2.putText(
@@ -136,7 +139,7 @@ class NightStreet:
         )
 
     def _draw_car(self, vis: np.ndarray, ir: np.ndarray) -> None:
-        """A parked car with a warm bonnet and tyres, headlights on."""
+        """Draw a parked car with a warm bonnet and tyres, headlights on."""
         s, x, y = self._scale, int(0.8 * self.width), int(0.62 * self.height)
         body = np.array(
             [
@@ -161,7 +164,7 @@ class NightStreet:
             cv2.circle(ir, centre, int(13 * s), 118, -1, cv2.LINE_AA)
 
     def _draw_light(self) -> np.ndarray:
-        """What lamp and headlights add to the visible image, glare included."""
+        """Return the light of lamp and headlights in the visible image, with glare."""
         w, h = self.width, self.height
         y, x = np.mgrid[0:h, 0:w].astype(np.float32)
         lamp_y, s = 0.2 * h, self._scale
@@ -178,7 +181,7 @@ class NightStreet:
         white = (glare + beam)[..., None] * (0.95, 0.97, 1.0)
         return np.clip(yellow + white, 0, 255).astype(np.uint8)
 
-    def _make_noise(self, channels: int, sigma: float) -> List[np.ndarray]:
+    def _make_noise(self, channels: int, sigma: float) -> list[np.ndarray]:
         shape = (self.height, self.width, channels)[: 3 if channels > 1 else 2]
         return [
             np.round(self._random.normal(0.0, sigma, shape)).astype(np.int16)
@@ -212,7 +215,7 @@ class NightStreet:
 
 
 def _to_and_fro(distance: float, reach: float) -> float:
-    """A position within ±reach after walking `distance`, turning at the ends."""
+    """Return the position within ±reach after walking `distance`, turning at the ends."""
     phase = (distance + reach) % (4.0 * reach)
     return phase - reach if phase < 2.0 * reach else 3.0 * reach - phase
 
@@ -226,9 +229,9 @@ def _draw_body(
     clothes: Sequence[int],
     skin: Sequence[int],
 ) -> None:
-    """A walking person, seen from the front or aslant: `size` pixels tall, centred on x."""
+    """Draw a walking person, `size` pixels tall and centred on x."""
 
-    def limb(points: Sequence[Tuple[float, float]], width: float, colour: Sequence[int]) -> None:
+    def limb(points: Sequence[tuple[float, float]], width: float, colour: Sequence[int]) -> None:
         scaled = np.array([(x + size * px, top + size * py) for px, py in points])
         fixed = np.round(scaled * (1 << _SUBPIXEL_BITS)).astype(np.int32)
         thickness = max(1, int(round(size * width)))

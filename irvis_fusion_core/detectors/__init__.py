@@ -1,4 +1,6 @@
-"""Detectors that judge a fused image by what they find in it, and the boxes to compare with."""
+"""Detectors that judge fused images, and annotations to compare with."""
+
+from __future__ import annotations
 
 from irvis_fusion_core.detectors.annotations import Annotations, read_annotations
 from irvis_fusion_core.detectors.detection import Detection, Tally, count_matches

@@ -1,9 +1,9 @@
-"""What is really in the frames of a recording: COCO JSON, or a folder of YOLO text files.
+"""Annotated objects in the frames of a recording: COCO JSON, or a folder of YOLO text files.
 
-A file's (or COCO image's) name says which frame it belongs to. Taken are, in this order: a name
-out of `frame_names`, which lists the visible frames in order; the visible stamp in nanoseconds
-(`1700000000033000000.txt`) or as seconds and nanoseconds (`1700000000_033000000`,
-`1700000000.033000000`); the frame's number from 0, which may stand at the end (`frame_000012`).
+The name of a file or COCO image tells its frame, in this order: a name in `frame_names`, the list
+of the visible frames; the visible stamp in nanoseconds (`1700000000033000000.txt`) or as seconds
+and nanoseconds (`1700000000_033000000`, `1700000000.033000000`); the frame's number from 0, also
+as a suffix (`frame_000012`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from __future__ import annotations
 import json
 import os
 import re
-from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -34,7 +35,7 @@ class _Entry(NamedTuple):
     """Boxes of one image in shares of its size, 0..1, and their classes."""
 
     boxes: np.ndarray  # float [n, 4]: left, top, width, height
-    labels: List[str]
+    labels: list[str]
 
 
 class Annotations:
@@ -42,34 +43,32 @@ class Annotations:
 
     Attributes:
         labels: the classes that occur, sorted.
-        frames: how many frames are annotated, those without objects included.
+        frames: number of annotated frames, with those without objects.
     """
 
     def __init__(
-        self, entries: Dict[str, _Entry], frame_names: Optional[Sequence[str]] = None
+        self, entries: dict[str, _Entry], frame_names: Sequence[str] | None = None
     ) -> None:
         """Take entries by name without extension.
 
         Raises:
-            AnnotationError: a name is none that a frame can be told by.
+            AnnotationError: a name that fits no frame.
         """
         self.labels = sorted({label for entry in entries.values() for label in entry.labels})
         self.frames = len(entries)
-        self._by_stamp: Dict[int, _Entry] = {}
-        self._by_index: Dict[int, _Entry] = {}
+        self._by_stamp: dict[int, _Entry] = {}
+        self._by_index: dict[int, _Entry] = {}
         index_of = {_stem(name): i for i, name in enumerate(frame_names or [])}
         for name, entry in entries.items():
             kind, number = _frame_of(name, index_of)
             (self._by_stamp if kind == "stamp" else self._by_index)[number] = entry
 
     def has(self, index: int, stamp_ns: int) -> bool:
-        """Whether this frame is annotated; costs nothing."""
+        """Return whether this frame is annotated."""
         return stamp_ns in self._by_stamp or index in self._by_index
 
-    def of_frame(
-        self, index: int, stamp_ns: int, height: int, width: int
-    ) -> Optional[List[Truth]]:
-        """What is in a frame, boxes in its pixels; None where it is not annotated."""
+    def of_frame(self, index: int, stamp_ns: int, height: int, width: int) -> list[Truth] | None:
+        """Return the objects in a frame, in its pixels; None where it is not annotated."""
         entry = self._by_stamp.get(stamp_ns, self._by_index.get(index))
         if entry is None:
             return None
@@ -80,18 +79,16 @@ class Annotations:
 
 
 def read_annotations(
-    path: str,
-    class_names: Sequence[str] = (),
-    frame_names: Optional[Sequence[str]] = None,
+    path: str, class_names: Sequence[str] = (), frame_names: Sequence[str] | None = None
 ) -> Annotations:
     """Read a COCO JSON file, or a folder of YOLO text files.
 
     Args:
-        class_names: of the numbers in YOLO files that have no classes.txt beside them.
+        class_names: of the numbers in YOLO files, for folders without a classes.txt.
         frame_names: names of the visible frames in order, with or without extension.
 
     Raises:
-        AnnotationError: nothing there, malformed, or not to be assigned to frames.
+        AnnotationError: missing, malformed, or of unknown frames.
     """
     if os.path.isdir(path):
         entries = _read_yolo(path, class_names)
@@ -114,7 +111,7 @@ def _stem(name: str) -> str:
     return stem if known else os.path.basename(name)
 
 
-def _frame_of(name: str, index_of: Dict[str, int]) -> Tuple[str, int]:
+def _frame_of(name: str, index_of: dict[str, int]) -> tuple[str, int]:
     if name in index_of:
         return "index", index_of[name]
     if index_of:
@@ -136,16 +133,16 @@ def _frame_of(name: str, index_of: Dict[str, int]) -> Tuple[str, int]:
     )
 
 
-def _read_coco(path: str) -> Dict[str, _Entry]:
+def _read_coco(path: str) -> dict[str, _Entry]:
     try:
         with open(path, encoding="utf-8") as stream:
             tree = json.load(stream)
         categories = {c["id"]: normal_label(str(c["name"])) for c in tree["categories"]}
         images = {i["id"]: i for i in tree["images"]}
-        found: Dict[Any, List[Tuple[List[float], str]]] = {key: [] for key in images}
+        found: dict[Any, list[tuple[list[float], str]]] = {key: [] for key in images}
         for annotation in tree["annotations"]:
             if annotation.get("iscrowd"):
-                continue  # a crowd's box is no object that could be found
+                continue  # a crowd is not one object
             box = [float(value) for value in annotation["bbox"]]
             found[annotation["image_id"]].append((box, categories[annotation["category_id"]]))
         sizes = {k: (float(i["width"]), float(i["height"])) for k, i in images.items()}
@@ -164,7 +161,7 @@ def _read_coco(path: str) -> Dict[str, _Entry]:
     return entries
 
 
-def _read_yolo(folder: str, class_names: Sequence[str]) -> Dict[str, _Entry]:
+def _read_yolo(folder: str, class_names: Sequence[str]) -> dict[str, _Entry]:
     names = _yolo_class_names(folder) or [normal_label(name) for name in class_names]
     entries = {}
     for file in sorted(os.listdir(folder)):
@@ -190,7 +187,7 @@ def _read_yolo(folder: str, class_names: Sequence[str]) -> Dict[str, _Entry]:
 
 
 def _entry(
-    boxes: List[List[float]], labels: List[str], size: Tuple[float, float], path: str
+    boxes: list[list[float]], labels: list[str], size: tuple[float, float], path: str
 ) -> _Entry:
     well_formed = all(len(box) == 4 for box in boxes)
     table = np.array(boxes if well_formed else [], np.float64).reshape(-1, 4)
@@ -209,7 +206,7 @@ def _entry(
     return _Entry(table, labels)
 
 
-def _yolo_class_names(folder: str) -> List[str]:
+def _yolo_class_names(folder: str) -> list[str]:
     for place in (folder, os.path.dirname(os.path.abspath(folder))):
         for name in _YOLO_NAMES:
             path = os.path.join(place, name)
@@ -218,7 +215,7 @@ def _yolo_class_names(folder: str) -> List[str]:
     return []
 
 
-def _lines(path: str) -> Iterable[Tuple[int, List[str]]]:
+def _lines(path: str) -> Iterable[tuple[int, list[str]]]:
     try:
         with open(path, encoding="utf-8") as stream:
             text = stream.read()

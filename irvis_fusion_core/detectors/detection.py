@@ -1,8 +1,9 @@
-"""What a detector reports, and how it compares with what is really there."""
+"""Detections, and their comparison with annotations."""
 
 from __future__ import annotations
 
-from typing import Dict, List, NamedTuple, Optional, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,7 +15,7 @@ _PEOPLE = {"people", "pedestrian", "pedestrians", "persons", "human", "walker"}
 
 
 class Detection(NamedTuple):
-    """One find: a box in pixels, a score (higher is surer), the class's name."""
+    """A box in pixels, a score (higher is surer), and the class's name."""
 
     box: Box
     score: float
@@ -22,14 +23,14 @@ class Detection(NamedTuple):
 
 
 class Truth(NamedTuple):
-    """One annotated object: a box in pixels, the class's name."""
+    """An annotated object: a box in pixels, and the class's name."""
 
     box: Box
     label: str
 
 
 def normal_label(name: str) -> str:
-    """Lower case; the data sets' words for people become "person"."""
+    """Return the name in lower case; the data sets' words for people become "person"."""
     name = " ".join(name.strip().lower().split())
     return PERSON if name in _PEOPLE else name
 
@@ -37,9 +38,9 @@ def normal_label(name: str) -> str:
 def count_matches(
     found: Sequence[Detection], truth: Sequence[Truth], min_overlap: float = 0.5
 ) -> int:
-    """How many finds are true: each find takes the free object of its class that it covers best.
+    """Count true detections: each takes the free object of its class that it covers best.
 
-    Surer finds choose first, as COCO and VOC evaluate; `min_overlap` is over the union.
+    Surer detections choose first, as in COCO and VOC; `min_overlap` is over the union.
     """
     free = list(truth)
     hits = 0
@@ -56,7 +57,7 @@ def count_matches(
 
 
 class Tally:
-    """Finds over many images: how many, and with annotations how many of them are true."""
+    """Counts detections over many images, and true ones where there are annotations."""
 
     def __init__(self, min_overlap: float = 0.5) -> None:
         """Start at zero; `min_overlap` as of `count_matches`."""
@@ -68,8 +69,8 @@ class Tally:
         self.false = 0
         self.missed = 0
 
-    def add(self, found: Sequence[Detection], truth: Optional[Sequence[Truth]] = None) -> None:
-        """Count one image; `truth` None where nobody knows what it shows."""
+    def add(self, found: Sequence[Detection], truth: Sequence[Truth] | None = None) -> None:
+        """Count one image; `truth` is None where it is not annotated."""
         self.images += 1
         self.found += len(found)
         if truth is None:
@@ -81,17 +82,17 @@ class Tally:
         self.missed += len(truth) - hits
 
     @property
-    def precision(self) -> Optional[float]:
-        """Share of the finds that are true; None where there was nothing to tell it by."""
+    def precision(self) -> float | None:
+        """Share of true detections; None without detections in annotated images."""
         return self.true / (self.true + self.false) if self.true + self.false else None
 
     @property
-    def recall(self) -> Optional[float]:
-        """Share of the annotated objects that were found; None where there were none."""
+    def recall(self) -> float | None:
+        """Share of the annotated objects that were found; None without objects."""
         return self.true / (self.true + self.missed) if self.true + self.missed else None
 
-    def summary(self) -> Dict[str, Optional[float]]:
-        """Everything above by name."""
+    def summary(self) -> dict[str, float | None]:
+        """Return all counts and shares by name."""
         return {
             "images": self.images,
             "found": self.found,
@@ -107,8 +108,8 @@ class Tally:
 
 def suppress_overlaps(
     boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, most_overlap: float = 0.45
-) -> List[int]:
-    """Indices to keep, surest first: of boxes of one class that overlap more, the surest stays.
+) -> list[int]:
+    """Return the indices to keep, surest first: of overlapping boxes of a class the surest.
 
     Args:
         boxes: float [n, 4] as left, top, right, bottom.
@@ -116,7 +117,7 @@ def suppress_overlaps(
     """
     area = np.maximum(boxes[:, 2] - boxes[:, 0], 0) * np.maximum(boxes[:, 3] - boxes[:, 1], 0)
     order = np.argsort(-scores, kind="stable")
-    kept: List[int] = []
+    kept: list[int] = []
     while order.size:
         first, rest = order[0], order[1:]
         kept.append(int(first))

@@ -1,8 +1,6 @@
-"""OpenCV's people detector in the form that the evaluation takes: nothing to download."""
+"""OpenCV's people detector for the evaluation: nothing to download."""
 
 from __future__ import annotations
-
-from typing import List, Tuple
 
 import numpy as np
 
@@ -16,20 +14,19 @@ class HogDetector:
     Attributes:
         name: for tables.
         labels: the classes that it can report.
-        min_overlap: with the truth, from which on a find counts: less than the usual 0.5, for the
-            detector's window leaves a margin around a person.
+        min_overlap: overlap over union from which a detection counts.
 
     Raises:
         EngineUnavailableError: this OpenCV has no HOG detector.
     """
 
     name = "OpenCV HOG people detector"
-    labels: Tuple[str, ...] = (PERSON,)
+    labels: tuple[str, ...] = (PERSON,)
     min_overlap = MIN_OVERLAP
 
     def __init__(self) -> None:
         self._detector = PeopleDetector()
 
-    def find(self, image: np.ndarray) -> List[Detection]:
-        """People in a uint8 RGB image [height, width, 3], surest first."""
+    def find(self, image: np.ndarray) -> list[Detection]:
+        """Return people in a uint8 RGB image [height, width, 3], surest first."""
         return [Detection(box, score, PERSON) for box, score in self._detector.find_scored(image)]

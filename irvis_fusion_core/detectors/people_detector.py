@@ -1,9 +1,11 @@
-"""A people detector that knows nothing of thermal images: OpenCV's HOG with its own weights.
+"""OpenCV's HOG people detector (Dalal and Triggs, CVPR 2005).
 
-It stands for whatever RGB detector a robot already has (Dalal and Triggs, CVPR 2005).
+It knows no thermal images, and stands for an RGB detector that a robot already has.
 """
 
-from typing import List, Sequence, Tuple
+from __future__ import annotations
+
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -11,11 +13,10 @@ import numpy as np
 from irvis_fusion_core.detectors.box import Box
 from irvis_fusion_core.errors import EngineUnavailableError
 
-# A detection counts as a find of a person when it overlaps by this share of the union. The
-# detector's window leaves a margin of a sixth around a person, so that a perfect find has about
-# 0.5; the usual threshold of 0.5 would refuse it.
+# Overlap over union from which a detection counts. The detector's window has a margin of a sixth
+# around a person, so that even a perfect detection has only about 0.5.
 MIN_OVERLAP = 0.3
-# Below this, what the detector reports is mostly textured walls.
+# Detections below this are mostly textured walls.
 MIN_SCORE = 0.4
 _WINDOW = (128, 64)  # height, width of the detector's window
 
@@ -36,14 +37,14 @@ class PeopleDetector:
         self._hog = cv2.HOGDescriptor()
         self._hog.setSVMDetector(cv2.HOGDescriptor_getDefaultPeopleDetector())
 
-    def find(self, image: np.ndarray) -> List[Box]:
-        """People in a uint8 colour image [height, width, 3], best first."""
+    def find(self, image: np.ndarray) -> list[Box]:
+        """Return people in a uint8 colour image [height, width, 3], best first."""
         return [box for box, _ in self.find_scored(image)]
 
-    def find_scored(self, image: np.ndarray) -> List[Tuple[Box, float]]:
-        """As `find`, with the detector's score of each box (above `MIN_SCORE`)."""
+    def find_scored(self, image: np.ndarray) -> list[tuple[Box, float]]:
+        """As `find`, with the score of each box (above `MIN_SCORE`)."""
         if image.shape[0] < _WINDOW[0] or image.shape[1] < _WINDOW[1]:
-            return []  # smaller than a person is searched for; OpenCV would raise
+            return []  # smaller than the window; OpenCV would raise
         found, scores = self._hog.detectMultiScale(
             np.ascontiguousarray(image), winStride=(8, 8), padding=(8, 8), scale=1.05
         )
@@ -59,7 +60,7 @@ class PeopleDetector:
 
 
 def overlap(a: Box, b: Box) -> float:
-    """Intersection over union of two boxes, 0..1."""
+    """Return the intersection over union of two boxes, 0..1."""
     width = min(a.left + a.width, b.left + b.width) - max(a.left, b.left)
     height = min(a.top + a.height, b.top + b.height) - max(a.top, b.top)
     if width <= 0 or height <= 0:
@@ -69,7 +70,7 @@ def overlap(a: Box, b: Box) -> float:
 
 
 def count_hits(found: Sequence[Box], truth: Sequence[Box]) -> int:
-    """How many of the people that are there were found; each find serves one person."""
+    """Count the people that were found; each detection counts for one person."""
     free = list(found)
     hits = 0
     for person in truth:

@@ -1,8 +1,8 @@
-"""Which detector: the built-in one, or a model of the user's."""
+"""Chooses the detector: the built-in one, or the user's model."""
 
 from __future__ import annotations
 
-from typing import Optional, Union
+from typing import Union
 
 from irvis_fusion_core.detectors.hog import HogDetector
 from irvis_fusion_core.detectors.yolo import YoloDetector
@@ -10,8 +10,8 @@ from irvis_fusion_core.detectors.yolo import YoloDetector
 Detector = Union[HogDetector, YoloDetector]
 
 
-def open_detector(model: Optional[str] = None, min_score: float = 0.25) -> Detector:
-    """The HOG people detector, or the YOLO-style one of an ONNX file.
+def open_detector(model: str | None = None, min_score: float = 0.25) -> Detector:
+    """Open the HOG people detector, or the YOLO-style detector of an ONNX file.
 
     Raises:
         EngineUnavailableError: nothing here can run it.

@@ -1,7 +1,7 @@
-"""Any ONNX detector with YOLO-style output, through ONNX Runtime, or else through OpenCV.
+"""ONNX detectors with YOLO-style output, run by ONNX Runtime or OpenCV.
 
-Three layouts of the output are met, and told apart by its shape and by the number of classes in
-the file's metadata, where there is one:
+Three layouts of the output are told apart by its shape, and by the number of classes in the file's
+metadata where there is one:
 
 * [1, 4 + classes, anchors]: YOLOv8 and later. Centre x, y, width, height, a score for each class.
 * [1, anchors, 5 + classes]: YOLOv5 and v7. As above, with an objectness before the classes.
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import ast
 import os
-from typing import Any, Dict, List, NamedTuple, Tuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -30,7 +30,7 @@ _MOST_KEPT = 300
 
 
 class Letterbox(NamedTuple):
-    """How an image lies in the network's input: scaled, then moved, in pixels."""
+    """The place of an image in the network's input: scaled, then moved, in pixels."""
 
     scale: float
     left: int
@@ -38,12 +38,12 @@ class Letterbox(NamedTuple):
 
 
 class YoloDetector:
-    """Finds what the model was trained for.
+    """Finds objects of the classes of an ONNX model.
 
     Attributes:
         name: for tables.
         labels: its classes by number; empty where the file does not name them.
-        min_overlap: with the truth, over the union, from which on a find counts.
+        min_overlap: overlap over union from which a detection counts.
     """
 
     min_overlap = 0.5
@@ -53,20 +53,20 @@ class YoloDetector:
 
         Raises:
             EngineUnavailableError: neither ONNX Runtime nor this OpenCV can run it.
-            ModelError: no such file, or its inputs are not one image.
+            ModelError: the file is missing, or its input is not one image.
         """
         if not os.path.isfile(path):
             raise ModelError(f"expected a detector's .onnx at {path}, found no such file")
         self.name = os.path.basename(path)
         self.min_score = min_score
         self._network = _open_network(path)
-        self.labels: Tuple[str, ...] = tuple(
+        self.labels: tuple[str, ...] = tuple(
             normal_label(name) for name in _class_names(self._network.metadata)
         )
         self._height, self._width = self._network.input_size
 
-    def find(self, image: np.ndarray) -> List[Detection]:
-        """Objects in a uint8 RGB image [height, width, 3], surest first.
+    def find(self, image: np.ndarray) -> list[Detection]:
+        """Return objects in a uint8 RGB image [height, width, 3], surest first.
 
         Raises:
             ModelError: the model's output is not YOLO's.
@@ -91,8 +91,8 @@ class YoloDetector:
         return self.labels[number] if 0 <= number < len(self.labels) else f"class {number}"
 
 
-def fit(image: np.ndarray, height: int, width: int) -> Tuple[np.ndarray, Letterbox]:
-    """The whole image within height x width, its proportions kept, grey bars around it."""
+def fit(image: np.ndarray, height: int, width: int) -> tuple[np.ndarray, Letterbox]:
+    """Fit the image into height x width, with its proportions and grey bars."""
     scale = min(height / image.shape[0], width / image.shape[1])
     inner = (max(round(image.shape[1] * scale), 1), max(round(image.shape[0] * scale), 1))
     left, top = (width - inner[0]) // 2, (height - inner[1]) // 2
@@ -103,15 +103,15 @@ def fit(image: np.ndarray, height: int, width: int) -> Tuple[np.ndarray, Letterb
 
 def read_output(
     output: np.ndarray, classes: int, min_score: float
-) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Boxes float [n, 4] (left, top, right, bottom in input pixels), scores [n], classes [n].
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return boxes [n, 4] (left, top, right, bottom in input pixels), scores and classes [n].
 
     Args:
         output: the network's, in one of the layouts above.
-        classes: how many classes there are; 0 where that is not known.
+        classes: the number of classes; 0 where it is unknown.
 
     Raises:
-        ModelError: it is in none of the layouts.
+        ModelError: the output has none of the layouts.
     """
     if output.ndim != 3 or output.shape[0] != 1 or min(output.shape[1:]) < 5:
         raise ModelError(
@@ -142,8 +142,8 @@ def read_output(
     return boxes[kept], scores[keep][kept], labels[keep][kept]
 
 
-def _class_names(metadata: Dict[str, str]) -> List[str]:
-    """The names that exporters write as the text of a Python dict or list."""
+def _class_names(metadata: dict[str, str]) -> list[str]:
+    """Return the class names, which exporters write as a Python dict or list."""
     try:
         names = ast.literal_eval(metadata.get("names", "[]"))
     except (SyntaxError, ValueError):
@@ -192,7 +192,7 @@ class _RuntimeNetwork:
 
 
 class _OpenCvNetwork:
-    """OpenCV's own: square input of the usual size, and no names of classes."""
+    """OpenCV: square input of the default size, no class names."""
 
     def __init__(self, path: str) -> None:
         if not hasattr(cv2.dnn, "readNetFromONNX"):
@@ -208,7 +208,7 @@ class _OpenCvNetwork:
                 "pip install onnxruntime takes more of them"
             ) from error
         self.input_size = (DEFAULT_SIDE, DEFAULT_SIDE)
-        self.metadata: Dict[str, str] = {}
+        self.metadata: dict[str, str] = {}
 
     def run(self, tensor: np.ndarray) -> np.ndarray:
         self._network.setInput(tensor)

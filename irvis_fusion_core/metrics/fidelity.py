@@ -1,7 +1,7 @@
-"""What a fused image keeps of its sources: VIF, Qabf, SSIM and MS-SSIM on bare planes.
+"""VIF, Qabf, SSIM and MS-SSIM on bare planes: how much a fused image keeps of its sources.
 
 Every function takes the fused and both source planes as float64 HxW of one size, grey levels
-0..255. `metrics` holds the public forms, which take images and check them.
+0..255. The public forms in `metrics.table` take images and check them.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def vif(f: np.ndarray, a: np.ndarray, b: np.ndarray) -> float:
             gain_num, gain_den = _vif_terms(var_s, var_f, covariance)
             gained[index] += gain_num
             available[index] += gain_den
-    # A source without any structure offers nothing that could be lost.
+    # A source without structure has nothing to lose.
     ratio = np.divide(gained, available, out=np.ones(2), where=available > 0)
     return float(ratio.sum())
 
@@ -66,9 +66,9 @@ def _valid(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
 def _vif_terms(
     var_source: np.ndarray, var_fused: np.ndarray, covariance: np.ndarray
 ) -> tuple[float, float]:
-    """Information that the fused image keeps of one source, and what the source offers."""
+    """Return the information that the fused image keeps of one source, and the source's own."""
     gain = covariance / (var_source + _VIF_EPSILON)
-    # No structure on either side, or inverted structure: all of it counts as distortion.
+    # Missing and inverted structure counts as distortion.
     lost = (var_source < _VIF_EPSILON) | (var_fused < _VIF_EPSILON) | (gain < 0)
     gain[lost] = 0.0
     noise = np.maximum(var_fused - gain * covariance, _VIF_EPSILON)
@@ -117,14 +117,14 @@ def edge_kept(
 
 
 def ssim_mean(f: np.ndarray, a: np.ndarray, b: np.ndarray, data_range: float) -> float:
-    """Mean of SSIM(f, a) and SSIM(f, b), -1..1, for a given dynamic range."""
+    """Return the mean of SSIM(f, a) and SSIM(f, b), -1..1, for a dynamic range."""
     return ssim_means(f, a, b, [data_range])[0]
 
 
 def ssim_means(
     f: np.ndarray, a: np.ndarray, b: np.ndarray, data_ranges: Sequence[float]
 ) -> list[float]:
-    """Mean of SSIM(f, a) and SSIM(f, b), -1..1, for each dynamic range; the windows once.
+    """As `ssim_mean` for several dynamic ranges, which share the window sums.
 
     Wang et al., TIP 2004: 7x7 uniform window, sample (n-1) covariance, border left out.
     """
@@ -171,7 +171,7 @@ def _pair_moments(
 
 
 def _ssim_maps(m: _Moments, data_range: float) -> tuple[np.ndarray, np.ndarray]:
-    """The luminance and the contrast-structure map of SSIM."""
+    """Return the luminance map and the contrast-structure map of SSIM."""
     c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
     both = m.mean_f * m.mean_s
     luma = (2.0 * both + c1) / (m.mean_f * m.mean_f + m.mean_s * m.mean_s + c1)
@@ -182,7 +182,7 @@ def ms_ssim(f: np.ndarray, a: np.ndarray, b: np.ndarray) -> float:
     """Five-scale SSIM, mean over both sources, range 255; each side needs 176 pixels.
 
     11x11 Gaussian of sigma 1.5, halving by 2x2 means. A negative scale (inverted structure)
-    counts as zero, for a fractional power of it does not exist.
+    counts as zero: it has no fractional power.
     """
     if min(f.shape) < MS_SSIM_LEAST_SIDE:
         raise FrameError(f"MS-SSIM needs at least 176x176 pixels for five scales, found {f.shape}")

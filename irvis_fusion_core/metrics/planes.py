@@ -1,4 +1,4 @@
-"""What every metric starts from: 8-bit luminance of images of one size."""
+"""8-bit luminance of images of one size, which every metric starts from."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from irvis_fusion_core.errors import FrameError
 
 
 def luminance(image: np.ndarray) -> np.ndarray:
-    """uint8 HxW, HxWx1 or HxWx3 RGB -> uint8 HxW, BT.601 full range, rounded."""
+    """Return uint8 HxW of uint8 HxW, HxWx1 or HxWx3 RGB: BT.601 full range, rounded."""
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
         found = image.dtype if isinstance(image, np.ndarray) else type(image).__name__
         raise FrameError(
@@ -28,7 +28,7 @@ def luminance(image: np.ndarray) -> np.ndarray:
 
 
 def planes(*images: np.ndarray) -> list[np.ndarray]:
-    """Luminance of each image as float64 HxW, all of one size."""
+    """Return the luminance of each image as float64 HxW, all of one size."""
     grey = [luminance(image) for image in images]
     if len({plane.shape for plane in grey}) != 1:
         raise FrameError(

@@ -1,18 +1,17 @@
-"""How good is a fused image? The field's metrics on 8-bit luminance, plus two for video.
+"""The field's metrics of fused images on 8-bit luminance, and two for video.
 
 Every function takes uint8 images, HxW or HxWx1 grey or HxWx3 RGB (reduced to BT.601 luminance,
 rounded), all of one size, and returns a float. `score_pair` computes a whole row.
 
-Plain names follow the evaluator of the CDDFuse family (CVPR 2023), whose tables most papers
-quote, oddities included, so that figures are comparable. `SSIM255`, `MS_SSIM` and `PSNR255` are
-the clean forms: mean over both sources, dynamic range 255. Tables of papers with other
-evaluators (bits in MI, VIFF for VIF, another SSIM range) cannot be mixed with these.
+Plain names follow the evaluator of the CDDFuse family (CVPR 2023) in every detail, because most
+papers quote its tables. `SSIM255`, `MS_SSIM` and `PSNR255` are the clean forms: mean over both
+sources, dynamic range 255. Figures from other evaluators (bits in MI, VIFF for VIF, another SSIM
+range) cannot be compared with these.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -120,8 +119,8 @@ def _correlation(x: np.ndarray, y: np.ndarray) -> float:
 def psnr(fused: np.ndarray, ir: np.ndarray, vis: np.ndarray) -> float:
     """Published convention: peak^2 over the mean of both mean squared errors, dB.
 
-    The peak is the brightest pixel of the fused image: a dark result scores lower than the
-    255 of `psnr255` would say. Infinite where all three images are equal, -inf for black.
+    The peak is the brightest pixel of the fused image, so that dark results score lower than by
+    `psnr255`. Infinite where all three images are equal, -inf for black.
     """
     return _psnr(fused, ir, vis, float(luminance(fused).max()))
 
@@ -190,12 +189,9 @@ _LEAST_SIDE = {"VIF": fidelity.VIF_LEAST_SIDE, "MS_SSIM": fidelity.MS_SSIM_LEAST
 
 
 def score_pair(
-    fused: np.ndarray,
-    ir: np.ndarray,
-    vis: np.ndarray,
-    names: Iterable[str] | None = None,
+    fused: np.ndarray, ir: np.ndarray, vis: np.ndarray, names: Iterable[str] | None = None
 ) -> dict[str, float]:
-    """One row of the table: metric name -> value, in the order of `names` (default: all)."""
+    """Return one row of the table: metric name -> value, in the order of `names` (None: all)."""
     wanted = METRIC_NAMES if names is None else tuple(names)
     unknown = [name for name in wanted if name not in _METRICS]
     if unknown:
@@ -205,7 +201,7 @@ def score_pair(
     grey = [luminance(image) for image in (fused, ir, vis)]
     row = {name: _METRICS[name](*grey) for name in wanted if name not in _BOTH_SSIM}
     shared = [name for name in wanted if name in _BOTH_SSIM]
-    if shared:  # both conventions of SSIM come from the same windows, which are the costly part
+    if shared:  # both conventions of SSIM share the window sums, the costly part
         ranges = [_BOTH_SSIM[name] for name in shared]
         f, a, b = planes(*grey)
         for name, value in zip(shared, fidelity.ssim_means(f, a, b, ranges)):
@@ -214,5 +210,5 @@ def score_pair(
 
 
 def names_for_size(height: int, width: int) -> tuple[str, ...]:
-    """The metrics that images of this size can be given; small ones have no VIF or MS-SSIM."""
+    """Return the metrics for images of this size; small ones have no VIF or MS-SSIM."""
     return tuple(n for n in METRIC_NAMES if min(height, width) >= _LEAST_SIDE.get(n, 8))

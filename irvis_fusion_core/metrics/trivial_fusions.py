@@ -1,4 +1,4 @@
-"""The trivial fusions that every table shows: what a method must beat to be worth its time.
+"""The trivial fusions that every table shows, and that a method must beat.
 
 The pixel-wise maximum beats most published networks on MI, VIF and Qabf.
 """
@@ -10,15 +10,13 @@ from typing import Callable
 
 import numpy as np
 
-Fuse = Callable[[np.ndarray, np.ndarray], np.ndarray]
-
 
 def mean_of(ir: np.ndarray, luma: np.ndarray) -> np.ndarray:
     """Return the mean of two uint8 planes, rounded half up."""
     return ((ir.astype(np.uint16) + luma + 1) >> 1).astype(np.uint8)
 
 
-TRIVIAL_FUSIONS: Mapping[str, Fuse] = {
+TRIVIAL_FUSIONS: Mapping[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "maximum": np.maximum,
     "mean": mean_of,
     "visible": lambda ir, luma: luma,

@@ -1,4 +1,4 @@
-"""What still metrics do not see: edges in the wrong place, and brightness that pumps over time.
+"""Metrics for edges in the wrong place, and for brightness that pumps over time.
 
 Images are as in `metrics`: uint8, HxW or HxWx1 grey or HxWx3 RGB, all of one size.
 """
@@ -19,13 +19,13 @@ _EDGE_NOISE = 4.0
 
 
 def alignment(fused: np.ndarray, ir: np.ndarray, vis: np.ndarray) -> dict[str, float]:
-    """Do the edges of the fused image lie where the sources have theirs?
+    """Measure whether the edges of the fused image lie where those of the sources do.
 
     * `ir`, `vis`: agreement with that source, 0..1: squared cosine between the gradients,
       weighted by the source's gradient strength (normalised gradient fields, Haber and
       Modersitzki, MICCAI 2006). Contrast and sign of an edge do not matter, its place does.
-    * `ghost`: share of the fused gradient that neither source accounts for, 0..1. To measure
-      doubled edges, pass the sources as they should lie, not the shifted one that was fused.
+    * `ghost`: share of the fused gradient that neither source explains, 0..1. To measure doubled
+      edges, pass registered sources, not the shifted one that was fused.
     """
     f, a, b = (_gradient(plane) for plane in planes(fused, ir, vis))
     agreement_ir, agreement_vis = _gradient_agreement(f, a), _gradient_agreement(f, b)
@@ -41,7 +41,7 @@ def alignment(fused: np.ndarray, ir: np.ndarray, vis: np.ndarray) -> dict[str, f
 
 
 def _gradient(plane: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Derivatives in grey levels a pixel at the scale of 1 px (Gaussian, then Sobel)."""
+    """Return the derivatives at a scale of 1 px (Gaussian, then Sobel), grey levels per pixel."""
     smooth = cv2.GaussianBlur(plane, (0, 0), 1.0)
     return (
         cv2.Sobel(smooth, -1, 1, 0, ksize=3, scale=0.125),
@@ -63,25 +63,20 @@ def _weighted_mean(values: np.ndarray, weights: np.ndarray) -> float:
 
 
 class FlickerMeter:
-    """`flicker` over a video that is not held in memory: one frame after the other.
-
-    `add` gives the excess of this frame over the one before, in grey levels, and None for the
-    first. `reset` where frames do not follow one another (a gap, a bag that loops).
-    """
+    """Measures `flicker` frame by frame, for videos that are not held in memory."""
 
     def __init__(self) -> None:
-        """Start without a previous frame."""
         self._before: list[np.ndarray] | None = None
 
     def reset(self) -> None:
-        """Let the next frame be a first one."""
+        """Forget the last frame: after a gap, or where a bag loops."""
         self._before = None
 
     def add(self, fused: np.ndarray, ir: np.ndarray, vis: np.ndarray) -> float | None:
-        """Measure one frame against the one before.
+        """Return the excess over the frame before, grey levels; None for the first frame.
 
         Raises:
-            FrameError: its size is not that of the frame before, or the three differ.
+            FrameError: the size changes, or the three images differ in size.
         """
         now = [_block_means(plane) for plane in planes(fused, ir, vis)]
         before, self._before = self._before, now
@@ -98,12 +93,11 @@ def flicker(
     ir_frames: Sequence[np.ndarray],
     vis_frames: Sequence[np.ndarray],
 ) -> float:
-    """Change of the fused video that neither source shows, grey levels a frame (0 is steady).
+    """Return the change of the fused video that neither source shows, grey levels per frame.
 
     Mean over pixels and consecutive frames of |dF| beyond max(|dIR|, |dVIS|), where d is the
-    change from one frame to the next after averaging blocks of 8x8 pixels: sensor noise
-    averages out there, pumping brightness does not. Either source alone scores 0 by construction,
-    their mean no more than rounding, their maximum little; a per-frame min-max stretch much.
+    change between frames after averaging blocks of 8x8 pixels: sensor noise averages out, pumping
+    brightness does not. Each source alone scores 0, their mean only rounding.
     """
     lengths = (len(fused_frames), len(ir_frames), len(vis_frames))
     if len(set(lengths)) != 1 or lengths[0] < 2:

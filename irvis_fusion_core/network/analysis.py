@@ -1,10 +1,11 @@
-"""How large, how costly, how fast is a network? Parameters, FLOPs, time, memory."""
+"""Parameters, FLOPs, time and memory of a network."""
 
 from __future__ import annotations
 
 import statistics
 import time
-from typing import Dict, List, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn as nn
@@ -13,17 +14,17 @@ from irvis_fusion_core.errors import ConfigurationError, EngineUnavailableError
 
 
 def count_macs(model: nn.Module, inputs: Sequence[torch.Tensor]) -> int:
-    """Multiply-accumulates of every convolution and linear layer in one forward pass.
+    """Count the multiply-accumulates of convolutions and linear layers in one forward pass.
 
-    What papers count: element-wise work is left out. Runs the model once on `inputs`.
+    Element-wise work does not count, as in papers.
     """
     total = [0]
 
-    def count(module: nn.Module, _inputs, output: torch.Tensor) -> None:
+    def count(module: nn.Module, given: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
         weight = module.weight
-        places = output.numel() // weight.shape[0]  # each output place meets the filter once
+        places = output.numel() // weight.shape[0]  # one filter application per place
         if isinstance(module, nn.ConvTranspose2d):
-            places = _inputs[0].numel() // weight.shape[0]
+            places = given[0].numel() // weight.shape[0]
         total[0] += places * weight.numel()
 
     counted = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
@@ -45,16 +46,21 @@ def analyze_model(
     device: str = "cpu",
     repeats: int = 10,
     verbose: bool = True,
-) -> Dict[str, float]:
+) -> dict[str, float]:
     """Measure a student (any module that takes ir and vis of `input_size`).
 
-    :param input_size: (batch, channels, height, width) of each of the two inputs.
-    :param device: ``cpu`` or ``cuda``.
-    :return: ``parameters``, ``flops`` (2 x multiply-accumulates), ``latency_ms`` (median of
-        `repeats` after warm-up), ``memory_mb``: on CUDA the peak of one pass; on the CPU the
-        weights and the largest sum of one layer's input and output, a lower bound.
-    :raises ConfigurationError: `input_size` has not four positive numbers.
-    :raises EngineUnavailableError: CUDA is asked for and not there.
+    Args:
+        input_size: (batch, channels, height, width) of each of the two inputs.
+        device: `cpu` or `cuda`.
+
+    Returns:
+        `parameters`, `flops` (2 x multiply-accumulates), `latency_ms` (median of `repeats`
+        after warm-up), `memory_mb`: on CUDA the peak of one pass; on the CPU the weights and the
+        largest sum of one layer's input and output, a lower bound.
+
+    Raises:
+        ConfigurationError: `input_size` has not four positive numbers.
+        EngineUnavailableError: CUDA is asked for and not there.
     """
     if len(input_size) != 4 or min(input_size) < 1:
         raise ConfigurationError(
@@ -83,7 +89,7 @@ def analyze_model(
     return result
 
 
-def _median_latency_ms(model: nn.Module, inputs: List[torch.Tensor], repeats: int) -> float:
+def _median_latency_ms(model: nn.Module, inputs: list[torch.Tensor], repeats: int) -> float:
     cuda = inputs[0].is_cuda
     times = []
     with torch.no_grad():
@@ -97,7 +103,7 @@ def _median_latency_ms(model: nn.Module, inputs: List[torch.Tensor], repeats: in
     return statistics.median(times)
 
 
-def _memory_mb(model: nn.Module, inputs: List[torch.Tensor]) -> float:
+def _memory_mb(model: nn.Module, inputs: list[torch.Tensor]) -> float:
     if inputs[0].is_cuda:
         torch.cuda.reset_peak_memory_stats()
         with torch.no_grad():
@@ -106,7 +112,7 @@ def _memory_mb(model: nn.Module, inputs: List[torch.Tensor]) -> float:
         return torch.cuda.max_memory_allocated() / 2**20
     largest = [0]
 
-    def look(_module, given, output) -> None:
+    def look(module: nn.Module, given: tuple[Any, ...], output: Any) -> None:
         tensors = [t for t in (*given, output) if isinstance(t, torch.Tensor)]
         largest[0] = max(largest[0], sum(t.numel() * t.element_size() for t in tensors))
 

@@ -1,18 +1,18 @@
 """Save and load a student's weights: safetensors with metadata, or a `.pth` of tensors only.
 
-Never unpickles: a `.pth` is read with ``weights_only=True``, so a foreign file cannot run code.
+A `.pth` is read with `weights_only=True`: a foreign file cannot run code.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import struct
 from pathlib import Path
-from typing import Any, Dict, Optional, Union
+from typing import Any
 
 import torch
 
+from irvis_fusion_core.atomic_file import replacing
 from irvis_fusion_core.errors import CheckpointError, ConfigurationError
 from irvis_fusion_core.network.student import Student, create_student_model
 
@@ -21,17 +21,17 @@ PREFIX = "irvis_fusion."
 
 
 def save_checkpoint(
-    model: Student,
-    path: Union[str, Path],
-    metadata: Optional[Dict[str, str]] = None,
-    half: bool = False,
+    model: Student, path: str | Path, metadata: dict[str, str] | None = None, half: bool = False
 ) -> None:
     """Write the weights as safetensors, atomically.
 
-    :param metadata: extra strings kept in the file's header (training recipe, data).
-    :param half: store the weights of convolutions as fp16 (half the size); statistics, scales and
-        biases stay fp32, and loading gives fp32 again.
-    :raises ConfigurationError: the path does not end in ``.safetensors``.
+    Args:
+        metadata: extra strings kept in the file's header (training recipe, data).
+        half: store the weights of convolutions as fp16 (half the size); statistics, scales and
+            biases stay fp32, and loading gives fp32 again.
+
+    Raises:
+        ConfigurationError: the path does not end in `.safetensors`.
     """
     from safetensors.torch import save_file
 
@@ -48,24 +48,26 @@ def save_checkpoint(
         PREFIX + "out_channels": str(model.out_channels),
         **(metadata or {}),
     }
-    part = path.with_name(path.name + ".part")
     tensors = {
         name: (tensor.half() if half and tensor.dim() == 4 else tensor).detach().cpu().contiguous()
         for name, tensor in model.state_dict().items()
     }
-    save_file(tensors, str(part), header)
-    # safetensors writes 0600: installed by root, nobody else could read it.
-    os.chmod(part, 0o644)
-    os.replace(part, path)
+    with replacing(path) as part:
+        save_file(tensors, str(part), header)
 
 
-def load_checkpoint(path: Union[str, Path], model: Optional[Student] = None) -> Student:
+def load_checkpoint(path: str | Path, model: Student | None = None) -> Student:
     """Load weights into `model`, or into a new student of the size the file names.
 
-    :param path: ``.safetensors`` of ours, or ``.pth``/``.pt`` holding a state dict (bare, or
-        under ``model``, ``state_dict`` or ``average``); a ``.pth`` needs `model`.
-    :return: the student in eval mode, on the CPU.
-    :raises CheckpointError: missing, truncated, foreign, or of another size than `model`.
+    Args:
+        path: an irvis_fusion `.safetensors`, or `.pth`/`.pt` with a state dict (bare, or under
+            `model`, `state_dict` or `average`); a `.pth` needs `model`.
+
+    Returns:
+        The student in eval mode, on the CPU.
+
+    Raises:
+        CheckpointError: missing, truncated, foreign, or of another size than `model`.
     """
     path = Path(path)
     if not path.is_file():
@@ -86,8 +88,8 @@ def load_checkpoint(path: Union[str, Path], model: Optional[Student] = None) -> 
     return model.eval()
 
 
-def read_metadata(path: Union[str, Path]) -> Dict[str, str]:
-    """The metadata strings in the header of a safetensors file; {} where it has none."""
+def read_metadata(path: str | Path) -> dict[str, str]:
+    """Return the metadata in the header of a safetensors file; {} where there is none."""
     try:
         with open(path, "rb") as file:
             length = struct.unpack("<Q", file.read(8))[0]
@@ -100,7 +102,7 @@ def read_metadata(path: Union[str, Path]) -> Dict[str, str]:
         ) from error
 
 
-def _read_safetensors(path: Path):
+def _read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -113,12 +115,12 @@ def _read_safetensors(path: Path):
         ) from error
 
 
-def _student_of(header: Dict[str, str], path: Path) -> Student:
+def _student_of(header: dict[str, str], path: Path) -> Student:
     if header.get(PREFIX + "format") != FORMAT:
         raise CheckpointError(
             f"expected irvis_fusion weights (format {FORMAT}) in {path}, found "
             f"format {header.get(PREFIX + 'format')!r}; pass the model if they "
-            "are yours all the same"
+            "fit it"
         )
     try:
         return create_student_model(
@@ -132,7 +134,7 @@ def _student_of(header: Dict[str, str], path: Path) -> Student:
         ) from error
 
 
-def _read_pth(path: Path) -> Dict[str, torch.Tensor]:
+def _read_pth(path: Path) -> dict[str, torch.Tensor]:
     try:
         loaded: Any = torch.load(str(path), map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds: pickle, zip, runtime, EOF
@@ -152,7 +154,7 @@ def _read_pth(path: Path) -> Dict[str, torch.Tensor]:
     return loaded
 
 
-def _check_fit(tensors: Dict[str, torch.Tensor], model: Student, path: Path) -> None:
+def _check_fit(tensors: dict[str, torch.Tensor], model: Student, path: Path) -> None:
     expected = model.state_dict()
     missing = sorted(set(expected) - set(tensors))
     unexpected = sorted(set(tensors) - set(expected))

@@ -1,20 +1,25 @@
 """From a torch student to ONNX files: fp32, fp16 and int8, pixels in and pixels out.
 
-Precision belongs in the file, not in the engine's flags (TensorRT 11 knows no other way): fp16 is
-typed, int8 is Q/DQ from real images. The last mix stays fp32 in each of them.
+The file holds the precision, not the engine's flags (TensorRT 11 requires that): fp16 is typed,
+int8 is Q/DQ from real images. The last mix is always fp32.
 """
 
 from __future__ import annotations
 
+import importlib
+import io
 import os
 import tempfile
 import warnings
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Callable, Dict, Iterable, List, Optional, Sequence, Tuple, Union
+from types import ModuleType
+from typing import Any, Tuple
 
 import numpy as np
 import torch
 
+from irvis_fusion_core.atomic_file import replacing
 from irvis_fusion_core.errors import (
     CalibrationError,
     ConfigurationError,
@@ -25,7 +30,7 @@ from irvis_fusion_core.network.pixel_student import PixelStudent
 from irvis_fusion_core.network.student import HEADS, Student
 
 OPSETS = (17, 17)
-"""Oldest and newest opset: `PixelStudent` needs 17's operators, TensorRT 8.5 reads none newer."""
+"""Oldest and newest opset: `PixelStudent` needs 17, TensorRT 8.5 reads up to 17."""
 
 METADATA_PREFIX = "irvis_fusion."
 FramePair = Tuple[np.ndarray, np.ndarray]
@@ -34,11 +39,11 @@ FramePair = Tuple[np.ndarray, np.ndarray]
 FP32_LAYERS = tuple(
     f"/{layer}/Conv"
     for layer in (
-        # What reads pixels: 127 steps for the whole range would lose the night's faint edges.
+        # Layers that read pixels: 127 steps for the whole range would lose faint edges.
         "ir_encoder/stem/stem.0",
         "vis_encoder/stem/stem.0",
         "head_mix/head_mix.0",
-        # What makes the image, in steps of a grey level, and what it is made of.
+        # Layers that make the image, in steps of a grey level, and their inputs.
         "decoder/refine1/refine1.0/expand/expand.0",
         "decoder/refine1/refine1.0/depthwise/depthwise.0",
         "decoder/refine1/refine1.0/project/project.0",
@@ -48,25 +53,28 @@ FP32_LAYERS = tuple(
         "detail_1",
     )
 )
-"""What stays fp32 in int8 files."""
+"""Layers that stay fp32 in int8 files."""
 
 
 def export_to_onnx(
     model: Student,
-    output_path: Union[str, Path],
-    input_size: Optional[Sequence[int]] = None,
+    output_path: str | Path,
+    input_size: Sequence[int] | None = None,
     opset_version: int = 17,
     precision: str = "fp32",
     vis_order: str = "rgb",
-    calibration_pairs: Optional[Iterable[FramePair]] = None,
+    calibration_pairs: Iterable[FramePair] | None = None,
 ) -> Path:
-    """Write ``ir``, ``vis`` -> ``fused`` (uint8, N H W C) as one ONNX file, checked and atomic.
+    """Write `ir`, `vis` -> `fused` (uint8, N H W C) as one ONNX file, checked and atomic.
 
-    :param input_size: None for any size, (height, width), or (1, channels, height, width).
-    :param precision: ``fp32``, ``fp16``, or ``int8`` (needs `calibration_pairs`).
-    :param vis_order: ``rgb`` or ``bgr``: the order of ``vis`` and ``fused``.
-    :raises ConfigurationError: an option that cannot be had.
-    :raises EngineUnavailableError: the ``onnx`` package is missing.
+    Args:
+        input_size: None for any size, (height, width), or (1, channels, height, width).
+        precision: `fp32`, `fp16`, or `int8` (needs `calibration_pairs`).
+        vis_order: `rgb` or `bgr`: the order of `vis` and `fused`.
+
+    Raises:
+        ConfigurationError: an impossible option.
+        EngineUnavailableError: the `onnx` package is missing.
     """
     onnx = _require("onnx")
     if not OPSETS[0] <= opset_version <= OPSETS[1]:
@@ -86,21 +94,21 @@ def export_to_onnx(
     size = _height_and_width(input_size)
     training = model.training
     pixels = PixelStudent(_copy_in(model, precision), vis_order, size).eval()
-    # Where the size is free, trace at one that needs padding, so that nothing folds away.
+    # A free size is traced at one that needs padding, so that the padding is not folded away.
     height, width = size or (70, 90)
     example = (
         torch.zeros(1, height, width, 1, dtype=torch.uint8),
         torch.zeros(1, height, width, 3, dtype=torch.uint8),
     )
     axes = None if size else {name: {1: "height", 2: "width"} for name in ("ir", "vis", "fused")}
-    part = output_path.with_name(output_path.name + ".part")
+    traced = io.BytesIO()
     with warnings.catch_warnings():
-        # The tracing exporter is asked for by name: it alone writes opset 17 as it is.
+        # Only the tracing exporter (dynamo=False) writes opset 17.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             pixels,
             example,
-            str(part),
+            traced,
             opset_version=opset_version,
             dynamo=False,
             input_names=["ir", "vis"],
@@ -108,28 +116,31 @@ def export_to_onnx(
             dynamic_axes=axes,
         )
     model.train(training)
-    graph = onnx.load(str(part))
+    graph = onnx.load_from_string(traced.getvalue())
     _name_output_shape(graph, size)
     _describe(
         graph,
         {"format": "1", "variant": model.variant, "precision": precision, "vis_order": vis_order},
     )
-    _write_checked(onnx, graph, part, output_path)
+    _write_checked(onnx, graph, output_path)
     return output_path
 
 
 def quantize(
-    onnx_path: Union[str, Path],
-    output_path: Union[str, Path],
+    onnx_path: str | Path,
+    output_path: str | Path,
     calibration_pairs: Iterable[FramePair],
-    report: Optional[Callable[[str], None]] = None,
+    report: Callable[[str], None] | None = None,
 ) -> Path:
-    """An fp32 file of ours -> int8 as Q/DQ, scales from real images.
+    """Quantise an exported fp32 file to int8 as Q/DQ, with scales from real images.
 
-    :param calibration_pairs: at least 8 pairs from the cameras that it will see; up to 64
-        are used, cut to 480 x 640 at most. Where all are of one size that fits a fixed-size model.
-    :param report: takes one line that says what int8 costs against fp32, in PSNR and SSIM.
-    :raises CalibrationError: too few pairs, constant images, or pure noise.
+    Args:
+        calibration_pairs: at least 8 pairs of the cameras to be used; up to 64 are used, cropped
+            to 480 x 640. A fixed-size model needs pairs of its size.
+        report: called with a line on the loss against fp32, in PSNR and SSIM.
+
+    Raises:
+        CalibrationError: too few pairs, constant images, or pure noise.
     """
     onnx = _require("onnx")
     quantization = _require("onnxruntime.quantization", "onnxruntime")
@@ -139,7 +150,7 @@ def quantize(
     metadata = {entry.key: entry.value for entry in graph.metadata_props}
     if metadata.get(METADATA_PREFIX + "precision") != "fp32":
         raise ModelError(
-            f"expected an fp32 model of ours to quantise, {onnx_path} says "
+            f"expected an exported fp32 model to quantise, {onnx_path} says "
             f"{metadata.get(METADATA_PREFIX + 'precision')!r}; export it again"
         )
 
@@ -147,7 +158,7 @@ def quantize(
         def __init__(self) -> None:
             self.rest = iter(pairs)
 
-        def get_next(self) -> Optional[Dict[str, np.ndarray]]:
+        def get_next(self) -> dict[str, np.ndarray] | None:
             pair = next(self.rest, None)
             return None if pair is None else {"ir": pair[0][None], "vis": pair[1][None]}
 
@@ -156,45 +167,43 @@ def quantize(
         for node in graph.graph.node
         if any(node.name.endswith(layer) for layer in FP32_LAYERS)
     ]
-    part = output_path.with_name(output_path.name + ".part")
-    quantization.quantize_static(
-        str(onnx_path),
-        str(part),
-        Reader(),
-        quant_format=quantization.QuantFormat.QDQ,
-        op_types_to_quantize=["Conv"],
-        nodes_to_exclude=exclude,
-        per_channel=True,
-        activation_type=quantization.QuantType.QInt8,
-        weight_type=quantization.QuantType.QInt8,
-        # TensorRT reads zero points of zero only, and no quantised bias.
-        extra_options={
-            "ActivationSymmetric": True,
-            "WeightSymmetric": True,
-            "QuantizeBias": False,
-            "CalibTensorRangeSymmetric": True,
-        },
-    )
-    graph = onnx.load(str(part))
-    _describe(
-        graph,
-        {
-            key[len(METADATA_PREFIX) :]: value
-            for key, value in metadata.items()
-            if key.startswith(METADATA_PREFIX)
-        },
-    )
-    _describe(graph, {"precision": "int8", "calibration_pairs": str(len(pairs))})
-    _write_checked(onnx, graph, part, output_path)
+    with tempfile.TemporaryDirectory() as folder:
+        part = os.path.join(folder, "int8.onnx")
+        quantization.quantize_static(
+            str(onnx_path),
+            part,
+            Reader(),
+            quant_format=quantization.QuantFormat.QDQ,
+            op_types_to_quantize=["Conv"],
+            nodes_to_exclude=exclude,
+            per_channel=True,
+            activation_type=quantization.QuantType.QInt8,
+            weight_type=quantization.QuantType.QInt8,
+            # TensorRT reads zero points of zero only, and no quantised bias.
+            extra_options={
+                "ActivationSymmetric": True,
+                "WeightSymmetric": True,
+                "QuantizeBias": False,
+                "CalibTensorRangeSymmetric": True,
+            },
+        )
+        graph = onnx.load(part)
+    own = {
+        key[len(METADATA_PREFIX) :]: value
+        for key, value in metadata.items()
+        if key.startswith(METADATA_PREFIX)
+    }
+    _describe(graph, {**own, "precision": "int8", "calibration_pairs": str(len(pairs))})
+    _write_checked(onnx, graph, output_path)
     if report is not None:
         report(quantization_cost(onnx_path, output_path, pairs))
     return output_path
 
 
 def quantization_cost(
-    reference_path: Union[str, Path], path: Union[str, Path], pairs: Sequence[FramePair]
+    reference_path: str | Path, path: str | Path, pairs: Sequence[FramePair]
 ) -> str:
-    """One line: PSNR (mean, worst) and SSIM of one file's images against another's."""
+    """Return a line with PSNR (mean, worst) and SSIM of one file's images against another's."""
     from irvis_fusion_core.metrics.fidelity import ssim_mean
 
     runtime = _require("onnxruntime")
@@ -222,7 +231,7 @@ def _copy_in(model: Student, precision: str) -> Student:
     return copied.half() if precision == "fp16" else copied
 
 
-def _height_and_width(input_size: Optional[Sequence[int]]) -> Optional[Tuple[int, int]]:
+def _height_and_width(input_size: Sequence[int] | None) -> tuple[int, int] | None:
     if input_size is None:
         return None
     size = tuple(int(n) for n in input_size)
@@ -236,8 +245,8 @@ def _height_and_width(input_size: Optional[Sequence[int]]) -> Optional[Tuple[int
     return size[0], size[1]
 
 
-def _calibration_set(pairs: Iterable[FramePair]) -> List[FramePair]:
-    kept: List[FramePair] = []
+def _calibration_set(pairs: Iterable[FramePair]) -> list[FramePair]:
+    kept: list[FramePair] = []
     for ir, vis in pairs:
         if ir.ndim == 2:
             ir = ir[:, :, None]
@@ -253,7 +262,7 @@ def _calibration_set(pairs: Iterable[FramePair]) -> List[FramePair]:
         for name, image in zip(("ir", "vis"), pair):
             plane = image[:, :, 0].astype(np.float64)
             step = np.abs(np.diff(plane, axis=1)).mean()
-            # Neighbours in a photograph are alike; in noise their difference exceeds its spread.
+            # Neighbouring pixels of a photograph are similar, those of noise are not.
             if plane.std() < 1.0 or step > plane.std():
                 what = "constant" if plane.std() < 1.0 else "noise"
                 raise CalibrationError(
@@ -263,15 +272,15 @@ def _calibration_set(pairs: Iterable[FramePair]) -> List[FramePair]:
     return kept
 
 
-def _name_output_shape(graph, size: Optional[Tuple[int, int]]) -> None:
-    """State the output's shape as the inputs state theirs; the tracer names it after its nodes."""
+def _name_output_shape(graph: Any, size: tuple[int, int] | None) -> None:
+    """Name the output's dimensions as the inputs'; the tracer uses its nodes' names."""
     shape = graph.graph.output[0].type.tensor_type.shape
     for dim, value in zip(shape.dim, (1, *(size or ("height", "width")), 3)):
         dim.Clear()
         setattr(dim, "dim_param" if isinstance(value, str) else "dim_value", value)
 
 
-def _describe(graph, metadata: Dict[str, str]) -> None:
+def _describe(graph: Any, metadata: dict[str, str]) -> None:
     kept = {entry.key: entry.value for entry in graph.metadata_props}
     kept.update({METADATA_PREFIX + key: value for key, value in metadata.items()})
     del graph.metadata_props[:]
@@ -280,15 +289,13 @@ def _describe(graph, metadata: Dict[str, str]) -> None:
         entry.key, entry.value = key, value
 
 
-def _write_checked(onnx, graph, part: Path, output_path: Path) -> None:
+def _write_checked(onnx: ModuleType, graph: Any, output_path: Path) -> None:
     onnx.checker.check_model(graph, full_check=True)
-    onnx.save(graph, str(part))
-    os.replace(part, output_path)
+    with replacing(output_path) as part:
+        onnx.save(graph, str(part))
 
 
-def _require(module: str, package: Optional[str] = None):
-    import importlib
-
+def _require(module: str, package: str | None = None) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ImportError as error:

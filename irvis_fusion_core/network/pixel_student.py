@@ -1,8 +1,7 @@
-"""The student between uint8 pixels: what is exported, and what the torch backend runs.
+"""The student with uint8 pixels as input and output, for the export and the torch backend.
 
-Rows of colour pixels (H x W x 3) stay as they come: luminance is a weighted sum over the
-last axis, and the change of luminance is added to all three channels in place, so no plane of the
-colour image is ever transposed.
+The colour image stays H x W x 3: luminance is a weighted sum over the last axis, and its change is
+added to all three channels, so that no plane is transposed.
 """
 
 from __future__ import annotations
@@ -16,17 +15,20 @@ from irvis_fusion_core.network.student import LUMA_WEIGHTS, MULTIPLE, Student
 
 
 class PixelStudent(nn.Module):
-    """Pixels in, pixels out.
+    """A student between pixels.
 
-    ``forward(ir, vis)``: uint8 N x H x W x 1 and uint8 N x H x W x 3 -> uint8 N x H x W x 3, in
-    ``vis_order`` (``rgb`` or ``bgr``). Conversion, scaling, padding, clipping and rounding (half
+    `forward(ir, vis)`: uint8 N x H x W x 1 and uint8 N x H x W x 3 -> uint8 N x H x W x 3, in
+    `vis_order` (`rgb` or `bgr`). Conversion, scaling, padding, clipping and rounding (half
     to even) are inside; the last mix is fp32 whatever the student's own dtype.
 
-    :param fixed_size: (height, width) when only one size will come: the padding becomes a
-        constant, and none at all where both are multiples of 16. None: any size.
+    Args:
+        fixed_size: (height, width) for a model of one size, whose padding is a constant, or none
+            for multiples of 16. None: any size.
     """
 
-    def __init__(self, student: Student, vis_order: str = "rgb", fixed_size=None) -> None:
+    def __init__(
+        self, student: Student, vis_order: str = "rgb", fixed_size: tuple[int, int] | None = None
+    ) -> None:
         super().__init__()
         if vis_order not in ("rgb", "bgr"):
             raise ConfigurationError(f"expected vis_order 'rgb' or 'bgr', found {vis_order!r}")

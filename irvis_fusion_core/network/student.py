@@ -1,6 +1,6 @@
 """The student network: two light encoders, cross-modal fusion at every scale, a U-Net decoder.
 
-One frame's way through it, for an image of H x W (every size below is relative to it)::
+The data flow for an image of H x W; all sizes are relative to it::
 
     ir, luminance ── space-to-depth 4 ── IR encoder ─┐ 1/4, 1/8, 1/16
                                        VIS encoder ─┤
@@ -9,34 +9,39 @@ One frame's way through it, for an image of H x W (every size below is relative 
     fused luminance = Y + g₊·max(IR − Y, 0) − g₋·max(Y − IR, 0)
                         + a·detail(IR) + b·detail(Y) + r                   (full resolution)
 
-The head gives, for every pixel, two gates, two gains and a small residual. g₊ says how far to
-follow the thermal image where it is brighter, g₋ where it is darker: (1, 0) is the pixel-wise
-maximum, (w, w) a weighted mean, so both trivial fusions are points of the space that is searched.
-The gains add or take away what each image has beyond its own local mean: lettering
-on a wall that is brighter in the thermal image comes back by b = 1, and nothing else changes.
-Everything costly happens at a quarter of the resolution or less; full resolution sees
-only that last mix, and the mix stays in fp32 when the rest runs in half precision.
+The head gives two gates, two gains and a small residual for every pixel. g₊ is how far to follow
+the thermal image where it is brighter, g₋ where it is darker: (1, 0) is the pixel-wise maximum,
+(w, w) a weighted mean, so both trivial fusions are in the search space. The gains add or remove
+detail, the difference of each image from its local mean: with b = 1 lettering on a wall that is
+brighter in the thermal image stays readable. Costly layers run at a quarter of the resolution or
+less; only the last mix runs at full resolution, and in fp32 even if the rest is in half precision.
 
-Luminance is fused, the visible chroma is kept: with BT.601 full-range Cb and Cr held, a change
-of luminance adds the same amount to R, G and B. That is how colour is put back.
+Luminance is fused and the visible chroma is kept: with constant BT.601 full-range Cb and Cr, a
+change of luminance adds the same amount to R, G and B.
 
-Blocks follow MobileNetV3 (arXiv 1905.02244): inverted residuals, depthwise convolutions,
-squeeze-and-excitation, hard swish. Every operator exists in TensorRT 8.5 at ONNX opset 17.
+Every operator exists in TensorRT 8.5 at ONNX opset 17.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Dict, List, Tuple
 
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
 from irvis_fusion_core.errors import ConfigurationError, FrameError
+from irvis_fusion_core.network.blocks import (
+    InvertedResidual,
+    SqueezeExcite,
+    bilinear_weights,
+    conv_norm,
+    gain,
+    gate,
+)
 
 STEM = 4
-"""The space-to-depth block of the stem: 16 pixels become 16 channels."""
+"""Space-to-depth block of the stem: 16 pixels become 16 channels."""
 
 MULTIPLE = 16
 """Heights and widths are padded to this: the stem and two halvings."""
@@ -45,107 +50,28 @@ LUMA_WEIGHTS = (0.299, 0.587, 0.114)
 """BT.601, full range, for R, G, B."""
 
 MAX_RESIDUAL = 0.25
-"""The residual's reach in units of full scale: a correction, not a second image."""
+"""Range of the residual in units of full scale: a correction, not a second image."""
 
 HEADS = ("follow", "recede", "keep_ir", "keep_vis", "residual")
-"""The last convolutions, one for each part of the mix: what they give is the image itself."""
+"""The last convolutions, one for each part of the mix."""
 
 
 @dataclass(frozen=True)
 class StudentSize:
-    """How wide and how deep: channels and blocks at 1/4, 1/8 and 1/16 of the resolution."""
+    """Channels and blocks at 1/4, 1/8 and 1/16 of the resolution."""
 
-    channels: Tuple[int, int, int]
-    blocks: Tuple[int, int, int]
+    channels: tuple[int, int, int]
+    blocks: tuple[int, int, int]
     expansion: int
     head_channels: int
 
 
-SIZES: Dict[str, StudentSize] = {
-    # Channels are multiples of 16: the block that AVX-512 and tensor cores work on.
+SIZES: dict[str, StudentSize] = {
+    # Multiples of 16 channels, the block size of AVX-512 and tensor cores.
     "nano": StudentSize(channels=(16, 32, 48), blocks=(1, 1, 1), expansion=2, head_channels=32),
     "small": StudentSize(channels=(32, 64, 80), blocks=(1, 2, 1), expansion=2, head_channels=64),
     "base": StudentSize(channels=(48, 80, 128), blocks=(1, 3, 3), expansion=4, head_channels=192),
 }
-
-
-def conv_norm(
-    in_channels: int,
-    out_channels: int,
-    kernel: int = 1,
-    stride: int = 1,
-    groups: int = 1,
-    activate: bool = True,
-) -> nn.Sequential:
-    """Convolution, batch norm (folded into it at export), hard swish."""
-    layers: List[nn.Module] = [
-        nn.Conv2d(
-            in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False
-        ),
-        nn.BatchNorm2d(out_channels),
-    ]
-    if activate:
-        layers.append(nn.Hardswish())
-    return nn.Sequential(*layers)
-
-
-def gate(x: torch.Tensor) -> torch.Tensor:
-    """A hard sigmoid, written as scale and clip: CPU engines fuse those, not HardSigmoid."""
-    return (x * (1.0 / 6.0) + 0.5).clamp(0.0, 1.0)
-
-
-def gain(x: torch.Tensor) -> torch.Tensor:
-    """A hard tanh: -1..1, 0 at 0."""
-    return x.clamp(-1.0, 1.0)
-
-
-def bilinear_weights(factor: int) -> torch.Tensor:
-    """The convolution that interpolates an image `factor` times finer, as channels of blocks.
-
-    factor² x 1 x 3 x 3; channels in the order of `F.pixel_unshuffle`.
-    """
-    offsets = (torch.arange(factor) + 0.5) / factor - 0.5
-    taps = torch.stack([(-offsets).clamp_min(0.0), 1.0 - offsets.abs(), offsets.clamp_min(0.0)], 1)
-    return torch.einsum("iy,jx->ijyx", taps, taps).reshape(factor * factor, 1, 3, 3)
-
-
-class SqueezeExcite(nn.Module):
-    """Channel weights from the image's mean: N x C x H x W -> the same (arXiv 1709.01507)."""
-
-    def __init__(self, channels: int, reduction: int = 4) -> None:
-        super().__init__()
-        hidden = max(8, channels // reduction)
-        self.reduce = nn.Conv2d(channels, hidden, 1)
-        self.expand = nn.Conv2d(hidden, channels, 1)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        weights = x.mean((2, 3), keepdim=True)
-        weights = gate(self.expand(F.relu(self.reduce(weights))))
-        return x * weights
-
-
-class InvertedResidual(nn.Module):
-    """MobileNetV3 block: expand, depthwise 3x3, squeeze-and-excite, project."""
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        expansion: int,
-        stride: int = 1,
-        excite: bool = True,
-    ) -> None:
-        super().__init__()
-        hidden = in_channels * expansion
-        self.expand = conv_norm(in_channels, hidden)
-        self.depthwise = conv_norm(hidden, hidden, 3, stride, groups=hidden)
-        self.excite = SqueezeExcite(hidden) if excite else nn.Identity()
-        self.project = conv_norm(hidden, out_channels, activate=False)
-        self.residual = stride == 1 and in_channels == out_channels
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y = self.project(self.excite(self.depthwise(self.expand(x))))
-        return x + y if self.residual else y
 
 
 class Encoder(nn.Module):
@@ -172,7 +98,7 @@ class Encoder(nn.Module):
             down, *[InvertedResidual(channels, channels, expansion) for _ in range(blocks)]
         )
 
-    def forward(self, x: torch.Tensor) -> List[torch.Tensor]:
+    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
         x1 = self.stage1(self.stem(x))
         x2 = self.stage2(x1)
         return [x1, x2, self.stage3(x2)]
@@ -181,14 +107,14 @@ class Encoder(nn.Module):
 class CrossModalFusion(nn.Module):
     """Two modalities at one scale -> one: spatial cross-attention, then channel attention.
 
-    Each modality's spatial weight is computed from both (what thermal shows decides
-    where the visible counts, and the other way round); the mix passes squeeze-and-excitation.
+    Each modality's spatial weight is computed from both modalities; the mix passes
+    squeeze-and-excitation.
     """
 
     def __init__(self, channels: int, excite: bool = True) -> None:
         super().__init__()
         self.look = conv_norm(2 * channels, 16)
-        # Two one-channel convolutions, not one that is split: splitting is slow on CPUs.
+        # Two one-channel convolutions: splitting one is slow on CPUs.
         self.attend_ir = nn.Conv2d(16, 1, 1)
         self.attend_vis = nn.Conv2d(16, 1, 1)
         self.mix = conv_norm(2 * channels, channels)
@@ -202,7 +128,7 @@ class CrossModalFusion(nn.Module):
 
 
 class Decoder(nn.Module):
-    """U-Net decoder: from 1/16 up to 1/4, the fused features of each scale as skips."""
+    """U-Net decoder from 1/16 to 1/4, with the fused features of each scale as skips."""
 
     def __init__(self, size: StudentSize) -> None:
         super().__init__()
@@ -219,17 +145,17 @@ class Decoder(nn.Module):
             ]
         )
 
-    def forward(self, features: List[torch.Tensor]) -> torch.Tensor:
+    def forward(self, features: list[torch.Tensor]) -> torch.Tensor:
         x1, x2, x3 = features
         x2 = self.refine2(x2 + F.interpolate(self.up2(x3), scale_factor=2.0, mode="nearest"))
         return self.refine1(x1 + F.interpolate(self.up1(x2), scale_factor=2.0, mode="nearest"))
 
 
 class Detail(nn.Module):
-    """An image less its local mean over some 12 pixels: N x 16 x H/4 x W/4 -> the same.
+    """An image minus its local mean over about 12 pixels: N x 16 x H/4 x W/4 -> the same.
 
-    The mean is that of 3 x 3 blocks, interpolated between their centres: no block shows. It has
-    no weights, and stays fp32 whatever the rest does.
+    The mean of 3 x 3 blocks is interpolated between their centres, so that no block shows. There
+    are no weights, and the calculation is always fp32.
     """
 
     def __init__(self) -> None:
@@ -245,12 +171,12 @@ class Detail(nn.Module):
 
 
 class Student(nn.Module):
-    """Infrared and visible in, fused out; see the module's text for the way through.
+    """Fuses an infrared and a visible image; see the module's docstring for the data flow.
 
-    :param size: widths and depths, one of `SIZES`.
-    :param in_channels: 3 or 1, of both inputs. A 3-channel infrared image is grey
-        three times over; its first channel is read.
-    :param out_channels: 3 (colour restored from the visible) or 1 (luminance).
+    Args:
+        size: widths and depths, one of `SIZES`.
+        in_channels: 3 or 1, of both inputs. Of a 3-channel infrared image the first is read.
+        out_channels: 3 (colour restored from the visible) or 1 (luminance).
     """
 
     def __init__(self, size: StudentSize, in_channels: int = 3, out_channels: int = 3) -> None:
@@ -278,25 +204,28 @@ class Student(nn.Module):
         self._start_as_maximum()
 
     def _start_as_maximum(self) -> None:
-        """Start near the pixel-wise maximum: the best trivial fusion, an easy place to leave."""
+        """Start near the pixel-wise maximum, the best trivial fusion."""
         starts = {"follow": 2.0, "recede": -2.0}
         for name, head in zip(HEADS, self.heads):
             nn.init.normal_(head.weight, std=1e-3)
             nn.init.constant_(head.bias, starts.get(name, 0.0))
 
     @property
-    def heads(self) -> List[nn.Conv2d]:
+    def heads(self) -> list[nn.Conv2d]:
         """The convolutions that `HEADS` names."""
         return [getattr(self, name) for name in HEADS]
 
     def luminance_change(
         self, ir: torch.Tensor, y: torch.Tensor
-    ) -> Tuple[torch.Tensor, List[torch.Tensor]]:
-        """What fusion adds to the visible luminance, and the fused features of each scale.
+    ) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """Return the change of the visible luminance, and the fused features of each scale.
 
-        :param ir: N x 1 x H x W, 0..1; H and W multiples of `MULTIPLE`.
-        :param y: visible luminance, same shape and range.
-        :return: change of luminance, N x 1 x H x W fp32, unclipped; features at 1/4, 1/8, 1/16.
+        Args:
+            ir: N x 1 x H x W, 0..1; H and W multiples of `MULTIPLE`.
+            y: visible luminance, same shape and range.
+
+        Returns:
+            Change of luminance, N x 1 x H x W fp32, unclipped; features at 1/4, 1/8, 1/16.
         """
         ir_blocks = F.pixel_unshuffle(ir, STEM)
         y_blocks = F.pixel_unshuffle(y, STEM)
@@ -323,14 +252,21 @@ class Student(nn.Module):
         )
         return F.pixel_shuffle(change, STEM), features
 
-    def forward(self, ir: torch.Tensor, vis: torch.Tensor, return_features: bool = False):
+    def forward(
+        self, ir: torch.Tensor, vis: torch.Tensor, return_features: bool = False
+    ) -> torch.Tensor | tuple[torch.Tensor, list[torch.Tensor]]:
         """Fuse float images.
 
-        :param ir: N x in_channels x H x W, 0..1. Any H and W.
-        :param vis: N x in_channels x H x W, 0..1, RGB when it has 3 channels.
-        :param return_features: also give the fused features at 1/4, 1/8 and 1/16.
-        :return: N x out_channels x H x W, 0..1; with features a tuple (fused, [f4, f8, f16]).
-        :raises FrameError: the channels are not `in_channels`, or the sizes differ.
+        Args:
+            ir: N x in_channels x H x W, 0..1. Any H and W.
+            vis: N x in_channels x H x W, 0..1, RGB when it has 3 channels.
+            return_features: also give the fused features at 1/4, 1/8 and 1/16.
+
+        Returns:
+            N x out_channels x H x W, 0..1; with features a tuple (fused, [f4, f8, f16]).
+
+        Raises:
+            FrameError: the channels are not `in_channels`, or the sizes differ.
         """
         for name, x in (("ir", ir), ("vis", vis)):
             if x.dim() != 4 or x.shape[1] != self.in_channels:
@@ -355,7 +291,7 @@ class Student(nn.Module):
 
 
 def luminance(vis: torch.Tensor) -> torch.Tensor:
-    """BT.601 luminance of N x 3 x H x W RGB (a single channel passes): N x 1 x H x W."""
+    """Return BT.601 luminance, N x 1 x H x W, of N x 3 x H x W RGB or of a single channel."""
     if vis.shape[1] == 1:
         return vis
     weights = torch.tensor(LUMA_WEIGHTS, dtype=vis.dtype, device=vis.device).view(1, 3, 1, 1)
@@ -371,10 +307,13 @@ def pad_to_multiple(x: torch.Tensor, multiple: int = MULTIPLE) -> torch.Tensor:
 def create_student_model(
     variant: str = "nano", in_channels: int = 3, out_channels: int = 3
 ) -> Student:
-    """A student with fresh weights.
+    """Create a student with new weights.
 
-    :param variant: ``nano`` (any CPU), ``small`` (Orin Nano, good CPUs), ``base`` (GPU, Jetson).
-    :raises ConfigurationError: no such variant, or channels other than 1 and 3.
+    Args:
+        variant: `nano` (any CPU), `small` (Orin Nano, good CPUs), `base` (GPU, Jetson).
+
+    Raises:
+        ConfigurationError: an unknown variant, or channels other than 1 and 3.
     """
     if variant not in SIZES:
         raise ConfigurationError(

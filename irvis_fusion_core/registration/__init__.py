@@ -1,4 +1,6 @@
-"""Thermal images onto the visible camera's pixel grid: see `modes.make_registration`."""
+"""Maps thermal images to the visible camera's pixel grid: see `modes.make_registration`."""
+
+from __future__ import annotations
 
 from irvis_fusion_core.registration.modes import (
     MODES,
@@ -6,9 +8,9 @@ from irvis_fusion_core.registration.modes import (
     HomographyRegistration,
     NoRegistration,
     ResizeRegistration,
-    fill_uncovered,
     make_registration,
 )
+from irvis_fusion_core.registration.warp_maps import fill_uncovered
 
 __all__ = [
     "MODES",

@@ -1,10 +1,10 @@
-"""How far is the thermal image off in the visible one? Evidence, gathered over many pairs.
+"""Evidence of the misalignment between thermal and visible images, from many pairs.
 
-Thermal and visible edges lie at the same places, but either side may be the brighter one. Doubling
-the angle of a gradient makes both alike, as in orientation correlation (Fitch, Kadyrov, Christmas
-and Kittler, BMVC 2002); here each tile of the thermal image is correlated with its surroundings
-in the visible one, and the correlation surfaces are summed over time. One pair decides nothing:
-what moves with the scene cancels, what is the cameras' own adds up.
+Thermal and visible edges lie at the same places, but their contrast may be reversed. Doubling the
+angle of a gradient makes both alike, as in orientation correlation (Fitch, Kadyrov, Christmas and
+Kittler, BMVC 2002). Each tile of the thermal image is correlated with its surroundings in the
+visible one, and the correlation surfaces are summed over time: motion of the scene cancels, a
+shift between the cameras adds up.
 """
 
 from __future__ import annotations
@@ -15,37 +15,39 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-# Tiles down and across; a turn shows as shifts that differ between them.
+from irvis_fusion_core.registration.camera_geometry import Size
+
+# Tiles down and across; a turn shows as different shifts.
 _TILES = (3, 4)
-# Each tile is searched so far at least, in pixels of the images given: the height of a peak is
-# told in deviations of its surroundings, which must be larger than the peak.
+# Least search range, pixels: the height of a peak is measured in deviations of its surroundings,
+# which must be larger than the peak.
 _LEAST_SEARCH_PX = 20
-# Gradients are weighed against their surroundings of this width, so that faint edges count ...
+# Gradients are divided by those of a window of this size, so that faint edges count ...
 _CONTRAST_WINDOW = (31, 31)
-# ... unless they are below half a grey level a pixel: that is noise.
+# ... unless they are below half a grey level per pixel, which is noise.
 _LEAST_SQUARED_GRADIENT = 0.5
-# An image whose edges are on average this strong is a full piece of evidence; a flat one, none.
+# Mean edge strength from which a pair counts in full; a flat image counts nothing.
 _ENOUGH_EDGES = 0.05
-# Another peak counts as one from this distance on, pixels.
+# Peaks closer than this are one, pixels.
 _PEAK_RADIUS_PX = 4
-# A tile's own peak is looked for so far from the common one.
+# Search range for a tile's own peak around the common one.
 _TILE_SEARCH_PX = 6
 _LEAST_TILE_HEIGHT = 3.0
 _LEAST_TILES = 7
 # Tiles further than this from the common motion are outliers, pixels.
 _TILE_TOLERANCE_PX = 2.0
-# How strongly turn and stretch are drawn to none; a tile weighs 0 to 5.
+# Weight of the prior against turn and stretch; a tile weighs 0 to 5.
 _PRIOR_WEIGHT = 3.0
 
 MOTIONS = ("shift", "similarity", "affine")
 
 
 class Estimate(NamedTuple):
-    """Where the thermal image has to go: `matrix` (2x3) takes its points to the visible ones.
+    """A motion: `matrix` (2x3) takes thermal points to visible ones, `shift_px` at the centre.
 
-    `height` is that of the peak over its surroundings in standard deviations, `lead` its height
-    over the next best one's (1: as likely elsewhere); images of different scenes reach 3.5 and
-    1.4, of the same scene 4 to 10 and 1.5 to 4. `shift_px` is at the image's centre.
+    `height` is that of the peak over its surroundings, in standard deviations; `lead` is its
+    height over that of the next peak (1: equally likely). Different scenes reach 3.5 and 1.4, the
+    same scene 4 to 10 and 1.5 to 4.
     """
 
     matrix: np.ndarray
@@ -56,21 +58,18 @@ class Estimate(NamedTuple):
 
 
 class AlignmentEvidence:
-    """Sums correlation surfaces of pairs of one size, old ones fading.
+    """Sums correlation surfaces of pairs of one size; old ones fade.
 
     Args:
         size: (height, width) of the images; 200 to 500 pixels wide is enough.
-        largest_shift_px: how far to look at least, in these pixels.
-        memory_s: evidence of this age counts 37 %.
+        largest_shift_px: least search range, in these pixels.
+        memory_s: age at which evidence counts 37 %.
 
     Attributes:
-        weight: how many pairs with edges the evidence is worth; the peaks alone do not tell, for
-            they fade all at once.
+        weight: number of pairs with edges that the evidence is worth.
     """
 
-    def __init__(
-        self, size: tuple[int, int], largest_shift_px: float, memory_s: float = 10.0
-    ) -> None:
+    def __init__(self, size: Size, largest_shift_px: float, memory_s: float = 10.0) -> None:
         self.size = size
         self.search_px = max(_LEAST_SEARCH_PX, int(math.ceil(largest_shift_px)) + _PEAK_RADIUS_PX)
         self._memory_s = memory_s
@@ -80,13 +79,13 @@ class AlignmentEvidence:
         self.weight = 0.0
 
     def fade(self, elapsed_s: float) -> None:
-        """Let `elapsed_s` pass."""
+        """Reduce the evidence by its age."""
         share = math.exp(-max(elapsed_s, 0.0) / self._memory_s)
         self._surfaces *= np.float32(share)
         self.weight *= share
 
     def add(self, ir: np.ndarray, vis: np.ndarray, known: np.ndarray | None = None) -> None:
-        """Add a pair, uint8 HxW of `size`; `known` is nonzero where there is IR."""
+        """Add a pair, uint8 HxW of `size`; `known` is nonzero where IR is valid."""
         reach = self.search_px
         ir_edges, vis_edges = orientation(ir, known), orientation(vis)
         fewest = min(float(np.abs(edges).mean()) for edges in (ir_edges, vis_edges))
@@ -100,7 +99,7 @@ class AlignmentEvidence:
             surface += cv2.matchTemplate(around, tile, cv2.TM_CCORR)
 
     def estimate(self, motion: str = "similarity") -> Estimate:
-        """The motion for which the evidence speaks; the identity with height 0 without any."""
+        """Return the most likely motion; the identity with height 0 without evidence."""
         x, y, height, lead = _peak(self._surfaces.sum(axis=0))
         matrix, tiles = np.array([[1.0, 0.0, x], [0.0, 1.0, y]]), 0
         if motion != "shift" and height > 0.0:
@@ -112,7 +111,7 @@ class AlignmentEvidence:
         return Estimate(matrix, (float(offset[0]), float(offset[1])), height, lead, tiles)
 
     def _tile_peaks(self, x: float, y: float) -> tuple[np.ndarray, np.ndarray]:
-        """Each tile's own shift near the common one (Nx2, pixels), and how much it weighs."""
+        """Return each tile's shift near the common one (Nx2, pixels), and its weight."""
         reach, near = self.search_px, _TILE_SEARCH_PX
         column, row = int(round(x)) + reach, int(round(y)) + reach
         left, top = max(column - near, 0), max(row - near, 0)
@@ -129,10 +128,9 @@ class AlignmentEvidence:
 
 
 def orientation(image: np.ndarray, known: np.ndarray | None = None) -> np.ndarray:
-    """Edges by strength and doubled angle, float32 HxWx2: alike for either sign of contrast.
+    """Return edges by strength and doubled angle, float32 HxWx2; the sign of contrast drops out.
 
-    Strength is relative to the surroundings and at most 1; where `known` is 0, and next to it,
-    there are no edges.
+    Strength is relative to the surroundings, at most 1, and 0 where `known` is 0 and next to it.
     """
     smooth = cv2.GaussianBlur(image.astype(np.float32), (0, 0), 1.0)
     across = cv2.Sobel(smooth, cv2.CV_32F, 1, 0, ksize=3, scale=0.125)
@@ -142,13 +140,13 @@ def orientation(image: np.ndarray, known: np.ndarray | None = None) -> np.ndarra
         squared + cv2.boxFilter(squared, -1, _CONTRAST_WINDOW) + _LEAST_SQUARED_GRADIENT
     )
     if known is not None:
-        # The edge of the thermal image is none of the scene.
+        # The border of the thermal image is not an edge of the scene.
         weight *= cv2.erode((known > 0).astype(np.float32), np.ones((9, 9), np.uint8))
     return cv2.merge([(across * across - down * down) * weight, 2.0 * across * down * weight])
 
 
-def _tiles(size: tuple[int, int]) -> list[tuple[int, int, int, int]]:
-    """(top, bottom, left, right) of each tile."""
+def _tiles(size: Size) -> list[tuple[int, int, int, int]]:
+    """Return (top, bottom, left, right) of each tile."""
     rows = [size[0] * i // _TILES[0] for i in range(_TILES[0] + 1)]
     columns = [size[1] * i // _TILES[1] for i in range(_TILES[1] + 1)]
     return [
@@ -164,7 +162,7 @@ def _centre(tile: tuple[int, int, int, int]) -> tuple[float, float]:
 
 
 def _peak(surface: np.ndarray) -> tuple[float, float, float, float]:
-    """x, y from the centre to a fraction of a pixel; height; lead over the next peak."""
+    """Return the highest peak: x and y from the centre, height, and lead over the next peak."""
     deviation = float(surface.std())
     if not deviation > 0.0:
         return 0.0, 0.0, 0.0, 1.0
@@ -183,7 +181,7 @@ def _peak(surface: np.ndarray) -> tuple[float, float, float, float]:
 
 
 def _vertex(line: np.ndarray, at: int) -> float:
-    """Offset, -0.5 to 0.5, of the parabola's vertex through the maximum and its neighbours."""
+    """Return the offset, -0.5 to 0.5, of the vertex of a parabola through three values."""
     if not 0 < at < line.size - 1:
         return 0.0
     before, here, after = (float(line[at + i]) for i in (-1, 0, 1))
@@ -192,22 +190,18 @@ def _vertex(line: np.ndarray, at: int) -> float:
 
 
 def _common_motion(
-    motion: str,
-    centres: np.ndarray,
-    places: np.ndarray,
-    weights: np.ndarray,
-    size: tuple[int, int],
+    motion: str, centres: np.ndarray, places: np.ndarray, weights: np.ndarray, size: Size
 ) -> tuple[np.ndarray | None, int]:
-    """Weighted least squares of one motion through all places; outliers dropped one by one.
+    """Fit one motion to all places by weighted least squares; drop outliers one by one.
 
-    Turn, stretch and shear are drawn to none as a few tiles would be: they are small between two
-    cameras on one mount, and a tile at the border must not turn the image alone.
+    A prior keeps turn, stretch and shear small, as they are between two cameras on one mount, so
+    that a single tile at the border cannot turn the image.
     """
     middle = np.array([(size[1] - 1) / 2.0, (size[0] - 1) / 2.0])
     reach = float(np.hypot(*middle))
     u, v = ((centres - middle) / reach).T
     one, none = np.ones(len(u)), np.zeros(len(u))
-    # Parameters: shift x, y; then how x and y displacements grow across the image.
+    # Parameters: shift x, y; then the growth of both displacements across the image.
     across, down = (
         (np.stack([one, none, u, v, none, none], 1), np.stack([none, one, none, none, u, v], 1))
         if motion == "affine"
@@ -231,7 +225,7 @@ def _common_motion(
 
 
 def _matrix(motion: str, found: np.ndarray, middle: np.ndarray, reach: float) -> np.ndarray:
-    """2x3 that displaces points as the parameters of `_common_motion` say."""
+    """Return the 2x3 of the parameters of `_common_motion`."""
     x, y, *growth = (float(value) for value in found)
     if motion != "affine":
         stretch, turn = growth

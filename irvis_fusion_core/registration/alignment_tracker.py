@@ -1,7 +1,7 @@
-"""Which correction of the calibration to use, from one compared pair to the next.
+"""Chooses the correction of a calibration, from one compared pair to the next.
 
-Evidence (`alignment_evidence`) is gathered, gated by its confidence, bounded and smoothed; the
-correction goes back to the calibrated value where the evidence ends.
+Evidence (`alignment_evidence`) is collected, gated by its confidence, bounded and smoothed. The
+correction returns to the calibrated value when the evidence ends.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from irvis_fusion_core.registration.alignment_evidence import MOTIONS, AlignmentEvidence, Estimate
-from irvis_fusion_core.registration.camera_geometry import stretch
+from irvis_fusion_core.registration.camera_geometry import Size, stretch
 
 __all__ = ["MOTIONS", "AlignmentTracker"]
 
@@ -20,38 +20,35 @@ RETURNING = "returning"
 
 # Images are compared at this width or height at most; finer edges differ between the spectra.
 _LARGEST_SIDE_PX = 400
-# In pairs with edges; below, there is none, or it has faded.
+# Evidence, in pairs with edges, below which nothing is estimated.
 _LEAST_WEIGHT = 0.5
-# Estimates in a row that must agree before they are believed, and how well, in compared pixels.
+# Successive estimates that must agree, and within how many compared pixels.
 _AGREEING = 3
 _AGREEMENT_PX = 2.0
-# A correction this small at every corner is none, visible pixels.
+# A correction below this at every corner counts as none, visible pixels.
 _NONE_PX = 0.25
-# The evidence's lead over the next best place, below which it is ambiguous (a fence, a crowd).
+# Lead over the next best place below which the evidence is ambiguous (a fence, a crowd).
 _LEAST_LEAD = 1.4
 
 
 class AlignmentTracker:
-    """The policy: which correction to use, given one pair after the other of one pair of sizes.
-
-    Not safe between threads. Corrections are 3x3 in pixels of the visible image.
+    """Chooses the correction, 3x3 in visible pixels, given pairs of one size by one thread.
 
     Args:
         vis_size: (height, width) of the visible images.
         smoothing_s: time constant, of the evidence and of the correction that follows it.
-        max_shift_px: largest displacement of a corner in visible pixels; an estimate beyond it
-            is not used: then the calibration is to be made again.
-        min_confidence: height of the correlation's peak over its surroundings, in standard
-            deviations, from which an estimate counts. Different scenes reach 3.5.
-        hold_s: how long the last confident correction is kept without further evidence, before
-            it goes back to the calibrated value.
-        motion: what may be corrected where enough parts of the image agree: "shift",
-            "similarity" (and turn and scale), "affine" (less steady).
+        max_shift_px: largest displacement of a corner, visible pixels; estimates beyond it are
+            not used (calibrate again).
+        min_confidence: least height of the correlation peak over its surroundings, in standard
+            deviations. Different scenes reach 3.5.
+        hold_s: time for which the last confident correction is kept without further evidence.
+        motion: the motion to correct where enough parts of the image agree: "shift",
+            "similarity" (also turn and scale), "affine" (less steady).
     """
 
     def __init__(
         self,
-        vis_size: tuple[int, int],
+        vis_size: Size,
         smoothing_s: float = 10.0,
         max_shift_px: float = 30.0,
         min_confidence: float = 4.0,
@@ -59,7 +56,7 @@ class AlignmentTracker:
         motion: str = "similarity",
     ) -> None:
         self._vis_size = vis_size
-        # Never enlarged: an edge is known to a pixel of the image that it is in.
+        # Never enlarged: that would not make edges more precise.
         self.scale = max(1.0, max(vis_size) / float(_LARGEST_SIDE_PX))
         self.size = (
             max(int(round(vis_size[0] / self.scale)), 2),
@@ -83,9 +80,9 @@ class AlignmentTracker:
     def add(
         self, ir: np.ndarray, vis: np.ndarray, known: np.ndarray | None, now_s: float
     ) -> np.ndarray:
-        """Compare a pair of `self.size`, IR as the calibration puts it; return the correction.
+        """Compare a pair of `self.size`, IR as calibrated; return the correction.
 
-        `now_s` is a monotonic clock's; pairs should be from different moments.
+        `now_s` is monotonic time; pairs should be of different moments.
         """
         elapsed_s = 0.0 if self._last_s is None else max(now_s - self._last_s, 0.0)
         self._last_s = now_s
@@ -110,7 +107,7 @@ class AlignmentTracker:
         return self.correction
 
     def reach_px(self, matrix: np.ndarray) -> float:
-        """Largest displacement of a corner of the visible image, visible pixels."""
+        """Return the largest displacement of a corner, visible pixels."""
         height, width = self._vis_size
         x, y = (
             np.array([0.0, width - 1, width - 1, 0.0]),
@@ -120,7 +117,7 @@ class AlignmentTracker:
         return float(np.hypot(moved[0] / moved[2] - x, moved[1] / moved[2] - y).max())
 
     def describe(self) -> dict[str, str]:
-        """For /diagnostics: state, correction and how sure it is."""
+        """Return state, correction and confidence, for /diagnostics."""
         middle = ((self._vis_size[1] - 1) / 2.0, (self._vis_size[0] - 1) / 2.0)
         at = self.correction @ np.array([middle[0], middle[1], 1.0])
         values = {
@@ -140,7 +137,7 @@ class AlignmentTracker:
         return values
 
     def _why_not(self, estimate: Estimate, measured: np.ndarray) -> str:
-        """Why the estimate is not followed; empty when it is."""
+        """Return why the estimate is not used; empty when it is."""
         if self._evidence.weight < _LEAST_WEIGHT:
             self._recent = []
             return "there are hardly any edges in one of the images"

@@ -1,4 +1,4 @@
-"""Where a point of the IR image lies in the visible image: homographies of planes.
+"""Homographies of planes, from IR pixels to visible pixels.
 
 Pixel coordinates are (x, y) with (0, 0) the centre of the top left pixel; sizes are
 (height, width); a homography maps IR pixels to visible pixels: x_vis ~ H x_ir. Extrinsics take
@@ -8,10 +8,14 @@ points from the IR camera's optical frame to the visible one's: X_vis = R X_ir +
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Tuple
 
 import numpy as np
 
 from irvis_fusion_core.errors import CalibrationError
+
+Size = Tuple[int, int]
+"""(height, width) in pixels."""
 
 # Sizes whose aspect differs by less than this are the same image at another scale.
 _ASPECT_TOLERANCE = 0.01
@@ -27,9 +31,10 @@ def plane_homography(
     depth_m: float,
     normal: Sequence[float] = (0.0, 0.0, 1.0),
 ) -> np.ndarray:
-    """H = K_vis (R + t n^T / d) K_ir^-1 for the plane n^T X_ir = d (Hartley and Zisserman, 13.1).
+    """Return H = K_vis (R + t n^T / d) K_ir^-1 for the plane n^T X_ir = d.
 
-    `depth_m` may be infinite: then only the rotation counts. Returns float64 3x3, H[2, 2] = 1.
+    Hartley and Zisserman, 13.1. An infinite `depth_m` leaves the rotation alone. The result is
+    float64 3x3 with H[2, 2] = 1.
     """
     k_ir = as_matrix("ir_matrix", ir_matrix)
     k_vis = as_matrix("vis_matrix", vis_matrix)
@@ -48,7 +53,7 @@ def plane_motion(
     depth_m: float,
     normal: Sequence[float] = (0.0, 0.0, 1.0),
 ) -> np.ndarray:
-    """R + t n^T / d: the homography between normalised image coordinates."""
+    """Return R + t n^T / d, the homography between normalised image coordinates."""
     if not depth_m > 0.0:
         raise CalibrationError(f"depth_m must be positive metres (or inf), found {depth_m}")
     turn = as_matrix("rotation", rotation)
@@ -68,12 +73,11 @@ def expected_error_px(
     translation_m: Sequence[float],
     set_depth_m: float,
     depths_m: Sequence[float],
-    ir_size: tuple[int, int],
+    ir_size: Size,
 ) -> dict[float, float]:
-    """Depth in metres -> largest misplacement in visible pixels, registered for `set_depth_m`.
+    """Return depth in metres -> largest error in visible pixels, registered for `set_depth_m`.
 
-    Points of a 5x5 grid over the IR image at each depth, against where the homography for the
-    set depth puts them.
+    The error is measured at a 5x5 grid over the IR image.
     """
     extrinsics = (ir_matrix, vis_matrix, rotation, translation_m)
     height, width = ir_size
@@ -93,8 +97,8 @@ def project(homography: np.ndarray, points: np.ndarray) -> np.ndarray:
     return lifted[:, :2] / lifted[:, 2:]
 
 
-def checked_homography(homography: np.ndarray | Sequence, ir_size: tuple[int, int]) -> np.ndarray:
-    """float64 3x3 with H[2, 2] = 1, fit to warp an IR image of `ir_size` (height, width).
+def checked_homography(homography: np.ndarray | Sequence, ir_size: Size) -> np.ndarray:
+    """Return float64 3x3 with H[2, 2] = 1 that can warp an IR image of `ir_size`.
 
     Raises:
         CalibrationError: not 3x3 finite numbers, singular, mirrored, or with its horizon
@@ -116,7 +120,7 @@ def checked_homography(homography: np.ndarray | Sequence, ir_size: tuple[int, in
     following = np.roll(quad, -1, axis=0)
     area = 0.5 * float((quad[:, 0] * following[:, 1] - following[:, 0] * quad[:, 1]).sum())
     own_area = float((width - 1) * (height - 1))
-    # Nearly singular maps have their quad collapse; an exactly singular one has area 0.
+    # A nearly singular map makes the quadrilateral collapse.
     if not own_area / _LARGEST_AREA_FACTOR < abs(area) < own_area * _LARGEST_AREA_FACTOR:
         raise CalibrationError(
             f"the homography is singular or nearly so: the {width}x{height} IR image becomes "
@@ -132,22 +136,22 @@ def checked_homography(homography: np.ndarray | Sequence, ir_size: tuple[int, in
 
 def rescaled_homography(
     homography: np.ndarray,
-    calibrated_ir: tuple[int, int],
-    ir_size: tuple[int, int],
-    calibrated_vis: tuple[int, int],
-    vis_size: tuple[int, int],
+    calibrated_ir: Size,
+    ir_size: Size,
+    calibrated_vis: Size,
+    vis_size: Size,
 ) -> np.ndarray:
-    """The homography for images of other sizes (height, width) of the same aspect."""
+    """Return the homography for images of other sizes of the same aspect."""
     from_ir = size_change("IR", calibrated_ir, ir_size)
     from_vis = size_change("visible", calibrated_vis, vis_size)
     return _normalised(from_vis @ homography @ np.linalg.inv(from_ir))
 
 
-def size_change(camera: str, old: tuple[int, int], new: tuple[int, int]) -> np.ndarray:
-    """3x3 that takes pixels of an image of size `old` to one of size `new`.
+def size_change(camera: str, old: Size, new: Size) -> np.ndarray:
+    """Return the 3x3 from pixels of an image of size `old` to one of size `new`.
 
-    Raises CalibrationError where the aspect differs: then the image was cropped, and a
-    calibration does not say where.
+    Raises:
+        CalibrationError: the aspect differs, so the image was cropped in an unknown place.
     """
     down, across = new[0] / float(old[0]), new[1] / float(old[1])
     # Rounding one side to a whole pixel is not another aspect.
@@ -161,8 +165,8 @@ def size_change(camera: str, old: tuple[int, int], new: tuple[int, int]) -> np.n
     return stretch(old, new)
 
 
-def stretch(old: tuple[int, int], new: tuple[int, int]) -> np.ndarray:
-    """As `size_change`, whatever the aspects: the whole old image becomes the whole new one."""
+def stretch(old: Size, new: Size) -> np.ndarray:
+    """As `size_change` for any aspect: the whole old image becomes the whole new one."""
     down, across = new[0] / float(old[0]), new[1] / float(old[1])
     # Pixel centres: the edge of the image, at -0.5, stays the edge.
     return np.array(
@@ -171,7 +175,7 @@ def stretch(old: tuple[int, int], new: tuple[int, int]) -> np.ndarray:
 
 
 def quaternion_matrix(quaternion: Sequence[float]) -> np.ndarray:
-    """3x3 rotation of a quaternion (x, y, z, w), as ROS writes it; it need not be of length 1."""
+    """Return the 3x3 rotation of a quaternion (x, y, z, w) of any length but 0."""
     q = np.asarray(quaternion, np.float64).reshape(-1)
     if q.shape != (4,) or not np.isfinite(q).all() or not np.linalg.norm(q) > 1e-6:
         raise CalibrationError(
@@ -188,7 +192,7 @@ def quaternion_matrix(quaternion: Sequence[float]) -> np.ndarray:
 
 
 def as_matrix(name: str, value: np.ndarray | Sequence) -> np.ndarray:
-    """float64 3x3 from nested lists or nine numbers in a row."""
+    """Return float64 3x3 from nested lists or nine numbers."""
     try:
         matrix = np.asarray(value, np.float64)
     except (TypeError, ValueError) as error:

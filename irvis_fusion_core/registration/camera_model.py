@@ -1,7 +1,7 @@
-"""One camera's calibration: focal lengths, centre, lens, and the image size that it is for.
+"""One camera's calibration, as in `sensor_msgs/CameraInfo` and ROS's calibration files.
 
-As `sensor_msgs/CameraInfo` and the YAML files of ROS's camera_calibration hold it. Rays are points
-(x, y) of the plane one unit before the camera; pixels count from the centre of the top left one.
+Rays are points (x, y) of the plane one unit before the camera; pixel (0, 0) is the centre of the
+top left pixel.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ import cv2
 import numpy as np
 
 from irvis_fusion_core.errors import CalibrationError
-from irvis_fusion_core.registration.camera_geometry import as_matrix, size_change
+from irvis_fusion_core.registration.camera_geometry import Size, as_matrix, size_change
 
 PINHOLE_LENSES = ("", "plumb_bob", "rational_polynomial", "thin_prism", "pinhole")
 FISHEYE_LENSES = ("equidistant", "fisheye", "kannala_brandt")
 
-# Lens models are polynomials that fold back far outside the image: no ray beyond this
-# multiple of the image's widest one is taken for seen.
+# Lens models are polynomials that fold back far outside the image: rays beyond this multiple of
+# the image's widest ray do not count as seen.
 _WIDEST_RAY = 1.1
-# A calibration file has some 600 bytes.
+# A calibration file has about 600 bytes.
 _LARGEST_FILE_BYTES = 1_000_000
 
 
 class CameraModel(NamedTuple):
-    """3x3 matrix, distortion as OpenCV orders it, (height, width), and who it is.
+    """3x3 matrix, distortion in OpenCV's order, image size, and the camera's frame.
 
     `fisheye` lenses are equidistant with four coefficients (OpenCV's `cv2.fisheye`), others take
     0, 4, 5, 8, 12 or 14 (`plumb_bob`, `rational_polynomial`, with thin prism, with tilt).
@@ -36,23 +36,23 @@ class CameraModel(NamedTuple):
 
     matrix: np.ndarray
     distortion: np.ndarray
-    size: tuple[int, int]
+    size: Size
     fisheye: bool = False
     frame_id: str = ""
 
-    def for_size(self, camera: str, size: tuple[int, int]) -> CameraModel:
-        """For images of another size of the same aspect; CalibrationError for another aspect."""
+    def for_size(self, camera: str, size: Size) -> CameraModel:
+        """Return the camera at another size; CalibrationError for another aspect."""
         scaling = size_change(camera, self.size, size)
         return self._replace(matrix=scaling @ self.matrix, size=(int(size[0]), int(size[1])))
 
     def rays(self, pixels: np.ndarray) -> np.ndarray:
-        """Pixels Nx2 -> rays Nx2, without the lens's distortion."""
+        """Return the rays Nx2 of pixels Nx2, without distortion."""
         points = np.ascontiguousarray(pixels, np.float64)[:, None, :]
         undistort: Any = cv2.fisheye.undistortPoints if self.fisheye else cv2.undistortPoints
         return np.asarray(undistort(points, self.matrix, self.distortion))[:, 0]
 
     def pixels(self, rays: np.ndarray) -> np.ndarray:
-        """Rays Nx2 -> pixels Nx2, through the lens."""
+        """Return the pixels Nx2 of rays Nx2, with distortion."""
         rays = np.ascontiguousarray(rays, np.float64)
         if self.fisheye:
             return cv2.fisheye.distortPoints(rays[:, None, :], self.matrix, self.distortion)[:, 0]
@@ -61,7 +61,7 @@ class CameraModel(NamedTuple):
         return cv2.projectPoints(points, none, none, self.matrix, self.distortion)[0][:, 0]
 
     def widest_ray(self) -> float:
-        """Length beyond which the lens model says nothing: a tenth more than the border sees."""
+        """Return the length up to which the lens model holds: a tenth beyond the border's rays."""
         height, width = self.size
         along = np.linspace(0.0, 1.0, 17)
         border = [
@@ -80,7 +80,7 @@ def make_camera(
     lens: str = "",
     frame_id: str = "",
 ) -> CameraModel:
-    """A checked `CameraModel`; `lens` is CameraInfo's distortion_model, `name` is for messages.
+    """Check and build a camera; `lens` is CameraInfo's distortion_model, `name` is for errors.
 
     Raises:
         CalibrationError: an uncalibrated camera, an unknown lens, or impossible numbers.
@@ -104,12 +104,12 @@ def make_camera(
 
 
 def read_camera_file(path: str, name: str, rectified: bool = False) -> CameraModel:
-    """The camera in a YAML file of ROS's camera_calibration (`ost.yaml`, camera_info_manager).
+    """Read a YAML file of ROS's camera_calibration (`ost.yaml`, camera_info_manager).
 
-    `rectified`: its images come through image_proc; then the projection matrix holds.
+    `rectified` images come through image_proc; the projection matrix applies to them.
 
     Raises:
-        CalibrationError: the file is missing, is no such file, or PyYAML is not installed.
+        CalibrationError: the file is missing or no calibration, or PyYAML is not installed.
     """
     try:
         yaml = importlib.import_module("yaml")
@@ -118,7 +118,7 @@ def read_camera_file(path: str, name: str, rectified: bool = False) -> CameraMod
             f"reading {path} needs PyYAML, which is not installed: pip install pyyaml"
         ) from error
     try:
-        # A path may come from a parameter: a device or a bag is not read to its end.
+        # The path comes from a parameter: it may name a device or a bag.
         if os.path.getsize(path) > _LARGEST_FILE_BYTES or not os.path.isfile(path):
             raise CalibrationError(
                 f"expected the {name} camera's calibration (YAML) at {path}, found something else"
@@ -146,7 +146,7 @@ def read_camera_file(path: str, name: str, rectified: bool = False) -> CameraMod
 
 
 def rectified_matrix(projection: Sequence[float]) -> np.ndarray:
-    """The 3x3 of a rectified camera out of the 3x4 projection matrix P, row by row."""
+    """Return the 3x3 of a rectified camera from the 12 numbers of its projection matrix P."""
     p = np.asarray(projection, np.float64).reshape(-1)
     if p.size != 12:
         raise CalibrationError(f"a projection matrix has 12 numbers, found {p.size}")
@@ -154,9 +154,9 @@ def rectified_matrix(projection: Sequence[float]) -> np.ndarray:
 
 
 def camera_from_info(info: Any, name: str, rectified: bool = False) -> CameraModel:
-    """The camera of a sensor_msgs/CameraInfo (anything with its fields).
+    """Return the camera of a sensor_msgs/CameraInfo, or of any object with its fields.
 
-    A region of interest moves the centre; binning is a smaller image of the same aspect.
+    A region of interest moves the centre; binning gives a smaller image of the same aspect.
 
     Raises:
         CalibrationError: as `make_camera`.
@@ -173,8 +173,8 @@ def camera_from_info(info: Any, name: str, rectified: bool = False) -> CameraMod
     return make_camera(name, matrix, distortion, size, lens, info.header.frame_id)
 
 
-def checked_size(name: str, size: Sequence[int]) -> tuple[int, int]:
-    """(height, width) of at least 2x2; CalibrationError otherwise."""
+def checked_size(name: str, size: Sequence[int]) -> Size:
+    """Return (height, width) as integers; CalibrationError below 2x2."""
     values = [int(value) for value in size]
     if len(values) != 2 or min(values) < 2:
         raise CalibrationError(f"{name} must be (height, width) in pixels, found {size!r}")
@@ -182,7 +182,7 @@ def checked_size(name: str, size: Sequence[int]) -> tuple[int, int]:
 
 
 def checked_distortion(name: str, values: Sequence[float], fisheye: bool = False) -> np.ndarray:
-    """Finite coefficients of a number that the lens model has; four zeros where there are none."""
+    """Return finite coefficients in a number that the lens model takes; four zeros for none."""
     distortion = np.asarray(values, np.float64).reshape(-1)
     counts = (0, 4) if fisheye else (0, 4, 5, 8, 12, 14)
     if distortion.size not in counts or not np.isfinite(distortion).all():

@@ -12,13 +12,16 @@ with a soft edge between; None where the whole visible image is covered.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
 
 from irvis_fusion_core.errors import CalibrationError, ConfigurationError, FrameError
+from irvis_fusion_core.protocols import Registration
 from irvis_fusion_core.registration import camera_geometry as geometry
+from irvis_fusion_core.registration.camera_geometry import Size
 from irvis_fusion_core.registration.camera_model import checked_size, make_camera
 from irvis_fusion_core.registration.online_alignment import (
     OnlineRegistration,
@@ -26,24 +29,13 @@ from irvis_fusion_core.registration.online_alignment import (
 )
 from irvis_fusion_core.registration.warp_maps import (
     MapRegistration,
-    fill_uncovered,
+    PixelMap,
     grey_image,
     size_name,
     through,
 )
 
-__all__ = [
-    "MODES",
-    "CalibratedRegistration",
-    "HomographyRegistration",
-    "NoRegistration",
-    "ResizeRegistration",
-    "fill_uncovered",
-    "make_registration",
-]
-
-MODES = ("none", "resize", "homography", "calibration", "online")
-# At these depths people look what a registration for another one is off by.
+# Depths for which the error of a registration at another depth is reported.
 DEPTHS_M = (1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 100.0)
 
 
@@ -52,10 +44,8 @@ class NoRegistration:
 
     mode = "none"
 
-    def warp(
-        self, ir: np.ndarray, vis_size: tuple[int, int]
-    ) -> tuple[np.ndarray, np.ndarray | None]:
-        """uint8 HxW of the visible size -> the same image, fully covered."""
+    def warp(self, ir: np.ndarray, vis_size: Size) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return a uint8 HxW image of the visible size unchanged, fully covered."""
         ir = grey_image(ir)
         if ir.shape != tuple(vis_size):
             raise FrameError(
@@ -64,7 +54,7 @@ class NoRegistration:
             )
         return ir, None
 
-    def describe(self) -> dict:
+    def describe(self) -> dict[str, Any]:
         return {"mode": self.mode}
 
 
@@ -73,10 +63,8 @@ class ResizeRegistration:
 
     mode = "resize"
 
-    def warp(
-        self, ir: np.ndarray, vis_size: tuple[int, int]
-    ) -> tuple[np.ndarray, np.ndarray | None]:
-        """uint8 HxW -> uint8 of `vis_size`, fully covered."""
+    def warp(self, ir: np.ndarray, vis_size: Size) -> tuple[np.ndarray, np.ndarray | None]:
+        """Resize a uint8 HxW image to `vis_size`, fully covered."""
         ir = grey_image(ir)
         height, width = vis_size
         if ir.shape == (height, width):
@@ -85,7 +73,7 @@ class ResizeRegistration:
         method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
         return cv2.resize(ir, (width, height), interpolation=method), None
 
-    def describe(self) -> dict:
+    def describe(self) -> dict[str, Any]:
         return {"mode": self.mode}
 
 
@@ -96,25 +84,26 @@ class HomographyRegistration(MapRegistration):
 
     def __init__(
         self,
-        homography: np.ndarray | Sequence,
-        calibrated_ir_size: tuple[int, int] | None = None,
-        calibrated_vis_size: tuple[int, int] | None = None,
+        homography: np.ndarray | Sequence | None = None,
+        calibrated_ir_size: Size | None = None,
+        calibrated_vis_size: Size | None = None,
         soft_edge_px: float = 16.0,
     ) -> None:
         super().__init__(soft_edge_px)
+        if homography is None:
+            raise CalibrationError(
+                "registration mode 'homography' needs `homography`, nine numbers that map IR to "
+                "visible pixels; `irvis_fusion calibrate` estimates them"
+            )
         self._ir_size = _optional_size("calibrated_ir_size", calibrated_ir_size)
         self._vis_size = _optional_size("calibrated_vis_size", calibrated_vis_size)
-        # Without a calibrated size the common one serves to find gross errors at once; the
-        # check is repeated with the sizes of the frames.
+        # Without a calibrated size a common one serves to find gross errors early; the check is
+        # repeated with the sizes of the frames.
         self._homography = geometry.checked_homography(homography, self._ir_size or (480, 640))
 
     def _ir_points(
-        self,
-        ir_size: tuple[int, int],
-        vis_size: tuple[int, int],
-        columns: np.ndarray,
-        rows: np.ndarray,
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        self, ir_size: Size, vis_size: Size, columns: np.ndarray, rows: np.ndarray
+    ) -> PixelMap:
         homography = geometry.rescaled_homography(
             self._homography,
             self._ir_size or ir_size,
@@ -125,7 +114,7 @@ class HomographyRegistration(MapRegistration):
         backward = np.linalg.inv(geometry.checked_homography(homography, ir_size))
         return through(backward, columns, rows)
 
-    def describe(self) -> dict:
+    def describe(self) -> dict[str, Any]:
         return {
             "mode": self.mode,
             "homography": self._homography.tolist(),
@@ -143,8 +132,8 @@ class CalibratedRegistration(MapRegistration):
     """
 
     mode = "calibration"
-    # Lenses cost seconds where each pixel is computed; between points of a grid so fine they bend
-    # by less than a hundredth of a pixel.
+    # Lenses cost seconds for every pixel; between the points of the coarse grid they bend by less
+    # than a hundredth of a pixel.
     coarse = True
 
     def __init__(
@@ -154,8 +143,8 @@ class CalibratedRegistration(MapRegistration):
         rotation: np.ndarray | Sequence,
         translation_m: Sequence[float],
         depth_m: float,
-        calibrated_ir_size: tuple[int, int],
-        calibrated_vis_size: tuple[int, int],
+        calibrated_ir_size: Size,
+        calibrated_vis_size: Size,
         ir_distortion: Sequence[float] = (),
         vis_distortion: Sequence[float] = (),
         soft_edge_px: float = 16.0,
@@ -168,7 +157,7 @@ class CalibratedRegistration(MapRegistration):
         self._depth_m = depth_m
         self._extrinsics = (rotation, translation_m)
         self._motion = geometry.plane_motion(rotation, translation_m, depth_m)
-        # What is no homography without the lenses is none with them.
+        # Checked without the lenses, which do not repair a degenerate motion.
         self._homography = geometry.checked_homography(
             geometry.plane_homography(
                 self._ir.matrix, self._vis.matrix, rotation, translation_m, depth_m
@@ -177,12 +166,8 @@ class CalibratedRegistration(MapRegistration):
         )
 
     def _ir_points(
-        self,
-        ir_size: tuple[int, int],
-        vis_size: tuple[int, int],
-        columns: np.ndarray,
-        rows: np.ndarray,
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        self, ir_size: Size, vis_size: Size, columns: np.ndarray, rows: np.ndarray
+    ) -> PixelMap:
         ir_camera = self._ir.for_size("IR", ir_size)
         vis_camera = self._vis.for_size("visible", vis_size)
         rays = vis_camera.rays(np.stack([columns.ravel(), rows.ravel()], axis=1))
@@ -193,7 +178,7 @@ class CalibratedRegistration(MapRegistration):
         return ir[:, 0].reshape(shape), ir[:, 1].reshape(shape), seen.reshape(shape)
 
     def expected_errors_px(self, depths_m: Sequence[float] = DEPTHS_M) -> dict[float, float]:
-        """Depth in metres -> largest misplacement there, in pixels of the visible image."""
+        """Return depth in metres -> largest error at that depth, visible pixels."""
         return geometry.expected_error_px(
             self._ir.matrix,
             self._vis.matrix,
@@ -203,7 +188,7 @@ class CalibratedRegistration(MapRegistration):
             ir_size=self._ir.size,
         )
 
-    def describe(self) -> dict:
+    def describe(self) -> dict[str, Any]:
         return {
             "mode": self.mode,
             "depth_m": self._depth_m,
@@ -217,19 +202,26 @@ class CalibratedRegistration(MapRegistration):
         }
 
 
-def make_registration(mode: str = "none", **options):
-    """A registration by mode: none, resize, homography, calibration; options as its class.
+_KINDS: dict[str, type[Registration]] = {
+    "none": NoRegistration,
+    "resize": ResizeRegistration,
+    "homography": HomographyRegistration,
+    "calibration": CalibratedRegistration,
+}
+MODES = (*_KINDS, OnlineRegistration.mode)
 
-    Mode "online" corrects the one that `online_base` names (resize where not given), which takes
-    the other options; those of `OnlineRegistration` begin with `online_`. Options that are None
+
+def make_registration(mode: str = "none", **options: Any) -> Registration:
+    """Build a registration from its mode and the options of its class.
+
+    Mode "online" corrects the mode that `online_base` names (default: resize), which takes the
+    other options; the options of `OnlineRegistration` begin with `online_`. Options that are None
     or an empty list count as not given, so that a table of parameters can be passed whole.
 
     Raises:
         ConfigurationError: an unknown mode, or options that the mode does not take or lacks.
         CalibrationError: the calibration itself is unusable.
     """
-    kinds = (NoRegistration, ResizeRegistration, HomographyRegistration, CalibratedRegistration)
-    by_mode: dict[str, Callable] = {kind.mode: kind for kind in kinds}
     if mode not in MODES:
         raise ConfigurationError(
             f"registration mode must be one of {', '.join(MODES)}, found {mode!r}"
@@ -239,35 +231,27 @@ def make_registration(mode: str = "none", **options):
         for name, value in options.items()
         if value is not None and not (isinstance(value, (list, tuple)) and not value)
     }
-    if mode == "online":
-        return _make_online(given)
-    if mode in ("none", "resize"):
-        return by_mode[mode]()
-    if mode == "homography" and "homography" not in given:
-        raise CalibrationError(
-            "registration mode 'homography' needs `homography`, nine numbers that map IR to "
-            "visible pixels; `irvis_fusion calibrate` estimates them"
-        )
     try:
-        return by_mode[mode](**given)
+        if mode == OnlineRegistration.mode:
+            return _make_online(given)
+        kind = _KINDS[mode]
+        # The others have no options.
+        return kind(**given) if issubclass(kind, MapRegistration) else kind()
     except TypeError as error:
         raise ConfigurationError(f"registration mode {mode!r}: {error}") from error
 
 
-def _make_online(given: dict):
+def _make_online(given: dict[str, Any]) -> OnlineRegistration:
     prefix = "online_"
     online = {n[len(prefix) :]: v for n, v in given.items() if n.startswith(prefix)}
     options = {n: v for n, v in given.items() if not n.startswith(prefix)}
-    base_mode = online.pop("base", "resize")
-    if base_mode == "resize":
-        base = StretchedRegistration(options.get("soft_edge_px", 16.0))
+    base_mode = online.pop("base", ResizeRegistration.mode)
+    if base_mode == ResizeRegistration.mode:
+        base: Registration = StretchedRegistration(options.get("soft_edge_px", 16.0))
     else:
         base = make_registration(base_mode, **options)
-    try:
-        return OnlineRegistration(base, **online)
-    except TypeError as error:
-        raise ConfigurationError(f"registration mode 'online': {error}") from error
+    return OnlineRegistration(base, **online)
 
 
-def _optional_size(name: str, size: Sequence[int] | None) -> tuple[int, int] | None:
+def _optional_size(name: str, size: Sequence[int] | None) -> Size | None:
     return None if size is None else checked_size(name, size)

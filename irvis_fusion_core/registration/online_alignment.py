@@ -1,12 +1,12 @@
-"""Follow what remains between calibration and cameras: slow drift, found in the background.
+"""Follows the slow drift between calibration and cameras, in the background.
 
     registration = OnlineRegistration(make_registration("homography", homography=h))
-    ir, coverage = registration.warp(grey, vis.shape[:2])    # on the frame path, as ever
-    registration.offer(grey, vis)                            # and after it; returns at once
+    ir, coverage = registration.warp(grey, vis.shape[:2])    # on the frame path
+    registration.offer(grey, vis)                            # after it; returns immediately
 
-A mount that was bumped, a lens that warms up, a scene nearer than the calibrated depth: the
-thermal image is then off by a few pixels, the same way all over. Once in `period_s` a pair is
-compared with the calibration on a thread of its own; `alignment_tracker` decides what follows.
+A bumped mount, a warm lens, or a scene nearer than the calibrated depth shifts the whole thermal
+image by a few pixels. Once in `period_s` a pair is compared with the calibration on a thread of
+its own; `alignment_tracker` decides about the correction.
 """
 
 from __future__ import annotations
@@ -16,55 +16,53 @@ import os
 import sys
 import threading
 import time
+from typing import Any
 
 import cv2
 import numpy as np
 
 from irvis_fusion_core.errors import ConfigurationError
+from irvis_fusion_core.protocols import Registration
 from irvis_fusion_core.registration.alignment_tracker import MOTIONS, AlignmentTracker
-from irvis_fusion_core.registration.camera_geometry import stretch
+from irvis_fusion_core.registration.camera_geometry import Size, stretch
 from irvis_fusion_core.registration.warp_maps import (
     MapRegistration,
+    PixelMap,
     grey_image,
     pixel_grid,
     through,
 )
 
-# New maps cost 20 to 150 ms on the other thread; less at every corner is not worth them.
+# New maps cost 20 to 150 ms on the other thread: smaller changes at every corner are ignored.
 _WORTH_PX = 0.25
 # The background yields to the node and to others.
 _NICENESS = 10
 
 
 class StretchedRegistration(MapRegistration):
-    """`ResizeRegistration` by maps, so that it can be corrected: IR covers the whole image."""
+    """`ResizeRegistration` by maps, so that it can be corrected."""
 
     mode = "resize"
 
     def _ir_points(
-        self,
-        ir_size: tuple[int, int],
-        vis_size: tuple[int, int],
-        columns: np.ndarray,
-        rows: np.ndarray,
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        self, ir_size: Size, vis_size: Size, columns: np.ndarray, rows: np.ndarray
+    ) -> PixelMap:
         return through(stretch(vis_size, ir_size), columns, rows)
 
-    def describe(self) -> dict:
-        """The mode alone: it has no calibration."""
+    def describe(self) -> dict[str, Any]:
         return {"mode": self.mode}
 
 
 class OnlineRegistration:
-    """A calibrated registration and the correction that the images themselves ask for.
+    """Corrects a calibrated registration by what the images show.
 
-    `warp` and `offer` belong to one thread; `describe` may be called from any.
+    Call `warp` and `offer` from one thread, `describe` from any.
 
     Args:
-        base: the calibrated registration; it is used as it is until there is evidence.
+        base: the calibrated registration, used unchanged until there is evidence.
         period_s: time between compared pairs, seconds.
         smoothing_s, max_shift_px, min_confidence, hold_s, motion: see `AlignmentTracker`.
-        in_background: False compares within `offer`, for tools that work through files.
+        in_background: False compares within `offer`, for tools that process files.
 
     Raises:
         ConfigurationError: an option has an impossible value.
@@ -74,7 +72,7 @@ class OnlineRegistration:
 
     def __init__(
         self,
-        base: MapRegistration,
+        base: Registration,
         period_s: float = 1.0,
         smoothing_s: float = 10.0,
         max_shift_px: float = 30.0,
@@ -110,19 +108,19 @@ class OnlineRegistration:
         self._busy = threading.Event()
         self._failure = ""
 
-    def warp(
-        self, ir: np.ndarray, vis_size: tuple[int, int]
-    ) -> tuple[np.ndarray, np.ndarray | None]:
-        """As the base's `warp`, corrected; raises what it raises."""
+    def warp(self, ir: np.ndarray, vis_size: Size) -> tuple[np.ndarray, np.ndarray | None]:
+        """Warp as the base does, with the correction; raises as the base."""
         sizes = (ir.shape[:2], tuple(vis_size))
         # A correction in pixels of another size waits for the next comparison.
         return (self._active if sizes == self._sizes else self._base).warp(ir, vis_size)
 
     def offer(self, ir: np.ndarray, vis: np.ndarray, now_s: float | None = None) -> bool:
-        """Offer a pair of one moment; True when it is taken. Costs nothing but once a period.
+        """Offer a pair of one moment, once per period; return whether it is taken.
 
-        `ir` is uint8 HxW before the warp, `vis` uint8 HxW or HxWx3; neither may be written to
-        afterwards. `now_s` is a monotonic clock's.
+        Args:
+            ir: uint8 HxW before the warp; must not change afterwards.
+            vis: uint8 HxW or HxWx3; must not change afterwards.
+            now_s: monotonic time, seconds; None reads the clock.
         """
         now_s = time.monotonic() if now_s is None else now_s
         if now_s < self._next_s or self._busy.is_set():
@@ -132,7 +130,7 @@ class OnlineRegistration:
         if not self._in_background:
             self._compare(ir, vis, now_s)
             return True
-        # One short-lived thread a period: nothing to be ended when this object goes.
+        # A short-lived thread per period: nothing has to be stopped with this object.
         thread = threading.Thread(
             target=self._compare_politely,
             args=(ir, vis, now_s),
@@ -141,14 +139,14 @@ class OnlineRegistration:
         )
         try:
             thread.start()
-        except RuntimeError as error:  # no more threads to be had
+        except RuntimeError as error:  # the system has no more threads
             self._failure = f"no thread for the comparison: {error}"
             self._busy.clear()
             return False
         return True
 
     def wait(self, timeout_s: float = 10.0) -> bool:
-        """Wait until no comparison is under way; False when one still is."""
+        """Wait until no comparison runs; return False after the timeout."""
         end_s = time.monotonic() + timeout_s
         while self._busy.is_set() and time.monotonic() < end_s:
             time.sleep(0.002)
@@ -156,11 +154,11 @@ class OnlineRegistration:
 
     @property
     def correction(self) -> np.ndarray:
-        """The 3x3 in use, in visible pixels: from where the calibration puts IR to its place."""
+        """The 3x3 in use, visible pixels: from the calibrated place of IR to the corrected one."""
         return self._active_correction
 
-    def describe(self) -> dict:
-        """The base's, and what the alignment does."""
+    def describe(self) -> dict[str, Any]:
+        """Return the base's description and the state of the alignment."""
         tracker = self._tracker
         alignment = {"state": "calibrated", "pairs_compared": "0"}
         if tracker is not None:
@@ -171,8 +169,7 @@ class OnlineRegistration:
 
     def _compare_politely(self, ir: np.ndarray, vis: np.ndarray, now_s: float) -> None:
         if sys.platform == "linux":
-            # Of this thread alone: Linux keeps niceness by thread, others by process. Where a
-            # sandbox forbids it, the comparison competes on equal terms.
+            # Linux keeps niceness by thread, others by process. A sandbox may forbid it.
             with contextlib.suppress(OSError):
                 os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
         self._compare(ir, vis, now_s)
@@ -181,8 +178,8 @@ class OnlineRegistration:
         try:
             self._follow(grey_image(ir), vis, now_s)
             self._failure = ""
-        except Exception as error:  # noqa: BLE001 - a thread's end would be told to nobody
-            # Told in `describe`; the calibrated or last correction stays in use.
+        except Exception as error:  # noqa: BLE001 - reported by `describe`
+            # The last correction stays in use.
             self._failure = f"{type(error).__name__}: {error}"
         finally:
             self._busy.clear()
@@ -205,7 +202,7 @@ class OnlineRegistration:
         size = (tracker.size[1], tracker.size[0])
         seen = cv2.resize(vis, size, interpolation=cv2.INTER_AREA)
         if seen.ndim == 3:
-            # Either order of colours: the edges are the same.
+            # The channel order does not matter for edges.
             seen = cv2.cvtColor(seen, cv2.COLOR_BGR2GRAY)
         correction = tracker.add(warped, seen, known, now_s)
         change = correction @ np.linalg.inv(self._active_correction)
@@ -220,8 +217,8 @@ class OnlineRegistration:
         # One assignment: the frame path sees the old maps or the new ones.
         self._active, self._active_correction = active, correction
 
-    def _begin(self, ir_size: tuple[int, int], vis_size: tuple[int, int]) -> None:
-        """Start anew for images of these sizes: what was known is of other pixels."""
+    def _begin(self, ir_size: Size, vis_size: Size) -> None:
+        """Start over for images of these sizes."""
         self._active, self._active_correction = self._base, np.eye(3)
         tracker = AlignmentTracker(vis_size, *self._options)
         # The small image's grid, in pixels of the visible one.
@@ -229,7 +226,7 @@ class OnlineRegistration:
         x, y, known = self._base.ir_points(ir_size, vis_size, columns, rows)
         steps = [np.abs(np.diff(x, axis=1))[known[:, 1:]], np.abs(np.diff(y, axis=0))[known[1:]]]
         step = float(np.median(np.concatenate(steps))) if known.any() else 1.0
-        # Where a small pixel spans several IR pixels, an unsmoothed IR image would alias.
+        # Where a small pixel spans several IR pixels, IR is smoothed against aliasing.
         self._small = (
             np.where(known, x, -1.0).astype(np.float32),
             np.where(known, y, -1.0).astype(np.float32),

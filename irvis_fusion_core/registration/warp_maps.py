@@ -1,4 +1,4 @@
-"""Warping IR by fixed-point maps that are computed once for each pair of image sizes.
+"""Warps IR images by fixed-point maps, computed once for each pair of image sizes.
 
 Sizes are (height, width). `coverage` is uint8 HxW: 255 where IR is known, 0 where it is not,
 with a soft edge between; None where the whole visible image is covered.
@@ -9,37 +9,40 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from copy import copy
+from typing import Any, Tuple
 
 import cv2
 import numpy as np
 
 from irvis_fusion_core.errors import CalibrationError, ConfigurationError, FrameError
-from irvis_fusion_core.registration.camera_geometry import checked_homography, size_change
+from irvis_fusion_core.registration.camera_geometry import Size, checked_homography, size_change
+
+PixelMap = Tuple[np.ndarray, np.ndarray, np.ndarray]
+"""IR x and y (float64) of visible pixels, and whether they have a place in the IR image (bool)."""
 
 # Two cameras have one pair of sizes; a few more when a user changes formats at run time.
 _CACHED_SIZES = 4
 
 
 class MapRegistration(ABC):
-    """Common part of the modes that warp: maps and coverage for each pair of sizes, kept."""
+    """The common part of modes that warp; keeps maps and coverage for each pair of sizes."""
 
     mode = ""
     coarse = False
-    """Points are computed on a grid (of 120 to 240 points along the longer side), since each one
-    is costly, and between them linearly."""
+    """Compute points on a grid (120 to 240 along the longer side) and interpolate between them."""
 
     def __init__(self, soft_edge_px: float) -> None:
         if not 0.0 <= soft_edge_px < 1000.0:
             raise ConfigurationError(f"soft_edge_px must be 0..1000 pixels, found {soft_edge_px}")
         self._soft_edge_px = soft_edge_px
         self._maps: OrderedDict = OrderedDict()
-        self._correction: tuple[np.ndarray, tuple[int, int]] | None = None
+        self._correction: tuple[np.ndarray, Size] | None = None
 
-    def corrected(self, correction: np.ndarray, vis_size: tuple[int, int]) -> MapRegistration:
-        """A copy that moves the IR image on by `correction`, 3x3, in pixels of `vis_size`.
+    def corrected(self, correction: np.ndarray, vis_size: Size) -> MapRegistration:
+        """Return a copy that moves the warped image by `correction`, 3x3, in visible pixels.
 
-        What this registration puts at the visible pixel x the copy puts at `correction` x. A
-        copy of a copy starts from the original: corrections do not add up.
+        A point that this registration maps to x, the copy maps to `correction` x. Corrections do
+        not add up: a copy of a copy starts from the original.
 
         Raises:
             CalibrationError: the correction is singular or mirrors.
@@ -50,31 +53,22 @@ class MapRegistration(ABC):
         other._correction = (backward, (int(vis_size[0]), int(vis_size[1])))
         return other
 
-    def prepare(self, ir_size: tuple[int, int], vis_size: tuple[int, int]) -> None:
-        """Compute the maps ahead of the first `warp`; raises CalibrationError as `warp` does."""
+    def prepare(self, ir_size: Size, vis_size: Size) -> None:
+        """Compute the maps before the first `warp`; raises as `warp`."""
         key = ((int(ir_size[0]), int(ir_size[1])), (int(vis_size[0]), int(vis_size[1])))
         self._maps[key] = self._build(*key)
 
     def ir_points(
-        self,
-        ir_size: tuple[int, int],
-        vis_size: tuple[int, int],
-        columns: np.ndarray,
-        rows: np.ndarray,
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """IR x, IR y (float64) of the visible pixels (columns, rows), and whether they have one.
-
-        What lies outside the IR image has none.
-        """
+        self, ir_size: Size, vis_size: Size, columns: np.ndarray, rows: np.ndarray
+    ) -> PixelMap:
+        """Return where the visible pixels (columns, rows) lie in the IR image."""
         x, y, leads = self._located(ir_size, vis_size, columns, rows)
         return x, y, leads & _within(x, y, ir_size)
 
-    def warp(
-        self, ir: np.ndarray, vis_size: tuple[int, int]
-    ) -> tuple[np.ndarray, np.ndarray | None]:
-        """uint8 HxW -> uint8 of `vis_size`, and its coverage (shared: do not write to it).
+    def warp(self, ir: np.ndarray, vis_size: Size) -> tuple[np.ndarray, np.ndarray | None]:
+        """Warp a uint8 HxW image to `vis_size`; return it and its coverage (do not write to it).
 
-        The first call for a pair of sizes computes the maps (0.1 s at 1500x1000).
+        The first call for a pair of sizes computes the maps, 0.1 s at 1500x1000.
 
         Raises:
             CalibrationError: the calibration does not fit images of these sizes.
@@ -90,7 +84,7 @@ class MapRegistration(ABC):
         warped = cv2.remap(ir, whole, fraction, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         return warped, coverage
 
-    def _build(self, ir_size: tuple[int, int], vis_size: tuple[int, int]) -> tuple:
+    def _build(self, ir_size: Size, vis_size: Size) -> tuple:
         x, y, leads = self._everywhere(ir_size, vis_size)
         seen = leads & _within(x, y, ir_size)
         height, width = ir_size
@@ -107,13 +101,9 @@ class MapRegistration(ABC):
         return whole, fraction, _soft_coverage(seen, self._soft_edge_px)
 
     def _located(
-        self,
-        ir_size: tuple[int, int],
-        vis_size: tuple[int, int],
-        columns: np.ndarray,
-        rows: np.ndarray,
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """As `_ir_points`, corrected."""
+        self, ir_size: Size, vis_size: Size, columns: np.ndarray, rows: np.ndarray
+    ) -> PixelMap:
+        """Return `_ir_points` of corrected pixels."""
         if self._correction is None:
             return self._ir_points(ir_size, vis_size, columns, rows)
         backward, size = self._correction
@@ -124,9 +114,7 @@ class MapRegistration(ABC):
         x, y, leads = self._ir_points(ir_size, vis_size, columns, rows)
         return x, y, leads & before
 
-    def _everywhere(
-        self, ir_size: tuple[int, int], vis_size: tuple[int, int]
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _everywhere(self, ir_size: Size, vis_size: Size) -> PixelMap:
         """`_located` for every visible pixel."""
         height, width = vis_size
         # Powers of two, which the fractions of `remap` hold exactly.
@@ -140,7 +128,7 @@ class MapRegistration(ABC):
         column, row = (axis.astype(np.float32) / step for axis in pixel_grid(vis_size))
 
         def between(values: np.ndarray) -> np.ndarray:
-            # Far outside the numbers grow beyond what can be interpolated, and mean nothing.
+            # Numbers far outside are meaningless, and too large to interpolate.
             near = values.clip(-1e5, 1e5).astype(np.float32)
             return cv2.remap(near, column, row, cv2.INTER_LINEAR)
 
@@ -148,25 +136,18 @@ class MapRegistration(ABC):
 
     @abstractmethod
     def _ir_points(
-        self,
-        ir_size: tuple[int, int],
-        vis_size: tuple[int, int],
-        columns: np.ndarray,
-        rows: np.ndarray,
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """IR x, IR y (float64, of the shape of `columns`), and whether a ray leads there."""
+        self, ir_size: Size, vis_size: Size, columns: np.ndarray, rows: np.ndarray
+    ) -> PixelMap:
+        """Return IR x and y of visible pixels, and whether a ray leads there."""
 
     @abstractmethod
-    def describe(self) -> dict:
-        """What is used, for people and reports."""
+    def describe(self) -> dict[str, Any]:
+        """Return mode and calibration, for people and reports."""
 
 
-def through(
-    h: np.ndarray, x: np.ndarray, y: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Points through a homography, and whether they lie before the camera."""
-    # The sign is meaningful: forward maps have a positive scale throughout the IR image, so
-    # their inverses have one throughout its image.
+def through(h: np.ndarray, x: np.ndarray, y: np.ndarray) -> PixelMap:
+    """Map points by a homography; return x, y, and whether they lie before the camera."""
+    # Forward maps have a positive scale throughout the IR image, and so have their inverses.
     scale = h[2, 0] * x + h[2, 1] * y + h[2, 2]
     before = scale > 1e-9
     safe = np.where(before, scale, 1.0)
@@ -177,16 +158,16 @@ def through(
     )
 
 
-def pixel_grid(size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Columns and rows (float64 HxW) of the pixels of an image of `size`."""
+def pixel_grid(size: Size) -> tuple[np.ndarray, np.ndarray]:
+    """Return columns and rows (float64 HxW) of the pixels of an image of `size`."""
     return np.meshgrid(np.arange(size[1], dtype=np.float64), np.arange(size[0], dtype=np.float64))
 
 
 def fill_uncovered(ir: np.ndarray, vis_luma: np.ndarray, coverage: np.ndarray) -> np.ndarray:
-    """IR where it is known, the visible luminance where it is not, blended by `coverage`.
+    """Blend IR with the visible luminance by `coverage`, all uint8 HxW.
 
-    All uint8 HxW. A fusion of an image with itself is that image, so that pixels without IR
-    stay visible-only, without a border.
+    Fusing an image with itself gives that image, so pixels without IR stay visible, without a
+    border.
     """
     shapes = {ir.shape, vis_luma.shape, coverage.shape}
     if len(shapes) != 1 or {ir.dtype, vis_luma.dtype, coverage.dtype} != {np.dtype(np.uint8)}:
@@ -200,16 +181,16 @@ def fill_uncovered(ir: np.ndarray, vis_luma: np.ndarray, coverage: np.ndarray) -
     return cv2.add(known, unknown)
 
 
-def _within(x: np.ndarray, y: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Up to the outer border of the image's pixels, half a pixel beyond their centres."""
+def _within(x: np.ndarray, y: np.ndarray, size: Size) -> np.ndarray:
+    """Return where points lie in the image, up to the outer border of its pixels."""
     height, width = size
     return (x >= -0.5) & (x <= width - 0.5) & (y >= -0.5) & (y <= height - 0.5)
 
 
 def _soft_coverage(seen: np.ndarray, soft_edge_px: float) -> np.ndarray | None:
-    """255 inside, 0 outside, rising over `soft_edge_px` inwards from the edge of the IR image.
+    """Return 255 inside and 0 outside, rising over `soft_edge_px` from the edge of the IR image.
 
-    The visible image's own border is no such edge.
+    The border of the visible image does not count as an edge.
     """
     if seen.all():
         return None
@@ -220,7 +201,7 @@ def _soft_coverage(seen: np.ndarray, soft_edge_px: float) -> np.ndarray | None:
 
 
 def grey_image(ir: np.ndarray) -> np.ndarray:
-    """uint8 HxW from HxW or HxWx1; FrameError for everything else."""
+    """Return uint8 HxW of HxW or HxWx1; FrameError for everything else."""
     if isinstance(ir, np.ndarray) and ir.ndim == 3 and ir.shape[2] == 1:
         ir = ir[:, :, 0]
     if not isinstance(ir, np.ndarray) or ir.ndim != 2 or ir.dtype != np.uint8 or ir.size == 0:
@@ -232,6 +213,6 @@ def grey_image(ir: np.ndarray) -> np.ndarray:
     return ir
 
 
-def size_name(size: tuple[int, int]) -> str:
-    """Width x height, as people write sizes."""
+def size_name(size: Size) -> str:
+    """Return WIDTHxHEIGHT."""
     return f"{size[1]}x{size[0]}"

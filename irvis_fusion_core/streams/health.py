@@ -1,11 +1,11 @@
-"""Is the thermal camera usable right now, and if not, why and what should be published.
+"""Whether the thermal camera is usable, and what to publish when it is not.
 
-A second camera that dies, freezes or lies must never cost the robot its visible image. So each
-thermal frame is looked at when it arrives, and each visible frame asks for a verdict.
+A thermal camera that fails must never cost the robot its visible image. Each thermal frame is
+inspected when it arrives, and each visible frame asks for a verdict.
 
-Two clocks on purpose: *stamps* (with the caller's time beside them) for ages, so that a bag or a
-simulation at any speed is judged by its own time; the *monotonic* clock for the watchdog, which a
-clock jump cannot fool. Nothing here knows ROS. Nothing is locked: use an object from one thread.
+Ages come from *stamps*, so that a bag or a simulation at any speed is judged by its own time. The
+watchdog uses the *monotonic* clock, which clock jumps do not change. Nothing here knows ROS or is
+locked: use an object from one thread.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from __future__ import annotations
 import math
 import time
 import zlib
-from typing import NamedTuple, Optional, Tuple
+from typing import NamedTuple
 
 import numpy as np
 
 from irvis_fusion_core.errors import ConfigurationError
+from irvis_fusion_core.streams.stamps import NS_PER_S
 
 OK = "ok"
 MISSING = "missing"  # never a frame, or none for missing_after_s
@@ -35,9 +36,8 @@ HOLD = "hold"
 STOP = "stop"
 ON_IR_LOSS = (PASSTHROUGH, HOLD, STOP)
 
-_NS = 1_000_000_000
-# Every fourth row and column: 19 kB of a 640x480 frame, some 10 us of CRC. Sensor noise changes it
-# in each new frame, so the full comparison runs only where nothing in the subsample changed.
+# Every fourth row and column: 19 kB of a 640x480 frame, about 10 us of CRC. Sensor noise changes
+# it in each new frame; frames are compared in full only where the subsample has not changed.
 _DIGEST_STRIDE = 4
 
 
@@ -50,11 +50,14 @@ class Verdict(NamedTuple):
 
 
 def decide(verdict: Verdict, on_ir_loss: str = PASSTHROUGH) -> str:
-    """What to do with the visible frame at hand: FUSE, PASSTHROUGH, HOLD or STOP.
+    """Return what to do with the visible frame at hand: FUSE, PASSTHROUGH, HOLD or STOP.
 
-    PASSTHROUGH publishes it unchanged; HOLD fuses it with the last usable thermal frame (there
-    being none yet, pass it through), which shows warm things where they were; STOP publishes
-    nothing. Raise ConfigurationError for another `on_ir_loss`.
+    PASSTHROUGH publishes it unchanged. HOLD fuses it with the last usable thermal frame, which
+    shows warm objects where they were, or passes it through where there is none yet. STOP
+    publishes nothing.
+
+    Raises:
+        ConfigurationError: another `on_ir_loss`.
     """
     if on_ir_loss not in ON_IR_LOSS:
         raise ConfigurationError(
@@ -75,16 +78,23 @@ class IrHealth:
         self,
         max_ir_age_s: float = 0.3,
         frozen_after_s: float = 2.0,
-        expected_size: Optional[Tuple[int, int]] = None,
+        expected_size: tuple[int, int] | None = None,
         ir_time_offset_s: float = 0.0,
         missing_after_s: float = 2.0,
     ) -> None:
-        """Take limits in seconds and `expected_size` as (height, width), None for any size.
+        """Take the limits.
 
-        `ir_time_offset_s` is added to thermal stamps, as in pairing. `frozen_after_s` = 0 switches
-        that check off (for a still image that is published again and again). A bag played at a
-        tenth of its speed needs a larger `missing_after_s`. Raise ConfigurationError for values
-        out of range.
+        Args:
+            max_ir_age_s: age from which a thermal frame is stale.
+            frozen_after_s: time without change after which the image is frozen; 0 switches the
+                check off.
+            expected_size: (height, width), None for any size.
+            ir_time_offset_s: added to thermal stamps, as in pairing.
+            missing_after_s: silence on the monotonic clock after which the camera is missing; a
+                bag played at a tenth of its speed needs more.
+
+        Raises:
+            ConfigurationError: a value out of range.
         """
         _check_seconds("max_ir_age_s", max_ir_age_s, above_zero=True)
         _check_seconds("missing_after_s", missing_after_s, above_zero=True)
@@ -99,24 +109,24 @@ class IrHealth:
         self.frozen_after_s = frozen_after_s
         self.missing_after_s = missing_after_s
         self.expected_size = None if expected_size is None else tuple(expected_size)
-        self._offset_ns = round(ir_time_offset_s * _NS)
+        self._offset_ns = round(ir_time_offset_s * NS_PER_S)
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything seen: for a clock jump or a restart. Until a frame comes: MISSING."""
-        self._stamp_ns: Optional[int] = None
-        self._arrived_ns: Optional[int] = None
-        self._frame: Optional[np.ndarray] = None
-        self._digest: Optional[int] = None
-        self._same_since_ns: Optional[int] = None
+        """Forget all frames, after a clock jump or a restart: MISSING until a frame comes."""
+        self._stamp_ns: int | None = None
+        self._arrived_ns: int | None = None
+        self._frame: np.ndarray | None = None
+        self._digest: int | None = None
+        self._same_since_ns: int | None = None
 
-    def add_frame(
-        self, stamp_ns: int, frame: np.ndarray, monotonic_ns: Optional[int] = None
-    ) -> None:
-        """Look at an arriving frame (HxW or HxWxC, any dtype) with its stamp in ns.
+    def add_frame(self, stamp_ns: int, frame: np.ndarray, monotonic_ns: int | None = None) -> None:
+        """Inspect an arriving frame.
 
-        The frame is kept by reference until the next one: do not write into it. `monotonic_ns` is
-        the arrival on `time.monotonic_ns`, read here when not given.
+        Args:
+            stamp_ns: its stamp.
+            frame: HxW or HxWxC of any dtype; kept until the next one, so do not write to it.
+            monotonic_ns: its arrival on `time.monotonic_ns`; None reads the clock.
         """
         digest = self._digest_of(frame)
         stamp_went_back = self._stamp_ns is not None and stamp_ns < self._stamp_ns
@@ -127,23 +137,23 @@ class IrHealth:
         self._stamp_ns = stamp_ns
         self._arrived_ns = time.monotonic_ns() if monotonic_ns is None else monotonic_ns
 
-    def verdict(self, now_ns: int, monotonic_ns: Optional[int] = None) -> Verdict:
+    def verdict(self, now_ns: int, monotonic_ns: int | None = None) -> Verdict:
         """Judge the camera at `now_ns`, a time on the scale of the stamps.
 
-        Give the visible frame's stamp: then a bag played without simulated time is judged fairly.
-        Give the node's clock where no visible frame is at hand.
+        Give the visible frame's stamp, so that a bag played without simulated time is judged
+        fairly, or the node's clock where there is no visible frame.
         """
         if self._stamp_ns is None or self._arrived_ns is None or self._frame is None:
             return Verdict(False, MISSING, "no thermal frame has arrived; is the camera running?")
         monotonic_ns = time.monotonic_ns() if monotonic_ns is None else monotonic_ns
-        silence_s = (monotonic_ns - self._arrived_ns) / _NS
+        silence_s = (monotonic_ns - self._arrived_ns) / NS_PER_S
         if silence_s > self.missing_after_s:
             text = f"no thermal frame for {silence_s:.1f} s; is the camera running?"
             return Verdict(False, MISSING, text)
         problem = self._problem_of_frame() or self._problem_of_age(now_ns, silence_s)
         return problem or Verdict(True, OK, "thermal frames arrive and change")
 
-    def _problem_of_frame(self) -> Optional[Verdict]:
+    def _problem_of_frame(self) -> Verdict | None:
         if self._stamp_ns is None or self._frame is None or self._same_since_ns is None:
             return None
         if self._stamp_ns <= 0:
@@ -157,16 +167,16 @@ class IrHealth:
                 "driver's mode"
             )
             return Verdict(False, WRONG_SIZE, text)
-        same_s = (self._stamp_ns - self._same_since_ns) / _NS
+        same_s = (self._stamp_ns - self._same_since_ns) / NS_PER_S
         if 0 < self.frozen_after_s <= same_s:
             text = f"the thermal image has not changed for {same_s:.1f} s while stamps moved"
             return Verdict(False, FROZEN, text)
         return None
 
-    def _problem_of_age(self, now_ns: int, silence_s: float) -> Optional[Verdict]:
+    def _problem_of_age(self, now_ns: int, silence_s: float) -> Verdict | None:
         if self._stamp_ns is None:
             return None
-        age_s = (now_ns - self._stamp_ns - self._offset_ns) / _NS
+        age_s = (now_ns - self._stamp_ns - self._offset_ns) / NS_PER_S
         if age_s > self.max_ir_age_s and silence_s > self.max_ir_age_s:
             text = f"the newest thermal frame is {age_s:.2f} s old and none has followed"
             return Verdict(False, STALE, text)
@@ -188,7 +198,7 @@ class IrHealth:
             return False
         if frame.shape != last.shape or frame.dtype != last.dtype:
             return False
-        # NaN is a dead pixel here; it is the same image when it is dead in both.
+        # NaN marks a dead pixel: equal where both images have one.
         return np.array_equal(frame, last, equal_nan=frame.dtype.kind == "f")
 
 

@@ -2,10 +2,10 @@
 
 Two policies of one shape:
 
-* `LatestIr` gives every visible frame at once the nearest thermal frame that it holds, if that is
+* `LatestIr` pairs every visible frame immediately with the nearest thermal frame held, if that is
   fresh enough: the visible rate, no waiting.
 * `PairNearest` matches one to one, nearest in time first and within a slop. A visible frame waits
-  until what has arrived shows that no nearer partner can come, or until its wait is over.
+  until no nearer partner can come, or until its wait is over.
 
 In both, every visible frame comes out **exactly once and in the order of arrival**, as a pair or
 alone with a reason; memory is bounded by `depth`; every dropped frame is counted by cause.
@@ -14,16 +14,16 @@ Stamps are int nanoseconds. `ir_time_offset_s` is *added* to a thermal stamp bef
 a camera whose stamps are 0.3 s late needs -0.3. Nothing here knows ROS or reads a clock, and
 nothing is locked: call an object from one thread.
 
-A stamp that goes back by more than the policy's own window is a jump (a bag that loops, a clock
-that was set): what is older than the jump is released or forgotten. The other stream may have
-jumped before or may jump after; what it holds is kept when it already stands nearer to the new
-time than to the old. So each loop of a bag gives the same pairs.
+A stamp that goes back by more than the policy's window is a jump (a bag that loops, a clock that
+was set): frames from before the jump are released or forgotten. Frames of the other stream, which
+may jump earlier or later, are kept if they are nearer to the new time than to the old. So each
+loop of a bag gives the same pairs.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, Deque, List, Optional, Union
+from typing import Any
 
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_core.streams.pairing_policy import (
@@ -65,18 +65,17 @@ __all__ = [
 
 POLICIES = ("latest_ir", "pair")
 
-# A thermal stamp this far past a visible one is no proof that the thermal stream has passed it by:
-# it is more likely the other side of a bag's loop, or a corrupt stamp.
+# A thermal stamp this far past a visible one does not prove that the thermal stream has passed it:
+# it is more likely from another loop of a bag, or corrupt.
 _PROOF_HORIZON_NS = 1 * NS_PER_S
 
 
 class LatestIr(PairingPolicy):
-    """Every visible frame at once, with the nearest thermal frame not older than `max_ir_age_s`.
+    """Pairs every visible frame at once with the nearest thermal frame, within `max_ir_age_s`.
 
-    On live streams the nearest is the newest. Where visible frames arrive late, an older thermal
-    frame that fits better is still held (`depth` of them). A thermal frame serves several visible
-    ones when it is the slower stream. One as far ahead as `max_ir_age_s` is refused like one too
-    old.
+    On live streams the nearest is the newest. For visible frames that arrive late, `depth` older
+    thermal frames are held. A thermal frame can serve several visible ones. Frames more than
+    `max_ir_age_s` ahead are refused as well.
     """
 
     name = "latest_ir"
@@ -89,16 +88,16 @@ class LatestIr(PairingPolicy):
         super().__init__(max_ir_age_s, ir_time_offset_s, depth)
         self.max_ir_age_s = max_ir_age_s
 
-    def add_ir(self, stamp_ns: int, item: Any, now_ns: Optional[int] = None) -> List[Pair]:
-        """Keep a thermal frame. Releases nothing; `now_ns` is not used by this policy."""
+    def add_ir(self, stamp_ns: int, item: Any, now_ns: int | None = None) -> list[Pair]:
+        """Keep a thermal frame. Releases nothing; `now_ns` is not used."""
         stored, released = self._accept_ir(stamp_ns, item)
         if stored and len(self._ir) > self.depth:
             self._ir.popleft()
             self._counters["ir_dropped.superseded"] += 1
         return released
 
-    def add_vis(self, stamp_ns: int, item: Any, now_ns: Optional[int] = None) -> List[Pair]:
-        """Give back this visible frame's one outcome; `now_ns` is not used by this policy."""
+    def add_vis(self, stamp_ns: int, item: Any, now_ns: int | None = None) -> list[Pair]:
+        """Return this visible frame's outcome; `now_ns` is not used."""
         self._counters["vis_in"] += 1
         if stamp_ns <= 0:
             return [self._released(Pair.of(stamp_ns, item, None, ZERO_STAMP))]
@@ -108,11 +107,11 @@ class LatestIr(PairingPolicy):
         outcome = Pair.of(stamp_ns, item, nearest, self._judge(stamp_ns, nearest))
         return [self._released(outcome)]
 
-    def expire(self, now_ns: int) -> List[Pair]:
-        """Nothing ever waits here, so nothing is released."""
+    def expire(self, now_ns: int) -> list[Pair]:
+        """Release nothing: no frame waits."""
         return []
 
-    def _judge(self, stamp_ns: int, nearest: Optional[ThermalFrame]) -> str:
+    def _judge(self, stamp_ns: int, nearest: ThermalFrame | None) -> str:
         if nearest is None:
             return NO_IR
         skew_ns = nearest.time_ns - stamp_ns
@@ -122,25 +121,25 @@ class LatestIr(PairingPolicy):
 
 
 class _Waiting:
-    """A visible frame in the queue; `outcome` is set once it is known."""
+    """A visible frame in the queue; `outcome` is None until it is known."""
 
     __slots__ = ("stamp_ns", "item", "arrived_ns", "outcome")
 
-    def __init__(self, stamp_ns: int, item: Any, arrived_ns: Optional[int]) -> None:
+    def __init__(self, stamp_ns: int, item: Any, arrived_ns: int | None) -> None:
         self.stamp_ns = stamp_ns
         self.item = item
         self.arrived_ns = arrived_ns
-        self.outcome: Optional[Pair] = None
+        self.outcome: Pair | None = None
 
 
 class PairNearest(PairingPolicy):
-    """One to one within `slop_s`, nearest first: the stable matching of both streams by |skew|.
+    """Pairs one to one within `slop_s`, nearest first: the stable matching by |skew|.
 
-    No two frames that were left apart, or paired otherwise, are nearer to each other than each is
-    to what it got (equal skews: the earlier frame wins), as long as no camera halves its shortest
-    interval and nothing waits longer than `max_wait_s`. The stock synchroniser pairs greedily.
+    No two frames are nearer to each other than each is to its partner (equal skews: the earlier
+    frame wins), as long as no camera halves its shortest interval and nothing waits longer than
+    `max_wait_s`. ROS's synchroniser pairs greedily.
 
-    At 30/9 Hz two visible frames of three come out alone with `NO_PARTNER`: that is this policy.
+    At 30/9 Hz two of three visible frames come out alone with `NO_PARTNER`, by design.
     """
 
     name = "pair"
@@ -159,15 +158,15 @@ class PairNearest(PairingPolicy):
         self.slop_s = slop_s
         self.max_wait_s = max_wait_s
         self._max_wait_ns = round(max_wait_s * NS_PER_S)
-        self._queue: Deque[_Waiting] = deque()
+        self._queue: deque[_Waiting] = deque()
 
     @property
     def pending(self) -> int:
         """Visible frames that wait, at most `depth`."""
         return len(self._queue)
 
-    def add_ir(self, stamp_ns: int, item: Any, now_ns: Optional[int] = None) -> List[Pair]:
-        """Keep a thermal frame and give back every visible frame that is settled by it.
+    def add_ir(self, stamp_ns: int, item: Any, now_ns: int | None = None) -> list[Pair]:
+        """Keep a thermal frame and return every visible frame that it settles.
 
         `now_ns`, if given, also ends waits that are over, as `expire` does.
         """
@@ -177,15 +176,15 @@ class PairNearest(PairingPolicy):
             self._drop_oldest_ir()
         return released + self._emit(now_ns)
 
-    def add_vis(self, stamp_ns: int, item: Any, now_ns: Optional[int] = None) -> List[Pair]:
-        """Queue a visible frame and give back all that are settled now, in order of arrival.
+    def add_vis(self, stamp_ns: int, item: Any, now_ns: int | None = None) -> list[Pair]:
+        """Queue a visible frame and return all that are settled now, in order of arrival.
 
-        `now_ns` is the time of arrival on any steady clock, the same as for `expire`. Without it
-        the wait counts from the first `expire` that sees the frame.
+        `now_ns` is the time of arrival on the steady clock of `expire`. Without it the wait
+        counts from the first `expire`.
         """
         self._counters["vis_in"] += 1
         frame = _Waiting(stamp_ns, item, now_ns)
-        released: List[Pair] = []
+        released: list[Pair] = []
         if stamp_ns > 0:
             released = self._follow_vis_jump(stamp_ns)
             self._vis_stream.advance(stamp_ns)
@@ -197,26 +196,23 @@ class PairNearest(PairingPolicy):
             self._decide_now(self._queue[0], QUEUE_FULL)
         return released + self._emit(now_ns)
 
-    def expire(self, now_ns: int) -> List[Pair]:
-        """Release every visible frame that has waited `max_wait_s`; see `add_vis` for the clock.
-
-        One that has a partner at hand leaves with it, though a nearer one might still have come.
-        """
+    def expire(self, now_ns: int) -> list[Pair]:
+        """Release every visible frame that has waited `max_wait_s`, paired where possible."""
         return self._emit(now_ns)
 
-    def _release_waiting(self) -> List[Pair]:
+    def _release_waiting(self) -> list[Pair]:
         for frame in self._queue:
             self._decide_now(frame, CLEARED)
         return self._emit(None)
 
-    def _emit(self, now_ns: Optional[int]) -> List[Pair]:
+    def _emit(self, now_ns: int | None) -> list[Pair]:
         if now_ns is not None:
             for frame in self._queue:
                 if frame.arrived_ns is None or frame.arrived_ns > now_ns:  # a clock set back
                     frame.arrived_ns = now_ns
                 elif now_ns - frame.arrived_ns >= self._max_wait_ns:
                     self._decide_now(frame, WAITED)
-        settled: List[Pair] = []
+        settled: list[Pair] = []
         while self._queue:
             outcome = self._queue[0].outcome
             if outcome is None:
@@ -226,9 +222,9 @@ class PairNearest(PairingPolicy):
         return settled
 
     def _settle(self) -> None:
-        """Pair, and release alone, whatever no later frame can change."""
+        """Decide every frame whose outcome no later frame can change."""
         changed = True
-        while changed:  # a pair that leaves can make others each other's nearest
+        while changed:  # frames can become each other's nearest when a pair leaves
             changed = False
             for frame in self._queue:
                 if frame.outcome is not None:
@@ -250,8 +246,8 @@ class PairNearest(PairingPolicy):
         else:
             self._leave_alone(frame, reason)
 
-    def _mutual_partner(self, frame: _Waiting) -> Optional[ThermalFrame]:
-        """The thermal frame within the slop whose nearest waiting frame is this one, or None."""
+    def _mutual_partner(self, frame: _Waiting) -> ThermalFrame | None:
+        """Return the thermal frame within the slop whose nearest waiting frame is this one."""
         ir = self._nearest_ir(frame.stamp_ns)
         if ir is None or abs(ir.time_ns - frame.stamp_ns) > self._window_ns:
             return None
@@ -270,7 +266,7 @@ class PairNearest(PairingPolicy):
         return not (ir_can_beat or vis_can_beat)
 
     def _is_passed_by(self, frame: _Waiting) -> bool:
-        """Whether no thermal frame, held or to come, can lie within the slop of this one."""
+        """Return whether no thermal frame, held or to come, can lie within the slop."""
         next_ir = self._ir_stream.soonest_next_ns()
         if next_ir is None or not self._window_ns < next_ir - frame.stamp_ns < _PROOF_HORIZON_NS:
             return False
@@ -302,10 +298,11 @@ def make_pairing(
     ir_time_offset_s: float = 0.0,
     depth: int = 10,
     max_wait_s: float = 0.1,
-) -> Union[LatestIr, PairNearest]:
-    """Build `LatestIr` or `PairNearest` by name; each takes what concerns it.
+) -> LatestIr | PairNearest:
+    """Build `LatestIr` or `PairNearest` by name; each uses its own options.
 
-    Raise ConfigurationError for an unknown policy or a value out of range.
+    Raises:
+        ConfigurationError: an unknown policy or a value out of range.
     """
     if policy == LatestIr.name:
         return LatestIr(max_ir_age_s, ir_time_offset_s, depth)

@@ -1,4 +1,4 @@
-"""What every pairing policy shares: outcomes and their reasons, stream times, jumps, counters.
+"""The common part of pairing policies: outcomes and reasons, stream times, jumps, counters.
 
 See `irvis_fusion_core.streams.pairing` for the contract; import from there.
 """
@@ -8,24 +8,21 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections import Counter, deque
-from typing import Any, Deque, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, NamedTuple
 
 from irvis_fusion_core.errors import ConfigurationError
+from irvis_fusion_core.streams.stamps import NS_PER_S
 
 PAIRED = "paired"
 NO_IR = "no_ir"  # no thermal frame since the start or the last clearing
 IR_TOO_OLD = "ir_too_old"  # the nearest thermal frame is older than max_ir_age_s
-IR_AHEAD = "ir_ahead"  # ... or as far ahead: a wrong ir_time_offset_s, or a clock not in step
-NO_PARTNER = (
-    "no_partner"  # thermal frames flow, none is (or is left) within the slop: normal at 30/9
-)
+IR_AHEAD = "ir_ahead"  # ... or further ahead: wrong ir_time_offset_s, clocks out of step
+NO_PARTNER = "no_partner"  # no free thermal frame within the slop: normal at 30/9 Hz
 WAITED = "waited"  # max_wait_s went by and no partner came
 QUEUE_FULL = "queue_full"
 ZERO_STAMP = "zero_stamp"
 CLEARED = "cleared"  # was waiting when the clock jumped or the buffers were cleared
 DUPLICATE_STAMP = "duplicate_stamp"
-
-NS_PER_S = 1_000_000_000
 
 
 class ThermalFrame(NamedTuple):
@@ -40,25 +37,25 @@ class Pair(NamedTuple):
     """One visible frame on its way out, with its thermal frame or without one.
 
     `ir_stamp_ns` is the thermal frame's own stamp, as given. `skew_s` is thermal minus visible in
-    seconds after `ir_time_offset_s`; for a frame without partner it is the skew of the nearest
-    thermal frame known, or None where there is none. `reason` is `PAIRED` or says why not.
+    seconds after `ir_time_offset_s`; for a frame without partner, the skew of the nearest thermal
+    frame held, or None. `reason` is `PAIRED` or the cause.
     """
 
     vis_stamp_ns: int
     vis: Any
-    ir_stamp_ns: Optional[int]
+    ir_stamp_ns: int | None
     ir: Any
-    skew_s: Optional[float]
+    skew_s: float | None
     reason: str
 
     @property
     def paired(self) -> bool:
-        """Whether a thermal frame came along."""
+        """Whether there is a thermal frame."""
         return self.reason == PAIRED
 
     @classmethod
-    def of(cls, stamp_ns: int, vis: Any, ir: Optional[ThermalFrame], reason: str) -> Pair:
-        """An outcome; `ir` is the partner when `reason` is PAIRED, else the nearest refused."""
+    def of(cls, stamp_ns: int, vis: Any, ir: ThermalFrame | None, reason: str) -> Pair:
+        """Make an outcome; `ir` is the partner if `reason` is PAIRED, else the nearest one."""
         skew_s = None if ir is None else (ir.time_ns - stamp_ns) / NS_PER_S
         if ir is None or reason != PAIRED:
             return cls(stamp_ns, vis, None, None, skew_s, reason)
@@ -66,11 +63,11 @@ class Pair(NamedTuple):
 
 
 class Stream:
-    """Where a stream stands in time, and how closely its frames follow each other."""
+    """The newest time of a stream, and its shortest interval."""
 
     def __init__(self) -> None:
-        self.last_ns: Optional[int] = None
-        self._shortest_ns: Optional[int] = None
+        self.last_ns: int | None = None
+        self._shortest_ns: int | None = None
 
     def advance(self, time_ns: int) -> None:
         if self.last_ns is not None and time_ns > self.last_ns:
@@ -84,11 +81,11 @@ class Stream:
         self.last_ns = None
         self._shortest_ns = None
 
-    def soonest_next_ns(self) -> Optional[int]:
-        """The earliest time that the next frame can have, None if nothing is known.
+    def soonest_next_ns(self) -> int | None:
+        """Return the earliest possible time of the next frame, None before the first.
 
-        Half the shortest interval seen is a safe lower bound for a camera, and spares the wait
-        for a whole thermal period (111 ms at 9 Hz) just to learn that nothing came in between.
+        Half the shortest interval seen is a safe lower bound for a camera, and saves waiting for
+        a whole thermal period (111 ms at 9 Hz).
         """
         if self.last_ns is None:
             return None
@@ -96,7 +93,7 @@ class Stream:
 
 
 class PairingPolicy(ABC):
-    """The shape of a policy, and what all share: arrival, jumps, counters."""
+    """The interface of a policy, and its common part: arrival, jumps, counters."""
 
     name = ""
 
@@ -110,25 +107,25 @@ class PairingPolicy(ABC):
         self.depth = depth
         self._window_ns = round(window_s * NS_PER_S)
         self._offset_ns = round(ir_time_offset_s * NS_PER_S)
-        self._ir: Deque[ThermalFrame] = deque()
+        self._ir: deque[ThermalFrame] = deque()
         self._ir_stream = Stream()
         self._vis_stream = Stream()
-        self._counters: Dict[str, int] = Counter()
+        self._counters: dict[str, int] = Counter()
 
     @abstractmethod
-    def add_ir(self, stamp_ns: int, item: Any, now_ns: Optional[int] = None) -> List[Pair]:
-        """Take in a thermal frame; give back the visible frames that it releases."""
+    def add_ir(self, stamp_ns: int, item: Any, now_ns: int | None = None) -> list[Pair]:
+        """Take a thermal frame; return the visible frames that it releases."""
 
     @abstractmethod
-    def add_vis(self, stamp_ns: int, item: Any, now_ns: Optional[int] = None) -> List[Pair]:
-        """Take in a visible frame; give back the visible frames that can leave now, in order."""
+    def add_vis(self, stamp_ns: int, item: Any, now_ns: int | None = None) -> list[Pair]:
+        """Take a visible frame; return the visible frames that can leave now, in order."""
 
     @abstractmethod
-    def expire(self, now_ns: int) -> List[Pair]:
-        """Give back the visible frames whose wait is over at `now_ns`."""
+    def expire(self, now_ns: int) -> list[Pair]:
+        """Return the visible frames whose wait is over at `now_ns`."""
 
     @property
-    def counters(self) -> Dict[str, int]:
+    def counters(self) -> dict[str, int]:
         """A copy of the counts since construction; `clear` leaves them.
 
         Keys: `vis_in`, `ir_in`, `paired`, `vis_only.<reason>`, `ir_dropped.<cause>`,
@@ -146,8 +143,8 @@ class PairingPolicy(ABC):
         """Visible frames in memory, at most `depth`."""
         return 0
 
-    def clear(self, reason: str) -> List[Pair]:
-        """Forget all thermal frames and all times; hand back every visible frame that waits.
+    def clear(self, reason: str) -> list[Pair]:
+        """Forget all thermal frames and times; return every visible frame that waits.
 
         For a clock jump, deactivation, or a change of resolution. `reason` is only counted.
         """
@@ -158,7 +155,7 @@ class PairingPolicy(ABC):
         self._vis_stream.restart()
         return released
 
-    def _release_waiting(self) -> List[Pair]:
+    def _release_waiting(self) -> list[Pair]:
         return []
 
     def _forget_ir(self) -> None:
@@ -166,14 +163,14 @@ class PairingPolicy(ABC):
             self._counters["ir_dropped." + CLEARED] += len(self._ir)
         self._ir.clear()
 
-    def _accept_ir(self, stamp_ns: int, item: Any) -> Tuple[bool, List[Pair]]:
-        """Store a thermal frame; whether it was stored, and what a jump released."""
+    def _accept_ir(self, stamp_ns: int, item: Any) -> tuple[bool, list[Pair]]:
+        """Store a thermal frame; return whether it was stored, and what a jump released."""
         self._counters["ir_in"] += 1
         if stamp_ns <= 0:
             self._counters["ir_dropped." + ZERO_STAMP] += 1
             return False, []
         time_ns = stamp_ns + self._offset_ns
-        # The newest may be gone already, with its partner; the held may stand in any order.
+        # The newest may have left with its partner; held frames may be in any order.
         known = {held.time_ns for held in self._ir}
         if time_ns in known or time_ns == self._ir_stream.last_ns:
             self._counters["ir_dropped." + DUPLICATE_STAMP] += 1
@@ -183,7 +180,7 @@ class PairingPolicy(ABC):
         self._ir.append(ThermalFrame(time_ns, stamp_ns, item))
         return True, released
 
-    def _follow_ir_jump(self, time_ns: int) -> List[Pair]:
+    def _follow_ir_jump(self, time_ns: int) -> list[Pair]:
         last = self._ir_stream.last_ns
         if last is None or time_ns >= last - self._window_ns:
             return []
@@ -195,7 +192,7 @@ class PairingPolicy(ABC):
         self._ir_stream.restart()
         return released
 
-    def _follow_vis_jump(self, stamp_ns: int) -> List[Pair]:
+    def _follow_vis_jump(self, stamp_ns: int) -> list[Pair]:
         last = self._vis_stream.last_ns
         if last is None or stamp_ns >= last - self._window_ns:
             return []
@@ -212,8 +209,8 @@ class PairingPolicy(ABC):
         self._counters[PAIRED if outcome.paired else "vis_only." + outcome.reason] += 1
         return outcome
 
-    def _nearest_ir(self, stamp_ns: int) -> Optional[ThermalFrame]:
-        """The held thermal frame nearest in time, the earlier one of two as near."""
+    def _nearest_ir(self, stamp_ns: int) -> ThermalFrame | None:
+        """Return the nearest held thermal frame, the earlier of two equally near ones."""
         return min(self._ir, key=lambda ir: (abs(ir.time_ns - stamp_ns), ir.time_ns), default=None)
 
 

@@ -1,37 +1,36 @@
-"""By how much one camera's stamps are late, from when things move in both images.
+"""The time offset between two cameras, from motion that both see.
 
     motion = MotionEnergy(); motion.add(stamp_s, image) ...      # one for each stream
     offset = estimate_time_offset(ir_motion, vis_motion)
 
-`offset.ir_time_offset_s` is what pairing adds to infrared stamps: a camera
-whose stamps are 0.3 s late needs -0.3. Only *changes* of motion tell: a still scene, or one that
-moves evenly, is refused.
+Pairing adds `offset.ir_time_offset_s` to infrared stamps: a camera whose stamps are 0.3 s late
+needs -0.3. Only *changes* of motion carry information: still scenes and even motion are refused.
 """
 
 from __future__ import annotations
 
-from typing import List, NamedTuple, Optional, Tuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 
 from irvis_fusion_core.errors import CalibrationError
 
-# Motion is seen at this width; noise and texture beyond it do not count.
+# Images are compared at this width, which suppresses noise and texture.
 _WIDTH_PX = 80
-# Slower changes of activity than this are common to many moments, and to both cameras' drifts.
+# Slower changes of activity are removed: they fit many offsets.
 _TREND_S = 3.0
 LEAST_SECONDS = 4.0
 LEAST_FRAMES = 20
 LEAST_ACTIVITY = 0.12
 LEAST_CORRELATION = 0.35
 LEAST_PEAK_RATIO = 1.25
-# A second peak counts as another one from this distance on.
+# Peaks further apart than this are different ones.
 _PEAK_APART_S = 0.25
 
 
 class TimeOffset(NamedTuple):
-    """Seconds to add to infrared stamps, and how sure that is."""
+    """Seconds to add to infrared stamps, and the evidence."""
 
     ir_time_offset_s: float
     correlation: float  # of the two activities at that offset, -1..1
@@ -40,19 +39,19 @@ class TimeOffset(NamedTuple):
 
 
 class MotionEnergy:
-    """How much a stream's image changes from frame to frame, over time."""
+    """Collects how much a stream's image changes from frame to frame."""
 
     def __init__(self) -> None:
-        self._last: Optional[Tuple[float, np.ndarray]] = None
-        self._times_s: List[float] = []
-        self._energies: List[float] = []
+        self._last: tuple[float, np.ndarray] | None = None
+        self._times_s: list[float] = []
+        self._energies: list[float] = []
 
     def add(self, stamp_s: float, image: np.ndarray) -> None:
-        """Take a frame: HxW or HxWxC of any real dtype. Repeats and steps back are left out."""
+        """Take a frame, HxW or HxWxC of any real dtype. Repeats and steps back are skipped."""
         small = _small(image)
         if self._last is not None:
             before_s, before = self._last
-            # Thermal cores repeat images: a repeat is no moment of rest.
+            # Thermal cores repeat images: a repeat does not mean that nothing moves.
             if stamp_s <= before_s or np.array_equal(small, before):
                 return
             if small.shape != before.shape:
@@ -60,7 +59,7 @@ class MotionEnergy:
                     f"expected frames of one size in a stream, found another at {stamp_s:.3f} s"
                 )
             change = small - before
-            # Gain control shifts the whole image; what moves, moves in places.
+            # Gain control shifts the whole image, motion only parts of it.
             change = np.abs(change - np.median(change))
             self._times_s.append((stamp_s + before_s) / 2.0)
             self._energies.append(float(change.mean()) / (stamp_s - before_s))
@@ -68,19 +67,19 @@ class MotionEnergy:
 
     @property
     def times_s(self) -> np.ndarray:
-        """Moments in the middle between two frames."""
+        """Times midway between two frames, seconds."""
         return np.array(self._times_s)
 
     @property
     def energies(self) -> np.ndarray:
-        """Change a second, as a share of the image's contrast."""
+        """Change per second, as a share of the image's contrast."""
         return np.array(self._energies)
 
 
 def estimate_time_offset(
     ir: MotionEnergy, vis: MotionEnergy, largest_s: float = 2.0
 ) -> TimeOffset:
-    """The offset of the infrared stamps within +-`largest_s`.
+    """Estimate the offset of the infrared stamps within +-`largest_s`.
 
     Raises:
         CalibrationError: too few frames, nothing that moves, or no offset that stands out.
@@ -104,7 +103,7 @@ def estimate_time_offset(
 
 
 def _small(image: np.ndarray) -> np.ndarray:
-    """float32, about 80 wide, in shares of the image's own contrast."""
+    """Return float32, about 80 pixels wide, in shares of the image's contrast."""
     if image.ndim == 3:
         image = image.mean(axis=2)
     image = np.nan_to_num(np.asarray(image, np.float32), posinf=0.0, neginf=0.0)
@@ -126,11 +125,11 @@ def _check_enough(name: str, motion: MotionEnergy) -> None:
         )
 
 
-def _activity(motion: MotionEnergy, step_s: float) -> Tuple[np.ndarray, np.ndarray]:
-    """Logarithm of the energy on an even grid of time, without its slow trend."""
+def _activity(motion: MotionEnergy, step_s: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return an even time grid and on it the logarithm of the energy without its slow trend."""
     times, energies = motion.times_s, motion.energies
     grid = np.arange(times[0], times[-1], step_s)
-    # A logarithm: twice as much motion is as telling for little as for much.
+    # A logarithm: doubled motion counts the same for slow and for fast scenes.
     floor = 0.1 * float(np.median(energies)) + 1e-6
     activity = np.interp(grid, times, np.log(energies + floor))
     window = max(3, int(_TREND_S / step_s) | 1)
@@ -141,8 +140,15 @@ def _activity(motion: MotionEnergy, step_s: float) -> Tuple[np.ndarray, np.ndarr
     return grid, activity - trend
 
 
-def _correlations(ir_start, ir, vis_start, vis, step_s, largest_s):
-    """Correlation coefficients for every lag on the grid; the overlap of each in samples.
+def _correlations(
+    ir_start: float,
+    ir: np.ndarray,
+    vis_start: float,
+    vis: np.ndarray,
+    step_s: float,
+    largest_s: float,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return lags, correlation coefficients and overlaps (in samples).
 
     Lag L pairs ir[i] with vis[i + L]; as an offset, L steps plus the difference of the starts.
     """
@@ -169,7 +175,13 @@ def _correlations(ir_start, ir, vis_start, vis, step_s, largest_s):
     return np.array(lags), np.array(found), np.array(overlaps)
 
 
-def _peak(lags, correlations, overlaps, step_s, largest_s) -> TimeOffset:
+def _peak(
+    lags: np.ndarray,
+    correlations: np.ndarray,
+    overlaps: np.ndarray,
+    step_s: float,
+    largest_s: float,
+) -> TimeOffset:
     best = int(np.argmax(correlations))
     peak = float(correlations[best])
     others = correlations[np.abs(lags - lags[best]) > _PEAK_APART_S]

@@ -1,5 +1,9 @@
 """Raw thermal frames to 8-bit images."""
 
-from irvis_fusion_core.thermal.rescale import METHODS, ThermalRescale
+from __future__ import annotations
 
-__all__ = ["METHODS", "ThermalRescale"]
+from irvis_fusion_core.thermal.methods import METHODS
+from irvis_fusion_core.thermal.options import ThermalOptions
+from irvis_fusion_core.thermal.rescale import ThermalRescale
+
+__all__ = ["METHODS", "ThermalOptions", "ThermalRescale"]

@@ -1,8 +1,8 @@
-"""Which raw values become black and white, held steady from frame to frame.
+"""The raw values that become black and white, steady over time.
 
-Per-frame minimum and maximum pump: one hot pixel remaps the whole image. Here the limits are
-robust percentiles of a sample, either of the whole frame or of a grid of fields, low-passed over
-time. All limits are float32 raw units, arrays of shape () or (fields down, fields across).
+Per-frame minimum and maximum pump: one hot pixel remaps the whole image. These limits are robust
+percentiles of the frame or of a grid of fields, low-passed over time. They are float32 raw units,
+of shape () or (fields down, fields across).
 """
 
 from __future__ import annotations
@@ -12,23 +12,22 @@ import math
 import cv2
 import numpy as np
 
-# A reading counts as a new scene when its window overlaps the held one by less than this share
-# of the smaller of both ...
+# Overlap of two windows, as a share of the smaller one, below which the scene counts as new ...
 _NEW_SCENE_OVERLAP = 0.25
-# ... for so many frames in a row: one black or torn frame must not remap the image.
+# ... after this number of frames in a row: one black or torn frame must not remap the image.
 _NEW_SCENE_FRAMES = 3
 
-# Field-wise limits: no field is stretched by more than 1 / this share of the whole window,
-# otherwise flat sky turns into an image of sensor noise.
+# Least window of a field as a share of the whole window: a flat sky must not become an image of
+# sensor noise.
 _LEAST_FIELD_SPAN = 0.35
-# How far field-wise limits leave the limits of the whole frame (0: not at all, 1: entirely).
+# Weight of field-wise limits against those of the whole frame, 0..1.
 _FIELD_LOCALITY = 0.6
 
 
 def frame_limits(
     sample: np.ndarray, low_percent: float, high_percent: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Percentiles of a float32 or uint8 sample without bad values, as float32; nearest rank."""
+    """Return nearest-rank percentiles of a float32 or uint8 sample, as float32."""
     flat = sample.ravel()
     ranks = [_rank(flat.size, percent) for percent in (low_percent, high_percent)]
     if sample.dtype == np.uint8:  # counting takes a tenth of the time
@@ -46,11 +45,10 @@ def _rank(count: int, percent: float) -> int:
 def field_limits(
     sample: np.ndarray, low_percent: float, high_percent: float, fields: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Limits of each of fields x fields cells of a float32 HxW sample, smoothed over neighbours.
+    """Return limits for each of fields x fields cells of a float32 HxW sample.
 
-    The idea is that of Fieldscale (Gil, Jeon and Kim, RA-L 2024): a window of its own for each
-    region, with extremes that a region does not share with its neighbours taken back, and a
-    smooth field between them. The rules here are simpler, to stay within a millisecond.
+    After Fieldscale (Gil, Jeon and Kim, RA-L 2024): each region has its own window, extremes of
+    single regions are reduced, and the limits vary smoothly. Simpler rules keep it below 1 ms.
     """
     whole_low, whole_high = frame_limits(sample, low_percent, high_percent)
     rows, columns = sample.shape[0] // fields, sample.shape[1] // fields
@@ -62,8 +60,8 @@ def field_limits(
     low = parted[:, :, ranks[0]].copy()
     high = parted[:, :, ranks[1]].copy()
 
-    # A field hotter (colder) than all of its neighbours spreads its limit to them, so that a
-    # warm object does not get a dark halo where its own field ends.
+    # A field hotter (colder) than its neighbours spreads its limit to them, so that a warm object
+    # gets no dark halo at the border of its field.
     neighbours = np.ones((3, 3), np.uint8)
     high = cv2.GaussianBlur(cv2.dilate(high, neighbours), (0, 0), 1.0)
     low = cv2.GaussianBlur(cv2.erode(low, neighbours), (0, 0), 1.0)
@@ -74,9 +72,9 @@ def field_limits(
 
 
 class LowPass:
-    """Exponential mean of float32 arrays: after `smoothing_s` 63 % of a step is followed.
+    """Exponential mean of float32 arrays: reaches 63 % of a step after `smoothing_s`.
 
-    The first value is taken as it is; with `smoothing_s` 0 every value is.
+    The first value is taken unchanged; with `smoothing_s` 0 every value is.
     """
 
     def __init__(self, smoothing_s: float) -> None:
@@ -97,7 +95,7 @@ class LowPass:
 
 
 class SteadyLimits:
-    """Low-passes limits over time; follows at once only when the scene is another one."""
+    """Low-passes limits over time; follows a new scene immediately."""
 
     def __init__(self, smoothing_s: float) -> None:
         self._low = LowPass(smoothing_s)
@@ -105,7 +103,7 @@ class SteadyLimits:
         self._strange_frames = 0
 
     def reset(self) -> None:
-        """Forget the past: the next reading is taken as it is."""
+        """Forget the past: the next reading is taken unchanged."""
         self._low.reset()
         self._high.reset()
         self._strange_frames = 0

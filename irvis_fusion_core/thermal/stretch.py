@@ -1,26 +1,26 @@
-"""Raw values to grey by limits for the whole frame or for each of its fields."""
+"""Raw values to grey, by limits of the frame or of its fields."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
 
-# Limits that move a grey value by less than this leave the maps of gain and offset as they are:
-# below rounding, and enlarging the maps costs as much as using them.
+# Changes of a grey value below this keep the maps of gain and offset: they would be rounded away,
+# and resizing the maps costs as much as applying them.
 _UNSEEN_GREY = 0.25
 
 
 class Stretch:
-    """(frame - low) / (high - low) to 0..255, rounded, saturated; keeps maps between frames."""
+    """Maps (frame - low) / (high - low) to 0..255, rounded and saturated; keeps its maps."""
 
     def __init__(self) -> None:
         self._limits: tuple[np.ndarray, np.ndarray] | None = None
         self._gain = self._offset = np.empty((0, 0), np.float32)
 
     def __call__(self, frame: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-        """Return uint8 HxW of a float32 one; limits are float32, () or (fields down, across).
+        """Return uint8 HxW of a float32 frame, which limits by field overwrite.
 
-        Overwrites `frame` where limits go by field.
+        Limits are float32, of shape () or (fields down, across).
         """
         if low.ndim == 0:
             gain = 255.0 / float(high - low)

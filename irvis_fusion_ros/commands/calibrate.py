@@ -25,7 +25,7 @@ from irvis_fusion_core.calibration.board_calibration import BOARD_KINDS, parse_b
 from irvis_fusion_core.calibration.estimate import Estimate, estimate_homography
 from irvis_fusion_core.calibration.overlay import before_and_after
 from irvis_fusion_core.calibration.parameter_file import update_parameters
-from irvis_fusion_core.commands.command_line import command, make_parser
+from irvis_fusion_core.command_line import command, make_parser
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_core.image_files import write_image
 from irvis_fusion_ros.bags.bag_pairs import choose_topics

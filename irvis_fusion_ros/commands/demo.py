@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import sys
 
-from irvis_fusion_core.commands.command_line import command
+from irvis_fusion_core.command_line import command
 from irvis_fusion_core.commands.demo import make_demo_parser, show_core
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_ros.demo.demo_bag import add_bag_options, pairs_of_bag

@@ -18,7 +18,7 @@ from typing import List
 import numpy as np
 
 from irvis_fusion_core.calibration.parameter_file import update_parameters
-from irvis_fusion_core.commands.command_line import command, make_parser
+from irvis_fusion_core.command_line import command, make_parser
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_core.streams.time_offset import MotionEnergy, TimeOffset, estimate_time_offset
 from irvis_fusion_ros.bags.bag import NS_PER_S, BagError, read_images

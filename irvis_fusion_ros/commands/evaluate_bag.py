@@ -22,7 +22,7 @@ import os
 import shlex
 import sys
 
-from irvis_fusion_core.commands.command_line import command, make_parser, show_progress
+from irvis_fusion_core.command_line import command, make_parser, show_progress
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_ros.bags.bag_topics import find_topics
 from irvis_fusion_ros.evaluation.configurations import make_configurations

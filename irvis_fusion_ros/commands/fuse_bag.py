@@ -19,7 +19,7 @@ import os
 import sys
 from typing import List, Optional
 
-from irvis_fusion_core.commands.command_line import command, make_parser, show_progress
+from irvis_fusion_core.command_line import command, make_parser, show_progress
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_ros.bags.bag import BagError, StoredTopic, all_topics
 from irvis_fusion_ros.bags.bag_storage import storage_of_any

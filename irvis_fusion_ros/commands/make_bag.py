@@ -19,7 +19,7 @@ import argparse
 import sys
 from typing import List, Tuple
 
-from irvis_fusion_core.commands.command_line import (
+from irvis_fusion_core.command_line import (
     command,
     make_parser,
     parse_size,

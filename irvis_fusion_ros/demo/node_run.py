@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from irvis_fusion_core.commands.command_line import print_table
+from irvis_fusion_core.command_line import print_table
 from irvis_fusion_core.errors import EngineError
 from irvis_fusion_ros.demo.demo_report import make_stream, make_table
 from irvis_fusion_ros.running_node.child_process import ChildProcess

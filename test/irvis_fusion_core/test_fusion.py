@@ -206,3 +206,14 @@ def test_options_are_those_of_the_backends():
     assert BackendOptions().vis_order == "rgb"
     with pytest.raises(TypeError, match="no_such_option"):
         RealtimeFusion("nano", no_such_option=1)
+
+
+@pytest.mark.parametrize("name", [found.name for found in probe_backends() if found.available])
+def test_bgr_frames_give_exactly_the_image_of_rgb_frames(zoo, name):
+    with RealtimeFusion("nano", name, threads=1) as fusion:
+        for vis in (VIS, VIS[:, :20], VIS):  # another size in between
+            ir = IR[:, : vis.shape[1]]
+            rgb = fusion.fuse_frame(ir, vis)
+            given = np.ascontiguousarray(vis[..., ::-1])
+            np.testing.assert_array_equal(fusion.fuse_frame(ir, given, "bgr")[..., ::-1], rgb)
+            np.testing.assert_array_equal(given[..., ::-1], vis)

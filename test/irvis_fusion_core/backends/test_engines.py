@@ -50,9 +50,11 @@ def test_a_model_of_bgr_frames(engine, write_model, pair, reference_fuse):
         assert worst(backend.fuse(ir, vis), reference_fuse(ir, vis, "bgr")) <= 1
 
 
-def test_the_result_is_the_callers_own(engine, write_model, pair):
+@pytest.mark.parametrize("order", ["rgb", "bgr"])
+def test_the_result_is_the_callers_own(engine, write_model, pair, order):
     first, second = pair(seed=1), pair(seed=2)
-    with open_backend(engine, write_model(), BackendOptions(threads=1)) as backend:
+    options = BackendOptions(threads=1, vis_order=order)
+    with open_backend(engine, write_model(), options) as backend:
         fused = backend.fuse(*first)
         kept = fused.copy()
         backend.fuse(*second)

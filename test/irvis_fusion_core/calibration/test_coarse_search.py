@@ -3,8 +3,7 @@
 import numpy as np
 from two_cameras import scene, truth
 
-from irvis_fusion_core.calibration import coarse_search
-from irvis_fusion_core.calibration.coarse_search import search
+from irvis_fusion_core.calibration.coarse_search import Placed, search, surfaces, transforms
 from irvis_fusion_core.calibration.oriented_gradients import double_angle_field, grey
 
 
@@ -15,8 +14,8 @@ def test_the_surface_is_the_normalised_correlation_of_the_overlap():
     fields = double_angle_field(a), double_angle_field(b)
     mask = np.ones(b.shape, bool)
     size = (96, 96)
-    spectra = [coarse_search._spectra(fields[0], np.ones(a.shape, bool), size)]
-    surface, score = coarse_search._surfaces([(b, mask, np.eye(3))], spectra, size, a.shape)
+    spectra = [transforms(fields[0], np.ones(a.shape, bool), size)]
+    surface, score = surfaces([Placed(b, mask, np.eye(3))], spectra, a.shape, size)
     for dy, dx in ((0, 0), (3, 5), (-4, 9), (6, -7)):
         ys, xs = slice(max(0, dy), min(30, 24 + dy)), slice(max(0, dx), min(40, 28 + dx))
         part = fields[0][ys, xs]

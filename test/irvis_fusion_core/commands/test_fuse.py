@@ -110,7 +110,7 @@ def test_two_videos_as_long_as_the_shorter(street, tmp_path, capsys):
         ({"--ir": "none.png"}, "found nothing there"),
         ({"--ir": "IR"}, "of one kind"),
         ({"--output": "fused"}, "end in one of"),
-        ({"--output": "VIS/a.png"}, "beside the inputs"),
+        ({"--output": "VIS/a.png"}, "differ from the inputs"),
         ({"--vis": "cut.png"}, "cannot read"),
         ({"--vis": "large.png"}, "one size"),
         ({"--model": "none.onnx"}, "no such file"),

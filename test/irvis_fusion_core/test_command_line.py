@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from irvis_fusion_core.commands import cli
-from irvis_fusion_core.commands.command_line import (
+from irvis_fusion_core.command_line import (
     command,
     make_parser,
     one_of,
@@ -18,6 +17,7 @@ from irvis_fusion_core.commands.command_line import (
     progress_line,
     show_progress,
 )
+from irvis_fusion_core.commands import cli
 from irvis_fusion_core.errors import FrameError
 
 
@@ -103,7 +103,7 @@ def test_only_the_command_that_was_asked_for_is_loaded(monkeypatch, capsys):
     assert seen == [["--x", "1"]]
     assert cli.main(["--help"]) == 0
     text = capsys.readouterr().out
-    assert "Fuse two images" in text and "Say what is installed" in text
+    assert "Fuse two images" in text and "Report installed packages" in text
 
 
 def test_unknown_and_missing_commands_are_usage_errors(monkeypatch, capsys):

@@ -1,4 +1,6 @@
-"""What the commands share: parsers, options of the engine, errors, a progress bar."""
+"""Shared parts of the commands: parsers, engine options, errors, a progress bar."""
+
+from __future__ import annotations
 
 import argparse
 import functools
@@ -6,25 +8,26 @@ import inspect
 import os
 import sys
 import time
-from typing import Any, Callable, Iterable, Iterator, List, Optional, Tuple
+from collections.abc import Iterable, Iterator
+from typing import Any, Callable
 
-from irvis_fusion_core.errors import ConfigurationError, FusionError
+from irvis_fusion_core.errors import FusionError
 
 Main = Callable[..., int]
 
 
-def command(function: Callable[[List[str]], int]) -> Main:
-    """Make a `main` of a function that takes the list of arguments.
+def command(function: Callable[[list[str]], int]) -> Main:
+    """Turn a function of the argument list into a `main`.
 
-    An error of ours ends as one line on stderr and exit status 1, not as a traceback; so do
-    Ctrl-C (130) and a reader of stdout that has gone (`| head`).
+    A FusionError ends as one line on stderr and exit status 1 instead of a traceback. Ctrl-C
+    gives 130, a closed stdout (`| head`) gives 1.
     """
     name = function.__module__.rpartition(".")[2]
     if name == "__main__":
         name = os.path.splitext(os.path.basename(sys.argv[0]))[0]
 
     @functools.wraps(function)
-    def main(arguments: Optional[List[str]] = None) -> int:
+    def main(arguments: list[str] | None = None) -> int:
         try:
             return function(sys.argv[1:] if arguments is None else arguments)
         except FusionError as error:
@@ -33,15 +36,15 @@ def command(function: Callable[[List[str]], int]) -> Main:
         except KeyboardInterrupt:
             return 130
         except BrokenPipeError:
-            # Python would complain once more when it flushes stdout at exit.
+            # Python would report the error again when it flushes stdout at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
 
     return main
 
 
-def make_parser(module_doc: Optional[str], name: str) -> argparse.ArgumentParser:
-    """A parser whose help is a module's docstring: its first line, then an example."""
+def make_parser(module_doc: str | None, name: str) -> argparse.ArgumentParser:
+    """Return a parser whose help is the docstring of a module: first line, then examples."""
     summary, _, rest = inspect.cleandoc(module_doc or "").partition("\n")
     return argparse.ArgumentParser(
         prog=f"irvis_fusion {name}",
@@ -52,7 +55,7 @@ def make_parser(module_doc: Optional[str], name: str) -> argparse.ArgumentParser
 
 
 def add_engine_options(parser: argparse.ArgumentParser) -> None:
-    """The options that say what fuses: they go to `RealtimeFusion` by `open_fusion`."""
+    """Add the options of the engine, for `open_fusion`."""
     group = parser.add_argument_group("engine")
     group.add_argument(
         "--model", default="auto", help="auto, nano, small, base, or an .onnx file (default: auto)"
@@ -71,7 +74,7 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
 
 
 def open_fusion(options: argparse.Namespace) -> Any:
-    """A `RealtimeFusion` by the options of `add_engine_options`."""
+    """Open a `RealtimeFusion` by the options of `add_engine_options`."""
     from irvis_fusion_core.fusion import RealtimeFusion
 
     return RealtimeFusion(
@@ -85,7 +88,7 @@ def open_fusion(options: argparse.Namespace) -> Any:
     )
 
 
-def parse_size(text: str) -> Tuple[int, int]:
+def parse_size(text: str) -> tuple[int, int]:
     """Read `640x480` (width x height) as (height, width)."""
     width, _, height = text.lower().partition("x")
     if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
@@ -93,11 +96,11 @@ def parse_size(text: str) -> Tuple[int, int]:
     return int(height), int(width)
 
 
-def one_of(names: Iterable[str], what: str) -> Callable[[str], List[str]]:
-    """An argparse type: a comma-separated list out of `names`."""
+def one_of(names: Iterable[str], what: str) -> Callable[[str], list[str]]:
+    """Return an argparse type for comma-separated lists of `names`."""
     allowed = list(names)
 
-    def parse(text: str) -> List[str]:
+    def parse(text: str) -> list[str]:
         chosen = [part.strip() for part in text.split(",") if part.strip()]
         unknown = [part for part in chosen if part not in allowed]
         if unknown or not chosen:
@@ -110,10 +113,9 @@ def one_of(names: Iterable[str], what: str) -> Callable[[str], List[str]]:
 
 
 def show_progress(items: Iterable[Any], total: int, quiet: bool = False) -> Iterator[Any]:
-    """Yield the items, drawing a bar on stderr where that is a terminal.
+    """Yield the items and draw a bar on stderr if that is a terminal.
 
-    Args:
-        total: how many there are; 0 or less where nobody knows (some videos).
+    `total` is 0 or less where the number of items is unknown (some videos).
     """
     stream = sys.stderr
     shown = not quiet and stream.isatty()
@@ -132,7 +134,7 @@ def show_progress(items: Iterable[Any], total: int, quiet: bool = False) -> Iter
 
 
 def progress_line(done: int, total: int, elapsed_s: float, width: int = 30) -> str:
-    """One state of the bar: share, count, rate, and the time that is left."""
+    """Return the bar as text: share, count, rate, and remaining time."""
     rate = done / elapsed_s if elapsed_s > 0 else 0.0
     if total <= 0:
         return "%d frames, %.1f a second" % (done, rate)
@@ -148,8 +150,8 @@ def progress_line(done: int, total: int, elapsed_s: float, width: int = 30) -> s
     )
 
 
-def print_table(rows: List[List[str]], stream: Any = None) -> None:
-    """Print rows under their headings (the first row); numbers stand to the right."""
+def print_table(rows: list[list[str]], stream: Any = None) -> None:
+    """Print rows below the first one as headings; numbers are right-aligned."""
     stream = stream or sys.stdout
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for number, row in enumerate(rows):
@@ -160,17 +162,6 @@ def print_table(rows: List[List[str]], stream: Any = None) -> None:
         stream.write("  ".join(cells).rstrip() + "\n")
         if number == 0:
             stream.write("  ".join("-" * width for width in widths) + "\n")
-
-
-def require_file(path: str, what: str) -> str:
-    """The path, where a file is there.
-
-    Raises:
-        ConfigurationError: there is none.
-    """
-    if not os.path.isfile(path):
-        raise ConfigurationError(f"expected {what} at {path!r}, found no such file")
-    return path
 
 
 def _is_number(cell: str) -> bool:

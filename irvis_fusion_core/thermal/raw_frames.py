@@ -1,0 +1,92 @@
+"""What raw thermal frames hold: their types, unusable values and units."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from irvis_fusion_core.errors import FrameError
+
+# No thermal camera looks at scenes whose median is above 150 degC or below -123 degC.
+_KELVIN_FROM = 150.0
+
+
+def checked_frame(raw: np.ndarray) -> np.ndarray:
+    """Return the frame as [height, width] of uint8, uint16 or float32, in native byte order.
+
+    Raises:
+        FrameError: another rank, type, or an empty frame.
+    """
+    if not isinstance(raw, np.ndarray):
+        raise FrameError(f"a thermal frame must be a numpy array, found {type(raw).__name__}")
+    if raw.ndim == 3 and raw.shape[2] == 1:
+        raw = raw[:, :, 0]
+    if raw.ndim != 2 or raw.size == 0:
+        raise FrameError(
+            f"a thermal frame must be HxW or HxWx1, found shape {raw.shape}; false-colour "
+            "frames carry no temperature: set the camera to raw or white-hot output"
+        )
+    # NumPy compares and OpenCV assumes native byte order.
+    raw = raw.astype(raw.dtype.newbyteorder("="), copy=False)
+    if raw.dtype in (np.uint8, np.uint16, np.float32):
+        return raw
+    if raw.dtype == np.float64:
+        return raw.astype(np.float32)
+    raise FrameError(
+        f"a thermal frame must be uint8, uint16 or float32, found {raw.dtype}; convert it first"
+    )
+
+
+def usable_values(raw: np.ndarray, saturated: float | None) -> np.ndarray:
+    """Return where values are neither missing nor saturated: bool, of the shape of `raw`."""
+    if raw.dtype == np.uint8:
+        return np.ones(raw.shape, bool)
+    if raw.dtype == np.uint16:
+        return (raw > 0) & (raw < (65535 if saturated is None else saturated))
+    usable = np.isfinite(raw)
+    return usable if saturated is None else usable & (raw < saturated)
+
+
+def replace_missing(raw: np.ndarray, frame: np.ndarray) -> np.ndarray | None:
+    """Replace NaN and infinite values in `frame`, float32 of `raw`, in place.
+
+    +inf becomes the hottest finite value, NaN and -inf the coldest.
+
+    Returns:
+        Where the camera gave no value, bool, or None where it gave one everywhere.
+
+    Raises:
+        FrameError: no value is finite.
+    """
+    if raw.dtype == np.uint16:
+        return None if raw.all() else raw == 0
+    if raw.dtype == np.uint8 or bool(np.isfinite(frame).all()):
+        return None
+    finite = np.isfinite(frame)
+    if not finite.any():
+        raise FrameError("the thermal frame holds no finite value (all NaN or infinite)")
+    cold, hot = float(frame[finite].min()), float(frame[finite].max())
+    hottest = np.isposinf(frame)
+    frame[~finite] = cold
+    frame[hottest] = hot
+    return ~finite & ~hottest
+
+
+def guessed_unit(dtype: np.dtype, sample: np.ndarray, in_degrees: bool) -> str:
+    """Return the unit of raw values from their type and size.
+
+    Args:
+        dtype: of the raw frame.
+        sample: some values of it.
+        in_degrees: the user gave limits as temperatures, so integers must be centikelvin.
+
+    Raises:
+        FrameError: 8-bit frames cannot hold temperatures.
+    """
+    if np.issubdtype(dtype, np.floating):
+        return "kelvin" if float(np.median(sample)) > _KELVIN_FROM else "celsius"
+    if in_degrees and dtype == np.uint8:
+        raise FrameError(
+            "a window in degrees needs radiometric frames (uint16 centikelvin or float), "
+            "found uint8; set window_unit to 'counts'"
+        )
+    return "centikelvin" if in_degrees else "counts"
