@@ -33,6 +33,18 @@ def normalize_pair(ir: Any, vis: Any, order: str = "rgb") -> tuple[np.ndarray, n
             different sizes.
         ConfigurationError: `order` is neither rgb nor bgr.
     """
+    if (  # as a camera pipeline gives it: nothing to convert
+        isinstance(ir, np.ndarray)
+        and isinstance(vis, np.ndarray)
+        and ir.dtype == vis.dtype == np.uint8
+        and vis.shape == (*ir.shape, 3)
+        and vis.ndim == 3
+        and vis.size > 0
+        and ir.flags.c_contiguous
+        and vis.flags.c_contiguous
+        and order in ORDERS
+    ):
+        return ir[:, :, np.newaxis], vis
     check_order(order)
     ir = normalize_ir(ir, order)
     vis = _normalize_vis(vis)

@@ -37,7 +37,7 @@ class OnnxRuntimeBackend(Backend):
         self._version = self._require_available().version
         self._providers = _providers(options.device)
         if model.fixed_size is not None:
-            self._compiled_for(*model.fixed_size)
+            self._compile_for(*model.fixed_size)
 
     @classmethod
     def probe(cls, device: str | None = None) -> Availability:

@@ -37,7 +37,7 @@ class OpenVinoBackend(Backend):
                 "check the file with `irvis_fusion doctor`, or export it again"
             ) from error
         if model.fixed_size is not None:
-            self._compiled_for(*model.fixed_size)
+            self._compile_for(*model.fixed_size)
 
     @classmethod
     def probe(cls, device: str | None = None) -> Availability:

@@ -161,10 +161,13 @@ class Backend(ABC):
             vis: uint8 [height, width, 3] in `order`, C-contiguous.
             order: channel order of `vis` and of the result, "rgb" or "bgr".
         """
-        self._check_open()
         size = vis.shape[0], vis.shape[1]
-        self._check_size(*size)
-        compiled = self._compiled_for(*size)
+        compiled = self._compiled.get(size)
+        if compiled is None:
+            self._check_open()
+            self._check_size(*size)
+            compiled = self._compile_for(*size)
+        self._compiled.move_to_end(size)
         if order == self.model.vis_order:
             fused = self._run(compiled, ir, vis)
             return fused.copy() if self.reuses_result else fused
@@ -252,12 +255,9 @@ class Backend(ABC):
                 f"found {wanted}; open the {wanted} file of this model instead"
             )
 
-    def _compiled_for(self, height: int, width: int) -> Any:
-        """Return the compiled network of a size; drop the least recently used ones."""
+    def _compile_for(self, height: int, width: int) -> Any:
+        """Compile the network for a size; drop the least recently used ones."""
         size = height, width
-        if size in self._compiled:
-            self._compiled.move_to_end(size)
-            return self._compiled[size]
         # Make room first: two engines of a large size may not fit the device together.
         while len(self._compiled) >= self.options.max_sizes:
             self._release(self._compiled.popitem(last=False)[1])

@@ -69,7 +69,7 @@ class TensorRtBackend(Backend):
             self._logger = make_logger(self._trt)
             self._runtime = self._trt.Runtime(self._logger)
         if model.fixed_size is not None:
-            self._compiled_for(*model.fixed_size)
+            self._compile_for(*model.fixed_size)
 
     @classmethod
     def probe(cls, device: str | None = None) -> Availability:

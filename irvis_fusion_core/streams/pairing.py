@@ -104,20 +104,18 @@ class LatestIr(PairingPolicy):
         self._follow_vis_jump(stamp_ns)
         self._vis_stream.advance(stamp_ns)
         nearest = self._nearest_ir(stamp_ns)
-        outcome = Pair.of(stamp_ns, item, nearest, self._judge(stamp_ns, nearest))
-        return [self._released(outcome)]
+        skew_ns = 0 if nearest is None else nearest.time_ns - stamp_ns
+        if nearest is None:
+            reason = NO_IR
+        elif abs(skew_ns) <= self._window_ns:
+            reason = PAIRED
+        else:
+            reason = IR_TOO_OLD if skew_ns < 0 else IR_AHEAD
+        return [self._released(Pair.of(stamp_ns, item, nearest, reason))]
 
     def expire(self, now_ns: int) -> list[Pair]:
         """Release nothing: no frame waits."""
         return []
-
-    def _judge(self, stamp_ns: int, nearest: ThermalFrame | None) -> str:
-        if nearest is None:
-            return NO_IR
-        skew_ns = nearest.time_ns - stamp_ns
-        if skew_ns < -self._window_ns:
-            return IR_TOO_OLD
-        return IR_AHEAD if skew_ns > self._window_ns else PAIRED
 
 
 class _Waiting:

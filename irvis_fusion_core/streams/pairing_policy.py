@@ -206,12 +206,19 @@ class PairingPolicy(ABC):
 
     def _released(self, outcome: Pair) -> Pair:
         """Count an outcome on its way out."""
-        self._counters[PAIRED if outcome.paired else "vis_only." + outcome.reason] += 1
+        reason = outcome.reason
+        self._counters[PAIRED if reason == PAIRED else "vis_only." + reason] += 1
         return outcome
 
     def _nearest_ir(self, stamp_ns: int) -> ThermalFrame | None:
         """Return the nearest held thermal frame, the earlier of two equally near ones."""
-        return min(self._ir, key=lambda ir: (abs(ir.time_ns - stamp_ns), ir.time_ns), default=None)
+        nearest, least_ns = None, 0
+        for ir in self._ir:
+            apart_ns = abs(ir.time_ns - stamp_ns)
+            earlier = nearest is not None and ir.time_ns < nearest.time_ns
+            if nearest is None or apart_ns < least_ns or (apart_ns == least_ns and earlier):
+                nearest, least_ns = ir, apart_ns
+        return nearest
 
 
 def check_positive(name: str, value: float) -> None:
