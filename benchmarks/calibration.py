@@ -7,7 +7,7 @@ so that each is calibrated alone, from one image) and roadscene/ (the same pairs
 the set registered them). Three measures, none of which the estimate uses:
 
 * edges: distance from IR edges to visible ones of like direction, chance taken off
-  (irvis_fusion_core/calibration/edge_distance.py). Beside it the same for IR stretched to the
+  (irvis_fusion_core/calibration/edge_distance.py). The same follows for IR stretched to the
   visible size, for the estimate moved aside by 8 px (what the measure makes of a known error), and
   for the makers' registration.
 * makers: how far the estimate puts pixels from where the makers' registration has them. That is
@@ -21,38 +21,52 @@ the set registered them). Three measures, none of which the estimate uses:
 All in visible pixels. A pair counts as aligned when the median edge distance is 4 px or less.
 """
 
-import argparse
-import sys
+from __future__ import annotations
+
+if not __package__:
+    import _as_module  # noqa: F401
 import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from benchmarks.options import make_parser
+from benchmarks.tables import markdown_table
 from irvis_fusion_core.calibration.edge_distance import edge_distance
 from irvis_fusion_core.calibration.estimate import estimate_homography
 from irvis_fusion_core.calibration.overlay import before_and_after
 from irvis_fusion_core.errors import CalibrationError
-from irvis_fusion_core.image_files import pairs_in, read_thermal, read_visible
+from irvis_fusion_core.image_files import (
+    FilePair,
+    pairs_in,
+    read_thermal,
+    read_visible,
+    write_image,
+)
 from irvis_fusion_core.registration.camera_geometry import project
 
+Size = tuple[int, int]
+"""(height, width)."""
 ALIGNED_PX = 4.0
 ASIDE_PX = 8.0
 
 
-def stretched(ir_size, vis_size):
-    """The homography of resizing, (height, width) to (height, width)."""
+def stretched(ir_size: Size, vis_size: Size) -> np.ndarray:
+    """Return the homography of resizing."""
     down, across = vis_size[0] / ir_size[0], vis_size[1] / ir_size[1]
     return np.array([[across, 0, (across - 1) / 2], [0, down, (down - 1) / 2], [0, 0, 1.0]])
 
 
-def moved(homography, dx, dy):
+def moved(homography: np.ndarray, dx: float, dy: float) -> np.ndarray:
+    """Return the homography followed by a shift."""
     return np.array([[1, 0, dx], [0, 1, dy], [0, 0, 1.0]]) @ homography
 
 
-def same_camera_homography(raw, registered):
-    """Raw to registered pixels of one camera's image, by SIFT and RANSAC; None where too few."""
+def same_camera_homography(raw: np.ndarray, registered: np.ndarray) -> np.ndarray | None:
+    """Return raw to registered pixels of one camera's image (SIFT, RANSAC); None where too few."""
     sift = cv2.SIFT_create(6000, contrastThreshold=0.01)
     raw_points, raw_words = sift.detectAndCompute(raw, None)
     new_points, new_words = sift.detectAndCompute(registered, None)
@@ -66,22 +80,23 @@ def same_camera_homography(raw, registered):
     return homography if homography is not None and inliers.sum() >= 50 else None
 
 
-def makers_homography(stem, ir, vis, registered):
-    """IR to visible pixels as the makers of the set have it, or None."""
-    if stem not in registered:
+def makers_homography(
+    ir: np.ndarray, vis: np.ndarray, registered: FilePair | None
+) -> np.ndarray | None:
+    """Return IR to visible pixels as the makers of the set registered them, or None."""
+    if registered is None:
         return None
-    pair = registered[stem]
-    from_ir = same_camera_homography(ir, read_thermal(pair.ir))
+    from_ir = same_camera_homography(ir, read_thermal(registered.ir))
     from_vis = same_camera_homography(
-        cv2.cvtColor(vis, cv2.COLOR_BGR2GRAY), cv2.imread(pair.vis, cv2.IMREAD_GRAYSCALE)
+        cv2.cvtColor(vis, cv2.COLOR_BGR2GRAY), cv2.imread(registered.vis, cv2.IMREAD_GRAYSCALE)
     )
     if from_ir is None or from_vis is None:
         return None
     return np.linalg.inv(from_vis) @ from_ir
 
 
-def displacement(a, b, ir_size, vis_size):
-    """Median distance between two maps over the common part of the images, visible pixels."""
+def displacement(a: np.ndarray, b: np.ndarray, ir_size: Size, vis_size: Size) -> float:
+    """Return the median distance of two maps over both images' common part, visible pixels."""
     rows, columns = np.mgrid[0 : ir_size[0] : 16, 0 : ir_size[1] : 16]
     points = np.stack([columns.ravel(), rows.ravel()], 1).astype(float)
     first, second = project(a, points), project(b, points)
@@ -89,8 +104,8 @@ def displacement(a, b, ir_size, vis_size):
     return float(np.median(np.linalg.norm(first - second, axis=1)[inside]))
 
 
-def measure(pair, registered, overlays):
-    """One row: a dict of figures; `failed` where the estimate was refused."""
+def measure(pair: FilePair, registered: FilePair | None, overlays: Path | None) -> dict[str, Any]:
+    """Return one row of figures; only `failed` where the estimate was refused."""
     ir, vis = read_thermal(pair.ir), read_visible(pair.vis)
     begin = time.perf_counter()
     try:
@@ -99,11 +114,10 @@ def measure(pair, registered, overlays):
         return {"stem": pair.stem, "failed": str(error)}
     seconds = time.perf_counter() - begin
     h, sizes = estimate.homography, (ir.shape, vis.shape[:2])
-    theirs = makers_homography(pair.stem, ir, vis, registered)
+    theirs = makers_homography(ir, vis, registered)
     aside = ASIDE_PX / np.sqrt(2)
     if overlays:
-        overlays.mkdir(parents=True, exist_ok=True)
-        cv2.imwrite(str(overlays / f"{pair.stem}.png"), before_and_after(ir, vis, h))
+        write_image(str(overlays / f"{pair.stem}.png"), before_and_after(ir, vis, h))
     return {
         "stem": pair.stem,
         "scale": float(np.sqrt(np.linalg.det(h[:2, :2]))),
@@ -118,53 +132,65 @@ def measure(pair, registered, overlays):
     }
 
 
-def print_rows(rows):
-    print(
-        "| pair | scale | blocks | held-out px | **edges px** (90 %) | counterparts "
-        "| raw / chance px | moved 8 px | stretched | makers' edges px | from makers px "
-        "| aligned |"
-    )
-    print("|" + "---|" * 12)
-    for row in rows:
-        if "failed" in row:
-            print(f"| {row['stem']} | refused: {row['failed'].partition(';')[0]} |" + " |" * 10)
-            continue
-        e = row["edges"]
-        theirs, away = row["makers' edges"], row["from makers"]
-        theirs = "-" if theirs is None else f"{theirs.median_px:.1f}"
-        away = "-" if away is None else f"{away:.1f}"
-        print(
-            f"| {row['stem']} | {row['scale']:.2f} | {row['blocks']} | {row['held out']:.1f} "
-            f"| **{e.median_px:.1f}** ({e.p90_px:.1f}) | {e.counterparts:.0%} "
-            f"| {e.raw_median_px:.1f} / {e.chance_median_px:.1f} | {row['aside'].median_px:.1f} "
-            f"| {row['stretched'].median_px:.1f} | {theirs} | {away} "
-            f"| {'yes' if e.median_px <= ALIGNED_PX else 'no'} |"
-        )
+COLUMNS = (
+    "scale",
+    "blocks",
+    "held-out px",
+    "**edges px** (90 %)",
+    "counterparts",
+    "raw / chance px",
+    "moved 8 px",
+    "stretched",
+    "makers' edges px",
+    "from makers px",
+    "aligned",
+)
 
 
-def summary(rows):
+def cells(row: Mapping[str, Any]) -> list[str]:
+    """Return a row of the table as text."""
+    if "failed" in row:
+        return [f"refused: {row['failed'].partition(';')[0]}"] + [""] * (len(COLUMNS) - 1)
+    e, theirs, away = row["edges"], row["makers' edges"], row["from makers"]
+    return [
+        f"{row['scale']:.2f}",
+        row["blocks"],
+        f"{row['held out']:.1f}",
+        f"**{e.median_px:.1f}** ({e.p90_px:.1f})",
+        f"{e.counterparts:.0%}",
+        f"{e.raw_median_px:.1f} / {e.chance_median_px:.1f}",
+        f"{row['aside'].median_px:.1f}",
+        f"{row['stretched'].median_px:.1f}",
+        "-" if theirs is None else f"{theirs.median_px:.1f}",
+        "-" if away is None else f"{away:.1f}",
+        "yes" if e.median_px <= ALIGNED_PX else "no",
+    ]
+
+
+def summary(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the text below the table."""
     done = [row for row in rows if "edges" in row]
     aligned = sum(row["edges"].median_px <= ALIGNED_PX for row in done)
     both = [row for row in done if row["makers' edges"] is not None]
     better = sum(row["edges"].median_px <= row["makers' edges"].median_px for row in both)
-    print(
-        f"\n{aligned} of {len(rows)} aligned to {ALIGNED_PX:g} px; {len(rows) - len(done)} refused"
-    )
-    print(
+    lines = [
+        f"\n{aligned} of {len(rows)} aligned to {ALIGNED_PX:g} px; "
+        f"{len(rows) - len(done)} refused",
         f"stretched instead: {sum(r['stretched'].median_px <= ALIGNED_PX for r in done)} of "
-        f"{len(rows)}; edge distance no worse than the makers' in {better} of {len(both)}"
-    )
+        f"{len(rows)}; edge distance no worse than the makers' in {better} of {len(both)}",
+    ]
     if both:
         away = [row["from makers"] for row in both]
-        print(
+        lines.append(
             f"from the makers' registration: median {np.median(away):.1f} px over pairs, largest "
             f"{max(away):.1f} px"
         )
-    print(f"seconds a pair: median {np.median([row['seconds'] for row in done]):.1f}")
+    lines.append(f"seconds a pair: median {np.median([row['seconds'] for row in done]):.1f}")
+    return "\n".join(lines)
 
 
-def random_homography(rng, size):
-    """Corners move by up to 3 % of the diagonal, all by 8 %; 10 % in size, 3 degrees of turn."""
+def random_homography(rng: np.random.Generator, size: Size) -> np.ndarray:
+    """Return 8 % shift of all corners, 3 % of each (of the diagonal), 10 % in size, 3 degrees."""
     height, width = size
     corners = np.array([[0, 0], [width - 1, 0], [width - 1, height - 1], [0, height - 1]], float)
     centre, diagonal = corners.mean(axis=0), np.hypot(height, width)
@@ -175,19 +201,17 @@ def random_homography(rng, size):
     return cv2.getPerspectiveTransform(corners.astype(np.float32), target.astype(np.float32))
 
 
-def synthetic(folder, count):
-    """Stem, corner error, median error (pixels) of pairs with IR moved; inf where refused."""
+def synthetic(folder: Path, count: int) -> Iterator[tuple[str, float, float]]:
+    """Yield stem, corner error, median error (px) of pairs with IR moved; inf where refused."""
     pairs = pairs_in(str(folder))
     rng = np.random.default_rng(0)
     for index in np.linspace(0, len(pairs) - 1, count).astype(int):
         ir, vis = read_thermal(pairs[index].ir), read_visible(pairs[index].vis)
         truth = random_homography(rng, ir.shape)
-        size = ir.shape[::-1]
-        # What lies outside stays unknown, as with a camera: black, and found out by nobody.
-        displaced = cv2.warpPerspective(
-            ir, np.linalg.inv(truth), size, borderMode=cv2.BORDER_REPLICATE
-        )
         height, width = ir.shape
+        displaced = cv2.warpPerspective(
+            ir, np.linalg.inv(truth), (width, height), borderMode=cv2.BORDER_REPLICATE
+        )
         corners = np.array([[0, 0], [width - 1, 0], [width - 1, height - 1], [0, height - 1]])
         try:
             found = estimate_homography([(displaced, vis)]).homography
@@ -195,19 +219,21 @@ def synthetic(folder, count):
             yield pairs[index].stem, np.inf, np.inf
             continue
         error = np.linalg.norm(project(found, corners) - project(truth, corners), axis=1)
-        yield (
-            pairs[index].stem,
-            float(error.mean()),
-            displacement(truth, found, size[::-1], size[::-1]),
-        )
+        inner = displacement(truth, found, ir.shape, ir.shape)
+        yield pairs[index].stem, float(error.mean()), inner
 
 
-def rig(folder, ir_size=(512, 640), counts=(1, 4, 12), tries=3):
-    """Number of pairs -> median errors in visible pixels (inf: refused) of one rig's pairs."""
+def rig(
+    folder: Path,
+    tries: int,
+    ir_size: Size = (512, 640),
+    counts: Sequence[int] = (1, 4, 12),
+) -> dict[int, list[float]]:
+    """Return number of pairs -> median errors of one rig's, visible px; inf where refused."""
     files = pairs_in(str(folder))
     vis_size = read_visible(files[0].vis).shape[:2]
     rng = np.random.default_rng(1)
-    errors = {count: [] for count in counts}
+    errors: dict[int, list[float]] = {count: [] for count in counts}
     for _ in range(tries):
         truth = random_homography(rng, vis_size) @ stretched(ir_size, vis_size)
         chosen = rng.permutation(len(files))[: max(counts)]
@@ -230,17 +256,13 @@ def rig(folder, ir_size=(512, 640), counts=(1, 4, 12), tries=3):
     return errors
 
 
-def main(arguments=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
-    parser.add_argument("--data", type=Path, default=beside)
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the table and the synthetic parts."""
+    parser = make_parser(__doc__, "data limit")
     parser.add_argument("--overlays", type=Path, help="folder for images to look at")
     parser.add_argument("--synthetic", type=int, default=20, help="pairs of the synthetic part")
     parser.add_argument("--rigs", nargs="*", default=["llvip/train", "msrs/train"])
     parser.add_argument("--tries", type=int, default=3, help="homographies of each rig")
-    parser.add_argument("--limit", type=int, help="pairs of the table")
     options = parser.parse_args(arguments)
     cv2.setNumThreads(1)
     cv2.setRNGSeed(0)
@@ -251,28 +273,29 @@ def main(arguments=None):
     }
     pairs = pairs_in(str(options.data / "roadscene_unaligned"))[: options.limit]
     if pairs:
-        rows = [measure(pair, registered, options.overlays) for pair in pairs]
-        print_rows(rows)
-        summary(rows)
+        rows = [measure(each, registered.get(each.stem), options.overlays) for each in pairs]
+        shown = {row["stem"]: cells(row) for row in rows}
+        print(markdown_table(COLUMNS, shown, corner="pair"))
+        print(summary(rows))
     if options.synthetic:
-        errors = list(synthetic(options.data / "roadscene" / "train", options.synthetic))
-        corners = np.array([corner for _, corner, _ in errors])
-        inner = np.array([median for _, _, median in errors])
+        found = list(synthetic(options.data / "roadscene" / "train", options.synthetic))
+        corners = np.array([corner for _, corner, _ in found])
+        inner = np.array([median for _, _, median in found])
         print(
-            f"\nsynthetic, {len(errors)} pairs of about 500x330: mean corner error "
+            f"\nsynthetic, {len(found)} pairs of about 500x330: mean corner error "
             f"{np.median(corners):.2f} px (median over pairs), {np.percentile(corners, 90):.2f} "
             f"px (90 %); over the image {np.median(inner):.2f} px; "
             f"{int((corners <= 4).sum())} within 4 px; {int(np.isinf(corners).sum())} refused"
         )
     for name in options.rigs:
-        errors = rig(options.data / name, tries=options.tries)
-        cells = "; ".join(
+        errors = rig(options.data / name, options.tries)
+        figures = "; ".join(
             f"{count} pairs: " + ", ".join(f"{value:.1f}" for value in values)
             for count, values in errors.items()
         )
         print(
             f"rig {name}, {options.tries} homographies, median error in visible px (inf: "
-            f"refused): {cells}"
+            f"refused): {figures}"
         )
 
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 if not __package__:
     import _as_module  # noqa: F401
-import argparse
 import array
 import os
 import sys
@@ -30,6 +29,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import irvis_fusion_core
+from benchmarks.options import make_parser
 
 ROOT = Path(irvis_fusion_core.__file__).resolve().parents[1]
 OURS = tuple(str(ROOT / name) + os.sep for name in ("irvis_fusion_core", "irvis_fusion_ros"))
@@ -152,18 +152,15 @@ def record(parameters: list[str], model: str) -> FrameRecorder:
     class RecordedNode(FusionNode):
         """The node, with the two ends of a frame's way recorded."""
 
-        def create_subscription(
-            self, kind: Any, topic: str, callback: Any, *rest: Any, **options: Any
-        ) -> Any:
+        def create_subscription(self, *arguments: Any, **options: Any) -> Any:
+            kind, topic, callback, *rest = arguments
             if self.resolve_topic_name(topic).startswith("/vis/image_raw"):
                 callback = recorder.around_callback(callback)
             return super().create_subscription(kind, topic, callback, *rest, **options)
 
-        def create_lifecycle_publisher(
-            self, kind: Any, topic: str, *rest: Any, **options: Any
-        ) -> Any:
-            publisher = super().create_lifecycle_publisher(kind, topic, *rest, **options)
-            if self.resolve_topic_name(topic) == "/fused/image_raw":
+        def create_lifecycle_publisher(self, *arguments: Any, **options: Any) -> Any:
+            publisher = super().create_lifecycle_publisher(*arguments, **options)
+            if self.resolve_topic_name(arguments[1]) == "/fused/image_raw":
                 publisher.publish = recorder.around_publish(publisher.publish)
             return publisher
 
@@ -262,9 +259,7 @@ def report(frame: dict[CodeType, tuple[Call, int]]) -> tuple[int, int]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Record, print, and compare with the limits; return the exit status."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__)
     parser.add_argument("--model", default="nano", help="the node's parameter `model`")
     parser.add_argument(
         "--parameter", action="append", default=[], metavar="NAME:=VALUE", help="of the node"

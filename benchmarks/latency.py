@@ -1,4 +1,4 @@
-"""Latency of every engine, variant and precision that is here, beside a yardstick.
+"""Latency of every installed engine, variant and precision, and of a yardstick.
 
     python3 -m benchmarks.latency --threads 2
     python3 -m benchmarks.latency --sizes 640x480 --backends openvino --precisions fp32,bf16,int8
@@ -6,15 +6,22 @@
 A pair of uint8 frames goes in, a uint8 image comes out, as `RealtimeFusion.fuse_frame` does it.
 The yardstick (`benchmarks/yardstick.py`: plain convolutions, torch, fp32, the same threads) takes
 its turns in the same rounds, so a machine that is busy or throttles does not change the ratios.
-What cannot be opened is named with its reason: nothing is left out in silence.
+What cannot be opened is named with its reason.
 """
 
+from __future__ import annotations
+
+if not __package__:
+    import _as_module  # noqa: F401
 import argparse
 import io
 import json
 import sys
-from typing import Any, Callable, Dict, List
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
+from benchmarks.options import make_parser
 from irvis_fusion_core import model_zoo
 from irvis_fusion_core.backends import backend_names
 from irvis_fusion_core.benchmark import Timing, example_pair, machine, time_interleaved
@@ -22,45 +29,54 @@ from irvis_fusion_core.command_line import one_of, parse_size, print_table
 from irvis_fusion_core.commands.benchmark import (
     PRECISIONS,
     TURN_S,
+    Case,
     available_backends,
     open_cases,
 )
 
+if TYPE_CHECKING:
+    from benchmarks.yardstick import PixelYardstick
+
 SIZES = "640x480,640x512,1280x1024"
-YARDSTICK = ("yardstick", "torch", "fp32")
+YARDSTICK = Case("yardstick", "torch", "fp32")
 
 
-def measure(fusions: Dict[Any, Any], yardstick: Any, size: Any, rounds: int) -> Dict[Any, Timing]:
+def measure(
+    fusions: Mapping[Case, Any],
+    yardstick: PixelYardstick,
+    size: tuple[int, int],
+    rounds: int,
+) -> dict[Case, Timing]:
     """Time all cases and the yardstick at one (height, width)."""
     ir, vis = example_pair(*size)
-    calls: Dict[Any, Callable[[], Any]] = {YARDSTICK: lambda: yardstick.fuse(ir, vis)}
+    calls: dict[str, Callable[[], object]] = {" ".join(YARDSTICK): lambda: yardstick.fuse(ir, vis)}
     for case, fusion in fusions.items():
         fusion.warm_up(*size)
         order = fusion.backend.options.vis_order
-        # Bound now: the loop's variables will have moved on when this is called.
-        calls[case] = lambda fusion=fusion, order=order: fusion.fuse_frame(ir, vis, order)
-    return time_interleaved(calls, rounds, warm_up=2, turn_s=TURN_S)
+        calls[" ".join(case)] = partial(fusion.fuse_frame, ir, vis, order)
+    timings = time_interleaved(calls, rounds, warm_up=2, turn_s=TURN_S)
+    return dict(zip((YARDSTICK, *fusions), timings.values()))
 
 
-def table(timings: Dict[Any, Timing]) -> List[List[str]]:
-    """Rows with headings: each case, its time, and how many times faster than the yardstick."""
+def table(timings: Mapping[Case, Timing]) -> list[list[str]]:
+    """Return headings, then for each case its time and how much faster it is."""
     reference_ms = timings[YARDSTICK].median_ms
     rows = [["engine", "model", "precision", "median ms", "p90 ms", "faster than yardstick"]]
     for case, timing in timings.items():
-        ratio = "%.1fx" % (reference_ms / timing.median_ms)
-        rows.append([*case, "%.2f" % timing.median_ms, "%.2f" % timing.p90_ms, ratio])
+        ratio = f"{reference_ms / timing.median_ms:.1f}x"
+        rows.append([*case, f"{timing.median_ms:.2f}", f"{timing.p90_ms:.2f}", ratio])
     return rows
 
 
-def main() -> int:
-    """Run the benchmark."""
-    options = _parse()
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmark; return the exit status."""
+    options = _parse(arguments)
     from benchmarks.yardstick import PixelYardstick
 
     facts = dict(machine(), threads=str(options.threads))
-    print(", ".join("%s: %s" % item for item in facts.items()))
+    print(", ".join(f"{key}: {value}" for key, value in facts.items()))
     yardstick = PixelYardstick(options.threads, "cuda" if options.gpu_yardstick else "cpu")
-    report: Dict[str, Any] = {"machine": facts, "sizes": {}}
+    sizes: dict[str, dict[str, dict[str, float]]] = {}
     for size in options.sizes:
         fusions = open_cases(
             options.backends or available_backends(),
@@ -76,21 +92,18 @@ def main() -> int:
         finally:
             for fusion in fusions.values():
                 fusion.close()
-        name = "%dx%d" % (size[1], size[0])
+        name = f"{size[1]}x{size[0]}"
         print("\n" + name)
         print_table(table(timings))
-        report["sizes"][name] = {" ".join(case): t._asdict() for case, t in timings.items()}
+        sizes[name] = {" ".join(case): t._asdict() for case, t in timings.items()}
     if options.json:
         with open(options.json, "w") as stream:
-            json.dump(report, stream, indent=2)
+            json.dump({"machine": facts, "sizes": sizes}, stream, indent=2)
     return 0
 
 
-def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--threads", type=int, default=2, help="CPU threads of all (default: 2)")
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = make_parser(__doc__, "threads", threads=2)
     parser.add_argument(
         "--sizes",
         type=lambda text: [parse_size(part) for part in text.split(",")],
@@ -103,7 +116,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=10, help="turns of each (default: 10)")
     parser.add_argument("--gpu-yardstick", action="store_true", help="run the yardstick on CUDA")
     parser.add_argument("--json", metavar="FILE", help="write the figures here too")
-    return parser.parse_args()
+    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":

@@ -5,18 +5,21 @@
 The images are drawn (the night street), for the time depends on the size alone.
 """
 
-import argparse
+from __future__ import annotations
+
+if not __package__:
+    import _as_module  # noqa: F401
 import os
-import sys
 import time
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from functools import partial
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import cv2
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from benchmarks.options import make_parser
 from irvis_fusion_core import metrics
 from irvis_fusion_core.command_line import parse_size, print_table
 from irvis_fusion_core.demo.night_street import NightStreet
@@ -25,8 +28,8 @@ LIMIT_S = 0.5
 """What a row for one 640x480 pair may take."""
 
 
-def cpu_ms(function, repeats):
-    """The median CPU time of a call, in milliseconds."""
+def cpu_ms(function: Callable[[], object], repeats: int) -> float:
+    """Return the median CPU time of a call, in milliseconds."""
     taken = []
     for _ in range(repeats):
         start = time.process_time()
@@ -35,28 +38,31 @@ def cpu_ms(function, repeats):
     return sorted(taken)[len(taken) // 2]
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the table."""
+    parser = make_parser(__doc__)
     parser.add_argument("--size", type=parse_size, default=(480, 640))
     parser.add_argument("--repeats", type=int, default=5)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     cv2.setNumThreads(1)
     height, width = options.size
     frames = [NightStreet(width, height).frame(time_s) for time_s in (0.0, 1 / 30)]
     triples = [(np.maximum(f.ir, metrics.luminance(f.vis)), f.ir, f.vis) for f in frames]
     fused, ir, vis = triples[0]
     names = metrics.names_for_size(height, width)
-    jobs = {n: lambda n=n: metrics.score_pair(fused, ir, vis, [n]) for n in names}
-    jobs["alignment"] = lambda: metrics.alignment(fused, ir, vis)
-    jobs["flicker"] = lambda: metrics.flicker(*zip(*triples))
+    jobs: dict[str, Callable[[], object]] = {
+        name: partial(metrics.score_pair, fused, ir, vis, [name]) for name in names
+    }
+    jobs["alignment"] = partial(metrics.alignment, fused, ir, vis)
+    jobs["flicker"] = partial(metrics.flicker, *zip(*triples))
     rows = [["metric", "ms"]]
     rows += [[name, f"{cpu_ms(job, options.repeats):.1f}"] for name, job in jobs.items()]
     print_table(rows)
 
-    def row():
+    def row() -> None:
         metrics.score_pair(fused, ir, vis)
-        metrics.alignment(fused, ir, vis)
-        metrics.flicker(*zip(*triples))
+        jobs["alignment"]()
+        jobs["flicker"]()
 
     taken_s = cpu_ms(row, options.repeats) / 1e3
     print(f"\nA row for one {width}x{height} pair: {taken_s:.3f} s on one core", end="")

@@ -14,15 +14,18 @@ images are moved by a known drift and offered one a second; columns, in pixels o
 correction has to stay at none. Data sets are themselves registered to a pixel or two.
 """
 
-import argparse
-import sys
+from __future__ import annotations
+
+if not __package__:
+    import _as_module  # noqa: F401
 import time
-from pathlib import Path
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from benchmarks.options import make_parser
+from benchmarks.pairs import read_pairs
 from irvis_fusion_core.registration.online_alignment import (
     OnlineRegistration,
     StretchedRegistration,
@@ -36,40 +39,34 @@ DRIFTS = {
     "5, 4, 1 deg, 1 %": ((5.0, 4.0), 1.0, 1.01),
 }
 SETS = {
-    "roadscene/train": ("roadscene/train", ""),
-    "roadscene/val": ("roadscene/val", ""),
-    "msrs day": ("msrs/train", "D"),
-    "msrs night": ("msrs/train", "N"),
+    "roadscene/train": "roadscene/train",
+    "roadscene/val": "roadscene/val",
+    "msrs day": "msrs/train@D",
+    "msrs night": "msrs/train@N",
 }
+Pairs = Sequence[Sequence[np.ndarray]]
+"""(IR, visible luminance), all of one size."""
 
 
-def read_pairs(folder, ends):
-    """(IR, visible) grey, all of the first one's size."""
-    pairs = []
-    for path in sorted((folder / "IR").iterdir()):
-        if path.stem.endswith(ends) and len(pairs) < PAIRS:
-            both = [cv2.imread(str(p), 0) for p in (path, folder / "VIS" / path.name)]
-            size = (pairs[0][0] if pairs else both[1]).shape[::-1]
-            pairs.append([cv2.resize(image, size) for image in both])
-    return pairs
-
-
-def drift_matrix(size, shift, turn_deg, scale):
+def drift_matrix(
+    size: Sequence[int], shift: tuple[float, float], turn_deg: float, scale: float
+) -> np.ndarray:
+    """Return the 3x3 map of a drift about the centre of an image of (height, width)."""
     matrix = cv2.getRotationMatrix2D(((size[1] - 1) / 2, (size[0] - 1) / 2), turn_deg, scale)
     matrix[:, 2] += shift
     return np.vstack([matrix, [0.0, 0.0, 1.0]])
 
 
-def left_px(found, true, size):
-    """Distances between both maps on a 9x9 grid over the image."""
+def left_px(found: np.ndarray, true: np.ndarray, size: Sequence[int]) -> np.ndarray:
+    """Return the distances between both maps on a 9x9 grid over the image."""
     x, y = np.meshgrid(np.linspace(0, size[1] - 1, 9), np.linspace(0, size[0] - 1, 9))
     points = np.stack([x.ravel(), y.ravel()], axis=1)[None]
     moved = [cv2.perspectiveTransform(points, matrix) for matrix in (found, true)]
     return np.linalg.norm(moved[0] - moved[1], axis=2)
 
 
-def follow(pairs, drift, motion):
-    """Mean misplacement after 20 and 60 pairs, the worst corner's, and ms a comparison."""
+def follow(pairs: Pairs, drift: np.ndarray, motion: str) -> tuple[float, float, float, float]:
+    """Return mean misplacement after 20 and 60 pairs, the worst corner's, and ms a comparison."""
     registration = OnlineRegistration(
         StretchedRegistration(0.0), motion=motion, in_background=False
     )
@@ -88,22 +85,20 @@ def follow(pairs, drift, motion):
     return lefts[19].mean(), lefts[-1].mean(), lefts[-1].max(), 1e3 * float(np.median(times))
 
 
-def main(arguments=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
-    parser.add_argument("--data", type=Path, default=beside)
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the table."""
+    parser = make_parser(__doc__, "data")
     parser.add_argument("--motion", default="similarity")
     options = parser.parse_args(arguments)
     cv2.setNumThreads(1)
     print(f"{'':18}{'':20}{'drift':>7}{'after 20':>10}{'after 60':>10}{'corner':>8}{'ms':>7}")
-    for name, (folder, ends) in SETS.items():
-        if not (options.data / folder).is_dir():
-            raise SystemExit(f"expected registered pairs at {options.data / folder}: give --data")
-        pairs = read_pairs(options.data / folder, ends)
-        size = pairs[0][1].shape
-        rows = [(what, pairs, drift_matrix(size, *drift)) for what, drift in DRIFTS.items()]
+    for name, folder in SETS.items():
+        found = [(pair.ir, pair.luma) for pair in read_pairs(options.data, folder, PAIRS)]
+        size = found[0][1].shape
+        pairs = [[cv2.resize(plane, size[::-1]) for plane in pair] for pair in found]
+        rows: list[tuple[str, Pairs, np.ndarray]] = [
+            (what, pairs, drift_matrix(size, *drift)) for what, drift in DRIFTS.items()
+        ]
         none = np.eye(3)
         shuffled = [(pairs[i - 7][0], vis) for i, (_, vis) in enumerate(pairs)]
         rows.append(("different scenes", shuffled, none))

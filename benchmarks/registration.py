@@ -6,21 +6,24 @@ Times are medians of processor time on one thread; "maps" is what the first fram
 The bar: a warp within 1.5 ms at 640x480.
 """
 
-import argparse
-import sys
+from __future__ import annotations
+
+if not __package__:
+    import _as_module  # noqa: F401
 import time
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from pathlib import Path
 
 import cv2
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from benchmarks.options import make_parser
 from irvis_fusion_core.registration import fill_uncovered, make_registration
 from irvis_fusion_core.registration.camera_geometry import expected_error_px
 
 
-def median_ms(call, repeats=100):
+def median_ms(call: Callable[[], object], repeats: int = 100) -> float:
+    """Return the median processor time of a call on this thread, milliseconds."""
     call()
     times = []
     for _ in range(repeats):
@@ -31,8 +34,8 @@ def median_ms(call, repeats=100):
     return 1e3 * float(np.median(times))
 
 
-def warp_times():
-    """(what, milliseconds) for the sizes that robots use."""
+def warp_times() -> Iterator[tuple[str, float]]:
+    """Yield (what, milliseconds) for the sizes that robots use."""
     for ir_size, vis_size in [((512, 640), (480, 640)), ((512, 640), (1000, 1500))]:
         scale = 0.9 * vis_size[1] / ir_size[1]
         homography = [[scale, 0.02, 12], [-0.02, scale, 8], [1e-6, 2e-6, 1]]
@@ -41,13 +44,12 @@ def warp_times():
         ir = rng.integers(0, 256, ir_size).astype(np.uint8)
         vis = rng.integers(0, 256, vis_size).astype(np.uint8)
 
-        def warp_and_fill(registration=registration, ir=ir, vis=vis):
-            warped, coverage = registration.warp(ir, vis.shape)
-            return warped if coverage is None else fill_uncovered(warped, vis, coverage)
-
         name = f"{ir_size[1]}x{ir_size[0]} -> {vis_size[1]}x{vis_size[0]}"
-        yield f"{name} warp", median_ms(lambda r=registration, i=ir, s=vis_size: r.warp(i, s))
-        yield f"{name} warp and fill", median_ms(warp_and_fill)
+        yield f"{name} warp", median_ms(partial(registration.warp, ir, vis_size))
+        yield (
+            f"{name} warp and fill",
+            median_ms(partial(warp_and_fill, registration.warp, ir, vis)),
+        )
         prepare = partial(registration.prepare, ir_size, vis_size)
         yield f"{name} maps, homography", median_ms(prepare, 5)
         lenses = make_registration(
@@ -65,16 +67,23 @@ def warp_times():
         yield f"{name} maps, lenses", median_ms(partial(lenses.prepare, ir_size, vis_size), 5)
 
 
-def pinhole(size):
-    """A camera that sees 53 degrees across."""
+def warp_and_fill(
+    warp: Callable[..., tuple[np.ndarray, np.ndarray | None]], ir: np.ndarray, vis: np.ndarray
+) -> np.ndarray:
+    """Return the warped IR frame, filled where the camera did not see."""
+    warped, coverage = warp(ir, vis.shape)
+    return warped if coverage is None else fill_uncovered(warped, vis, coverage)
+
+
+def pinhole(size: tuple[int, int]) -> list[list[float]]:
+    """Return the matrix of a camera that sees 53 degrees across."""
     height, width = size
     return [[width, 0, (width - 1) / 2], [0, width, (height - 1) / 2], [0, 0, 1]]
 
 
-def main(arguments=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print times and errors."""
+    parser = make_parser(__doc__)
     parser.add_argument("--focal-px", type=float, default=768.0)
     parser.add_argument("--baseline-m", type=float, default=0.1)
     parser.add_argument("--set-depth-m", type=float, default=10.0)

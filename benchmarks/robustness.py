@@ -14,19 +14,32 @@ a shipped name, an .onnx, or a checkpoint; `=NAME` names its row. `maximum` and 
   edge's own) than the visible image's. A doubled edge adds one. 0 shift gives the floor.
 """
 
-import argparse
-import sys
+from __future__ import annotations
+
+if not __package__:
+    import _as_module  # noqa: F401
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from benchmarks.reference_rows import default_data, read_pairs, trivial_rows
+from benchmarks.fusions import Fusion, open_models, trivial_fusions
+from benchmarks.options import make_parser
+from benchmarks.pairs import Pair, read_pairs
+from benchmarks.tables import markdown_table
 from irvis_fusion_core import metrics
 
+Case = tuple[str, float]
+Places = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Rows, columns and normals (radians) of edge pixels."""
+
 METRICS = ("Qabf", "VIF", "SSIM")
-CASES = tuple(("shift", value) for value in (0, 2, 4, 8)) + tuple(
+COLUMNS = (*METRICS, "extra edges")
+TRIVIAL = ("maximum", "mean")
+CASES: tuple[Case, ...] = tuple(("shift", value) for value in (0, 2, 4, 8)) + tuple(
     ("turn", value) for value in (0.5, 1.0, 2.0)
 )
 UNITS = {"shift": "px", "turn": "deg"}
@@ -36,8 +49,8 @@ LEAST_SHARE = 0.3
 SHARED_PX = 2.0
 
 
-def displaced(ir, kind, value, number):
-    """The IR image of pair `number`, shifted or turned; its border is repeated outwards."""
+def displaced(ir: np.ndarray, kind: str, value: float, number: int) -> np.ndarray:
+    """Return the IR image of pair `number`, shifted or turned; its border is repeated outwards."""
     height, width = ir.shape
     angle = 2 * np.pi * (number * 0.381966)  # the golden angle: directions spread evenly
     if kind == "shift":
@@ -52,22 +65,23 @@ def displaced(ir, kind, value, number):
     )
 
 
-def gradient(image):
-    """Magnitude and direction of a grey image's gradient at about 1 px."""
+def gradient(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return magnitude and direction of a grey image's gradient at about 1 px."""
     smooth = cv2.GaussianBlur(image.astype(np.float32), (0, 0), 1.0)
     gx, gy = cv2.Sobel(smooth, cv2.CV_32F, 1, 0), cv2.Sobel(smooth, cv2.CV_32F, 0, 1)
     return np.hypot(gx, gy), np.arctan2(gy, gx)
 
 
-def edges(image):
+def edges(image: np.ndarray) -> np.ndarray:
+    """Return where Canny finds edges, bool HxW."""
     magnitude, _ = gradient(image)
     high = float(np.percentile(magnitude, 92))
     smooth = cv2.GaussianBlur(image, (0, 0), 1.0)
     return cv2.Canny(smooth, 0.5 * high, max(high, 20.0), L2gradient=True) > 0
 
 
-def shared_edges(ir, vis):
-    """Rows, columns and normals (radians) of thin visible edges that IR has too."""
+def shared_edges(ir: np.ndarray, vis: np.ndarray) -> Places:
+    """Return the thin visible edges that IR has too."""
     _, vis_angle = gradient(vis)
     _, ir_angle = gradient(ir)
     ir_edges = edges(ir)
@@ -85,8 +99,8 @@ def shared_edges(ir, vis):
     return rows, columns, vis_angle[rows, columns]
 
 
-def maxima_along_normals(image, places):
-    """How many maxima the gradient has along the normal of each place (float N)."""
+def maxima_along_normals(image: np.ndarray, places: Places) -> np.ndarray:
+    """Return the number of maxima that the gradient has along each place's normal, N."""
     rows, columns, normals = places
     magnitude, _ = gradient(image)
     along = np.arange(-REACH_PX, REACH_PX + 1)
@@ -102,60 +116,52 @@ def maxima_along_normals(image, places):
     return peak.sum(axis=1)
 
 
-def extra_edges(fused, vis, places):
-    """Mean number of edges that the fused image has beside a shared one and the visible not."""
+def extra_edges(fused: np.ndarray, vis: np.ndarray, places: Places) -> float:
+    """Return the mean number of edges near a shared one that only the fused image has."""
     if places[0].size == 0:
         return float("nan")
     return float(np.mean(maxima_along_normals(fused, places) - maxima_along_normals(vis, places)))
 
 
-def measure(folders, fusions, limit=None):
-    """(fusion, case) -> mean over pairs of the metrics and of `extra edges`."""
-    scores = {(name, case): [] for name in fusions for case in CASES}
-    number = 0
-    for folder in folders:
-        for _, ir, vis in read_pairs(folder, limit):
-            luma = metrics.luminance(vis)
-            places = shared_edges(ir, luma)
-            for case in CASES:
-                seen = displaced(ir, *case, number)
-                for name, fuse in fusions.items():
-                    fused = fuse(seen, vis)
-                    row = metrics.score_pair(fused, ir, vis, METRICS)
-                    row["extra edges"] = extra_edges(metrics.luminance(fused), luma, places)
-                    scores[name, case].append(row)
-            number += 1
-    return {
-        key: {column: float(np.nanmean([row[column] for row in rows])) for column in rows[0]}
+def measure(
+    pairs: Iterable[Pair], fusions: Mapping[str, Fusion]
+) -> tuple[dict[tuple[str, Case], dict[str, float]], int]:
+    """Return (fusion, case) -> mean over pairs of `COLUMNS`, and the number of pairs."""
+    scores: dict[tuple[str, Case], list[dict[str, float]]] = {}
+    count = 0
+    for count, pair in enumerate(pairs, 1):
+        places = shared_edges(pair.ir, pair.luma)
+        for case in CASES:
+            seen = pair._replace(ir=displaced(pair.ir, *case, count - 1))
+            for name, fuse in fusions.items():
+                fused = fuse(seen)
+                row = metrics.score_pair(fused, pair.ir, pair.vis, METRICS)
+                row["extra edges"] = extra_edges(metrics.luminance(fused), pair.luma, places)
+                scores.setdefault((name, case), []).append(row)
+    means = {
+        key: {column: float(np.nanmean([row[column] for row in rows])) for column in COLUMNS}
         for key, rows in scores.items()
-    }, number
+    }
+    return means, count
 
 
-def print_table(result, fusions):
-    names = [f"{kind} {value:g} {UNITS[kind]}" for kind, value in CASES]
-    for column in (*METRICS, "extra edges"):
-        print(f"\n| {column} | " + " | ".join(names) + " |")
-        print("|---|" + "---|" * len(CASES))
-        for name in fusions:
-            cells = [f"{result[name, case][column]:.3f}" for case in CASES]
-            print(f"| {name} | " + " | ".join(cells) + " |")
-
-
-def plot(result, fusions, path):
+def plot(
+    result: Mapping[tuple[str, Case], Mapping[str, float]], fusions: Sequence[str], path: Path
+) -> None:
+    """Write a plot of each column over shifts and turns."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    columns = (*METRICS, "extra edges")
-    figure, axes = plt.subplots(2, len(columns), figsize=(4 * len(columns), 6.5), squeeze=False)
+    figure, axes = plt.subplots(2, len(COLUMNS), figsize=(4 * len(COLUMNS), 6.5), squeeze=False)
     for line, kind in enumerate(("shift", "turn")):
         cases = [case for case in CASES if case[0] == kind]
         if kind == "turn":
             cases.insert(0, ("shift", 0))
-        for axis, column in zip(axes[line], columns):
+        for axis, column in zip(axes[line], COLUMNS):
             for name in fusions:
-                trivial = name in ("maximum", "mean")
+                trivial = name in TRIVIAL
                 axis.plot(
                     [value for _, value in cases],
                     [result[name, case][column] for case in cases],
@@ -171,61 +177,32 @@ def plot(result, fusions, path):
     figure.savefig(path, dpi=80)
 
 
-def open_model(text, threads):
-    """(row name, fuse(ir, vis RGB) -> RGB or grey) of `MODEL[=NAME]`."""
-    model, _, name = text.partition("=")
-    if Path(model).suffix in (".pth", ".pt", ".ckpt", ".safetensors"):
-        return name or Path(model).parent.name, _checkpoint_fuse(model, threads)
-    from irvis_fusion_core.fusion import RealtimeFusion
-
-    fusion = RealtimeFusion(model=model, threads=threads)
-    return name or Path(model).stem, lambda ir, vis: fusion.fuse_frame(ir, vis, order="rgb")
-
-
-def _checkpoint_fuse(path, threads):
-    import torch
-
-    from irvis_fusion_core.network.pixel_student import PixelStudent
-    from training.shipping.student_files import open_student
-
-    torch.set_num_threads(threads)
-    student = PixelStudent(open_student(path).eval()).eval()
-
-    def fuse(ir, vis):
-        with torch.inference_mode():
-            fused = student(
-                torch.from_numpy(np.ascontiguousarray(ir))[None, ..., None],
-                torch.from_numpy(np.ascontiguousarray(vis))[None],
-            )
-        return fused[0].numpy()
-
-    return fuse
-
-
-def main(arguments=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the tables, and draw the plot that was asked for."""
+    parser = make_parser(__doc__, "data sets backend threads limit", threads=1)
+    parser.add_argument(
+        "--model",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="MODEL[=NAME]",
+        help="to compare",
     )
-    parser.add_argument("--data", type=Path, default=default_data())
-    parser.add_argument("--sets", nargs="+", default=["msrs/val", "roadscene/val"])
-    parser.add_argument("--model", action="append", default=[], metavar="MODEL[=NAME]")
-    parser.add_argument("--limit", type=int, help="pairs of each set (default: all)")
-    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--plot", type=Path, help="image to write (needs matplotlib)")
     options = parser.parse_args(arguments)
     cv2.setNumThreads(1)
-    rules = trivial_rows()
-    fusions = {
-        name: lambda ir, vis, rule=rules[name]: rule(ir, metrics.luminance(vis))
-        for name in ("maximum", "mean")
-    }
-    fusions.update(open_model(text, options.threads) for text in options.model)
-    folders = [options.data / name for name in options.sets]
-    result, count = measure(folders, fusions, options.limit)
+    with ExitStack() as stack:
+        models = open_models(stack, options.model, options.backend, options.threads)
+        fusions = {**trivial_fusions(TRIVIAL), **models}
+        pairs = [read_pairs(options.data, name, options.limit) for name in options.sets]
+        result, count = measure(chain(*pairs), fusions)
     print(f"{count} pairs of {', '.join(options.sets)}; references are the registered images")
-    print_table(result, fusions)
+    names = [f"{kind} {value:g} {UNITS[kind]}" for kind, value in CASES]
+    for column in COLUMNS:
+        rows = {name: [result[name, case][column] for case in CASES] for name in fusions}
+        print("\n" + markdown_table(names, rows, corner=column))
     if options.plot:
-        plot(result, fusions, options.plot)
+        plot(result, list(fusions), options.plot)
         print(f"\nwritten {options.plot}")
 
 

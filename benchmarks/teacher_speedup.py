@@ -13,16 +13,23 @@ the ratio. On a CPU the ratio is of processor time, which other processes do not
 Needs about 8 GB of memory for DDFM.
 """
 
+from __future__ import annotations
+
+if not __package__:
+    import _as_module  # noqa: F401
 import argparse
 import gc
 import json
 import statistics
 import sys
 import time
-from typing import Any, Callable, Dict, List, NamedTuple, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 
+from benchmarks.options import make_parser
 from irvis_fusion_core import RealtimeFusion
 from irvis_fusion_core.benchmark import example_pair, machine
 from irvis_fusion_core.command_line import parse_size, print_table
@@ -40,8 +47,8 @@ class Cost(NamedTuple):
     cpu_s: float
 
 
-def cost(call: Callable[[], Any], device: str, times: int = 1) -> Cost:
-    """Median cost of a call."""
+def cost(call: Callable[[], object], device: str, times: int = 1) -> Cost:
+    """Return the median cost of a call."""
     rows = []
     for _ in range(times):
         before = time.perf_counter(), time.process_time()
@@ -53,15 +60,12 @@ def cost(call: Callable[[], Any], device: str, times: int = 1) -> Cost:
 
 
 def image_cost(step: Cost, once: Cost, steps: int) -> Cost:
-    """Of a whole image, from a call that did `once` and one step.
-
-    That is once + steps * (call - once).
-    """
+    """Return the cost of an image; `step` is that of a call that did `once` and one step."""
     return Cost(*(o + steps * (s - o) for s, o in zip(step, once)))
 
 
 def teacher_cost(teacher: str, size: str, pair: Sequence[torch.Tensor], device: str) -> Cost:
-    """What one image costs a teacher of fresh weights."""
+    """Return what one image costs a teacher of fresh weights."""
     torch.manual_seed(0)
     network = create_network(teacher, size).to(device).eval()
     ir, vis = (x.to(device) for x in pair)
@@ -79,8 +83,8 @@ def teacher_cost(teacher: str, size: str, pair: Sequence[torch.Tensor], device: 
     return image_cost(cost(lambda: model.fuse(ir, vis, [0]), device), once, STEPS[teacher])
 
 
-def rows(options: argparse.Namespace) -> List[Dict[str, Any]]:
-    """One row for each teacher and engine of the student."""
+def rows(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Return one row for each teacher and engine of the student."""
     height, width = options.size
     ir, vis = example_pair(height, width)
     pair = [torch.from_numpy(x).permute(2, 0, 1)[None].float() / 255.0 for x in (ir, vis)]
@@ -92,11 +96,9 @@ def rows(options: argparse.Namespace) -> List[Dict[str, Any]]:
         fusion.warm_up(height, width)
         engines[backend] = fusion
 
-    def students() -> Dict[str, Cost]:
-        def call(fusion: Any) -> Callable[[], Any]:
-            return lambda: fusion.fuse_frame(ir, vis)
-
-        return {name: cost(call(f), options.device, 20) for name, f in engines.items()}
+    def students() -> dict[str, Cost]:
+        calls = {name: partial(fusion.fuse_frame, ir, vis) for name, fusion in engines.items()}
+        return {name: cost(call, options.device, 20) for name, call in calls.items()}
 
     found = []
     for teacher in options.teacher:
@@ -123,13 +125,13 @@ def rows(options: argparse.Namespace) -> List[Dict[str, Any]]:
     return found
 
 
-def main() -> int:
-    """Run the benchmark."""
-    options = _parse()
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmark; return the exit status."""
+    options = _parse(arguments)
     torch.set_num_threads(options.threads)
     torch.set_flush_denormal(True)
     facts = dict(machine(), threads=str(options.threads), device=options.device)
-    print(", ".join("%s: %s" % item for item in facts.items()))
+    print(", ".join(f"{key}: {value}" for key, value in facts.items()))
     found = rows(options)
     table = [["teacher", "steps", "s an image", "cpu s", "student", "ms", "cpu ms", "faster"]]
     for row in found:
@@ -137,12 +139,12 @@ def main() -> int:
             [
                 row["teacher"],
                 str(row["steps"]),
-                "%.1f" % row["teacher_wall_s"],
-                "%.1f" % row["teacher_cpu_s"],
+                f"{row['teacher_wall_s']:.1f}",
+                f"{row['teacher_cpu_s']:.1f}",
                 row["student"],
-                "%.1f" % (1e3 * row["student_wall_s"]),
-                "%.1f" % (1e3 * row["student_cpu_s"]),
-                "%.0fx" % row["times_faster"],
+                f"{1e3 * row['student_wall_s']:.1f}",
+                f"{1e3 * row['student_cpu_s']:.1f}",
+                f"{row['times_faster']:.0f}x",
             ]
         )
     print_table(table)
@@ -153,20 +155,17 @@ def main() -> int:
     return 0
 
 
-def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = make_parser(__doc__, "threads", threads=1)
     add = parser.add_argument
     add("--teacher", action="append", choices=sorted(TEACHERS), help="default: both")
     add("--teacher_size", default="published", choices=("published", "small"))
     add("--model", default="base", help="the student (default: base)")
     add("--backends", type=lambda text: text.split(","), default=["torch", "auto"])
     add("--size", type=parse_size, default=(480, 640), metavar="WIDTHxHEIGHT")
-    add("--threads", type=int, default=1, help="of teacher and student (default: 1)")
     add("--device", default="cpu", choices=("cpu", "cuda"))
     add("--json", metavar="FILE", help="write the figures here too")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     options.teacher = options.teacher or sorted(TEACHERS)
     return options
 

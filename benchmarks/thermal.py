@@ -15,61 +15,59 @@ The bars: both kinds of flicker at most a third of per-frame min-max's, at no le
 1 ms at 640x512.
 """
 
-import argparse
-import sys
+from __future__ import annotations
+
+if not __package__:
+    import _as_module  # noqa: F401
 import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from benchmarks.options import DATA, make_parser
 from irvis_fusion_core import metrics
 from irvis_fusion_core.thermal import ThermalRescale
 
+Frames = Sequence[np.ndarray]
 
-def min_max(raw):
-    """What driver gain control and most fusion code do with each frame."""
+
+def min_max(raw: np.ndarray) -> np.ndarray:
+    """Rescale a frame as driver gain control and most fusion code do."""
     return cv2.normalize(raw, None, 0, 255, cv2.NORM_MINMAX, cv2.CV_8U)
 
 
-def pumping(raw_frames, grey_frames):
-    """Mean grey change a frame of pixels whose raw value stayed the same."""
-    steps = []
-    for i in range(1, len(raw_frames)):
-        still = raw_frames[i] == raw_frames[i - 1]
-        change = cv2.absdiff(grey_frames[i], grey_frames[i - 1])
-        steps.append(float(change[still].mean()))
-    return float(np.mean(steps))
-
-
-def luma_step(raw_frames, grey_frames):
-    """Mean common change a frame of pixels whose raw value stayed the same, either way."""
+def flicker(raw_frames: Frames, grey_frames: Frames) -> tuple[float, float]:
+    """Return pumping and luma step: of pixels whose raw value stayed the same."""
     steps = []
     for i in range(1, len(raw_frames)):
         still = raw_frames[i] == raw_frames[i - 1]
         change = grey_frames[i][still].astype(np.float64) - grey_frames[i - 1][still]
-        steps.append(abs(float(change.mean())))
-    return float(np.mean(steps))
+        steps.append((np.abs(change).mean(), abs(change.mean())))
+    pumping, luma_step = np.mean(steps, axis=0)
+    return float(pumping), float(luma_step)
 
 
-def measure(raw_frames, rescale):
+def measure(raw_frames: Frames, rescale: Callable[[np.ndarray], np.ndarray]) -> dict[str, float]:
+    """Return the columns of one way."""
     greys, times = [], []
     for raw in raw_frames:
         # Processor time of this thread, so that a busy machine does not count.
         begin = time.thread_time()
         greys.append(rescale(raw))
         times.append(time.thread_time() - begin)
+    pumping, luma_step = flicker(raw_frames, greys)
     return {
-        "pumping": pumping(raw_frames, greys),
-        "luma step": luma_step(raw_frames, greys),
+        "pumping": pumping,
+        "luma step": luma_step,
         "entropy": float(np.mean([metrics.en(grey) for grey in greys])),
         "ms": 1e3 * float(np.median(times[1:])),
     }
 
 
-def missed(row, reference):
-    """The bars that a row misses against per-frame min-max."""
+def missed(row: Mapping[str, float], reference: Mapping[str, float]) -> str:
+    """Return the bars that a row misses against per-frame min-max."""
     if row is reference:
         return ""
     bars = {name: row[name] <= reference[name] / 3 for name in ("pumping", "luma step")}
@@ -78,7 +76,8 @@ def missed(row, reference):
     return ", ".join(name for name, met in bars.items() if not met) or "all met"
 
 
-def candidates():
+def candidates() -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+    """Return the ways by name."""
     return {
         "per-frame min-max": min_max,
         "per-frame percentile": ThermalRescale("percentile", smoothing_s=0.0),
@@ -90,7 +89,8 @@ def candidates():
     }
 
 
-def read_frames(folder):
+def read_frames(folder: Path) -> list[np.ndarray]:
+    """Return the raw frames of a folder, by name."""
     paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in (".tif", ".tiff", ".png"))
     frames = [cv2.imread(str(path), cv2.IMREAD_UNCHANGED) for path in paths]
     if len(frames) < 2 or any(frame is None or frame.ndim != 2 for frame in frames):
@@ -98,12 +98,9 @@ def read_frames(folder):
     return frames
 
 
-def main(arguments=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    beside = Path(__file__).resolve().parents[2] / "shared" / "data" / "thermal_raw16"
-    parser.add_argument("--data", type=Path, default=beside)
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the table."""
+    parser = make_parser(__doc__, "data", data=DATA / "thermal_raw16")
     frames = read_frames(parser.parse_args(arguments).data)
     cv2.setNumThreads(1)
     height, width = frames[0].shape

@@ -14,9 +14,12 @@ fast as steps alone.
 
 from __future__ import annotations
 
+if not __package__:
+    import _as_module  # noqa: F401
+import argparse
 import sys
 import time
-from typing import Callable, Iterator, List, Optional
+from collections.abc import Callable, Iterator
 
 import cv2
 import lightning.pytorch as pl
@@ -32,7 +35,7 @@ SECONDS = 10.0
 
 
 def rate(step: Callable[[], int], warm_up: int = 3, seconds: float = SECONDS) -> float:
-    """Images a second of `step`, which returns how many it did."""
+    """Return images a second of `step`, which returns how many it did."""
     for _ in range(warm_up):
         step()
     done, started = 0, time.perf_counter()
@@ -41,8 +44,8 @@ def rate(step: Callable[[], int], warm_up: int = 3, seconds: float = SECONDS) ->
     return done / (time.perf_counter() - started)
 
 
-def endless(data: FusionData) -> Iterator[dict]:
-    """Batch after batch, epoch after epoch."""
+def endless(data: FusionData) -> Iterator[dict[str, torch.Tensor]]:
+    """Yield batch after batch, epoch after epoch."""
     loader, epoch = data.train_dataloader(), 0
     while True:
         loader.sampler.set_epoch(epoch)
@@ -51,7 +54,7 @@ def endless(data: FusionData) -> Iterator[dict]:
 
 
 def loader_rate(data: FusionData) -> float:
-    """Images a second of the loader alone."""
+    """Return images a second of the loader alone."""
     batches = endless(data)
     return rate(lambda: len(next(batches)["ir"]))
 
@@ -60,9 +63,10 @@ class Stopwatch(pl.Callback):
     """Images a second of a training, from its fourth step until `SECONDS` later."""
 
     def __init__(self, batch_size: int) -> None:
+        """Count nothing yet."""
         self.batch_size, self.steps, self.started, self.rate = batch_size, 0, 0.0, 0.0
 
-    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx) -> None:
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: object) -> None:
         """Count a step."""
         self.steps += 1
         now = time.perf_counter()
@@ -74,8 +78,12 @@ class Stopwatch(pl.Callback):
             trainer.should_stop = elapsed > SECONDS
 
 
-def train_rate(options, data, device_batch: Optional[dict] = None) -> float:
-    """Images a second of training; with `device_batch` every step takes that one batch."""
+def train_rate(
+    options: argparse.Namespace,
+    data: FusionData,
+    device_batch: dict[str, torch.Tensor] | None = None,
+) -> float:
+    """Return images a second of training; with `device_batch` every step takes that batch."""
     module = FusionModule(
         make_task(options, data.train.has_teachers), lr=1e-6, grad_clip=options.grad_clip
     )
@@ -102,7 +110,8 @@ def train_rate(options, data, device_batch: Optional[dict] = None) -> float:
     return watch.rate
 
 
-def main(arguments: Optional[List[str]] = None) -> int:
+def main(arguments: list[str] | None = None) -> int:
+    """Measure and print; return the exit status."""
     parser = make_parser(*(__doc__ or "").split("\n", 1))
     parser.prog = "python -m benchmarks.training_speed"
     options = check_options(parser.parse_args(arguments))

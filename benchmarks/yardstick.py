@@ -10,6 +10,7 @@ per cent, and below.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
@@ -101,10 +102,7 @@ def _twice(x: torch.Tensor) -> torch.Tensor:
 
 
 class PixelYardstick:
-    """The plain student between uint8 pixels, the way such students are run: torch, fp32.
-
-    ``fuse(ir, vis)``: numpy uint8 H x W x 1 and H x W x 3 -> uint8 H x W x 3.
-    """
+    """The plain student between uint8 pixels, the way such students are run: torch, fp32."""
 
     def __init__(self, threads: int = 0, device: str = "cpu") -> None:
         if threads:
@@ -114,14 +112,15 @@ class PixelYardstick:
         self.device = device
 
     @torch.no_grad()
-    def fuse(self, ir, vis):
+    def fuse(self, ir: np.ndarray, vis: np.ndarray) -> np.ndarray:
+        """Fuse uint8 HxWx1 and HxWx3 into uint8 HxWx3."""
         planes = [
             torch.from_numpy(frame).to(self.device).permute(2, 0, 1)[None].float() / 255.0
             for frame in (ir, vis)
         ]
         height, width = vis.shape[:2]
         pad = (0, -width % 16, 0, -height % 16)
-        ir, vis = (F.pad(plane, pad, mode="replicate") for plane in planes)
-        fused = self.model(ir.expand(-1, 3, -1, -1), vis)[0, :, :height, :width]
+        a, b = (F.pad(plane, pad, mode="replicate") for plane in planes)
+        fused = self.model(a.expand(-1, 3, -1, -1), b)[0, :, :height, :width]
         fused = (fused * 255.0).round().clamp(0, 255).to(torch.uint8)
         return fused.permute(1, 2, 0).contiguous().cpu().numpy()

@@ -4,8 +4,8 @@
         [--only a b c d e f] [--parts val train] [--limit 20] [--images DIR]
 
 DIR holds msrs/{train,val}, roadscene/{train,val}, llvip/train (each with IR/ and VIS/) and the
-sequences video_tno_nato_camp and video_m3svd. Every fusion stands beside the maximum, the mean,
-visible alone and IR alone; models run in RealtimeFusion as on a robot. Sections:
+sequences video_tno_nato_camp and video_m3svd. Every table also has the maximum, the mean, visible
+alone and IR alone; models run in RealtimeFusion as on a robot. Sections:
 
 a  glare: where the visible image is blown out, the maximum is white. What is left of IR's edges
    and of the contrast of warm objects? Real lamps and reflections, blown-out sky, and headlamps
@@ -22,124 +22,78 @@ preservation as in Qabf, `correlation` that of both gradient fields: 1 is all, i
 is perfect in section a by definition and visible alone in b: a good fusion is good in both.
 """
 
-import argparse
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 import cv2
 
 from benchmarks.beyond_maximum import int8, sections
-from benchmarks.beyond_maximum.pairs import PARTS, VIDEOS, read_set, spread
+from benchmarks.beyond_maximum.pairs import PARTS, spread
 from benchmarks.beyond_maximum.people import people
-from benchmarks.beyond_maximum.report import Crops
-from benchmarks.reference_rows import trivial_rows
-from irvis_fusion_core.fusion import RealtimeFusion
+from benchmarks.beyond_maximum.report import Crops, Table
+from benchmarks.fusions import Fusion, open_models, trivial_fusions
+from benchmarks.options import VIDEO_SETS, make_parser
+from benchmarks.pairs import Pair, read_pairs
 
-# Section -> what it measures, of which pairs (day, night or any); d and e have their own.
-STILLS = {
-    "a": (
-        (
-            "lamps and reflections",
-            "any",
-            lambda pairs, *rest: sections.glare(sections.lamp_glare(pairs), *rest),
-        ),
-        (
-            "blown-out sky",
-            "any",
-            lambda pairs, *rest: sections.glare(sections.sky_glare(pairs), *rest),
-        ),
-        (
-            "rendered glare",
-            "any",
-            lambda pairs, *rest: sections.glare(sections.rendered_glare(pairs), *rest),
-        ),
+Measure = Callable[[Iterable[Pair], Mapping[str, Fusion], Crops, str], Table]
+STILLS: tuple[tuple[str, str, str, Measure], ...] = (
+    (
+        "a",
+        "lamps and reflections",
+        "any",
+        lambda p, *r: sections.glare(sections.lamp_glare(p), *r),
     ),
-    "b": (("hot background", "day", sections.hot_background),),
-    "c": (("dark scenes", "night", sections.dark_noise),),
-    "f": (("people at night", "night", people),),
-}
-SECTIONS = ("a", "b", "c", "d", "e", "f")
+    ("a", "blown-out sky", "any", lambda p, *r: sections.glare(sections.sky_glare(p), *r)),
+    ("a", "rendered glare", "any", lambda p, *r: sections.glare(sections.rendered_glare(p), *r)),
+    ("b", "hot background", "day", sections.hot_background),
+    ("c", "dark scenes", "night", sections.dark_noise),
+    ("f", "people at night", "night", people),
+)
+"""Section, what it measures, of which pairs (day, night or any); d and e have their own."""
 
 
-def open_fusions(models, options, stack):
-    """Name -> function of a Pair; models are closed with the stack."""
-    fusions = {
-        name: lambda pair, rule=rule: rule(pair.ir, pair.luma)
-        for name, rule in trivial_rows().items()
-    }
-    # A robot's own detector sees colour.
-    fusions["visible"] = lambda pair: pair.vis
-    for model in models:
-        fusion = stack.enter_context(RealtimeFusion(model, **options))
-        fusions[Path(model).stem] = lambda pair, fusion=fusion: fusion.fuse_frame(
-            pair.ir, pair.vis, order="rgb"
-        )
-    return fusions
-
-
-def write(crops, folder, name):
-    """Write the crops as NAME.png where a folder was asked for."""
-    if folder is not None and crops.write(folder / f"{name}.png"):
-        print(f"\nwritten {folder / name}.png")
-
-
-def stills(section, fusions, options):
-    """One table for each measure of the section and part of the data."""
-    for what, kind, measure in STILLS[section]:
-        for part in options.parts:
-            crops = Crops()
-            pairs = spread(options.data, PARTS[part], kind, options.limit)
-            print(measure(pairs, fusions, crops, f"{section}. {what}, {part}").markdown())
-            write(crops, options.images, f"{section}_{what}_{part}".replace(" ", "_"))
-
-
-def videos(fusions, options):
-    """One table for each sequence."""
-    for name in VIDEOS:
-        frames = list(read_set(options.data, name))[: options.limit]
-        models = [Path(model).stem for model in options.model]
-        crops = Crops(most=len(fusions) + len(models))
-        title = f"d. flicker, {name}"
-        print(sections.flicker(frames, fusions, crops, title, models).markdown())
-        write(crops, options.images, f"d_{name}")
-
-
-def quantization(options, engine):
-    """One table of all shipped models, on the validation sets."""
-    crops = Crops()
-    sets = {
-        name: list(spread(options.data, (name,), "any", options.limit)) for name in PARTS["val"]
-    }
-    int8.print_table(options.model, sets, engine, crops)
-    write(crops, options.images, "e_int8")
-
-
-def main(arguments=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--model", nargs="+", default=[], help="names or .onnx paths")
-    parser.add_argument("--backend", default="auto")
-    parser.add_argument("--threads", type=int, default=1, help="of the engine; 0: its own choice")
-    parser.add_argument("--only", nargs="+", choices=SECTIONS, default=SECTIONS)
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the tables, and write the crops that were asked for."""
+    parser = make_parser(__doc__, "data model backend threads limit", threads=1)
+    parser.add_argument("--only", nargs="+", choices="abcdef", default=tuple("abcdef"))
     parser.add_argument("--parts", nargs="+", choices=sorted(PARTS), default=list(PARTS))
-    parser.add_argument(
-        "--limit", type=int, help="pairs of each folder, evenly spread; first frames of a sequence"
-    )
-    parser.add_argument("--images", type=Path, help="folder for side by side crops")
+    # `--pictures`, its old name, stays for one release.
+    parser.add_argument("--images", "--pictures", type=Path, help="folder for side by side crops")
     options = parser.parse_args(arguments)
+    data, limit = options.data, options.limit
     cv2.setNumThreads(1)
-    engine = {"backend": options.backend, "threads": options.threads}
+
+    def write(crops: Crops, name: str) -> None:
+        path = options.images and options.images / f"{name.replace(' ', '_')}.png"
+        if path and crops.write(path):
+            print(f"\nwritten {path}")
+
     with ExitStack() as stack:
-        fusions = open_fusions(options.model, engine, stack)
+        models = open_models(stack, options.model, options.backend, options.threads)
+        # A robot's own detector sees colour.
+        fusions = {**trivial_fusions(), "visible": lambda pair: pair.vis, **models}
         for section in options.only:
-            if section in STILLS:
-                stills(section, fusions, options)
-            elif section == "d":
-                videos(fusions, options)
-            else:
-                quantization(options, engine)
+            for what, kind, measure in [row[1:] for row in STILLS if row[0] == section]:
+                for part in options.parts:
+                    crops, pairs = Crops(), spread(data, PARTS[part], kind, limit)
+                    title = f"{section}. {what}, {part}"
+                    print(measure(pairs, fusions, crops, title).markdown())
+                    write(crops, f"{section}_{what}_{part}")
+            for name in VIDEO_SETS if section == "d" else ():
+                frames = list(read_pairs(data, name, limit))
+                crops = Crops(most=len(fusions) + len(models))
+                title = f"d. flicker, {name}"
+                print(sections.flicker(frames, fusions, crops, title, models).markdown())
+                write(crops, f"d_{name}")
+            if section == "e":
+                sets = {name: list(spread(data, (name,), "any", limit)) for name in PARTS["val"]}
+                engine = {"backend": options.backend, "threads": options.threads}
+                crops = Crops()
+                int8.print_table(options.model, sets, engine, crops)
+                write(crops, "e_int8")
 
 
 if __name__ == "__main__":

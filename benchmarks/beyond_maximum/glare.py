@@ -4,8 +4,10 @@ Light adds up in the camera before its gamma curve: the image is taken back to l
 lamp's disc, halo and veil are added, and what exceeds white is clipped, as a sensor does.
 """
 
+from __future__ import annotations
+
 import zlib
-from typing import NamedTuple, Optional, Tuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -19,7 +21,7 @@ DISC, HALO, VEIL = 4.0, 1.5, 0.15
 HALO_RADIUS, VEIL_RADIUS = 1.5, 4.0
 TINT = (1.0, 0.97, 0.9)
 RADIUS = (0.05, 0.09)  # of the image's height
-OFFSET = 0.5  # how far beside the warm thing the lamp may stand, in its own radii
+OFFSET = 0.5  # how far from the warm object the lamp may stand, in its own radii
 
 
 class Lamp(NamedTuple):
@@ -31,7 +33,7 @@ class Lamp(NamedTuple):
 
 
 def render(vis: np.ndarray, lamp: Lamp) -> np.ndarray:
-    """The uint8 RGB image as it would be with the lamp in it."""
+    """Return the uint8 RGB image as it would be with the lamp in it."""
     rows, columns = np.indices(vis.shape[:2], np.float32)
     distance = np.hypot(columns - lamp.x, rows - lamp.y) / lamp.radius
     light = (
@@ -39,18 +41,19 @@ def render(vis: np.ndarray, lamp: Lamp) -> np.ndarray:
         + HALO * np.exp(-((distance / HALO_RADIUS) ** 2))
         + VEIL / (1.0 + (distance / VEIL_RADIUS) ** 2)
     )
-    linear = (vis.astype(np.float32) / 255.0) ** GAMMA + light[..., None] * np.float32(TINT)
+    linear = (vis.astype(np.float32) / 255.0) ** GAMMA + light[..., None] * np.array(
+        TINT, np.float32
+    )
     return np.rint(255.0 * np.clip(linear, 0.0, 1.0) ** (1.0 / GAMMA)).astype(np.uint8)
 
 
-def dazzle(name: str, ir: np.ndarray, vis: np.ndarray) -> Optional[Tuple[np.ndarray, np.ndarray]]:
-    """The visible image with a lamp in front of its warmest object, and where that is new.
+def dazzle(name: str, ir: np.ndarray, vis: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return the visible image with a lamp before its warmest object, and what it blew out.
 
     The name of the pair is the seed: each run renders the same lamp.
 
     Returns:
-        uint8 RGB HxWx3, and bool HxW of the areas that only the lamp has blown out; None where
-        the IR image has nothing warm.
+        uint8 RGB HxWx3 and bool HxW; None where the IR image has nothing warm.
     """
     things = warm_objects(ir)
     if not things:
@@ -58,8 +61,8 @@ def dazzle(name: str, ir: np.ndarray, vis: np.ndarray) -> Optional[Tuple[np.ndar
     chance = np.random.default_rng(zlib.crc32(name.encode()))
     radius = chance.uniform(*RADIUS) * ir.shape[0]
     rows, columns = np.nonzero(things[0].inside)
-    beside = chance.uniform(-OFFSET, OFFSET, 2) * radius
-    lamp = Lamp(columns.mean() + beside[0], rows.mean() + beside[1], radius)
+    offset = chance.uniform(-OFFSET, OFFSET, 2) * radius
+    lamp = Lamp(columns.mean() + offset[0], rows.mean() + offset[1], radius)
     dazzled = render(vis, lamp)
     before, after = (
         saturated_areas(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)) for image in (vis, dazzled)

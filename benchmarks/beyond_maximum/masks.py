@@ -5,7 +5,9 @@ levels a pixel at the scale of 1 px. The thresholds are choices, not measured co
 what a person would point at, and `beyond_maximum --images` shows what they select.
 """
 
-from typing import List, NamedTuple, Tuple
+from __future__ import annotations
+
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -39,8 +41,8 @@ class WarmObject(NamedTuple):
     ring: np.ndarray  # bool HxW
 
 
-def gradient(plane: np.ndarray, sigma_px: float = 1.0) -> Tuple[np.ndarray, np.ndarray]:
-    """Derivatives along x and y (Gaussian, then Sobel), float32 HxW."""
+def gradient(plane: np.ndarray, sigma_px: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """Return derivatives along x and y (Gaussian, then Sobel), float32 HxW."""
     smooth = cv2.GaussianBlur(plane.astype(np.float32), (0, 0), sigma_px)
     return (
         cv2.Sobel(smooth, -1, 1, 0, ksize=3, scale=0.125),
@@ -48,21 +50,21 @@ def gradient(plane: np.ndarray, sigma_px: float = 1.0) -> Tuple[np.ndarray, np.n
     )
 
 
-def local_moments(plane: np.ndarray, side: int = WINDOW_PX) -> Tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation in a window around each pixel, float32 HxW."""
+def local_moments(plane: np.ndarray, side: int = WINDOW_PX) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and standard deviation in a window around each pixel, float32 HxW."""
     plane = plane.astype(np.float32)
     mean = cv2.blur(plane, (side, side))
     return mean, np.sqrt(np.maximum(cv2.blur(plane * plane, (side, side)) - mean * mean, 0.0))
 
 
 def saturated_areas(luma: np.ndarray) -> np.ndarray:
-    """Blown-out areas of the visible image, at least 5 px wide everywhere."""
+    """Return blown-out areas of the visible image, at least 5 px wide everywhere."""
     white = (luma >= SATURATED).astype(np.uint8)
     return cv2.morphologyEx(white, cv2.MORPH_OPEN, _square(5)) > 0
 
 
 def lamp_areas(luma: np.ndarray) -> np.ndarray:
-    """Blown-out areas that are small and do not reach the upper border, as sky does."""
+    """Return blown-out areas that are small and do not reach the upper border, as sky does."""
     white = saturated_areas(luma)
     _, labels, facts, _ = cv2.connectedComponentsWithStats(white.astype(np.uint8))
     lamp = (facts[:, cv2.CC_STAT_AREA] <= LAMP_AREA * luma.size) & (facts[:, cv2.CC_STAT_TOP] > 0)
@@ -70,7 +72,7 @@ def lamp_areas(luma: np.ndarray) -> np.ndarray:
 
 
 def glare_mask(ir: np.ndarray, luma: np.ndarray) -> np.ndarray:
-    """IR edges inside blown-out areas, away from the outline of these, specks left out."""
+    """Return IR edges inside blown-out areas, away from the outline of these, specks left out."""
     inside = cv2.erode(saturated_areas(luma).astype(np.uint8), _square(2 * GLARE_RIM_PX + 1)) > 0
     edges = inside & (np.hypot(*gradient(ir)) >= IR_EDGE)
     _, labels, facts, _ = cv2.connectedComponentsWithStats(edges.astype(np.uint8), connectivity=8)
@@ -78,7 +80,7 @@ def glare_mask(ir: np.ndarray, luma: np.ndarray) -> np.ndarray:
 
 
 def hot_background_mask(ir: np.ndarray, luma: np.ndarray) -> np.ndarray:
-    """Visible texture and lettering in front of smooth IR that is nearly everywhere brighter."""
+    """Return visible texture and lettering before smooth IR that is nearly all brighter."""
     ir_mean, ir_std = local_moments(ir)
     vis_mean, vis_std = local_moments(luma)
     hidden = cv2.blur((ir > luma).astype(np.float32), (WINDOW_PX, WINDOW_PX)) >= HOT_HIDDEN
@@ -87,7 +89,7 @@ def hot_background_mask(ir: np.ndarray, luma: np.ndarray) -> np.ndarray:
 
 
 def flat_dark_mask(ir: np.ndarray, luma: np.ndarray) -> np.ndarray:
-    """Dark visible image, no structure in either: what varies here is noise."""
+    """Return where the visible image is dark and neither has structure: what varies is noise."""
     mask = cv2.blur(luma.astype(np.float32), (WINDOW_PX, WINDOW_PX)) < DARK
     for plane in (ir, luma):
         smooth = cv2.GaussianBlur(plane.astype(np.float32), (0, 0), 2.0)
@@ -96,8 +98,8 @@ def flat_dark_mask(ir: np.ndarray, luma: np.ndarray) -> np.ndarray:
     return mask
 
 
-def warm_objects(ir: np.ndarray) -> List[WarmObject]:
-    """Warm things of middling size, strongest first (contrast times root of the area)."""
+def warm_objects(ir: np.ndarray) -> list[WarmObject]:
+    """Return warm objects of middling size, strongest first (contrast times root of the area)."""
     height, width = ir.shape
     side = int(WARM_AROUND * height) | 1
     plane = ir.astype(np.float32)

@@ -4,7 +4,9 @@ Planes are uint8 HxW of one size, masks bool HxW. Where a mask is empty, or the 
 nothing that could be kept, the answer is NaN.
 """
 
-from typing import Iterable, Tuple
+from __future__ import annotations
+
+from collections.abc import Iterable
 
 import cv2
 import numpy as np
@@ -13,13 +15,13 @@ from benchmarks.beyond_maximum.masks import WarmObject, gradient, local_moments
 from irvis_fusion_core.metrics import fidelity
 
 # Immerkaer, "Fast noise variance estimation", CVIU 1996: blind to constant and linear grey.
-_IMMERKAER = np.float32([[1, -2, 1], [-2, 4, -2], [1, -2, 1]])
+_IMMERKAER = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
 # An object counts where so many of its pixels, and of its ring's, lie within the mask.
 _LEAST_PX = 30
 
 
 def edges_kept(fused: np.ndarray, source: np.ndarray, mask: np.ndarray) -> float:
-    """Share of the source's gradient that the fused image shows, 0..1.
+    """Return the share of the source's gradient that the fused image shows, 0..1.
 
     At each pixel the fused gradient's part along the source's, over the source's, clipped to
     0..1; mean weighted by the source's strength. Other edges on top cost nothing here; the
@@ -33,7 +35,7 @@ def edges_kept(fused: np.ndarray, source: np.ndarray, mask: np.ndarray) -> float
 
 
 def correlation(fused: np.ndarray, source: np.ndarray, mask: np.ndarray) -> float:
-    """Correlation of both gradient fields, -1..1: edges that the source has not lower it."""
+    """Return the correlation of both gradient fields, -1..1; edges of other origin lower it."""
     f, s = _masked_gradients(fused, source, mask)
     if (s * s).sum() > 0 and not f.any():
         return 0.0  # flat, where there was something to show
@@ -41,21 +43,21 @@ def correlation(fused: np.ndarray, source: np.ndarray, mask: np.ndarray) -> floa
 
 
 def edge_quality(fused: np.ndarray, source: np.ndarray, mask: np.ndarray) -> float:
-    """Edge strength and orientation kept of the source as in Qabf, 0..1 (Xydeas, Petrovic)."""
+    """Return the edge strength and orientation kept, 0..1, as in Qabf (Xydeas, Petrovic)."""
     edges_f, edges_s = (fidelity.edges(plane.astype(np.float64)) for plane in (fused, source))
     weight = edges_s[0] * mask
     return ratio((fidelity.edge_kept(edges_s, edges_f) * weight).sum(), weight.sum())
 
 
 def texture_ratio(fused: np.ndarray, source: np.ndarray, mask: np.ndarray) -> float:
-    """Local standard deviation of the fused image over the source's; 1 keeps the contrast."""
+    """Return local standard deviation over the source's; 1 keeps the contrast."""
     return ratio(*(local_moments(plane)[1][mask].sum() for plane in (fused, source)))
 
 
 def contrast(
     plane: np.ndarray, things: Iterable[WarmObject], mask: np.ndarray
-) -> Tuple[float, int]:
-    """Mean grey level of objects above their rings, both within the mask; number of objects."""
+) -> tuple[float, int]:
+    """Return the grey level of objects above their rings within the mask, and their number."""
     levels = []
     for thing in things:
         inside, ring = thing.inside & mask, thing.ring & mask
@@ -65,18 +67,19 @@ def contrast(
 
 
 def noise_sigma(plane: np.ndarray, mask: np.ndarray) -> float:
-    """Standard deviation of pixel noise in grey levels, where the mask and its neighbours lie."""
+    """Return the standard deviation of pixel noise inside the mask, grey levels."""
     inner = cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8), borderValue=0) > 0
     response = np.abs(cv2.filter2D(plane.astype(np.float32), -1, _IMMERKAER))
     return ratio(np.sqrt(np.pi / 2.0) / 6.0 * response[inner].sum(), inner.sum())
 
 
 def noise_gain(change: np.ndarray, noise: np.ndarray, mask: np.ndarray) -> float:
-    """How much of the added noise comes out: spread of the fused change over the noise's own.
+    """Return the spread of the fused change over that of the added noise.
 
     Args:
-        change: fused with noise less fused without, HxW of a signed type.
-        noise: the noisy source less the clean one, after rounding and clipping.
+        change: Fused with noise less fused without, HxW of a signed type.
+        noise: The noisy source less the clean one, after rounding and clipping.
+        mask: Where to look.
     """
     if not mask.any():
         return float("nan")
@@ -85,12 +88,12 @@ def noise_gain(change: np.ndarray, noise: np.ndarray, mask: np.ndarray) -> float
 
 def _masked_gradients(
     fused: np.ndarray, source: np.ndarray, mask: np.ndarray
-) -> Tuple[np.ndarray, np.ndarray]:
-    """The x and y gradients of both, float64 [2, N], where the mask is."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the x and y gradients of both, float64 [2, N], where the mask is."""
     f, s = (np.stack([g[mask] for g in gradient(plane)]) for plane in (fused, source))
     return f.astype(np.float64), s.astype(np.float64)
 
 
 def ratio(part: float, whole: float) -> float:
-    """Part of the whole; NaN where there is no whole."""
+    """Return part of the whole; NaN where there is no whole."""
     return float(part / whole) if whole > 0 else float("nan")

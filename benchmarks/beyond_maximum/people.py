@@ -14,14 +14,17 @@ The visible row is what a robot has without a thermal camera. HOG sees outlines:
 by itself suits it at night, so the row of IR alone is the bar for what warm things add.
 """
 
-from typing import Iterable, List, Sequence
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
 
 import cv2
 import numpy as np
 
 from benchmarks.beyond_maximum.measures import ratio
-from benchmarks.beyond_maximum.pairs import Fusions, Pair
 from benchmarks.beyond_maximum.report import Crops, Table, counted
+from benchmarks.fusions import Fusion, in_colour
+from benchmarks.pairs import Pair
 from irvis_fusion_core.detectors.detection import (
     Detection,
     Truth,
@@ -51,7 +54,7 @@ COLUMNS = (
 
 
 def is_warm(ir: np.ndarray, found: Detection) -> bool:
-    """Whether the middle of the box is warmer than what lies to its left and right."""
+    """Return whether the middle of the box is warmer than what lies to its left and right."""
     box = found.box
     core = _cut(
         ir,
@@ -73,19 +76,8 @@ def is_warm(ir: np.ndarray, found: Detection) -> bool:
     return float(core.mean() - np.median(sides)) >= least
 
 
-def in_colour(name: str, image: np.ndarray, vis: np.ndarray) -> np.ndarray:
-    """RGB of a fused image: luminance gets the visible colours (BT.601), IR stays grey."""
-    if image.ndim == 3:
-        return image
-    if name == "IR":
-        return np.dstack([image] * 3)
-    coded = cv2.cvtColor(vis, cv2.COLOR_RGB2YCrCb)
-    coded[..., 0] = image
-    return cv2.cvtColor(coded, cv2.COLOR_YCrCb2RGB)
-
-
-def once_each(found: Sequence[Detection]) -> List[Detection]:
-    """Of finds that overlap as the same person would, the surest."""
+def once_each(found: Sequence[Detection]) -> list[Detection]:
+    """Return the surest of finds that overlap as the same person would."""
     if not found:
         return []
     boxes = np.array([[b.left, b.top, b.left + b.width, b.top + b.height] for b, _, _ in found])
@@ -93,8 +85,10 @@ def once_each(found: Sequence[Detection]) -> List[Detection]:
     return [found[i] for i in suppress_overlaps(boxes, scores, labels, MIN_OVERLAP)]
 
 
-def people(pairs: Iterable[Pair], fusions: Fusions, crops: Crops, title: str) -> Table:
-    """Finds on every fusion's images."""
+def people(
+    pairs: Iterable[Pair], fusions: Mapping[str, Fusion], crops: Crops, title: str
+) -> Table:
+    """Return the table of finds on every fusion's images."""
     detector = HogDetector()
     counts = {name: np.zeros(3, int) for name in fusions}  # found, warm, warm and in the pool
     used, pooled = [], 0
@@ -102,19 +96,19 @@ def people(pairs: Iterable[Pair], fusions: Fusions, crops: Crops, title: str) ->
         used.append(pair.name)
         factor = ENLARGED if pair.ir.shape[0] < LEAST_HEIGHT else 1
         ir = _enlarged(pair.ir, factor)
-        warm, shown = {}, [("IR", ir)]
+        warm, shown = {}, {"IR": _small(ir)}
         for name, fuse in fusions.items():
             image = _enlarged(in_colour(name, fuse(pair), pair.vis), factor)
             found = once_each(detector.find(image))
             warm[name] = [each for each in found if is_warm(ir, each)]
             counts[name] += (len(found), len(warm[name]), 0)
-            shown.append((name, _drawn(image, found, warm[name])))
+            shown[name] = _small(_drawn(image, found, warm[name]))
         pool = once_each([each for finds in warm.values() for each in finds])
         pooled += len(pool)
         truth = [Truth(each.box, each.label) for each in pool]
         for name, finds in warm.items():
             counts[name][2] += count_matches(finds, truth, MIN_OVERLAP)
-        crops.add_row(len(pool), pair.name, [(name, _small(each)) for name, each in shown])
+        crops.add_row(len(pool), pair.name, shown)
     rows = {
         name: [
             int(found),
@@ -134,7 +128,7 @@ def people(pairs: Iterable[Pair], fusions: Fusions, crops: Crops, title: str) ->
 
 
 def _cut(ir: np.ndarray, left: float, top: float, right: float, bottom: float) -> np.ndarray:
-    """The part of this rectangle that lies in the image; may be empty."""
+    """Return the part of this rectangle that lies in the image; may be empty."""
     rows = slice(max(int(round(top)), 0), max(int(round(bottom)), 0))
     return ir[rows, max(int(round(left)), 0) : max(int(round(right)), 0)]
 
@@ -146,7 +140,7 @@ def _enlarged(image: np.ndarray, factor: int) -> np.ndarray:
 
 
 def _drawn(image: np.ndarray, found: Sequence[Detection], warm: Sequence[Detection]) -> np.ndarray:
-    """The finds as boxes: green where warm, red elsewhere."""
+    """Return the image with the finds as boxes: green where warm, red elsewhere."""
     drawn = image.copy()
     for each in found:
         box = each.box

@@ -5,8 +5,11 @@ finds most telling goes to `crops`. An image counts where its mask is large enou
 is computed for each image and then averaged over images.
 """
 
+from __future__ import annotations
+
 import zlib
-from typing import Dict, Iterable, Iterator, List, Sequence, Tuple
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,17 +23,18 @@ from benchmarks.beyond_maximum.masks import (
     saturated_areas,
     warm_objects,
 )
-from benchmarks.beyond_maximum.pairs import Fusions, Pair
-from benchmarks.beyond_maximum.report import Crops, Scores, Table, counted
-from benchmarks.flicker_limiter import VIDEO_HZ
+from benchmarks.beyond_maximum.report import Column, Crops, Scores, Table, counted
+from benchmarks.flicker_limiter import fuse_video
+from benchmarks.fusions import Fusion
+from benchmarks.pairs import Pair
 from irvis_fusion_core import metrics
-from irvis_fusion_core.flicker_limiter import FlickerLimiter
 
 # Least size of a mask in pixels, so that an image's number is more than chance.
 LEAST_GLARE, LEAST_HOT, LEAST_FLAT = 100, 200, 2000
 ADDED_NOISE = 4.0  # grey levels, of an uncooled camera with its gain turned up
 NOISE_IN_IMAGES = 6.0  # crops of dark scenes show contrast so many times stronger
 
+KEPT = (measures.edges_kept, measures.edge_quality, measures.correlation)
 GLARE_COLUMNS = (
     ("IR edges kept", ".3f"),
     ("Q to IR", ".3f"),
@@ -53,20 +57,20 @@ DARK_COLUMNS = (
 FLICKER_COLUMNS = (("flicker", ".3f"), ("change", ".2f"), ("luma step", ".3f"))
 
 
-def lamp_glare(pairs: Iterable[Pair]) -> Iterator[Tuple[Pair, np.ndarray]]:
-    """Each pair and the small areas blown out in its visible image: lamps, reflections."""
+def lamp_glare(pairs: Iterable[Pair]) -> Iterator[tuple[Pair, np.ndarray]]:
+    """Yield each pair and the small areas blown out in its visible image: lamps, reflections."""
     for pair in pairs:
         yield pair, lamp_areas(pair.luma)
 
 
-def sky_glare(pairs: Iterable[Pair]) -> Iterator[Tuple[Pair, np.ndarray]]:
-    """Each pair and what else is blown out in its visible image: sky, and walls in the sun."""
+def sky_glare(pairs: Iterable[Pair]) -> Iterator[tuple[Pair, np.ndarray]]:
+    """Yield each pair and what else is blown out in its visible image: sky, sunlit walls."""
     for pair in pairs:
         yield pair, saturated_areas(pair.luma) & ~lamp_areas(pair.luma)
 
 
-def rendered_glare(pairs: Iterable[Pair]) -> Iterator[Tuple[Pair, np.ndarray]]:
-    """Each pair with a lamp in front of its warmest object, and what only the lamp blew out."""
+def rendered_glare(pairs: Iterable[Pair]) -> Iterator[tuple[Pair, np.ndarray]]:
+    """Yield each pair with a lamp before its warmest object, and what only the lamp blew out."""
     for pair in pairs:
         dazzled = dazzle(pair.name, pair.ir, pair.vis)
         if dazzled is None:
@@ -76,113 +80,158 @@ def rendered_glare(pairs: Iterable[Pair]) -> Iterator[Tuple[Pair, np.ndarray]]:
             yield pair._replace(vis=vis, luma=metrics.luminance(vis)), area
 
 
-def glare(
-    seen: Iterable[Tuple[Pair, np.ndarray]], fusions: Fusions, crops: Crops, title: str
+class Examined(NamedTuple):
+    """A pair in which a section found what it looks for."""
+
+    pair: Pair
+    mask: np.ndarray
+    weight: float
+    """How telling the pair's crops are."""
+    measure: Callable[[str, np.ndarray], list[float]]
+    """From a fusion's name and its luminance to the section's columns."""
+
+
+def tabulate(
+    examined: Iterable[Examined | None],
+    fusions: Mapping[str, Fusion],
+    crops: Crops,
+    title: str,
+    columns: Sequence[Column],
+    note: Callable[[int, Sequence[str], int], str],
+    gain: float = 1.0,
 ) -> Table:
-    """IR edges and warm objects inside the areas given with each pair."""
-    scores, used, read, pixels, objects = Scores(), [], 0, 0, 0
-    for pair, area in seen:
+    """Return a section's table.
+
+    Args:
+        examined: What was found in each pair that was read; None where there is too little.
+        fusions: The rows.
+        crops: Gets the most telling places.
+        title: The table's.
+        columns: What `Examined.measure` returns.
+        note: From the number of pairs read, the names of those used and the number of pixels to
+            the text below the table.
+        gain: Of the contrast in crops.
+    """
+    scores, used, read, pixels = Scores(), [], 0, 0
+    for found in examined:
         read += 1
+        if found is None:
+            continue
+        pair = found.pair
+        images = {name: fuse(pair) for name, fuse in fusions.items()}
+        for name, image in images.items():
+            scores.add(name, found.measure(name, metrics.luminance(image)))
+        used.append(pair.name)
+        pixels += int(found.mask.sum())
+        shown = {"IR": pair.ir, "visible": pair.vis, "maximum": images["maximum"]}
+        shown.update({k: v for k, v in images.items() if k not in (*shown, "mean")})
+        crops.add(found.weight, pair.name, shown, found.mask, gain)
+    return Table(title, columns, scores.means(), note(read, used, pixels))
+
+
+def glare(
+    seen: Iterable[tuple[Pair, np.ndarray]],
+    fusions: Mapping[str, Fusion],
+    crops: Crops,
+    title: str,
+) -> Table:
+    """Measure IR edges and warm objects inside the areas given with each pair."""
+    objects = 0
+
+    def examine(pair: Pair, area: np.ndarray) -> Examined | None:
+        nonlocal objects
         mask = glare_mask(pair.ir, pair.luma) & area
         if mask.sum() < LEAST_GLARE:
-            continue
+            return None
         things = warm_objects(pair.ir)
-        images = _fuse(pair, fusions)
-        for name, image in images.items():
-            plane = metrics.luminance(image)
-            kept = [
-                measure(plane, pair.ir, mask)
-                for measure in (measures.edges_kept, measures.edge_quality, measures.correlation)
-            ]
-            scores.add(name, [*kept, measures.contrast(plane, things, area)[0]])
-        used.append(pair.name)
-        pixels += int(mask.sum())
         objects += measures.contrast(pair.ir, things, area)[1]
-        crops.add(mask.sum(), pair.name, _shown(pair, images), mask)
-    note = (
-        f"{len(used)} of {read} images have IR edges in glare ({counted(used)}), {pixels} "
-        f"pixels; {objects} warm objects with their surroundings in glare (contrast in grey "
-        "levels)."
-    )
-    return Table(title, GLARE_COLUMNS, scores.means(), note)
+
+        def measure(_: str, plane: np.ndarray) -> list[float]:
+            kept = [of(plane, pair.ir, mask) for of in KEPT]
+            return [*kept, measures.contrast(plane, things, area)[0]]
+
+        return Examined(pair, mask, float(mask.sum()), measure)
+
+    def note(read: int, used: Sequence[str], pixels: int) -> str:
+        return (
+            f"{len(used)} of {read} images have IR edges in glare ({counted(used)}), {pixels} "
+            f"pixels; {objects} warm objects with their surroundings in glare (contrast in grey "
+            "levels)."
+        )
+
+    found = (examine(pair, area) for pair, area in seen)
+    return tabulate(found, fusions, crops, title, GLARE_COLUMNS, note)
 
 
-def hot_background(pairs: Iterable[Pair], fusions: Fusions, crops: Crops, title: str) -> Table:
-    """Visible texture and lettering where IR is brighter and smooth."""
-    scores, used, read, pixels = Scores(), [], 0, 0
-    for pair in pairs:
-        read += 1
+def hot_background(
+    pairs: Iterable[Pair], fusions: Mapping[str, Fusion], crops: Crops, title: str
+) -> Table:
+    """Measure visible texture and lettering where IR is brighter and smooth."""
+
+    def examine(pair: Pair) -> Examined | None:
         mask = hot_background_mask(pair.ir, pair.luma)
         if mask.sum() < LEAST_HOT:
-            continue
-        images = _fuse(pair, fusions)
-        for name, image in images.items():
-            plane = metrics.luminance(image)
-            scores.add(
-                name,
-                [
-                    measure(plane, pair.luma, mask)
-                    for measure in (
-                        measures.edges_kept,
-                        measures.edge_quality,
-                        measures.correlation,
-                        measures.texture_ratio,
-                    )
-                ],
-            )
-        used.append(pair.name)
-        pixels += int(mask.sum())
-        crops.add(mask.sum(), pair.name, _shown(pair, images), mask)
-    note = (
-        f"{len(used)} of {read} day images have visible texture before smooth, brighter IR "
-        f"({counted(used)}), {pixels} pixels."
-    )
-    return Table(title, HOT_COLUMNS, scores.means(), note)
+            return None
+
+        def measure(_: str, plane: np.ndarray) -> list[float]:
+            return [of(plane, pair.luma, mask) for of in (*KEPT, measures.texture_ratio)]
+
+        return Examined(pair, mask, float(mask.sum()), measure)
+
+    def note(read: int, used: Sequence[str], pixels: int) -> str:
+        return (
+            f"{len(used)} of {read} day images have visible texture before smooth, brighter IR "
+            f"({counted(used)}), {pixels} pixels."
+        )
+
+    return tabulate(map(examine, pairs), fusions, crops, title, HOT_COLUMNS, note)
 
 
-def dark_noise(pairs: Iterable[Pair], fusions: Fusions, crops: Crops, title: str) -> Table:
-    """Noise in flat, dark regions, and how much of noise added to IR comes out."""
-    scores, used, read, pixels, ir_brighter = Scores(), [], 0, 0, 0
-    for pair in pairs:
-        read += 1
+def dark_noise(
+    pairs: Iterable[Pair], fusions: Mapping[str, Fusion], crops: Crops, title: str
+) -> Table:
+    """Measure noise in flat, dark regions, and how much of noise added to IR comes out."""
+    ir_brighter = 0
+
+    def examine(pair: Pair) -> Examined | None:
+        nonlocal ir_brighter
         mask = flat_dark_mask(pair.ir, pair.luma)
         if mask.sum() < LEAST_FLAT:
-            continue
+            return None
         louder = max(measures.noise_sigma(plane, mask) for plane in (pair.ir, pair.luma))
         of_maximum = measures.noise_sigma(np.maximum(pair.ir, pair.luma), mask)
         noisy = pair._replace(ir=with_noise(pair.ir, pair.name))
         noise = noisy.ir.astype(np.int16) - pair.ir
         brighter = mask & (pair.ir > pair.luma)
-        images = _fuse(pair, fusions)
-        for name, image in images.items():
-            plane = metrics.luminance(image)
+        ir_brighter += int(brighter.sum())
+
+        def measure(name: str, plane: np.ndarray) -> list[float]:
             change = metrics.luminance(fusions[name](noisy)).astype(np.int16) - plane
             sigma = measures.noise_sigma(plane, mask)
-            scores.add(
-                name,
-                [
-                    sigma,
-                    measures.ratio(sigma, louder),
-                    measures.ratio(sigma, of_maximum),
-                    measures.noise_gain(change, noise, mask),
-                    measures.noise_gain(change, noise, brighter),
-                ],
-            )
-        used.append(pair.name)
-        pixels += int(mask.sum())
-        ir_brighter += int(brighter.sum())
-        crops.add(louder, pair.name, _shown(pair, images), mask, NOISE_IN_IMAGES)
-    share = measures.ratio(ir_brighter, pixels)
-    note = (
-        f"{len(used)} of {read} night images have flat, dark regions ({counted(used)}), "
-        f"{pixels} pixels, in {share:.0%} of which IR is brighter; noise in grey levels; added to "
-        f"IR: sigma {ADDED_NOISE:g}."
-    )
-    return Table(title, DARK_COLUMNS, scores.means(), note)
+            return [
+                sigma,
+                measures.ratio(sigma, louder),
+                measures.ratio(sigma, of_maximum),
+                measures.noise_gain(change, noise, mask),
+                measures.noise_gain(change, noise, brighter),
+            ]
+
+        return Examined(pair, mask, louder, measure)
+
+    def note(read: int, used: Sequence[str], pixels: int) -> str:
+        share = measures.ratio(ir_brighter, pixels)
+        return (
+            f"{len(used)} of {read} night images have flat, dark regions ({counted(used)}), "
+            f"{pixels} pixels, in {share:.0%} of which IR is brighter; noise in grey levels; "
+            f"added to IR: sigma {ADDED_NOISE:g}."
+        )
+
+    found = map(examine, pairs)
+    return tabulate(found, fusions, crops, title, DARK_COLUMNS, note, NOISE_IN_IMAGES)
 
 
 def with_noise(ir: np.ndarray, name: str) -> np.ndarray:
-    """IR with white noise of ADDED_NOISE, the same for each run by the pair's name; uint8."""
+    """Return IR (uint8) with white noise of ADDED_NOISE, seeded by the pair's name."""
     chance = np.random.default_rng(zlib.crc32(name.encode()))
     noisy = ir + chance.normal(0.0, ADDED_NOISE, ir.shape)
     return np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
@@ -190,27 +239,29 @@ def with_noise(ir: np.ndarray, name: str) -> np.ndarray:
 
 def flicker(
     frames: Sequence[Pair],
-    fusions: Fusions,
+    fusions: Mapping[str, Fusion],
     crops: Crops,
     title: str,
-    limit: Sequence[str] = (),
+    limit: Collection[str] = (),
 ) -> Table:
-    """Change from frame to frame beyond both sources', all change, and steps of brightness.
+    """Measure change from frame to frame beyond both sources', all change, steps of brightness.
 
     Args:
-        limit: fusions of colour images that have a second row, by `FlickerLimiter`.
+        frames: Consecutive.
+        fusions: The rows.
+        crops: Gets the middle row over time.
+        title: The table's.
+        limit: Fusions of colour images that have a second row, by `FlickerLimiter`.
     """
     ir, vis = [pair.ir for pair in frames], [pair.luma for pair in frames]
     still = [np.zeros_like(ir[0])] * len(frames)
-    rows: Dict[str, List[float]] = {}
-    planes: Dict[str, List[np.ndarray]] = {}
+    rows: dict[str, list[float]] = {}
+    planes: dict[str, list[np.ndarray]] = {}
     for name, fuse in fusions.items():
-        images = [fuse(pair) for pair in frames]
-        planes[name] = [metrics.luminance(image) for image in images]
         if name in limit:
-            planes[f"{name}, limit_flicker"] = [
-                metrics.luminance(image) for image in _limited(frames, images)
-            ]
+            planes[name], planes[f"{name}, limit_flicker"], _ = fuse_video(fuse, frames)
+        else:
+            planes[name] = [metrics.luminance(fuse(pair)) for pair in frames]
     for name, fused in planes.items():
         levels = [float(plane.mean(dtype=np.float64)) for plane in fused]
         rows[name] = [
@@ -218,7 +269,7 @@ def flicker(
             metrics.flicker(fused, still, still),  # against sources that never change: all of it
             float(np.abs(np.diff(levels)).mean()),
         ]
-        crops.add_row(-len(rows), "the middle row over time", [(name, _time_slice(fused))])
+        crops.add_row(-len(rows), "the middle row over time", {name: _time_slice(fused)})
     note = (
         f"{len(frames)} consecutive frames; grey levels a frame: change beyond that of both "
         "sources, all change (blocks of 8x8), and change of the mean."
@@ -226,24 +277,6 @@ def flicker(
     return Table(title, FLICKER_COLUMNS, rows, note)
 
 
-def _limited(frames: Sequence[Pair], images: Sequence[np.ndarray]) -> List[np.ndarray]:
-    limiter = FlickerLimiter()
-    return [
-        limiter.limit(image.copy(), pair.ir, pair.vis, number / VIDEO_HZ)
-        for number, (pair, image) in enumerate(zip(frames, images))
-    ]
-
-
 def _time_slice(planes: Sequence[np.ndarray]) -> np.ndarray:
     middle = planes[0].shape[0] // 2
     return np.repeat(np.stack([plane[middle] for plane in planes]), 3, axis=0)
-
-
-def _fuse(pair: Pair, fusions: Fusions) -> Dict[str, np.ndarray]:
-    return {name: fuse(pair) for name, fuse in fusions.items()}
-
-
-def _shown(pair: Pair, images: Dict[str, np.ndarray]) -> Dict[str, np.ndarray]:
-    """What crops show, in this order: both sources, the maximum, the models."""
-    first = {"IR": pair.ir, "visible": pair.vis, "maximum": images["maximum"]}
-    return {**first, **{k: v for k, v in images.items() if k not in (*first, "mean")}}

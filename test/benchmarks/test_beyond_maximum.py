@@ -10,10 +10,12 @@ import pytest
 from benchmarks.beyond_maximum import __main__ as command
 from benchmarks.beyond_maximum import int8, masks, measures
 from benchmarks.beyond_maximum.glare import Lamp, dazzle, render
-from benchmarks.beyond_maximum.pairs import Pair, spread
-from benchmarks.beyond_maximum.people import in_colour, is_warm, once_each, people
+from benchmarks.beyond_maximum.pairs import spread
+from benchmarks.beyond_maximum.people import is_warm, once_each, people
 from benchmarks.beyond_maximum.report import Crops, Table
 from benchmarks.beyond_maximum.sections import ADDED_NOISE, dark_noise, flicker, with_noise
+from benchmarks.fusions import in_colour
+from benchmarks.pairs import Pair
 from irvis_fusion_core import metrics
 from irvis_fusion_core.detectors.box import Box
 from irvis_fusion_core.detectors.detection import PERSON, Detection
@@ -254,12 +256,13 @@ def test_day_and_night_are_told_apart_and_limits_spread(tmp_path):
 
 
 def test_int8_loss_is_the_difference_and_the_worst_has_a_name():
-    rows = [("a", 0.6, 0.5, 0.7), ("b", 0.8, 0.5, 0.7), ("c", 0.4, 0.5, 0.7)]
+    figures = {"a": (0.6, 0.5, 0.7), "b": (0.8, 0.5, 0.7), "c": (0.4, 0.5, 0.7)}
+    rows = [int8.Scored(name, *values) for name, values in figures.items()]
     result = int8.summary(rows)
-    assert result["worst image"] == "b"
-    assert result["worst loss"] == pytest.approx(0.3)
-    assert result["mean loss"] == pytest.approx(0.1)
-    assert result["maximum"] == pytest.approx(0.7)
+    assert result.worst_pair == "b"
+    assert result.worst == pytest.approx(0.3)
+    assert result.mean == pytest.approx(0.1)
+    assert result.maximum == pytest.approx(0.7)
 
 
 def test_command_prints_its_tables_and_writes_crops(tmp_path, capsys):

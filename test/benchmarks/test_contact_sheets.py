@@ -1,22 +1,12 @@
-"""Contact sheets show every pair once, labelled, at the size that was asked for."""
+"""Contact sheets show every pair once, in order, at the width that was asked for."""
 
 import cv2
 import numpy as np
 import pytest
 
 from benchmarks import contact_sheets
-from training.evaluation.eval_report import CAPTION_PX
-
-
-def test_a_row_has_every_image_at_the_width_asked_for():
-    ir = np.full((60, 80), 200, np.uint8)
-    vis = np.zeros((60, 80, 3), np.uint8)
-    vis[..., 0] = 90
-    strip = contact_sheets.row("1.png", {"IR": ir, "visible": vis}, 40)
-    assert strip.shape == (CAPTION_PX + 30, 2 * 40, 3)
-    assert (strip[CAPTION_PX:, :40] == 200).all()
-    assert (strip[CAPTION_PX:, 40:] == (90, 0, 0)).all()
-    assert (strip[:CAPTION_PX] < 100).any()  # something is written there
+from irvis_fusion_core.image_files import write_image
+from irvis_fusion_core.image_sheet import CAPTION_PX, GAP_PX
 
 
 @pytest.mark.parametrize("each", [2, 5, 9])
@@ -26,7 +16,22 @@ def test_sheets_hold_all_rows_in_order(tmp_path, each):
     assert [path.name for path in written] == [
         f"set_{n + 1}.png" for n in range(-(-len(rows) // each))
     ]
-    found = np.vstack([cv2.imread(str(path)) for path in written])
-    assert found.shape == (5 * (20 + contact_sheets.GAP_PX), 30, 3)
-    middles = found[10 :: 20 + contact_sheets.GAP_PX, 15, 0]
-    assert middles.tolist() == [0, 40, 80, 120, 160]
+    middles = []
+    for path in written:
+        middles += cv2.imread(str(path))[10 :: 20 + GAP_PX, 15, 0].tolist()
+    assert middles == [0, 40, 80, 120, 160]
+
+
+def test_a_set_becomes_a_sheet_of_ir_visible_and_maximum(tmp_path, capsys):
+    ir = np.full((60, 80), 200, np.uint8)
+    write_image(str(tmp_path / "set" / "IR" / "1.png"), ir)
+    write_image(str(tmp_path / "set" / "VIS" / "1.png"), np.full((60, 80, 3), 90, np.uint8))
+    out = tmp_path / "out"
+    arguments = ["--data", str(tmp_path), "--sets", "set", "--width", "40", "--output", str(out)]
+    contact_sheets.main([*arguments, "--model", "nano"])
+    assert f"written {out / 'set_1.png'}" in capsys.readouterr().out
+    sheet = cv2.imread(str(out / "set_1.png"))
+    assert sheet.shape == (CAPTION_PX + 30, 4 * 40, 3)
+    for place, level in ((0, 200), (1, 90), (2, 200)):
+        shown = sheet[CAPTION_PX:, place * 40 : (place + 1) * 40].astype(int)
+        assert np.abs(shown - level).max() <= 1

@@ -58,7 +58,7 @@ def test_the_table_has_the_metrics_own_means(tmp_path, capsys):
     for name, seed in (("1D", 0), ("2N", 5)):
         for side, k in (("IR", 0), ("VIS", 1)):
             write_image(str(tmp_path / "set" / side / f"{name}.png"), image(seed + k))
-    assert edge_budget.main(["--data", str(tmp_path), "--sets", "set@N", "--rule"]) == 0
+    edge_budget.main(["--data", str(tmp_path), "--sets", "set@N", "--rule"])
     lines = capsys.readouterr().out.strip().splitlines()
     assert [line.split("|")[1].strip() for line in lines if not line.startswith("|--")] == [
         "set@N",

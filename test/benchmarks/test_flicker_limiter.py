@@ -4,7 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks import flicker_limiter
+from benchmarks import flicker_limiter, fusions
+from benchmarks.pairs import read_pairs
 from irvis_fusion_core.metrics import luminance
 
 
@@ -20,10 +21,7 @@ class Pumping:
     def __exit__(self, *exception):
         """Hold nothing."""
 
-    def warm_up(self, height, width):
-        """Nothing to prepare."""
-
-    def fuse_frame(self, ir, vis):
+    def fuse_frame(self, ir, vis, order):
         self.calls += 1
         return vis + np.uint8(16 * (self.calls % 2))
 
@@ -40,7 +38,7 @@ def video(tmp_path):
 
 
 def test_a_model_has_a_row_as_it_is_and_one_limited(video, monkeypatch, capsys):
-    monkeypatch.setattr(flicker_limiter, "RealtimeFusion", Pumping)
+    monkeypatch.setattr(fusions, "RealtimeFusion", Pumping)
     flicker_limiter.main(["--data", str(video), "--sets", "still", "--model", "pumping"])
     lines = capsys.readouterr().out.strip().splitlines()
     assert lines[0] == "**still, 6 frames of 96x64**"
@@ -55,10 +53,13 @@ def test_a_model_has_a_row_as_it_is_and_one_limited(video, monkeypatch, capsys):
 
 
 def test_the_plain_row_is_not_touched_by_limiting(video):
-    frames = [pair[1:] for pair in flicker_limiter.read_pairs(video / "still")]
-    plain, limited, shares = flicker_limiter.fuse_video(Pumping("", "", 1), frames)
-    for number, (image, (_, vis)) in enumerate(zip(plain, frames)):
-        expected = luminance(vis + np.uint8(16 * ((number + 1) % 2)))
+    frames = list(read_pairs(video, "still"))
+    pumping = Pumping("", "", 1)
+    plain, limited, shares = flicker_limiter.fuse_video(
+        lambda pair: pumping.fuse_frame(pair.ir, pair.vis, "rgb"), frames
+    )
+    for number, (image, frame) in enumerate(zip(plain, frames)):
+        expected = luminance(frame.vis + np.uint8(16 * ((number + 1) % 2)))
         np.testing.assert_array_equal(image, expected)
     assert np.ptp([image.mean() for image in limited]) < 1.5 and len(shares) == 5
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks import reference_rows
+from benchmarks.pairs import read_pairs
 from irvis_fusion_core import metrics
 from irvis_fusion_core.image_files import write_image
 
@@ -19,11 +20,23 @@ def data(tmp_path):
 
 
 def test_an_ending_takes_its_part_of_the_set(data):
-    names = lambda ending: [n for n, _, _ in reference_rows.read_pairs(data / "set", None, ending)]  # noqa: E731
-    assert names("") == ["1D.png", "2N.png", "3N.png"]
-    assert names("N") == ["2N.png", "3N.png"]
+    def names(of, **options):
+        return [pair.name for pair in read_pairs(data, of, **options)]
+
+    assert names("set") == ["set/1D", "set/2N", "set/3N"]
+    assert names("set@N") == ["set/2N", "set/3N"]
+    assert names("set", limit=2) == ["set/1D", "set/2N"]
+    assert names("set", limit=2, spread=True) == ["set/1D", "set/3N"]
     with pytest.raises(SystemExit, match="end in 'X'"):
-        names("X")
+        names("set@X")
+    with pytest.raises(SystemExit, match="no such folder"):
+        names("other")
+
+
+def test_a_pair_of_two_sizes_is_refused(data):
+    write_image(str(data / "set" / "IR" / "1D.png"), np.zeros((180, 100), np.uint8))
+    with pytest.raises(SystemExit, match="expected one size"):
+        list(read_pairs(data, "set"))
 
 
 def test_the_markdown_has_the_means_of_the_metrics_themselves(data, capsys):
@@ -35,9 +48,9 @@ def test_the_markdown_has_the_means_of_the_metrics_themselves(data, capsys):
         for row in printed.splitlines()
     }
     expected = []
-    for _, ir, vis in reference_rows.read_pairs(data / "set", None, "N"):
-        y = metrics.luminance(vis)
-        expected.append(metrics.score_pair(np.maximum(ir, y), ir, y)["Qabf"])
+    for pair in read_pairs(data, "set@N"):
+        maximum = np.maximum(pair.ir, pair.luma)
+        expected.append(metrics.score_pair(maximum, pair.ir, pair.luma)["Qabf"])
     place = cells[""].index("Qabf")
     assert cells["maximum"][place] == f"{np.mean(expected):.3f}"
     assert {len(row) for row in cells.values()} == {len(metrics.METRIC_NAMES)}

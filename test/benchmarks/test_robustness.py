@@ -3,6 +3,8 @@
 import cv2
 import numpy as np
 
+from benchmarks.fusions import trivial_fusions
+from benchmarks.pairs import read_pairs
 from benchmarks.robustness import CASES, displaced, extra_edges, measure, shared_edges
 from irvis_fusion_core.image_files import write_image
 
@@ -51,13 +53,10 @@ def test_shifts_have_their_length_and_turns_their_angle():
 
 
 def test_a_fusion_that_ignores_infrared_is_not_moved_by_it(tmp_path):
-    write_image(str(tmp_path / "IR" / "a.png"), squares())
-    write_image(str(tmp_path / "VIS" / "a.png"), np.dstack([squares(bright=150)] * 3))
-    fusions = {
-        "visible": lambda ir, vis: vis,
-        "maximum": lambda ir, vis: np.maximum(ir, vis[..., 0]),
-    }
-    result, count = measure([tmp_path], fusions)
+    write_image(str(tmp_path / "set" / "IR" / "a.png"), squares())
+    write_image(str(tmp_path / "set" / "VIS" / "a.png"), np.dstack([squares(bright=150)] * 3))
+    fusions = trivial_fusions(["visible", "maximum"])
+    result, count = measure(read_pairs(tmp_path, "set"), fusions)
     assert count == 1
     assert len({result["visible", case]["Qabf"] for case in CASES}) == 1
     assert result["visible", ("shift", 8)]["extra edges"] == 0.0

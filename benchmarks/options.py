@@ -1,0 +1,45 @@
+"""The options that benchmarks share: which data, which models, which engine."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+VALIDATION_SETS = ("msrs/val", "roadscene/val")
+VIDEO_SETS = ("video_tno_nato_camp", "video_m3svd")
+SHIPPED = ("nano", "small", "base")
+
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "data": {"type": Path, "default": DATA, "help": "folder of the image sets"},
+    "sets": {
+        "nargs": "+",
+        "default": VALIDATION_SETS,
+        "metavar": "FOLDER[@ENDING]",
+        "help": "folders with IR/ and VIS/; @ENDING takes the names that end so",
+    },
+    "model": {"nargs": "+", "default": (), "help": "shipped names, .onnx files or checkpoints"},
+    "backend": {"default": "auto", "help": "engine (default: auto)"},
+    "threads": {"type": int, "default": 0, "help": "of the engine; 0: its own choice"},
+    "limit": {"type": int, "help": "pairs of each set (default: all)"},
+}
+
+
+def make_parser(
+    description: str | None, options: str = "", **defaults: object
+) -> argparse.ArgumentParser:
+    """Return a parser with shared options.
+
+    Args:
+        description: The script's docstring.
+        options: Names of shared options, separated by spaces; "" takes none.
+        defaults: Other defaults for them.
+    """
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    for name in options.split():
+        parser.add_argument(f"--{name}", **_OPTIONS[name])
+    parser.set_defaults(**defaults)
+    return parser

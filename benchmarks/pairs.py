@@ -1,0 +1,61 @@
+"""The pairs of an image set, as every benchmark reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from irvis_fusion_core import metrics
+from irvis_fusion_core.errors import FrameError
+from irvis_fusion_core.image_files import pairs_in, read_thermal_8_bit, read_visible
+
+
+class Pair(NamedTuple):
+    """A registered pair: uint8 IR HxW, visible RGB HxWx3 and its luminance HxW."""
+
+    name: str
+    ir: np.ndarray
+    vis: np.ndarray
+    luma: np.ndarray
+
+
+def read_pairs(
+    data: Path,
+    name: str,
+    limit: int | None = None,
+    spread: bool = False,
+    wanted: Callable[[str], bool] = lambda stem: True,
+) -> Iterator[Pair]:
+    """Yield the pairs of a set, sorted by file name.
+
+    Args:
+        data: Folder of the sets.
+        name: FOLDER with IR/ and VIS/; FOLDER@ENDING takes only the names that end so.
+        limit: At most this many pairs; None for all.
+        spread: Take them evenly from the whole set, not from its start.
+        wanted: Whether to take a pair, by its name without suffix.
+
+    Raises:
+        SystemExit: The set is missing, or a pair is missing, unreadable or of two sizes.
+    """
+    folder, _, ending = name.partition("@")
+    try:
+        found = pairs_in(str(data / folder))
+        files = [each for each in found if each.stem.endswith(ending) and wanted(each.stem)]
+        if ending and not files:
+            raise SystemExit(f"expected images in {data / folder} that end in {ending!r}")
+        if spread and limit is not None and len(files) > limit:
+            files = [files[i] for i in np.linspace(0, len(files) - 1, limit).round().astype(int)]
+        for each in files[:limit]:
+            ir, vis = read_thermal_8_bit(each.ir), read_visible(each.vis)
+            if ir.shape != vis.shape[:2]:
+                raise SystemExit(
+                    f"expected one size, found {ir.shape} and {vis.shape[:2]} in {each.vis}"
+                )
+            vis = np.ascontiguousarray(vis[..., ::-1])
+            yield Pair(f"{folder}/{each.stem}", ir, vis, metrics.luminance(vis))
+    except FrameError as error:
+        raise SystemExit(str(error)) from error
