@@ -17,7 +17,7 @@ What the student sees and what its losses refer to are not the same image:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple, Optional, Tuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -36,7 +36,7 @@ class View(NamedTuple):
     ir_aligned: np.ndarray
     vis: np.ndarray
     teachers: np.ndarray
-    variance: Optional[np.ndarray]
+    variance: np.ndarray | None
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Augmentation:
     size: int = 512
     """Side of the square crop."""
     resize_prob: float = 0.5
-    resize_range: Tuple[float, float] = (0.6, 1.2)
+    resize_range: tuple[float, float] = (0.6, 1.2)
     flip_prob: float = 0.5
     misalign_prob: float = 0.5
     misalign_px: float = 20.0
@@ -70,7 +70,8 @@ class Augmentation:
     def __post_init__(self) -> None:
         """Refuse what cannot be drawn.
 
-        :raises ConfigurationError: a probability outside 0..1, a negative reach, an empty crop.
+        Raises:
+            ConfigurationError: A probability outside 0..1, a negative reach, an empty crop.
         """
         for name, value in vars(self).items():
             if name.endswith("_prob") and not 0.0 <= value <= 1.0:
@@ -115,7 +116,7 @@ class Augmentation:
         stacked = np.stack(teachers) if teachers else np.zeros((0, *ir.shape), np.uint8)
         return View(ir, ir_aligned, vis, stacked, variance)
 
-    def _window(self, shape, random) -> Tuple[int, int, int]:
+    def _window(self, shape, random) -> tuple[int, int, int]:
         """Top, left and side of the square that becomes the crop."""
         scale = random.uniform(*self.resize_range)
         if random.random() >= self.resize_prob:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Optional
 
 import lightning.pytorch as pl
 from torch.utils.data import DataLoader, Subset
@@ -23,7 +22,7 @@ class FusionData(pl.LightningDataModule):
     def __init__(
         self,
         train: FusionDataset,
-        validation: Optional[FusionDataset] = None,
+        validation: FusionDataset | None = None,
         batch_size: int = 8,
         num_workers: int = 2,
         samples_per_epoch: int = 0,
@@ -79,7 +78,8 @@ class FusionData(pl.LightningDataModule):
 def same_images(train: FusionDataset, validation: FusionDataset) -> None:
     """Refuse to validate on what is trained on.
 
-    :raises DataError: an image is in both.
+    Raises:
+        DataError: An image is in both.
     """
     seen = {Path(pair.vis).resolve() for pair in train.pairs}
     both = [str(pair.vis) for pair in validation.pairs if Path(pair.vis).resolve() in seen]

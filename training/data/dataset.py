@@ -12,8 +12,9 @@ any split over processes give the same samples.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -47,10 +48,11 @@ class Root(NamedTuple):
     share: float = 1.0
 
 
-def parse_root(text: Union[str, Path, Root]) -> Root:
+def parse_root(text: str | Path | Root) -> Root:
     """Read ``DIR`` or ``DIR=SHARE``.
 
-    :raises ConfigurationError: the share is not a number above 0.
+    Raises:
+        ConfigurationError: The share is not a number above 0.
     """
     if isinstance(text, Root):
         return text
@@ -76,9 +78,9 @@ class ImageStore:
     every augmentation together.
     """
 
-    def __init__(self, limit: int, rescale: Optional[Callable] = None) -> None:
+    def __init__(self, limit: int, rescale: Callable | None = None) -> None:
         self.limit, self.used, self._rescale = limit, 0, rescale
-        self._kept: Dict[Path, Images] = {}
+        self._kept: dict[Path, Images] = {}
         self._lock = threading.Lock()
 
     def __call__(self, paths: PairPaths) -> Images:
@@ -94,11 +96,11 @@ class ImageStore:
         return images
 
     # Workers that are spawned, not forked, get an empty store: locks do not travel.
-    def __getstate__(self) -> Dict[str, Any]:
+    def __getstate__(self) -> dict[str, Any]:
         """Without the images and the lock."""
         return {"limit": self.limit, "_rescale": self._rescale}
 
-    def __setstate__(self, state: Dict[str, Any]) -> None:
+    def __setstate__(self, state: dict[str, Any]) -> None:
         """An empty store of the same limit."""
         self.__init__(state["limit"], state["_rescale"])
 
@@ -119,21 +121,24 @@ class FusionDataset(Dataset):
     ``root``        int            which of `roots` it is from: 0, 1, ...
     ==============  =============  =====================================================
 
-    :param roots: folders, or ``DIR=SHARE``, or `Root`.
-    :param augmentation: None gives whole images as they are.
-    :param check: decode everything once at the start (`list_images`).
-    :param skip_bad: go on without the faulty files, which `report` names, instead of raising.
-    :param limit: at most so many pairs of every root, evenly spread; 0 for all.
-    :param cache_gb: memory for decoded images, GiB; 0 decodes every time.
-    :param teacher_target: of several teacher samples take the ``mean``, or a random ``sample``.
-    :param rescale: raw thermal -> uint8, see `read_pair`.
-    :raises DataError: a folder holds no usable pair; faulty files without `skip_bad`.
+    Args:
+        roots: Folders, or ``DIR=SHARE``, or `Root`.
+        augmentation: None gives whole images as they are.
+        check: Decode everything once at the start (`list_images`).
+        skip_bad: Go on without the faulty files, which `report` names, instead of raising.
+        limit: At most so many pairs of every root, evenly spread; 0 for all.
+        cache_gb: Memory for decoded images, GiB; 0 decodes every time.
+        teacher_target: Of several teacher samples take the ``mean``, or a random ``sample``.
+        rescale: Raw thermal -> uint8, see `read_pair`.
+
+    Raises:
+        DataError: A folder holds no usable pair; faulty files without `skip_bad`.
     """
 
     def __init__(
         self,
-        roots: Sequence[Union[str, Path, Root]],
-        augmentation: Optional[Augmentation] = None,
+        roots: Sequence[str | Path | Root],
+        augmentation: Augmentation | None = None,
         seed: int = 0,
         check: bool = True,
         skip_bad: bool = False,
@@ -141,7 +146,7 @@ class FusionDataset(Dataset):
         cache_gb: float = 2.0,
         teacher_target: str = "mean",
         in_channels: int = 3,
-        rescale: Optional[Callable[[np.ndarray], np.ndarray]] = None,
+        rescale: Callable[[np.ndarray], np.ndarray] | None = None,
     ) -> None:
         if teacher_target not in ("mean", "sample"):
             raise ConfigurationError(
@@ -151,10 +156,10 @@ class FusionDataset(Dataset):
         self.teacher_target, self.in_channels = teacher_target, in_channels
         self.read = ImageStore(int(cache_gb * _GB), rescale)
         self.roots = [parse_root(root) for root in roots]
-        self.listings: List[PairListing] = []
-        self.pairs: List[PairPaths] = []
-        self.groups: List[Group] = []
-        self._root_of: List[int] = []
+        self.listings: list[PairListing] = []
+        self.pairs: list[PairPaths] = []
+        self.groups: list[Group] = []
+        self._root_of: list[int] = []
         for root in self.roots:
             listing = list_images(
                 root.folder, check, lambda pair: self.read(self._needed(pair)), limit
@@ -186,7 +191,7 @@ class FusionDataset(Dataset):
         """What was found in every folder."""
         return "\n".join(listing.report() for listing in self.listings)
 
-    def names(self, indices) -> List[str]:
+    def names(self, indices) -> list[str]:
         """The visible images' paths of some items, for messages."""
         return [str(self.pairs[int(i)].vis) for i in indices]
 
@@ -194,10 +199,11 @@ class FusionDataset(Dataset):
         """The number of scenes."""
         return len(self.pairs)
 
-    def __getitem__(self, key: Union[int, Draw]) -> Dict[str, torch.Tensor]:
+    def __getitem__(self, key: int | Draw) -> dict[str, torch.Tensor]:
         """The scene of an index as it is, or the variant that a `Draw` numbers.
 
-        :raises DataError: a file has become unreadable.
+        Raises:
+            DataError: A file has become unreadable.
         """
         index, number = key if isinstance(key, tuple) else (int(key), int(key))
         scene = self.read(self.pairs[index])
@@ -219,7 +225,7 @@ class FusionDataset(Dataset):
             "root": torch.tensor(self._root_of[index]),
         }
 
-    def _target(self, view: View, random: np.random.Generator) -> Tuple[np.ndarray, np.ndarray]:
+    def _target(self, view: View, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """The teacher's luminance and its variance; from several samples where no file says it."""
         nothing = np.zeros(view.ir.shape, np.float32)
         count = len(view.teachers)

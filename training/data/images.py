@@ -6,8 +6,9 @@ stands for 0.25 (65535 in a 16-bit PNG); float TIFF and ``.npy`` hold it as it i
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Callable, NamedTuple, Optional, Tuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -26,8 +27,8 @@ class PairPaths(NamedTuple):
     stem: str
     ir: Path
     vis: Path
-    teachers: Tuple[Path, ...] = ()
-    variance: Optional[Path] = None
+    teachers: tuple[Path, ...] = ()
+    variance: Path | None = None
 
 
 class Images(NamedTuple):
@@ -40,7 +41,7 @@ class Images(NamedTuple):
     ir: np.ndarray
     vis: np.ndarray
     teachers: np.ndarray
-    variance: Optional[np.ndarray] = None
+    variance: np.ndarray | None = None
 
     @property
     def bytes(self) -> int:
@@ -49,16 +50,19 @@ class Images(NamedTuple):
 
 
 def read_pair(
-    ir: Path, vis: Path, rescale: Optional[Callable[[np.ndarray], np.ndarray]] = None
-) -> Tuple[np.ndarray, np.ndarray]:
+    ir: Path, vis: Path, rescale: Callable[[np.ndarray], np.ndarray] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """uint8 IR H x W and uint8 RGB H x W x 3 of one size.
 
     8-bit thermal images are taken as they are; 16-bit and float ones go through the node's
     `ThermalRescale`, each alone (they are no video).
 
-    :param rescale: another raw H x W -> uint8 H x W.
-    :raises SizeError: the sizes differ.
-    :raises DataError: a file is missing, truncated, or no image.
+    Args:
+        rescale: Another raw H x W -> uint8 H x W.
+
+    Raises:
+        SizeError: The sizes differ.
+        DataError: A file is missing, truncated, or no image.
     """
     thermal, visible = _read_thermal(Path(ir), rescale), decode(Path(vis), cv2.IMREAD_COLOR)
     if thermal.shape != visible.shape[:2]:
@@ -70,7 +74,7 @@ def read_pair(
 
 
 def read_images(
-    paths: PairPaths, rescale: Optional[Callable[[np.ndarray], np.ndarray]] = None
+    paths: PairPaths, rescale: Callable[[np.ndarray], np.ndarray] | None = None
 ) -> Images:
     """All images of a scene; errors as `read_pair`, and for the teacher's alike."""
     ir, vis = read_pair(paths.ir, paths.vis, rescale)
@@ -122,7 +126,8 @@ def decode(path: Path, flags: int) -> np.ndarray:
 
     OpenCV returns the upper part of a truncated PNG or JPEG and grey below; here that is an error.
 
-    :raises DataError: missing, truncated, or no image.
+    Raises:
+        DataError: Missing, truncated, or no image.
     """
     try:
         data = path.read_bytes()
@@ -144,7 +149,7 @@ def _truncated(data: bytes) -> bool:
     return data.startswith(b"\xff\xd8") and b"\xff\xd9" not in data[-65536:]
 
 
-def _read_thermal(path: Path, rescale: Optional[Callable]) -> np.ndarray:
+def _read_thermal(path: Path, rescale: Callable | None) -> np.ndarray:
     raw = decode(path, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH)
     if rescale is None and raw.dtype == np.uint8:
         return raw

@@ -15,10 +15,11 @@ How they are read is in `training.data.images`.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any
 
 from irvis_fusion_core.image_files import IMAGE_SUFFIXES
 from training.data.images import PairPaths, read_images
@@ -32,12 +33,12 @@ class PairListing:
     """What `list_images` found in a folder: the usable pairs, and all that is not usable."""
 
     folder: Path
-    pairs: List[PairPaths] = field(default_factory=list)
-    unmatched: List[str] = field(default_factory=list)
+    pairs: list[PairPaths] = field(default_factory=list)
+    unmatched: list[str] = field(default_factory=list)
     """File names under IR/, VIS/ and TEACHER_FUSED/ without a partner."""
-    unreadable: List[str] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
     """`file: why` of images that cannot be read."""
-    unequal: List[str] = field(default_factory=list)
+    unequal: list[str] = field(default_factory=list)
     """`stem: sizes` of pairs or teachers of different sizes."""
 
     @property
@@ -65,10 +66,11 @@ class PairListing:
                 lines.append(f"  {len(names)} {what}: {'; '.join(names[:shown])}{more}")
         return "\n".join(lines)
 
-    def require_clean(self) -> "PairListing":
+    def require_clean(self) -> PairListing:
         """Itself when there is no fault.
 
-        :raises DataError: with the whole report.
+        Raises:
+            DataError: With the whole report.
         """
         if self.faults:
             raise DataError(
@@ -81,18 +83,23 @@ class PairListing:
 def list_images(
     folder: Path,
     check: bool = True,
-    read: Optional[Callable[[PairPaths], Any]] = None,
+    read: Callable[[PairPaths], Any] | None = None,
     limit: int = 0,
 ) -> PairListing:
     """The pairs of a folder with `IR/`, `VIS/` and optionally `TEACHER_FUSED/`, sorted by stem.
 
-    :param check: decode every image now, so that a bad one is named before the first step
-        rather than an hour into an epoch.
-    :param read: what decodes a pair for the check (a `ImageStore` that keeps it, for one);
-        `read_images` by default. It may be called from several threads.
-    :param limit: keep, and check, at most so many pairs, evenly spread; 0 for all.
-    :return: pairs without the faulty ones, and the faults; see `PairListing.require_clean`.
-    :raises DataError: IR/ or VIS/ is missing, a stem occurs twice, or no pair is left.
+    Args:
+        check: Decode every image now, so that a bad one is named before the first step rather than
+            an hour into an epoch.
+        read: What decodes a pair for the check (a `ImageStore` that keeps it, for one);
+            `read_images` by default. It may be called from several threads.
+        limit: Keep, and check, at most so many pairs, evenly spread; 0 for all.
+
+    Returns:
+        Pairs without the faulty ones, and the faults; see `PairListing.require_clean`.
+
+    Raises:
+        DataError: IR/ or VIS/ is missing, a stem occurs twice, or no pair is left.
     """
     folder = Path(folder)
     ir, vis = (_by_stem(folder / side) for side in ("IR", "VIS"))
@@ -116,10 +123,10 @@ def list_images(
     return listing
 
 
-def _checked(listing: PairListing, pairs: List[PairPaths], read: Callable) -> List[PairPaths]:
+def _checked(listing: PairListing, pairs: list[PairPaths], read: Callable) -> list[PairPaths]:
     """The pairs that can be read; the others go into the listing's faults."""
 
-    def attempt(pair: PairPaths) -> Optional[DataError]:
+    def attempt(pair: PairPaths) -> DataError | None:
         try:
             read(pair)
         except DataError as error:
@@ -137,10 +144,10 @@ def _checked(listing: PairListing, pairs: List[PairPaths], read: Callable) -> Li
     return [pair for pair, fault in zip(pairs, faults) if fault is None]
 
 
-def _by_stem(folder: Path) -> Dict[str, Path]:
+def _by_stem(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise DataError(f"expected a folder of images at {folder}, found no such folder")
-    found: Dict[str, Path] = {}
+    found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() not in IMAGE_SUFFIXES or path.name.startswith("."):
             continue
@@ -153,14 +160,14 @@ def _by_stem(folder: Path) -> Dict[str, Path]:
     return found
 
 
-def _teachers(folder: Path, stems: List[str]):
+def _teachers(folder: Path, stems: list[str]):
     """Samples by stem, variances by stem, and the names of files that belong to no pair.
 
     A file of a pair's own name is its sample even where it also reads as `<stem>_<k>`.
     """
-    samples: Dict[str, List[Path]] = {}
-    variances: Dict[str, Path] = {}
-    strangers: List[str] = []
+    samples: dict[str, list[Path]] = {}
+    variances: dict[str, Path] = {}
+    strangers: list[str] = []
     known = set(stems)
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if path.suffix.lower() not in (*IMAGE_SUFFIXES, ".npy") or path.name.startswith("."):

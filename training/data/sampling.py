@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Iterator, List, NamedTuple, Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from torch.utils.data import Sampler
@@ -35,7 +36,8 @@ class EpochSampler(Sampler):
     the r-th part of them: two processes together see what one with twice the batch sees.
     Draws that fill no batch are left out of the epoch; an epoch has at least one step.
 
-    :param samples: draws an epoch; by default as many as there are scenes.
+    Args:
+        samples: Draws an epoch; by default as many as there are scenes.
     """
 
     def __init__(
@@ -68,7 +70,7 @@ class EpochSampler(Sampler):
         """Draws of this process in a whole epoch."""
         return self.steps * self.batch_size
 
-    def order(self) -> List[Draw]:
+    def order(self) -> list[Draw]:
         """The draws of all processes in this epoch."""
         random = np.random.default_rng((self.seed, self.epoch))
         total = self.steps * self.batch_size * self.world_size

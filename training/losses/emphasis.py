@@ -8,8 +8,8 @@ their images look like. One weight for all of them mends the one and breaks the 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Dict, List, Mapping, Sequence
 
 import torch
 
@@ -20,14 +20,17 @@ from training.losses import source_terms as losses
 PREFIX = "src_"
 
 
-def parse_emphasis(texts: Sequence[str], roots: Sequence[Root]) -> List[Dict[str, float]]:
+def parse_emphasis(texts: Sequence[str], roots: Sequence[Root]) -> list[dict[str, float]]:
     """For each of `roots` the factor of every term that has one, by its name without ``src_``.
 
-    :param texts: ``DIR:TERM=FACTOR`` each; DIR is the folder of one or several roots.
-    :raises ConfigurationError: no such form, folder or term, a term given twice, or a factor that
-        is negative or no number.
+    Args:
+        texts: ``DIR:TERM=FACTOR`` each; DIR is the folder of one or several roots.
+
+    Raises:
+        ConfigurationError: No such form, folder or term, a term given twice, or a factor that is
+            negative or no number.
     """
-    found: List[Dict[str, float]] = [{} for _ in roots]
+    found: list[dict[str, float]] = [{} for _ in roots]
     names = [PREFIX + name for name in losses.SOURCE_TERMS]
     for text in texts:
         left, _, number = text.rpartition("=")
@@ -61,10 +64,11 @@ def parse_emphasis(texts: Sequence[str], roots: Sequence[Root]) -> List[Dict[str
 
 def factors_of(
     emphasis: Sequence[Mapping[str, float]], roots: torch.Tensor
-) -> Dict[str, torch.Tensor]:
+) -> dict[str, torch.Tensor]:
     """The factor of each image (N, float) for every term that any folder has one for.
 
-    :param roots: the number of each image's folder, N.
+    Args:
+        roots: The number of each image's folder, N.
     """
     # Looked up where the images are: nothing waits for a GPU.
     return {

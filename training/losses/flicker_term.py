@@ -7,8 +7,6 @@ drifted a little, and their noise is another.
 
 from __future__ import annotations
 
-from typing import Tuple
-
 import torch
 import torch.nn.functional as F
 
@@ -25,7 +23,7 @@ LEAST_CHANGE = 0.1
 """Grey levels: of images that stand still a share would mean nothing."""
 
 
-def a_moment_later(ir: torch.Tensor, y: torch.Tensor) -> Tuple[torch.Tensor, torch.Tensor]:
+def a_moment_later(ir: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """The next frame of each scene: whole grey levels 0..255, N x 1 x H x W.
 
     Drawn from the images themselves: the same batch gives the same frames, so a run that is
@@ -53,15 +51,16 @@ def _shifted(image: torch.Tensor, down: int, right: int) -> torch.Tensor:
 
 
 def unseen_change(
-    fused: Tuple[torch.Tensor, torch.Tensor],
-    ir: Tuple[torch.Tensor, torch.Tensor],
-    y: Tuple[torch.Tensor, torch.Tensor],
+    fused: tuple[torch.Tensor, torch.Tensor],
+    ir: tuple[torch.Tensor, torch.Tensor],
+    y: tuple[torch.Tensor, torch.Tensor],
 ) -> torch.Tensor:
     """Share of a fused video's change that neither source shows: 0 is steady.
 
     |dF| beyond max(|dIR|, |dY|), over the sources' change, of each image; their mean.
 
-    :param fused, ir, y: this frame and the next, N x 1 x H x W grey levels.
+    Args:
+        fused, ir, y: This frame and the next, N x 1 x H x W grey levels.
     """
     f, a, b = (_change(*frames) for frames in (fused, ir, y))
     shown = torch.maximum(a, b)

@@ -10,7 +10,7 @@ clamped output and without any histogram stretch.
 from __future__ import annotations
 
 import math
-from typing import Callable, Dict, Iterable, Mapping, Optional, Tuple
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +22,7 @@ EPSILON = 1e-6
 JUMP_STEEPNESS = 4.0
 """Per grey level: of the sigmoid that stands for Qabf's jump of orientations in the gradient."""
 
-SSIM_RANGES: Dict[float, float] = {2.0: 0.75, 255.0: 0.25}
+SSIM_RANGES: dict[float, float] = {2.0: 0.75, 255.0: 0.25}
 """Data range -> share of SSIM: mostly the published convention, which sees the faint structure of
 night images; the clean one leads where the other is still short, and would hide it."""
 
@@ -67,7 +67,7 @@ def gaussian_window(size: int, sigma: float) -> torch.Tensor:
 
 def local_statistics(
     x: torch.Tensor, y: torch.Tensor, window: torch.Tensor
-) -> Tuple[torch.Tensor, ...]:
+) -> tuple[torch.Tensor, ...]:
     """Local means, variances (not negative) and covariance of two images."""
     n = x.shape[0]
     stacked = separable_filter(torch.cat([x, y, x * x, y * y, x * y]), window)
@@ -86,7 +86,7 @@ def ssim(x: torch.Tensor, y: torch.Tensor, data_range: float = 255.0) -> torch.T
     return ssim_of(local_statistics(x, y, torch.full((7,), 1.0 / 7.0)), data_range)
 
 
-def ssim_of(statistics: Tuple[torch.Tensor, ...], data_range: float) -> torch.Tensor:
+def ssim_of(statistics: tuple[torch.Tensor, ...], data_range: float) -> torch.Tensor:
     """SSIM of each image whose `local_statistics` are these."""
     c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
     mean_x, mean_y, var_x, var_y, cov = statistics
@@ -111,7 +111,7 @@ def vif(fused: torch.Tensor, source: torch.Tensor, noise_variance: float = 2.0) 
     return kept / (offered + EPSILON)
 
 
-def edges(x: torch.Tensor) -> Tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def edges(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Sobel strength and its two components, inside the image."""
     rows = x[:, :, :-2] + 2.0 * x[:, :, 1:-1] + x[:, :, 2:]
     columns = x[..., :-2] + 2.0 * x[..., 1:-1] + x[..., 2:]
@@ -263,7 +263,7 @@ def colour(fused: torch.Tensor, vis: torch.Tensor) -> torch.Tensor:
     return (cb.abs().mean() + cr.abs().mean()) / (2.0 * 255.0)
 
 
-SOURCE_TERMS: Dict[str, Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]] = {
+SOURCE_TERMS: dict[str, Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]] = {
     "ssim": structure,
     "qabf": lambda fused, ir, vis: 1.0 - qabf(fused, ir, vis),
     "vif": lambda fused, ir, vis: 1.0 - (vif(fused, ir) + vif(fused, vis)) / 2.0,
@@ -277,7 +277,7 @@ SOURCE_TERMS: Dict[str, Callable[[torch.Tensor, torch.Tensor, torch.Tensor], tor
 """Terms on luminance by name, each 0 at its best."""
 
 
-MARGINS: Dict[str, float] = {"ssim": 0.005, "qabf": 0.05, "vif": 0.03, "scd": 0.03}
+MARGINS: dict[str, float] = {"ssim": 0.005, "qabf": 0.05, "vif": 0.03, "scd": 0.03}
 """How far below the pixel-wise maximum's a term is when its image leads clearly."""
 
 
@@ -285,17 +285,18 @@ def source_losses(
     fused: torch.Tensor,
     ir: torch.Tensor,
     vis: torch.Tensor,
-    names: Optional[Iterable[str]] = None,
+    names: Iterable[str] | None = None,
     lead_share: float = 1.0,
-    factors: Optional[Mapping[str, torch.Tensor]] = None,
-) -> Dict[str, torch.Tensor]:
+    factors: Mapping[str, torch.Tensor] | None = None,
+) -> dict[str, torch.Tensor]:
     """Mean over the images of source terms by name; all of `SOURCE_TERMS` by default.
 
-    :param lead_share: how much of what an image leads the pixel-wise maximum by, beyond
-        `MARGINS`, still counts. Below 1 the terms in which an image is short come first.
-    :param factors: by name how much each image (N) counts in that term; 1 where missing.
+    Args:
+        lead_share: How much of what an image leads the pixel-wise maximum by, beyond `MARGINS`,
+            still counts. Below 1 the terms in which an image is short come first.
+        factors: By name how much each image (N) counts in that term; 1 where missing.
     """
-    found: Dict[str, torch.Tensor] = {}
+    found: dict[str, torch.Tensor] = {}
     for name in SOURCE_TERMS if names is None else names:
         each = SOURCE_TERMS[name](fused, ir, vis)
         if lead_share < 1.0 and name in MARGINS:

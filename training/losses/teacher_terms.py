@@ -6,8 +6,6 @@ equals its teacher. Deep features are in `perceptual` and `features`.
 
 from __future__ import annotations
 
-from typing import Optional
-
 import torch
 
 from training.losses.source_terms import edges, ssim
@@ -18,15 +16,16 @@ def trust(variance: torch.Tensor, noise: float = 4.0) -> torch.Tensor:
 
     The weight of an observation of this variance beside a noise floor, ``n^2 / (n^2 + v)``.
 
-    :param variance: of the teacher's luminance, white being 1.
-    :param noise: what samples may differ by before they count half, grey levels.
+    Args:
+        variance: Of the teacher's luminance, white being 1.
+        noise: What samples may differ by before they count half, grey levels.
     """
     floor = (noise / 255.0) ** 2
     return floor / (floor + variance)
 
 
 def pixel_l1(
-    fused: torch.Tensor, teacher: torch.Tensor, weight: Optional[torch.Tensor] = None
+    fused: torch.Tensor, teacher: torch.Tensor, weight: torch.Tensor | None = None
 ) -> torch.Tensor:
     """Mean absolute difference, in units where white is 1; weighted by `weight` where given."""
     difference = (fused - teacher).abs() / 255.0

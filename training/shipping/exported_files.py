@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import List, Sequence
 
 from irvis_fusion_core import model_zoo
 from irvis_fusion_core.errors import ConfigurationError
@@ -13,13 +13,14 @@ from irvis_fusion_core.errors import ConfigurationError
 PRECISIONS = ("fp32", "fp16", "int8")
 
 
-def put_in_place(built: Path, output: Path) -> List[Path]:
+def put_in_place(built: Path, output: Path) -> list[Path]:
     """Move the finished files of one folder into another, each in one step.
 
     ``checksums.json`` goes last; of files that were there before, it keeps what it said.
 
-    :raises ConfigurationError: the record that is there cannot be read; nothing was moved.
-    :raises OSError: no space, or not writable.
+    Raises:
+        ConfigurationError: The record that is there cannot be read; nothing was moved.
+        OSError: No space, or not writable.
     """
     output.mkdir(parents=True, exist_ok=True)
     checksums = Path(model_zoo.write_checksums(str(built)))
@@ -41,7 +42,7 @@ def put_in_place(built: Path, output: Path) -> List[Path]:
     return placed
 
 
-def stale_files(output: Path, name: str, written: Sequence[str]) -> List[Path]:
+def stale_files(output: Path, name: str, written: Sequence[str]) -> list[Path]:
     """ONNX files of this name in other precisions: of an earlier export, of other weights."""
     names = [f"{name}_{precision}.onnx" for precision in PRECISIONS]
     return [output / n for n in names if n not in written and (output / n).is_file()]

@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, NamedTuple
 
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_core.network.student import Student
@@ -25,17 +26,18 @@ class CardFacts(NamedTuple):
     name: str
     model: Student
     checkpoint: Path
-    files: Sequence[Tuple[Path, str]]  # ONNX files, and how each compares with the student
+    files: Sequence[tuple[Path, str]]  # ONNX files, and how each compares with the student
     vis_order: str = "rgb"
     calibration_pairs: int = 0
-    evaluation: Optional[Path] = None  # summary.json of training.eval
-    run_config: Optional[Path] = None  # the training run's configuration
+    evaluation: Path | None = None  # summary.json of training.eval
+    run_config: Path | None = None  # the training run's configuration
 
 
 def write_card(path: Path, facts: CardFacts) -> None:
     """Write the card as Markdown, atomically.
 
-    :raises ConfigurationError: the evaluation or the configuration cannot be read.
+    Raises:
+        ConfigurationError: The evaluation or the configuration cannot be read.
     """
     text = model_card(facts)
     part = path.with_name(path.name + ".part")
@@ -58,13 +60,13 @@ def model_card(facts: CardFacts) -> str:
     return "\n".join(parts).rstrip() + "\n"
 
 
-def missing_answers(card: str) -> List[str]:
+def missing_answers(card: str) -> list[str]:
     """The questions of a card that nobody has answered yet."""
     lines = [line for line in card.splitlines() if line.startswith(TODO)]
     return [line[len(TODO) :].strip() for line in lines]
 
 
-def _model(facts: CardFacts) -> List[str]:
+def _model(facts: CardFacts) -> list[str]:
     parameters = sum(p.numel() for p in facts.model.parameters())
     return [
         f"An infrared-visible fusion student of `irvis_fusion`, variant `{facts.model.variant}`, "
@@ -76,7 +78,7 @@ def _model(facts: CardFacts) -> List[str]:
     ]
 
 
-def _intended_use() -> List[str]:
+def _intended_use() -> list[str]:
     return [
         f"{TODO} which cameras (make, spectral band, resolution, 8 or 16 bit), how they are "
         "mounted and registered, which scenes, what the fused image is for.",
@@ -85,7 +87,7 @@ def _intended_use() -> List[str]:
     ]
 
 
-def _files(facts: CardFacts) -> List[str]:
+def _files(facts: CardFacts) -> list[str]:
     rows = ["| file | bytes | SHA-256 | compared with the student |", "|---|---|---|---|"]
     for path, difference in facts.files:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -98,7 +100,7 @@ def _files(facts: CardFacts) -> List[str]:
     return rows
 
 
-def _training(facts: CardFacts) -> List[str]:
+def _training(facts: CardFacts) -> list[str]:
     lines = [f"Exported from `{facts.checkpoint.name}`.", ""]
     if facts.run_config is None:
         lines += [f"{TODO} the configuration of the run (--run_config).", ""]
@@ -112,7 +114,7 @@ def _training(facts: CardFacts) -> List[str]:
     return lines
 
 
-def _evaluation(facts: CardFacts) -> List[str]:
+def _evaluation(facts: CardFacts) -> list[str]:
     if facts.evaluation is None:
         return [f"{TODO} run `python -m training.eval` and pass its summary.json (--evaluation)."]
     try:
@@ -125,7 +127,7 @@ def _evaluation(facts: CardFacts) -> List[str]:
     return [*lines, "", f"{TODO} results on data from another place than the training data's."]
 
 
-def _evaluation_table(summary: Dict[str, Any]) -> List[str]:
+def _evaluation_table(summary: dict[str, Any]) -> list[str]:
     rows = summary["means"]
     lines = [
         f"{summary['pairs']} pairs of `{Path(summary['data_root']).name}`, evaluated: "
@@ -137,7 +139,7 @@ def _evaluation_table(summary: Dict[str, Any]) -> List[str]:
     return lines
 
 
-def _limits() -> List[str]:
+def _limits() -> list[str]:
     return [
         "A fused image is made for looking and for detectors; temperatures cannot be read from "
         "it. Where the infrared image is missing, frozen or badly registered, the fused one is "

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Dict, Optional, Union
 
 from irvis_fusion_core.errors import CheckpointError
 from irvis_fusion_core.network.checkpoint import load_checkpoint
 from irvis_fusion_core.network.student import SIZES, Student, create_student_model
 
 
-def open_student(path: Union[str, Path], variant: Optional[str] = None) -> Student:
+def open_student(path: str | Path, variant: str | None = None) -> Student:
     """The student of a checkpoint, in eval mode on the CPU.
 
-    :param path: ``.safetensors``, which names its variant, or ``.pth``/``.pt``, which does not:
-        its tensors fit one of them.
-    :param variant: the variant that is expected, or None.
-    :raises CheckpointError: missing, truncated, foreign, or of another variant than `variant`.
+    Args:
+        path: ``.safetensors``, which names its variant, or ``.pth``/``.pt``, which does not: its
+            tensors fit one of them.
+        variant: The variant that is expected, or None.
+
+    Raises:
+        CheckpointError: Missing, truncated, foreign, or of another variant than `variant`.
     """
     path = Path(path)
     if variant is not None:
         return load_checkpoint(path, create_student_model(variant))
     if path.suffix == ".safetensors":
         return load_checkpoint(path)
-    refusals: Dict[str, CheckpointError] = {}
+    refusals: dict[str, CheckpointError] = {}
     for name in SIZES:
         try:
             return load_checkpoint(path, create_student_model(name))

@@ -15,8 +15,8 @@ Two ways, `MODES`:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Dict, Optional, Sequence
 
 import torch
 
@@ -33,15 +33,16 @@ PUBLISHED_STEPS = 100
 class Mode:
     """Where sampling starts and how precisions are estimated.
 
-    :param start: share of the schedule whose noise the pixel-wise maximum is drowned in; None
-        starts from noise alone.
+    Args:
+        start: Share of the schedule whose noise the pixel-wise maximum is drowned in; None starts
+            from noise alone.
     """
 
-    start: Optional[float]
+    start: float | None
     precisions: likelihood.Precisions
 
 
-MODES: Dict[str, Mode] = {
+MODES: dict[str, Mode] = {
     "paper": Mode(None, likelihood.PAPER),
     "regional": Mode(0.15, likelihood.REGIONAL),
 }
@@ -50,12 +51,15 @@ MODES: Dict[str, Mode] = {
 class DDFM:
     """The teacher. Its network guesses noise in luminance (1 channel) or in RGB (3).
 
-    :param network: a `UNet`, trained or loaded.
-    :param steps: how often the network is asked, spread evenly over the schedule's part in use.
-    :param sampler: ``ddpm`` (ancestral, as the paper has it) or ``ddim``.
-    :param eta: of ``ddim``: 0 draws noise at the start only.
-    :param mode: one of `MODES`.
-    :raises ConfigurationError: no such mode, or more steps than the schedule's part has.
+    Args:
+        network: A `UNet`, trained or loaded.
+        steps: How often the network is asked, spread evenly over the schedule's part in use.
+        sampler: ``ddpm`` (ancestral, as the paper has it) or ``ddim``.
+        eta: Of ``ddim``: 0 draws noise at the start only.
+        mode: One of `MODES`.
+
+    Raises:
+        ConfigurationError: No such mode, or more steps than the schedule's part has.
     """
 
     name = "ddfm"
@@ -79,12 +83,17 @@ class DDFM:
     def fuse(self, ir: torch.Tensor, vis: torch.Tensor, seeds: Sequence[int]) -> torch.Tensor:
         """One sample of each pair.
 
-        :param ir: N x 1 x H x W, 0..1, any size.
-        :param vis: RGB, N x 3 x H x W, 0..1.
-        :param seeds: N of them; the same seed gives the same sample.
-        :return: fused luminance, N x 1 x H x W, 0..1; NaN where it diverged. Colour comes back
-            with `images.restore_colour`.
-        :raises FrameError: other shapes.
+        Args:
+            ir: N x 1 x H x W, 0..1, any size.
+            vis: RGB, N x 3 x H x W, 0..1.
+            seeds: N of them; the same seed gives the same sample.
+
+        Returns:
+            Fused luminance, N x 1 x H x W, 0..1; NaN where it diverged. Colour comes back with
+            `images.restore_colour`.
+
+        Raises:
+            FrameError: Other shapes.
         """
         images.check_pair(ir, vis)
         channels = self.network.config.in_channels

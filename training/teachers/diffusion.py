@@ -8,8 +8,8 @@ arXiv 2010.02502).
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Callable, List, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -27,8 +27,9 @@ Rectify = Callable[[torch.Tensor], torch.Tensor]
 class Schedule:
     """How much of the image is left at each kept step, from little noise to much.
 
-    :param alphas_bar: share of the image's power left, float64, strictly falling in (0, 1).
-    :param timesteps: what the network is told at each of them, int64, rising.
+    Args:
+        alphas_bar: Share of the image's power left, float64, strictly falling in (0, 1).
+        timesteps: What the network is told at each of them, int64, rising.
     """
 
     alphas_bar: np.ndarray
@@ -47,9 +48,13 @@ class Schedule:
     def respaced(self, steps: int, spacing: str = "ends") -> Schedule:
         """Keep `steps` of the steps.
 
-        :param spacing: ``ends`` spreads them evenly from the first to the last (guided-diffusion's
-            "100"); ``stride`` takes every (T // steps)-th from the first (DDIM's, Mask-DiFuser's).
-        :raises ConfigurationError: fewer than 1 or more than there are, or an unknown spacing.
+        Args:
+            spacing: ``ends`` spreads them evenly from the first to the last (guided-diffusion's
+                "100"); ``stride`` takes every (T // steps)-th from the first (DDIM's,
+                Mask-DiFuser's).
+
+        Raises:
+            ConfigurationError: Fewer than 1 or more than there are, or an unknown spacing.
         """
         total = len(self)
         if not 1 <= steps <= total:
@@ -135,29 +140,34 @@ def _posterior_variance(alpha_bar: float, alpha_bar_next: float) -> float:
 @torch.no_grad()
 def sample(
     predict_noise: PredictNoise,
-    shape: Tuple[int, int, int, int],
+    shape: tuple[int, int, int, int],
     schedule: Schedule,
     generators: Sequence[torch.Generator],
     sampler: str = "ddim",
     eta: float = 1.0,
-    rectify: Optional[Rectify] = None,
+    rectify: Rectify | None = None,
     clip: bool = True,
-    start: Optional[torch.Tensor] = None,
+    start: torch.Tensor | None = None,
     device: torch.device | str = "cpu",
 ) -> torch.Tensor:
     """Walk from noise to images.
 
-    :param predict_noise: (x_t, timesteps int64 [N]) -> the noise in it, of x_t's shape.
-    :param shape: N x C x H x W.
-    :param generators: one a sample, on the CPU: a sample does not depend on its neighbours in
-        the batch, nor on the device.
-    :param sampler: ``ddim`` with `eta`, or ``ddpm``.
-    :param rectify: called with each step's x0 (clipped), returns what it should be.
-    :param clip: clip x0 to [-1, 1] at every step, as both teachers do.
-    :param start: an image of `shape` that is drowned in the schedule's strongest noise, to start
-        from instead of noise alone.
-    :return: N x C x H x W, in [-1, 1] where clipped and not rectified.
-    :raises ConfigurationError: unknown sampler, eta outside 0..1, not one generator a sample.
+    Args:
+        predict_noise: (x_t, timesteps int64 [N]) -> the noise in it, of x_t's shape.
+        shape: N x C x H x W.
+        generators: One a sample, on the CPU: a sample does not depend on its neighbours in the
+            batch, nor on the device.
+        sampler: ``ddim`` with `eta`, or ``ddpm``.
+        rectify: Called with each step's x0 (clipped), returns what it should be.
+        clip: Clip x0 to [-1, 1] at every step, as both teachers do.
+        start: An image of `shape` that is drowned in the schedule's strongest noise, to start from
+            instead of noise alone.
+
+    Returns:
+        N x C x H x W, in [-1, 1] where clipped and not rectified.
+
+    Raises:
+        ConfigurationError: Unknown sampler, eta outside 0..1, not one generator a sample.
     """
     if sampler not in SAMPLERS:
         raise ConfigurationError(f"expected a sampler out of {SAMPLERS}, found {sampler!r}")
@@ -193,10 +203,10 @@ def sample(
 
 
 def draw_noise(
-    shape: Tuple[int, ...], generators: Sequence[torch.Generator], device: torch.device | str
+    shape: tuple[int, ...], generators: Sequence[torch.Generator], device: torch.device | str
 ) -> torch.Tensor:
     """Standard normal, the n-th sample from the n-th generator."""
-    rows: List[torch.Tensor] = [torch.randn(shape[1:], generator=one) for one in generators]
+    rows: list[torch.Tensor] = [torch.randn(shape[1:], generator=one) for one in generators]
     return torch.stack(rows).to(device)
 
 

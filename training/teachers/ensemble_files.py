@@ -16,8 +16,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Dict, List, Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -36,11 +37,14 @@ class EnsembleFolder:
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
 
-    def open(self, settings: Dict[str, Any], first: bool = True) -> None:
+    def open(self, settings: dict[str, Any], first: bool = True) -> None:
         """Note what the images are made with; go on where a run with the same was stopped.
 
-        :param first: this process writes the note; the others only compare.
-        :raises ConfigurationError: the folder holds images that were made with other settings.
+        Args:
+            first: This process writes the note; the others only compare.
+
+        Raises:
+            ConfigurationError: The folder holds images that were made with other settings.
         """
         path = self.folder / SETTINGS
         if path.is_file():
@@ -64,7 +68,7 @@ class EnsembleFolder:
         """Whether the pair's ensemble is complete."""
         return self._variance(stem).is_file()
 
-    def samples(self, stem: str) -> List[Path]:
+    def samples(self, stem: str) -> list[Path]:
         """The sample images of a pair, by number."""
         found = {}
         for path in self.folder.glob(f"{_literal(stem)}_*.png"):
@@ -77,12 +81,15 @@ class EnsembleFolder:
         """Where the mean lies."""
         return self.folder / f"{stem}.png"
 
-    def write(self, stem: str, samples: Dict[int, np.ndarray], mean, variance: np.ndarray) -> None:
+    def write(self, stem: str, samples: dict[int, np.ndarray], mean, variance: np.ndarray) -> None:
         """Write an ensemble; whole files, the variance last.
 
-        :param samples: number -> uint8 H x W x 3 RGB; `mean` the same.
-        :param variance: float H x W of the luminance, white is 1.
-        :raises StorageError: disk full, or not writable.
+        Args:
+            samples: Number -> uint8 H x W x 3 RGB; `mean` the same.
+            variance: Float H x W of the luminance, white is 1.
+
+        Raises:
+            StorageError: Disk full, or not writable.
         """
         for number, image in samples.items():
             write_png(self.folder / f"{stem}_{number}.png", image[..., ::-1])
@@ -90,7 +97,7 @@ class EnsembleFolder:
         scaled = np.rint(variance * (65535.0 / LARGEST_VARIANCE)).clip(0, 65535)
         write_png(self._variance(stem), scaled.astype(np.uint16))
 
-    def note(self, rank: int, row: Dict[str, Any]) -> None:
+    def note(self, rank: int, row: dict[str, Any]) -> None:
         """Append a line to this process's account."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -125,7 +132,11 @@ class EnsembleFolder:
 
 
 def refuse_ambiguous(stems: Sequence[str], samples: int) -> None:
-    """:raises ConfigurationError: a sample of one pair would have the name of another pair."""
+    """CHECK THIS.
+
+    Raises:
+        ConfigurationError: A sample of one pair would have the name of another pair.
+    """
     known = set(stems)
     for stem in stems:
         taken = [f"{stem}_{k}" for k in range(samples) if f"{stem}_{k}" in known]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from typing import Any, ContextManager, Dict, Iterator, List, NamedTuple, Sequence, Tuple
+from collections.abc import Iterator, Sequence
+from typing import Any, ContextManager, NamedTuple
 
 import cv2
 import numpy as np
@@ -32,8 +33,8 @@ class Ensemble(NamedTuple):
     """
 
     stem: str
-    samples: Dict[int, torch.Tensor]
-    diverged: List[int]
+    samples: dict[int, torch.Tensor]
+    diverged: list[int]
     vis: torch.Tensor
     seconds: float
 
@@ -41,12 +42,13 @@ class Ensemble(NamedTuple):
 class EnsembleSampler:
     """Draws `samples` fusions of every pair.
 
-    :param teacher: `DDFM` or `MaskDiFuser`; anything with ``fuse(ir, vis, seeds)``.
-    :param batch_size: samples drawn at once, of one pair or of pairs of one size.
-    :param max_side: longer images are fused at this size; what fusion adds to the luminance is
-        enlarged, so that the visible texture stays. 0 fuses every image at its own size.
-    :param hold: bring each sample's brightness into its sources' range (`hold_brightness`).
-    :param half: run the network in half precision.
+    Args:
+        teacher: `DDFM` or `MaskDiFuser`; anything with ``fuse(ir, vis, seeds)``.
+        batch_size: Samples drawn at once, of one pair or of pairs of one size.
+        max_side: Longer images are fused at this size; what fusion adds to the luminance is
+            enlarged, so that the visible texture stays. 0 fuses every image at its own size.
+        hold: Bring each sample's brightness into its sources' range (`hold_brightness`).
+        half: Run the network in half precision.
     """
 
     def __init__(
@@ -69,10 +71,11 @@ class EnsembleSampler:
         """How many pairs of one size fill a batch."""
         return max(1, self.batch_size // self.samples)
 
-    def draw(self, pairs: Sequence[Pair]) -> List[Ensemble]:
+    def draw(self, pairs: Sequence[Pair]) -> list[Ensemble]:
         """The ensembles of some pairs of one size.
 
-        :raises TeacherMemoryError: says which batch or size to try.
+        Raises:
+            TeacherMemoryError: Says which batch or size to try.
         """
         started = time.monotonic()
         ir = torch.stack([torch.from_numpy(p.ir)[None] for p in pairs]).float() / 255.0
@@ -123,9 +126,9 @@ class EnsembleSampler:
         return torch.autocast(self.device.type, dtype)
 
 
-def same_size(pairs: Iterator[Pair], most: int) -> Iterator[List[Pair]]:
+def same_size(pairs: Iterator[Pair], most: int) -> Iterator[list[Pair]]:
     """Neighbouring pairs of one size together, at most `most` of them."""
-    group: List[Pair] = []
+    group: list[Pair] = []
     for pair in pairs:
         if group and (len(group) == most or pair.ir.shape != group[0].ir.shape):
             yield group
@@ -135,7 +138,7 @@ def same_size(pairs: Iterator[Pair], most: int) -> Iterator[List[Pair]]:
         yield group
 
 
-def summarize(ensemble: Ensemble) -> Tuple[torch.Tensor, torch.Tensor]:
+def summarize(ensemble: Ensemble) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean luminance 1 x H x W and its variance H x W over the kept samples."""
     mean, variance = images.ensemble_statistics(torch.stack(list(ensemble.samples.values())))
     return mean.float(), variance[0]

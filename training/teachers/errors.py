@@ -1,5 +1,7 @@
 """What can go wrong with a teacher, beyond what the core's errors say."""
 
+from __future__ import annotations
+
 from irvis_fusion_core.errors import FusionError
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import List, Sequence, Tuple
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -19,7 +19,11 @@ DIVERGED_AT = 0.1
 
 
 def check_pair(ir: torch.Tensor, vis: torch.Tensor) -> None:
-    """:raises FrameError: not N x 1 x H x W and N x 3 x H x W of one size."""
+    """CHECK THIS.
+
+    Raises:
+        FrameError: Not N x 1 x H x W and N x 3 x H x W of one size.
+    """
     fits = ir.dim() == 4 and ir.shape[1] == 1 and vis.shape == (len(ir), 3, *ir.shape[2:])
     if not fits:
         raise FrameError(
@@ -48,7 +52,7 @@ def pad(x: torch.Tensor, multiple: int) -> torch.Tensor:
     return F.pad(x, (0, right, 0, bottom), mode="reflect" if mirrored else "replicate")
 
 
-def generators(seeds: Sequence[int]) -> List[torch.Generator]:
+def generators(seeds: Sequence[int]) -> list[torch.Generator]:
     """One source of randomness for each sample."""
     return [torch.Generator().manual_seed(seed) for seed in seeds]
 
@@ -62,13 +66,14 @@ def seed_of(name: str, sample: int, seed: int = 0) -> int:
     return int.from_bytes(digest[:8], "little") >> 1  # a generator's seed is a signed 64-bit
 
 
-def diverged(fused: torch.Tensor, ir: torch.Tensor, vis: torch.Tensor) -> List[bool]:
+def diverged(fused: torch.Tensor, ir: torch.Tensor, vis: torch.Tensor) -> list[bool]:
     """Which samples are no fusion of their sources?
 
     One that holds a value that is not finite, or whose brightness over blocks of 8 x 8 lies
     outside the range of both sources by a tenth of full scale on average.
 
-    :param fused: luminance N x 1 x H x W; `ir` the same, `vis` N x 3 x H x W, all 0..1.
+    Args:
+        fused: Luminance N x 1 x H x W; `ir` the same, `vis` N x 3 x H x W, all 0..1.
     """
     found = []
     for one, a, b in zip(fused, ir, luminance(vis)):
@@ -104,7 +109,7 @@ def _blocks(plane: torch.Tensor) -> torch.Tensor:
     return F.avg_pool2d(plane[None], BLOCK, ceil_mode=True)
 
 
-def ensemble_statistics(samples: torch.Tensor) -> Tuple[torch.Tensor, torch.Tensor]:
+def ensemble_statistics(samples: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean and population variance over the first axis, in float64: K x ... -> two of ..."""
     samples = samples.double()
     return samples.mean(0), samples.var(0, correction=0)

@@ -14,7 +14,6 @@ how that is decided region by region instead.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Tuple
 
 import torch
 import torch.nn.functional as F
@@ -29,12 +28,13 @@ TINY = 1e-3
 class Precisions:
     """How the hidden precisions are estimated.
 
-    :param window: side of the square whose pixels share one precision, odd; 1 is the paper's
-        E-step. A pixel alone cannot tell a source from the noise of an estimate.
-    :param regional_scales: estimate the scales gamma and rho in that window too, not once for the
-        whole image, so that one region may follow the infrared and another the visible.
-    :param bound: n is at most so many times m, so the infrared weight is at least 1 / (1 + bound);
-        2 is the authors'.
+    Args:
+        window: Side of the square whose pixels share one precision, odd; 1 is the paper's E-step.
+            A pixel alone cannot tell a source from the noise of an estimate.
+        regional_scales: Estimate the scales gamma and rho in that window too, not once for the
+            whole image, so that one region may follow the infrared and another the visible.
+        bound: N is at most so many times m, so the infrared weight is at least 1 / (1 + bound); 2
+            is the authors'.
     """
 
     window: int = 1
@@ -56,10 +56,11 @@ REGIONAL = Precisions(window=15, regional_scales=True, bound=8.0)
 class Rectifier:
     """Rectify estimates of one batch of images; the scales of both noises are carried on.
 
-    :param ir: infrared, N x 1 x H x W, -1..1.
-    :param vis: visible luminance, the same.
-    :param smoothness: weight psi of the total variation.
-    :param coupling: eta, how strongly the M-step is held to the smoothed image.
+    Args:
+        ir: Infrared, N x 1 x H x W, -1..1.
+        vis: Visible luminance, the same.
+        smoothness: Weight psi of the total variation.
+        coupling: Eta, how strongly the M-step is held to the smoothed image.
     """
 
     def __init__(
@@ -83,7 +84,7 @@ class Rectifier:
         self.rho = self._scale(n) + self.rho / 2.0
         return self._maximise(x, m, n) + self.vis
 
-    def _expect(self, x: torch.Tensor) -> Tuple[torch.Tensor, torch.Tensor]:
+    def _expect(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Precisions of y - x and of x, the second bounded by the first."""
         window = self.precisions.window
         m = (2.0 / self.gamma).sqrt() / _local_mean((self.y - x).abs(), window).clamp_min(TINY)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Dict, List, Sequence, Union
 
 import cv2
 import numpy as np
@@ -18,12 +18,13 @@ from training.errors import DataError
 from training.teachers.mask_difuser.masking import half_blind_views
 
 
-def list_photographs(roots: Sequence[Union[str, Path]]) -> List[Path]:
+def list_photographs(roots: Sequence[str | Path]) -> list[Path]:
     """Every image under the folders, sorted; of a folder with ``VIS/`` only what is in there.
 
-    :raises DataError: a folder is missing, or holds no images.
+    Raises:
+        DataError: A folder is missing, or holds no images.
     """
-    found: List[Path] = []
+    found: list[Path] = []
     for root in map(Path, roots):
         folder = root / "VIS" if (root / "VIS").is_dir() else root
         here = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
@@ -41,10 +42,13 @@ class PhotographCrops(Dataset):
     An item is a dict of float tensors C x size x size in -1..1: ``image``, and with `views` also
     ``view_a`` and ``view_b`` (see `masking`).
 
-    :param channels: 1 (luminance) or 3 (RGB).
-    :param size: side of a crop, pixels. Images smaller than that are enlarged.
-    :param limit_gb: memory for decoded images, GiB; the rest is decoded every time.
-    :raises DataError: an image cannot be read (when it is first needed).
+    Args:
+        channels: 1 (luminance) or 3 (RGB).
+        size: Side of a crop, pixels. Images smaller than that are enlarged.
+        limit_gb: Memory for decoded images, GiB; the rest is decoded every time.
+
+    Raises:
+        DataError: An image cannot be read (when it is first needed).
     """
 
     def __init__(
@@ -63,13 +67,13 @@ class PhotographCrops(Dataset):
         self.paths, self.channels, self.size = list(paths), channels, size
         self.views, self.seed = views, seed
         self._room = int(limit_gb * 1024**3)
-        self._kept: Dict[int, np.ndarray] = {}
+        self._kept: dict[int, np.ndarray] = {}
 
     def __len__(self) -> int:
         """The number of photographs."""
         return len(self.paths)
 
-    def __getitem__(self, draw: Union[Draw, int]) -> Dict[str, torch.Tensor]:
+    def __getitem__(self, draw: Draw | int) -> dict[str, torch.Tensor]:
         """The crop of a `Draw`; of an index, always the same crop."""
         index, number = draw if isinstance(draw, tuple) else (int(draw), int(draw))
         random = np.random.default_rng((self.seed, number))

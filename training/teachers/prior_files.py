@@ -9,7 +9,7 @@ import dataclasses
 import json
 import os
 from pathlib import Path
-from typing import Any, Dict, Optional, Tuple
+from typing import Any
 
 import torch
 
@@ -20,7 +20,7 @@ from training.teachers.mask_difuser import network as mask_difuser_network
 from training.teachers.mask_difuser.teacher import from_published
 
 PREFIX = "irvis_fusion.teacher."
-TEACHERS: Dict[str, Tuple[Any, Any, Dict[str, Any]]] = {
+TEACHERS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "ddfm": (
         unet.UNet,
         unet.UNetConfig,
@@ -36,12 +36,15 @@ TEACHERS: Dict[str, Tuple[Any, Any, Dict[str, Any]]] = {
 
 
 def create_network(
-    teacher: str, size: str = "small", config: Optional[Dict[str, Any]] = None
+    teacher: str, size: str = "small", config: dict[str, Any] | None = None
 ) -> torch.nn.Module:
     """A network with fresh weights.
 
-    :param config: fields of the configuration that differ from `size`.
-    :raises ConfigurationError: unknown teacher, size, or field.
+    Args:
+        config: Fields of the configuration that differ from `size`.
+
+    Raises:
+        ConfigurationError: Unknown teacher, size, or field.
     """
     if teacher not in TEACHERS:
         raise ConfigurationError(
@@ -63,12 +66,13 @@ def create_network(
 def save_network(
     network: torch.nn.Module,
     path: str | Path,
-    metadata: Optional[Dict[str, str]] = None,
+    metadata: dict[str, str] | None = None,
     half: bool = False,
 ) -> None:
     """Write weights and configuration as safetensors, atomically.
 
-    :param half: store matrices and convolutions in fp16; loading gives fp32 again.
+    Args:
+        half: Store matrices and convolutions in fp16; loading gives fp32 again.
     """
     from safetensors.torch import save_file
 
@@ -92,9 +96,12 @@ def save_network(
 def load_network(teacher: str, path: str | Path) -> torch.nn.Module:
     """The network in a file, in eval mode, on the CPU, fp32.
 
-    :param path: ``.safetensors`` of ours, or the published ``.pt`` / ``.pth`` of that teacher.
-    :raises CheckpointError: missing, truncated, of the other teacher, or it does not fit: the
-        message counts and names keys that are missing, unexpected, and of another shape.
+    Args:
+        path: ``.safetensors`` of ours, or the published ``.pt`` / ``.pth`` of that teacher.
+
+    Raises:
+        CheckpointError: Missing, truncated, of the other teacher, or it does not fit: the message
+            counts and names keys that are missing, unexpected, and of another shape.
     """
     path = Path(path)
     if not path.is_file():
@@ -114,15 +121,19 @@ def load_network(teacher: str, path: str | Path) -> torch.nn.Module:
 
 
 def create_on_meta(
-    teacher: str, size: str = "small", config: Optional[Dict[str, Any]] = None
+    teacher: str, size: str = "small", config: dict[str, Any] | None = None
 ) -> torch.nn.Module:
     """As `create_network`, without memory for the weights."""
     with torch.device("meta"):
         return create_network(teacher, size, config)
 
 
-def check_fit(tensors: Dict[str, torch.Tensor], network: torch.nn.Module, path: Path) -> None:
-    """:raises CheckpointError: names or shapes differ."""
+def check_fit(tensors: dict[str, torch.Tensor], network: torch.nn.Module, path: Path) -> None:
+    """CHECK THIS.
+
+    Raises:
+        CheckpointError: Names or shapes differ.
+    """
     expected = network.state_dict()
     shared = sorted(set(expected) & set(tensors))
     findings = {
@@ -146,7 +157,7 @@ def check_fit(tensors: Dict[str, torch.Tensor], network: torch.nn.Module, path: 
         )
 
 
-def _open_ours(teacher: str, path: Path) -> Tuple[torch.nn.Module, Dict[str, torch.Tensor]]:
+def _open_ours(teacher: str, path: Path) -> tuple[torch.nn.Module, dict[str, torch.Tensor]]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -166,7 +177,7 @@ def _open_ours(teacher: str, path: Path) -> Tuple[torch.nn.Module, Dict[str, tor
         ) from error
 
 
-def _read_published(path: Path) -> Dict[str, torch.Tensor]:
+def _read_published(path: Path) -> dict[str, torch.Tensor]:
     try:
         loaded: Any = torch.load(str(path), map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds: pickle, zip, runtime, EOF

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, Dict, List
+from typing import Any
 
 import lightning
 import torch
@@ -27,14 +27,15 @@ class PriorTask(lightning.LightningModule):
     weights are the defaults of `train_teacher`. A learned variance is left untrained: our samplers
     use the fixed one.
 
-    :param weights: ``noise`` and, for Mask-DiFuser, ``image``, ``ssim``, ``colour``.
-    :param ema: decay of the averaged network a step; that one is validated and saved.
+    Args:
+        weights: ``noise`` and, for Mask-DiFuser, ``image``, ``ssim``, ``colour``.
+        ema: Decay of the averaged network a step; that one is validated and saved.
     """
 
     def __init__(
         self,
         network: torch.nn.Module,
-        weights: Dict[str, float],
+        weights: dict[str, float],
         lr: float,
         weight_decay: float,
         total_steps: int,
@@ -54,7 +55,7 @@ class PriorTask(lightning.LightningModule):
         self.register_buffer("alphas_bar", levels, persistent=False)
 
     def guess(
-        self, network: torch.nn.Module, batch: Dict[str, torch.Tensor], x_t: torch.Tensor, t: Any
+        self, network: torch.nn.Module, batch: dict[str, torch.Tensor], x_t: torch.Tensor, t: Any
     ) -> torch.Tensor:
         """The noise that a network sees in x_t at timesteps t, fp32."""
         if self.conditional:
@@ -62,7 +63,7 @@ class PriorTask(lightning.LightningModule):
             return network(x_t, t, seen).float()
         return network(x_t, t)[:, : x_t.shape[1]].float()
 
-    def training_step(self, batch: Dict[str, torch.Tensor], _: int) -> torch.Tensor:
+    def training_step(self, batch: dict[str, torch.Tensor], _: int) -> torch.Tensor:
         """One step on a batch of crops."""
         image = batch["image"]
         # From the step's number alone, so that a resumed training draws what it would have drawn.
@@ -101,11 +102,11 @@ class PriorTask(lightning.LightningModule):
             for kept, fresh in pairs:
                 kept.lerp_(fresh, 1.0 - decay)
 
-    def validation_step(self, batch: Dict[str, torch.Tensor], number: int) -> None:
+    def validation_step(self, batch: dict[str, torch.Tensor], number: int) -> None:
         """Error of the averaged network at fixed timesteps under fixed noise."""
         image = batch["image"]
         generator = torch.Generator().manual_seed(number)
-        errors: List[torch.Tensor] = []
+        errors: list[torch.Tensor] = []
         for step in VALIDATION_TIMESTEPS:
             noise = torch.randn(image.shape, generator=generator).to(image.device)
             x_t = diffusion.add_noise(image, noise, self.alphas_bar[step])
@@ -115,7 +116,7 @@ class PriorTask(lightning.LightningModule):
         mean = torch.stack(errors).mean()
         self.log("val/noise", mean, prog_bar=True, batch_size=len(image), sync_dist=True)
 
-    def configure_optimizers(self) -> Dict[str, Any]:
+    def configure_optimizers(self) -> dict[str, Any]:
         """AdamW; a warm-up, then a cosine to a hundredth of the rate."""
         optimizer = torch.optim.AdamW(
             self.network.parameters(), lr=self.lr, weight_decay=self.weight_decay
@@ -135,7 +136,7 @@ class PriorTask(lightning.LightningModule):
         }
 
 
-def image_terms(x0: torch.Tensor, image: torch.Tensor) -> Dict[str, torch.Tensor]:
+def image_terms(x0: torch.Tensor, image: torch.Tensor) -> dict[str, torch.Tensor]:
     """Terms on an estimate of the image, both N x C x H x W in -1..1; each 0 where equal.
 
     ``image``: squared error. ``ssim``: 1 - SSIM over all channels. ``colour``, for RGB: 1 - cosine

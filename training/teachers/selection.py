@@ -6,7 +6,7 @@ The rule of Diff-IF (Yi et al., Information Fusion 2024), with the metrics as
 
 from __future__ import annotations
 
-from typing import Dict, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,7 +19,7 @@ class Choice(NamedTuple):
     """The best teacher of a pair, and what each scored."""
 
     best: str
-    scores: Dict[str, float]
+    scores: dict[str, float]
 
 
 def merit(fused: np.ndarray, ir: np.ndarray, vis: np.ndarray) -> float:
@@ -28,10 +28,11 @@ def merit(fused: np.ndarray, ir: np.ndarray, vis: np.ndarray) -> float:
     return float(sum(weight * row[name] for name, weight in WEIGHTS.items()))
 
 
-def choose(candidates: Dict[str, np.ndarray], ir: np.ndarray, vis: np.ndarray) -> Choice:
+def choose(candidates: dict[str, np.ndarray], ir: np.ndarray, vis: np.ndarray) -> Choice:
     """The candidate of the highest merit; of equal ones the first.
 
-    :param candidates: teacher -> its image of the pair.
+    Args:
+        candidates: Teacher -> its image of the pair.
     """
     scores = {name: merit(image, ir, vis) for name, image in candidates.items()}
     return Choice(max(scores, key=lambda name: scores[name]), scores)

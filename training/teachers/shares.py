@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from typing import NamedTuple, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 
@@ -35,7 +36,8 @@ def share_of_environment() -> Share:
 def device_of(devices: str, share: Share) -> torch.device:
     """The GPU of this process's local rank, else the CPU; or the device that is named.
 
-    :raises ConfigurationError: no such device.
+    Raises:
+        ConfigurationError: No such device.
     """
     if devices == "auto" or devices.isdigit():
         cuda = torch.cuda.is_available()

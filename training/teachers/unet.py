@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import List, Tuple
 
 import torch
 import torch.nn as nn
@@ -23,22 +22,23 @@ from irvis_fusion_core.errors import ConfigurationError
 class UNetConfig:
     """The anatomy of a network.
 
-    :param in_channels: of the images.
-    :param learned_variance: the network gives a variance after the noise, twice the channels out.
-    :param model_channels: width at the top; each level has `channel_mult` times as many.
-    :param attention_at: reductions (1, 2, 4 ...) at which self-attention is used.
-    :param updown_blocks: change the resolution in residual blocks, not in bare convolutions.
-    :param scale_shift: the time embedding scales and shifts after the norm.
-    :param groups: of every group norm.
-    :param patch: side of the pixel blocks that become channels before the first convolution.
+    Args:
+        in_channels: Of the images.
+        learned_variance: The network gives a variance after the noise, twice the channels out.
+        model_channels: Width at the top; each level has `channel_mult` times as many.
+        attention_at: Reductions (1, 2, 4 ...) at which self-attention is used.
+        updown_blocks: Change the resolution in residual blocks, not in bare convolutions.
+        scale_shift: The time embedding scales and shifts after the norm.
+        groups: Of every group norm.
+        patch: Side of the pixel blocks that become channels before the first convolution.
     """
 
     in_channels: int = 1
     learned_variance: bool = False
     model_channels: int = 32
     res_blocks: int = 1
-    channel_mult: Tuple[int, ...] = (1, 2, 2)
-    attention_at: Tuple[int, ...] = (4,)
+    channel_mult: tuple[int, ...] = (1, 2, 2)
+    attention_at: tuple[int, ...] = (4,)
     head_channels: int = 32
     updown_blocks: bool = True
     scale_shift: bool = True
@@ -214,11 +214,11 @@ class UNet(nn.Module):
             _zeroed(nn.Conv2d(channels, outputs, 3, padding=1)),
         )
 
-    def _build_encoder(self, channels: int) -> Tuple[List[int], int]:
+    def _build_encoder(self, channels: int) -> tuple[list[int], int]:
         config, skips, reduction = self.config, [channels], 1
         for level, mult in enumerate(config.channel_mult):
             for _ in range(config.res_blocks):
-                layers: List[nn.Module] = [
+                layers: list[nn.Module] = [
                     ResBlock(channels, mult * config.model_channels, config)
                 ]
                 channels = mult * config.model_channels
@@ -232,12 +232,12 @@ class UNet(nn.Module):
                 reduction *= 2
         return skips, channels
 
-    def _build_decoder(self, skips: List[int], channels: int) -> int:
+    def _build_decoder(self, skips: list[int], channels: int) -> int:
         config = self.config
         reduction = 2 ** (len(config.channel_mult) - 1)
         for level, mult in reversed(list(enumerate(config.channel_mult))):
             for block in range(config.res_blocks + 1):
-                layers: List[nn.Module] = [
+                layers: list[nn.Module] = [
                     ResBlock(channels + skips.pop(), mult * config.model_channels, config)
                 ]
                 channels = mult * config.model_channels

@@ -6,7 +6,6 @@ A content encoder mixes both views place by place; a semantic encoder turns each
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import List, Tuple
 
 import torch
 import torch.nn as nn
@@ -18,27 +17,28 @@ from irvis_fusion_core.errors import ConfigurationError
 class MaskDiFuserConfig:
     """The anatomy of a network.
 
-    :param in_channels: of each view and of the fused image.
-    :param channels: width of the U-Net's top level; each level has `channel_mult` times as many.
-    :param attention_levels: where self-attention is used, 0 is the top.
-    :param cross_attention_from: the first level that attends to the tokens of both views.
-    :param content: widths of the content encoder; its result has `content_out` channels.
-    :param semantic_stem: width of the semantic encoder's first convolution.
-    :param semantic: channels of a token; the encoder reduces 16 times.
-    :param patch: side of the pixel blocks that become channels first.
-    :param prediction: what the last layer gives: the ``noise`` (published), or the ``velocity``
-        sqrt(a) noise - sqrt(1 - a) image (Salimans and Ho, arXiv 2202.00512), from which the
-        noise follows. Under much noise the noise says next to nothing about the image, and a
-        short training never gets there; the velocity is nearly the image.
+    Args:
+        in_channels: Of each view and of the fused image.
+        channels: Width of the U-Net's top level; each level has `channel_mult` times as many.
+        attention_levels: Where self-attention is used, 0 is the top.
+        cross_attention_from: The first level that attends to the tokens of both views.
+        content: Widths of the content encoder; its result has `content_out` channels.
+        semantic_stem: Width of the semantic encoder's first convolution.
+        semantic: Channels of a token; the encoder reduces 16 times.
+        patch: Side of the pixel blocks that become channels first.
+        prediction: What the last layer gives: the ``noise`` (published), or the ``velocity``
+            sqrt(a) noise - sqrt(1 - a) image (Salimans and Ho, arXiv 2202.00512), from which the
+            noise follows. Under much noise the noise says next to nothing about the image, and a
+            short training never gets there; the velocity is nearly the image.
     """
 
     in_channels: int = 1
     channels: int = 32
-    channel_mult: Tuple[int, ...] = (1, 2, 2)
-    attention_levels: Tuple[int, ...] = (2,)
+    channel_mult: tuple[int, ...] = (1, 2, 2)
+    attention_levels: tuple[int, ...] = (2,)
     cross_attention_from: int = 2
     res_blocks: int = 1
-    content: Tuple[int, ...] = (16, 32, 32)
+    content: tuple[int, ...] = (16, 32, 32)
     content_out: int = 16
     semantic_stem: int = 16
     semantic: int = 64
@@ -78,7 +78,7 @@ PUBLISHED = MaskDiFuserConfig(
 SMALL = MaskDiFuserConfig()
 
 
-def norm_conv(groups: int, channels_in: int, channels_out: int, stride: int = 1) -> List:
+def norm_conv(groups: int, channels_in: int, channels_out: int, stride: int = 1) -> list:
     return [
         nn.GroupNorm(groups, channels_in),
         nn.SiLU(),
@@ -119,7 +119,7 @@ class ContentEncoder(nn.Module):
     def __init__(self, pixels: int, config: MaskDiFuserConfig) -> None:
         super().__init__()
         first, *rest = config.content
-        layers: List[nn.Module] = [nn.Conv2d(pixels, first, 3, 1, 1)]
+        layers: list[nn.Module] = [nn.Conv2d(pixels, first, 3, 1, 1)]
         for before, width in zip(config.content, rest):
             layers += norm_conv(config.groups, before, width)
         self.view = nn.Sequential(*layers)
@@ -141,7 +141,7 @@ class SemanticEncoder(nn.Module):
         super().__init__()
         d = config.semantic
         widths = [config.semantic_stem, d // 4, d // 2, d, d]
-        layers: List[nn.Module] = [nn.Conv2d(pixels, widths[0], 3, 1, 1)]
+        layers: list[nn.Module] = [nn.Conv2d(pixels, widths[0], 3, 1, 1)]
         for before, width in zip(widths, widths[1:]):
             layers += norm_conv(min(config.groups, before), before, width, stride=2)
         self.stem = nn.Sequential(*layers)

@@ -8,8 +8,6 @@ to restore and not only to choose.
 
 from __future__ import annotations
 
-from typing import Tuple
-
 import cv2
 import numpy as np
 
@@ -18,7 +16,7 @@ SHOWN, PAINTED, DEGRADED = 0, 1, 2
 DEGRADED_SHARE = 0.1
 
 
-def dual_masks(random: np.random.Generator, cells: int = CELLS) -> Tuple[np.ndarray, np.ndarray]:
+def dual_masks(random: np.random.Generator, cells: int = CELLS) -> tuple[np.ndarray, np.ndarray]:
     """What each view makes of each cell: two uint8 [cells, cells] of SHOWN, PAINTED, DEGRADED.
 
     No cell is painted in both views.
@@ -39,7 +37,7 @@ def _some(random: np.random.Generator, cells: np.ndarray) -> np.ndarray:
 
 def half_blind_views(
     image: np.ndarray, random: np.random.Generator
-) -> Tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray]:
     """Two views of a uint8 image [height, width, channels], of its shape."""
     size = (image.shape[1], image.shape[0])
     grey = random.integers(256)

@@ -8,7 +8,7 @@ TPAMI 2025. The network was trained to restore photographs from two half-blind v
 from __future__ import annotations
 
 import re
-from typing import Dict, Optional, Sequence
+from collections.abc import Sequence
 
 import torch
 
@@ -62,7 +62,7 @@ _INSIDE_A_BLOCK = (
 _LEFT_OUT = ("conbine.", "encoder.transformer_encoder.layers.", "time_embedding.timembedding.0.")
 
 
-def our_name(published: str) -> Optional[str]:
+def our_name(published: str) -> str | None:
     """The name of a published tensor in `MaskDiFuserNetwork`; None where we need none."""
     name = published[len("module.") :] if published.startswith("module.") else published
     if name.startswith(_LEFT_OUT):
@@ -82,7 +82,7 @@ def our_name(published: str) -> Optional[str]:
     return name
 
 
-def from_published(tensors: Dict[str, torch.Tensor]) -> Dict[str, torch.Tensor]:
+def from_published(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """A published state dict under our names; unknown names stay, so that a report shows them."""
     named = ((our_name(name), tensor) for name, tensor in tensors.items())
     return {name: tensor for name, tensor in named if name is not None}
@@ -91,9 +91,10 @@ def from_published(tensors: Dict[str, torch.Tensor]) -> Dict[str, torch.Tensor]:
 class MaskDiFuser:
     """The teacher.
 
-    :param network: trained or loaded; it sees luminance (1 channel) or RGB (3).
-    :param steps: of DDIM, of the 1000 the network was trained with.
-    :param eta: 1 is the published, stochastic sampling: an ensemble has a variance.
+    Args:
+        network: Trained or loaded; it sees luminance (1 channel) or RGB (3).
+        steps: Of DDIM, of the 1000 the network was trained with.
+        eta: 1 is the published, stochastic sampling: an ensemble has a variance.
     """
 
     name = "mask_difuser"
