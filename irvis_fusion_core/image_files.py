@@ -35,7 +35,12 @@ def match_by_stem(ir_folder: AnyPath, vis_folder: AnyPath) -> list[FilePair]:
         FrameError: a folder is missing or holds no images, a name occurs twice in a folder, or
             an image has no partner.
     """
-    ir, vis = _by_stem(ir_folder), _by_stem(vis_folder)
+    ir, vis = images_by_stem(ir_folder), images_by_stem(vis_folder)
+    for folder, found in ((ir_folder, ir), (vis_folder, vis)):
+        if not found:
+            raise FrameError(
+                "expected images ({}) in {}, found none".format(", ".join(IMAGE_SUFFIXES), folder)
+            )
     lonely = sorted(set(ir) ^ set(vis))
     if lonely:
         raise FrameError(
@@ -126,13 +131,18 @@ def _read(path: AnyPath, flags: int) -> np.ndarray:
     return image
 
 
-def _by_stem(folder: AnyPath) -> dict[str, str]:
+def images_by_stem(folder: AnyPath) -> dict[str, str]:
+    """Return file name without extension -> path of the images of a folder; no hidden files.
+
+    Raises:
+        FrameError: the folder is missing, or a name occurs twice.
+    """
     if not os.path.isdir(folder):
         raise FrameError(f"expected a folder of images at {folder}, found no such folder")
     found: dict[str, str] = {}
     for name in sorted(os.listdir(folder)):
         stem, suffix = os.path.splitext(name)
-        if suffix.lower() not in IMAGE_SUFFIXES:
+        if suffix.lower() not in IMAGE_SUFFIXES or name.startswith("."):
             continue
         if stem in found:
             raise FrameError(
@@ -141,8 +151,4 @@ def _by_stem(folder: AnyPath) -> dict[str, str]:
                 )
             )
         found[stem] = os.path.join(folder, name)
-    if not found:
-        raise FrameError(
-            "expected images ({}) in {}, found none".format(", ".join(IMAGE_SUFFIXES), folder)
-        )
     return found

@@ -1,17 +1,15 @@
-"""Random variants of a scene: the same geometry for all its images, a sensor's faults for each.
+"""Random variants of a scene: one geometry for all its images, a sensor's faults for each.
 
-What the student sees and what its losses refer to are not the same image:
+The student sees another image than its losses refer to:
 
-* ``ir`` is what it sees: displaced against the visible (`misalign_prob`), noisy.
-* ``ir_aligned`` is what losses compare with: in place and clean. A student that simply follows the
-  displaced image is punished for every doubled edge; one that trusts the visible where the two
-  disagree is not. The teacher saw the pair in place as well.
-* The visible image's exposure (a tone curve) is part of the scene the camera saw: losses refer
-  to the changed image, and a teacher's image goes through the same curve, or the student
-  would be asked to undo what it cannot see. Its chroma is jittered alone: the student keeps the
-  visible chroma as it is, and the luminance does not change by it.
-* The thermal camera's gain is varied too, in both of its images, where there is no teacher
-  whose answer would then no longer fit.
+* ``ir`` is displaced against the visible image (`misalign_prob`) and noisy. The student sees it.
+* ``ir_aligned`` is in place and clean. Losses compare with it, so a student that follows the
+  displaced image is punished for every doubled edge. The teacher saw the pair in place as well.
+* The visible image's exposure (a tone curve) belongs to the scene: losses refer to the changed
+  image, and a teacher's image goes through the same curve. Its chroma is jittered alone, since
+  the student keeps the visible chroma; the luminance does not change by it.
+* The thermal camera's gain is varied in both of its images, unless there is a teacher, whose
+  answer would no longer fit.
 """
 
 from __future__ import annotations
@@ -25,18 +23,18 @@ import numpy as np
 from irvis_fusion_core.errors import ConfigurationError
 from training.data.images import Images
 
+Window = tuple[int, int, int]
+"""Top, left and side of a square."""
+
 
 class View(NamedTuple):
-    """One variant of a scene, all H x W.
+    """One variant of a scene, all of one size."""
 
-    ir, ir_aligned: uint8. vis: uint8 H x W x 3 RGB. teachers: uint8 k x H x W. variance: float32.
-    """
-
-    ir: np.ndarray
-    ir_aligned: np.ndarray
-    vis: np.ndarray
-    teachers: np.ndarray
-    variance: np.ndarray | None
+    ir: np.ndarray  # uint8 HxW
+    ir_aligned: np.ndarray  # uint8 HxW
+    vis: np.ndarray  # uint8 HxWx3 RGB
+    teachers: np.ndarray  # uint8 kxHxW
+    variance: np.ndarray | None  # float32 HxW
 
 
 @dataclass(frozen=True)
@@ -68,11 +66,7 @@ class Augmentation:
     vis_noise: float = 1.0
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be drawn.
-
-        Raises:
-            ConfigurationError: A probability outside 0..1, a negative reach, an empty crop.
-        """
+        """Raise ConfigurationError: a bad probability, a negative reach, an empty crop."""
         for name, value in vars(self).items():
             if name.endswith("_prob") and not 0.0 <= value <= 1.0:
                 raise ConfigurationError(f"expected {name} within 0..1, found {value}")
@@ -86,13 +80,11 @@ class Augmentation:
             )
 
     def __call__(self, scene: Images, random: np.random.Generator) -> View:
-        """One variant of `scene`; the same generator state gives the same variant."""
+        """Return a variant of `scene`; the same generator state gives the same variant."""
         window = self._window(scene.ir.shape, random)
         flip = random.random() < self.flip_prob
-        ir_aligned, vis, variance = (
-            None if p is None else self._cut(p, window, flip)
-            for p in (scene.ir, scene.vis, scene.variance)
-        )
+        ir_aligned, vis = (self._cut(p, window, flip) for p in (scene.ir, scene.vis))
+        variance = None if scene.variance is None else self._cut(scene.variance, window, flip)
         teachers = [self._cut(p, window, flip) for p in scene.teachers]
         ir = ir_aligned
         if random.random() < self.misalign_prob:
@@ -116,8 +108,8 @@ class Augmentation:
         stacked = np.stack(teachers) if teachers else np.zeros((0, *ir.shape), np.uint8)
         return View(ir, ir_aligned, vis, stacked, variance)
 
-    def _window(self, shape, random) -> tuple[int, int, int]:
-        """Top, left and side of the square that becomes the crop."""
+    def _window(self, shape: tuple[int, ...], random: np.random.Generator) -> Window:
+        """Draw top, left and side of the square that becomes the crop."""
         scale = random.uniform(*self.resize_range)
         if random.random() >= self.resize_prob:
             scale = 1.0
@@ -125,7 +117,7 @@ class Augmentation:
         top, left = (int(random.integers(length - side + 1)) for length in shape)
         return top, left, side
 
-    def _cut(self, image: np.ndarray, window, flip: bool) -> np.ndarray:
+    def _cut(self, image: np.ndarray, window: Window | None, flip: bool) -> np.ndarray:
         if window is not None:
             top, left, side = window
             image = image[top : top + side, left : left + side]
@@ -136,8 +128,10 @@ class Augmentation:
             image = cv2.resize(image, (self.size, self.size), interpolation=how)
         return np.ascontiguousarray(image[:, ::-1] if flip else image)
 
-    def _displaced(self, ir: np.ndarray, window, random) -> np.ndarray:
-        """The window of the thermal image, turned, scaled and shifted about its centre."""
+    def _displaced(
+        self, ir: np.ndarray, window: Window, random: np.random.Generator
+    ) -> np.ndarray:
+        """Return the window of the thermal image, turned, scaled and shifted about its centre."""
         top, left, side = window
         dx, dy = random.uniform(-1.0, 1.0, 2) * self.misalign_px * side / self.size
         angle = np.deg2rad(random.uniform(-1.0, 1.0) * self.misalign_deg)
@@ -155,12 +149,12 @@ class Augmentation:
 
 
 def tone_curve(gamma: float) -> np.ndarray:
-    """The 256 grey levels under another exposure."""
+    """Return the 256 grey levels under another exposure, uint8."""
     return (255.0 * (np.arange(256) / 255.0) ** gamma).round().astype(np.uint8)
 
 
 def jitter_chroma(vis: np.ndarray, gain: float, turn: float) -> np.ndarray:
-    """RGB with its Cb and Cr stretched by `gain` and turned by `turn` radians.
+    """Return RGB with Cb and Cr stretched by `gain` and turned by `turn` radians.
 
     Luminance stays, within rounding, where no channel leaves 0..255.
     """
@@ -173,5 +167,5 @@ def jitter_chroma(vis: np.ndarray, gain: float, turn: float) -> np.ndarray:
 
 
 def add_noise(image: np.ndarray, noise: np.ndarray) -> np.ndarray:
-    """uint8 plus noise in grey levels, rounded and kept within 0..255."""
+    """Return uint8 plus noise in grey levels, rounded and kept within 0..255."""
     return (image + noise).round().clip(0, 255).astype(np.uint8)

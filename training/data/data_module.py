@@ -34,7 +34,7 @@ class FusionData(pl.LightningDataModule):
         self.samples_per_epoch, self.seed = samples_per_epoch, seed
 
     def sampler(self, rank: int = 0, world_size: int = 1) -> EpochSampler:
-        """The draws of one process."""
+        """Return the sampler of one process."""
         return EpochSampler(
             self.train.groups,
             self.batch_size,
@@ -45,7 +45,7 @@ class FusionData(pl.LightningDataModule):
         )
 
     def train_dataloader(self) -> DataLoader:
-        """Batches of training crops, from the trainer's step on."""
+        """Return batches of training crops, from the trainer's step on."""
         if self.trainer is None:
             sampler = self.sampler()
         else:
@@ -65,7 +65,7 @@ class FusionData(pl.LightningDataModule):
         )
 
     def val_dataloader(self) -> DataLoader:
-        """Whole images; every process takes its part of them."""
+        """Return whole images; every process takes its part of them."""
         if self.validation is None:
             return DataLoader([])
         rank, world = 0, 1
@@ -76,7 +76,7 @@ class FusionData(pl.LightningDataModule):
 
 
 def same_images(train: FusionDataset, validation: FusionDataset) -> None:
-    """Refuse to validate on what is trained on.
+    """Refuse validation images that are trained on.
 
     Raises:
         DataError: An image is in both.

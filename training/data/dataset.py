@@ -4,15 +4,14 @@
     sampler = EpochSampler(dataset.groups, batch_size=8, seed=0)
     loader = DataLoader(dataset, batch_size=8, sampler=sampler, num_workers=4)
 
-Nothing random is drawn from a state that lives in a process: every drawn sample carries a number,
-and seed and number alone decide its variant. So any number of workers, a stop and a resume, and
-any split over processes give the same samples.
+Every drawn sample carries a number; seed and number alone decide its variant. So any number of
+workers or processes, and a run that is resumed, give the same samples.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,26 +22,15 @@ from torch.utils.data import Dataset
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_core.metrics import luminance
 from training.data.augmentation import Augmentation, View
-from training.data.images import Images, PairPaths, read_images, read_pair
+from training.data.images import Images, PairPaths, Rescale, read_images
 from training.data.listing import PairListing, list_images
 from training.data.sampling import Draw, Group
-
-__all__ = [
-    "FusionDataset",
-    "PairListing",
-    "ImageStore",
-    "Root",
-    "list_images",
-    "parse_root",
-    "read_pair",
-    "read_images",
-]
 
 _GB = 1024**3
 
 
 class Root(NamedTuple):
-    """A folder with `IR/` and `VIS/`, and how often it is drawn beside the others."""
+    """A folder with `IR/` and `VIS/`, and its share of the draws."""
 
     folder: Path
     share: float = 1.0
@@ -74,17 +62,16 @@ def parse_root(text: str | Path | Root) -> Root:
 class ImageStore:
     """Reads scenes, and keeps as many decoded as fit in `limit` bytes.
 
-    Filled before workers are forked, it is shared by them. Decoding a PNG takes longer than
-    every augmentation together.
+    Filled before workers are forked, it is shared by them.
     """
 
-    def __init__(self, limit: int, rescale: Callable | None = None) -> None:
+    def __init__(self, limit: int, rescale: Rescale | None = None) -> None:
         self.limit, self.used, self._rescale = limit, 0, rescale
         self._kept: dict[Path, Images] = {}
         self._lock = threading.Lock()
 
     def __call__(self, paths: PairPaths) -> Images:
-        """The scene's images; errors as `read_images`."""
+        """Return the scene's images; errors as `read_images`."""
         kept = self._kept.get(paths.ir)
         if kept is not None:
             return kept
@@ -97,12 +84,12 @@ class ImageStore:
 
     # Workers that are spawned, not forked, get an empty store: locks do not travel.
     def __getstate__(self) -> dict[str, Any]:
-        """Without the images and the lock."""
+        """Leave out the images and the lock."""
         return {"limit": self.limit, "_rescale": self._rescale}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """An empty store of the same limit."""
-        self.__init__(state["limit"], state["_rescale"])
+        """Make an empty store of the same limit."""
+        ImageStore.__init__(self, state["limit"], state["_rescale"])
 
 
 class FusionDataset(Dataset):
@@ -113,7 +100,7 @@ class FusionDataset(Dataset):
     ==============  =============  =====================================================
     ``ir``          uint8 1xHxW    what the student sees
     ``vis``         uint8 CxHxW    RGB, or BT.601 luminance where `in_channels` is 1
-    ``ir_aligned``  uint8 1xHxW    what losses refer to (see `training.data.augmentation`)
+    ``ir_aligned``  uint8 1xHxW    what losses refer to (`training.data.augmentation`)
     ``teacher``     float 1xHxW    teacher's luminance in grey levels; 0 where there is none
     ``variance``    float 1xHxW    of the teacher's luminance (white is 1); 0 where unknown
     ``has_teacher`` bool           whether ``teacher`` is one
@@ -146,7 +133,7 @@ class FusionDataset(Dataset):
         cache_gb: float = 2.0,
         teacher_target: str = "mean",
         in_channels: int = 3,
-        rescale: Callable[[np.ndarray], np.ndarray] | None = None,
+        rescale: Rescale | None = None,
     ) -> None:
         if teacher_target not in ("mean", "sample"):
             raise ConfigurationError(
@@ -171,9 +158,10 @@ class FusionDataset(Dataset):
             self._root_of += [len(self.groups) - 1] * len(self.groups[-1].indices)
 
     def _needed(self, pair: PairPaths) -> PairPaths:
-        """Beside numbered samples an image of the pair's own name is their mean, no sample.
+        """Return the pair with the teacher files that `teacher_target` needs.
 
-        Where their variance is on disk too, the mean needs no sample to be read.
+        With numbered samples, the image of the pair's own name is their mean. Where the variance
+        is on disk too, the mean needs no samples.
         """
         samples = tuple(path for path in pair.teachers if path.stem != pair.stem)
         if not samples or len(samples) == len(pair.teachers):
@@ -184,23 +172,23 @@ class FusionDataset(Dataset):
 
     @property
     def has_teachers(self) -> bool:
-        """Whether any scene has a teacher image."""
+        """Return whether any scene has a teacher image."""
         return any(pair.teachers for pair in self.pairs)
 
     def report(self) -> str:
-        """What was found in every folder."""
+        """Return what was found in every folder."""
         return "\n".join(listing.report() for listing in self.listings)
 
-    def names(self, indices) -> list[str]:
-        """The visible images' paths of some items, for messages."""
+    def names(self, indices: Iterable[int | torch.Tensor]) -> list[str]:
+        """Return the visible images' paths of some items, for messages."""
         return [str(self.pairs[int(i)].vis) for i in indices]
 
     def __len__(self) -> int:
-        """The number of scenes."""
+        """Return the number of scenes."""
         return len(self.pairs)
 
     def __getitem__(self, key: int | Draw) -> dict[str, torch.Tensor]:
-        """The scene of an index as it is, or the variant that a `Draw` numbers.
+        """Return the scene of an index as it is, or the variant that a `Draw` numbers.
 
         Raises:
             DataError: A file has become unreadable.
@@ -226,7 +214,7 @@ class FusionDataset(Dataset):
         }
 
     def _target(self, view: View, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """The teacher's luminance and its variance; from several samples where no file says it."""
+        """Return the teacher's luminance and variance, which samples give where no file does."""
         nothing = np.zeros(view.ir.shape, np.float32)
         count = len(view.teachers)
         if not count:

@@ -1,4 +1,4 @@
-"""How the images of a scene are read: whole, of one size, 8 bits.
+"""Read the images of a scene: whole, of one size, 8 bits.
 
 A variance is in units where white is 1, so 0..0.25. As an image, the largest value of its type
 stands for 0.25 (65535 in a 16-bit PNG); float TIFF and ``.npy`` hold it as it is.
@@ -21,6 +21,10 @@ LARGEST_VARIANCE = 0.25
 """Of values 0..1: half of them black, half white."""
 
 
+Rescale = Callable[[np.ndarray], np.ndarray]
+"""Raw thermal HxW -> uint8 HxW."""
+
+
 class PairPaths(NamedTuple):
     """The files of one scene."""
 
@@ -32,33 +36,29 @@ class PairPaths(NamedTuple):
 
 
 class Images(NamedTuple):
-    """One scene in memory, all of one height and width.
+    """One scene in memory, all of one size."""
 
-    ir: uint8 H x W. vis: uint8 H x W x 3 RGB. teachers: uint8 luminance k x H x W, k may be 0.
-    variance: float32 H x W of the teacher's luminance (white is 1), or None.
-    """
-
-    ir: np.ndarray
-    vis: np.ndarray
-    teachers: np.ndarray
-    variance: np.ndarray | None = None
+    ir: np.ndarray  # uint8 HxW
+    vis: np.ndarray  # uint8 HxWx3 RGB
+    teachers: np.ndarray  # uint8 luminance kxHxW, k may be 0
+    variance: np.ndarray | None = None  # float32 HxW, of the teacher's luminance (white is 1)
 
     @property
     def bytes(self) -> int:
-        """What it takes to keep it."""
+        """Return the memory that the images take, bytes."""
         return sum(array.nbytes for array in self if array is not None)
 
 
 def read_pair(
-    ir: Path, vis: Path, rescale: Callable[[np.ndarray], np.ndarray] | None = None
+    ir: Path, vis: Path, rescale: Rescale | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """uint8 IR H x W and uint8 RGB H x W x 3 of one size.
-
-    8-bit thermal images are taken as they are; 16-bit and float ones go through the node's
-    `ThermalRescale`, each alone (they are no video).
+    """Return uint8 IR HxW and uint8 RGB HxWx3 of one size.
 
     Args:
-        rescale: Another raw H x W -> uint8 H x W.
+        ir: 8-bit images are taken as they are; 16-bit and float ones go through the node's
+            `ThermalRescale`, each alone.
+        vis: Colour or grey.
+        rescale: Another rule: raw HxW -> uint8 HxW.
 
     Raises:
         SizeError: The sizes differ.
@@ -73,10 +73,8 @@ def read_pair(
     return thermal, cv2.cvtColor(visible, cv2.COLOR_BGR2RGB)
 
 
-def read_images(
-    paths: PairPaths, rescale: Callable[[np.ndarray], np.ndarray] | None = None
-) -> Images:
-    """All images of a scene; errors as `read_pair`, and for the teacher's alike."""
+def read_images(paths: PairPaths, rescale: Rescale | None = None) -> Images:
+    """Return all images of a scene; errors as `read_pair`."""
     ir, vis = read_pair(paths.ir, paths.vis, rescale)
     teachers = [read_luminance(path) for path in paths.teachers]
     variance = None if paths.variance is None else read_variance(paths.variance)
@@ -91,7 +89,7 @@ def read_images(
 
 
 def read_luminance(path: Path) -> np.ndarray:
-    """uint8 H x W: BT.601 luminance of a grey or colour image (16 bits are divided by 257)."""
+    """Return uint8 BT.601 luminance HxW of an image (16 bits are divided by 257)."""
     image = decode(Path(path), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
     if image.dtype == np.uint16:
         image = (image / 257.0).round().astype(np.uint8)
@@ -101,7 +99,7 @@ def read_luminance(path: Path) -> np.ndarray:
 
 
 def read_variance(path: Path) -> np.ndarray:
-    """float32 H x W, white is 1; see the module's text for images. Errors as `read_pair`."""
+    """Return float32 HxW, white is 1; errors as `read_pair`."""
     path = Path(path)
     if path.suffix == ".npy":
         try:
@@ -122,12 +120,10 @@ def read_variance(path: Path) -> np.ndarray:
 
 
 def decode(path: Path, flags: int) -> np.ndarray:
-    """An image as OpenCV decodes it.
-
-    OpenCV returns the upper part of a truncated PNG or JPEG and grey below; here that is an error.
+    """Return an image as OpenCV decodes it.
 
     Raises:
-        DataError: Missing, truncated, or no image.
+        DataError: Missing, no image, or truncated (which OpenCV fills up with grey).
     """
     try:
         data = path.read_bytes()
@@ -143,13 +139,13 @@ def decode(path: Path, flags: int) -> np.ndarray:
 
 
 def _truncated(data: bytes) -> bool:
-    """Whether the end mark is missing; a little may follow it (cameras append thumbnails)."""
+    """Return whether the end mark is missing (cameras append thumbnails after it)."""
     if data.startswith(b"\x89PNG"):
         return b"IEND" not in data[-65536:]
     return data.startswith(b"\xff\xd8") and b"\xff\xd9" not in data[-65536:]
 
 
-def _read_thermal(path: Path, rescale: Callable | None) -> np.ndarray:
+def _read_thermal(path: Path, rescale: Rescale | None) -> np.ndarray:
     raw = decode(path, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH)
     if rescale is None and raw.dtype == np.uint8:
         return raw

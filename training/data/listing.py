@@ -1,15 +1,13 @@
-"""Which images of a training folder belong together, and how each is read.
+"""Which images of a training folder belong together.
 
 ::
 
     DATA/IR/<stem>.<any image suffix>                thermal, 8-bit, 16-bit or float
     DATA/VIS/<stem>.<any image suffix>               visible, colour or grey
-    DATA/TEACHER_FUSED/<stem>.<suffix>               what the teacher made of the pair (optional)
-    DATA/TEACHER_FUSED/<stem>_<k>.<suffix>           its samples, k = 0, 1, 2, ...: the image
-                                                     without number is then their mean
+    DATA/TEACHER_FUSED/<stem>.<suffix>               the teacher's fused image (optional)
+    DATA/TEACHER_FUSED/<stem>_<k>.<suffix>           its samples, k = 0, 1, 2, ...; then the
+                                                     image without number is their mean
     DATA/TEACHER_FUSED/<stem>_var.npy or _var.<suffix>   variance of its luminance, per pixel
-
-How they are read is in `training.data.images`.
 """
 
 from __future__ import annotations
@@ -21,7 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from irvis_fusion_core.image_files import IMAGE_SUFFIXES
+from irvis_fusion_core.errors import FrameError
+from irvis_fusion_core.image_files import IMAGE_SUFFIXES, images_by_stem
 from training.data.images import PairPaths, read_images
 from training.errors import DataError, SizeError
 
@@ -30,7 +29,7 @@ _SAMPLE = re.compile(r"(.+)_(\d+)")
 
 @dataclass
 class PairListing:
-    """What `list_images` found in a folder: the usable pairs, and all that is not usable."""
+    """The usable pairs of a folder, and what is not usable."""
 
     folder: Path
     pairs: list[PairPaths] = field(default_factory=list)
@@ -43,16 +42,16 @@ class PairListing:
 
     @property
     def faults(self) -> int:
-        """How many files or pairs were left out."""
+        """Return the number of files or pairs that were left out."""
         return len(self.unmatched) + len(self.unreadable) + len(self.unequal)
 
     @property
     def with_teacher(self) -> int:
-        """How many pairs have a teacher image."""
+        """Return the number of pairs that have a teacher image."""
         return sum(bool(pair.teachers) for pair in self.pairs)
 
     def report(self, shown: int = 5) -> str:
-        """One line of counts, then a line for every kind of fault with its first few files."""
+        """Return a line of counts, then a line for every kind of fault with its first files."""
         lines = [
             f"{self.folder}: {len(self.pairs)} pairs, {self.with_teacher} with teacher images"
         ]
@@ -67,7 +66,7 @@ class PairListing:
         return "\n".join(lines)
 
     def require_clean(self) -> PairListing:
-        """Itself when there is no fault.
+        """Return the listing when there is no fault.
 
         Raises:
             DataError: With the whole report.
@@ -86,7 +85,7 @@ def list_images(
     read: Callable[[PairPaths], Any] | None = None,
     limit: int = 0,
 ) -> PairListing:
-    """The pairs of a folder with `IR/`, `VIS/` and optionally `TEACHER_FUSED/`, sorted by stem.
+    """List the pairs of a folder, sorted by stem.
 
     Args:
         check: Decode every image now, so that a bad one is named before the first step rather than
@@ -124,7 +123,7 @@ def list_images(
 
 
 def _checked(listing: PairListing, pairs: list[PairPaths], read: Callable) -> list[PairPaths]:
-    """The pairs that can be read; the others go into the listing's faults."""
+    """Return the pairs that can be read; add the others to the listing's faults."""
 
     def attempt(pair: PairPaths) -> DataError | None:
         try:
@@ -145,23 +144,16 @@ def _checked(listing: PairListing, pairs: list[PairPaths], read: Callable) -> li
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:
-    if not folder.is_dir():
-        raise DataError(f"expected a folder of images at {folder}, found no such folder")
-    found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in IMAGE_SUFFIXES or path.name.startswith("."):
-            continue
-        if path.stem in found:
-            raise DataError(
-                f"expected one image called {path.stem} in {folder}, found "
-                f"{found[path.stem].name} and {path.name}; remove one"
-            )
-        found[path.stem] = path
-    return found
+    try:
+        return {stem: Path(path) for stem, path in images_by_stem(str(folder)).items()}
+    except FrameError as error:
+        raise DataError(str(error)) from error
 
 
-def _teachers(folder: Path, stems: list[str]):
-    """Samples by stem, variances by stem, and the names of files that belong to no pair.
+def _teachers(
+    folder: Path, stems: list[str]
+) -> tuple[dict[str, list[Path]], dict[str, Path], list[str]]:
+    """Return samples and variances by stem, and the names of files that belong to no pair.
 
     A file of a pair's own name is its sample even where it also reads as `<stem>_<k>`.
     """

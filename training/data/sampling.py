@@ -1,4 +1,4 @@
-"""Which scenes an epoch draws, in which order, and which of them go to which process."""
+"""Which scenes an epoch draws, in which order, and on which process."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from irvis_fusion_core.errors import ConfigurationError
 class Draw(NamedTuple):
     """One sample: which scene, and a number that no other sample of the training has."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index
     number: int
 
 
 class Group(NamedTuple):
-    """Scenes that are drawn alike: the indices of one folder, and its share of the draws."""
+    """The scenes of one folder, by index, and its share of the draws."""
 
     indices: Sequence[int]
     share: float = 1.0
@@ -67,11 +67,11 @@ class EpochSampler(Sampler):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        """Draws of this process in a whole epoch."""
+        """Return the draws of this process in a whole epoch."""
         return self.steps * self.batch_size
 
     def order(self) -> list[Draw]:
-        """The draws of all processes in this epoch."""
+        """Return the draws of all processes in this epoch."""
         random = np.random.default_rng((self.seed, self.epoch))
         total = self.steps * self.batch_size * self.world_size
         shares = np.array([group.share for group in self.groups], dtype=np.float64)
@@ -90,7 +90,7 @@ class EpochSampler(Sampler):
         return [Draw(int(i), self.epoch * total + n) for n, i in enumerate(indices)]
 
     def __iter__(self) -> Iterator[Draw]:
-        """This process's draws, from `first_step` on."""
+        """Yield this process's draws, from `first_step` on."""
         order, batch = self.order(), self.batch_size
         first, self.first_step = self.first_step, 0
         for step in range(first, self.steps):

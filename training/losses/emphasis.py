@@ -1,9 +1,8 @@
-"""Terms that count more, or less, for the images of one training folder.
+"""Weights of terms for the images of one training folder.
 
     --emphasis DATA/roadscene/train:src_ssim=3 --emphasis DATA/roadscene/train:src_qabf=0.5
 
-Cameras differ in what their fused images are short of, and a network tells cameras apart by what
-their images look like. One weight for all of them mends the one and breaks the other.
+Cameras differ in what their fused images lack; one weight for all mends one and breaks another.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ PREFIX = "src_"
 
 
 def parse_emphasis(texts: Sequence[str], roots: Sequence[Root]) -> list[dict[str, float]]:
-    """For each of `roots` the factor of every term that has one, by its name without ``src_``.
+    """Return for each of `roots` the factors of terms, by name without ``src_``.
 
     Args:
         texts: ``DIR:TERM=FACTOR`` each; DIR is the folder of one or several roots.
@@ -65,7 +64,7 @@ def parse_emphasis(texts: Sequence[str], roots: Sequence[Root]) -> list[dict[str
 def factors_of(
     emphasis: Sequence[Mapping[str, float]], roots: torch.Tensor
 ) -> dict[str, torch.Tensor]:
-    """The factor of each image (N, float) for every term that any folder has one for.
+    """Return each image's factor (N, float) for every term that any folder has one for.
 
     Args:
         roots: The number of each image's folder, N.

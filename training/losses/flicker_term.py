@@ -1,8 +1,7 @@
-"""A scene a moment later: a fused video may change by what its sources change by, and no more.
+"""Flicker: a fused video may change as much as its sources change, and no more.
 
-`metrics.video_metrics.flicker` measures it on sequences. Training images are stills,
-so the next frame is made: the robot has moved by a pixel or two, both cameras' exposure has
-drifted a little, and their noise is another.
+`metrics.video_metrics.flicker` measures it on sequences. Training images are stills, so the next
+frame is made: moved by a pixel or two, with drifted exposure and other noise.
 """
 
 from __future__ import annotations
@@ -17,17 +16,16 @@ GAIN, OFFSET, NOISE = 0.03, 2.0, 1.0
 """Standard deviations of each camera's drift (factor, grey levels) and noise (grey levels)."""
 
 BLOCK_PX = 8
-"""Change is that of means over blocks so large: noise averages out there, flicker does not."""
+"""Change is that of means over such blocks: noise averages out there, flicker does not."""
 
 LEAST_CHANGE = 0.1
-"""Grey levels: of images that stand still a share would mean nothing."""
+"""Grey levels: a share of less would mean nothing."""
 
 
 def a_moment_later(ir: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The next frame of each scene: whole grey levels 0..255, N x 1 x H x W.
+    """Return the next frame of each scene: whole grey levels 0..255, N x 1 x H x W.
 
-    Drawn from the images themselves: the same batch gives the same frames, so a run that is
-    resumed repeats what an unbroken one does.
+    The same batch gives the same frames, so a resumed run repeats an unbroken one.
     """
     seed = int(ir.sum(dtype=torch.float64)) * 31 + int(y.sum(dtype=torch.float64))
     chance = torch.Generator().manual_seed(seed)
@@ -43,7 +41,7 @@ def a_moment_later(ir: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, tor
 
 
 def _shifted(image: torch.Tensor, down: int, right: int) -> torch.Tensor:
-    """1 x H x W moved by whole pixels; its border is repeated where nothing moves in."""
+    """Return 1 x H x W moved by whole pixels; its border is repeated."""
     height, width = image.shape[1:]
     wide = F.pad(image[None], [REACH_PX] * 4, mode="replicate")[0]
     top, left = REACH_PX - down, REACH_PX - right
@@ -55,7 +53,7 @@ def unseen_change(
     ir: tuple[torch.Tensor, torch.Tensor],
     y: tuple[torch.Tensor, torch.Tensor],
 ) -> torch.Tensor:
-    """Share of a fused video's change that neither source shows: 0 is steady.
+    """Return the share of a fused video's change that neither source shows; 0 is steady.
 
     |dF| beyond max(|dIR|, |dY|), over the sources' change, of each image; their mean.
 

@@ -1,16 +1,14 @@
-"""What a fused luminance is trained for when there is no teacher: differentiable source terms.
+"""Differentiable terms of a fused luminance and its sources, for training without a teacher.
 
 All terms take float tensors N x 1 x H x W in grey levels 0..255 and return one figure for each
-image (N), 0 where nothing is left to gain: a day scene's strong edges have no more say than the
-faint ones of a night scene. They follow the metrics of `irvis_fusion_core.metrics` (which
-is their reference in the tests), so that a student learns what the tables measure, on
-clamped output and without any histogram stretch.
+image (N), 0 at best: strong edges by day count no more than faint ones by night. They follow
+`irvis_fusion_core.metrics`, their reference in the tests.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -24,7 +22,7 @@ JUMP_STEEPNESS = 4.0
 
 SSIM_RANGES: dict[float, float] = {2.0: 0.75, 255.0: 0.25}
 """Data range -> share of SSIM: mostly the published convention, which sees the faint structure of
-night images; the clean one leads where the other is still short, and would hide it."""
+night images, and some of the usual one."""
 
 NOISE_FLAT = 1.0
 """Grey levels a pixel: where neither source has a steeper slope, what varies is noise."""
@@ -33,7 +31,7 @@ NOISE_BLOCK_PX = 4
 """Slopes are those of means over such blocks: noise averages out there."""
 
 WARM_MARGIN, WARM_BLOCK_PX, WARM_AROUND, WARM_RIM = 25.0, 4, 17, 2
-"""What is warm: grey levels above the mean of so many blocks around it; the rim is in blocks."""
+"""Warm is this many grey levels above the mean of the blocks around; the rim is in blocks."""
 
 DARK = 80.0
 """Grey levels: where the visible image is darker, by the same blocks, it shows nobody."""
@@ -50,7 +48,7 @@ def separable_filter(x: torch.Tensor, window: torch.Tensor) -> torch.Tensor:
 
 
 def _band(length: int, window: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    """The matrix (length - taps + 1) x length that slides the window along an axis."""
+    """Return the (length - taps + 1) x length matrix that slides the window along an axis."""
     places = length - window.numel() + 1
     band = like.new_zeros(places, length)
     for tap, weight in enumerate(window.tolist()):
@@ -59,7 +57,7 @@ def _band(length: int, window: torch.Tensor, like: torch.Tensor) -> torch.Tensor
 
 
 def gaussian_window(size: int, sigma: float) -> torch.Tensor:
-    """A normalised 1-D Gaussian of `size` taps."""
+    """Return a normalised 1-D Gaussian of `size` taps."""
     x = torch.arange(size, dtype=torch.float32) - (size - 1) / 2.0
     weights = torch.exp(-(x**2) / (2.0 * sigma**2))
     return weights / weights.sum()
@@ -68,7 +66,7 @@ def gaussian_window(size: int, sigma: float) -> torch.Tensor:
 def local_statistics(
     x: torch.Tensor, y: torch.Tensor, window: torch.Tensor
 ) -> tuple[torch.Tensor, ...]:
-    """Local means, variances (not negative) and covariance of two images."""
+    """Return local means, variances (not negative) and covariance of two images."""
     n = x.shape[0]
     stacked = separable_filter(torch.cat([x, y, x * x, y * y, x * y]), window)
     mean_x, mean_y, xx, yy, xy = stacked.split(n)
@@ -82,12 +80,12 @@ def local_statistics(
 
 
 def ssim(x: torch.Tensor, y: torch.Tensor, data_range: float = 255.0) -> torch.Tensor:
-    """SSIM of each image, 7x7 uniform window (Wang et al., TIP 2004)."""
+    """Return the SSIM of each image, 7x7 uniform window (Wang et al., TIP 2004)."""
     return ssim_of(local_statistics(x, y, torch.full((7,), 1.0 / 7.0)), data_range)
 
 
 def ssim_of(statistics: tuple[torch.Tensor, ...], data_range: float) -> torch.Tensor:
-    """SSIM of each image whose `local_statistics` are these."""
+    """Return the SSIM of each image from its `local_statistics`."""
     c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
     mean_x, mean_y, var_x, var_y, cov = statistics
     structure = (2.0 * cov + c2) / (var_x + var_y + c2)
@@ -96,7 +94,7 @@ def ssim_of(statistics: tuple[torch.Tensor, ...], data_range: float) -> torch.Te
 
 
 def vif(fused: torch.Tensor, source: torch.Tensor, noise_variance: float = 2.0) -> torch.Tensor:
-    """Pixel-domain VIF of each `fused` against its `source` (Sheikh and Bovik, TIP 2006)."""
+    """Return pixel-domain VIF of each image and its source (Sheikh and Bovik, TIP 2006)."""
     kept = offered = fused.new_zeros(fused.shape[0])
     for scale in range(4):
         size = 2 ** (4 - scale) + 1
@@ -112,7 +110,7 @@ def vif(fused: torch.Tensor, source: torch.Tensor, noise_variance: float = 2.0) 
 
 
 def edges(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Sobel strength and its two components, inside the image."""
+    """Return Sobel strength and its two components, inside the image."""
     rows = x[:, :, :-2] + 2.0 * x[:, :, 1:-1] + x[:, :, 2:]
     columns = x[..., :-2] + 2.0 * x[..., 1:-1] + x[..., 2:]
     gx = rows[..., 2:] - rows[..., :-2]
@@ -120,8 +118,8 @@ def edges(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return torch.sqrt(gx**2 + gy**2 + EPSILON), gx, gy
 
 
-def edge_kept(source, fused) -> torch.Tensor:
-    """Share of the source's edge strength and orientation kept, per pixel (Xydeas, Petrovic)."""
+def edge_kept(source: Sequence[torch.Tensor], fused: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Return the share of the source's edge strength and orientation kept, per pixel."""
     (strength_s, sx, sy), (strength_f, fx, fy) = source, fused
     ratio = torch.minimum(strength_s, strength_f) / torch.maximum(strength_s, strength_f)
     # Angle between two undirected orientations; `on_one_side` adds arctan's jump.
@@ -132,13 +130,19 @@ def edge_kept(source, fused) -> torch.Tensor:
     return kept * on_one_side((sx, sy), (fx, fy), dot)
 
 
-def on_one_side(source, fused, dot: torch.Tensor) -> torch.Tensor:
-    """1 where no jump of arctan(gy / gx) lies between two gradients (gx, gy), 0 where one does.
+def on_one_side(
+    source: Sequence[torch.Tensor], fused: Sequence[torch.Tensor], dot: torch.Tensor
+) -> torch.Tensor:
+    """Return 0 where a jump of arctan(gy / gx) lies between two gradients, else 1.
 
-    The published measure counts an edge as lost where gx changes its sign, however small it is;
-    gx = 0 counts as positive beside gy > 0 and as negative beside gy < 0. So of horizontal edges
-    it keeps those that are copied, not those that are nearly copied. Steps have no gradient:
-    that of a sigmoid stands in.
+    The published measure loses an edge where gx changes its sign, however small it is; gx = 0
+    counts as positive for gy > 0 and as negative for gy < 0. So it keeps horizontal edges that
+    are copied, not those that are nearly copied. The gradient is that of a sigmoid.
+
+    Args:
+        source: Gradients (gx, gy).
+        fused: The same.
+        dot: Their scalar product.
     """
     (sx, sy), (fx, fy) = source, fused
     side = torch.where(sx == 0.0, sy, sx).sign()
@@ -151,26 +155,26 @@ def on_one_side(source, fused, dot: torch.Tensor) -> torch.Tensor:
 
 
 def qabf(fused: torch.Tensor, ir: torch.Tensor, vis: torch.Tensor) -> torch.Tensor:
-    """Share of the edge information of both sources that each image keeps, by strength."""
+    """Return the share of the edges of both sources that each image keeps, by strength."""
     f, a, b = edges(fused), edges(ir), edges(vis)
     kept = edge_kept(a, f) * a[0] + edge_kept(b, f) * b[0]
     return kept.sum((1, 2, 3)) / (a[0] + b[0]).sum((1, 2, 3))
 
 
 def correlation(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """Pearson correlation of each pair of images."""
+    """Return the Pearson correlation of each pair of images."""
     x, y = (p - p.mean((1, 2, 3), keepdim=True) for p in (x, y))
     scale = torch.sqrt((x * x).mean((1, 2, 3)) * (y * y).mean((1, 2, 3)) + EPSILON)
     return (x * y).mean((1, 2, 3)) / scale
 
 
 def scd(fused: torch.Tensor, ir: torch.Tensor, vis: torch.Tensor) -> torch.Tensor:
-    """Sum of the correlations of differences (Aslantas and Bendes, AEU 2015), -2..2."""
+    """Return the sum of the correlations of differences (Aslantas, Bendes, AEU 2015), -2..2."""
     return correlation(ir, fused - vis) + correlation(vis, fused - ir)
 
 
 def structure(fused: torch.Tensor, ir: torch.Tensor, vis: torch.Tensor) -> torch.Tensor:
-    """1 - SSIM to both sources, its share in each range as in `SSIM_RANGES`."""
+    """Return 1 - SSIM to both sources, with the shares of `SSIM_RANGES`."""
     window = torch.full((7,), 1.0 / 7.0)
     both = [local_statistics(fused, source, window) for source in (ir, vis)]
     terms = [
@@ -182,16 +186,13 @@ def structure(fused: torch.Tensor, ir: torch.Tensor, vis: torch.Tensor) -> torch
 
 
 def intensity(fused: torch.Tensor, ir: torch.Tensor, vis: torch.Tensor) -> torch.Tensor:
-    """Blurred brightness near the brighter source, so that warm bodies stand out.
-
-    The structural terms alone do not care how bright anything is.
-    """
+    """Return the distance of blurred brightness from the brighter source's."""
     target = F.avg_pool2d(torch.maximum(ir, vis), 8)
     return (F.avg_pool2d(fused, 8) - target).abs().mean((1, 2, 3)) / 255.0
 
 
 def noise(fused: torch.Tensor, ir: torch.Tensor, vis: torch.Tensor) -> torch.Tensor:
-    """Pixel noise beyond the louder source's where both are flat, in grey levels.
+    """Return pixel noise beyond the louder source's where both are flat, in grey levels.
 
     Noise is that of Immerkaer (CVIU 1996), by blocks of `NOISE_BLOCK_PX`.
     """
@@ -202,7 +203,7 @@ def noise(fused: torch.Tensor, ir: torch.Tensor, vis: torch.Tensor) -> torch.Ten
 
 
 def _fine_noise(x: torch.Tensor) -> torch.Tensor:
-    """Standard deviation of pixel noise in each block: blind to constant and linear grey."""
+    """Return the standard deviation of pixel noise in each block."""
     response = separable_filter(x, torch.tensor([1.0, -2.0, 1.0])).abs()
     response = F.pad(response, (1, 1, 1, 1), mode="replicate")
     return math.sqrt(math.pi / 2.0) / 6.0 * F.avg_pool2d(response, NOISE_BLOCK_PX)
@@ -210,18 +211,17 @@ def _fine_noise(x: torch.Tensor) -> torch.Tensor:
 
 @torch.no_grad()
 def _is_flat(x: torch.Tensor) -> torch.Tensor:
-    """Blocks about which no two neighbours differ by more than a slope of `NOISE_FLAT`."""
+    """Return blocks where no two neighbours differ by a slope above `NOISE_FLAT`."""
     means = F.avg_pool2d(x, NOISE_BLOCK_PX)
     highest, lowest = (F.max_pool2d(sign * means, 3, 1, 1) * sign for sign in (1.0, -1.0))
     return highest - lowest < 2.0 * NOISE_BLOCK_PX * NOISE_FLAT
 
 
 def warm(fused: torch.Tensor, ir: torch.Tensor, vis: torch.Tensor) -> torch.Tensor:
-    """Edges of warm things in the dark, and about them, as the thermal image has them.
+    """Return how far edges of warm objects in the dark are from the thermal ones.
 
-    Difference to the thermal gradients there, as a share of both images' edges everywhere: what
-    is large counts more. A person at night is an outline: visible texture across it hides it from
-    detectors.
+    It is a share of both images' edges everywhere. A person at night is an outline, and visible
+    texture across it hides it from detectors.
     """
     near = F.interpolate(_near_warm(ir, vis), size=ir.shape[2:])[:, :, 1:-1, 1:-1]
     (of_ir, ax, ay), (of_vis, _, _), (_, fx, fy) = edges(ir), edges(vis), edges(fused)
@@ -231,7 +231,7 @@ def warm(fused: torch.Tensor, ir: torch.Tensor, vis: torch.Tensor) -> torch.Tens
 
 @torch.no_grad()
 def _near_warm(ir: torch.Tensor, vis: torch.Tensor) -> torch.Tensor:
-    """1 for blocks that are warm, or a rim of such, in dark surroundings; else 0."""
+    """Return 1 for blocks that are warm, or at their rim, in dark surroundings; else 0."""
     means = [F.avg_pool2d(p, WARM_BLOCK_PX) for p in (ir, vis)]
     around = [
         F.avg_pool2d(p, WARM_AROUND, 1, WARM_AROUND // 2, count_include_pad=False) for p in means
@@ -241,18 +241,18 @@ def _near_warm(ir: torch.Tensor, vis: torch.Tensor) -> torch.Tensor:
 
 
 def max_intensity(fused: torch.Tensor, ir: torch.Tensor, vis: torch.Tensor) -> torch.Tensor:
-    """Each pixel near the brighter source (SeAFusion, Information Fusion 2022)."""
+    """Return the distance from the brighter source (SeAFusion, Inf. Fusion 2022)."""
     return (fused - torch.maximum(ir, vis)).abs().mean((1, 2, 3)) / 255.0
 
 
 def max_gradient(fused: torch.Tensor, ir: torch.Tensor, vis: torch.Tensor) -> torch.Tensor:
-    """Each edge as strong as the stronger source's; 1 is an edge from black to white."""
+    """Return the distance from the stronger source's edges; 1 is from black to white."""
     strongest = torch.maximum(edges(ir)[0], edges(vis)[0])
     return (edges(fused)[0] - strongest).abs().mean((1, 2, 3)) / (4.0 * 255.0)
 
 
 def colour(fused: torch.Tensor, vis: torch.Tensor) -> torch.Tensor:
-    """How far Cb and Cr of RGB `fused` are from those of RGB `vis`, both N x 3 x H x W.
+    """Return how far Cb and Cr of RGB `fused` are from those of `vis`, N x 3 x H x W.
 
     A student that keeps the chroma loses it only where a channel is clipped.
     """
@@ -289,12 +289,14 @@ def source_losses(
     lead_share: float = 1.0,
     factors: Mapping[str, torch.Tensor] | None = None,
 ) -> dict[str, torch.Tensor]:
-    """Mean over the images of source terms by name; all of `SOURCE_TERMS` by default.
+    """Return the mean over the images of source terms by name.
 
     Args:
-        lead_share: How much of what an image leads the pixel-wise maximum by, beyond `MARGINS`,
-            still counts. Below 1 the terms in which an image is short come first.
-        factors: By name how much each image (N) counts in that term; 1 where missing.
+        fused, ir, vis: Float N x 1 x H x W, 0..255.
+        names: All of `SOURCE_TERMS` by default.
+        lead_share: Weight of an image's lead on the pixel-wise maximum beyond `MARGINS`. Below 1
+            the terms in which an image is short come first.
+        factors: Name -> weight of each image (N) in that term; 1 where missing.
     """
     found: dict[str, torch.Tensor] = {}
     for name in SOURCE_TERMS if names is None else names:

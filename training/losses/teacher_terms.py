@@ -1,7 +1,7 @@
-"""What a student is trained for when there is a teacher image: terms on its pixels.
+"""Terms on the pixels of a fused image and its teacher's.
 
-All take float luminance N x 1 x H x W in grey levels 0..255 and give a scalar, 0 where the student
-equals its teacher. Deep features are in `perceptual` and `features`.
+All take float luminance N x 1 x H x W in grey levels 0..255 and give a scalar, 0 where both are
+equal. Deep features are in `perceptual` and `features`.
 """
 
 from __future__ import annotations
@@ -12,9 +12,7 @@ from training.losses.source_terms import edges, ssim
 
 
 def trust(variance: torch.Tensor, noise: float = 4.0) -> torch.Tensor:
-    """How far to believe a teacher whose samples vary: 1 where they agree, towards 0 elsewhere.
-
-    The weight of an observation of this variance beside a noise floor, ``n^2 / (n^2 + v)``.
+    """Return the weight of a teacher whose samples vary, ``n^2 / (n^2 + v)``.
 
     Args:
         variance: Of the teacher's luminance, white being 1.
@@ -27,7 +25,7 @@ def trust(variance: torch.Tensor, noise: float = 4.0) -> torch.Tensor:
 def pixel_l1(
     fused: torch.Tensor, teacher: torch.Tensor, weight: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """Mean absolute difference, in units where white is 1; weighted by `weight` where given."""
+    """Return the mean absolute difference (white is 1), weighted by `weight` where given."""
     difference = (fused - teacher).abs() / 255.0
     if weight is None:
         return difference.mean()
@@ -36,12 +34,12 @@ def pixel_l1(
 
 
 def structure(fused: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
-    """1 - SSIM (7 x 7 uniform window, range 255)."""
+    """Return 1 - SSIM (7x7 uniform window, range 255)."""
     return 1.0 - ssim(fused, teacher).mean()
 
 
 def gradient(fused: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
-    """Mean absolute difference of both Sobel components; 1 is an edge from black to white."""
+    """Return the mean absolute difference of Sobel components; 1 is from black to white."""
     (_, fx, fy), (_, tx, ty) = edges(fused), edges(teacher)
     # The Sobel kernel answers a step by four times its height.
     return ((fx - tx).abs().mean() + (fy - ty).abs().mean()) / (2.0 * 4.0 * 255.0)

@@ -1,4 +1,4 @@
-"""The folder that exports are put into: whole files, their checksums, and what is out of date."""
+"""The folder of exports: whole files, their checksums, and files that are out of date."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PRECISIONS = ("fp32", "fp16", "int8")
 def put_in_place(built: Path, output: Path) -> list[Path]:
     """Move the finished files of one folder into another, each in one step.
 
-    ``checksums.json`` goes last; of files that were there before, it keeps what it said.
+    ``checksums.json`` goes last; it keeps the sums of files that were there before.
 
     Raises:
         ConfigurationError: The record that is there cannot be read; nothing was moved.
@@ -43,6 +43,6 @@ def put_in_place(built: Path, output: Path) -> list[Path]:
 
 
 def stale_files(output: Path, name: str, written: Sequence[str]) -> list[Path]:
-    """ONNX files of this name in other precisions: of an earlier export, of other weights."""
+    """Return ONNX files of this name in other precisions, left from an earlier export."""
     names = [f"{name}_{precision}.onnx" for precision in PRECISIONS]
     return [output / n for n in names if n not in written and (output / n).is_file()]

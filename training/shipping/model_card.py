@@ -1,18 +1,18 @@
-"""The skeleton of a model card: what the files can say is filled in, the rest is asked for.
+"""The skeleton of a model card, filled in as far as the files say.
 
-Sections follow Mitchell et al., "Model Cards for Model Reporting", FAT* 2019. What only a person
-knows stands as a line that begins with `TODO:`, so that a search finds what is still missing.
+Sections follow Mitchell et al., "Model Cards for Model Reporting", FAT* 2019. A line
+that begins with `TODO:` asks for what only a person knows.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from irvis_fusion_core.atomic_file import write_file
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_core.network.student import Student
 from training.tables import table
@@ -21,7 +21,7 @@ TODO = "TODO:"
 
 
 class CardFacts(NamedTuple):
-    """What is known when a model is exported."""
+    """The facts that are known when a model is exported."""
 
     name: str
     model: Student
@@ -34,19 +34,16 @@ class CardFacts(NamedTuple):
 
 
 def write_card(path: Path, facts: CardFacts) -> None:
-    """Write the card as Markdown, atomically.
+    """Write the card as Markdown, whole or not at all.
 
     Raises:
         ConfigurationError: The evaluation or the configuration cannot be read.
     """
-    text = model_card(facts)
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
+    write_file(path, model_card(facts))
 
 
 def model_card(facts: CardFacts) -> str:
-    """The card's text; errors as `write_card`."""
+    """Return the card's text; errors as `write_card`."""
     parts = [f"# Model card: {facts.name}", ""]
     for title, lines in (
         ("Model", _model(facts)),
@@ -61,7 +58,7 @@ def model_card(facts: CardFacts) -> str:
 
 
 def missing_answers(card: str) -> list[str]:
-    """The questions of a card that nobody has answered yet."""
+    """Return the questions of a card that nobody has answered yet."""
     lines = [line for line in card.splitlines() if line.startswith(TODO)]
     return [line[len(TODO) :].strip() for line in lines]
 

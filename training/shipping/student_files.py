@@ -1,4 +1,4 @@
-"""Open a trained student, whatever its file says about itself."""
+"""Open a trained student."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from irvis_fusion_core.network.student import SIZES, Student, create_student_mod
 
 
 def open_student(path: str | Path, variant: str | None = None) -> Student:
-    """The student of a checkpoint, in eval mode on the CPU.
+    """Return the student of a checkpoint, in eval mode on the CPU.
 
     Args:
-        path: ``.safetensors``, which names its variant, or ``.pth``/``.pt``, which does not: its
-            tensors fit one of them.
-        variant: The variant that is expected, or None.
+        path: ``.safetensors``, which names its variant, or ``.pth`` or ``.pt``, which fits one.
+        variant: The expected variant, or None.
 
     Raises:
         CheckpointError: Missing, truncated, foreign, or of another variant than `variant`.

@@ -4,13 +4,13 @@ Zhao et al., "DDFM: Denoising Diffusion Model for Multi-Modality Image Fusion", 
 is trained on pairs: the prior has seen photographs only, and `likelihood.Rectifier` pulls every
 estimate of the image towards both sources.
 
-Two ways, `MODES`:
+`MODES`:
 
 * ``paper``: from pure noise over the whole schedule, one precision a pixel. Its first estimates
-  are the prior's mean grey, so the less contrasty source is nearer and tends to win everywhere.
-* ``regional`` (default): from the pixel-wise maximum of both sources, drowned in the noise of the
-  first 15 % of the schedule only, and with precisions shared by 15 x 15 pixels. What the EM step
-  settles, region by region, is then which source deserves the region.
+  are the prior's mean grey, so the source of less contrast is nearer and tends to win everywhere.
+* ``regional`` (default): from the pixel-wise maximum of both sources in the noise of the first
+  15 % of the schedule, with precisions shared by 15x15 pixels: the EM step chooses a source for
+  each region.
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ import torch
 
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_core.network.student import luminance
-from training.teachers import diffusion, likelihood
-from training.teachers import images as images
+from training.teachers import diffusion, images, likelihood
 from training.teachers.unet import UNet
 
 PUBLISHED_STEPS = 100
@@ -81,7 +80,7 @@ class DDFM:
 
     @torch.no_grad()
     def fuse(self, ir: torch.Tensor, vis: torch.Tensor, seeds: Sequence[int]) -> torch.Tensor:
-        """One sample of each pair.
+        """Return one sample of each pair.
 
         Args:
             ir: N x 1 x H x W, 0..1, any size.

@@ -1,9 +1,8 @@
 """Gaussian diffusion: schedules, conversions between noise and image, and two samplers.
 
-An image x0 drowns in noise over T steps, x_t = sqrt(a_t) x0 + sqrt(1 - a_t) e with e ~ N(0, 1)
-and a_t (`alphas_bar`) falling from 1 to nearly 0 (Ho et al., DDPM, arXiv 2006.11239). A network
-guesses e from x_t and t; a sampler walks back from noise, over all steps or a few of them (DDIM,
-arXiv 2010.02502).
+An image x0 gets noise over T steps, x_t = sqrt(a_t) x0 + sqrt(1 - a_t) e with e ~ N(0, 1) and a_t
+(`alphas_bar`) falling from 1 to nearly 0 (Ho et al., DDPM, arXiv 2006.11239). A network predicts e
+from x_t and t; a sampler goes back from noise in all steps or a few (DDIM, arXiv 2010.02502).
 """
 
 from __future__ import annotations
@@ -25,21 +24,18 @@ Rectify = Callable[[torch.Tensor], torch.Tensor]
 
 @dataclass(frozen=True)
 class Schedule:
-    """How much of the image is left at each kept step, from little noise to much.
-
-    Args:
-        alphas_bar: Share of the image's power left, float64, strictly falling in (0, 1).
-        timesteps: What the network is told at each of them, int64, rising.
-    """
+    """The kept steps, from little noise to much."""
 
     alphas_bar: np.ndarray
+    """Share of the image's power that is left, float64, strictly falling in (0, 1)."""
     timesteps: np.ndarray
+    """Input of the network at each step, int64, rising."""
 
     def __len__(self) -> int:
         return len(self.timesteps)
 
     def first(self, share: float) -> Schedule:
-        """The part of the schedule with the least noise, 0 < share <= 1, at least one step."""
+        """Return the part with the least noise, 0 < share <= 1, at least one step."""
         if not 0.0 < share <= 1.0:
             raise ConfigurationError(f"expected a share above 0 and up to 1, found {share}")
         count = max(1, round(share * len(self)))
@@ -70,12 +66,12 @@ class Schedule:
         return Schedule(self.alphas_bar[kept], self.timesteps[kept])
 
     def before(self, index: int) -> float:
-        """Share of the image left one kept step nearer to the image; 1 before the first."""
+        """Return the share of the image left one kept step nearer to it; 1 before the first."""
         return float(self.alphas_bar[index - 1]) if index > 0 else 1.0
 
 
 def linear_schedule(steps: int = 1000, first: float = 1e-4, last: float = 0.02) -> Schedule:
-    """Noise variances rise linearly from `first` to `last`, as both published teachers have it."""
+    """Return noise variances that rise linearly, as in both published teachers."""
     if steps < 1 or not 0.0 < first <= last < 1.0:
         raise ConfigurationError(
             f"expected steps >= 1 and 0 < first <= last < 1, found {steps}, {first}, {last}"
@@ -85,7 +81,7 @@ def linear_schedule(steps: int = 1000, first: float = 1e-4, last: float = 0.02) 
 
 
 def add_noise(x0: torch.Tensor, noise: torch.Tensor, alpha_bar: torch.Tensor) -> torch.Tensor:
-    """x_t; `alpha_bar` is a scalar or one value a sample."""
+    """Return x_t; `alpha_bar` is a scalar or one value a sample."""
     alpha_bar = _per_sample(alpha_bar, x0)
     return alpha_bar.sqrt() * x0 + (1.0 - alpha_bar).sqrt() * noise
 
@@ -93,13 +89,13 @@ def add_noise(x0: torch.Tensor, noise: torch.Tensor, alpha_bar: torch.Tensor) ->
 def image_from_noise(
     x_t: torch.Tensor, noise: torch.Tensor, alpha_bar: torch.Tensor
 ) -> torch.Tensor:
-    """x0 when `noise` is what was added."""
+    """Return x0 when `noise` was added."""
     alpha_bar = _per_sample(alpha_bar, x_t)
     return (x_t - (1.0 - alpha_bar).sqrt() * noise) / alpha_bar.sqrt()
 
 
 def noise_from_image(x_t: torch.Tensor, x0: torch.Tensor, alpha_bar: torch.Tensor) -> torch.Tensor:
-    """The noise when `x0` is the image."""
+    """Return the noise when `x0` is the image."""
     alpha_bar = _per_sample(alpha_bar, x_t)
     return (x_t - alpha_bar.sqrt() * x0) / (1.0 - alpha_bar).sqrt()
 
@@ -112,7 +108,7 @@ def ddim_step(
     eta: float,
     fresh: torch.Tensor,
 ) -> torch.Tensor:
-    """One DDIM step to less noise (its eq. 12): eta 0 is deterministic, 1 is ancestral."""
+    """Do one DDIM step to less noise (eq. 12): eta 0 is deterministic, 1 is ancestral."""
     sigma = eta * _posterior_variance(alpha_bar, alpha_bar_next) ** 0.5
     along = max(1.0 - alpha_bar_next - sigma**2, 0.0) ** 0.5
     return alpha_bar_next**0.5 * x0 + along * noise + sigma * fresh
@@ -125,7 +121,7 @@ def ddpm_step(
     alpha_bar_next: float,
     fresh: torch.Tensor,
 ) -> torch.Tensor:
-    """One ancestral step: a draw from q(x_s | x_t, x0), DDPM's eq. 6 and 7."""
+    """Do one ancestral step: a draw from q(x_s | x_t, x0), DDPM's eq. 6 and 7."""
     kept = alpha_bar / alpha_bar_next
     of_image = alpha_bar_next**0.5 * (1.0 - kept) / (1.0 - alpha_bar)
     of_noisy = kept**0.5 * (1.0 - alpha_bar_next) / (1.0 - alpha_bar)
@@ -150,7 +146,7 @@ def sample(
     start: torch.Tensor | None = None,
     device: torch.device | str = "cpu",
 ) -> torch.Tensor:
-    """Walk from noise to images.
+    """Go from noise to images.
 
     Args:
         predict_noise: (x_t, timesteps int64 [N]) -> the noise in it, of x_t's shape.
@@ -158,10 +154,10 @@ def sample(
         generators: One a sample, on the CPU: a sample does not depend on its neighbours in the
             batch, nor on the device.
         sampler: ``ddim`` with `eta`, or ``ddpm``.
-        rectify: Called with each step's x0 (clipped), returns what it should be.
+        rectify: From each step's x0 (clipped) to a better one.
         clip: Clip x0 to [-1, 1] at every step, as both teachers do.
-        start: An image of `shape` that is drowned in the schedule's strongest noise, to start from
-            instead of noise alone.
+        start: An image of `shape` to start from, under the schedule's strongest noise; None
+            starts from noise alone.
 
     Returns:
         N x C x H x W, in [-1, 1] where clipped and not rectified.
@@ -205,7 +201,7 @@ def sample(
 def draw_noise(
     shape: tuple[int, ...], generators: Sequence[torch.Generator], device: torch.device | str
 ) -> torch.Tensor:
-    """Standard normal, the n-th sample from the n-th generator."""
+    """Draw standard normal noise, the n-th sample from the n-th generator."""
     rows: list[torch.Tensor] = [torch.randn(shape[1:], generator=one) for one in generators]
     return torch.stack(rows).to(device)
 

@@ -23,6 +23,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from irvis_fusion_core.atomic_file import replacing
 from irvis_fusion_core.errors import ConfigurationError
 from training.data.images import LARGEST_VARIANCE
 from training.errors import StorageError
@@ -38,7 +39,7 @@ class EnsembleFolder:
         self.folder = Path(folder)
 
     def open(self, settings: dict[str, Any], first: bool = True) -> None:
-        """Note what the images are made with; go on where a run with the same was stopped.
+        """Write the settings of the images, or continue a run that had the same.
 
         Args:
             first: This process writes the note; the others only compare.
@@ -59,17 +60,17 @@ class EnsembleFolder:
                 )
                 raise ConfigurationError(
                     f"expected images made with the same settings in {self.folder}, found "
-                    f"{what}; give another --output, or remove the folder to make them anew"
+                    f"{what}; give another --output, or remove the folder to make them again"
                 )
         elif first:
             write_bytes(path, (json.dumps(settings, indent=2, sort_keys=True) + "\n").encode())
 
     def is_done(self, stem: str) -> bool:
-        """Whether the pair's ensemble is complete."""
+        """Return whether the pair's ensemble is complete."""
         return self._variance(stem).is_file()
 
     def samples(self, stem: str) -> list[Path]:
-        """The sample images of a pair, by number."""
+        """Return the sample images of a pair, by number."""
         found = {}
         for path in self.folder.glob(f"{_literal(stem)}_*.png"):
             number = path.stem[len(stem) + 1 :]
@@ -78,10 +79,12 @@ class EnsembleFolder:
         return [found[number] for number in sorted(found)]
 
     def mean(self, stem: str) -> Path:
-        """Where the mean lies."""
+        """Return the path of the mean."""
         return self.folder / f"{stem}.png"
 
-    def write(self, stem: str, samples: dict[int, np.ndarray], mean, variance: np.ndarray) -> None:
+    def write(
+        self, stem: str, samples: dict[int, np.ndarray], mean: np.ndarray, variance: np.ndarray
+    ) -> None:
         """Write an ensemble; whole files, the variance last.
 
         Args:
@@ -107,36 +110,27 @@ class EnsembleFolder:
             raise StorageError(f"expected to write to {self.folder}, found: {error}") from error
 
     def take_over(self, stem: str, other: EnsembleFolder) -> None:
-        """Hold another folder's ensemble of a pair, as hard links where the disk allows it."""
+        """Take over another folder's ensemble of a pair, as hard links where possible."""
         for path in self.samples(stem):
             path.unlink()  # of an earlier choice with more samples
         for path in (*other.samples(stem), other.mean(stem), other._variance(stem)):
-            part = self.folder / (path.name + ".part")
+            target = self.folder / path.name
             try:
-                self.folder.mkdir(parents=True, exist_ok=True)
-                part.unlink(missing_ok=True)
-                try:
-                    os.link(path, part)
-                except OSError:
-                    shutil.copyfile(path, part)
-                os.replace(part, self.folder / path.name)
-                # Both names may be one file already: then `replace` leaves the part behind.
-                part.unlink(missing_ok=True)
+                with replacing(target) as part:
+                    part.unlink()
+                    try:
+                        os.link(path, part)
+                    except OSError:
+                        shutil.copyfile(path, part)
             except OSError as error:
-                raise StorageError(
-                    f"expected to write {self.folder / path.name}, found: {error}"
-                ) from error
+                raise StorageError(f"expected to write {target}, found: {error}") from error
 
     def _variance(self, stem: str) -> Path:
         return self.folder / f"{stem}_var.png"
 
 
 def refuse_ambiguous(stems: Sequence[str], samples: int) -> None:
-    """CHECK THIS.
-
-    Raises:
-        ConfigurationError: A sample of one pair would have the name of another pair.
-    """
+    """Raise ConfigurationError where a sample of one pair would have the name of another."""
     known = set(stems)
     for stem in stems:
         taken = [f"{stem}_{k}" for k in range(samples) if f"{stem}_{k}" in known]
@@ -156,10 +150,10 @@ def write_png(path: Path, image: np.ndarray) -> None:
 
 
 def to_bytes(planes: Any) -> Sequence[np.ndarray]:
-    """Float tensor N x C x H x W in 0..1 -> uint8 N x H x W x C."""
+    """Return a float tensor N x C x H x W in 0..1 as uint8 N x H x W x C."""
     return (planes * 255.0).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
 
 
 def _literal(stem: str) -> str:
-    """A stem for `glob`: file names may hold its special characters."""
+    """Escape a stem for `glob`."""
     return "".join(f"[{c}]" if c in "*?[" else c for c in stem)

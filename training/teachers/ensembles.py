@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any, ContextManager, NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from irvis_fusion_core.network.student import luminance
-from training.teachers import images as images
+from training.teachers import images
 from training.teachers.errors import TeacherMemoryError
 
 
@@ -26,16 +26,12 @@ class Pair(NamedTuple):
 
 
 class Ensemble(NamedTuple):
-    """What a teacher made of a pair.
-
-    samples: number -> float luminance 1 x H x W, 0..1, without those that diverged.
-    diverged: numbers of the samples left out. vis: float RGB 3 x H x W.
-    """
+    """A teacher's samples of a pair."""
 
     stem: str
-    samples: dict[int, torch.Tensor]
-    diverged: list[int]
-    vis: torch.Tensor
+    samples: dict[int, torch.Tensor]  # number -> float luminance 1 x H x W, 0..1
+    diverged: list[int]  # numbers of the samples that were left out
+    vis: torch.Tensor  # float RGB 3 x H x W
     seconds: float
 
 
@@ -68,11 +64,11 @@ class EnsembleSampler:
 
     @property
     def pairs_at_once(self) -> int:
-        """How many pairs of one size fill a batch."""
+        """Return how many pairs of one size fill a batch."""
         return max(1, self.batch_size // self.samples)
 
     def draw(self, pairs: Sequence[Pair]) -> list[Ensemble]:
-        """The ensembles of some pairs of one size.
+        """Return the ensembles of some pairs of one size.
 
         Raises:
             TeacherMemoryError: Says which batch or size to try.
@@ -119,7 +115,7 @@ class EnsembleSampler:
         change = F.interpolate(change, (height, width), mode="bicubic", align_corners=False)
         return luminance(vis) + change
 
-    def _precision(self) -> ContextManager[Any]:
+    def _precision(self) -> contextlib.AbstractContextManager[object]:
         if not self.half:
             return contextlib.nullcontext()
         dtype = torch.float16 if self.device.type == "cuda" else torch.bfloat16
@@ -127,7 +123,7 @@ class EnsembleSampler:
 
 
 def same_size(pairs: Iterator[Pair], most: int) -> Iterator[list[Pair]]:
-    """Neighbouring pairs of one size together, at most `most` of them."""
+    """Yield groups of at most `most` neighbouring pairs of one size."""
     group: list[Pair] = []
     for pair in pairs:
         if group and (len(group) == most or pair.ir.shape != group[0].ir.shape):
@@ -139,13 +135,13 @@ def same_size(pairs: Iterator[Pair], most: int) -> Iterator[list[Pair]]:
 
 
 def summarize(ensemble: Ensemble) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean luminance 1 x H x W and its variance H x W over the kept samples."""
+    """Return mean luminance 1 x H x W and its variance H x W over the kept samples."""
     mean, variance = images.ensemble_statistics(torch.stack(list(ensemble.samples.values())))
     return mean.float(), variance[0]
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """CUDA's out of memory, and the words torch has for the same on a CPU."""
+    """Return whether torch ran out of memory, on a GPU or on the CPU."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
     text = str(error).lower()
@@ -153,7 +149,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def advice(batch: int, height: int, width: int) -> str:
-    """What to try after running out of memory with a batch of this many and this size."""
+    """Return what to try after running out of memory with this batch and size."""
     what = f"out of memory with --batch_size {batch} at {width}x{height}"
     if batch > 1:
         return f"{what}; try --batch_size {batch // 2}"

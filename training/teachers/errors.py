@@ -1,4 +1,4 @@
-"""What can go wrong with a teacher, beyond what the core's errors say."""
+"""Errors of teachers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What both teachers share about images: luminance, colour, padding, ensembles, divergence."""
+"""Image operations of both teachers: colour, padding, seeds, divergence, ensembles."""
 
 from __future__ import annotations
 
@@ -15,15 +15,11 @@ BLOCK = 8
 """Side of the blocks over which a sample is compared with its sources, pixels."""
 
 DIVERGED_AT = 0.1
-"""Mean distance of blocks from the range of both sources, of full scale, that no fusion has."""
+"""Mean distance of blocks from the range of both sources, of full scale, of a failed sample."""
 
 
 def check_pair(ir: torch.Tensor, vis: torch.Tensor) -> None:
-    """CHECK THIS.
-
-    Raises:
-        FrameError: Not N x 1 x H x W and N x 3 x H x W of one size.
-    """
+    """Raise FrameError where `ir` and `vis` are not N x 1 x H x W and N x 3 x H x W."""
     fits = ir.dim() == 4 and ir.shape[1] == 1 and vis.shape == (len(ir), 3, *ir.shape[2:])
     if not fits:
         raise FrameError(
@@ -33,7 +29,7 @@ def check_pair(ir: torch.Tensor, vis: torch.Tensor) -> None:
 
 
 def restore_colour(fused: torch.Tensor, vis: torch.Tensor) -> torch.Tensor:
-    """Fused luminance N x 1 x H x W with the visible chroma: N x 3 x H x W, clipped to 0..1.
+    """Return luminance N x 1 x H x W with the chroma of `vis`: N x 3 x H x W in 0..1.
 
     With BT.601 full-range Cb and Cr held, R, G and B change as much as the luminance does.
     """
@@ -53,24 +49,21 @@ def pad(x: torch.Tensor, multiple: int) -> torch.Tensor:
 
 
 def generators(seeds: Sequence[int]) -> list[torch.Generator]:
-    """One source of randomness for each sample."""
+    """Return one source of randomness for each sample."""
     return [torch.Generator().manual_seed(seed) for seed in seeds]
 
 
 def seed_of(name: str, sample: int, seed: int = 0) -> int:
-    """A seed that depends on the pair's name and the sample only.
-
-    So a run that was interrupted, or shared among machines, gives the same images.
-    """
+    """Return a seed that depends on the pair's name and the sample only."""
     digest = hashlib.sha256(f"{seed}/{name}/{sample}".encode()).digest()
     return int.from_bytes(digest[:8], "little") >> 1  # a generator's seed is a signed 64-bit
 
 
 def diverged(fused: torch.Tensor, ir: torch.Tensor, vis: torch.Tensor) -> list[bool]:
-    """Which samples are no fusion of their sources?
+    """Return which samples are no fusion of their sources.
 
-    One that holds a value that is not finite, or whose brightness over blocks of 8 x 8 lies
-    outside the range of both sources by a tenth of full scale on average.
+    They hold values that are not finite, or their brightness over blocks of 8x8 lies outside the
+    range of both sources by a tenth of full scale on average.
 
     Args:
         fused: Luminance N x 1 x H x W; `ir` the same, `vis` N x 3 x H x W, all 0..1.
@@ -88,10 +81,10 @@ def diverged(fused: torch.Tensor, ir: torch.Tensor, vis: torch.Tensor) -> list[b
 
 
 def hold_brightness(fused: torch.Tensor, ir: torch.Tensor, vis: torch.Tensor) -> torch.Tensor:
-    """Bring the brightness of every 8 x 8 pixels back into the range of both sources there.
+    """Bring the brightness of every 8x8 pixels into the range of both sources there.
 
-    A small prior restores structure well before it learns how bright a night is; the texture
-    within blocks stays as the teacher drew it. Shapes as in `diverged`.
+    A small prior restores structure before it learns how bright a night is. Texture within blocks
+    stays. Shapes as in `diverged`.
     """
     f, a, b = (
         F.avg_pool2d(x, BLOCK, ceil_mode=True, count_include_pad=False)
@@ -110,6 +103,6 @@ def _blocks(plane: torch.Tensor) -> torch.Tensor:
 
 
 def ensemble_statistics(samples: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and population variance over the first axis, in float64: K x ... -> two of ..."""
+    """Return mean and population variance over the first axis, in float64."""
     samples = samples.double()
     return samples.mean(0), samples.var(0, correction=0)

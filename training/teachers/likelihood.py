@@ -5,10 +5,9 @@ x = f - v and y = i - v, Laplace noise is a Gaussian of exponentially distribute
 hidden precisions (m for y - x, n for x) the E-step estimates; the M-step then is a weighted
 least-squares problem per pixel. All images are in [-1, 1].
 
-As the paper has it the result is f = x + v. (The published program returns i - x, which mirrors
-the update and ends at the plain average.) Iterated, the paper's step has two stable ends for the
-whole image: the infrared image, or the lower bound of its weight. `Precisions` says
-how that is decided region by region instead.
+As in the paper the result is f = x + v. (The published program returns i - x, which mirrors the
+update and ends at the plain average.) Iterated, the paper's step has two stable ends for the whole
+image: the infrared image, or the lower bound of its weight. `Precisions` can choose by region.
 """
 
 from __future__ import annotations
@@ -77,7 +76,7 @@ class Rectifier:
         self.rho = torch.ones_like(self.gamma)
 
     def __call__(self, fused: torch.Tensor) -> torch.Tensor:
-        """One E-step and one M-step from an estimate, N x 1 x H x W -> the same."""
+        """Do one E-step and one M-step from an estimate, N x 1 x H x W -> the same."""
         x = fused - self.vis
         m, n = self._expect(x)
         self.gamma = self._scale(m) + self.gamma / 2.0
@@ -85,7 +84,7 @@ class Rectifier:
         return self._maximise(x, m, n) + self.vis
 
     def _expect(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Precisions of y - x and of x, the second bounded by the first."""
+        """Return the precisions of y - x and of x, the second bounded by the first."""
         window = self.precisions.window
         m = (2.0 / self.gamma).sqrt() / _local_mean((self.y - x).abs(), window).clamp_min(TINY)
         n = (2.0 / self.rho).sqrt() / _local_mean(x.abs(), window).clamp_min(TINY)
@@ -103,7 +102,7 @@ class Rectifier:
 
 
 def smooth(image: torch.Tensor, weight: float) -> torch.Tensor:
-    """The k that minimises |k - image|^2 + weight |grad k|^2, periodic, solved exactly.
+    """Return the k that minimises |k - image|^2 + weight |grad k|^2, periodic, exactly.
 
     The quadratic half of the split total variation: in Fourier space it is one division.
     """
@@ -113,7 +112,7 @@ def smooth(image: torch.Tensor, weight: float) -> torch.Tensor:
 
 
 def _difference_power(like: torch.Tensor) -> torch.Tensor:
-    """|D_row|^2 + |D_column|^2 of first differences, on the half plane of `rfft2`."""
+    """Return |D_row|^2 + |D_column|^2 of first differences, on the half plane of `rfft2`."""
     rows = torch.fft.fftfreq(like.shape[2], device=like.device, dtype=like.dtype)
     columns = torch.fft.rfftfreq(like.shape[3], device=like.device, dtype=like.dtype)
     along = [2.0 - 2.0 * torch.cos(2.0 * torch.pi * f) for f in (rows, columns)]
@@ -121,7 +120,7 @@ def _difference_power(like: torch.Tensor) -> torch.Tensor:
 
 
 def _local_mean(x: torch.Tensor, window: int) -> torch.Tensor:
-    """Mean over a square window, over what of it lies inside the image."""
+    """Return the mean over the part of a square window that lies inside the image."""
     if window == 1:
         return x
     return F.avg_pool2d(x, window, 1, window // 2, count_include_pad=False)

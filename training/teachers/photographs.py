@@ -1,4 +1,4 @@
-"""Photographs that a prior is trained on: random crops, and two half-blind views of each."""
+"""Photographs to train a prior on: random crops, and two half-blind views of each."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from training.teachers.mask_difuser.masking import half_blind_views
 
 
 def list_photographs(roots: Sequence[str | Path]) -> list[Path]:
-    """Every image under the folders, sorted; of a folder with ``VIS/`` only what is in there.
+    """List every image under the folders, sorted; of ``VIS/`` alone where there is one.
 
     Raises:
         DataError: A folder is missing, or holds no images.
@@ -70,11 +70,11 @@ class PhotographCrops(Dataset):
         self._kept: dict[int, np.ndarray] = {}
 
     def __len__(self) -> int:
-        """The number of photographs."""
+        """Return the number of photographs."""
         return len(self.paths)
 
     def __getitem__(self, draw: Draw | int) -> dict[str, torch.Tensor]:
-        """The crop of a `Draw`; of an index, always the same crop."""
+        """Return the crop of a `Draw`; of an index, always the same crop."""
         index, number = draw if isinstance(draw, tuple) else (int(draw), int(draw))
         random = np.random.default_rng((self.seed, number))
         crop = self._crop(self._read(index), random)
@@ -96,7 +96,7 @@ class PhotographCrops(Dataset):
         return image
 
     def _crop(self, image: np.ndarray, random: np.random.Generator) -> np.ndarray:
-        """A window of a size between one and two crops, area-averaged to the crop, mirrored."""
+        """Draw a window of one to two crops, area-averaged to the crop, mirrored by chance."""
         height, width = image.shape[:2]
         side = int(min(height, width, self.size * random.uniform(1.0, 2.0)))
         top, left = random.integers(height - side + 1), random.integers(width - side + 1)

@@ -1,18 +1,18 @@
 """Save and load the network of a teacher: ours as safetensors, the published ones as they are.
 
-Never unpickles: a ``.pt`` or ``.pth`` is read with ``weights_only=True``.
+Nothing is unpickled: a ``.pt`` or ``.pth`` is read with ``weights_only=True``.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from irvis_fusion_core.atomic_file import replacing
 from irvis_fusion_core.errors import CheckpointError, ConfigurationError
 from irvis_fusion_core.network.checkpoint import read_metadata
 from training.teachers import unet
@@ -38,7 +38,7 @@ TEACHERS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
 def create_network(
     teacher: str, size: str = "small", config: dict[str, Any] | None = None
 ) -> torch.nn.Module:
-    """A network with fresh weights.
+    """Return a network with fresh weights.
 
     Args:
         config: Fields of the configuration that differ from `size`.
@@ -69,14 +69,13 @@ def save_network(
     metadata: dict[str, str] | None = None,
     half: bool = False,
 ) -> None:
-    """Write weights and configuration as safetensors, atomically.
+    """Write weights and configuration as safetensors, whole or not at all.
 
     Args:
         half: Store matrices and convolutions in fp16; loading gives fp32 again.
     """
     from safetensors.torch import save_file
 
-    path = Path(path)
     teacher = next(name for name, row in TEACHERS.items() if isinstance(network, row[0]))
     header = {
         PREFIX + "name": teacher,
@@ -87,14 +86,12 @@ def save_network(
         name: (tensor.half() if half and tensor.dim() > 1 else tensor).detach().cpu().contiguous()
         for name, tensor in network.state_dict().items()
     }
-    part = path.with_name(path.name + ".part")
-    save_file(tensors, str(part), header)
-    os.chmod(part, 0o644)  # safetensors writes 0600
-    os.replace(part, path)
+    with replacing(path) as part:
+        save_file(tensors, str(part), header)
 
 
 def load_network(teacher: str, path: str | Path) -> torch.nn.Module:
-    """The network in a file, in eval mode, on the CPU, fp32.
+    """Return the network of a file, in eval mode, on the CPU, fp32.
 
     Args:
         path: ``.safetensors`` of ours, or the published ``.pt`` / ``.pth`` of that teacher.
@@ -123,17 +120,13 @@ def load_network(teacher: str, path: str | Path) -> torch.nn.Module:
 def create_on_meta(
     teacher: str, size: str = "small", config: dict[str, Any] | None = None
 ) -> torch.nn.Module:
-    """As `create_network`, without memory for the weights."""
+    """Return a network as `create_network`, without memory for the weights."""
     with torch.device("meta"):
         return create_network(teacher, size, config)
 
 
 def check_fit(tensors: dict[str, torch.Tensor], network: torch.nn.Module, path: Path) -> None:
-    """CHECK THIS.
-
-    Raises:
-        CheckpointError: Names or shapes differ.
-    """
+    """Raise CheckpointError where names or shapes differ from the network's."""
     expected = network.state_dict()
     shared = sorted(set(expected) & set(tensors))
     findings = {

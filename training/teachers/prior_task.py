@@ -1,4 +1,4 @@
-"""What a prior is trained for: guess the noise, as a Lightning module with an averaged network."""
+"""Train a prior to predict noise: a Lightning module with an averaged network."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ import torch.nn.functional as F
 
 from training.errors import LossError
 from training.losses.source_terms import ssim
-from training.teachers import diffusion
-from training.teachers import images as images
+from training.teachers import diffusion, images
 from training.teachers.mask_difuser.network import MaskDiFuserNetwork
 
 VALIDATION_TIMESTEPS = (50, 200, 500, 800)
@@ -22,10 +21,8 @@ class PriorTask(lightning.LightningModule):
     """Train the network of DDFM (`UNet`) or of Mask-DiFuser on crops of photographs.
 
     The loss is the squared error of the noise (DDPM's simple loss), or of the velocity for a
-    network that predicts it. Mask-DiFuser adds terms on
-    the image that follows from the guess, from epoch `image_terms_from` on; their published
-    weights are the defaults of `train_teacher`. A learned variance is left untrained: our samplers
-    use the fixed one.
+    network that predicts it. From epoch `image_terms_from` on, Mask-DiFuser adds terms on the
+    image that follows. A learned variance is not trained: our samplers use the fixed one.
 
     Args:
         weights: ``noise`` and, for Mask-DiFuser, ``image``, ``ssim``, ``colour``.
@@ -57,14 +54,14 @@ class PriorTask(lightning.LightningModule):
     def guess(
         self, network: torch.nn.Module, batch: dict[str, torch.Tensor], x_t: torch.Tensor, t: Any
     ) -> torch.Tensor:
-        """The noise that a network sees in x_t at timesteps t, fp32."""
+        """Return the noise that a network sees in x_t at timesteps t, fp32."""
         if self.conditional:
             seen = network.condition(batch["view_a"], batch["view_b"])
             return network(x_t, t, seen).float()
         return network(x_t, t)[:, : x_t.shape[1]].float()
 
     def training_step(self, batch: dict[str, torch.Tensor], _: int) -> torch.Tensor:
-        """One step on a batch of crops."""
+        """Return the loss of a batch of crops."""
         image = batch["image"]
         # From the step's number alone, so that a resumed training draws what it would have drawn.
         random = torch.Generator().manual_seed(
@@ -94,7 +91,7 @@ class PriorTask(lightning.LightningModule):
         return loss
 
     def on_train_batch_end(self, *_: Any) -> None:
-        """Move the average along."""
+        """Move the averaged network along."""
         # A young average follows faster, or it would remember the random start for long.
         decay = min(self.ema, (1.0 + self.global_step) / (10.0 + self.global_step))
         pairs = zip(self.average.state_dict().values(), self.network.state_dict().values())
@@ -103,7 +100,7 @@ class PriorTask(lightning.LightningModule):
                 kept.lerp_(fresh, 1.0 - decay)
 
     def validation_step(self, batch: dict[str, torch.Tensor], number: int) -> None:
-        """Error of the averaged network at fixed timesteps under fixed noise."""
+        """Log the error of the averaged network at fixed timesteps under fixed noise."""
         image = batch["image"]
         generator = torch.Generator().manual_seed(number)
         errors: list[torch.Tensor] = []
@@ -117,7 +114,7 @@ class PriorTask(lightning.LightningModule):
         self.log("val/noise", mean, prog_bar=True, batch_size=len(image), sync_dist=True)
 
     def configure_optimizers(self) -> dict[str, Any]:
-        """AdamW; a warm-up, then a cosine to a hundredth of the rate."""
+        """Return AdamW with a warm-up, then a cosine to a hundredth of the rate."""
         optimizer = torch.optim.AdamW(
             self.network.parameters(), lr=self.lr, weight_decay=self.weight_decay
         )
@@ -137,7 +134,7 @@ class PriorTask(lightning.LightningModule):
 
 
 def image_terms(x0: torch.Tensor, image: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Terms on an estimate of the image, both N x C x H x W in -1..1; each 0 where equal.
+    """Return terms on an estimate of the image, N x C x H x W in -1..1; 0 where equal.
 
     ``image``: squared error. ``ssim``: 1 - SSIM over all channels. ``colour``, for RGB: 1 - cosine
     of the angle between colours.

@@ -1,7 +1,6 @@
-"""Which of several teachers is best for a pair: 2 SSIM + VIF + 3 Qabf of its mean image.
+"""Choose the best of several teachers for a pair: 2 SSIM + VIF + 3 Qabf of its mean image.
 
-The rule of Diff-IF (Yi et al., Information Fusion 2024), with the metrics as
-`irvis_fusion_core.metrics` names them: SSIM in the published convention (0..2), VIF and Qabf.
+The rule of Diff-IF (Yi et al., Information Fusion 2024), SSIM in the published convention (0..2).
 """
 
 from __future__ import annotations
@@ -23,16 +22,12 @@ class Choice(NamedTuple):
 
 
 def merit(fused: np.ndarray, ir: np.ndarray, vis: np.ndarray) -> float:
-    """2 SSIM + VIF + 3 Qabf; uint8 images, grey or RGB, of at least 41 x 41 pixels."""
+    """Return 2 SSIM + VIF + 3 Qabf of uint8 images, grey or RGB, of at least 41x41 pixels."""
     row = score_pair(fused, ir, vis, WEIGHTS)
     return float(sum(weight * row[name] for name, weight in WEIGHTS.items()))
 
 
 def choose(candidates: dict[str, np.ndarray], ir: np.ndarray, vis: np.ndarray) -> Choice:
-    """The candidate of the highest merit; of equal ones the first.
-
-    Args:
-        candidates: Teacher -> its image of the pair.
-    """
+    """Return the candidate (teacher -> its image) of the highest merit; the first of equals."""
     scores = {name: merit(image, ir, vis) for name, image in candidates.items()}
     return Choice(max(scores, key=lambda name: scores[name]), scores)

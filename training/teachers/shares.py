@@ -1,4 +1,4 @@
-"""Which part of the pairs a process takes, on which device, and starting several of them."""
+"""The share of the pairs and the device of a process, and the start of several processes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from irvis_fusion_core.errors import ConfigurationError
 
 
 class Share(NamedTuple):
-    """Which part of the work is this process's."""
+    """The part of the work that one process does."""
 
     rank: int
     world_size: int
@@ -22,7 +22,7 @@ class Share(NamedTuple):
 
 
 def share_of_environment() -> Share:
-    """From torchrun's environment."""
+    """Return this process's share by torchrun's environment."""
     names = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
     try:
         rank, world_size, local = (int(os.environ.get(n, d)) for n, d in zip(names, "010"))
@@ -34,7 +34,7 @@ def share_of_environment() -> Share:
 
 
 def device_of(devices: str, share: Share) -> torch.device:
-    """The GPU of this process's local rank, else the CPU; or the device that is named.
+    """Return the named device; for ``auto`` the local rank's GPU, else the CPU.
 
     Raises:
         ConfigurationError: No such device.
@@ -56,7 +56,7 @@ def device_of(devices: str, share: Share) -> torch.device:
 
 
 def launch(module: str, count: int, arguments: Sequence[str]) -> int:
-    """A module's command once for each device, as torchrun would start it; the worst status."""
+    """Run a module's command once for each device, as torchrun does; return the worst status."""
     base = [sys.executable, "-m", module, *arguments]
     running = []
     for rank in range(count):

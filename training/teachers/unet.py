@@ -1,9 +1,8 @@
 """The U-Net of guided-diffusion (Dhariwal and Nichol, arXiv 2105.05233), and small ones like it.
 
 `PUBLISHED` is the configuration of the published ``256x256_diffusion_uncond.pt``, which loads by
-its own key names. What differs from it in a small network is configuration only: fewer channels,
-one of them in and out (luminance), and ``patch``, a space-to-depth stem that makes everything
-``patch * patch`` times cheaper.
+its own key names. A small network has fewer channels, one of them in and out (luminance), and
+``patch``, a space-to-depth stem that makes everything ``patch * patch`` times cheaper.
 """
 
 from __future__ import annotations
@@ -70,7 +69,7 @@ SMALL = UNetConfig()
 
 
 def timestep_embedding(timesteps: torch.Tensor, channels: int) -> torch.Tensor:
-    """Cosines, then sines, of the timestep at geometric frequencies: [N] -> [N, channels]."""
+    """Return cosines, then sines, of the timestep: [N] -> [N, channels]."""
     half = channels // 2
     exponents = torch.arange(half, dtype=torch.float32, device=timesteps.device) / half
     angles = timesteps.float()[:, None] * torch.exp(-math.log(10000.0) * exponents)
@@ -78,7 +77,7 @@ def timestep_embedding(timesteps: torch.Tensor, channels: int) -> torch.Tensor:
 
 
 def _zeroed(layer: nn.Module) -> nn.Module:
-    """Start as nothing: a residual branch that begins as the identity trains more steadily."""
+    """Zero a layer: a residual branch that begins as the identity trains more steadily."""
     for parameter in layer.parameters():
         nn.init.zeros_(parameter)
     return layer

@@ -1,4 +1,4 @@
-"""How Mask-DiFuser's network looks at its two views, and the configuration of the whole.
+"""The encoders of Mask-DiFuser's two views, and the configuration of the whole network.
 
 A content encoder mixes both views place by place; a semantic encoder turns each into tokens.
 """
@@ -26,10 +26,10 @@ class MaskDiFuserConfig:
         semantic_stem: Width of the semantic encoder's first convolution.
         semantic: Channels of a token; the encoder reduces 16 times.
         patch: Side of the pixel blocks that become channels first.
-        prediction: What the last layer gives: the ``noise`` (published), or the ``velocity``
+        prediction: Output of the last layer: the ``noise`` (published), or the ``velocity``
             sqrt(a) noise - sqrt(1 - a) image (Salimans and Ho, arXiv 2202.00512), from which the
-            noise follows. Under much noise the noise says next to nothing about the image, and a
-            short training never gets there; the velocity is nearly the image.
+            noise follows. Under much noise the velocity is nearly the image, which a short
+            training learns better.
     """
 
     in_channels: int = 1
@@ -78,7 +78,10 @@ PUBLISHED = MaskDiFuserConfig(
 SMALL = MaskDiFuserConfig()
 
 
-def norm_conv(groups: int, channels_in: int, channels_out: int, stride: int = 1) -> list:
+def norm_conv(
+    groups: int, channels_in: int, channels_out: int, stride: int = 1
+) -> list[nn.Module]:
+    """Return group normalisation, SiLU and a 3x3 convolution."""
     return [
         nn.GroupNorm(groups, channels_in),
         nn.SiLU(),

@@ -1,9 +1,8 @@
-"""Two half-blind views of one photograph: what Mask-DiFuser learns to fuse from.
+"""Two half-blind views of one photograph, from which Mask-DiFuser learns to fuse.
 
-The image is cut into 8 x 8 cells. Each cell is masked in one view and shown in the other, half
-and half by lot. Nine masked cells in ten are painted one grey, the tenth shows a degraded copy;
-of the cells that only one view shows, one in ten is degraded there too, so that the network has
-to restore and not only to choose.
+The image is cut into 8x8 cells. Each is masked in one view and shown in the other, half and half
+by chance. Nine masked cells in ten are painted grey, the tenth shows a degraded copy. One shown
+cell in ten is degraded too, so that the network has to restore and not only to choose.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ DEGRADED_SHARE = 0.1
 
 
 def dual_masks(random: np.random.Generator, cells: int = CELLS) -> tuple[np.ndarray, np.ndarray]:
-    """What each view makes of each cell: two uint8 [cells, cells] of SHOWN, PAINTED, DEGRADED.
+    """Return each view's uint8 [cells, cells] of SHOWN, PAINTED, DEGRADED.
 
     No cell is painted in both views.
     """
@@ -38,7 +37,7 @@ def _some(random: np.random.Generator, cells: np.ndarray) -> np.ndarray:
 def half_blind_views(
     image: np.ndarray, random: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Two views of a uint8 image [height, width, channels], of its shape."""
+    """Return two views of a uint8 image [height, width, channels], of its shape."""
     size = (image.shape[1], image.shape[0])
     grey = random.integers(256)
     views = []
@@ -51,7 +50,7 @@ def half_blind_views(
 
 
 def degrade(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """One degradation by lot: blur, noise, snow, a disturbed spectrum, or another exposure."""
+    """Apply one of: blur, noise, snow, a disturbed spectrum, or another exposure."""
     how = (_blur, _noise, _snow, _disturb_spectrum, _expose)[random.integers(5)]
     return how(image, random).reshape(image.shape)
 
@@ -66,7 +65,7 @@ def _noise(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
 
 
 def _snow(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Blurred white flakes of 2 x 2 pixels, one on every 60 pixels."""
+    """Add blurred white flakes of 2x2 pixels, one on every 60 pixels."""
     height, width = image.shape[:2]
     count = height * width // 60
     flakes = np.zeros((height, width), np.float32)
@@ -92,6 +91,6 @@ def _disturb_spectrum(image: np.ndarray, random: np.random.Generator) -> np.ndar
 
 
 def _expose(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """A gamma between a third and three."""
+    """Apply a gamma between a third and three."""
     gamma = 3.0 ** random.uniform(-1.0, 1.0)
     return (255.0 * (image / 255.0) ** gamma).round().astype(np.uint8)

@@ -1,8 +1,7 @@
 """The conditional network of Mask-DiFuser (Tang, Li and Ma, TPAMI 2025): two views in, noise out.
 
-A U-Net that is given the noisy image and what the encoders say of both views
-(`mask_difuser_encoders`, which holds the configurations): their mixed content beside the image,
-and their tokens, which its blocks attend to.
+A U-Net of the noisy image and the encoders' output (`encoders`): the mixed content of both views,
+concatenated to the image, and their tokens, which its blocks attend to.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ __all__ = ["PUBLISHED", "SMALL", "Condition", "MaskDiFuserConfig", "MaskDiFuserN
 
 
 class Condition(NamedTuple):
-    """What the views say, the same at every step: N x C x h x w tokens of each, mixed content."""
+    """The encoded views: N x C x h x w tokens of each, and mixed content."""
 
     tokens_a: torch.Tensor
     tokens_b: torch.Tensor
@@ -36,14 +35,14 @@ class Condition(NamedTuple):
 
 
 def sinusoids(steps: int, channels: int) -> torch.Tensor:
-    """Sine and cosine of every timestep in turns, at geometric frequencies: [steps, channels]."""
+    """Return sine and cosine of every timestep in turns: [steps, channels]."""
     frequencies = torch.exp(-math.log(10000.0) * torch.arange(0, channels, 2) / channels)
     angles = torch.arange(steps, dtype=torch.float32)[:, None] * frequencies
     return torch.stack([angles.sin(), angles.cos()], -1).flatten(1)
 
 
 def _attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-    """Every place of q looks at every place of k and v, one head: N x C x H x W, like q."""
+    """Attend from every place of q to every place of k and v, one head: N x C x H x W."""
     q_flat, k_flat, v_flat = (x.flatten(2).transpose(1, 2) for x in (q, k, v))
     seen = F.scaled_dot_product_attention(q_flat, k_flat, v_flat)
     return seen.transpose(1, 2).reshape_as(q)
@@ -63,7 +62,7 @@ class SelfAttention(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Each place of x looks at the tokens of a view; what it saw is returned, without x."""
+    """Attention of each place of x to the tokens of a view, without the residual."""
 
     def __init__(self, channels: int, token_channels: int, groups: int) -> None:
         super().__init__()
@@ -161,7 +160,7 @@ class MaskDiFuserNetwork(nn.Module):
         )
 
     def fill_tables(self) -> None:
-        """What is computed and not stored: embeddings of the timesteps, shares of the image."""
+        """Compute embeddings of the timesteps and shares of the image, which are not stored."""
         table = sinusoids(1000, self.config.channels)
         levels = torch.from_numpy(linear_schedule().alphas_bar).float()
         self.register_buffer("sinusoids", table, persistent=False)

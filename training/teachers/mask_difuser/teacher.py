@@ -1,4 +1,4 @@
-"""Mask-DiFuser as a teacher, and how its published checkpoint's names map to ours.
+"""Mask-DiFuser as a teacher, and the names of its published checkpoint.
 
 Tang, Li and Ma, "Mask-DiFuser: A Masked Diffusion Model for Unified Unsupervised Image Fusion",
 TPAMI 2025. The network was trained to restore photographs from two half-blind views
@@ -13,8 +13,7 @@ from collections.abc import Sequence
 import torch
 
 from irvis_fusion_core.network.student import luminance
-from training.teachers import diffusion
-from training.teachers import images as images
+from training.teachers import diffusion, images
 from training.teachers.mask_difuser.network import MaskDiFuserNetwork
 
 PUBLISHED_STEPS = 5
@@ -63,7 +62,7 @@ _LEFT_OUT = ("conbine.", "encoder.transformer_encoder.layers.", "time_embedding.
 
 
 def our_name(published: str) -> str | None:
-    """The name of a published tensor in `MaskDiFuserNetwork`; None where we need none."""
+    """Return the name of a published tensor in `MaskDiFuserNetwork`; None if unneeded."""
     name = published[len("module.") :] if published.startswith("module.") else published
     if name.startswith(_LEFT_OUT):
         return None
@@ -83,7 +82,7 @@ def our_name(published: str) -> str | None:
 
 
 def from_published(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """A published state dict under our names; unknown names stay, so that a report shows them."""
+    """Return a published state dict under our names; unknown names stay."""
     named = ((our_name(name), tensor) for name, tensor in tensors.items())
     return {name: tensor for name, tensor in named if name is not None}
 
@@ -107,10 +106,10 @@ class MaskDiFuser:
 
     @torch.no_grad()
     def fuse(self, ir: torch.Tensor, vis: torch.Tensor, seeds: Sequence[int]) -> torch.Tensor:
-        """One sample of each pair; the arguments and the result are those of `DDFM.fuse`.
+        """Return one sample of each pair; arguments and result as `DDFM.fuse`.
 
-        Luminance is all that is returned: colour comes back from the visible image, because
-        it is what the student keeps. (The published program saves its own RGB, stretched.)
+        It returns luminance alone, since the student keeps the visible colour. (The published
+        program saves its own RGB, stretched.)
         """
         images.check_pair(ir, vis)
         channels = self.network.config.in_channels
