@@ -133,16 +133,8 @@ def measure(pair: FilePair, registered: FilePair | None, overlays: Path | None) 
 
 
 COLUMNS = (
-    "scale",
-    "blocks",
-    "held-out px",
-    "**edges px** (90 %)",
-    "counterparts",
-    "raw / chance px",
-    "moved 8 px",
-    "stretched",
-    "makers' edges px",
-    "from makers px",
+    *("scale", "blocks", "held-out px", "**edges px** (90 %)", "counterparts"),
+    *("raw / chance px", "moved 8 px", "stretched", "makers' edges px", "from makers px"),
     "aligned",
 )
 
@@ -224,10 +216,7 @@ def synthetic(folder: Path, count: int) -> Iterator[tuple[str, float, float]]:
 
 
 def rig(
-    folder: Path,
-    tries: int,
-    ir_size: Size = (512, 640),
-    counts: Sequence[int] = (1, 4, 12),
+    folder: Path, tries: int, ir_size: Size = (512, 640), counts: Sequence[int] = (1, 4, 12)
 ) -> dict[int, list[float]]:
     """Return number of pairs -> median errors of one rig's, visible px; inf where refused."""
     files = pairs_in(str(folder))

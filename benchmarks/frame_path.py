@@ -3,7 +3,7 @@
     python benchmarks/frame_path.py [--limit-files N] [--limit-functions N]
 
 The real node runs in this process with the `nano` model and default parameters. A camera in this
-process publishes pairs; after a warm-up a profiler (`sys.setprofile`, `threading.setprofile`)
+process publishes pairs. After a warm-up a profiler (`sys.setprofile`, `threading.setprofile`)
 records several frames, each from the start of the visible callback to the moment in which the
 fused message is handed to rclpy, on the executor's thread and on the worker's thread together.
 
@@ -21,7 +21,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any, NamedTuple
@@ -33,18 +33,20 @@ from benchmarks.options import make_parser
 
 ROOT = Path(irvis_fusion_core.__file__).resolve().parents[1]
 OURS = tuple(str(ROOT / name) + os.sep for name in ("irvis_fusion_core", "irvis_fusion_ros"))
+COMPREHENSIONS = ("<listcomp>", "<genexpr>", "<dictcomp>", "<setcomp>")
 IR_SIZE, VIS_SIZE = (512, 640), (480, 640)
-RATE_HZ = 10.0
+PAUSE_S = 0.05
+"""After each image."""
 WARM_UP, RECORDED = 15, 10
 PATIENCE_S = 60.0
 """How long to wait for a frame, or for the engine to open."""
-INNER = ("<listcomp>", "<genexpr>", "<dictcomp>", "<setcomp>")
 
 
 class Call(NamedTuple):
     """A function of ours that a frame passes through."""
 
     file: str
+    line: int
     function: str
     thread: str
 
@@ -53,40 +55,32 @@ class FrameRecorder:
     """Records the functions of ours that run while a frame is on its way."""
 
     def __init__(self) -> None:
-        """Record nothing yet."""
-        self.frames: list[dict[CodeType, tuple[Call, int]]] = []
-        """For each finished frame: code object -> (what it is, number of calls)."""
-        self._calls: dict[CodeType, tuple[Call, int]] | None = None
-        self._in_callback = self._was_called = self._published = False
+        """Record nothing yet; the executor runs on this thread."""
+        self.frames: list[dict[Call, int]] = []
+        """For each frame: function -> number of calls, in the order of the first call."""
         self._executor = threading.get_ident()
+        self._calls: dict[CodeType, list[str]] | None = None
+        self._in_callback = self._was_called = self._published = False
 
-    def profile(self, frame: FrameType, event: str, argument: object) -> None:
+    def profile(self, frame: FrameType, event: str, _: object) -> None:
         """Take an event of the interpreter, on any thread."""
-        calls = self._calls
-        if event != "call" or calls is None:
+        code, calls = frame.f_code, self._calls
+        if event != "call" or calls is None or not code.co_filename.startswith(OURS):
             return
         on_executor = threading.get_ident() == self._executor
-        if not (self._in_callback if on_executor else not self._published):
-            return
-        code = frame.f_code
-        if not code.co_filename.startswith(OURS) or code.co_name in INNER:
-            return
-        name = getattr(code, "co_qualname", code.co_name)
-        thread = "executor" if on_executor else "worker"
-        file = os.path.relpath(code.co_filename, ROOT)
-        found, count = calls.get(code, (Call(file, name, thread), 0))
-        calls[code] = (found, count + 1)
+        on_its_way = self._in_callback if on_executor else not self._published
+        if on_its_way and code.co_name not in COMPREHENSIONS:
+            calls.setdefault(code, []).append("executor" if on_executor else "worker")
 
-    def around_callback(self, callback: Callable[..., object]) -> Callable[..., object]:
+    def around_callback(self, callback: Callable[..., object]) -> Callable[..., None]:
         """Return the visible camera's callback, recorded."""
 
-        def recorded(*arguments: object) -> object:
+        def recorded(*arguments: object) -> None:
             self._in_callback = True
             try:
-                return callback(*arguments)
+                callback(*arguments)
             finally:
-                self._in_callback = False
-                self._was_called = True
+                self._in_callback, self._was_called = False, True
 
         return recorded
 
@@ -99,24 +93,28 @@ class FrameRecorder:
 
         return recorded
 
-    def start(self) -> None:
-        """Record the next frame."""
-        self._was_called = self._published = False
-        self._calls = {}
-
-    def finish(self, timeout_s: float, spin: Callable[[], None]) -> None:
-        """Spin until the frame that was sent has been published; keep its calls.
+    def record(self, send: Callable[[], None], spin: Callable[[float], None]) -> None:
+        """Record the frame that `send` publishes.
 
         Raises:
-            RuntimeError: it was not published in time.
+            RuntimeError: It did not come out in time.
         """
-        end_s = time.monotonic() + timeout_s
+        self._was_called = self._published = False
+        self._calls = {}
+        send()
+        end_s = time.monotonic() + PATIENCE_S
         while not (self._was_called and self._published):
             if time.monotonic() > end_s:
-                raise RuntimeError(f"expected a fused frame within {timeout_s:g} s, found none")
-            spin()
-        self.frames.append(self._calls or {})
-        self._calls = None
+                raise RuntimeError(f"expected a fused frame within {PATIENCE_S:g} s, found none")
+            spin(PAUSE_S)
+        calls, self._calls = self._calls, None
+        self.frames.append({_named(code, found[0]): len(found) for code, found in calls.items()})
+
+
+def _named(code: CodeType, thread: str) -> Call:
+    name = getattr(code, "co_qualname", code.co_name)  # Python 3.11 and newer
+    file = os.path.relpath(code.co_filename, ROOT)
+    return Call(file, code.co_firstlineno, name, thread)
 
 
 def image_message(pixels: np.ndarray, stamp: Any) -> Any:
@@ -126,13 +124,11 @@ def image_message(pixels: np.ndarray, stamp: Any) -> Any:
     message = Image(height=pixels.shape[0], width=pixels.shape[1], step=pixels.strides[0])
     message.header.stamp, message.header.frame_id = stamp, "camera"
     message.encoding = "mono8" if pixels.ndim == 2 else "bgr8"
-    data = array.array("B")
-    data.frombytes(pixels.reshape(-1).data)
-    message.data = data
+    message.data = array.array("B", pixels.tobytes())
     return message
 
 
-def record(parameters: list[str], model: str) -> FrameRecorder:
+def record(parameters: Sequence[str], model: str) -> FrameRecorder:
     """Run the node and the camera; return the recorded frames.
 
     Args:
@@ -140,7 +136,7 @@ def record(parameters: list[str], model: str) -> FrameRecorder:
         model: The node's parameter `model`.
 
     Raises:
-        RuntimeError: the engine did not open, or no fused image came out.
+        RuntimeError: The node did not start, or no fused image came out.
     """
     import rclpy
     from rclpy.executors import SingleThreadedExecutor
@@ -165,7 +161,7 @@ def record(parameters: list[str], model: str) -> FrameRecorder:
             return publisher
 
     context = rclpy.Context()
-    # Of this process alone: 102 domains are free of the system's ephemeral ports.
+    # A domain of this process; numbers up to 101 are below the system's ephemeral ports.
     rclpy.init(args=[], context=context, domain_id=1 + os.getpid() % 100)
     arguments = ["--ros-args", "-p", f"model:={model}"]
     for parameter in parameters:
@@ -174,13 +170,12 @@ def record(parameters: list[str], model: str) -> FrameRecorder:
     node = RecordedNode(context=context, cli_args=arguments)
     camera = rclpy.create_node("frame_path_camera", context=context)
     executor = SingleThreadedExecutor(context=context)
-    executor.add_node(node)
-    executor.add_node(camera)
-    fused: list[Any] = []
     try:
+        for each in (node, camera):
+            executor.add_node(each)
         if not node.start():
             raise RuntimeError("expected the node to start, found that it could not be configured")
-        _drive(camera, executor, recorder, fused)
+        _drive(camera, executor, recorder)
     finally:
         sys.setprofile(None)
         threading.setprofile(None)
@@ -192,72 +187,61 @@ def record(parameters: list[str], model: str) -> FrameRecorder:
     return recorder
 
 
-def _drive(camera: Any, executor: Any, recorder: FrameRecorder, fused: list[Any]) -> None:
+def _drive(camera: Any, executor: Any, recorder: FrameRecorder) -> None:
+    """Publish pairs until frames are fused, then record."""
     from sensor_msgs.msg import Image
 
-    camera.create_subscription(Image, "fused/image_raw", fused.append, 10)
+    sent: list[bytes] = []
+    fused: list[bytes] = []
+    camera.create_subscription(Image, "fused/image_raw", lambda m: fused.append(bytes(m.data)), 10)
     ir, vis = (camera.create_publisher(Image, name + "/image_raw", 5) for name in ("ir", "vis"))
     rng = np.random.default_rng(0)
 
-    def spin() -> None:
-        executor.spin_once(timeout_sec=0.01)
+    def spin(seconds: float) -> None:
+        end_s = time.monotonic() + seconds
+        while time.monotonic() < end_s:
+            executor.spin_once(timeout_sec=0.01)
 
-    def send() -> np.ndarray:
-        """Publish a pair, the thermal frame some time before the visible one."""
-        ir_pixels = rng.integers(0, 256, IR_SIZE, np.uint8)
-        vis_pixels = rng.integers(0, 256, (*VIS_SIZE, 3), np.uint8)
+    def send() -> None:
+        pixels = rng.integers(0, 256, (*VIS_SIZE, 3), np.uint8)
         stamp = camera.get_clock().now().to_msg()
-        ir.publish(image_message(ir_pixels, stamp))
-        _spin_for(0.5 / RATE_HZ, spin)
-        vis.publish(image_message(vis_pixels, stamp))
-        return vis_pixels
+        ir.publish(image_message(rng.integers(0, 256, IR_SIZE, np.uint8), stamp))
+        spin(PAUSE_S)
+        sent.append(pixels.tobytes())
+        vis.publish(image_message(pixels, stamp))
 
-    end_s, fused_so_far = time.monotonic() + PATIENCE_S, 0
-    while fused_so_far < WARM_UP:
+    end_s = time.monotonic() + PATIENCE_S
+    while sum(image not in sent for image in fused) < WARM_UP:
         if time.monotonic() > end_s:
             raise RuntimeError(f"expected fused frames within {PATIENCE_S:g} s, found none")
-        sent = send().tobytes()
-        _spin_for(0.5 / RATE_HZ, spin)
-        changed = [message for message in fused if bytes(message.data) != sent]
-        fused_so_far += bool(changed)
-        fused.clear()
-    _spin_for(0.5, spin)
+        send()
+        spin(PAUSE_S)
+    spin(10 * PAUSE_S)
+    sent.clear()
     fused.clear()
     sys.setprofile(recorder.profile)
-    sent_all = []
     for _ in range(RECORDED):
-        recorder.start()
-        sent_all.append(send())
-        recorder.finish(PATIENCE_S, spin)
-        _spin_for(0.5 / RATE_HZ, spin)
+        recorder.record(send, spin)
+        spin(PAUSE_S)
     sys.setprofile(None)
-    unchanged = {pixels.tobytes() for pixels in sent_all}
-    if len(fused) < RECORDED or any(bytes(message.data) in unchanged for message in fused):
+    if len(fused) < RECORDED or any(image in sent for image in fused):
         raise RuntimeError(f"expected {RECORDED} fused frames, found some passed through unfused")
 
 
-def _spin_for(seconds: float, spin: Callable[[], None]) -> None:
-    end_s = time.monotonic() + seconds
-    while time.monotonic() < end_s:
-        spin()
-
-
-def report(frame: dict[CodeType, tuple[Call, int]]) -> tuple[int, int]:
+def report(frame: dict[Call, int]) -> tuple[int, int]:
     """Print the functions in the order of their first call; return numbers of files, functions."""
-    calls = list(frame.values())
-    print(f"{'thread':9}{'calls':>6}  {'file':55} function")
-    for call, count in calls:
-        print(f"{call.thread:9}{count:6}  {call.file:55} {call.function}")
-    files = list(dict.fromkeys(call.file for call, _ in calls))
+    print(f"{'thread':9}{'calls':>6}  {'where':59} function")
+    for call, count in frame.items():
+        print(f"{call.thread:9}{count:6}  {f'{call.file}:{call.line}':59} {call.function}")
+    files = list(dict.fromkeys(call.file for call in frame))
     print("\nfunctions  file")
     for file in files:
-        print(f"{sum(call.file == file for call, _ in calls):9}  {file}")
-    total = sum(count for _, count in calls)
-    print(f"\n{len(files)} files, {len(calls)} functions, {total} calls")
-    return len(files), len(calls)
+        print(f"{sum(call.file == file for call in frame):9}  {file}")
+    print(f"\n{len(files)} files, {len(frame)} functions, {sum(frame.values())} calls")
+    return len(files), len(frame)
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Record, print, and compare with the limits; return the exit status."""
     parser = make_parser(__doc__)
     parser.add_argument("--model", default="nano", help="the node's parameter `model`")
@@ -267,15 +251,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--limit-files", type=int, metavar="N")
     parser.add_argument("--limit-functions", type=int, metavar="N")
     options = parser.parse_args(arguments)
-    recorder = record(options.parameter, options.model)
-    found = report(max(recorder.frames, key=len))
-    limits = {"files": options.limit_files, "functions": options.limit_functions}
-    exceeded = [
-        f"expected at most {limit} {name}, found {count}"
-        for (name, limit), count in zip(limits.items(), found)
-        if limit is not None and count > limit
-    ]
-    print("".join(f"{line}\n" for line in exceeded), end="")
+    files, functions = report(max(record(options.parameter, options.model).frames, key=len))
+    exceeded = False
+    for name, limit, count in (
+        ("files", options.limit_files, files),
+        ("functions", options.limit_functions, functions),
+    ):
+        if limit is not None and count > limit:
+            print(f"expected at most {limit} {name}, found {count}")
+            exceeded = True
     return 1 if exceeded else 0
 
 

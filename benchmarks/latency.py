@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.options import make_parser
 from irvis_fusion_core import model_zoo
+from irvis_fusion_core.atomic_file import write_file
 from irvis_fusion_core.backends import backend_names
 from irvis_fusion_core.benchmark import Timing, example_pair, machine, time_interleaved
 from irvis_fusion_core.command_line import one_of, parse_size, print_table
@@ -42,10 +43,7 @@ YARDSTICK = Case("yardstick", "torch", "fp32")
 
 
 def measure(
-    fusions: Mapping[Case, Any],
-    yardstick: PixelYardstick,
-    size: tuple[int, int],
-    rounds: int,
+    fusions: Mapping[Case, Any], yardstick: PixelYardstick, size: tuple[int, int], rounds: int
 ) -> dict[Case, Timing]:
     """Time all cases and the yardstick at one (height, width)."""
     ir, vis = example_pair(*size)
@@ -97,8 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print_table(table(timings))
         sizes[name] = {" ".join(case): t._asdict() for case, t in timings.items()}
     if options.json:
-        with open(options.json, "w") as stream:
-            json.dump({"machine": facts, "sizes": sizes}, stream, indent=2)
+        write_file(options.json, json.dumps({"machine": facts, "sizes": sizes}, indent=2))
     return 0
 
 

@@ -31,6 +31,7 @@ import torch
 
 from benchmarks.options import make_parser
 from irvis_fusion_core import RealtimeFusion
+from irvis_fusion_core.atomic_file import write_file
 from irvis_fusion_core.benchmark import example_pair, machine
 from irvis_fusion_core.command_line import parse_size, print_table
 from training.teachers import ddfm
@@ -88,19 +89,19 @@ def rows(options: argparse.Namespace) -> list[dict[str, Any]]:
     height, width = options.size
     ir, vis = example_pair(height, width)
     pair = [torch.from_numpy(x).permute(2, 0, 1)[None].float() / 255.0 for x in (ir, vis)]
-    engines = {}
-    for backend in options.backends:
-        fusion = RealtimeFusion(
-            options.model, backend, device=options.device, threads=options.threads
-        )
+    how = {"device": options.device, "threads": options.threads}
+    engines = {
+        backend: RealtimeFusion(options.model, backend, **how) for backend in options.backends
+    }
+    for fusion in engines.values():
         fusion.warm_up(height, width)
-        engines[backend] = fusion
 
     def students() -> dict[str, Cost]:
         calls = {name: partial(fusion.fuse_frame, ir, vis) for name, fusion in engines.items()}
         return {name: cost(call, options.device, 20) for name, call in calls.items()}
 
     found = []
+    which = 1 if options.device == "cpu" else 0
     for teacher in options.teacher:
         before = students()
         its = teacher_cost(teacher, options.teacher_size, pair, options.device)
@@ -109,19 +110,11 @@ def rows(options: argparse.Namespace) -> list[dict[str, Any]]:
         for name in engines:
             # The slower of both turns: the ratio is never flattered.
             ours = Cost(*map(max, before[name], after[name]))
-            which = 1 if options.device == "cpu" else 0
-            found.append(
-                {
-                    "teacher": teacher,
-                    "steps": STEPS[teacher],
-                    "teacher_wall_s": its.wall_s,
-                    "teacher_cpu_s": its.cpu_s,
-                    "student": f"{options.model} ({name})",
-                    "student_wall_s": ours.wall_s,
-                    "student_cpu_s": ours.cpu_s,
-                    "times_faster": its[which] / ours[which],
-                }
-            )
+            row: dict[str, Any] = {"teacher": teacher, "steps": STEPS[teacher]}
+            row.update(teacher_wall_s=its.wall_s, teacher_cpu_s=its.cpu_s)
+            row.update(student=f"{options.model} ({name})")
+            row.update(student_wall_s=ours.wall_s, student_cpu_s=ours.cpu_s)
+            found.append({**row, "times_faster": its[which] / ours[which]})
     return found
 
 
@@ -135,23 +128,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     found = rows(options)
     table = [["teacher", "steps", "s an image", "cpu s", "student", "ms", "cpu ms", "faster"]]
     for row in found:
-        table.append(
-            [
-                row["teacher"],
-                str(row["steps"]),
-                f"{row['teacher_wall_s']:.1f}",
-                f"{row['teacher_cpu_s']:.1f}",
-                row["student"],
-                f"{1e3 * row['student_wall_s']:.1f}",
-                f"{1e3 * row['student_cpu_s']:.1f}",
-                f"{row['times_faster']:.0f}x",
-            ]
-        )
+        seconds = [f"{row[key]:.1f}" for key in ("teacher_wall_s", "teacher_cpu_s")]
+        ms = [f"{1e3 * row[key]:.1f}" for key in ("student_wall_s", "student_cpu_s")]
+        first = [row["teacher"], str(row["steps"]), *seconds]
+        table.append([*first, row["student"], *ms, f"{row['times_faster']:.0f}x"])
     print_table(table)
     print("teachers: one step timed, times the number of steps")
     if options.json:
-        with open(options.json, "w") as stream:
-            json.dump({"machine": facts, "rows": found}, stream, indent=2)
+        write_file(options.json, json.dumps({"machine": facts, "rows": found}, indent=2))
     return 0
 
 

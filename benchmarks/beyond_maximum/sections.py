@@ -87,6 +87,8 @@ class Examined(NamedTuple):
     mask: np.ndarray
     weight: float
     """How telling the pair's crops are."""
+    extra: int
+    """A number of things in it for the note, summed up as `count`."""
     measure: Callable[[str, np.ndarray], list[float]]
     """From a fusion's name and its luminance to the section's columns."""
 
@@ -95,24 +97,23 @@ def tabulate(
     examined: Iterable[Examined | None],
     fusions: Mapping[str, Fusion],
     crops: Crops,
-    title: str,
     columns: Sequence[Column],
-    note: Callable[[int, Sequence[str], int], str],
+    title: str,
+    note: str,
     gain: float = 1.0,
 ) -> Table:
     """Return a section's table.
 
     Args:
-        examined: What was found in each pair that was read; None where there is too little.
+        examined: The section's finds in each pair that was read; None where there is too little.
         fusions: The rows.
         crops: Gets the most telling places.
+        columns: Of `Examined.measure`.
         title: The table's.
-        columns: What `Examined.measure` returns.
-        note: From the number of pairs read, the names of those used and the number of pixels to
-            the text below the table.
+        note: The text below, with fields for numbers.
         gain: Of the contrast in crops.
     """
-    scores, used, read, pixels = Scores(), [], 0, 0
+    scores, used, read, pixels, count = Scores(), [], 0, 0, 0
     for found in examined:
         read += 1
         if found is None:
@@ -123,10 +124,14 @@ def tabulate(
             scores.add(name, found.measure(name, metrics.luminance(image)))
         used.append(pair.name)
         pixels += int(found.mask.sum())
+        count += found.extra
         shown = {"IR": pair.ir, "visible": pair.vis, "maximum": images["maximum"]}
         shown.update({k: v for k, v in images.items() if k not in (*shown, "mean")})
         crops.add(found.weight, pair.name, shown, found.mask, gain)
-    return Table(title, columns, scores.means(), note(read, used, pixels))
+    share = measures.ratio(count, pixels)
+    which = f"{len(used)} of {read}"
+    text = note.format(which=which, sets=counted(used), pixels=pixels, count=count, share=share)
+    return Table(title, columns, scores.means(), text)
 
 
 def glare(
@@ -136,31 +141,26 @@ def glare(
     title: str,
 ) -> Table:
     """Measure IR edges and warm objects inside the areas given with each pair."""
-    objects = 0
 
     def examine(pair: Pair, area: np.ndarray) -> Examined | None:
-        nonlocal objects
         mask = glare_mask(pair.ir, pair.luma) & area
         if mask.sum() < LEAST_GLARE:
             return None
         things = warm_objects(pair.ir)
-        objects += measures.contrast(pair.ir, things, area)[1]
 
         def measure(_: str, plane: np.ndarray) -> list[float]:
             kept = [of(plane, pair.ir, mask) for of in KEPT]
             return [*kept, measures.contrast(plane, things, area)[0]]
 
-        return Examined(pair, mask, float(mask.sum()), measure)
+        objects = measures.contrast(pair.ir, things, area)[1]
+        return Examined(pair, mask, float(mask.sum()), objects, measure)
 
-    def note(read: int, used: Sequence[str], pixels: int) -> str:
-        return (
-            f"{len(used)} of {read} images have IR edges in glare ({counted(used)}), {pixels} "
-            f"pixels; {objects} warm objects with their surroundings in glare (contrast in grey "
-            "levels)."
-        )
-
+    note = (
+        "{which} images have IR edges in glare ({sets}), {pixels} pixels; {count} warm objects "
+        "with their surroundings in glare (contrast in grey levels)."
+    )
     found = (examine(pair, area) for pair, area in seen)
-    return tabulate(found, fusions, crops, title, GLARE_COLUMNS, note)
+    return tabulate(found, fusions, crops, GLARE_COLUMNS, title, note)
 
 
 def hot_background(
@@ -176,25 +176,21 @@ def hot_background(
         def measure(_: str, plane: np.ndarray) -> list[float]:
             return [of(plane, pair.luma, mask) for of in (*KEPT, measures.texture_ratio)]
 
-        return Examined(pair, mask, float(mask.sum()), measure)
+        return Examined(pair, mask, float(mask.sum()), 0, measure)
 
-    def note(read: int, used: Sequence[str], pixels: int) -> str:
-        return (
-            f"{len(used)} of {read} day images have visible texture before smooth, brighter IR "
-            f"({counted(used)}), {pixels} pixels."
-        )
-
-    return tabulate(map(examine, pairs), fusions, crops, title, HOT_COLUMNS, note)
+    note = (
+        "{which} day images have visible texture before smooth, brighter IR ({sets}), {pixels} "
+        "pixels."
+    )
+    return tabulate(map(examine, pairs), fusions, crops, HOT_COLUMNS, title, note)
 
 
 def dark_noise(
     pairs: Iterable[Pair], fusions: Mapping[str, Fusion], crops: Crops, title: str
 ) -> Table:
     """Measure noise in flat, dark regions, and how much of noise added to IR comes out."""
-    ir_brighter = 0
 
     def examine(pair: Pair) -> Examined | None:
-        nonlocal ir_brighter
         mask = flat_dark_mask(pair.ir, pair.luma)
         if mask.sum() < LEAST_FLAT:
             return None
@@ -203,31 +199,23 @@ def dark_noise(
         noisy = pair._replace(ir=with_noise(pair.ir, pair.name))
         noise = noisy.ir.astype(np.int16) - pair.ir
         brighter = mask & (pair.ir > pair.luma)
-        ir_brighter += int(brighter.sum())
 
         def measure(name: str, plane: np.ndarray) -> list[float]:
             change = metrics.luminance(fusions[name](noisy)).astype(np.int16) - plane
             sigma = measures.noise_sigma(plane, mask)
-            return [
-                sigma,
-                measures.ratio(sigma, louder),
-                measures.ratio(sigma, of_maximum),
-                measures.noise_gain(change, noise, mask),
-                measures.noise_gain(change, noise, brighter),
-            ]
+            shares = [measures.ratio(sigma, whole) for whole in (louder, of_maximum)]
+            gains = [measures.noise_gain(change, noise, where) for where in (mask, brighter)]
+            return [sigma, *shares, *gains]
 
-        return Examined(pair, mask, louder, measure)
+        return Examined(pair, mask, louder, int(brighter.sum()), measure)
 
-    def note(read: int, used: Sequence[str], pixels: int) -> str:
-        share = measures.ratio(ir_brighter, pixels)
-        return (
-            f"{len(used)} of {read} night images have flat, dark regions ({counted(used)}), "
-            f"{pixels} pixels, in {share:.0%} of which IR is brighter; noise in grey levels; "
-            f"added to IR: sigma {ADDED_NOISE:g}."
-        )
-
+    note = (
+        "{which} night images have flat, dark regions ({sets}), {pixels} pixels, in {share:.0%} "
+        "of which IR is brighter; noise in grey levels; added to IR: sigma "
+        f"{ADDED_NOISE:g}."
+    )
     found = map(examine, pairs)
-    return tabulate(found, fusions, crops, title, DARK_COLUMNS, note, NOISE_IN_IMAGES)
+    return tabulate(found, fusions, crops, DARK_COLUMNS, title, note, NOISE_IN_IMAGES)
 
 
 def with_noise(ir: np.ndarray, name: str) -> np.ndarray:

@@ -17,7 +17,7 @@ def recorder():
 def test_each_frame_is_followed_from_the_callback_to_the_publisher(recorder):
     assert len(recorder.frames) == frame_path.RECORDED
     for frame in recorder.frames:
-        calls = [call for call, _ in frame.values()]
+        calls = list(frame)
         assert {call.thread for call in calls} == {"executor", "worker"}
         files = {call.file for call in calls}
         # One of each end, and the fusion between them.
@@ -29,7 +29,7 @@ def test_each_frame_is_followed_from_the_callback_to_the_publisher(recorder):
 def test_the_totals_are_those_of_the_printed_table(recorder, capsys):
     files, functions = frame_path.report(recorder.frames[-1])
     printed = capsys.readouterr().out
-    rows = re.findall(r"^(?:executor|worker) +\d+  (\S+) +\S+", printed, re.MULTILINE)
+    rows = re.findall(r"^(?:executor|worker) +\d+  (\S+):\d+ +\S+", printed, re.MULTILINE)
     assert (len(set(rows)), len(rows)) == (files, functions)
 
 
