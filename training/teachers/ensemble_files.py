@@ -115,6 +115,8 @@ class EnsembleFolder:
             path.unlink()  # of an earlier choice with more samples
         for path in (*other.samples(stem), other.mean(stem), other._variance(stem)):
             target = self.folder / path.name
+            if target.exists() and target.samefile(path):
+                continue  # linked by an earlier run; renaming would leave both names
             try:
                 with replacing(target) as part:
                     part.unlink()
