@@ -1,4 +1,4 @@
-"""Contact sheets: every pair of a set next to what each fusion makes of it.
+"""Contact sheets: every pair of a set with its fused images.
 
     python benchmarks/contact_sheets.py --data DIR --model nano small base --output out/sheets
         [--sets msrs/val roadscene/val] [--limit 20] [--width 320]

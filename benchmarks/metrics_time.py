@@ -25,7 +25,7 @@ from irvis_fusion_core.command_line import parse_size, print_table
 from irvis_fusion_core.demo.night_street import NightStreet
 
 LIMIT_S = 0.5
-"""What a row for one 640x480 pair may take."""
+"""Limit for a row of one 640x480 pair."""
 
 
 def cpu_ms(function: Callable[[], object], repeats: int) -> float:

@@ -6,7 +6,7 @@ DIR holds registered pairs: `roadscene/{train,val}` and `msrs/train` with IR/ an
 images are moved by a known drift and offered one a second; columns, in pixels of the images:
 
 * drift: mean displacement that the drift makes over the image;
-* after 20, after 60: what of it is left, mean over the image, after so many pairs;
+* after 20, after 60: mean of the displacement that is left after 20 and 60 pairs;
 * corner: the worst corner after the last pair;
 * ms: processor time of a comparison (on the background thread), new maps included.
 

@@ -178,7 +178,7 @@ def plot(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the tables, and draw the plot that was asked for."""
+    """Print the tables, and draw the plot with `--plot`."""
     parser = make_parser(__doc__, "data sets backend threads limit", threads=1)
     parser.add_argument(
         "--model",

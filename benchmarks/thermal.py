@@ -4,7 +4,7 @@
 
 DIR holds consecutive raw frames (TIFF or PNG, 16 bit). Columns, over the whole sequence; the first
 two are of the pixels whose raw value did not change at all from one frame to the next, so that
-what is seen there is the mapping's own doing, whatever the scene does:
+changes there come from the mapping alone:
 
 * pumping: their mean change of grey, grey levels a frame;
 * luma step: by how much they become brighter or darker together, grey levels a frame;

@@ -56,7 +56,7 @@ STILLS: tuple[tuple[str, str, str, Measure], ...] = (
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the tables, and write the crops that were asked for."""
+    """Print the tables, and write crops with `--images`."""
     parser = make_parser(__doc__, "data model backend threads limit", threads=1)
     parser.add_argument("--only", nargs="+", choices="abcdef", default=tuple("abcdef"))
     parser.add_argument("--parts", nargs="+", choices=sorted(PARTS), default=list(PARTS))

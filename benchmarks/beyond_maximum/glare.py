@@ -48,19 +48,19 @@ def render(vis: np.ndarray, lamp: Lamp) -> np.ndarray:
 
 
 def dazzle(name: str, ir: np.ndarray, vis: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return the visible image with a lamp before its warmest object, and what it blew out.
+    """Return the visible image with a lamp before its warmest object, and the area it blew out.
 
     The name of the pair is the seed: each run renders the same lamp.
 
     Returns:
         uint8 RGB HxWx3 and bool HxW; None where the IR image has nothing warm.
     """
-    things = warm_objects(ir)
-    if not things:
+    objects = warm_objects(ir)
+    if not objects:
         return None
     chance = np.random.default_rng(zlib.crc32(name.encode()))
     radius = chance.uniform(*RADIUS) * ir.shape[0]
-    rows, columns = np.nonzero(things[0].inside)
+    rows, columns = np.nonzero(objects[0].inside)
     offset = chance.uniform(-OFFSET, OFFSET, 2) * radius
     lamp = Lamp(columns.mean() + offset[0], rows.mean() + offset[1], radius)
     dazzled = render(vis, lamp)

@@ -12,12 +12,12 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-# Glare: what no visible camera can still tell apart, and how strong an IR edge is that lies there.
+# Glare: from this level on a visible camera is blind; least strength of an IR edge in it.
 SATURATED = 235
 GLARE_RIM_PX = 4  # the lamp's own outline lies here, where both images have an edge
 IR_EDGE = 5.0
 SPECK_PX = 30  # edges smaller than this may be noise
-LAMP_AREA = 0.08  # of the image; what is larger is sky, or a wall in the sun
+LAMP_AREA = 0.08  # of the image; larger areas are sky, or a wall in the sun
 # Hot background: smooth and brighter in IR, textured in the visible image.
 HOT_MARGIN = 10.0
 HOT_IR_STD = 6.0
@@ -28,7 +28,7 @@ WINDOW_PX = 11
 DARK = 60.0
 FLAT = 1.0
 CLIPPED = 4.0  # this near to black or white, noise is cut off and would measure too small
-# Warm objects against the mean of what is around them.
+# Warm objects against the mean of their surroundings.
 WARM_MARGIN = 25.0
 WARM_AROUND = 0.2  # side of the window for that mean, of the image's height
 WARM_AREA = (60, 0.05)  # smallest in pixels, largest as a share of the image
@@ -89,7 +89,7 @@ def hot_background_mask(ir: np.ndarray, luma: np.ndarray) -> np.ndarray:
 
 
 def flat_dark_mask(ir: np.ndarray, luma: np.ndarray) -> np.ndarray:
-    """Return where the visible image is dark and neither has structure: what varies is noise."""
+    """Return where the visible image is dark and neither has structure, so that noise varies."""
     mask = cv2.blur(luma.astype(np.float32), (WINDOW_PX, WINDOW_PX)) < DARK
     for plane in (ir, luma):
         smooth = cv2.GaussianBlur(plane.astype(np.float32), (0, 0), 2.0)

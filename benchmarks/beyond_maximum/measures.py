@@ -1,4 +1,4 @@
-"""What a fused image keeps of one source within a mask, and how much noise it shows.
+"""Measures of a fused image within a mask: how much it keeps of one source, and its noise.
 
 Planes are uint8 HxW of one size, masks bool HxW. Where a mask is empty, or the source has
 nothing that could be kept, the answer is NaN.
@@ -16,7 +16,7 @@ from irvis_fusion_core.metrics import fidelity
 
 # Immerkaer, "Fast noise variance estimation", CVIU 1996: blind to constant and linear grey.
 _IMMERKAER = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
-# An object counts where so many of its pixels, and of its ring's, lie within the mask.
+# An object counts where this many of its pixels, and of its ring's, lie within the mask.
 _LEAST_PX = 30
 
 
@@ -55,12 +55,12 @@ def texture_ratio(fused: np.ndarray, source: np.ndarray, mask: np.ndarray) -> fl
 
 
 def contrast(
-    plane: np.ndarray, things: Iterable[WarmObject], mask: np.ndarray
+    plane: np.ndarray, objects: Iterable[WarmObject], mask: np.ndarray
 ) -> tuple[float, int]:
     """Return the grey level of objects above their rings within the mask, and their number."""
     levels = []
-    for thing in things:
-        inside, ring = thing.inside & mask, thing.ring & mask
+    for each in objects:
+        inside, ring = each.inside & mask, each.ring & mask
         if min(inside.sum(), ring.sum()) >= _LEAST_PX:
             levels.append(float(plane[inside].mean() - plane[ring].mean()))
     return (float(np.mean(levels)) if levels else float("nan")), len(levels)

@@ -24,7 +24,7 @@ def spread(data: Path, sets: tuple[str, ...], kind: str, limit: int | None) -> I
     Args:
         data: Folder of the sets.
         sets: Folders in it.
-        kind: What to take.
+        kind: Of pairs.
         limit: At most this many of each folder, evenly over its names; None for all. Day pairs of
             RoadScene are recognised by their brightness only afterwards, so fewer are left.
     """

@@ -4,14 +4,14 @@ Nobody has drawn boxes into these images, so what is right and wrong is a proxy:
 
 * a find counts as a *warm* one, taken for a person, if the middle of its box is clearly warmer in
   IR than what lies to both sides of the box; any other find is *elsewhere*, taken for false. A
-  warm engine or a heated wall passes for a person, and somebody well insulated does not.
+  warm engine or a heated wall passes for a person, and a well insulated person does not.
 * *all that was found*: the warm finds of every row of the table together, each place once. A row's
   share of it says how many of them it has. Another set of rows is another pool.
 
 The maximum and the mean get the visible image's colours, as the models' images have them.
 
 The visible row is what a robot has without a thermal camera. HOG sees outlines: a thermal image
-by itself suits it at night, so the row of IR alone is the bar for what warm things add.
+alone suits it at night, so the row of IR alone is the bar for the gain by thermal images.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from irvis_fusion_core.detectors.hog import HogDetector
 from irvis_fusion_core.detectors.people_detector import MIN_OVERLAP
 
 # Mean of the middle above the median of the sides: grey levels, and share of the image's range
-# from its median to its hottest, for people are among the warmest things at night.
+# from its median to its hottest, for people are among the warmest at night.
 WARMER, WARMER_SHARE = 10.0, 0.25
 # The detector's box leaves a sixth free on each side; a person fills the middle of the rest.
 CORE_WIDTH, CORE_HEIGHT = (0.35, 0.65), (0.15, 0.85)
@@ -54,7 +54,7 @@ COLUMNS = (
 
 
 def is_warm(ir: np.ndarray, found: Detection) -> bool:
-    """Return whether the middle of the box is warmer than what lies to its left and right."""
+    """Return whether the middle of the box is warmer than both sides of the box."""
     box = found.box
     core = _cut(
         ir,

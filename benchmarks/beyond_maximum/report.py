@@ -23,7 +23,7 @@ Column = tuple[str, str]
 
 
 class Table(NamedTuple):
-    """One table: rows by name, a number for each column, and what was looked at."""
+    """One table: rows by name, a number for each column, and a note on the images."""
 
     title: str
     columns: Sequence[Column]
@@ -53,7 +53,7 @@ class Scores:
 
 
 class Crops:
-    """The most telling places: what every fusion made of them, side by side."""
+    """The most telling places, as every fusion shows them, side by side."""
 
     def __init__(self, most: int = MOST_CROPS) -> None:
         """Keep at most `most` rows."""
@@ -103,11 +103,8 @@ class Crops:
             return False
         rows = []
         for _, name, images in self._kept:
-            row: dict[str, np.ndarray] = {}
-            for label, image in images.items():
-                caption = label if row else f"{label}  {name}"
-                row[caption] = image.repeat(ZOOM, 0).repeat(ZOOM, 1)
-            rows.append(caption_row(row))
+            row = caption_row({k: v.repeat(ZOOM, 0).repeat(ZOOM, 1) for k, v in images.items()})
+            rows += [caption_row({name: np.full((1, row.shape[1]), 255, np.uint8)}), row]
         write_image(str(path), stack_rows(rows)[..., ::-1])
         return True
 

@@ -1,4 +1,4 @@
-"""Glare, hot backgrounds, dark scenes and flicker: what each fusion makes of them.
+"""Glare, hot backgrounds, dark scenes and flicker: how each fusion shows them.
 
 A section takes the pairs of one part of the data and the fusions, and gives a table; what it
 finds most telling goes to `crops`. An image counts where its mask is large enough; every number
@@ -32,7 +32,7 @@ from irvis_fusion_core import metrics
 # Least size of a mask in pixels, so that an image's number is more than chance.
 LEAST_GLARE, LEAST_HOT, LEAST_FLAT = 100, 200, 2000
 ADDED_NOISE = 4.0  # grey levels, of an uncooled camera with its gain turned up
-NOISE_IN_IMAGES = 6.0  # crops of dark scenes show contrast so many times stronger
+NOISE_IN_IMAGES = 6.0  # crops of dark scenes show contrast this many times stronger
 
 KEPT = (measures.edges_kept, measures.edge_quality, measures.correlation)
 GLARE_COLUMNS = (
@@ -81,14 +81,14 @@ def rendered_glare(pairs: Iterable[Pair]) -> Iterator[tuple[Pair, np.ndarray]]:
 
 
 class Examined(NamedTuple):
-    """A pair in which a section found what it looks for."""
+    """A find of a section in a pair."""
 
     pair: Pair
     mask: np.ndarray
     weight: float
     """How telling the pair's crops are."""
     extra: int
-    """A number of things in it for the note, summed up as `count`."""
+    """A number for the note, summed up as `count`."""
     measure: Callable[[str, np.ndarray], list[float]]
     """From a fusion's name and its luminance to the section's columns."""
 
@@ -146,14 +146,14 @@ def glare(
         mask = glare_mask(pair.ir, pair.luma) & area
         if mask.sum() < LEAST_GLARE:
             return None
-        things = warm_objects(pair.ir)
+        warm = warm_objects(pair.ir)
 
         def measure(_: str, plane: np.ndarray) -> list[float]:
             kept = [of(plane, pair.ir, mask) for of in KEPT]
-            return [*kept, measures.contrast(plane, things, area)[0]]
+            return [*kept, measures.contrast(plane, warm, area)[0]]
 
-        objects = measures.contrast(pair.ir, things, area)[1]
-        return Examined(pair, mask, float(mask.sum()), objects, measure)
+        hidden = measures.contrast(pair.ir, warm, area)[1]
+        return Examined(pair, mask, float(mask.sum()), hidden, measure)
 
     note = (
         "{which} images have IR edges in glare ({sets}), {pixels} pixels; {count} warm objects "

@@ -88,7 +88,7 @@ class Augmentation:
         teachers = [self._cut(p, window, flip) for p in scene.teachers]
         ir = ir_aligned
         if random.random() < self.misalign_prob:
-            # Displaced before it is cut, so that what moves in at the border is real.
+            # Displaced before it is cut, so that real pixels move in at the border.
             ir = self._cut(self._displaced(scene.ir, window, random), None, flip)
         if random.random() < self.tone_prob:
             table = tone_curve(np.exp(random.normal(0.0, self.vis_tone)))

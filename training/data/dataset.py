@@ -60,7 +60,7 @@ def parse_root(text: str | Path | Root) -> Root:
 
 
 class ImageStore:
-    """Reads scenes, and keeps as many decoded as fit in `limit` bytes.
+    """Reads scenes, and keeps decoded ones up to `limit` bytes.
 
     Filled before workers are forked, it is shared by them.
     """
@@ -98,9 +98,9 @@ class FusionDataset(Dataset):
     An item is a dict of tensors, H and W being the crop's, or the image's without augmentation:
 
     ==============  =============  =====================================================
-    ``ir``          uint8 1xHxW    what the student sees
+    ``ir``          uint8 1xHxW    input of the student
     ``vis``         uint8 CxHxW    RGB, or BT.601 luminance where `in_channels` is 1
-    ``ir_aligned``  uint8 1xHxW    what losses refer to (`training.data.augmentation`)
+    ``ir_aligned``  uint8 1xHxW    reference of the losses (`training.data.augmentation`)
     ``teacher``     float 1xHxW    teacher's luminance in grey levels; 0 where there is none
     ``variance``    float 1xHxW    of the teacher's luminance (white is 1); 0 where unknown
     ``has_teacher`` bool           whether ``teacher`` is one
@@ -113,7 +113,7 @@ class FusionDataset(Dataset):
         augmentation: None gives whole images as they are.
         check: Decode everything once at the start (`list_images`).
         skip_bad: Go on without the faulty files, which `report` names, instead of raising.
-        limit: At most so many pairs of every root, evenly spread; 0 for all.
+        limit: At most this many pairs of every root, evenly spread; 0 for all.
         cache_gb: Memory for decoded images, GiB; 0 decodes every time.
         teacher_target: Of several teacher samples take the ``mean``, or a random ``sample``.
         rescale: Raw thermal -> uint8, see `read_pair`.
@@ -176,7 +176,7 @@ class FusionDataset(Dataset):
         return any(pair.teachers for pair in self.pairs)
 
     def report(self) -> str:
-        """Return what was found in every folder."""
+        """Return the listing of every folder as text."""
         return "\n".join(listing.report() for listing in self.listings)
 
     def names(self, indices: Iterable[int | torch.Tensor]) -> list[str]:

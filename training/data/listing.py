@@ -29,7 +29,7 @@ _SAMPLE = re.compile(r"(.+)_(\d+)")
 
 @dataclass
 class PairListing:
-    """The usable pairs of a folder, and what is not usable."""
+    """The usable pairs of a folder, and the files that are not usable."""
 
     folder: Path
     pairs: list[PairPaths] = field(default_factory=list)
@@ -85,17 +85,13 @@ def list_images(
     read: Callable[[PairPaths], Any] | None = None,
     limit: int = 0,
 ) -> PairListing:
-    """List the pairs of a folder, sorted by stem.
+    """List the pairs of a folder, sorted by stem, and its faults.
 
     Args:
-        check: Decode every image now, so that a bad one is named before the first step rather than
-            an hour into an epoch.
-        read: What decodes a pair for the check (a `ImageStore` that keeps it, for one);
-            `read_images` by default. It may be called from several threads.
-        limit: Keep, and check, at most so many pairs, evenly spread; 0 for all.
-
-    Returns:
-        Pairs without the faulty ones, and the faults; see `PairListing.require_clean`.
+        folder: Holds `IR/`, `VIS/` and perhaps `TEACHER_FUSED/`.
+        check: Decode every image now, so that a bad one is named before the first step.
+        read: Decodes a pair for the check, from several threads; `read_images` by default.
+        limit: Keep, and check, at most this many pairs, evenly spread; 0 for all.
 
     Raises:
         DataError: IR/ or VIS/ is missing, a stem occurs twice, or no pair is left.
@@ -138,7 +134,7 @@ def _checked(listing: PairListing, pairs: list[PairPaths], read: Callable) -> li
     for pair, fault in zip(pairs, faults):
         if fault is not None:
             kind = listing.unequal if isinstance(fault, SizeError) else listing.unreadable
-            found, _, _ = str(fault).rpartition(";")  # without what to do: a line a file
+            found, _, _ = str(fault).rpartition(";")  # without the advice: a line a file
             kind.append(f"{pair.stem}: {found or fault}")
     return [pair for pair, fault in zip(pairs, faults) if fault is None]
 

@@ -33,7 +33,7 @@ class EpochSampler(Sampler):
     the others were drawn once (in an epoch).
 
     Step s of `world_size` processes takes the next `batch_size` x `world_size` draws, process r
-    the r-th part of them: two processes together see what one with twice the batch sees.
+    the r-th part of them: two processes together see the draws of one with twice the batch.
     Draws that fill no batch are left out of the epoch; an epoch has at least one step.
 
     Args:

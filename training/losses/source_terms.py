@@ -25,7 +25,7 @@ SSIM_RANGES: dict[float, float] = {2.0: 0.75, 255.0: 0.25}
 night images, and some of the usual one."""
 
 NOISE_FLAT = 1.0
-"""Grey levels a pixel: where neither source has a steeper slope, what varies is noise."""
+"""Grey levels a pixel: variation is noise where neither source has a steeper slope."""
 
 NOISE_BLOCK_PX = 4
 """Slopes are those of means over such blocks: noise averages out there."""

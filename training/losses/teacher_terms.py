@@ -16,7 +16,7 @@ def trust(variance: torch.Tensor, noise: float = 4.0) -> torch.Tensor:
 
     Args:
         variance: Of the teacher's luminance, white being 1.
-        noise: What samples may differ by before they count half, grey levels.
+        noise: Difference of samples at which they count half, grey levels.
     """
     floor = (noise / 255.0) ** 2
     return floor / (floor + variance)

@@ -1,1 +1,1 @@
-"""What goes into the repository: exported files, weights, model card."""
+"""Files that go into the repository: exported files, weights, model card."""

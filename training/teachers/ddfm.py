@@ -33,7 +33,7 @@ class Mode:
     """Where sampling starts and how precisions are estimated.
 
     Args:
-        start: Share of the schedule whose noise the pixel-wise maximum is drowned in; None starts
+        start: Share of the schedule whose noise is added to the pixel-wise maximum; None starts
             from noise alone.
     """
 
@@ -52,7 +52,7 @@ class DDFM:
 
     Args:
         network: A `UNet`, trained or loaded.
-        steps: How often the network is asked, spread evenly over the schedule's part in use.
+        steps: Number of calls of the network, spread evenly over the schedule's part in use.
         sampler: ``ddpm`` (ancestral, as the paper has it) or ``ddim``.
         eta: Of ``ddim``: 0 draws noise at the start only.
         mode: One of `MODES`.

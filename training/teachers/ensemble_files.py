@@ -5,7 +5,7 @@
     TEACHER_FUSED/<stem>_<k>.png   sample k, RGB with the visible image's colour
     TEACHER_FUSED/<stem>.png       the ensemble's mean
     TEACHER_FUSED/<stem>_var.png   the variance of its luminance, 16 bits (65535 is 0.25)
-    TEACHER_FUSED/teacher.json     what they were made with
+    TEACHER_FUSED/teacher.json     the settings they were made with
     TEACHER_FUSED/ensembles.<rank>.jsonl   a line a pair: samples kept and left out, seconds
 
 The variance is written last, so it says that a pair is complete.

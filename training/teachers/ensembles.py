@@ -41,7 +41,7 @@ class EnsembleSampler:
     Args:
         teacher: `DDFM` or `MaskDiFuser`; anything with ``fuse(ir, vis, seeds)``.
         batch_size: Samples drawn at once, of one pair or of pairs of one size.
-        max_side: Longer images are fused at this size; what fusion adds to the luminance is
+        max_side: Longer images are fused at this size; the change of luminance by fusion is
             enlarged, so that the visible texture stays. 0 fuses every image at its own size.
         hold: Bring each sample's brightness into its sources' range (`hold_brightness`).
         half: Run the network in half precision.

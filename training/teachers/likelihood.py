@@ -32,8 +32,8 @@ class Precisions:
             A pixel alone cannot tell a source from the noise of an estimate.
         regional_scales: Estimate the scales gamma and rho in that window too, not once for the
             whole image, so that one region may follow the infrared and another the visible.
-        bound: N is at most so many times m, so the infrared weight is at least 1 / (1 + bound); 2
-            is the authors'.
+        bound: n is at most this many times m, so the infrared weight is at least 1 / (1 + bound);
+            the authors' is 2.
     """
 
     window: int = 1

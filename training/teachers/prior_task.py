@@ -63,7 +63,7 @@ class PriorTask(lightning.LightningModule):
     def training_step(self, batch: dict[str, torch.Tensor], _: int) -> torch.Tensor:
         """Return the loss of a batch of crops."""
         image = batch["image"]
-        # From the step's number alone, so that a resumed training draws what it would have drawn.
+        # From the step's number alone, so that a resumed training draws the same.
         random = torch.Generator().manual_seed(
             images.seed_of(f"step {self.global_step}", self.global_rank, self.seed)
         )

@@ -15,7 +15,7 @@ WEIGHTS = {"SSIM": 2.0, "VIF": 1.0, "Qabf": 3.0}
 
 
 class Choice(NamedTuple):
-    """The best teacher of a pair, and what each scored."""
+    """The best teacher of a pair, and the score of each."""
 
     best: str
     scores: dict[str, float]
