@@ -68,7 +68,8 @@ class FrameRecorder:
         if event != "call" or calls is None or not code.co_filename.startswith(OURS):
             return
         on_executor = threading.get_ident() == self._executor
-        on_its_way = self._in_callback if on_executor else not self._published
+        handed_on = (self._in_callback or self._was_called) and not self._published
+        on_its_way = self._in_callback if on_executor else handed_on
         if on_its_way and code.co_name not in COMPREHENSIONS:
             calls.setdefault(code, []).append("executor" if on_executor else "worker")
 
