@@ -36,12 +36,7 @@ class FusionData(pl.LightningDataModule):
     def sampler(self, rank: int = 0, world_size: int = 1) -> EpochSampler:
         """Return the sampler of one process."""
         return EpochSampler(
-            self.train.groups,
-            self.batch_size,
-            self.seed,
-            self.samples_per_epoch,
-            rank,
-            world_size,
+            self.train.groups, self.batch_size, self.seed, self.samples_per_epoch, rank, world_size
         )
 
     def train_dataloader(self) -> DataLoader:

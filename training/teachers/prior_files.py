@@ -21,11 +21,7 @@ from training.teachers.mask_difuser.teacher import from_published
 
 PREFIX = "irvis_fusion.teacher."
 TEACHERS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
-    "ddfm": (
-        unet.UNet,
-        unet.UNetConfig,
-        {"small": unet.SMALL, "published": unet.PUBLISHED},
-    ),
+    "ddfm": (unet.UNet, unet.UNetConfig, {"small": unet.SMALL, "published": unet.PUBLISHED}),
     "mask_difuser": (
         mask_difuser_network.MaskDiFuserNetwork,
         mask_difuser_network.MaskDiFuserConfig,
