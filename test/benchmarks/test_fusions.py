@@ -1,0 +1,56 @@
+"""The fusions and the tables that the benchmarks share."""
+
+import shutil
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import irvis_fusion_core
+from benchmarks.fusions import open_models, trivial_fusions
+from benchmarks.pairs import Pair
+from benchmarks.tables import markdown_table
+from irvis_fusion_core.metrics import luminance
+
+MODELS = Path(irvis_fusion_core.__file__).parent / "models"
+
+
+@pytest.fixture
+def pair():
+    rng = np.random.default_rng(0)
+    ir = rng.integers(0, 256, (64, 96), np.uint8)
+    vis = rng.integers(0, 256, (64, 96, 3), np.uint8)
+    return Pair("set/1", ir, vis, luminance(vis))
+
+
+def test_trivial_fusions_are_of_the_planes(pair):
+    fusions = trivial_fusions()
+    assert list(fusions) == ["maximum", "mean", "visible", "IR"]
+    np.testing.assert_array_equal(fusions["maximum"](pair), np.maximum(pair.ir, pair.luma))
+    half_up = (pair.ir.astype(int) + pair.luma + 1) // 2
+    np.testing.assert_array_equal(fusions["mean"](pair), half_up)
+
+
+def test_a_checkpoint_fuses_as_the_file_that_was_exported_from_it(pair, tmp_path):
+    pytest.importorskip("torch")
+    run = tmp_path / "run_a"
+    run.mkdir()
+    shutil.copy(MODELS / "nano.safetensors", run / "best.safetensors")
+    names = [str(run / "best.safetensors"), str(run / "best.safetensors") + "=named"]
+    with ExitStack() as stack:
+        fusions = open_models(stack, [*names, str(MODELS / "nano_fp32.onnx")], threads=1)
+        assert list(fusions) == ["run_a", "named", "nano_fp32"]
+        images = [fuse(pair).astype(int) for fuse in fusions.values()]
+    np.testing.assert_array_equal(images[0], images[1])
+    assert np.abs(images[0] - images[2]).max() <= 1
+
+
+def test_a_table_has_a_dash_for_nan_and_text_as_it_is():
+    text = markdown_table(("a", "b"), {"x": [float("nan"), 3], "y": ["", 4]}, (".2f", "d"), "set")
+    assert text.splitlines() == [
+        "| set | a | b |",
+        "|---|---|---|",
+        "| x | – | 3 |",
+        "| y |  | 4 |",
+    ]
