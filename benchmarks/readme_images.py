@@ -9,12 +9,15 @@ stand in the repository.
 
 from __future__ import annotations
 
-import argparse
+if not __package__:
+    import _as_module  # noqa: F401
 import tempfile
 from pathlib import Path
 
 import cv2
 
+from benchmarks.options import make_parser
+from irvis_fusion_core.atomic_file import write_file
 from irvis_fusion_core.commands import fuse
 from irvis_fusion_core.image_files import read_thermal, read_visible
 from irvis_fusion_core.image_sheet import caption_row
@@ -52,13 +55,12 @@ def make_sheet(ir: Path, vis: Path, model: str, output: Path, frame_width: int =
     )
     if not done:
         raise SystemExit(f"expected OpenCV to encode {output} as JPEG, found that it cannot")
-    output.write_bytes(jpeg.tobytes())
+    write_file(output, jpeg.tobytes())
 
 
 def main() -> None:
     """Run the command."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="folder of the data sets")
+    parser = make_parser(__doc__, "data")
     parser.add_argument("--frame", default="1828", help="frame of the sequence")
     parser.add_argument("--model", default="base", help="model to fuse with")
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "tno_pair.jpg")
