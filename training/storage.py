@@ -54,9 +54,10 @@ def append_json(path: Path, row: Mapping[str, Any]) -> None:
         raise storage_error(path, error) from error
 
 
-def write_png(path: Path, rgb: np.ndarray) -> None:
-    """Write a uint8 HxWx3 RGB image; errors as `writing`."""
-    done, data = cv2.imencode(".png", np.ascontiguousarray(rgb[..., ::-1]))
+def write_png(path: Path, image: np.ndarray) -> None:
+    """Write an HxWx3 RGB or HxW grey image of 8 or 16 bits; errors as `writing`."""
+    bgr = image[..., ::-1] if image.ndim == 3 else image
+    done, data = cv2.imencode(".png", np.ascontiguousarray(bgr))
     if not done:
         raise StorageError(f"expected OpenCV to encode {path.name}, found that it cannot")
     write_bytes(path, data.tobytes())

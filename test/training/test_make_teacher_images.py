@@ -108,9 +108,9 @@ def test_a_stopped_run_goes_on_without_loss(weights, data, monkeypatch, capsys):
     """Stopped in the middle of writing the second pair, by an error like a full disk."""
     reference = data / "reference"
     assert make_teacher_images.main(command(weights, data, "--output", str(reference))) == 0
-    from training.teachers import ensemble_files
+    from training import storage
 
-    write, count = ensemble_files.write_bytes, []
+    write, count = storage.write_bytes, []
 
     def fail_later(path, content):
         count.append(path)
@@ -119,11 +119,11 @@ def test_a_stopped_run_goes_on_without_loss(weights, data, monkeypatch, capsys):
             raise KeyboardInterrupt
         write(path, content)
 
-    monkeypatch.setattr(ensemble_files, "write_bytes", fail_later)
+    monkeypatch.setattr(storage, "write_bytes", fail_later)
     assert make_teacher_images.main(command(weights, data)) == 130
     folder = data / "TEACHER_FUSED"
     assert (folder / "a_var.png").is_file() and not (folder / "b_var.png").is_file()
-    monkeypatch.setattr(ensemble_files, "write_bytes", write)
+    monkeypatch.setattr(storage, "write_bytes", write)
     kept = (folder / "a_0.png").stat().st_mtime_ns
     assert make_teacher_images.main(command(weights, data)) == 0
     assert "2 ensembles made" in capsys.readouterr().out

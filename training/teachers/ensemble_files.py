@@ -20,14 +20,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
-from irvis_fusion_core.atomic_file import replacing
 from irvis_fusion_core.errors import ConfigurationError
 from training.data.images import LARGEST_VARIANCE
-from training.errors import StorageError
-from training.storage import write_bytes
+from training.storage import append_json, make_folder, write_json, write_png, writing
 
 SETTINGS = "teacher.json"
 
@@ -63,7 +60,7 @@ class EnsembleFolder:
                     f"{what}; give another --output, or remove the folder to make them again"
                 )
         elif first:
-            write_bytes(path, (json.dumps(settings, indent=2, sort_keys=True) + "\n").encode())
+            write_json(path, settings)
 
     def is_done(self, stem: str) -> bool:
         """Return whether the pair's ensemble is complete."""
@@ -95,19 +92,14 @@ class EnsembleFolder:
             StorageError: Disk full, or not writable.
         """
         for number, image in samples.items():
-            write_png(self.folder / f"{stem}_{number}.png", image[..., ::-1])
-        write_png(self.mean(stem), mean[..., ::-1])
+            write_png(self.folder / f"{stem}_{number}.png", image)
+        write_png(self.mean(stem), mean)
         scaled = np.rint(variance * (65535.0 / LARGEST_VARIANCE)).clip(0, 65535)
         write_png(self._variance(stem), scaled.astype(np.uint16))
 
     def note(self, rank: int, row: dict[str, Any]) -> None:
         """Append a line to this process's account."""
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with open(self.folder / f"ensembles.{rank}.jsonl", "a") as stream:
-                stream.write(json.dumps(row) + "\n")
-        except OSError as error:
-            raise StorageError(f"expected to write to {self.folder}, found: {error}") from error
+        append_json(make_folder(self.folder) / f"ensembles.{rank}.jsonl", row)
 
     def take_over(self, stem: str, other: EnsembleFolder) -> None:
         """Take over another folder's ensemble of a pair, as hard links where possible."""
@@ -117,15 +109,12 @@ class EnsembleFolder:
             target = self.folder / path.name
             if target.exists() and target.samefile(path):
                 continue  # linked by an earlier run; renaming would leave both names
-            try:
-                with replacing(target) as part:
-                    part.unlink()
-                    try:
-                        os.link(path, part)
-                    except OSError:
-                        shutil.copyfile(path, part)
-            except OSError as error:
-                raise StorageError(f"expected to write {target}, found: {error}") from error
+            with writing(target) as part:
+                part.unlink()
+                try:
+                    os.link(path, part)
+                except OSError:
+                    shutil.copyfile(path, part)
 
     def _variance(self, stem: str) -> Path:
         return self.folder / f"{stem}_var.png"
@@ -141,14 +130,6 @@ def refuse_ambiguous(stems: Sequence[str], samples: int) -> None:
                 f"expected names that differ from each other's samples, found {stem} and "
                 f"{taken[0]}; rename one of them, or ask for fewer --samples"
             )
-
-
-def write_png(path: Path, image: np.ndarray) -> None:
-    """Write a BGR or grey image whole or not at all."""
-    done, data = cv2.imencode(".png", np.ascontiguousarray(image))
-    if not done:
-        raise StorageError(f"expected OpenCV to encode {path.name}, found that it cannot")
-    write_bytes(path, data.tobytes())
 
 
 def to_bytes(planes: Any) -> Sequence[np.ndarray]:
