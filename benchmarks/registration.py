@@ -18,7 +18,11 @@ import cv2
 import numpy as np
 
 from benchmarks.options import make_parser
-from irvis_fusion_core.registration import fill_uncovered, make_registration
+from irvis_fusion_core.registration import (
+    CalibratedRegistration,
+    HomographyRegistration,
+    fill_uncovered,
+)
 from irvis_fusion_core.registration.camera_geometry import expected_error_px
 
 
@@ -39,21 +43,18 @@ def warp_times() -> Iterator[tuple[str, float]]:
     for ir_size, vis_size in [((512, 640), (480, 640)), ((512, 640), (1000, 1500))]:
         scale = 0.9 * vis_size[1] / ir_size[1]
         homography = [[scale, 0.02, 12], [-0.02, scale, 8], [1e-6, 2e-6, 1]]
-        registration = make_registration("homography", homography=homography)
+        registration = HomographyRegistration(homography)
         rng = np.random.default_rng(0)
         ir = rng.integers(0, 256, ir_size).astype(np.uint8)
         vis = rng.integers(0, 256, vis_size).astype(np.uint8)
 
         name = f"{ir_size[1]}x{ir_size[0]} -> {vis_size[1]}x{vis_size[0]}"
         yield f"{name} warp", median_ms(partial(registration.warp, ir, vis_size))
-        yield (
-            f"{name} warp and fill",
-            median_ms(partial(warp_and_fill, registration.warp, ir, vis)),
-        )
+        filled = partial(warp_and_fill, registration.warp, ir, vis)
+        yield f"{name} warp and fill", median_ms(filled)
         prepare = partial(registration.prepare, ir_size, vis_size)
         yield f"{name} maps, homography", median_ms(prepare, 5)
-        lenses = make_registration(
-            "calibration",
+        lenses = CalibratedRegistration(
             ir_matrix=pinhole(ir_size),
             vis_matrix=pinhole(vis_size),
             rotation=np.eye(3),

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from irvis_fusion_core.errors import FrameError
 from irvis_fusion_core.image_files import (
+    images_by_stem,
     match_by_stem,
     pairs_in,
     read_thermal,
@@ -94,3 +95,12 @@ def test_a_raw_thermal_image_is_rescaled_and_an_8_bit_one_left(tmp_path):
     rescaled = read_thermal_8_bit(str(tmp_path / "raw.png"))
     assert rescaled.dtype == np.uint8 and (np.diff(rescaled[0].astype(int)) >= 0).all()
     assert rescaled.min() == 0 and rescaled.max() == 255  # raw counts as they are would wrap
+
+
+def test_images_by_stem_leaves_out_hidden_files_and_may_be_empty(tmp_path):
+    write_image(str(tmp_path / "a.png"), np.zeros((4, 4), np.uint8))
+    (tmp_path / "._a.png").write_bytes(b"resource fork")
+    (tmp_path / "notes.txt").write_text("no image")
+    assert images_by_stem(tmp_path) == {"a": str(tmp_path / "a.png")}
+    (tmp_path / "empty").mkdir()
+    assert images_by_stem(tmp_path / "empty") == {}
