@@ -33,8 +33,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from benchmarks.options import make_parser
-from benchmarks.tables import markdown_table
+from benchmarks.shared.options import make_parser
+from benchmarks.shared.tables import markdown_table
 from irvis_fusion_core.calibration.edge_distance import edge_distance
 from irvis_fusion_core.calibration.estimate import estimate_homography
 from irvis_fusion_core.calibration.overlay import before_and_after

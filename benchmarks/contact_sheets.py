@@ -19,9 +19,9 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.fusions import in_colour, open_models
-from benchmarks.options import SHIPPED, make_parser
-from benchmarks.pairs import read_pairs
+from benchmarks.shared.fusions import in_colour, open_models
+from benchmarks.shared.options import SHIPPED, make_parser
+from benchmarks.shared.pairs import read_pairs
 from irvis_fusion_core.image_files import write_image
 from irvis_fusion_core.image_sheet import caption_row, stack_rows
 

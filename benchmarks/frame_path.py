@@ -29,7 +29,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import irvis_fusion_core
-from benchmarks.options import make_parser
+from benchmarks.shared.options import make_parser
 
 ROOT = Path(irvis_fusion_core.__file__).resolve().parents[1]
 OURS = tuple(str(ROOT / name) + os.sep for name in ("irvis_fusion_core", "irvis_fusion_ros"))

@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.options import make_parser
+from benchmarks.shared.options import make_parser
 from irvis_fusion_core import model_zoo
 from irvis_fusion_core.atomic_file import write_file
 from irvis_fusion_core.backends import backend_names

@@ -19,7 +19,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import cv2
 import numpy as np
 
-from benchmarks.options import make_parser
+from benchmarks.shared.options import make_parser
 from irvis_fusion_core import metrics
 from irvis_fusion_core.command_line import parse_size, print_table
 from irvis_fusion_core.demo.night_street import NightStreet

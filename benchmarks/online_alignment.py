@@ -24,8 +24,8 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from benchmarks.options import make_parser
-from benchmarks.pairs import read_pairs
+from benchmarks.shared.options import make_parser
+from benchmarks.shared.pairs import read_pairs
 from irvis_fusion_core.registration.online_alignment import (
     OnlineRegistration,
     StretchedRegistration,

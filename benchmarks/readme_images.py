@@ -16,7 +16,7 @@ from pathlib import Path
 
 import cv2
 
-from benchmarks.options import make_parser
+from benchmarks.shared.options import make_parser
 from irvis_fusion_core.atomic_file import write_file
 from irvis_fusion_core.commands import fuse
 from irvis_fusion_core.image_files import read_thermal, read_visible

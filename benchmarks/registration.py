@@ -17,7 +17,7 @@ from functools import partial
 import cv2
 import numpy as np
 
-from benchmarks.options import make_parser
+from benchmarks.shared.options import make_parser
 from irvis_fusion_core.registration import (
     CalibratedRegistration,
     HomographyRegistration,

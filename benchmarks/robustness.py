@@ -26,10 +26,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from benchmarks.fusions import Fusion, open_models, trivial_fusions
-from benchmarks.options import make_parser
-from benchmarks.pairs import Pair, read_pairs
-from benchmarks.tables import markdown_table
+from benchmarks.shared.fusions import Fusion, open_models, trivial_fusions
+from benchmarks.shared.options import make_parser
+from benchmarks.shared.pairs import Pair, read_pairs
+from benchmarks.shared.tables import markdown_table
 from irvis_fusion_core import metrics
 
 Case = tuple[str, float]

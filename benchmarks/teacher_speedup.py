@@ -29,7 +29,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from benchmarks.options import make_parser
+from benchmarks.shared.options import make_parser
 from irvis_fusion_core import RealtimeFusion
 from irvis_fusion_core.atomic_file import write_file
 from irvis_fusion_core.benchmark import example_pair, machine

@@ -26,7 +26,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from benchmarks.options import DATA, make_parser
+from benchmarks.shared.options import DATA, make_parser
 from irvis_fusion_core import metrics
 from irvis_fusion_core.thermal import ThermalRescale
 

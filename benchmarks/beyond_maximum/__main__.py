@@ -34,9 +34,9 @@ from benchmarks.beyond_maximum import int8, sections
 from benchmarks.beyond_maximum.pairs import PARTS, spread
 from benchmarks.beyond_maximum.people import people
 from benchmarks.beyond_maximum.report import Crops, Table
-from benchmarks.fusions import Fusion, open_models, trivial_fusions
-from benchmarks.options import VIDEO_SETS, make_parser
-from benchmarks.pairs import Pair, read_pairs
+from benchmarks.shared.fusions import Fusion, open_models, trivial_fusions
+from benchmarks.shared.options import VIDEO_SETS, make_parser
+from benchmarks.shared.pairs import Pair, read_pairs
 
 Measure = Callable[[Iterable[Pair], Mapping[str, Fusion], Crops, str], Table]
 STILLS: tuple[tuple[str, str, str, Measure], ...] = (

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks.beyond_maximum.report import Crops
-from benchmarks.pairs import Pair
+from benchmarks.shared.pairs import Pair
 from irvis_fusion_core import metrics, model_zoo
 from irvis_fusion_core.fusion import RealtimeFusion
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from benchmarks.options import VALIDATION_SETS
-from benchmarks.pairs import Pair, read_pairs
+from benchmarks.shared.options import VALIDATION_SETS
+from benchmarks.shared.pairs import Pair, read_pairs
 
 # No model was trained on `val`; the shipped ones were on `train`, wholly or in part.
 PARTS: dict[str, tuple[str, ...]] = {

@@ -23,8 +23,8 @@ import numpy as np
 
 from benchmarks.beyond_maximum.measures import ratio
 from benchmarks.beyond_maximum.report import Crops, Table, counted
-from benchmarks.fusions import Fusion, in_colour
-from benchmarks.pairs import Pair
+from benchmarks.shared.fusions import Fusion, in_colour
+from benchmarks.shared.pairs import Pair
 from irvis_fusion_core.detectors.detection import (
     Detection,
     Truth,

@@ -25,8 +25,8 @@ from benchmarks.beyond_maximum.masks import (
 )
 from benchmarks.beyond_maximum.report import Column, Crops, Scores, Table, counted
 from benchmarks.flicker_limiter import fuse_video
-from benchmarks.fusions import Fusion
-from benchmarks.pairs import Pair
+from benchmarks.shared.fusions import Fusion
+from benchmarks.shared.pairs import Pair
 from irvis_fusion_core import metrics
 
 # Least size of a mask in pixels, so that an image's number is more than chance.

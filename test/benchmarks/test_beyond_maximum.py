@@ -14,8 +14,8 @@ from benchmarks.beyond_maximum.pairs import spread
 from benchmarks.beyond_maximum.people import is_warm, once_each, people
 from benchmarks.beyond_maximum.report import Crops, Table
 from benchmarks.beyond_maximum.sections import ADDED_NOISE, dark_noise, flicker, with_noise
-from benchmarks.fusions import in_colour
-from benchmarks.pairs import Pair
+from benchmarks.shared.fusions import in_colour
+from benchmarks.shared.pairs import Pair
 from irvis_fusion_core import metrics
 from irvis_fusion_core.detectors.box import Box
 from irvis_fusion_core.detectors.detection import PERSON, Detection

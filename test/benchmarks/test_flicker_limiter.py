@@ -4,8 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks import flicker_limiter, fusions
-from benchmarks.pairs import read_pairs
+from benchmarks import flicker_limiter
+from benchmarks.shared import fusions
+from benchmarks.shared.pairs import read_pairs
 from irvis_fusion_core.metrics import luminance
 
 

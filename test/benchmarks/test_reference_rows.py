@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks import reference_rows
-from benchmarks.pairs import read_pairs
+from benchmarks.shared.pairs import read_pairs
 from irvis_fusion_core import metrics
 from irvis_fusion_core.image_files import write_image
 

@@ -3,9 +3,9 @@
 import cv2
 import numpy as np
 
-from benchmarks.fusions import trivial_fusions
-from benchmarks.pairs import read_pairs
 from benchmarks.robustness import CASES, displaced, extra_edges, measure, shared_edges
+from benchmarks.shared.fusions import trivial_fusions
+from benchmarks.shared.pairs import read_pairs
 from irvis_fusion_core.image_files import write_image
 
 

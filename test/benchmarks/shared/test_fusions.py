@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import irvis_fusion_core
-from benchmarks.fusions import open_models, trivial_fusions
-from benchmarks.pairs import Pair
-from benchmarks.tables import markdown_table
+from benchmarks.shared.fusions import open_models, trivial_fusions
+from benchmarks.shared.pairs import Pair
+from benchmarks.shared.tables import markdown_table
 from irvis_fusion_core.metrics import luminance
 
 MODELS = Path(irvis_fusion_core.__file__).parent / "models"

@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from benchmarks.pairs import Pair
+from benchmarks.shared.pairs import Pair
 from irvis_fusion_core.fusion import RealtimeFusion
 from irvis_fusion_core.metrics.trivial_fusions import TRIVIAL_FUSIONS
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 VALIDATION_SETS = ("msrs/val", "roadscene/val")
 VIDEO_SETS = ("video_tno_nato_camp", "video_m3svd")
 SHIPPED = ("nano", "small", "base")

@@ -1,0 +1,1 @@
+"""Options, pairs, fusions and tables of the benchmarks."""
