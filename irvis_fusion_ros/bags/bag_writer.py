@@ -1,11 +1,11 @@
-"""A bag being written: under a temporary name until it is whole.
+"""Write a bag, under a temporary name until it is complete.
 
     with BagWriter("fused", storage="mcap") as writer:
         writer.write_message("/fused/image_raw", IMAGE, recorded_ns, message)
 
-The bag grows in `fused.part/fused` and gets its name when the block ends well. When it ends with
-an error, the messages written so far stay there, closed and readable where the disk allows, and
-`fused.part/UNFINISHED.txt` says why. The next run starts clean.
+The bag grows in `fused.part/fused` and gets its name when the block ends without an error. After
+an error the messages written so far stay there, readable where the disk allows, and
+`fused.part/UNFINISHED.txt` says why. The next run removes them.
 """
 
 from __future__ import annotations
@@ -16,11 +16,14 @@ import importlib
 import os
 import shutil
 import time
-from typing import IO, Any, Iterator, Optional, Set, Tuple
+from collections.abc import Iterator
+from types import TracebackType
+from typing import IO
 
 from irvis_fusion_core.errors import ConfigurationError, FusionError
-from irvis_fusion_ros.bags.bag_sink import open_sink
-from irvis_fusion_ros.bags.bag_storage import SUFFIXES, BagError, StoredTopic
+from irvis_fusion_ros.bags.bag_error import BagError
+from irvis_fusion_ros.bags.bag_sink import BagSink
+from irvis_fusion_ros.bags.bag_storage import SUFFIXES, StoredTopic
 
 STORAGES = ("sqlite3", "mcap")
 PART = ".part"
@@ -29,27 +32,27 @@ MARK = "UNFINISHED.txt"
 
 
 class BagWriter:
-    """Writes one bag; see above.
+    """Writes one bag; a context manager.
 
     Attributes:
-        messages: how many were written.
-        path: the bag's name when it is whole.
-        unfinished: where it is until then.
+        messages: Number of messages written.
+        path: The complete bag.
+        unfinished: The bag until then.
     """
 
     def __init__(
         self, path: str, storage: str = "sqlite3", overwrite: bool = False, compress: bool = False
     ) -> None:
-        """Check that the bag may be written; nothing is created yet.
+        """Check that the bag may be written; create nothing yet.
 
         Args:
             storage: "sqlite3" or "mcap".
-            overwrite: replace a bag of that name, once the new one is whole.
-            compress: with zstd (chunks of an MCAP, else each message).
+            overwrite: Replace a bag of that name when the new one is complete.
+            compress: Use zstd, for chunks of an MCAP file or each message in SQLite.
 
         Raises:
-            ConfigurationError: another storage.
-            BagError: the name is taken, by a bag without `overwrite` or by anything else.
+            ConfigurationError: Another storage.
+            BagError: The name is taken, by a bag without `overwrite` or by anything else.
         """
         if storage not in STORAGES:
             raise ConfigurationError(
@@ -60,9 +63,9 @@ class BagWriter:
         self._storage, self._compress = storage, compress
         self._part = self.path + PART
         self.unfinished = os.path.join(self._part, os.path.basename(self.path))
-        self._topics: Set[Tuple[str, str]] = set()
-        self._sink: Any = None
-        self._lock: Optional[IO[str]] = None
+        self._topics: set[tuple[str, str]] = set()
+        self._open_sink: BagSink | None = None
+        self._lock: IO[str] | None = None
         _check_free(self.path, overwrite)
 
     def __enter__(self) -> BagWriter:
@@ -72,23 +75,28 @@ class BagWriter:
             try:
                 self._mark("It is being written, or the program was killed.")
                 self._lock = _locked(os.path.join(self._part, MARK))
-                self._sink = open_sink(self.unfinished, self._storage, self._compress)
+                self._open_sink = BagSink(self.unfinished, self._storage, self._compress)
             except BaseException:
                 self._give_up()
                 raise
         return self
 
-    def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         if error is None:
             self._finish()
         else:
             self._keep(error)
 
     def add_topic(self, topic: StoredTopic) -> None:
-        """Announce a topic: also one without messages is then in the bag. Twice does nothing.
+        """Announce a topic, which is then in the bag even without messages; once is enough.
 
         Raises:
-            BagError: the bag cannot be written.
+            BagError: The bag cannot be written.
         """
         if topic[:2] not in self._topics:
             with self._errors_named():
@@ -96,21 +104,26 @@ class BagWriter:
             self._topics.add(topic[:2])
 
     def write_raw(self, topic: str, kind: str, recorded_ns: int, raw: bytes) -> None:
-        """Write a message's bytes as another bag had them; errors as `add_topic`."""
+        """Write a serialized message; raise as `add_topic`."""
         self.add_topic(StoredTopic(topic, kind, 0))
         with self._errors_named():
             self._sink.write(topic, kind, recorded_ns, raw)
         self.messages += 1
 
-    def write_message(self, topic: str, kind: str, recorded_ns: int, message: Any) -> None:
-        """Write a message, whatever has the fields of its type; errors as `add_topic`."""
+    def write_message(self, topic: str, kind: str, recorded_ns: int, message: object) -> None:
+        """Write any object that has the fields of `kind`; raise as `add_topic`."""
         self.write_raw(topic, kind, recorded_ns, self.serialize(message, kind))
 
-    def serialize(self, message: Any, kind: str) -> bytes:
-        """The bytes of a message, for whoever writes it later; errors as `add_topic`."""
+    def serialize(self, message: object, kind: str) -> bytes:
+        """Return the CDR bytes of a message, to be written later; raise as `add_topic`."""
         with self._errors_named():
-            raw: bytes = self._sink.serialize(message, kind)
-        return raw
+            return self._sink.serialize(message, kind)
+
+    @property
+    def _sink(self) -> BagSink:
+        if self._open_sink is None:
+            raise RuntimeError("expected BagWriter in a with block, found one that is not open")
+        return self._open_sink
 
     def _finish(self) -> None:
         try:
@@ -123,11 +136,11 @@ class BagWriter:
         self._give_up()
 
     def _keep(self, error: BaseException) -> None:
-        """Close what there is, so that it can be read, and say that it is not all."""
-        if self._sink is not None:
+        """Close the unfinished bag, so that it can be read, and mark it as incomplete."""
+        if self._open_sink is not None:
             try:
                 self._sink.close()
-            except Exception:  # noqa: BLE001 - the disk is full; what is there stays
+            except Exception:  # noqa: BLE001 - the disk is full; keep what was written
                 self._sink.abort()
         if not self.messages:
             self._give_up()
@@ -137,7 +150,7 @@ class BagWriter:
         self._release()
 
     def _give_up(self) -> None:
-        """Remove the place where the bag grew."""
+        """Remove the folder of the unfinished bag."""
         self._release()
         shutil.rmtree(self._part, ignore_errors=True)
 
@@ -158,7 +171,7 @@ class BagWriter:
             yield
         except FusionError:
             raise
-        except Exception as error:  # OSError, SQLite's, rosbags', rosbag2's own
+        except Exception as error:  # of rosbags, SQLite, the file system
             advice = "is the place writable?"
             full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
             if full or "full" in str(error):
@@ -171,7 +184,7 @@ class BagWriter:
 
 
 def is_bag(path: str) -> bool:
-    """Whether a folder holds a bag, and nothing that is not part of one."""
+    """Return whether a folder holds a bag and no other files."""
     if not os.path.isdir(path):
         return False
     names = os.listdir(path)
@@ -191,26 +204,26 @@ def _check_free(path: str, overwrite: bool) -> None:
         )
     if os.path.islink(path) or not is_bag(path):
         raise BagError(
-            f"expected a bag at {path}, which alone --overwrite replaces, found something else "
-            "(or a bag with other files in its folder); choose another name"
+            f"expected a bag at {path}, since --overwrite replaces nothing else, found something "
+            "else (or a bag with other files in its folder); choose another name"
         )
 
 
 def _remove_unfinished(part: str) -> None:
-    """Start clean after a run that did not finish; never remove what is not ours."""
+    """Remove an unfinished bag of this writer, and nothing else."""
     if not os.path.lexists(part):
         return
     if os.path.islink(part) or not os.path.isfile(os.path.join(part, MARK)):
         raise BagError(
-            f"expected {part} to be free, the name under which the bag grows, found something "
-            "that is no unfinished bag; move it away"
+            f"expected {part}, where the bag grows, to be free or an unfinished bag, found "
+            "something else; move it away"
         )
     _locked(os.path.join(part, MARK)).close()
     shutil.rmtree(part)
 
 
 def _locked(mark: str) -> IO[str]:
-    """Hold the mark for as long as this process, or the file that is returned, lives."""
+    """Lock the mark until the returned file is closed or this process ends."""
     stream = open(mark, "a", encoding="utf-8")  # noqa: SIM115 - it stays open
     try:
         fcntl = importlib.import_module("fcntl")
@@ -223,14 +236,14 @@ def _locked(mark: str) -> IO[str]:
         if error.errno not in (errno.EACCES, errno.EAGAIN):
             raise
         raise BagError(
-            f"expected nobody to write {os.path.dirname(mark)}, found another process at it; wait "
-            "for it to end, or choose another name"
+            f"expected no writer of {os.path.dirname(mark)}, found another process writing it; "
+            "wait for it to end, or choose another name"
         ) from error
     return stream
 
 
 def _replace(new: str, path: str) -> None:
-    """Give `new` its name; the bag that has it now goes only after that."""
+    """Rename `new` to `path`; remove the old bag only after that."""
     old = path + OLD
     had_one = os.path.lexists(path)
     if had_one:

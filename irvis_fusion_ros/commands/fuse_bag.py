@@ -22,7 +22,7 @@ from typing import List, Optional
 from irvis_fusion_core.command_line import command, make_parser, show_progress
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_ros.bags.bag import BagError, StoredTopic, all_topics
-from irvis_fusion_ros.bags.bag_storage import storage_of_any
+from irvis_fusion_ros.bags.bag_storage import storage_of
 from irvis_fusion_ros.bags.bag_topics import FusionTopics, find_topics, topic_name
 from irvis_fusion_ros.bags.bag_writer import STORAGES, BagWriter
 from irvis_fusion_ros.bags.replay.fused_bag import FusedBag, FusedTopics
@@ -45,7 +45,7 @@ def main(arguments: List[str]) -> int:
     there = all_topics(options.bag)
     fused = _fused_topics(options, settings)
     copied = _copied(options, there, cameras, fused)
-    storage = options.storage or storage_of_any(options.bag)
+    storage = options.storage or storage_of(options.bag)
     total = sum(topic.messages for topic in there if topic.name == cameras.vis)
     # Checked before the engine is opened, which may build for minutes.
     writer = BagWriter(options.output, storage, options.overwrite, options.compress)
