@@ -29,14 +29,6 @@ CAMERA_INFO_TYPE = "sensor_msgs/msg/CameraInfo"
 TF_TYPE = "tf2_msgs/msg/TFMessage"
 
 
-class ImageTopic(NamedTuple):
-    """A topic of images in a bag."""
-
-    name: str
-    type: str
-    messages: int
-
-
 class BagImage(NamedTuple):
     """An image; `stamp_ns` is its header's, or the time of recording where the header has 0."""
 
@@ -61,27 +53,26 @@ def stamp_of(message: StampedMessage) -> int:
 
 
 def all_topics(bag: str) -> list[StoredTopic]:
-    """Return every topic of a bag (a folder, .db3 or .mcap) by name; raise as `image_topics`."""
-    with _opened(bag) as reader:
-        return list(reader.topics)
-
-
-def image_topics(bag: str) -> list[ImageTopic]:
-    """Return the Image and CompressedImage topics of a bag (a folder, .db3 or .mcap) by name.
+    """Return every topic of a bag (a folder, .db3 or .mcap) by name.
 
     Raises:
         BagReaderUnavailableError: `rosbags` is not installed.
         BagError: The bag is missing, truncated, or not a ROS 2 bag.
     """
-    return _image_topics(all_topics(bag))
+    with _opened(bag) as reader:
+        return list(reader.topics)
+
+
+def image_topics(bag: str) -> list[StoredTopic]:
+    """Return the Image and CompressedImage topics of a bag by name; raise as `all_topics`."""
+    return [topic for topic in all_topics(bag) if topic.type in IMAGE_TYPES]
 
 
 def read_images(bag: str, topics: Sequence[str]) -> Iterator[BagImage]:
     """Yield the images of these topics in order of recording; hold one message at a time.
 
     Raises:
-        BagReaderUnavailableError: As `image_topics`.
-        BagError: The bag cannot be read to its end, or a topic has no images.
+        BagError: As `read_messages`.
     """
     for found in read_messages(bag, topics):
         stamped_ns = stamp_of(found.message)
@@ -99,9 +90,8 @@ def read_messages(
             bytes are given. A topic may be in both.
 
     Raises:
-        BagReaderUnavailableError: As `image_topics`.
-        BagError: The bag cannot be read to its end, a topic is missing, or one of `images` has no
-            images.
+        BagReaderUnavailableError: `rosbags` is not installed.
+        BagError: The bag cannot be read to its end, or lacks such a topic.
     """
     with _opened(bag) as reader:
         _check_there(bag, reader.topics, images, others)
@@ -125,7 +115,7 @@ def read_messages(
 def list_topics(topics: Sequence[StoredTopic]) -> str:
     """Return the topics of a bag, image topics first, as error messages name them."""
     text = "no image topics (sensor_msgs/Image or CompressedImage)"
-    images = _image_topics(topics)
+    images = [topic for topic in topics if topic.type in IMAGE_TYPES]
     if images:
         text = "the image topics " + ", ".join(
             f"{t.name} ({t.type.rpartition('/')[2]}, {t.messages})" for t in images
@@ -140,20 +130,14 @@ def _check_there(
     bag: str, topics: Sequence[StoredTopic], images: Sequence[str], others: Sequence[str]
 ) -> None:
     types = {topic.name: topic.type for topic in topics}
-    image_names = {topic.name for topic in topics if topic.type in IMAGE_TYPES}
-    for name in images:
-        if name not in image_names:
-            is_a = f", where it is a {types[name]}" if name in types else ""
-            raise BagError(
-                f"expected an image topic {name!r} in {bag}{is_a}, found {list_topics(topics)}"
-            )
-    for name in others:
-        if name not in types:
-            raise BagError(f"expected a topic {name!r} in {bag}, found {list_topics(topics)}")
-
-
-def _image_topics(topics: Sequence[StoredTopic]) -> list[ImageTopic]:
-    return [ImageTopic(*topic[:3]) for topic in topics if topic.type in IMAGE_TYPES]
+    with_images = {topic.name for topic in topics if topic.type in IMAGE_TYPES}
+    for kind, names, found in (("n image", images, with_images), ("", others, set(types))):
+        for name in names:
+            if name not in found:
+                is_a = f", where it is a {types[name]}" if name in types else ""
+                raise BagError(
+                    f"expected a{kind} topic {name!r} in {bag}{is_a}, found {list_topics(topics)}"
+                )
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ an error the messages written so far stay there, readable where the disk allows,
 
 from __future__ import annotations
 
+import array
 import contextlib
 import errno
 import importlib
@@ -17,18 +18,26 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from types import TracebackType
-from typing import IO
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
 
 from irvis_fusion_core.errors import ConfigurationError, FusionError
-from irvis_fusion_ros.bags.bag_error import BagError
-from irvis_fusion_ros.bags.bag_sink import BagSink
+from irvis_fusion_ros.bags.bag_error import BagError, bag_library
 from irvis_fusion_ros.bags.bag_storage import SUFFIXES, StoredTopic
 
-STORAGES = ("sqlite3", "mcap")
+if TYPE_CHECKING:
+    from rosbags.interfaces import Connection
+    from rosbags.rosbag2 import Writer
+
+STORAGES = tuple(SUFFIXES.values())
 PART = ".part"
 OLD = ".old"
 MARK = "UNFINISHED.txt"
+COMMIT_EVERY = 32
+"""Messages between two commits to SQLite: at most these are lost when a run is killed."""
+UNKNOWN_DIGEST = "RIHS01_" + 64 * "0"
 
 
 class BagWriter:
@@ -52,6 +61,7 @@ class BagWriter:
 
         Raises:
             ConfigurationError: Another storage.
+            BagReaderUnavailableError: `rosbags` is not installed.
             BagError: The name is taken, by a bag without `overwrite` or by anything else.
         """
         if storage not in STORAGES:
@@ -60,13 +70,14 @@ class BagWriter:
             )
         self.path = os.path.normpath(os.fspath(path))
         self.messages = 0
-        self._storage, self._compress = storage, compress
         self._part = self.path + PART
         self.unfinished = os.path.join(self._part, os.path.basename(self.path))
-        self._topics: set[tuple[str, str]] = set()
-        self._open_sink: BagSink | None = None
-        self._lock: IO[str] | None = None
+        self._lock = contextlib.ExitStack()
         _check_free(self.path, overwrite)
+        self._typesys = bag_library("rosbags.typesys")
+        self._store = self._typesys.get_typestore(self._typesys.Stores.ROS2_HUMBLE)
+        self._connections: dict[tuple[str, str], Connection] = {}
+        self._storage, self._compress = storage, compress
 
     def __enter__(self) -> BagWriter:
         with self._errors_named():
@@ -74,23 +85,26 @@ class BagWriter:
             os.makedirs(self._part)
             try:
                 self._mark("It is being written, or the program was killed.")
-                self._lock = _locked(os.path.join(self._part, MARK))
-                self._open_sink = BagSink(self.unfinished, self._storage, self._compress)
+                self._lock.enter_context(_locked(os.path.join(self._part, MARK)))
+                self._writer = self._new_writer()
+                self._writer.open()
             except BaseException:
                 self._give_up()
                 raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if error is None:
-            self._finish()
-        else:
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if error is not None:
             self._keep(error)
+            return
+        try:
+            with self._errors_named():
+                self._writer.close()
+                _replace(self.unfinished, self.path)
+        except FusionError as unfinished:
+            self._keep(unfinished)
+            raise
+        self._give_up()
 
     def add_topic(self, topic: StoredTopic) -> None:
         """Announce a topic, which is then in the bag even without messages; once is enough.
@@ -98,17 +112,25 @@ class BagWriter:
         Raises:
             BagError: The bag cannot be written.
         """
-        if topic[:2] not in self._topics:
-            with self._errors_named():
-                self._sink.add_topic(topic)
-            self._topics.add(topic[:2])
+        if topic[:2] in self._connections:
+            return
+        definition: dict[str, Any] = {"typestore": self._store}
+        if topic.definition or topic.type not in self._store.types:
+            digest = topic.digest or self._digest(topic)
+            definition = {"msgdef": topic.definition, "rihs01": digest}
+        with self._errors_named():
+            self._connections[topic[:2]] = self._writer.add_connection(
+                topic.name, topic.type, offered_qos_profiles=topic.qos, **definition
+            )
 
     def write_raw(self, topic: str, kind: str, recorded_ns: int, raw: bytes) -> None:
         """Write a serialized message; raise as `add_topic`."""
         self.add_topic(StoredTopic(topic, kind, 0))
         with self._errors_named():
-            self._sink.write(topic, kind, recorded_ns, raw)
-        self.messages += 1
+            self._writer.write(self._connections[topic, kind], recorded_ns, raw)
+            self.messages += 1
+            if self.messages % COMMIT_EVERY == 0:
+                self._commit()
 
     def write_message(self, topic: str, kind: str, recorded_ns: int, message: object) -> None:
         """Write any object that has the fields of `kind`; raise as `add_topic`."""
@@ -116,48 +138,58 @@ class BagWriter:
 
     def serialize(self, message: object, kind: str) -> bytes:
         """Return the CDR bytes of a message, to be written later; raise as `add_topic`."""
+        data = getattr(message, "data", None)
+        if isinstance(data, (array.array, bytes, bytearray, memoryview)):
+            message = _WithData(message, np.frombuffer(data, np.uint8))
         with self._errors_named():
-            return self._sink.serialize(message, kind)
+            raw: bytes = self._store.serialize_cdr(message, kind)
+        return raw
 
-    @property
-    def _sink(self) -> BagSink:
-        if self._open_sink is None:
-            raise RuntimeError("expected BagWriter in a with block, found one that is not open")
-        return self._open_sink
+    def _new_writer(self) -> Writer:
+        rosbag2 = bag_library("rosbags.rosbag2")
+        plugin, mode = rosbag2.StoragePlugin[self._storage.upper()], rosbag2.CompressionMode
+        writer: Writer = rosbag2.Writer(Path(self.unfinished), version=9, storage_plugin=plugin)
+        if self._compress:
+            what = mode.STORAGE if self._storage == "mcap" else mode.MESSAGE
+            writer.set_compression(what, rosbag2.CompressionFormat.ZSTD)
+        return writer
 
-    def _finish(self) -> None:
+    def _commit(self) -> None:
+        # rosbags uses one transaction for a whole bag, which is lost when a run is killed.
+        connection = getattr(self._writer.storage, "conn", None)
+        if connection is not None:
+            connection.commit()
+
+    def _digest(self, topic: StoredTopic) -> str:
+        """Return the type hash by the bag's own definition; old bags lack the hash."""
+        if topic.type in self._store.types:
+            return str(self._store.hash_rihs01(topic.type))
         try:
-            with self._errors_named():
-                self._sink.close()
-                _replace(self.unfinished, self.path)
-        except FusionError as error:
-            self._keep(error)
-            raise
-        self._give_up()
+            store = self._typesys.get_typestore(self._typesys.Stores.ROS2_HUMBLE)
+            store.register(self._typesys.get_types_from_msg(topic.definition, topic.type))
+            return str(store.hash_rihs01(topic.type))
+        except Exception:  # noqa: BLE001 - definitions may be of any kind; players need no hash
+            return UNKNOWN_DIGEST
 
     def _keep(self, error: BaseException) -> None:
         """Close the unfinished bag, so that it can be read, and mark it as incomplete."""
-        if self._open_sink is not None:
-            try:
-                self._sink.close()
-            except Exception:  # noqa: BLE001 - the disk is full; keep what was written
-                self._sink.abort()
+        try:
+            self._writer.close()
+        except Exception:  # noqa: BLE001 - the disk is full; keep what was written
+            for close in (self._commit, self._writer.abort):
+                with contextlib.suppress(Exception):
+                    close()
         if not self.messages:
             self._give_up()
             return
         with contextlib.suppress(OSError):  # the disk is full: the first mark stands there
             self._mark(f"It ended with {type(error).__name__}: {error}")
-        self._release()
+        self._lock.close()
 
     def _give_up(self) -> None:
         """Remove the folder of the unfinished bag."""
-        self._release()
+        self._lock.close()
         shutil.rmtree(self._part, ignore_errors=True)
-
-    def _release(self) -> None:
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
 
     def _mark(self, why: str) -> None:
         when = time.strftime("%Y-%m-%d %H:%M:%S")
@@ -176,11 +208,23 @@ class BagWriter:
             full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
             if full or "full" in str(error):
                 advice = "make room, or write to another disk, and start again"
-            kept = f" ({self.messages} messages are kept in {self.unfinished})"
+            if self.messages:
+                advice += f" ({self.messages} messages are kept in {self.unfinished})"
             raise BagError(
                 f"expected to write a bag to {self.path}, found: {type(error).__name__}: {error}; "
-                f"{advice}{kept if self.messages else ''}"
+                f"{advice}"
             ) from error
+
+
+class _WithData:
+    """A message with its `data` as a numpy array, which rosbags needs."""
+
+    def __init__(self, message: object, data: np.ndarray) -> None:
+        self._message = message
+        self.data = data
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._message, name)
 
 
 def is_bag(path: str) -> bool:

@@ -39,26 +39,21 @@ class Shot(NamedTuple):
 
 def check_timing(name: str, timing: CameraTiming) -> None:
     """Raise ConfigurationError unless the timing is possible; `name` is the camera's."""
-    if not (math.isfinite(timing.rate_hz) and 0 < timing.rate_hz <= 1000):
-        raise ConfigurationError(
-            f"expected a rate of {name} images above 0 and up to 1000 Hz, found {timing.rate_hz}"
+    rate_hz, jitter_s = timing.rate_hz, timing.jitter_s
+    if not (math.isfinite(rate_hz) and 0 < rate_hz <= 1000):
+        wrong = f"a rate above 0 and up to 1000 Hz, found {rate_hz}"
+    elif not 0 <= jitter_s < 0.5 / rate_hz:
+        wrong = (
+            f"jitter of 0 to less than half a period ({0.5 / rate_hz:.4f} s), so that frames keep "
+            f"their order, found {jitter_s}"
         )
-    if not 0 <= timing.jitter_s < 0.5 / timing.rate_hz:
-        raise ConfigurationError(
-            f"expected {name} jitter of 0 to less than half a period "
-            f"({0.5 / timing.rate_hz:.4f} s), so that frames keep their order, found "
-            f"{timing.jitter_s}"
-        )
-    if not 0 <= timing.dropped_share < 1:
-        raise ConfigurationError(
-            f"expected a share of dropped {name} images from 0 to less than 1, found "
-            f"{timing.dropped_share}"
-        )
-    if timing.phase_s < 0 or timing.delay_s < 0:
-        raise ConfigurationError(
-            f"expected phase and delay of {name} images not below 0 s, found {timing.phase_s} and "
-            f"{timing.delay_s}"
-        )
+    elif not 0 <= timing.dropped_share < 1:
+        wrong = f"a share of drops from 0 to less than 1, found {timing.dropped_share}"
+    elif timing.phase_s < 0 or timing.delay_s < 0:
+        wrong = f"phase and delay of 0 s or more, found {timing.phase_s} and {timing.delay_s}"
+    else:
+        return
+    raise ConfigurationError(f"expected for {name} images {wrong}")
 
 
 def shots(timing: CameraTiming, duration_s: float, seed: int) -> Iterator[Shot]:

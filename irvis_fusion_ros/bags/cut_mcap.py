@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from irvis_fusion_ros.bags.bag_error import BagError, bag_library
 
 if TYPE_CHECKING:
-    from mcap.records import Channel, McapRecord, Schema
+    from mcap.records import Channel, McapRecord
     from rosbags.interfaces import Connection
 
 MAGIC = b"\x89MCAP0\r\n"
@@ -42,24 +42,21 @@ class CutMcap:
         self._interfaces = bag_library("rosbags.interfaces")
 
     def __enter__(self) -> CutMcap:
-        schemas: dict[int, Schema] = {}
-        channels: dict[int, Channel] = {}
+        kept: dict[tuple[type, int], Any] = {}
         counts: Counter[int] = Counter()
         try:
             for record in self._records():
-                if isinstance(record, self._mcap.Schema):
-                    schemas[record.id] = record
-                elif isinstance(record, self._mcap.Channel):
-                    channels[record.id] = record
-                elif isinstance(record, self._mcap.Message):
+                if isinstance(record, self._mcap.Message):
                     counts[record.channel_id] += 1
+                elif isinstance(record, (self._mcap.Schema, self._mcap.Channel)):
+                    kept[type(record), record.id] = record
         except BagError:  # the cut; `messages` raises it again
             if not counts:
                 raise
         self.connections = [
-            self._connection(channel, schemas[channel.schema_id], counts[channel.id])
-            for channel in channels.values()
-            if channel.schema_id in schemas
+            self._connection(kept[self._mcap.Channel, number], kept, count)
+            for number, count in counts.items()
+            if (self._mcap.Channel, number) in kept
         ]
         return self
 
@@ -97,12 +94,12 @@ class CutMcap:
             "bag reindex` on a copy makes a bag of what is there"
         )
 
-    def _connection(self, channel: Channel, schema: Schema, messages: int) -> Connection:
+    def _connection(self, channel: Channel, kept: Mapping, messages: int) -> Connection:
+        of, schema = self._interfaces, kept[self._mcap.Schema, channel.schema_id]
         text = schema.data.decode("utf-8", "replace")
-        kind = self._interfaces.MessageDefinitionFormat.MSG
-        definition = self._interfaces.MessageDefinition(kind, text)
-        extra = self._interfaces.ConnectionExtRosbag2(channel.message_encoding, [])
-        connection: Connection = self._interfaces.Connection(
+        definition = of.MessageDefinition(of.MessageDefinitionFormat.MSG, text)
+        extra = of.ConnectionExtRosbag2(channel.message_encoding, [])
+        connection: Connection = of.Connection(
             channel.id, channel.topic, schema.name, definition, "", messages, extra, self
         )
         return connection

@@ -145,11 +145,9 @@ def write_bag(
         recorded_ns = start_ns + round(shot.recorded_s * NS_PER_S)
         pixels = converted[index](source.number_at(shot.shows_s))
         if camera.with_info:
-            info = camera_info(
-                make_header(stamp_ns, camera.frame_id),
-                (pixels.shape[0], pixels.shape[1]),
-                camera.field_of_view_deg,
-            )
+            header = make_header(stamp_ns, camera.frame_id)
+            height, width = pixels.shape[:2]
+            info = camera_info(header, height, width, camera.field_of_view_deg)
             writer.write_message(camera.info_topic, CAMERA_INFO_TYPE, recorded_ns, info)
         message = image_message(pixels, camera.form, stamp_ns, camera.frame_id)
         writer.write_message(camera.image_topic, camera.form.type, recorded_ns, message)

@@ -27,6 +27,7 @@ from irvis_fusion_ros.messages.protocols import (
 IR_ENCODINGS = ("mono8", "8UC1", "mono16", "16UC1", "32FC1")
 VIS_ENCODINGS = ("bgr8", "rgb8", "mono8", "bgra8", "rgba8", "bayer_rggb8")
 CODECS = ("jpeg", "png")
+JPEG_QUALITY = 90
 ROOM_COUNTS = (29315, 31315)
 """20 °C and 40 °C in centikelvin."""
 
@@ -37,7 +38,6 @@ class ImageForm(NamedTuple):
     encoding: str
     codec: str | None = None  # one of CODECS; None sends Image
     size: tuple[int, int] | None = None  # (height, width); None keeps the image's
-    quality: int = 90  # of JPEG
     counts: tuple[int, int] = ROOM_COUNTS
 
     @property
@@ -48,22 +48,16 @@ class ImageForm(NamedTuple):
 
 def check_form(name: str, form: ImageForm, encodings: tuple[str, ...]) -> None:
     """Raise ConfigurationError unless the form is possible; `name` is the camera's."""
-    if form.encoding not in encodings:
-        raise ConfigurationError(
-            f"expected an encoding of {name} images out of {', '.join(encodings)}, found "
-            f"{form.encoding!r}"
-        )
+    for given, allowed in ((form.encoding, encodings), (form.codec or CODECS[0], CODECS)):
+        if given not in allowed:
+            raise ConfigurationError(
+                f"expected {name} images as one of {', '.join(allowed)}, found {given!r}"
+            )
     low, high = form.counts
     if not 0 <= low < high <= 65535:
         raise ConfigurationError(f"expected counts 0 <= LOW < HIGH <= 65535, found {low}:{high}")
-    layout = LAYOUTS[form.encoding]
-    if form.codec is None:
-        return
-    if form.codec not in CODECS:
-        raise ConfigurationError(
-            f"expected a codec out of {', '.join(CODECS)}, found {form.codec!r}"
-        )
-    if layout.type_code == "f4" or (form.codec == "jpeg" and layout.type_code != "u1"):
+    held = {None: ("u1", "u2", "f4"), "png": ("u1", "u2"), "jpeg": ("u1",)}[form.codec]
+    if LAYOUTS[form.encoding].type_code not in held:
         raise ConfigurationError(
             f"expected {name} images that {form.codec} can hold, found {form.encoding}; png takes "
             "16 bits, raw alone takes floats"
@@ -96,8 +90,11 @@ def visible_pixels(image_rgb: np.ndarray, form: ImageForm) -> np.ndarray:
     image = _at_size(image_rgb, form.size)
     if form.encoding == "rgb8":
         return image
-    if form.encoding == "bayer_rggb8":
-        return _mosaic(image)
+    if form.encoding == "bayer_rggb8":  # red, green in even rows; green, blue in odd ones
+        mosaic = image[..., 1].copy()
+        mosaic[0::2, 0::2] = image[0::2, 0::2, 0]
+        mosaic[1::2, 1::2] = image[1::2, 1::2, 2]
+        return mosaic
     code = {
         "bgr8": cv2.COLOR_RGB2BGR,
         "mono8": cv2.COLOR_RGB2GRAY,
@@ -123,9 +120,9 @@ def image_message(
             step=pixels[0].nbytes,
             data=pixels.reshape(-1).view(np.uint8),
         )
-    order = {"rgb8": cv2.COLOR_RGB2BGR, "rgba8": cv2.COLOR_RGBA2BGRA}.get(form.encoding)
-    stored = pixels if order is None else cv2.cvtColor(pixels, order)
-    quality = [cv2.IMWRITE_JPEG_QUALITY, form.quality] if form.codec == "jpeg" else []
+    to_bgr = {"rgb8": cv2.COLOR_RGB2BGR, "rgba8": cv2.COLOR_RGBA2BGRA}.get(form.encoding)
+    stored = pixels if to_bgr is None else cv2.cvtColor(pixels, to_bgr)
+    quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if form.codec == "jpeg" else []
     _, coded = cv2.imencode("." + form.codec, stored, quality)
     held = {1: form.encoding, 3: "bgr8", 4: "bgra8"}[1 if stored.ndim == 2 else stored.shape[2]]
     text = f"{form.encoding}; {form.codec} compressed {held}"
@@ -139,21 +136,14 @@ def make_header(stamp_ns: int, frame_id: str) -> Header:
 
 
 def camera_info(
-    header: Header, size: tuple[int, int], field_of_view_deg: float
+    header: Header, height: int, width: int, field_of_view_deg: float
 ) -> CameraInfoMessage:
-    """Return the sensor_msgs/CameraInfo of a pinhole camera, centred, without distortion.
-
-    Args:
-        size: (height, width).
-        field_of_view_deg: Horizontal; 0 gives an uncalibrated camera (K[0] is 0).
-    """
-    height, width = size
-    matrix = np.zeros((3, 3))
-    rotation = np.zeros((3, 3))
+    """Return the CameraInfo of a pinhole camera; a (horizontal) field of view of 0 leaves K 0."""
+    matrix = rotation = np.zeros((3, 3))
     if field_of_view_deg > 0:
         focal = 0.5 * width / np.tan(np.radians(field_of_view_deg) / 2)
-        matrix[:] = [[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]]
-        rotation[:] = np.eye(3)
+        matrix = np.array([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]])
+        rotation = np.eye(3)
     return types.SimpleNamespace(
         header=header,
         height=height,
@@ -173,11 +163,3 @@ def _at_size(image: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
     if size is None or image.shape[:2] == size:
         return image
     return cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_AREA)
-
-
-def _mosaic(rgb: np.ndarray) -> np.ndarray:
-    """Return one colour a pixel: red and green in even rows, green and blue in odd ones."""
-    mosaic = rgb[..., 1].copy()
-    mosaic[0::2, 0::2] = rgb[0::2, 0::2, 0]
-    mosaic[1::2, 1::2] = rgb[1::2, 1::2, 2]
-    return mosaic

@@ -27,7 +27,10 @@ from irvis_fusion_ros.messages.image_messages import view
 @pytest.mark.parametrize("storage", STORAGES)
 def test_images_come_back_as_they_were_written(tmp_path, storage):
     bag = street(tmp_path / "bag", storage)
-    assert image_topics(bag) == [("/front/image_raw", IMAGE, 6), ("/thermal/image_raw", IMAGE, 2)]
+    assert [topic[:3] for topic in image_topics(bag)] == [
+        ("/front/image_raw", IMAGE, 6),
+        ("/thermal/image_raw", IMAGE, 2),
+    ]
     found = list(read_images(bag, ["/front/image_raw", "/thermal/image_raw"]))
     stamps = [image.stamp_ns for image in found]
     assert stamps == sorted(stamps) and len(stamps) == 8
