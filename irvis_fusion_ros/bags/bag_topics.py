@@ -77,16 +77,14 @@ def choose_topics(
     # One of two cameras is known: the remaining topic belongs to the other.
     ir = ir or (_only(names, lambda n: n != vis and not kinds[n]) if vis else None)
     vis = vis or (_only(names, lambda n: n != ir and not kinds[n]) if ir else None)
-    if not ir or not vis:
-        missing = " and ".join(
-            name for name, topic in (("thermal", ir), ("visible", vis)) if not topic
-        )
-        found = list_topics([topic for topic in topics if topic.type in IMAGE_TYPES])
-        raise BagError(
-            f"cannot tell the {missing} topic of {bag}, found {found}; name them in "
-            "DEMO_IR_TOPIC and DEMO_VIS_TOPIC (--ir-topic, --vis-topic)"
-        )
-    return ir, vis
+    if ir and vis:
+        return ir, vis
+    missing = " and ".join(k for k, topic in (("thermal", ir), ("visible", vis)) if not topic)
+    found = list_topics([topic for topic in topics if topic.type in IMAGE_TYPES])
+    raise BagError(
+        f"cannot tell the {missing} topic of {bag}, found {found}; name them in DEMO_IR_TOPIC and "
+        "DEMO_VIS_TOPIC (--ir-topic, --vis-topic)"
+    )
 
 
 def kind_by_name(topic: str) -> str:
@@ -95,14 +93,11 @@ def kind_by_name(topic: str) -> str:
     >>> kind_by_name("/flir/visible/image_raw")
     'vis'
     """
-    parts = topic.lower().strip("/").split("/")
-    words = [w for part in parts for w in re.findall("[a-z]+", part)]
+    words = re.findall("[a-z]+", topic.lower())
     if OTHER_WORDS.intersection(words):
         return "other"
     # image_color names a transport, also of false colour: the camera's name decides first.
-    camera = [
-        w for part in parts if not part.startswith("image") for w in re.findall("[a-z]+", part)
-    ]
+    camera = re.findall("[a-z]+", re.sub("(^|/)image[^/]*", "", topic.lower()))
     for word in camera[::-1] + words[::-1]:
         if word in IR_WORDS:
             return "ir"

@@ -168,11 +168,8 @@ def _write(
         f"residual         {estimate.median_px:.1f} px median, {estimate.p90_px:.1f} px at 90 % "
         "(visible pixels, blocks that the fit has not seen)"
     )
-    for number, row in enumerate(estimate.homography):
-        print(
-            ("homography       " if number == 0 else " " * 17)
-            + "  ".join("%12.6g" % v for v in row)
-        )
+    for title, row in zip(("homography", "", ""), estimate.homography):
+        print(f"{title:17}" + "  ".join("%12.6g" % v for v in row))
     print(f"written          {options.output}")
     print(f"look at          {options.overlay}")
 

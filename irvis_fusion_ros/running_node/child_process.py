@@ -76,7 +76,7 @@ class ChildProcess:
             raise self._ended_with_error()
 
     def check_succeeded(self) -> None:
-        """Raise EngineError if the process has ended with an error; it may still run."""
+        """Raise EngineError if the process has ended with an error."""
         if self.exit_status not in (None, 0):
             raise self._ended_with_error()
 
