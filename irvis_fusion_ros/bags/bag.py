@@ -16,11 +16,7 @@ from irvis_fusion_ros.bags.bag_error import BagError, reading_errors
 from irvis_fusion_ros.bags.bag_storage import BagReader, StoredTopic
 
 if TYPE_CHECKING:
-    from irvis_fusion_ros.messages.protocols import (
-        CompressedImageMessage,
-        ImageMessage,
-        StampedMessage,
-    )
+    from irvis_fusion_ros.messages.protocols import AnyImageMessage, StampedMessage
 
 IMAGE_TYPE = "sensor_msgs/msg/Image"
 COMPRESSED_TYPE = "sensor_msgs/msg/CompressedImage"
@@ -34,7 +30,7 @@ class BagImage(NamedTuple):
 
     topic: str
     stamp_ns: int
-    message: ImageMessage | CompressedImageMessage
+    message: AnyImageMessage
 
 
 class BagMessage(NamedTuple):

@@ -17,12 +17,7 @@ from irvis_fusion_core.image_files import thermal_to_8_bit
 from irvis_fusion_core.streams.stamps import NS_PER_S
 from irvis_fusion_ros.bags.bag import COMPRESSED_TYPE, IMAGE_TYPE
 from irvis_fusion_ros.messages.image_encodings import LAYOUTS
-from irvis_fusion_ros.messages.protocols import (
-    CameraInfoMessage,
-    CompressedImageMessage,
-    Header,
-    ImageMessage,
-)
+from irvis_fusion_ros.messages.protocols import AnyImageMessage, CameraInfoMessage, Header
 
 IR_ENCODINGS = ("mono8", "8UC1", "mono16", "16UC1", "32FC1")
 VIS_ENCODINGS = ("bgr8", "rgb8", "mono8", "bgra8", "rgba8", "bayer_rggb8")
@@ -106,7 +101,7 @@ def visible_pixels(image_rgb: np.ndarray, form: ImageForm) -> np.ndarray:
 
 def image_message(
     pixels: np.ndarray, form: ImageForm, stamp_ns: int, frame_id: str
-) -> ImageMessage | CompressedImageMessage:
+) -> AnyImageMessage:
     """Return these pixels with the fields of sensor_msgs/Image or CompressedImage."""
     header = make_header(stamp_ns, frame_id)
     pixels = np.ascontiguousarray(pixels)
