@@ -158,41 +158,27 @@ def together(first: Run, second: Run) -> Run:
 
 def verdict(node: Run, relay: Run, rate_hz: float) -> list[Check]:
     """Check the run against the limits that the node promises."""
-    period_ms = 1e3 / rate_hz
-    beyond = percentiles(node.latencies_ms)[1] - percentiles(node.debug["engine_ms"])[1]
-    inside = percentiles(own_cost_inside(node))[0]
-    outside = own_cost_outside(node, relay)
+    beyond_ms = percentiles(node.latencies_ms)[1] - percentiles(node.debug["engine_ms"])[1]
+    inside_ms = percentiles(own_cost_inside(node))[0]
+    outside_ms = own_cost_outside(node, relay)
     wrong = [node.lost, node.twice, node.disordered]
+    in_order = "{} lost, {} twice, {} disordered"
+    limits = (
+        ("p99 stamp to arrival, beyond the engine's p99", 1e3 / rate_hz, beyond_ms),
+        ("own cost a frame (p50), inside", OWN_COST_LIMIT_MS, inside_ms),
+        ("own cost a frame (p50), outside", OWN_COST_LIMIT_MS, outside_ms),
+        ("inside and outside differ by", AGREEMENT_LIMIT_MS, abs(inside_ms - outside_ms)),
+    )
     return [
         Check(
             "every visible frame out once, in order",
-            "0 lost, 0 twice, 0 disordered",
-            "{} lost, {} twice, {} disordered".format(*wrong),
+            in_order.format(0, 0, 0),
+            in_order.format(*wrong),
             not any(wrong),
         ),
-        Check(
-            "p99 stamp to arrival, beyond the engine's p99",
-            f"{period_ms:.1f} ms",
-            f"{beyond:.2f} ms",
-            beyond <= period_ms,
-        ),
-        Check(
-            "own cost a frame (p50), inside",
-            f"{OWN_COST_LIMIT_MS:.1f} ms",
-            f"{inside:.2f} ms",
-            inside <= OWN_COST_LIMIT_MS,
-        ),
-        Check(
-            "own cost a frame (p50), outside",
-            f"{OWN_COST_LIMIT_MS:.1f} ms",
-            f"{outside:.2f} ms",
-            outside <= OWN_COST_LIMIT_MS,
-        ),
-        Check(
-            "inside and outside differ by",
-            f"{AGREEMENT_LIMIT_MS:.1f} ms",
-            f"{abs(inside - outside):.2f} ms",
-            abs(inside - outside) <= AGREEMENT_LIMIT_MS,
+        *(
+            Check(what, f"{limit_ms:.1f} ms", f"{found_ms:.2f} ms", found_ms <= limit_ms)
+            for what, limit_ms, found_ms in limits
         ),
     ]
 

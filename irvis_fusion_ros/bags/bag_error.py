@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,9 +48,9 @@ def reading_errors(bag: str) -> Iterator[None]:
         files = [*map(str, sorted(Path(bag).glob("*.db3"))), bag]
         advice = "try `mcap recover` or `ros2 bag reindex` on a copy"
         if files[0].endswith(".db3"):
+            command = f'sqlite3 {shlex.quote(files[0])} ".recover" | sqlite3 recovered.db3'
             advice = (
-                "copy it again, or recover what is left with "
-                f'`sqlite3 {files[0]} ".recover" | sqlite3 recovered.db3` and use recovered.db3 '
+                f"copy it again, or recover what is left with `{command}` and use recovered.db3 "
                 "(Debian's and Ubuntu's sqlite3 cannot recover; the one from sqlite.org can)"
             )
         raise BagError(
