@@ -42,7 +42,10 @@ ROS_WHEELS = [
 ]
 # OpenCV 5 has no HOGDescriptor, the people detector that the demo shows the fused image to.
 DEMO_OPENCV = "opencv-python-headless>=4.5,<5"
-BAG_READER = ["rosbags>=0.11 ; python_version >= '3.10'"]
+BAG_READER = [
+    "rosbags>=0.11 ; python_version >= '3.10'",
+    "mcap>=1.0 ; python_version >= '3.10'",  # reads files whose recording was cut off
+]
 REPORT = ["jinja2>=3.0", "matplotlib>=3.5", "pillow>=9"]
 
 EXTRAS = {

@@ -1,40 +1,48 @@
-"""The processes of `node_latency.py`: camera, consumer, relays, the node with a stand-in engine.
+"""The processes of `node_latency`: camera, consumer, relays, the node with a stand-in engine.
 
-Camera and consumer print one line of JSON each; stamps are nanoseconds, latencies milliseconds.
+Camera and consumer print one line of JSON each.
 """
 
 from __future__ import annotations
 
-import array
+import contextlib
 import json
 import sys
 import time
+from typing import Any
 
 import numpy as np
 
+from irvis_fusion_core.streams.stamps import stamp_ns
+
 HEIGHT, WIDTH = 480, 640
 IMAGES = 8
-"""Different images in turn: a thermal camera that repeats itself counts as frozen."""
+"""Number of different images: a thermal camera that repeats one image counts as frozen."""
 STEPS = ("read_ms", "thermal_ms", "registration_ms", "write_ms", "publish_ms")
-"""What `node_ms` is made of."""
+"""The parts of `node_ms`."""
 DEBUG = ("node_ms", "wait_ms", "engine_ms", *STEPS)
 RELAY_TOPIC = "/benchmark_relay/debug/publish_ms"
 
 
 def run_camera(seconds: float, rate_hz: float, warm_up_s: float) -> None:
-    """Publish both streams by timetable; print the stamps sent, those of the warm-up apart."""
+    """Publish both streams at `rate_hz`; print the stamps of the warm-up and of the rest."""
     import rclpy
     from sensor_msgs.msg import Image
+    from std_msgs.msg import Header
+
+    from irvis_fusion_ros.running_node.camera_messages import make_image
 
     rclpy.init()
     node = rclpy.create_node("benchmark_camera")
     vis, ir = (node.create_publisher(Image, name + "/image_raw", 5) for name in ("vis", "ir"))
     rng = np.random.default_rng(0)
-    images = {
-        "vis": [make_image(rng, 3) for _ in range(IMAGES)],
-        "ir": [make_image(rng, 1) for _ in range(IMAGES)],
-    }
-    # Two of the visible topic: the node under test, and the observer beside it.
+
+    def noise(encoding: str, *shape: int) -> list[Image]:
+        images = (rng.integers(0, 256, shape, np.uint8) for _ in range(IMAGES))
+        return [make_image(image, encoding, Header(frame_id="camera")) for image in images]
+
+    images = {"vis": noise("bgr8", HEIGHT, WIDTH, 3), "ir": noise("mono8", HEIGHT, WIDTH)}
+    # The visible topic has two subscribers: the node under test and the observer.
     while vis.get_subscription_count() < 2 or ir.get_subscription_count() == 0:
         time.sleep(0.05)
     time.sleep(1.0)
@@ -44,7 +52,7 @@ def run_camera(seconds: float, rate_hz: float, warm_up_s: float) -> None:
     for number in range(count):
         time.sleep(max(0.0, start_s + number / rate_hz - time.monotonic()))
         stamp = node.get_clock().now().to_msg()
-        sent.append(stamp.sec * 10**9 + stamp.nanosec)
+        sent.append(stamp_ns(stamp))
         for publisher, kind in ((ir, "ir"), (vis, "vis")):
             message = images[kind][number % IMAGES]
             message.header.stamp = stamp
@@ -53,24 +61,11 @@ def run_camera(seconds: float, rate_hz: float, warm_up_s: float) -> None:
     print(json.dumps({"warm_up": sent[:warm_up], "sent": sent[warm_up:]}))
 
 
-def make_image(rng: np.random.Generator, channels: int):
-    """Return a noise image as sensor_msgs/Image, mono8 or bgr8."""
-    from sensor_msgs.msg import Image
-
-    message = Image(height=HEIGHT, width=WIDTH, step=WIDTH * channels)
-    message.encoding = "mono8" if channels == 1 else "bgr8"
-    message.header.frame_id = "camera"
-    pixels = array.array("B")
-    pixels.frombytes(rng.integers(0, 256, HEIGHT * WIDTH * channels, np.uint8).data)
-    message.data = pixels
-    return message
-
-
 def run_consumer(seconds: float) -> None:
-    """Take images and debug topics until silence; print what arrived and when, in nanoseconds.
+    """Receive images and debug topics until silence; print all arrivals in nanoseconds.
 
     `arrivals` are (stamp, received by the middleware, callback) of the fused topic, `observed` the
-    same of the visible one, which the node receives at that moment, too. `debug` are (time of
+    same of the visible one, which the node receives at the same moment. `debug` has (time of
     arrival, value) by topic.
     """
     import rclpy
@@ -86,8 +81,7 @@ def run_consumer(seconds: float) -> None:
 
     def on_image(message: Image, info: dict, seen: list[tuple[int, int, int]] = arrivals) -> None:
         now_ns = node.get_clock().now().nanoseconds
-        stamp_ns = message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
-        seen.append((stamp_ns, info["received_timestamp"], now_ns))
+        seen.append((stamp_ns(message.header.stamp), info["received_timestamp"], now_ns))
         last_s[0] = time.monotonic()
 
     def on_visible(message: Image, info: dict) -> None:
@@ -95,15 +89,15 @@ def run_consumer(seconds: float) -> None:
 
     def listen(topic: str, name: str) -> None:
         values = debug.setdefault(name, [])
-        node.create_subscription(
-            Float32,
-            topic,
-            lambda message: values.append((node.get_clock().now().nanoseconds, message.data)),
-            50,
-        )
 
-    node.create_subscription(Image, "fused/image_raw", on_image, 10)
-    node.create_subscription(Image, "vis/image_raw", on_visible, 10)
+        def on_value(message: Float32) -> None:
+            values.append((node.get_clock().now().nanoseconds, message.data))
+
+        subscribe(Float32, topic, on_value, 50)
+
+    subscribe: Any = node.create_subscription  # rclpy's types lack a callback that takes `info`
+    subscribe(Image, "fused/image_raw", on_image, 10)
+    subscribe(Image, "vis/image_raw", on_visible, 10)
     for name in DEBUG:
         listen("/fusion_node/debug/" + name, name)
     listen(RELAY_TOPIC, "relay_publish_ms")
@@ -118,7 +112,7 @@ def run_consumer(seconds: float) -> None:
 def run_relay(pairing: bool) -> None:
     """Republish vis/image_raw unchanged; with `pairing`, behind the stock synchroniser.
 
-    It keeps freed memory as the node does, so that the two differ by what the node does alone.
+    It keeps freed memory as the node does, so that the two differ by the node's own work only.
     """
     from irvis_fusion_ros.node.malloc_tuning import keep_freed_memory
 
@@ -146,7 +140,8 @@ def run_relay(pairing: bool) -> None:
     else:
         node.create_subscription(Image, "vis/image_raw", publish, 10)
         node.create_subscription(Image, "ir/image_raw", lambda message: None, 10)
-    rclpy.spin(node)
+    with contextlib.suppress(KeyboardInterrupt):
+        rclpy.spin(node)
 
 
 def run_reference_node(engine_ms: float, arguments: list[str]) -> int:
@@ -156,17 +151,17 @@ def run_reference_node(engine_ms: float, arguments: list[str]) -> int:
     from irvis_fusion_ros.node.fusion_node import main
 
     class Reference:
-        def fuse_frame(self, ir, vis, order="rgb"):
+        def fuse_frame(self, ir: np.ndarray, vis: np.ndarray, order: str = "rgb") -> np.ndarray:
             time.sleep(engine_ms / 1e3)
             return cv2.max(vis, cv2.merge([ir, ir, ir]))
 
-        def warm_up(self, height, width):
-            """Need nothing."""
+        def warm_up(self, height: int, width: int) -> None:
+            """Do nothing."""
 
-        def describe(self):
+        def describe(self) -> dict[str, str]:
             return {"model": "reference"}
 
-        def close(self):
-            """Hold nothing."""
+        def close(self) -> None:
+            """Do nothing."""
 
     return main([sys.argv[0], *arguments], lambda settings, progress: Reference())

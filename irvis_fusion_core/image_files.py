@@ -87,7 +87,11 @@ def read_thermal_8_bit(path: AnyPath) -> np.ndarray:
     Raises:
         FrameError: the file is missing, truncated, or no image.
     """
-    ir = read_thermal(path)
+    return thermal_to_8_bit(read_thermal(path))
+
+
+def thermal_to_8_bit(ir: np.ndarray) -> np.ndarray:
+    """Return a thermal image as uint8 [height, width]; a raw one is rescaled on its own."""
     if ir.dtype == np.uint8:
         return ir
     from irvis_fusion_core.thermal import ThermalRescale

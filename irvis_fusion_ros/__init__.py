@@ -7,7 +7,7 @@ keep_old_names(
     {
         "commands": "calibrate estimate_time_offset evaluate_bag fuse_bag make_bag",
         "calibration": "calibration_frames live_frames",
-        "demo": "demo_bag demo_cameras demo_detector demo_report demo_watch",
+        "demo": "demo_bag demo_cameras demo_detector demo_report",
         "messages": "image_messages image_encodings compressed_messages",
         "node": (
             "fusion_node end_signals guard live_parameters frame_intake frame_processor worker "
@@ -21,6 +21,7 @@ keep_old_names(
         "camera_calibrations": "node.topics.calibration_topics",
         "camera_parameters": "parameters.camera_settings",
         "camera_topics": "node.topics.input_topics",
+        "demo_watch": "running_node.node_watch",
         "fused_topics": "node.topics.output_topics",
         "fusion_settings": "parameters.settings_file",
         "fusion_stages": "pipeline.stages",

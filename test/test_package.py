@@ -109,7 +109,7 @@ def test_the_manifest_names_every_ros_package_that_is_imported(manifest):
     declared = {element.text for element in manifest.findall("exec_depend")}
     aliases = {"cv2": "python3-opencv"}
     aliases.update((n, f"python3-{n}") for n in ("jinja2", "matplotlib", "numpy", "yaml"))
-    optional = {"rosbags", "pytest"}  # of pip, and announced by the code that needs them
+    optional = {"mcap", "rosbags", "pytest"}  # of pip, and announced by the code that needs them
     own = {"irvis_fusion_core", "irvis_fusion_ros"}
     files = [*(ROOT / "irvis_fusion_ros").rglob("*.py"), *(ROOT / "launch").glob("*.py")]
     missing = {}

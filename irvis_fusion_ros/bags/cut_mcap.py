@@ -1,170 +1,118 @@
-"""Reads an MCAP file whose recording was cut off: no footer and no index, but messages.
+"""Read an MCAP file whose recording was cut off, so that it has no footer and no index.
 
-A recorder that is killed leaves such a file. Records are read from the beginning to where the
-file ends, after https://mcap.dev/spec; then the cut is told as BagError, so that nobody takes a
-part for the whole.
+A recorder that is killed leaves such a file. `mcap` reads it record by record from the beginning.
+Complete chunks give their messages; a chunk that is cut gives none.
 """
 
 from __future__ import annotations
 
-import importlib
 import os
-import struct
-import types
-from io import BytesIO
-from typing import Any, BinaryIO, Dict, Iterator, List, Sequence, Tuple
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from irvis_fusion_ros.bags.bag_error import BagError
+from irvis_fusion_ros.bags.bag_error import BagError, bag_library
+
+if TYPE_CHECKING:
+    from mcap.records import Channel, McapRecord
+    from rosbags.interfaces import Connection
 
 MAGIC = b"\x89MCAP0\r\n"
-SCHEMA, CHANNEL, MESSAGE, CHUNK, DATA_END = 0x03, 0x04, 0x05, 0x06, 0x0F
-
-MOST_BYTES = 1 << 32
-"""A record or chunk said to be larger is no record: what follows a cut can be anything."""
 
 
-class _CutError(Exception):
-    """The file ends within a record."""
-
-
-def is_cut(path: Any) -> bool:
-    """Whether `path` begins as an MCAP file and does not end as one."""
+def is_cut(path: Path) -> bool:
+    """Return whether a file begins as an MCAP file and does not end as one."""
     with open(path, "rb") as stream:
         if stream.read(len(MAGIC)) != MAGIC:
             return False
-        stream.seek(-len(MAGIC), os.SEEK_END)  # of a file that has the beginning alone: that
+        stream.seek(-len(MAGIC), os.SEEK_END)  # the beginning itself where there is nothing else
         return stream.read() != MAGIC or stream.tell() == len(MAGIC)
 
 
 class CutMcap:
-    """What rosbags' reader offers of such a file: `connections` and `messages`."""
+    """A context manager with the part of `rosbags.rosbag2.Reader` that is used here."""
 
-    def __init__(self, path: Any) -> None:
-        """Nothing is opened yet."""
-        self.path = os.fspath(path)
-        self.connections: List[Any] = []
-        self._counts: Dict[int, int] = {}
+    def __init__(self, path: Path) -> None:
+        """Import the libraries; nothing is opened yet."""
+        self.path = path
+        self.connections: list[Connection] = []
+        self._mcap = bag_library("mcap.records")
+        self._reader = bag_library("mcap.stream_reader").StreamReader
+        self._interfaces = bag_library("rosbags.interfaces")
 
     def __enter__(self) -> CutMcap:
-        for _ in self._messages():
-            pass
-        for connection in self.connections:
-            connection.msgcount = self._counts.get(connection.id, 0)
+        kept: dict[tuple[type, int], Any] = {}
+        counts: Counter[int] = Counter()
+        try:
+            for record in self._records():
+                if isinstance(record, self._mcap.Message):
+                    counts[record.channel_id] += 1
+                elif isinstance(record, (self._mcap.Schema, self._mcap.Channel)):
+                    kept[type(record), record.id] = record
+        except BagError:  # the cut; `messages` raises it again
+            if not counts:
+                raise
+        self.connections = [
+            self._connection(kept[self._mcap.Channel, number], kept, count)
+            for number, count in counts.items()
+            if (self._mcap.Channel, number) in kept
+        ]
         return self
 
-    def __exit__(self, *exception: Any) -> None:
+    def __exit__(self, *exception: object) -> None:
         return None
 
-    def messages(self, connections: Sequence[Any]) -> Iterator[Tuple[Any, int, bytes]]:
-        """(connection, time of recording in ns, bytes), in order of recording.
+    def messages(
+        self, connections: Sequence[Connection]
+    ) -> Iterator[tuple[Connection, int, bytes]]:
+        """Yield (connection, time of recording in ns, bytes) in order of writing.
 
         Raises:
-            BagError: always, at the cut.
+            BagError: Always, at the cut.
         """
         wanted = {connection.id: connection for connection in connections}
+        for record in self._records():
+            if isinstance(record, self._mcap.Message) and record.channel_id in wanted:
+                yield wanted[record.channel_id], record.log_time, record.data
+
+    def _records(self) -> Iterator[McapRecord]:
         count = 0
-        for channel, recorded_ns, raw in self._messages():
-            count += 1
-            if channel in wanted:
-                yield wanted[channel], recorded_ns, raw
+        try:
+            with open(self.path, "rb") as stream:
+                for record in self._reader(_WholeReads(stream), validate_crcs=True).records:
+                    if isinstance(record, self._mcap.DataEnd):
+                        break
+                    count += isinstance(record, self._mcap.Message)
+                    yield record
+            why = "only its index is missing"
+        except Exception as error:  # noqa: BLE001 - the bytes after a cut can be anything
+            why = f"{type(error).__name__} {error}"
         raise BagError(
             f"expected {self.path} to be a readable ROS 2 bag to its end, found it cut off after "
-            f"{count} messages: its recording did not end well; `mcap recover` or `ros2 bag "
-            "reindex` on a copy makes a bag of what is there"
+            f"{count} messages ({why}): its recording did not end well; `mcap recover` or `ros2 "
+            "bag reindex` on a copy makes a bag of what is there"
         )
 
-    def _messages(self) -> Iterator[Tuple[int, int, bytes]]:
-        self._counts = {}
-        known = {connection.id for connection in self.connections}
-        schemas: Dict[int, Tuple[str, str]] = {}
-        with open(self.path, "rb") as stream:
-            stream.seek(len(MAGIC))
-            for kind, body in _records(stream):
-                if kind == SCHEMA:
-                    number, name, _, text = _unpack("HSSB", body)
-                    schemas[number] = (name.decode(), text.decode("utf-8", "replace"))
-                elif kind == CHANNEL:
-                    number, schema, topic, _, _ = _unpack("HHSSB", body)
-                    if number not in known and schema in schemas:
-                        known.add(number)
-                        self.connections.append(
-                            _connection(number, topic.decode(), *schemas[schema])
-                        )
-                elif kind == MESSAGE and len(body) >= 22:
-                    channel, _, recorded_ns, _ = struct.unpack_from("<HIQQ", body)
-                    self._counts[channel] = self._counts.get(channel, 0) + 1
-                    yield channel, recorded_ns, body[22:]
+    def _connection(self, channel: Channel, kept: Mapping, messages: int) -> Connection:
+        of, schema = self._interfaces, kept[self._mcap.Schema, channel.schema_id]
+        text = schema.data.decode("utf-8", "replace")
+        definition = of.MessageDefinition(of.MessageDefinitionFormat.MSG, text)
+        extra = of.ConnectionExtRosbag2(channel.message_encoding, [])
+        connection: Connection = of.Connection(
+            channel.id, channel.topic, schema.name, definition, "", messages, extra, self
+        )
+        return connection
 
 
-def _records(stream: BinaryIO) -> Iterator[Tuple[int, bytes]]:
-    """Kind and content of every whole record; those within chunks for the chunks."""
-    try:
-        while True:
-            kind, size = struct.unpack("<BQ", _read(stream, 9))
-            if kind == DATA_END or size > MOST_BYTES:
-                return
-            if kind == CHUNK:
-                yield from _records(BytesIO(_chunk(stream, size)))
-            else:
-                yield kind, _read(stream, size)
-    except _CutError:
-        return
+class _WholeReads:
+    """A file that raises EOFError where `mcap` would take the rest for the whole."""
 
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._size = os.fstat(stream.fileno()).st_size
 
-def _chunk(stream: BinaryIO, size: int) -> bytes:
-    """A chunk's records, of a cut one that is not compressed those that are there."""
-    _, _, unpacked_size, _, name_size = struct.unpack("<QQQII", _read(stream, 32))
-    if name_size > size or unpacked_size > MOST_BYTES:
-        raise _CutError("no chunk is so large")
-    codec = _read(stream, name_size).decode("ascii", "replace")
-    (packed_size,) = struct.unpack("<Q", _read(stream, 8))
-    if not codec:
-        return stream.read(min(packed_size, size))
-    return _unpacked(codec, _read(stream, min(packed_size, size)))
-
-
-def _unpacked(codec: str, packed: bytes) -> bytes:
-    modules = {
-        "zstd": ("compression.zstd", "backports.zstd"),
-        "lz4": ("lz4.frame",),
-    }.get(codec, ())
-    for name in modules:  # both come with rosbags
-        try:
-            module = importlib.import_module(name)
-        except ImportError:
-            continue
-        unpacked: bytes = module.decompress(packed)
-        return unpacked
-    raise BagError(f"expected chunks compressed by zstd or lz4, found {codec!r}")
-
-
-def _read(stream: BinaryIO, size: int) -> bytes:
-    data = stream.read(size)
-    if len(data) < size:
-        raise _CutError(f"{size} bytes were said to follow, {len(data)} did")
-    return data
-
-
-def _unpack(form: str, body: bytes) -> List[Any]:
-    """H: a number of 2 bytes; S, B: bytes behind their length of 4."""
-    stream, values = BytesIO(body), []
-    for letter in form:
-        if letter == "H":
-            values.append(struct.unpack("<H", _read(stream, 2))[0])
-        else:
-            (size,) = struct.unpack("<I", _read(stream, 4))
-            values.append(_read(stream, size))
-    return values
-
-
-def _connection(number: int, topic: str, kind: str, definition: str) -> Any:
-    """What `bag_storage` asks of a connection of rosbags."""
-    return types.SimpleNamespace(
-        id=number,
-        topic=topic,
-        msgtype=kind,
-        msgcount=0,
-        digest="",
-        msgdef=types.SimpleNamespace(data=definition),
-        ext=types.SimpleNamespace(offered_qos_profiles=()),
-    )
+    def read(self, size: int) -> bytes:
+        if size > self._size - self._stream.tell():
+            raise EOFError(f"at {self._stream.tell()} of {self._size} bytes")
+        return self._stream.read(size)

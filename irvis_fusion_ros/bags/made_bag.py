@@ -1,10 +1,11 @@
-"""Cameras that record pairs of images into a bag: what `make_bag` and the tests write."""
+"""Record pairs of images into a bag as two cameras would; `make_bag` and the tests use it."""
 
 from __future__ import annotations
 
+import functools
 import heapq
-from collections import OrderedDict
-from typing import Any, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -12,7 +13,8 @@ import numpy as np
 from irvis_fusion_core.demo.night_street import NightStreet
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_core.image_files import FilePair, pairs_in, read_thermal, read_visible
-from irvis_fusion_ros.bags.bag import CAMERA_INFO_TYPE, NS_PER_S
+from irvis_fusion_core.streams.stamps import NS_PER_S
+from irvis_fusion_ros.bags.bag import CAMERA_INFO_TYPE
 from irvis_fusion_ros.bags.bag_writer import BagWriter
 from irvis_fusion_ros.bags.camera_schedule import CameraTiming, Shot, check_timing, shots
 from irvis_fusion_ros.bags.made_images import (
@@ -28,11 +30,11 @@ from irvis_fusion_ros.bags.made_images import (
 )
 
 IMAGES_KEPT = 24
-"""Images that a camera keeps ready, in its own form: 22 MB at VGA."""
+"""Converted images that a camera keeps: 22 MB at VGA."""
 
 
 class MadeCamera(NamedTuple):
-    """One camera: what it is called, when it takes frames, and how it sends them."""
+    """One camera: names, timing of its frames, form of its images."""
 
     name: str  # "ir" or "vis"
     topic: str  # compressed images go out on topic/compressed
@@ -44,78 +46,58 @@ class MadeCamera(NamedTuple):
 
     @property
     def image_topic(self) -> str:
-        """The topic of its images."""
+        """The topic of the images."""
         return self.topic + ("/compressed" if self.form.codec else "")
 
     @property
     def info_topic(self) -> str:
-        """`camera_info` beside the images, as image_transport has it."""
+        """`camera_info` in the namespace of the images, as image_transport has it."""
         return self.topic.rpartition("/")[0] + "/camera_info"
 
 
 class PairSource:
-    """What both cameras look at: pairs of images that follow each other, or a drawn street.
+    """The scene of both cameras: consecutive pairs of images, or a drawn street.
 
     Attributes:
-        count: how many pairs there are; 0 where they do not end.
-        title: what it is, in words.
+        count: Number of pairs; 0 for the endless street.
+        title: Description for people.
     """
 
-    def __init__(self, folder: Optional[str], rate_hz: float, stills: bool = False) -> None:
+    def __init__(self, folder: str | None, rate_hz: float, stills: bool = False) -> None:
         """Show the pairs of `folder` (IR/ and VIS/) at `rate_hz`, again and again.
 
-        Frames of a video stand for the moment about them, so that jitter shows none of them
-        twice; `stills` begin at their moment.
+        A video frame is shown from half a period before its time, so that jitter shows none
+        twice; a still is shown from its time on.
 
         Raises:
-            ConfigurationError: no rate.
-            FrameError: the folder holds no pairs.
+            ConfigurationError: No possible rate.
+            FrameError: The folder holds no pairs.
         """
         if not 0 < rate_hz <= 1000:
             raise ConfigurationError(f"expected 0 to 1000 pairs a second, found {rate_hz}")
-        self._files: List[FilePair] = [] if folder is None else pairs_in(folder)
+        self._files: list[FilePair] = [] if folder is None else pairs_in(folder)
         self._street = None if self._files else NightStreet()
         self._rate_hz = rate_hz
-        self._begin = 1e-9 if stills else 0.5  # the small one for what rounding takes away
+        self._begin = 1e-9 if stills else 0.5  # the small one for rounding
         self.count = len(self._files)
         self.title = f"{self.count} pairs" if self._files else "a drawn night street"
 
     def number_at(self, time_s: float) -> int:
-        """The number of the pair that stands before the cameras at this time."""
+        """Return the number of the pair that is shown at this time."""
         number = int(time_s * self._rate_hz + self._begin)
         return number % self.count if self.count else number
 
     def ir(self, number: int) -> np.ndarray:
-        """HxW of uint8, uint16 or float32 as it is stored."""
+        """Return the thermal image HxW, uint8, uint16 or float32 as stored."""
         if self._street is not None:
             return self._street.frame(number / self._rate_hz).ir
         return read_thermal(self._files[number].ir)
 
     def vis(self, number: int) -> np.ndarray:
-        """Uint8 HxWx3, RGB."""
+        """Return the visible image HxWx3 uint8, RGB."""
         if self._street is not None:
             return self._street.frame(number / self._rate_hz).vis
         return cv2.cvtColor(read_visible(self._files[number].vis), cv2.COLOR_BGR2RGB)
-
-
-class _Lens:
-    """A camera's images of a source, in its own form; the last ones are kept."""
-
-    def __init__(self, camera: MadeCamera, source: PairSource) -> None:
-        self._camera, self._source = camera, source
-        self._kept: "OrderedDict[int, np.ndarray]" = OrderedDict()
-
-    def pixels(self, time_s: float) -> np.ndarray:
-        number, form = self._source.number_at(time_s), self._camera.form
-        if number not in self._kept:
-            if self._camera.name == "ir":
-                made = thermal_pixels(self._source.ir(number), form)
-            else:
-                made = visible_pixels(self._source.vis(number), form)
-            self._kept[number] = made
-            if len(self._kept) > IMAGES_KEPT:
-                self._kept.popitem(last=False)
-        return self._kept[number]
 
 
 def write_bag(
@@ -127,14 +109,17 @@ def write_bag(
     seed: int = 0,
     loop_stamps: float = 0.0,
 ) -> Iterator[str]:
-    """Write what the cameras record within `duration_s`, in order; give each image's camera.
+    """Write the recording of `duration_s` in order; yield each image's camera name.
 
-    Where `loop_stamps` is above 0, stamps begin anew after so many seconds.
+    Args:
+        start_ns: Time of the beginning.
+        seed: For jitter and drops.
+        loop_stamps: Seconds after which stamps start again; 0 for never.
 
     Raises:
-        ConfigurationError: a camera that cannot be.
-        FrameError: an image that cannot be read.
-        BagError: the bag cannot be written.
+        ConfigurationError: Impossible timing or form of a camera.
+        FrameError: An image cannot be read.
+        BagError: The bag cannot be written.
     """
     if start_ns <= 0 or loop_stamps < 0:
         raise ConfigurationError(
@@ -144,8 +129,8 @@ def write_bag(
         check_timing(camera.name, camera.timing)
         encodings = IR_ENCODINGS if camera.name == "ir" else VIS_ENCODINGS
         check_form(camera.name, camera.form, encodings)
-    lenses = [_Lens(camera, source) for camera in cameras]
-    # Each camera has its own chance: one that is left out does not change the other.
+    converted = [_converter(camera, source) for camera in cameras]
+    # Each camera has its own random numbers: leaving one out does not change the other.
     streams = [
         _numbered(index, shots(camera.timing, duration_s, seed + 7919 * index))
         for index, camera in enumerate(cameras)
@@ -158,19 +143,29 @@ def write_bag(
             stamp_s = within_s + camera.timing.stamp_offset_s
         stamp_ns = start_ns + round(stamp_s * NS_PER_S)
         recorded_ns = start_ns + round(shot.recorded_s * NS_PER_S)
-        pixels = lenses[index].pixels(shot.shows_s)
+        pixels = converted[index](source.number_at(shot.shows_s))
         if camera.with_info:
-            info = camera_info(
-                make_header(stamp_ns, camera.frame_id),
-                (pixels.shape[0], pixels.shape[1]),
-                camera.field_of_view_deg,
-            )
+            header = make_header(stamp_ns, camera.frame_id)
+            height, width = pixels.shape[:2]
+            info = camera_info(header, height, width, camera.field_of_view_deg)
             writer.write_message(camera.info_topic, CAMERA_INFO_TYPE, recorded_ns, info)
-        message: Any = image_message(pixels, camera.form, stamp_ns, camera.frame_id)
+        message = image_message(pixels, camera.form, stamp_ns, camera.frame_id)
         writer.write_message(camera.image_topic, camera.form.type, recorded_ns, message)
         yield camera.name
 
 
-def _numbered(index: int, taken: Iterator[Shot]) -> Iterator[Tuple[float, int, Shot]]:
+def _converter(camera: MadeCamera, source: PairSource) -> Callable[[int], np.ndarray]:
+    """Return number of a pair -> the camera's image in its own form; keep the last ones."""
+
+    @functools.lru_cache(IMAGES_KEPT)
+    def pixels(number: int) -> np.ndarray:
+        if camera.name == "ir":
+            return thermal_pixels(source.ir(number), camera.form)
+        return visible_pixels(source.vis(number), camera.form)
+
+    return pixels
+
+
+def _numbered(index: int, taken: Iterator[Shot]) -> Iterator[tuple[float, int, Shot]]:
     for shot in taken:
         yield shot.recorded_s, index, shot

@@ -1,39 +1,39 @@
-"""Images as cameras would send them: sizes, encodings, codecs.
+"""Convert images to what a camera would send: size, encoding, codec.
 
-A thermal image of 8 bits becomes raw counts by a straight line: black is the lower end of
-`counts`, white the upper one. By default that is 20 °C … 40 °C in centikelvin.
+An 8-bit thermal image becomes raw counts linearly: black is the lower end of `counts`, white the
+upper one. The default is 20 °C … 40 °C in centikelvin.
 """
 
 from __future__ import annotations
 
 import types
-from typing import Any, NamedTuple, Optional, Tuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 
 from irvis_fusion_core.errors import ConfigurationError
-from irvis_fusion_core.thermal import ThermalRescale
+from irvis_fusion_core.image_files import thermal_to_8_bit
+from irvis_fusion_core.streams.stamps import NS_PER_S
+from irvis_fusion_ros.bags.bag import COMPRESSED_TYPE, IMAGE_TYPE
 from irvis_fusion_ros.messages.image_encodings import LAYOUTS
+from irvis_fusion_ros.messages.protocols import AnyImageMessage, CameraInfoMessage, Header
 
 IR_ENCODINGS = ("mono8", "8UC1", "mono16", "16UC1", "32FC1")
 VIS_ENCODINGS = ("bgr8", "rgb8", "mono8", "bgra8", "rgba8", "bayer_rggb8")
 CODECS = ("jpeg", "png")
+JPEG_QUALITY = 90
 ROOM_COUNTS = (29315, 31315)
 """20 °C and 40 °C in centikelvin."""
 
-IMAGE_TYPE = "sensor_msgs/msg/Image"
-COMPRESSED_TYPE = "sensor_msgs/msg/CompressedImage"
-
 
 class ImageForm(NamedTuple):
-    """How a camera sends its images."""
+    """The form in which a camera sends images."""
 
     encoding: str
-    codec: Optional[str] = None  # of CODECS; None sends Image
-    size: Optional[Tuple[int, int]] = None  # (height, width); None leaves it
-    quality: int = 90  # of JPEG
-    counts: Tuple[int, int] = ROOM_COUNTS
+    codec: str | None = None  # one of CODECS; None sends Image
+    size: tuple[int, int] | None = None  # (height, width); None keeps the image's
+    counts: tuple[int, int] = ROOM_COUNTS
 
     @property
     def type(self) -> str:
@@ -41,24 +41,18 @@ class ImageForm(NamedTuple):
         return COMPRESSED_TYPE if self.codec else IMAGE_TYPE
 
 
-def check_form(name: str, form: ImageForm, encodings: Tuple[str, ...]) -> None:
-    """Raise ConfigurationError unless there are such images; `name` says whose they are."""
-    if form.encoding not in encodings:
-        raise ConfigurationError(
-            f"expected an encoding of {name} images out of {', '.join(encodings)}, found "
-            f"{form.encoding!r}"
-        )
+def check_form(name: str, form: ImageForm, encodings: tuple[str, ...]) -> None:
+    """Raise ConfigurationError unless the form is possible; `name` is the camera's."""
+    for given, allowed in ((form.encoding, encodings), (form.codec or CODECS[0], CODECS)):
+        if given not in allowed:
+            raise ConfigurationError(
+                f"expected {name} images as one of {', '.join(allowed)}, found {given!r}"
+            )
     low, high = form.counts
     if not 0 <= low < high <= 65535:
         raise ConfigurationError(f"expected counts 0 <= LOW < HIGH <= 65535, found {low}:{high}")
-    layout = LAYOUTS[form.encoding]
-    if form.codec is None:
-        return
-    if form.codec not in CODECS:
-        raise ConfigurationError(
-            f"expected a codec out of {', '.join(CODECS)}, found {form.codec!r}"
-        )
-    if layout.type_code == "f4" or (form.codec == "jpeg" and layout.type_code != "u1"):
+    held = {None: ("u1", "u2", "f4"), "png": ("u1", "u2"), "jpeg": ("u1",)}[form.codec]
+    if LAYOUTS[form.encoding].type_code not in held:
         raise ConfigurationError(
             f"expected {name} images that {form.codec} can hold, found {form.encoding}; png takes "
             "16 bits, raw alone takes floats"
@@ -66,17 +60,16 @@ def check_form(name: str, form: ImageForm, encodings: Tuple[str, ...]) -> None:
 
 
 def thermal_pixels(image: np.ndarray, form: ImageForm) -> np.ndarray:
-    """HxW of uint8, uint16 or float32 as the sensor's `encoding` has it, at `size`.
+    """Return a thermal image HxW in the form's encoding and size.
 
-    16-bit images are counts and stay so; 32FC1 is kelvin, a hundredth of the counts.
+    uint16 images are counts and keep their values; 32FC1 is kelvin, a hundredth of the counts.
     """
     image = _at_size(image, form.size)
     dtype = np.dtype("<" + LAYOUTS[form.encoding].type_code)
     if dtype == np.uint8:
-        return image if image.dtype == np.uint8 else ThermalRescale(smoothing_s=0.0)(image)
+        return thermal_to_8_bit(image)
     if image.dtype == np.float32:
-        kelvin = image
-        counts = np.clip(np.rint(100.0 * kelvin), 0, 65535)
+        counts = np.clip(np.rint(100.0 * image), 0, 65535)  # from kelvin
     elif image.dtype == np.uint8:
         low, high = form.counts
         counts = np.rint(low + image.astype(np.float32) * ((high - low) / 255.0))
@@ -88,12 +81,15 @@ def thermal_pixels(image: np.ndarray, form: ImageForm) -> np.ndarray:
 
 
 def visible_pixels(image_rgb: np.ndarray, form: ImageForm) -> np.ndarray:
-    """HxW or HxWxC of uint8 as `encoding` has it, at `size`, from HxWx3 RGB."""
+    """Return an RGB image HxWx3 uint8 in the form's encoding and size."""
     image = _at_size(image_rgb, form.size)
     if form.encoding == "rgb8":
         return image
-    if form.encoding == "bayer_rggb8":
-        return _mosaic(image)
+    if form.encoding == "bayer_rggb8":  # red, green in even rows; green, blue in odd ones
+        mosaic = image[..., 1].copy()
+        mosaic[0::2, 0::2] = image[0::2, 0::2, 0]
+        mosaic[1::2, 1::2] = image[1::2, 1::2, 2]
+        return mosaic
     code = {
         "bgr8": cv2.COLOR_RGB2BGR,
         "mono8": cv2.COLOR_RGB2GRAY,
@@ -103,8 +99,10 @@ def visible_pixels(image_rgb: np.ndarray, form: ImageForm) -> np.ndarray:
     return cv2.cvtColor(image, code)
 
 
-def image_message(pixels: np.ndarray, form: ImageForm, stamp_ns: int, frame_id: str) -> Any:
-    """What has the fields of sensor_msgs/Image or CompressedImage, and holds these pixels."""
+def image_message(
+    pixels: np.ndarray, form: ImageForm, stamp_ns: int, frame_id: str
+) -> AnyImageMessage:
+    """Return these pixels with the fields of sensor_msgs/Image or CompressedImage."""
     header = make_header(stamp_ns, frame_id)
     pixels = np.ascontiguousarray(pixels)
     if form.codec is None:
@@ -117,34 +115,30 @@ def image_message(pixels: np.ndarray, form: ImageForm, stamp_ns: int, frame_id: 
             step=pixels[0].nbytes,
             data=pixels.reshape(-1).view(np.uint8),
         )
-    order = {"rgb8": cv2.COLOR_RGB2BGR, "rgba8": cv2.COLOR_RGBA2BGRA}.get(form.encoding)
-    stored = pixels if order is None else cv2.cvtColor(pixels, order)
-    quality = [cv2.IMWRITE_JPEG_QUALITY, form.quality] if form.codec == "jpeg" else []
+    to_bgr = {"rgb8": cv2.COLOR_RGB2BGR, "rgba8": cv2.COLOR_RGBA2BGRA}.get(form.encoding)
+    stored = pixels if to_bgr is None else cv2.cvtColor(pixels, to_bgr)
+    quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if form.codec == "jpeg" else []
     _, coded = cv2.imencode("." + form.codec, stored, quality)
     held = {1: form.encoding, 3: "bgr8", 4: "bgra8"}[1 if stored.ndim == 2 else stored.shape[2]]
     text = f"{form.encoding}; {form.codec} compressed {held}"
     return types.SimpleNamespace(header=header, format=text, data=coded.reshape(-1))
 
 
-def make_header(stamp_ns: int, frame_id: str) -> Any:
-    """What has the fields of std_msgs/Header."""
-    stamp = types.SimpleNamespace(sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9)
+def make_header(stamp_ns: int, frame_id: str) -> Header:
+    """Return an object with the fields of std_msgs/Header."""
+    stamp = types.SimpleNamespace(sec=stamp_ns // NS_PER_S, nanosec=stamp_ns % NS_PER_S)
     return types.SimpleNamespace(stamp=stamp, frame_id=frame_id)
 
 
-def camera_info(header: Any, size: Tuple[int, int], field_of_view_deg: float) -> Any:
-    """What has the fields of sensor_msgs/CameraInfo: a pinhole, its centre in the middle.
-
-    `size` is (height, width). A field of view (horizontal) of 0 gives the size alone: such a
-    camera counts as not calibrated (K[0] is 0).
-    """
-    height, width = size
-    matrix = np.zeros((3, 3))
-    rotation = np.zeros((3, 3))
+def camera_info(
+    header: Header, height: int, width: int, field_of_view_deg: float
+) -> CameraInfoMessage:
+    """Return the CameraInfo of a pinhole camera; a (horizontal) field of view of 0 leaves K 0."""
+    matrix = rotation = np.zeros((3, 3))
     if field_of_view_deg > 0:
         focal = 0.5 * width / np.tan(np.radians(field_of_view_deg) / 2)
-        matrix[:] = [[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]]
-        rotation[:] = np.eye(3)
+        matrix = np.array([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]])
+        rotation = np.eye(3)
     return types.SimpleNamespace(
         header=header,
         height=height,
@@ -160,15 +154,7 @@ def camera_info(header: Any, size: Tuple[int, int], field_of_view_deg: float) ->
     )
 
 
-def _at_size(image: np.ndarray, size: Optional[Tuple[int, int]]) -> np.ndarray:
+def _at_size(image: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
     if size is None or image.shape[:2] == size:
         return image
     return cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_AREA)
-
-
-def _mosaic(rgb: np.ndarray) -> np.ndarray:
-    """One colour a pixel: red and green in even rows, green and blue in odd ones."""
-    mosaic = rgb[..., 1].copy()
-    mosaic[0::2, 0::2] = rgb[0::2, 0::2, 0]
-    mosaic[1::2, 1::2] = rgb[1::2, 1::2, 2]
-    return mosaic

@@ -1,10 +1,12 @@
-"""The board's part of `irvis_fusion calibrate`: files for both cameras and for the node."""
+"""Calibrate with a board: write files for both cameras and parameters for the node."""
 
 from __future__ import annotations
 
+import argparse
 import os
-from typing import Any, Callable, List
+from collections.abc import Callable, Mapping, Sequence
 
+import cv2
 import numpy as np
 
 from irvis_fusion_core.calibration.board_calibration import BoardCalibration, calibrate_boards
@@ -17,14 +19,15 @@ from irvis_fusion_ros.calibration.calibration_frames import CalibrationPair
 
 
 def calibrate_with_board(
-    pairs: List[CalibrationPair], options: Any, say: Callable[[str], None]
-) -> int:
-    """Calibrate, write, and print what was found; returns the exit status.
+    pairs: Sequence[CalibrationPair], options: argparse.Namespace, say: Callable[[str], None]
+) -> None:
+    """Calibrate both cameras, write the files and print the result.
 
-    `options` are those of `irvis_fusion calibrate`: board, square_m, depth_m, output, overlay.
+    Args:
+        options: Of `irvis_fusion calibrate`: board, square_m, depth_m, output, overlay.
 
     Raises:
-        CalibrationError: as `calibrate_boards`; nothing is written then.
+        CalibrationError: As `calibrate_boards`; nothing is written then.
     """
     say(f"looking for the board in {len(pairs)} pairs")
     found = calibrate_boards([(p.ir, p.vis) for p in pairs], options.board, options.square_m)
@@ -58,14 +61,13 @@ def calibrate_with_board(
         f"From {found.views[2]} views of a board: residual {found.pair_rms_px:.2f} px.",
     )
     _tell(found, files, options)
-    return 0
 
 
 def camera_file_text(name: str, camera: CameraModel) -> str:
-    """A camera as ROS's camera_calibration writes it (`ost.yaml`), for camera_info_manager."""
+    """Return a camera as ROS's camera_calibration writes it (`ost.yaml`)."""
     height, width = camera.size
 
-    def data(rows: int, columns: int, values: Any) -> str:
+    def data(rows: int, columns: int, values: np.ndarray) -> str:
         text = yaml_text("data", [float(v) for v in np.ravel(values)])
         return f"  rows: {rows}\n  cols: {columns}\n  data: {text}\n"
 
@@ -80,32 +82,15 @@ def camera_file_text(name: str, camera: CameraModel) -> str:
     )
 
 
-def quaternion_xyzw(rotation: np.ndarray) -> List[float]:
-    """A unit quaternion (x, y, z, w), w >= 0, of a 3x3 rotation (Shepperd's method)."""
-    r = np.asarray(rotation, np.float64)
-    squares = np.array(
-        [
-            1.0 + r[0, 0] - r[1, 1] - r[2, 2],
-            1.0 - r[0, 0] + r[1, 1] - r[2, 2],
-            1.0 - r[0, 0] - r[1, 1] + r[2, 2],
-            1.0 + np.trace(r),
-        ]
-    )
-    # Four times the products of the largest component with all four.
-    table = np.array(
-        [
-            [squares[0], r[0, 1] + r[1, 0], r[0, 2] + r[2, 0], r[2, 1] - r[1, 2]],
-            [r[0, 1] + r[1, 0], squares[1], r[1, 2] + r[2, 1], r[0, 2] - r[2, 0]],
-            [r[0, 2] + r[2, 0], r[1, 2] + r[2, 1], squares[2], r[1, 0] - r[0, 1]],
-            [r[2, 1] - r[1, 2], r[0, 2] - r[2, 0], r[1, 0] - r[0, 1], squares[3]],
-        ]
-    )
-    quaternion = table[int(np.argmax(squares))]
-    quaternion = quaternion / np.linalg.norm(quaternion)
-    return [float(v) for v in (quaternion if quaternion[3] >= 0.0 else -quaternion)]
+def quaternion_xyzw(rotation: np.ndarray) -> list[float]:
+    """Return the unit quaternion (x, y, z, w), w >= 0, of a 3x3 rotation."""
+    vector = cv2.Rodrigues(np.asarray(rotation, np.float64))[0].ravel()  # axis times angle
+    angle = float(np.linalg.norm(vector))
+    xyz = 0.5 * np.sinc(0.5 * angle / np.pi) * vector  # sin(angle / 2) times the axis
+    return [*map(float, xyz), float(np.cos(0.5 * angle))]
 
 
-def _tell(found: BoardCalibration, files: Any, options: Any) -> None:
+def _tell(found: BoardCalibration, files: Mapping[str, str], options: argparse.Namespace) -> None:
     ir, vis, both = found.views
     print(f"views            {ir} IR, {vis} visible, {both} both")
     print(

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable
-from typing import Any
 
 import rclpy
+from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CompressedImage, Image
 
 from irvis_fusion_core.errors import CalibrationError
-from irvis_fusion_core.streams.pairing import PairNearest
-from irvis_fusion_core.streams.pairing_policy import NS_PER_S
+from irvis_fusion_core.streams.pairing import Pair, PairNearest
+from irvis_fusion_ros.bags.bag import stamp_of
 from irvis_fusion_ros.calibration.calibration_frames import CalibrationPair, decoded
 from irvis_fusion_ros.messages.image_messages import ImageMessageError
 from irvis_fusion_ros.node.topics.qos import MatchedSubscription, QosPreference
@@ -28,18 +29,23 @@ def live_frames(
     ir_time_offset_s: float = 0.0,
     progress: Callable[[str], None] = lambda line: None,
 ) -> list[CalibrationPair]:
-    """Up to `most` pairs, spread over `seconds`, of (IR topic, visible topic).
+    """Return up to `most` pairs, spread over `seconds`.
 
-    Topics that end in /compressed are CompressedImage. The publishers' reliability is followed.
+    The subscriptions follow the publishers' reliability.
+
+    Args:
+        topics: Thermal and visible; /compressed at the end means CompressedImage.
+        slop_s, ir_time_offset_s: Those of `irvis_fusion_core.streams.pairing.PairNearest`.
 
     Raises:
-        CalibrationError: nothing arrived, or nothing that can be used; says why.
+        CalibrationError: No pair arrived, or none that can be decoded.
     """
-    # Ctrl-C is the command's to handle: rclpy's own handler would end in a traceback here.
+    # The command handles Ctrl-C: rclpy's own handler would end in a traceback here.
     rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
     node = rclpy.create_node("irvis_fusion_calibrate")
     try:
-        return _Collection(node, topics, most, seconds, slop_s, ir_time_offset_s).run(progress)
+        pairing = PairNearest(slop_s, ir_time_offset_s)
+        return _Collection(node, topics, most, seconds, pairing).run(progress)
     finally:
         node.destroy_node()
         rclpy.try_shutdown()
@@ -47,30 +53,21 @@ def live_frames(
 
 class _Collection:
     def __init__(
-        self,
-        node: Any,
-        topics: tuple[str, str],
-        most: int,
-        seconds: float,
-        slop_s: float,
-        ir_time_offset_s: float,
+        self, node: Node, topics: tuple[str, str], most: int, seconds: float, pairing: PairNearest
     ) -> None:
-        self._node, self._seconds, self._most = node, seconds, most
-        self._interval_s = seconds / most
-        self._pairing = PairNearest(slop_s, ir_time_offset_s)
+        self._node, self._seconds, self._most, self._pairing = node, seconds, most, pairing
         self._found: list[CalibrationPair] = []
         self._next_s = 0.0
         self._unusable: ImageMessageError | None = None
-        self._slop_s = slop_s
         self._subscriptions = [
             MatchedSubscription(
                 node,
                 CompressedImage if topic.endswith("/compressed") else Image,
                 topic,
-                self._adder(add),
+                functools.partial(self._take, add),
                 QosPreference(),
             )
-            for topic, add in zip(topics, (self._pairing.add_ir, self._pairing.add_vis))
+            for topic, add in zip(topics, (pairing.add_ir, pairing.add_vis))
         ]
 
     def run(self, progress: Callable[[str], None]) -> list[CalibrationPair]:
@@ -89,20 +86,16 @@ class _Collection:
             raise CalibrationError(self._why_nothing())
         return self._found
 
-    def _adder(self, add: Callable[..., list]) -> Callable[[Any], None]:
-        def take(message: Any) -> None:
-            stamp = message.header.stamp
-            for pair in add(stamp.sec * NS_PER_S + stamp.nanosec, message):
-                now = time.monotonic()
-                if not pair.paired or now < self._next_s or len(self._found) >= self._most:
-                    continue
-                try:
-                    self._found.append(decoded(pair))
-                    self._next_s = now + self._interval_s
-                except ImageMessageError as error:
-                    self._unusable = error
-
-        return take
+    def _take(self, add: Callable[..., list[Pair]], message: Image | CompressedImage) -> None:
+        for pair in add(stamp_of(message), message):
+            now = time.monotonic()
+            if not pair.paired or now < self._next_s or len(self._found) >= self._most:
+                continue
+            try:
+                self._found.append(decoded(pair))
+                self._next_s = now + self._seconds / self._most
+            except ImageMessageError as error:
+                self._unusable = error
 
     def _why_nothing(self) -> str:
         said = [s.silence(time.monotonic(), min(1.0, self._seconds)) for s in self._subscriptions]
@@ -110,11 +103,8 @@ class _Collection:
         reasons = [text for text in said if text]
         if self._unusable is not None:
             reasons.append(str(self._unusable))
-        if not reasons:
-            reasons.append(
-                f"no two stamps within {self._slop_s} s; see --slop-s and --ir-time-offset-s"
-            )
+        nearest = "no two stamps are within the slop; see --slop-s and --ir-time-offset-s"
         return (
             f"expected pairs of frames within {self._seconds:g} s, found {counts} and no pair: "
-            + "; ".join(reasons)
+            + "; ".join(reasons or [nearest])
         )

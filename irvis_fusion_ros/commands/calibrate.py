@@ -1,4 +1,4 @@
-"""Find out where the infrared image lies in the visible one, and write it for the node.
+"""Find where the infrared image lies in the visible one, and write the node's parameters.
 
 examples::
 
@@ -7,11 +7,11 @@ examples::
   irvis_fusion calibrate --live /thermal/image_raw /camera/image_raw --output registration.yaml
   irvis_fusion calibrate recording --board chessboard:9x6 --square-m 0.05 --output calibration.yaml
 
-Without a board: a homography from natural scenes, which fits at the distance of what was seen.
-With one that both cameras see (heated, or of materials of different emissivity): both cameras'
-calibrations and where they stand to one another, which fits at any depth that is given.
-Beside OUTPUT goes an image to judge by: look at it. Where no alignment stands out against
-chance, nothing is written and the exit status is 1.
+Without a board the result is a homography from natural scenes, which fits at their distance. With
+a board that both cameras see (heated, or of materials of different emissivity) it is both cameras'
+calibrations and their relative pose, which fits at any given depth. An overlay image is written
+next to OUTPUT: look at it. If no alignment is clearly better than chance, nothing is written and
+the exit status is 1.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from typing import Any, List
+from collections.abc import Sequence
 
 from irvis_fusion_core.calibration.board_calibration import BOARD_KINDS, parse_board
 from irvis_fusion_core.calibration.estimate import Estimate, estimate_homography
@@ -28,7 +28,7 @@ from irvis_fusion_core.calibration.parameter_file import update_parameters
 from irvis_fusion_core.command_line import command, make_parser
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_core.image_files import write_image
-from irvis_fusion_ros.bags.bag_pairs import choose_topics
+from irvis_fusion_ros.bags.bag_topics import choose_topics
 from irvis_fusion_ros.calibration.calibration_frames import (
     CalibrationPair,
     bag_frames,
@@ -38,7 +38,7 @@ from irvis_fusion_ros.calibration.calibration_frames import (
 
 
 @command
-def main(arguments: List[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Run the command."""
     options = _checked(_parser().parse_args(arguments))
     pairs = _pairs(options)
@@ -46,7 +46,8 @@ def main(arguments: List[str]) -> int:
     if options.board:
         from irvis_fusion_ros.calibration.boards import calibrate_with_board
 
-        return calibrate_with_board(pairs, options, _say)
+        calibrate_with_board(pairs, options, _say)
+        return 0
     estimate = estimate_homography(
         [(pair.ir, pair.vis) for pair in pairs], scales=options.scales, progress=_say
     )
@@ -63,10 +64,10 @@ def _parser() -> argparse.ArgumentParser:
         "--live", nargs=2, metavar=("IR_TOPIC", "VIS_TOPIC"), help="topics of a running system"
     )
     parser.add_argument(
-        "--output", required=True, metavar="YAML", help="made, or changed in place"
+        "--output", required=True, metavar="YAML", help="created, or changed in place"
     )
     parser.add_argument(
-        "--overlay", metavar="PNG", help="image to judge by (default: OUTPUT with .png)"
+        "--overlay", metavar="PNG", help="overlay image (default: OUTPUT with .png)"
     )
     parser.add_argument("--frames", type=int, default=20, help="pairs used (default: 20)")
     parser.add_argument(
@@ -84,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     group.add_argument(
         "--ir-time-offset-s", type=float, default=0.0, help="added to IR stamps (default: 0)"
     )
-    group.add_argument("--seconds", type=float, default=20.0, help="--live: for how long")
+    group.add_argument("--seconds", type=float, default=20.0, help="--live: duration")
     group = parser.add_argument_group("board")
     group.add_argument(
         "--board",
@@ -96,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
         "--square-m", type=float, help="distance of neighbouring corners or circles"
     )
     group.add_argument(
-        "--depth-m", type=float, default=10.0, help="where images shall fit (default: 10)"
+        "--depth-m", type=float, default=10.0, help="depth at which images fit (default: 10)"
     )
     return parser
 
@@ -123,7 +124,7 @@ def _checked(options: argparse.Namespace) -> argparse.Namespace:
     return options
 
 
-def _pairs(options: argparse.Namespace) -> List[CalibrationPair]:
+def _pairs(options: argparse.Namespace) -> list[CalibrationPair]:
     if options.ir:
         return folder_pairs(options.ir, options.vis, options.frames)
     times = (options.slop_s, options.ir_time_offset_s)
@@ -139,9 +140,11 @@ def _pairs(options: argparse.Namespace) -> List[CalibrationPair]:
     return bag_frames(options.bag, topics, options.frames, *times)
 
 
-def _write(estimate: Estimate, pairs: List[CalibrationPair], options: Any) -> None:
+def _write(
+    estimate: Estimate, pairs: Sequence[CalibrationPair], options: argparse.Namespace
+) -> None:
     middle = pairs[len(pairs) // 2]
-    # The image first: parameters that nobody can judge are worse than an image without them.
+    # The image first: parameters without the image cannot be judged.
     write_image(options.overlay, before_and_after(middle.ir, middle.vis, estimate.homography))
     update_parameters(
         options.output,
@@ -165,11 +168,8 @@ def _write(estimate: Estimate, pairs: List[CalibrationPair], options: Any) -> No
         f"residual         {estimate.median_px:.1f} px median, {estimate.p90_px:.1f} px at 90 % "
         "(visible pixels, blocks that the fit has not seen)"
     )
-    for number, row in enumerate(estimate.homography):
-        print(
-            ("homography       " if number == 0 else " " * 17)
-            + "  ".join("%12.6g" % v for v in row)
-        )
+    for title, row in zip(("homography", "", ""), estimate.homography):
+        print(f"{title:17}" + "  ".join("%12.6g" % v for v in row))
     print(f"written          {options.output}")
     print(f"look at          {options.overlay}")
 

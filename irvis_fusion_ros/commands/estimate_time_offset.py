@@ -1,4 +1,4 @@
-"""Find out by how much the infrared camera's stamps are late, from a bag in which things move.
+"""Estimate the time offset between the infrared and the visible stamps of a bag with motion.
 
 examples::
 
@@ -6,23 +6,24 @@ examples::
   irvis_fusion estimate_time_offset recording --output registration.yaml
 
 Record 10 s or more while the cameras are turned by hand in jerks, or somebody waves. Prints
-`ir_time_offset_s`, which the node adds to infrared stamps, and writes it into OUTPUT. Where no
-offset stands out, nothing is written and the exit status is 1.
+`ir_time_offset_s`, which the node adds to infrared stamps, and writes it to OUTPUT. If no offset
+is clearly the best, nothing is written and the exit status is 1.
 """
 
 from __future__ import annotations
 
 import sys
-from typing import List
+from collections.abc import Sequence
 
 import numpy as np
 
 from irvis_fusion_core.calibration.parameter_file import update_parameters
 from irvis_fusion_core.command_line import command, make_parser
 from irvis_fusion_core.errors import ConfigurationError
+from irvis_fusion_core.streams.stamps import NS_PER_S
 from irvis_fusion_core.streams.time_offset import MotionEnergy, TimeOffset, estimate_time_offset
-from irvis_fusion_ros.bags.bag import NS_PER_S, BagError, read_images
-from irvis_fusion_ros.bags.bag_pairs import choose_topics
+from irvis_fusion_ros.bags.bag import BagError, read_images
+from irvis_fusion_ros.bags.bag_topics import choose_topics
 from irvis_fusion_ros.messages.image_messages import (
     ImageMessageError,
     thermal_frame,
@@ -31,15 +32,15 @@ from irvis_fusion_ros.messages.image_messages import (
 
 
 @command
-def main(arguments: List[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Run the command."""
     parser = make_parser(__doc__, "estimate_time_offset")
     parser.add_argument("bag", metavar="BAG", help="a bag's folder, .db3 or .mcap")
     parser.add_argument("--ir-topic", metavar="TOPIC", help="thermal images (default: guessed)")
     parser.add_argument("--vis-topic", metavar="TOPIC", help="visible images (default: guessed)")
-    parser.add_argument("--output", metavar="YAML", help="made, or changed in place")
+    parser.add_argument("--output", metavar="YAML", help="created, or changed in place")
     parser.add_argument(
-        "--largest-s", type=float, default=2.0, help="offsets looked at (default: +-2 s)"
+        "--largest-s", type=float, default=2.0, help="largest offset tried (default: +-2 s)"
     )
     parser.add_argument("--seconds", type=float, default=120.0, help="of the bag (default: 120)")
     options = parser.parse_args(arguments)
@@ -63,18 +64,18 @@ def main(arguments: List[str]) -> int:
     return 0
 
 
-def offset_of_bag(bag: str, topics: tuple, largest_s: float, seconds: float) -> TimeOffset:
-    """The offset between (IR topic, visible topic) of a bag's first `seconds`.
+def offset_of_bag(bag: str, topics: Sequence[str], largest_s: float, seconds: float) -> TimeOffset:
+    """Return the offset between (IR topic, visible topic) in a bag's first `seconds`.
 
     Raises:
-        BagError: the bag cannot be read, or holds no image that can be decoded.
-        CalibrationError: as `irvis_fusion_core.streams.time_offset.estimate_time_offset`.
+        BagError: The bag cannot be read, or holds no image that can be decoded.
+        CalibrationError: As `irvis_fusion_core.streams.time_offset.estimate_time_offset`.
     """
     motions = {topic: MotionEnergy() for topic in topics}
     unusable = dict.fromkeys(topics, 0)
     begin_ns = None
     for image in read_images(bag, topics):
-        # Times are counted from the first stamp: a float holds seconds since 1970 to 0.2 us only.
+        # Relative to the first stamp: a float resolves seconds since 1970 to 0.2 us only.
         begin_ns = image.stamp_ns if begin_ns is None else begin_ns
         stamp_s = (image.stamp_ns - begin_ns) / NS_PER_S
         if stamp_s > seconds + largest_s:

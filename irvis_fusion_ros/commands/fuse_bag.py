@@ -6,10 +6,10 @@ examples::
   irvis_fusion fuse_bag recording --output fused --storage mcap --copy cameras
   irvis_fusion fuse_bag recording --output fused --config fusion.yaml -p pairing:=pair
 
-Does what the node would do, with the node's parameters and without ROS: pairing, health, thermal
+Works as the node does, with the node's parameters and without ROS: pairing, health, thermal
 rescaling, registration, engine. The same bag gives the same bytes. The new bag has
-/fused/image_raw and /fused/camera_info at the times at which the visible images were recorded,
-beside the topics of the old one.
+/fused/image_raw and /fused/camera_info at the times of recording of the visible images, and the
+topics of the old bag.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from typing import List, Optional
+from collections.abc import Sequence
 
 from irvis_fusion_core.command_line import command, make_parser, show_progress
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_ros.bags.bag import BagError, StoredTopic, all_topics
-from irvis_fusion_ros.bags.bag_storage import storage_of_any
+from irvis_fusion_ros.bags.bag_storage import storage_of
 from irvis_fusion_ros.bags.bag_topics import FusionTopics, find_topics, topic_name
 from irvis_fusion_ros.bags.bag_writer import STORAGES, BagWriter
 from irvis_fusion_ros.bags.replay.fused_bag import FusedBag, FusedTopics
@@ -36,7 +36,7 @@ ALL, CAMERAS, NONE = "all", "cameras", "none"
 
 
 @command
-def main(arguments: List[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Run the command."""
     options = _parser().parse_args(arguments)
     settings = settings_of(options)
@@ -45,7 +45,7 @@ def main(arguments: List[str]) -> int:
     there = all_topics(options.bag)
     fused = _fused_topics(options, settings)
     copied = _copied(options, there, cameras, fused)
-    storage = options.storage or storage_of_any(options.bag)
+    storage = options.storage or storage_of(options.bag)
     total = sum(topic.messages for topic in there if topic.name == cameras.vis)
     # Checked before the engine is opened, which may build for minutes.
     writer = BagWriter(options.output, storage, options.overwrite, options.compress)
@@ -80,14 +80,14 @@ def _parser() -> argparse.ArgumentParser:
         "--copy",
         default=ALL,
         metavar="WHAT",
-        help="topics of BAG to take over: all, cameras (both images and their camera_info), none,"
+        help="topics of BAG to copy: all, cameras (both images and their camera_info), none,"
         " or names with commas between (default: all)",
     )
     group.add_argument(
         "--fused",
         default="/fused",
         metavar="NAME",
-        help="what the new topics are below: NAME/image_raw, NAME/camera_info (default: /fused)",
+        help="namespace of the new topics: NAME/image_raw, NAME/camera_info (default: /fused)",
     )
     group.add_argument(
         "--transport",
@@ -98,12 +98,12 @@ def _parser() -> argparse.ArgumentParser:
     group.add_argument(
         "--with-ir",
         action="store_true",
-        help="also NAME/ir: the thermal image in 8 bits on the visible grid, as it was fused",
+        help="also NAME/ir: the 8-bit thermal image on the visible grid, as it was fused",
     )
     group.add_argument(
         "--with-diagnostics",
         action="store_true",
-        help="also NAME/diagnostics: once a second, what became of the frames",
+        help="also NAME/diagnostics: the outcomes of the frames, once a second",
     )
     group.add_argument("--storage", choices=STORAGES, help="of BAG2 (default: that of BAG)")
     group.add_argument("--compress", action="store_true", help="compress with zstd, lossless")
@@ -112,12 +112,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _refuse_itself(bag: str, output: str) -> None:
-    """Never put the fused bag in the recording's place."""
+    """Raise ConfigurationError if the fused bag would replace the recording."""
     output = os.path.realpath(output)
     if output in (os.path.realpath(bag), os.path.dirname(os.path.realpath(bag))):
         raise ConfigurationError(
-            f"expected --output beside {bag}, found that bag or the folder that holds it; choose "
-            "another name"
+            f"expected --output other than {bag}, found that bag or its folder; choose another "
+            "name"
         )
 
 
@@ -136,30 +136,26 @@ def _fused_topics(options: argparse.Namespace, settings: Settings) -> FusedTopic
 
 def _copied(
     options: argparse.Namespace,
-    there: List[StoredTopic],
+    there: list[StoredTopic],
     cameras: FusionTopics,
     fused: FusedTopics,
-) -> List[StoredTopic]:
-    """The topics of the old bag to take over; none may have the name of a new one."""
-    names: List[Optional[str]] = [topic.name for topic in there]
-    if options.copy == CAMERAS:
-        names = list(cameras)
-    elif options.copy == NONE:
-        names = []
-    elif options.copy != ALL:
-        names = [name.strip() for name in options.copy.split(",") if name.strip()]
-        missing = sorted(set(names) - {topic.name for topic in there}, key=str)
-        if missing:
-            listed = ", ".join(f"{topic.name} ({topic.type})" for topic in there)
-            raise BagError(
-                f"expected the topics of --copy in {options.bag}, found no {missing[0]!r} among "
-                f"{listed}"
-            )
+) -> list[StoredTopic]:
+    """Return the topics of the old bag to copy; none may have the name of a new one."""
+    known = [topic.name for topic in there]
+    listed = [name.strip() for name in options.copy.split(",") if name.strip()]
+    choices: dict[str, Sequence[str | None]] = {ALL: known, CAMERAS: cameras, NONE: ()}
+    names = choices.get(options.copy, listed)
+    missing = [name for name in listed if name not in known]
+    if names is listed and missing:
+        raise BagError(
+            f"expected the topics of --copy in {options.bag}, found no {missing[0]!r} among "
+            + ", ".join(f"{topic.name} ({topic.type})" for topic in there)
+        )
     taken = [name for name, _ in fused.all() if name in names]
     if taken:
         raise ConfigurationError(
             f"expected new names for the fused topics, found {taken[0]} in {options.bag} already; "
-            "name them otherwise (--fused /refused), or leave the old ones out (--copy)"
+            "rename them (--fused /refused), or do not copy the old ones (--copy)"
         )
     return [topic for topic in there if topic.name in names]
 
@@ -167,7 +163,7 @@ def _copied(
 def _tell(
     options: argparse.Namespace, cameras: FusionTopics, fusion: OfflineFusion, writer: BagWriter
 ) -> None:
-    """What was fused, what was not and why, and where it is; on stderr."""
+    """Print the outcomes, the engine, the events and the new bag's path on stderr."""
     counts = ", ".join(f"{name} {count}" for name, count in sorted(fusion.counts().items()))
     description = fusion.engine.describe()
     lines = [

@@ -1,4 +1,4 @@
-"""Make a ROS 2 bag of pairs of images, as two cameras would have recorded it.
+"""Make a ROS 2 bag from pairs of images, as if two cameras had recorded it.
 
 examples::
 
@@ -8,23 +8,16 @@ examples::
   irvis_fusion make_bag --output street --frames 600 --ir-encoding mono16 --ir-size 160x120
 
 DIR holds IR/ and VIS/ with images of the same names, in order; without --pairs a night street
-is drawn. Thermal images of 16 bits (PNG, TIFF) are raw counts and stay so; those of 8 bits are
-made counts by --ir-counts where the encoding asks for them. The same arguments make the same
-messages.
+is drawn. 16-bit thermal images (PNG, TIFF) are raw counts and keep their values; 8-bit ones are
+converted by --ir-counts if the encoding needs counts. The same arguments make the same messages.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from typing import List, Tuple
 
-from irvis_fusion_core.command_line import (
-    command,
-    make_parser,
-    parse_size,
-    show_progress,
-)
+from irvis_fusion_core.command_line import command, make_parser, parse_size, show_progress
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_ros.bags.bag_topics import topic_name
 from irvis_fusion_ros.bags.bag_writer import STORAGES, BagWriter
@@ -43,15 +36,13 @@ STREET_FRAMES = 300
 
 
 @command
-def main(arguments: List[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Run the command."""
     options = _parser().parse_args(arguments)
     pairs_hz = options.pairs_hz or options.vis_rate_hz
     source = PairSource(options.pairs, pairs_hz, stills=pairs_hz < options.vis_rate_hz)
-    frames = options.frames
-    if frames is None:
-        once = source.count * options.vis_rate_hz / pairs_hz if source.count else STREET_FRAMES
-        frames = round(once * options.loops)
+    once = source.count * options.vis_rate_hz / pairs_hz if source.count else STREET_FRAMES
+    frames = options.frames or round(once * options.loops)
     cameras = _cameras(options)
     with BagWriter(options.output, options.storage, options.overwrite, options.compress) as writer:
         messages = write_bag(
@@ -82,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--compress", action="store_true", help="compress with zstd, lossless")
     parser.add_argument("--quiet", action="store_true", help="no progress, no summary")
     length = parser.add_argument_group("length")
-    length.add_argument("--loops", type=_positive, default=1, help="go through DIR so often")
+    length.add_argument("--loops", type=_positive, default=1, help="number of passes through DIR")
     length.add_argument(
         "--frames", type=_positive, metavar="N", help="visible frames due, instead of --loops"
     )
@@ -90,8 +81,8 @@ def _parser() -> argparse.ArgumentParser:
         "--pairs-hz",
         type=float,
         metavar="HZ",
-        help="pairs of DIR a second: 1 for scenes that do not follow each other (default: the rate"
-        " of the visible camera, as for a video)",
+        help="pairs of DIR a second: 1 for unrelated scenes (default: the rate of the visible "
+        "camera, as for a video)",
     )
     length.add_argument(
         "--start-s",
@@ -109,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     length.add_argument("--seed", type=int, default=0, help="of jitter and drops (default: 0)")
     length.add_argument(
-        "--jitter-s", type=float, default=0.0, metavar="S", help="of both cameras, evenly spread"
+        "--jitter-s", type=float, default=0.0, metavar="S", help="of both cameras, uniform"
     )
     _add_camera(parser, "vis", "visible", VIS_ENCODINGS, "bgr8")
     _add_camera(parser, "ir", "thermal", IR_ENCODINGS, "mono8")
@@ -117,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_camera(
-    parser: argparse.ArgumentParser, name: str, word: str, encodings: Tuple[str, ...], first: str
+    parser: argparse.ArgumentParser, name: str, word: str, encodings: tuple[str, ...], first: str
 ) -> None:
     group = parser.add_argument_group(f"the {word} camera")
 
@@ -133,10 +124,10 @@ def _add_camera(
     add("encoding", choices=encodings, default=first, help=f"default: {first}")
     add("codec", choices=CODECS, help="send CompressedImage on TOPIC/compressed (default: Image)")
     add("size", type=parse_size, metavar="WxH", help="default: that of the images")
-    add("offset-s", type=float, default=0.0, metavar="S", help="added to stamps: a wrong clock")
-    add("phase-s", type=float, default=0.0, metavar="S", help="starts so much later")
-    add("delay-s", type=float, default=0.0, metavar="S", help="recorded so much after the stamp")
-    add("drop", type=float, default=0.0, metavar="SHARE", help="lost by chance, 0 … 1")
+    add("offset-s", type=float, default=0.0, metavar="S", help="added to stamps: clock error")
+    add("phase-s", type=float, default=0.0, metavar="S", help="time of the first image")
+    add("delay-s", type=float, default=0.0, metavar="S", help="from stamp to recording")
+    add("drop", type=float, default=0.0, metavar="SHARE", help="share lost at random, 0 … 1")
     add("gap", type=_span, action="append", default=[], metavar="FROM:TO", help="no images, in s")
     add("field-of-view-deg", type=float, default=0.0, metavar="DEG", help="for a calibration")
     add("no-camera-info", action="store_true", help="without camera_info")
@@ -152,35 +143,26 @@ def _add_camera(
         )
 
 
-def _cameras(options: argparse.Namespace) -> List[MadeCamera]:
+def _cameras(options: argparse.Namespace) -> list[MadeCamera]:
     given = vars(options)
     cameras = []
     for name in ("ir", "vis"):
         of = {key[len(name) + 1 :]: given[key] for key in given if key.startswith(name + "_")}
         timing = CameraTiming(
-            of["rate_hz"] or options.vis_rate_hz,
-            options.jitter_s,
-            of["phase_s"],
-            of["offset_s"],
-            of["delay_s"],
-            of["drop"],
-            tuple(of["gap"]),
-            tuple(of.get("frozen", ())),
+            rate_hz=of["rate_hz"] or options.vis_rate_hz,
+            jitter_s=options.jitter_s,
+            phase_s=of["phase_s"],
+            stamp_offset_s=of["offset_s"],
+            delay_s=of["delay_s"],
+            dropped_share=of["drop"],
+            gaps=tuple(of["gap"]),
+            frozen=tuple(of.get("frozen", ())),
         )
-        form = ImageForm(
-            of["encoding"], of["codec"], of["size"], counts=of.get("counts", ROOM_COUNTS)
-        )
-        cameras.append(
-            MadeCamera(
-                name,
-                topic_name(of["topic"]),
-                of["frame_id"],
-                timing,
-                form,
-                not of["no_camera_info"],
-                of["field_of_view_deg"],
-            )
-        )
+        counts = of.get("counts", ROOM_COUNTS)
+        form = ImageForm(of["encoding"], of["codec"], of["size"], counts)
+        topic, with_info = topic_name(of["topic"]), not of["no_camera_info"]
+        view_deg = of["field_of_view_deg"]
+        cameras.append(MadeCamera(name, topic, of["frame_id"], timing, form, with_info, view_deg))
     if cameras[0].topic == cameras[1].topic:
         raise ConfigurationError(f"expected two topics, found {cameras[0].topic} for both")
     return cameras
@@ -192,18 +174,17 @@ def _positive(text: str) -> int:
     return int(text)
 
 
-def _span(text: str) -> Tuple[float, float]:
-    start, _, end = text.partition(":")
+def _span(text: str) -> tuple[float, float]:
     try:
-        span = float(start), float(end)
+        start, end = map(float, text.split(":"))
     except ValueError:
-        span = 0.0, 0.0
-    if not 0 <= span[0] < span[1]:
+        start = end = 0.0
+    if not 0 <= start < end:
         raise argparse.ArgumentTypeError(f"expected FROM:TO in seconds, found {text!r}")
-    return span
+    return start, end
 
 
-def _counts(text: str) -> Tuple[int, int]:
+def _counts(text: str) -> tuple[int, int]:
     low, _, high = text.partition(":")
     if not (low.isdigit() and high.isdigit()):
         raise argparse.ArgumentTypeError(f"expected LOW:HIGH in counts, found {text!r}")

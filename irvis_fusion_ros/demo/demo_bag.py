@@ -1,18 +1,20 @@
-"""The demo's `DEMO_BAG`: pairs of a bag, laid out in a folder as `DEMO_PAIRS` takes them."""
+"""The demo's `DEMO_BAG`: a bag's pairs, written to a folder as `DEMO_PAIRS` takes them."""
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
 import tempfile
-from typing import Any, Iterator
+from collections.abc import Iterator
 
 from irvis_fusion_core.errors import ConfigurationError
-from irvis_fusion_ros.bags.bag_pairs import MOST_PAIRS, bag_pairs, choose_topics, write_pairs
+from irvis_fusion_ros.bags.bag_pairs import MOST_PAIRS, bag_pairs, write_pairs
+from irvis_fusion_ros.bags.bag_topics import choose_topics
 
 
-def add_bag_options(parser: Any) -> None:
-    """The options that concern a bag; their defaults come from the environment."""
+def add_bag_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a bag; the environment gives their defaults."""
     parser.add_argument(
         "--bag",
         default=os.environ.get("DEMO_BAG"),
@@ -36,15 +38,15 @@ def add_bag_options(parser: Any) -> None:
 
 
 @contextlib.contextmanager
-def pairs_of_bag(options: Any) -> Iterator[None]:
-    """Within the block, `options.pairs` names a folder with the bag's pairs, if a bag was given.
+def pairs_of_bag(options: argparse.Namespace) -> Iterator[None]:
+    """Let `options.pairs` name a folder with the bag's pairs within the block, if there is a bag.
 
-    The cameras of the demo are a process of their own and show the pairs again and again: from
-    files, memory holds one at a time.
+    The demo's cameras are a process that shows the pairs again and again: read from files, only
+    one is in memory.
 
     Raises:
-        BagError: the bag cannot be read, or has no pairs.
-        ConfigurationError: a bag and a folder of pairs were given.
+        BagError: The bag cannot be read, or has no pairs.
+        ConfigurationError: A bag and a folder of pairs were given.
     """
     if not options.bag:
         yield

@@ -1,7 +1,7 @@
 """The demo's cameras: a process that publishes pairs as two camera drivers would.
 
 Publishes `ir/image_raw` (mono8), `vis/image_raw` (rgb8) and `vis/camera_info`, reliable, at one
-rate, and writes a JSON of what it published and where people were.
+rate. At its end it writes a JSON with the stamp and the people of every frame.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from typing import Any, Dict, List, Optional
+from typing import Any
 
 from rclpy.node import Node
 from rclpy.utilities import remove_ros_args
@@ -17,26 +17,27 @@ from sensor_msgs.msg import CameraInfo, Image
 
 from irvis_fusion_core.demo.demo_pairs import DemoPairs
 from irvis_fusion_ros.node import end_signals
+from irvis_fusion_ros.running_node.camera_messages import make_image
 
 FRAME_ID = "vis_optical_frame"
 
 
 class DemoCameras(Node):
-    """Publishes a pair each period, both with the same stamp."""
+    """Publishes a pair each period, both images with the same stamp."""
 
     def __init__(self, pairs: DemoPairs) -> None:
-        """Start at once."""
+        """Start publishing."""
         super().__init__("demo_cameras")
         self._pairs = pairs
         self._ir = self.create_publisher(Image, "ir/image_raw", 5)
         self._vis = self.create_publisher(Image, "vis/image_raw", 5)
         self._info = self.create_publisher(CameraInfo, "vis/camera_info", 5)
-        self.frames: List[Dict[str, Any]] = []
+        self.frames: list[dict[str, Any]] = []
         self.create_timer(1.0 / pairs.rate_hz, self._publish)
 
     def _publish(self) -> None:
         pair = self._pairs.pair(len(self.frames))
-        stamp = self.get_clock().now()  # drawing is over: a camera stamps what it has seen
+        stamp = self.get_clock().now()  # after drawing, which takes no time in a camera
         info = CameraInfo(height=self._pairs.height, width=self._pairs.width)
         info.header.stamp = stamp.to_msg()
         info.header.frame_id = FRAME_ID
@@ -47,21 +48,7 @@ class DemoCameras(Node):
         self.frames.append({"stamp_ns": stamp.nanoseconds, "people": people})
 
 
-def make_image(pixels: Any, encoding: str, header: Any) -> Image:
-    """A message with these pixels; `frombytes` spares the check of each single byte."""
-    channels = 1 if pixels.ndim == 2 else pixels.shape[2]
-    message = Image(
-        header=header,
-        height=pixels.shape[0],
-        width=pixels.shape[1],
-        encoding=encoding,
-        step=pixels.shape[1] * channels,
-    )
-    message.data.frombytes(memoryview(pixels).cast("B"))
-    return message
-
-
-def main(arguments: Optional[List[str]] = None) -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Publish until interrupted, then write the record."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", help="folder with IR/ and VIS/; default: the drawn street")
@@ -72,7 +59,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
     received = end_signals.init(given)
     node = DemoCameras(DemoPairs(options.pairs, rate_hz=options.rate_hz))
     end_signals.spin(node, received)
-    with open(options.record, "w") as stream:
+    with open(options.record, "w", encoding="utf-8") as stream:
         json.dump(node.frames, stream)
     return 0
 

@@ -1,7 +1,8 @@
-"""The demo's consumer: a plain RGB people detector, such as a robot has already.
+"""The demo's consumer: a plain RGB people detector, as a robot may have one.
 
-It takes `image` and knows nothing of thermal cameras or of fusion: what it sees is decided by a
-remap alone. Writes a JSON with the arrival of every frame and the people in some of them.
+It subscribes to `image` and knows nothing of thermal cameras or fusion: a remap alone decides
+which image it gets. At its end it writes a JSON with the arrival of every frame and the people
+found in some of them.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import os
 import sys
 import threading
 import time
-from typing import Any, Dict, List, Optional
+from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -23,6 +25,8 @@ from sensor_msgs.msg import Image
 from irvis_fusion_core.detectors.people_detector import PeopleDetector
 from irvis_fusion_core.errors import EngineUnavailableError
 from irvis_fusion_core.image_files import write_image
+from irvis_fusion_core.streams.stamps import stamp_ns
+from irvis_fusion_ros.messages.image_messages import view
 from irvis_fusion_ros.node import end_signals
 
 MAX_IMAGES = 24
@@ -34,51 +38,43 @@ class DemoDetector(Node):
     def __init__(self) -> None:
         """Subscribe to `image`."""
         super().__init__("demo_detector")
-        self.newest: Optional[Image] = None
-        self.arrivals: List[Dict[str, int]] = []
+        self.newest: Image | None = None
+        self.arrivals: list[dict[str, int]] = []
         self.create_subscription(Image, "image", self._on_image, 5)
 
     def _on_image(self, message: Image) -> None:
         now_ns = time.time_ns()
-        self.arrivals.append({"stamp_ns": stamp_ns(message), "arrived_ns": now_ns})
+        self.arrivals.append({"stamp_ns": stamp_ns(message.header.stamp), "arrived_ns": now_ns})
         self.newest = message
 
 
-def stamp_ns(message: Image) -> int:
-    """The stamp of a message, in nanoseconds."""
-    return message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
-
-
-def pixels_of(message: Image) -> np.ndarray:
-    """The pixels of an rgb8 image without padding: all that the demo publishes."""
-    return np.frombuffer(message.data, np.uint8).reshape(message.height, message.width, 3)
-
-
-def look(node: DemoDetector, options: Any, ended: threading.Event) -> List[Dict[str, Any]]:
-    """Until `ended`: find people in the newest frame, some times a second."""
+def look(
+    node: DemoDetector, options: argparse.Namespace, ended: threading.Event
+) -> list[dict[str, Any]]:
+    """Find people in the newest frame, `options.rate_hz` times a second until `ended`."""
     try:
-        detector: Optional[PeopleDetector] = PeopleDetector()
+        detector: PeopleDetector | None = PeopleDetector()
     except EngineUnavailableError as error:
         node.get_logger().warning(str(error))
         detector = None
-    detections: List[Dict[str, Any]] = []
+    detections: list[dict[str, Any]] = []
     while not ended.wait(1.0 / options.rate_hz):
         message, node.newest = node.newest, None
         if message is None:
             continue
-        found = None
-        if detector is not None:
-            found = [list(box) for box in detector.find(pixels_of(message))]
-        detections.append({"stamp_ns": stamp_ns(message), "people": found})
+        image = view(message)
+        found = None if detector is None else [list(box) for box in detector.find(image)]
+        detections.append({"stamp_ns": stamp_ns(message.header.stamp), "people": found})
         if options.images:
             number = (len(detections) - 1) % MAX_IMAGES  # the last ones are kept
-            image = draw(pixels_of(message), found or [])
-            write_image(os.path.join(options.images, f"{number:03d}.png"), image)
+            write_image(
+                os.path.join(options.images, f"{number:03d}.png"), draw(image, found or [])
+            )
     return detections
 
 
-def draw(image: np.ndarray, people: List[List[float]]) -> np.ndarray:
-    """A BGR copy of an RGB image with boxes around the people found."""
+def draw(image: np.ndarray, people: Sequence[Sequence[float]]) -> np.ndarray:
+    """Return a BGR copy of an RGB image with a box around each person found."""
     drawn = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     for left, top, width, height in people:
         corner = int(left + width), int(top + height)
@@ -86,19 +82,19 @@ def draw(image: np.ndarray, people: List[List[float]]) -> np.ndarray:
     return drawn
 
 
-def main(arguments: Optional[List[str]] = None) -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Consume until interrupted, then write the record."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rate-hz", type=float, default=2.0, help="how often it looks")
+    parser.add_argument("--rate-hz", type=float, default=2.0, help="rate of detection")
     parser.add_argument("--record", required=True, help="JSON to write")
-    parser.add_argument("--images", help="folder for the frames it looked at")
+    parser.add_argument("--images", help="folder for the frames with boxes")
     given = sys.argv[1:] if arguments is None else arguments
     options = parser.parse_args(remove_ros_args(given))
-    cv2.setNumThreads(1)  # the detector is a guest on the robot's processor
+    cv2.setNumThreads(1)  # leave the other cores to the node
     received = end_signals.init(given)
     node, ended = DemoDetector(), threading.Event()
-    detections: List[Dict[str, Any]] = []
-    # Looking takes longer than a frame lasts; frames keep arriving meanwhile.
+    detections: list[dict[str, Any]] = []
+    # Detection takes longer than a frame period, so it has a thread of its own.
     looker = threading.Thread(target=lambda: detections.extend(look(node, options, ended)))
     looker.start()
     try:
@@ -106,7 +102,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
     finally:
         ended.set()
         looker.join()
-    with open(options.record, "w") as stream:
+    with open(options.record, "w", encoding="utf-8") as stream:
         json.dump({"arrivals": node.arrivals, "detections": detections}, stream)
     return 0
 

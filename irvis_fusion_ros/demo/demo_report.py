@@ -1,8 +1,9 @@
-"""What the demo's processes wrote down, put together into one table. Knows no ROS."""
+"""Join the records of the demo's processes into one table; without ROS."""
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -11,41 +12,39 @@ from irvis_fusion_core.detectors.people_detector import count_hits
 
 
 class Stream(NamedTuple):
-    """How one topic arrived at the consumer during the measured time."""
+    """How one topic arrived at its consumer within the measured time."""
 
     published: int
     arrived: int  # of those published
     rate_hz: float
     p50_ms: float  # stamp to arrival
     p99_ms: float
-    people: str  # found of those that were there, or found an image
+    people: str  # found of those present, or found in an image
 
     @property
     def missing(self) -> int:
-        """Frames that never arrived."""
+        """Number of frames that never arrived."""
         return self.published - self.arrived
 
 
 def make_stream(
-    published: Sequence[Dict[str, Any]], record: Dict[str, Any], window_ns: Tuple[int, int]
+    published: Sequence[dict[str, Any]], record: Mapping[str, Any], window_ns: tuple[int, int]
 ) -> Stream:
     """Compare what the cameras published with what a consumer received.
 
     Args:
         published: `{"stamp_ns", "people"}` of each visible frame.
-        record: of the consumer: `arrivals` and `detections`.
-        window_ns: frames stamped within (from, until) count.
+        record: The consumer's `arrivals` and `detections`.
+        window_ns: Frames stamped within [from, until) count.
     """
     begin, end = window_ns
     truth = {f["stamp_ns"]: f["people"] for f in published if begin <= f["stamp_ns"] < end}
-    latencies_ms: Dict[int, float] = {}
+    latencies_ms: dict[int, float] = {}
     for arrival in record["arrivals"]:
         if arrival["stamp_ns"] in truth:
             taken = 1e-6 * (arrival["arrived_ns"] - arrival["stamp_ns"])
             latencies_ms.setdefault(arrival["stamp_ns"], taken)
-    p50, p99 = (float("nan"),) * 2
-    if latencies_ms:
-        p50, p99 = np.percentile(list(latencies_ms.values()), [50, 99])
+    p50, p99 = np.percentile(list(latencies_ms.values()) or [float("nan")], [50, 99])
     seconds = 1e-9 * (end - begin)
     return Stream(
         published=len(truth),
@@ -57,38 +56,29 @@ def make_stream(
     )
 
 
-def _people(truth: Dict[int, Any], detections: Sequence[Dict[str, Any]]) -> str:
+def _people(truth: Mapping[int, Any], detections: Sequence[dict[str, Any]]) -> str:
     looked_at = [d for d in detections if d["stamp_ns"] in truth and d["people"] is not None]
     if not looked_at:
         return "-"
-    found = there = 0
+    found = present = 0
     for detection in looked_at:
         boxes = [Box(*box) for box in detection["people"]]
         people = truth[detection["stamp_ns"]]
-        if people is None:  # real images: nobody knows how many there are
+        if people is None:  # the user's own images: the number is unknown
             found += len(boxes)
         else:
-            there += len(people)
+            present += len(people)
             found += count_hits(boxes, [Box(*box) for box in people])
-    if there:
-        return "%d of %d (%d %%)" % (found, there, round(100.0 * found / there))
+    if present:
+        return "%d of %d (%d %%)" % (found, present, round(100.0 * found / present))
     return "%.2f an image" % (found / len(looked_at))
 
 
-def make_table(streams: Dict[str, Stream]) -> List[List[str]]:
-    """Rows with headings, one for each topic."""
+def make_table(streams: Mapping[str, Stream]) -> list[list[str]]:
+    """Return a row of headings and a row for each topic."""
     rows = [["topic", "Hz", "published", "arrived", "missing", "p50 ms", "p99 ms", "people found"]]
-    for name, stream in streams.items():
-        rows.append(
-            [
-                name,
-                "%.1f" % stream.rate_hz,
-                str(stream.published),
-                str(stream.arrived),
-                str(stream.missing),
-                "%.1f" % stream.p50_ms,
-                "%.1f" % stream.p99_ms,
-                stream.people,
-            ]
-        )
+    for name, s in streams.items():
+        counts = [str(s.published), str(s.arrived), str(s.missing)]
+        times = ["%.1f" % s.p50_ms, "%.1f" % s.p99_ms]
+        rows.append([name, "%.1f" % s.rate_hz, *counts, *times, s.people])
     return rows

@@ -9,11 +9,10 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
-from irvis_fusion_core.command_line import print_table
 from irvis_fusion_core.errors import EngineError
-from irvis_fusion_ros.demo.demo_report import make_stream, make_table
+from irvis_fusion_ros.demo.demo_report import Stream, make_stream
 from irvis_fusion_ros.running_node.child_process import ChildProcess
 from irvis_fusion_ros.running_node.environment import (
     NODE_MODULE,
@@ -30,22 +29,28 @@ START_TIMEOUT_S = 120.0  # TensorRT may have an engine to build
 SETTLE_S = 2.0
 
 
-def show_node(options: argparse.Namespace) -> None:
-    """Run cameras, node and detectors for `options.seconds`, and print the table.
+class NodeRun(NamedTuple):
+    """What was measured while the node ran."""
+
+    engine: str  # its main facts, in one line
+    streams: dict[str, Stream]  # by topic
+    outcomes: dict[str, int]  # frames, by the node's own reports
+
+
+def run_node(options: argparse.Namespace, images: str) -> NodeRun:
+    """Run cameras, node and detectors for `options.seconds`.
+
+    Args:
+        options: The demo's.
+        images: Folder for the images that the detectors looked at.
 
     Raises:
         EngineError: A process ended early, or the node did not fuse.
     """
     from irvis_fusion_ros.running_node.node_watch import NodeWatch
 
-    print(
-        f"\nThe node, {options.seconds:.0f} s at {options.rate_hz:.0f} Hz: cameras, fusion node "
-        "and two detectors, each a process of its own",
-        flush=True,
-    )
     environment = make_environment()
     os.environ.update(environment)  # read by the middleware when the watch below starts
-    images = os.path.join(options.output, "node")
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         records = {name: os.path.join(folder, name) for name in ("cameras", "vis", "fused")}
         children = [
@@ -68,19 +73,11 @@ def show_node(options: argparse.Namespace) -> None:
         check()
         stack.close()  # ends the processes, which write their records
         published, vis, fused = (load(records[name]) for name in ("cameras", "vis", "fused"))
-    window = (begin_ns, end_ns)
     streams = {
-        "vis/image_raw": make_stream(published, vis, window),
-        "fused/image_raw": make_stream(published, fused, window),
+        "vis/image_raw": make_stream(published, vis, (begin_ns, end_ns)),
+        "fused/image_raw": make_stream(published, fused, (begin_ns, end_ns)),
     }
-    print(engine)
-    print_table(make_table(streams))
-    counted = {name: after[name] - before.get(name, 0) for name in after}
-    print(
-        "p50 and p99 are from stamp to arrival. The node counted meanwhile, by its reports once a "
-        "second: " + ", ".join(f"{name} {number}" for name, number in counted.items() if number)
-    )
-    print(f"The detector is the same program both times; what it saw is in {images}")
+    return NodeRun(engine, streams, {n: after[n] - before.get(n, 0) for n in after})
 
 
 def process_arguments(

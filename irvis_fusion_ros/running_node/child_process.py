@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from types import TracebackType
 
 from irvis_fusion_core.errors import EngineError
 
@@ -25,6 +24,7 @@ class ChildProcess:
         log_path: File for stdout and stderr; None leaves them on this process's.
         with_stdin: Open a pipe for `send_line`.
         with_stdout: Capture stdout for `output`.
+        end_timeout_s: Time to end after a signal, before it is killed.
     """
 
     def __init__(
@@ -36,10 +36,12 @@ class ChildProcess:
         log_path: str | os.PathLike | None = None,
         with_stdin: bool = False,
         with_stdout: bool = False,
+        end_timeout_s: float = END_TIMEOUT_S,
     ) -> None:
         """Start the process."""
         self.name = name
         self._log_path = log_path
+        self._end_timeout_s = end_timeout_s
         with contextlib.ExitStack() as stack:
             log = None if log_path is None else stack.enter_context(open(log_path, "wb"))
             self._process = subprocess.Popen(
@@ -74,7 +76,7 @@ class ChildProcess:
             raise self._ended_with_error()
 
     def check_succeeded(self) -> None:
-        """Raise EngineError if the process has ended with an error; it may still run."""
+        """Raise EngineError if the process has ended with an error."""
         if self.exit_status not in (None, 0):
             raise self._ended_with_error()
 
@@ -101,16 +103,16 @@ class ChildProcess:
         self.check_succeeded()
         return text or ""
 
-    def stop(self, number: int = signal.SIGINT, timeout_s: float = END_TIMEOUT_S) -> int:
+    def stop(self, number: int = signal.SIGINT) -> int:
         """Send a signal and return the exit status; kill the process where it does not end."""
         if self.exit_status is None:
             self._process.send_signal(number)
         try:
-            self._process.wait(timeout_s)
+            self._process.wait(self._end_timeout_s)
         except subprocess.TimeoutExpired:
             print(
-                f"the {self.name} did not end within {timeout_s:.0f} s of signal {int(number)} "
-                "and is killed",
+                f"the {self.name} did not end within {self._end_timeout_s:.0f} s of signal "
+                f"{int(number)} and is killed",
                 file=sys.stderr,
             )
             self._process.kill()
@@ -136,10 +138,5 @@ class ChildProcess:
     def __enter__(self) -> ChildProcess:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.stop()

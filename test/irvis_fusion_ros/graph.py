@@ -4,12 +4,9 @@ The node always runs in a process of its own; the test publishes and subscribes 
 domain of its own and on this machine only.
 """
 
-import array
 import itertools
 import os
 import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
@@ -20,6 +17,12 @@ from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, QoSReliabilityPolicy
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
+
+from irvis_fusion_core.streams.stamps import stamp_ns
+from irvis_fusion_ros.running_node.camera_messages import make_image
+from irvis_fusion_ros.running_node.child_process import ChildProcess
+from irvis_fusion_ros.running_node.environment import make_environment, parameter_arguments
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
@@ -49,21 +52,13 @@ def ir_frame(number):
 
 def image_message(pixels, stamp, frame_id, encoding=None):
     """Return the sensor_msgs/Image of `pixels` (mono8 or bgr8)."""
-    message = Image()
-    message.header.stamp = stamp
-    message.header.frame_id = frame_id
-    message.height, message.width = pixels.shape[:2]
-    message.encoding = encoding or ("mono8" if pixels.ndim == 2 else "bgr8")
-    message.step = pixels.strides[0]
-    data = array.array("B")
-    data.frombytes(np.ascontiguousarray(pixels).reshape(-1).view(np.uint8).data)
-    message.data = data
-    return message
+    encoding = encoding or ("mono8" if pixels.ndim == 2 else "bgr8")
+    return make_image(pixels, encoding, Header(stamp=stamp, frame_id=frame_id))
 
 
 def stamp_key(message):
     """Return the stamp as nanoseconds."""
-    return message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
+    return stamp_ns(message.header.stamp)
 
 
 def pixels_of(message):
@@ -72,43 +67,16 @@ def pixels_of(message):
     return np.frombuffer(message.data, np.uint8).reshape(shape)
 
 
-class Process:
-    """A child process in the test's domain, ended at the latest by `stop`."""
-
-    def __init__(self, arguments, domain, log_path, environment=None):
-        """Start `python ARGUMENTS`."""
-        values = dict(os.environ)
-        values.update(
-            ROS_DOMAIN_ID=str(domain),
-            ROS_LOCALHOST_ONLY="1",
-            ROS_PYTHON_CHECK_FIELDS="1",
-            OMP_NUM_THREADS="1",
-            PYTHONPATH=os.pathsep.join([ROOT, HERE, values.get("PYTHONPATH", "")]),
-        )
-        values.update(environment or {})
-        self.log_path = log_path
-        self._log = open(log_path, "wb")  # noqa: SIM115 - closed by stop
-        self.child = subprocess.Popen(
-            [sys.executable, *arguments], env=values, stdout=self._log, stderr=subprocess.STDOUT
-        )
-
-    def log(self):
-        """Return what it has printed."""
-        with open(self.log_path, encoding="utf-8", errors="replace") as file:
-            return file.read()
-
-    def stop(self, number=signal.SIGTERM, timeout_s=PATIENCE_S):
-        """Send a signal and return the exit status; kills what does not end."""
-        if self.child.poll() is None:
-            self.child.send_signal(number)
-            try:
-                self.child.wait(timeout_s)
-            except subprocess.TimeoutExpired:
-                self.child.kill()
-                self.child.wait()
-                raise AssertionError("it did not end:\n" + self.log()) from None
-        self._log.close()
-        return self.child.returncode
+def start_process(name, arguments, domain, log_path, environment=None):
+    """Start `python ARGUMENTS` in the test's domain; return a ChildProcess."""
+    values = make_environment(domain, dds_profile=False)
+    values.update(
+        ROS_PYTHON_CHECK_FIELDS="1",
+        OMP_NUM_THREADS="1",
+        PYTHONPATH=os.pathsep.join([ROOT, HERE, values.get("PYTHONPATH", "")]),
+    )
+    values.update(environment or {})
+    return ChildProcess(name, arguments, values, log_path=log_path, end_timeout_s=PATIENCE_S)
 
 
 class Graph:
@@ -116,8 +84,8 @@ class Graph:
 
     def __init__(self, tmp_path, reliable=True, subscribe=True):
         """Join a fresh domain."""
-        os.environ["ROS_LOCALHOST_ONLY"] = "1"
         self.domain = 1 + next(_domains) % 100
+        os.environ.update(make_environment(dds_profile=False))
         self.tmp_path = tmp_path
         self.processes = []
         self.context = rclpy.Context()
@@ -162,12 +130,9 @@ class Graph:
         }
         values.update(parameters or {})
         arguments = script or [os.path.join(HERE, "node_with_reference_fusion.py")]
-        arguments = [*arguments, "--ros-args", *options]
-        for name, value in values.items():
-            text = str(value).lower() if isinstance(value, bool) else str(value)
-            arguments += ["-p", "{}:={}".format(name, text)]
-        log_path = str(self.tmp_path / "node.log")
-        process = Process(arguments, self.domain, log_path, environment)
+        arguments = [*arguments, "--ros-args", *options, *parameter_arguments(values)]
+        log_path = self.tmp_path / "node.log"
+        process = start_process("fusion node", arguments, self.domain, log_path, environment)
         self.processes.append(process)
         self.fusion = process
         return process
@@ -175,8 +140,8 @@ class Graph:
     def start_camera(self, topic, rate_hz, kind):
         """Start a camera process that may be killed."""
         arguments = [os.path.join(HERE, "camera_process.py"), topic, str(rate_hz), kind]
-        log_path = str(self.tmp_path / (kind + ".log"))
-        process = Process(arguments, self.domain, log_path)
+        log_path = self.tmp_path / (kind + ".log")
+        process = start_process(kind + " camera", arguments, self.domain, log_path)
         self.processes.append(process)
         return process
 

@@ -10,13 +10,8 @@ from bag_recording import MS, START_NS, STORAGES, Recording, needs_rosbags, numb
 from irvis_fusion_core.demo.demo_pairs import DemoPairs
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_ros.bags.bag import BagError, read_images
-from irvis_fusion_ros.bags.bag_pairs import (
-    BagPair,
-    bag_pairs,
-    choose_topics,
-    kind_by_name,
-    write_pairs,
-)
+from irvis_fusion_ros.bags.bag_pairs import BagPair, bag_pairs, write_pairs
+from irvis_fusion_ros.bags.bag_topics import choose_topics, kind_by_name
 from irvis_fusion_ros.demo.demo_bag import add_bag_options, pairs_of_bag
 
 

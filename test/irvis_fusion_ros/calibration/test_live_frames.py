@@ -9,11 +9,11 @@ pytest.importorskip("rclpy", reason="needs rclpy: source ROS, or pip install '.[
 
 
 def start(graph, tmp_path, topics, *options):
-    from graph import Process
+    from graph import start_process
 
     arguments = ["-m", "irvis_fusion_ros.commands.calibrate", "--live", *topics]
     arguments += ["--output", str(tmp_path / "node.yaml"), *options]
-    process = Process(arguments, graph.domain, str(tmp_path / "calibrate.log"))
+    process = start_process("calibrate", arguments, graph.domain, tmp_path / "calibrate.log")
     graph.processes.append(process)
     return process
 
@@ -38,19 +38,20 @@ def test_topics_are_paired_and_calibrated(graph, tmp_path):
         "1.3",
     )
     until = time.monotonic() + 60
-    while process.child.poll() is None and time.monotonic() < until:
+    while process.exit_status is None and time.monotonic() < until:
         stamp = graph.now()
         graph.send_ir(stamp, ir)
         graph.send_vis(stamp, vis)
         graph.spin(0.2)
-    assert process.child.wait(1) == 0, process.log()
+    assert process.exit_status == 0, process.log()
     found = np.reshape(load_settings(str(tmp_path / "node.yaml")).registration.homography, (3, 3))
     assert corner_error(found, truth()) < 4.0
 
 
 def test_without_publishers_it_says_so_and_writes_nothing(graph, tmp_path):
     process = start(graph, tmp_path, ("/no/ir", "/no/vis"), "--seconds", "1.5")
-    assert process.child.wait(40) == 1
+    graph.wait_for(lambda: process.exit_status is not None, what="the end")
+    assert process.exit_status == 1
     assert "0 on /no/ir, 0 on /no/vis and no pair" in process.log()
     assert "nobody publishes" in process.log()
     assert not (tmp_path / "node.yaml").exists()

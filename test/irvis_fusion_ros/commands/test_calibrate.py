@@ -6,6 +6,7 @@ import pytest
 from bag_recording import MS, START_NS, Recording, needs_rosbags
 from two_cameras import IR_SIZE, VIS_SIZE, corner_error, scene, truth
 
+from irvis_fusion_core import image_sheet
 from irvis_fusion_core.calibration.board_calibration import Board, BoardCalibration
 from irvis_fusion_core.image_files import write_image
 from irvis_fusion_core.registration import make_registration
@@ -46,7 +47,9 @@ def test_two_folders_become_what_the_node_reads(tmp_path, capsys):
     expected = cv2.warpPerspective(scene(2)[0], truth(), VIS_SIZE[::-1])
     inner = np.s_[40:-40, 40:-40]
     assert np.corrcoef(warped[inner].ravel(), expected[inner].ravel())[0, 1] > 0.9
-    assert cv2.imread(str(tmp_path / "out" / "node.png")).shape == (480, 320, 3)
+    # Two checkerboards of the visible size, each below a caption.
+    height = 2 * (VIS_SIZE[0] + image_sheet.CAPTION_PX) + image_sheet.GAP_PX
+    assert cv2.imread(str(tmp_path / "out" / "node.png")).shape == (height, VIS_SIZE[1], 3)
     assert "residual" in capsys.readouterr().out
 
 

@@ -3,16 +3,18 @@
 import numpy as np
 import pytest
 
+from irvis_fusion_ros.messages.image_messages import view
+
 
 def test_images_survive_the_message():
     pytest.importorskip("rclpy", reason="needs rclpy: source ROS, or pip install '.[ros]'")
     from std_msgs.msg import Header
 
-    from irvis_fusion_ros.demo.demo_cameras import make_image
-    from irvis_fusion_ros.demo.demo_detector import draw, pixels_of
+    from irvis_fusion_ros.demo.demo_detector import draw
+    from irvis_fusion_ros.running_node.camera_messages import make_image
 
     pixels = np.random.default_rng(0).integers(0, 256, (6, 9, 3), np.uint8)
     message = make_image(pixels, "rgb8", Header())
     assert (message.height, message.width, message.step) == (6, 9, 27)
-    np.testing.assert_array_equal(pixels_of(message), pixels)
-    np.testing.assert_array_equal(draw(pixels_of(message), [])[..., ::-1], pixels)
+    np.testing.assert_array_equal(view(message), pixels)
+    np.testing.assert_array_equal(draw(view(message), [])[..., ::-1], pixels)

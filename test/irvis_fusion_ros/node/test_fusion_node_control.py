@@ -77,8 +77,8 @@ def test_on_ir_loss_stop_publishes_nothing_and_hold_keeps_the_last(graph):
 
 def test_invalid_parameter_ends_the_start_with_a_sentence(graph):
     process = graph.start_node({"slop_s": -3.0})
-    graph.wait_for(lambda: process.child.poll() is not None, what="the end")
-    assert process.child.returncode == 1
+    graph.wait_for(lambda: process.exit_status is not None, what="the end")
+    assert process.exit_status == 1
     assert "slop_s" in process.log() and "Traceback" not in process.log()
 
 
@@ -118,8 +118,8 @@ def test_life_cycle_without_autostart_and_a_second_configuration(graph, tmp_path
 
 def test_output_remapped_onto_an_input_is_refused(graph):
     process = graph.start_node(options=["-r", "fused/image_raw:=vis/image_raw"])
-    graph.wait_for(lambda: process.child.poll() is not None, what="the end")
-    assert process.child.returncode == 1
+    graph.wait_for(lambda: process.exit_status is not None, what="the end")
+    assert process.exit_status == 1
     assert "which this node publishes itself" in process.log()
 
 

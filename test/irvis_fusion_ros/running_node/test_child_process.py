@@ -58,8 +58,8 @@ def test_the_end_of_the_block_interrupts(tmp_path):
 
 
 def test_a_process_that_ignores_the_signal_is_killed_and_named(tmp_path, capfd):
-    process = started(DEAF, tmp_path)
-    assert process.stop(timeout_s=0.5) == -signal.SIGKILL
+    process = started(DEAF, tmp_path, end_timeout_s=0.5)
+    assert process.stop() == -signal.SIGKILL
     assert "sleeper did not end within" in capfd.readouterr().err
 
 
