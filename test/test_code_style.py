@@ -57,7 +57,7 @@ def test_lint():
 
 
 def test_types():
-    tool("mypy", *RUNTIME[:2])
+    tool("mypy")
 
 
 def test_runtime_code_runs_on_python_3_8():
