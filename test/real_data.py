@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from irvis_fusion_core.image_files import pairs_in, read_thermal_8_bit, read_visible
+
 
 def data_root() -> Path:
     """The folder of real data, or a skip that says how to provide it.
@@ -16,3 +18,9 @@ def data_root() -> Path:
     if not folder.is_dir():
         pytest.skip(f"needs real images; {folder} does not exist (set IRVIS_FUSION_DATA)")
     return folder
+
+
+def real_pairs(folder):
+    """Yield every pair of a folder of real data: stem, uint8 IR HxW, uint8 RGB HxWx3."""
+    for pair in pairs_in(data_root() / folder):
+        yield pair.stem, read_thermal_8_bit(pair.ir), read_visible(pair.vis)[..., ::-1].copy()

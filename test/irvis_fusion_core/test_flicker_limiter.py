@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from real_data import data_root
+from real_data import real_pairs
 
 from irvis_fusion_core import model_zoo
 from irvis_fusion_core.errors import ConfigurationError, FrameError
@@ -13,8 +13,6 @@ from irvis_fusion_core.flicker_limiter import GAP_S, FlickerLimiter
 from irvis_fusion_core.fusion import RealtimeFusion
 from irvis_fusion_core.metrics import luminance, score_pair
 from irvis_fusion_core.metrics.video_metrics import flicker
-from training.data.images import read_pair
-from training.data.listing import list_images
 
 GREY = np.full((48, 64), 90, np.uint8)
 COLOUR = np.full((48, 64, 3), (60, 100, 140), np.uint8)
@@ -152,9 +150,7 @@ def test_a_still_scene_flickers_less_than_it_did(seed, height, width, smooth, re
 @pytest.mark.parametrize("folder", ["video_tno_nato_camp", "video_m3svd"])
 def test_shipped_models_flicker_less_than_the_maximum_and_lose_no_edges(folder, variant):
     """The bar of the models that ship, on both sequences; quality of every 8th frame."""
-    pairs = [
-        read_pair(row.ir, row.vis) for row in list_images(data_root() / folder, check=False).pairs
-    ]
+    pairs = [(ir, vis) for _, ir, vis in real_pairs(folder)]
     irs, lumas = [ir for ir, _ in pairs], [luminance(vis) for _, vis in pairs]
     with RealtimeFusion(variant, device="cpu", threads=1) as fusion:
         plain = [fusion.fuse_frame(ir, vis) for ir, vis in pairs]

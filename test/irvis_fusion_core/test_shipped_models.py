@@ -6,12 +6,10 @@ import os
 import cv2
 import numpy as np
 import pytest
-from real_data import data_root
+from real_data import real_pairs
 
 from irvis_fusion_core import metrics, model_zoo
 from irvis_fusion_core.backends import BackendOptions, open_backend
-from training.data.images import read_pair
-from training.data.listing import list_images
 
 VALIDATION = ("msrs/val", "roadscene/val")
 
@@ -19,9 +17,8 @@ VALIDATION = ("msrs/val", "roadscene/val")
 def pairs(folders=VALIDATION):
     """Every real validation pair: (name, ir HxWx1, vis HxWx3 RGB)."""
     for folder in folders:
-        for row in list_images(data_root() / folder, check=False).pairs:
-            ir, vis = read_pair(row.ir, row.vis)
-            yield row.ir.name, ir[:, :, np.newaxis], vis
+        for stem, ir, vis in real_pairs(folder):
+            yield stem, ir[:, :, np.newaxis], vis
 
 
 def test_every_variant_ships_whole():
