@@ -12,7 +12,7 @@ status is 1 if the longer bag needs more than 10 % more.
 from __future__ import annotations
 
 if not __package__:
-    import _as_module  # noqa: F401
+    import shared.as_module  # noqa: F401
 
 import argparse
 import os

@@ -12,14 +12,13 @@ must stand out and lettering stay readable.
 from __future__ import annotations
 
 if not __package__:
-    import _as_module  # noqa: F401
+    import shared.as_module  # noqa: F401
 from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.shared.fusions import in_colour, open_models
+from benchmarks.shared.fusions import in_colour, open_fusions
 from benchmarks.shared.options import SHIPPED, make_parser
 from benchmarks.shared.pairs import read_pairs
 from irvis_fusion_core.image_files import write_image
@@ -41,15 +40,13 @@ def write_sheets(folder: Path, name: str, rows: Sequence[np.ndarray], each: int)
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Write the sheets of each set."""
-    parser = make_parser(
-        __doc__, "data sets model backend threads limit", model=SHIPPED, threads=1
-    )
+    shared = "data sets model backend threads limit"
+    parser = make_parser(__doc__, shared, model=SHIPPED, threads=1)
     parser.add_argument("--width", type=int, default=320, help="of each image, pixels")
     parser.add_argument("--rows", type=int, default=4, help="pairs a sheet")
     parser.add_argument("--output", type=Path, default=Path("out/sheets"))
     options = parser.parse_args(arguments)
-    with ExitStack() as stack:
-        models = open_models(stack, options.model, options.backend, options.threads)
+    with open_fusions(options) as models:
         for name in options.sets:
             rows = []
             for pair in read_pairs(options.data, name, options.limit):

@@ -15,14 +15,13 @@ could still gain by choosing between two images' detail.
 from __future__ import annotations
 
 if not __package__:
-    import _as_module  # noqa: F401
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
+    import shared.as_module  # noqa: F401
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 
-from benchmarks.shared.fusions import Fusion, open_models, trivial_fusions
+from benchmarks.shared.fusions import Fusion, open_fusions, score_fusions
 from benchmarks.shared.options import make_parser
 from benchmarks.shared.pairs import Pair, read_pairs
 from benchmarks.shared.tables import markdown_table
@@ -38,7 +37,9 @@ def budget(fused: np.ndarray, ir: np.ndarray, vis_y: np.ndarray) -> np.ndarray:
     Where both edges are equal the IR's is the stronger.
 
     Args:
-        fused, ir, vis_y: uint8 HxW luminance.
+        fused: uint8 HxW luminance.
+        ir: The same of one source.
+        vis_y: The same of the other.
 
     Returns:
         2 x 4 for `KINDS`; the second row adds up to `fidelity.qabf`.
@@ -65,19 +66,18 @@ def select_edges(
     """Put one source's detail in place of the fused one's where its edges are much stronger.
 
     Args:
-        fused, ir, vis_y: uint8 HxW luminance.
+        fused: uint8 HxW luminance.
+        ir: The same of one source.
+        vis_y: The same of the other.
         ratio: How many times stronger; the change is soft, some 10 % to both sides.
         least: Sobel strength, in the mean around a pixel, from which edges count.
         around_px: Sigma of that mean.
         detail_px: Sigma of the mean that detail is measured from.
     """
-
-    def blurred(plane: np.ndarray, sigma: float) -> np.ndarray:
-        return cv2.GaussianBlur(plane, (0, 0), sigma)
-
     planes = [p.astype(np.float64) for p in (fused, ir, vis_y)]
-    mine, *details = (p - blurred(p, detail_px) for p in planes)
-    strengths = [np.log1p(blurred(fidelity.edges(p)[0], around_px)) for p in planes[1:]]
+    mine, *details = (p - cv2.GaussianBlur(p, (0, 0), detail_px) for p in planes)
+    edges = [cv2.GaussianBlur(fidelity.edges(p)[0], (0, 0), around_px) for p in planes[1:]]
+    strengths = np.log1p(edges)
     chosen = planes[0]
     for detail, own, other in zip(details, strengths, strengths[::-1]):
         much = _soft(own - other - np.log(ratio)) * _soft(own - np.log(least))
@@ -90,21 +90,11 @@ def _soft(logarithm: np.ndarray) -> np.ndarray:
     return 1.0 / (1.0 + np.exp(-12.0 * logarithm))
 
 
-def rows_of(pairs: Iterable[Pair], fusions: Mapping[str, Fusion]) -> dict[str, Sequence[object]]:
-    """Return fusion name -> 4 kept shares, Qabf and SSIM, means over pairs; and `of all edges`."""
-    found: dict[str, list[np.ndarray]] = {name: [] for name in fusions}
-    for pair in pairs:
-        for name, fuse in fusions.items():
-            fused = metrics.luminance(fuse(pair))
-            share, kept = budget(fused, pair.ir, pair.luma)
-            scores = metrics.score_pair(fused, pair.ir, pair.luma, ("Qabf", "SSIM"))
-            found[name].append(np.concatenate([share, kept, list(scores.values())]))
-    means = {name: np.mean(each, 0) for name, each in found.items()}
-    shares = next(iter(means.values()))[:4]
-    table: dict[str, Sequence[object]] = {"of all edges": [*shares, "", ""]}
-    for name, row in means.items():
-        table[name] = [*row[4:8] / np.maximum(shares, 1e-12), *row[8:]]
-    return table
+def score(fused: np.ndarray, pair: Pair) -> np.ndarray:
+    """Return the two rows of `budget`, then Qabf and SSIM."""
+    plane = metrics.luminance(fused)
+    scores = metrics.score_pair(plane, pair.ir, pair.luma, ("Qabf", "SSIM"))
+    return np.append(budget(plane, pair.ir, pair.luma), list(scores.values()))
 
 
 def with_rule(fuse: Fusion) -> Fusion:
@@ -117,13 +107,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = make_parser(__doc__, "data sets model backend threads limit")
     parser.add_argument("--rule", action="store_true", help="rows with edges selected by hand")
     options = parser.parse_args(arguments)
-    with ExitStack() as stack:
-        models = open_models(stack, options.model, options.backend, options.threads)
-        fusions = {**trivial_fusions(["maximum"]), **models}
+    with open_fusions(options, ["maximum"]) as fusions:
         if options.rule:
             fusions.update({f"{k}, selected": with_rule(v) for k, v in list(fusions.items())})
         for name in options.sets:
-            rows = rows_of(read_pairs(options.data, name, options.limit), fusions)
+            pairs = read_pairs(options.data, name, options.limit)
+            means, _ = score_fusions(pairs, fusions, score)
+            shares = next(iter(means.values()))[:4]
+            rows: dict[str, Sequence[object]] = {"of all edges": [*shares, "", ""]}
+            for fusion, row in means.items():
+                rows[fusion] = [*np.divide(row[4:8], np.maximum(shares, 1e-12)), *row[8:]]
             print(markdown_table((*KINDS, "Qabf", "SSIM"), rows, corner=name), end="\n\n")
 
 

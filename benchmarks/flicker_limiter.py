@@ -12,14 +12,13 @@ share of fusing the same frame just before: median over the frames but the first
 from __future__ import annotations
 
 if not __package__:
-    import _as_module  # noqa: F401
+    import shared.as_module  # noqa: F401
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
 
 import numpy as np
 
-from benchmarks.shared.fusions import Fusion, open_models
+from benchmarks.shared.fusions import Fusion, open_fusions
 from benchmarks.shared.options import SHIPPED, VIDEO_SETS, make_parser
 from benchmarks.shared.pairs import Pair, read_pairs
 from benchmarks.shared.tables import markdown_table
@@ -33,11 +32,9 @@ VIDEO_HZ = 25.0
 
 def scored(images: Sequence[np.ndarray], frames: Sequence[Pair]) -> list[float]:
     """Return flicker, then the mean of each of METRICS, of luminance images."""
-    irs, lumas = [frame.ir for frame in frames], [frame.luma for frame in frames]
-    scores = [
-        list(metrics.score_pair(*planes, METRICS).values()) for planes in zip(images, irs, lumas)
-    ]
-    return [metrics.flicker(images, irs, lumas), *np.mean(scores, 0)]
+    planes = images, [frame.ir for frame in frames], [frame.luma for frame in frames]
+    scores = [list(metrics.score_pair(*each, METRICS).values()) for each in zip(*planes)]
+    return [metrics.flicker(*planes), *np.mean(scores, 0)]
 
 
 def fuse_video(
@@ -60,11 +57,10 @@ def fuse_video(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print a table for each set."""
-    options_of_tables = "data sets model backend threads limit"
-    parser = make_parser(__doc__, options_of_tables, sets=VIDEO_SETS, model=SHIPPED, threads=1)
+    shared = "data sets model backend threads limit"
+    parser = make_parser(__doc__, shared, sets=VIDEO_SETS, model=SHIPPED, threads=1)
     options = parser.parse_args(arguments)
-    with ExitStack() as stack:
-        models = open_models(stack, options.model, options.backend, options.threads)
+    with open_fusions(options) as models:
         for name in options.sets:
             frames = list(read_pairs(options.data, name, options.limit))
             if len(frames) < 2:
@@ -76,8 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             for model, fuse in models.items():
                 fuse(frames[0])  # warm up
                 plain, limited, shares = fuse_video(fuse, frames)
-                rows[model] = [*scored(plain, frames), ""]
                 cost = f"{np.median(shares):.0%}"
+                rows[model] = [*scored(plain, frames), ""]
                 rows[f"{model}, limit_flicker"] = [*scored(limited, frames), cost]
             print(markdown_table(("flicker", *METRICS, "time"), rows), flush=True)
 

@@ -15,13 +15,14 @@ With limits, the exit status is 1 when that frame exceeds one. Needs rclpy.
 from __future__ import annotations
 
 if not __package__:
-    import _as_module  # noqa: F401
-import array
+    import shared.as_module  # noqa: F401
 import os
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any, NamedTuple
@@ -34,7 +35,7 @@ from benchmarks.shared.options import make_parser
 ROOT = Path(irvis_fusion_core.__file__).resolve().parents[1]
 OURS = tuple(str(ROOT / name) + os.sep for name in ("irvis_fusion_core", "irvis_fusion_ros"))
 COMPREHENSIONS = ("<listcomp>", "<genexpr>", "<dictcomp>", "<setcomp>")
-IR_SIZE, VIS_SIZE = (512, 640), (480, 640)
+IR_SHAPE, VIS_SHAPE = (512, 640), (480, 640, 3)
 PAUSE_S = 0.05
 """After each image."""
 WARM_UP, RECORDED = 15, 10
@@ -56,8 +57,6 @@ class FrameRecorder:
 
     def __init__(self) -> None:
         """Record nothing yet; the executor runs on this thread."""
-        self.frames: list[dict[Call, int]] = []
-        """For each frame: function -> number of calls, in the order of the first call."""
         self._executor = threading.get_ident()
         self._calls: dict[CodeType, list[str]] | None = None
         self._in_callback = self._was_called = self._published = False
@@ -78,10 +77,8 @@ class FrameRecorder:
 
         def recorded(*arguments: object) -> None:
             self._in_callback = True
-            try:
-                callback(*arguments)
-            finally:
-                self._in_callback, self._was_called = False, True
+            callback(*arguments)
+            self._in_callback, self._was_called = False, True
 
         return recorded
 
@@ -94,43 +91,28 @@ class FrameRecorder:
 
         return recorded
 
-    def record(self, send: Callable[[], None], spin: Callable[[float], None]) -> None:
-        """Record the frame that `send` publishes.
-
-        Raises:
-            RuntimeError: It did not come out in time.
-        """
+    def start(self) -> None:
+        """Record the next frame."""
         self._was_called = self._published = False
         self._calls = {}
-        send()
-        end_s = time.monotonic() + PATIENCE_S
-        while not (self._was_called and self._published):
-            if time.monotonic() > end_s:
-                raise RuntimeError(f"expected a fused frame within {PATIENCE_S:g} s, found none")
-            spin(PAUSE_S)
-        calls, self._calls = self._calls, None
-        self.frames.append({_named(code, found[0]): len(found) for code, found in calls.items()})
+
+    def ended(self) -> bool:
+        """Return whether the frame has come out and its callback has returned."""
+        return self._was_called and self._published
+
+    def take(self) -> dict[Call, int]:
+        """Stop; return function -> number of calls, in the order of the first call."""
+        calls, self._calls = self._calls or {}, None
+        return {_named(code, found[0]): len(found) for code, found in calls.items()}
 
 
 def _named(code: CodeType, thread: str) -> Call:
     name = getattr(code, "co_qualname", code.co_name)  # Python 3.11 and newer
-    file = os.path.relpath(code.co_filename, ROOT)
-    return Call(file, code.co_firstlineno, name, thread)
+    return Call(os.path.relpath(code.co_filename, ROOT), code.co_firstlineno, name, thread)
 
 
-def image_message(pixels: np.ndarray, stamp: Any) -> Any:
-    """Return `pixels` (uint8 HxW or HxWx3 BGR) as sensor_msgs/Image."""
-    from sensor_msgs.msg import Image
-
-    message = Image(height=pixels.shape[0], width=pixels.shape[1], step=pixels.strides[0])
-    message.header.stamp, message.header.frame_id = stamp, "camera"
-    message.encoding = "mono8" if pixels.ndim == 2 else "bgr8"
-    message.data = array.array("B", pixels.tobytes())
-    return message
-
-
-def record(parameters: Sequence[str], model: str) -> FrameRecorder:
-    """Run the node and the camera; return the recorded frames.
+def record(parameters: Sequence[str], model: str) -> list[dict[Call, int]]:
+    """Run the node and the camera; return for each recorded frame function -> number of calls.
 
     Args:
         parameters: Further parameters of the node, `name:=value`.
@@ -161,36 +143,36 @@ def record(parameters: Sequence[str], model: str) -> FrameRecorder:
                 publisher.publish = recorder.around_publish(publisher.publish)
             return publisher
 
-    context = rclpy.Context()
-    # A domain of this process; numbers up to 101 are below the system's ephemeral ports.
-    rclpy.init(args=[], context=context, domain_id=1 + os.getpid() % 100)
     arguments = ["--ros-args", "-p", f"model:={model}"]
     for parameter in parameters:
         arguments += ["-p", parameter]
-    threading.setprofile(recorder.profile)
-    node = RecordedNode(context=context, cli_args=arguments)
-    camera = rclpy.create_node("frame_path_camera", context=context)
-    executor = SingleThreadedExecutor(context=context)
-    try:
-        for each in (node, camera):
+    with ExitStack() as stack:
+        context = rclpy.Context()
+        # A domain of this process; numbers up to 101 are below the system's ephemeral ports.
+        rclpy.init(args=[], context=context, domain_id=1 + os.getpid() % 100)
+        stack.callback(rclpy.shutdown, context=context)
+        threading.setprofile(recorder.profile)
+        stack.callback(threading.setprofile, None)
+        stack.callback(sys.setprofile, None)
+        node = RecordedNode(context=context, cli_args=arguments)
+        camera = rclpy.create_node("frame_path_camera", context=context)
+        executor = SingleThreadedExecutor(context=context)
+        for each in (camera, node):
+            stack.callback(each.destroy_node)
             executor.add_node(each)
+        stack.callback(executor.shutdown)
+        stack.callback(node.trigger_shutdown)
         if not node.start():
             raise RuntimeError("expected the node to start, found that it could not be configured")
-        _drive(camera, executor, recorder)
-    finally:
-        sys.setprofile(None)
-        threading.setprofile(None)
-        node.trigger_shutdown()
-        executor.shutdown()
-        node.destroy_node()
-        camera.destroy_node()
-        rclpy.shutdown(context=context)
-    return recorder
+        return _drive(camera, executor, recorder)
 
 
-def _drive(camera: Any, executor: Any, recorder: FrameRecorder) -> None:
+def _drive(camera: Any, executor: Any, recorder: FrameRecorder) -> list[dict[Call, int]]:
     """Publish pairs until frames are fused, then record."""
     from sensor_msgs.msg import Image
+    from std_msgs.msg import Header
+
+    from irvis_fusion_ros.running_node.camera_messages import make_image
 
     sent: list[bytes] = []
     fused: list[bytes] = []
@@ -204,64 +186,68 @@ def _drive(camera: Any, executor: Any, recorder: FrameRecorder) -> None:
             executor.spin_once(timeout_sec=0.01)
 
     def send() -> None:
-        pixels = rng.integers(0, 256, (*VIS_SIZE, 3), np.uint8)
-        stamp = camera.get_clock().now().to_msg()
-        ir.publish(image_message(rng.integers(0, 256, IR_SIZE, np.uint8), stamp))
+        header = Header(stamp=camera.get_clock().now().to_msg(), frame_id="camera")
+        pixels = rng.integers(0, 256, VIS_SHAPE, np.uint8)
+        ir.publish(make_image(rng.integers(0, 256, IR_SHAPE, np.uint8), "mono8", header))
         spin(PAUSE_S)
         sent.append(pixels.tobytes())
-        vis.publish(image_message(pixels, stamp))
+        vis.publish(make_image(pixels, "bgr8", header))
 
-    end_s = time.monotonic() + PATIENCE_S
-    while sum(image not in sent for image in fused) < WARM_UP:
-        if time.monotonic() > end_s:
-            raise RuntimeError(f"expected fused frames within {PATIENCE_S:g} s, found none")
-        send()
-        spin(PAUSE_S)
+    def spin_until(condition: Callable[[], bool], each_time: Callable[[], None]) -> None:
+        end_s = time.monotonic() + PATIENCE_S
+        while not condition():
+            if time.monotonic() > end_s:
+                raise RuntimeError(f"expected a fused frame within {PATIENCE_S:g} s, found none")
+            each_time()
+            spin(PAUSE_S)
+
+    spin_until(lambda: sum(image not in sent for image in fused) >= WARM_UP, send)
     spin(10 * PAUSE_S)
     sent.clear()
     fused.clear()
     sys.setprofile(recorder.profile)
+    frames = []
     for _ in range(RECORDED):
-        recorder.record(send, spin)
+        recorder.start()
+        send()
+        spin_until(recorder.ended, lambda: None)
+        frames.append(recorder.take())
         spin(PAUSE_S)
     sys.setprofile(None)
     if len(fused) < RECORDED or any(image in sent for image in fused):
         raise RuntimeError(f"expected {RECORDED} fused frames, found some passed through unfused")
+    return frames
 
 
-def report(frame: dict[Call, int]) -> tuple[int, int]:
-    """Print the functions in the order of their first call; return numbers of files, functions."""
+def report(frame: dict[Call, int]) -> dict[str, int]:
+    """Print the functions in the order of their first call; return how many there are of what."""
     print(f"{'thread':9}{'calls':>6}  {'where':59} function")
     for call, count in frame.items():
         print(f"{call.thread:9}{count:6}  {f'{call.file}:{call.line}':59} {call.function}")
-    files = list(dict.fromkeys(call.file for call in frame))
+    files = Counter(call.file for call in frame)
     print("\nfunctions  file")
-    for file in files:
-        print(f"{sum(call.file == file for call in frame):9}  {file}")
+    for file, functions in files.items():
+        print(f"{functions:9}  {file}")
     print(f"\n{len(files)} files, {len(frame)} functions, {sum(frame.values())} calls")
-    return len(files), len(frame)
+    return {"files": len(files), "functions": len(frame)}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Record, print, and compare with the limits; return the exit status."""
     parser = make_parser(__doc__)
-    parser.add_argument("--model", default="nano", help="the node's parameter `model`")
-    parser.add_argument(
-        "--parameter", action="append", default=[], metavar="NAME:=VALUE", help="of the node"
-    )
-    parser.add_argument("--limit-files", type=int, metavar="N")
-    parser.add_argument("--limit-functions", type=int, metavar="N")
+    add = parser.add_argument
+    add("--model", default="nano", help="the node's parameter `model`")
+    add("--parameter", action="append", default=[], metavar="NAME:=VALUE", help="of the node")
+    add("--limit-files", type=int, metavar="N")
+    add("--limit-functions", type=int, metavar="N")
     options = parser.parse_args(arguments)
-    files, functions = report(max(record(options.parameter, options.model).frames, key=len))
-    exceeded = False
-    for name, limit, count in (
-        ("files", options.limit_files, files),
-        ("functions", options.limit_functions, functions),
-    ):
+    status = 0
+    for what, count in report(max(record(options.parameter, options.model), key=len)).items():
+        limit = getattr(options, f"limit_{what}")
         if limit is not None and count > limit:
-            print(f"expected at most {limit} {name}, found {count}")
-            exceeded = True
-    return 1 if exceeded else 0
+            print(f"expected at most {limit} {what}, found {count}")
+            status = 1
+    return status
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ The images are drawn (the night street), for the time depends on the size alone.
 from __future__ import annotations
 
 if not __package__:
-    import _as_module  # noqa: F401
+    import shared.as_module  # noqa: F401
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -21,21 +21,12 @@ import numpy as np
 
 from benchmarks.shared.options import make_parser
 from irvis_fusion_core import metrics
+from irvis_fusion_core.benchmark import time_interleaved
 from irvis_fusion_core.command_line import parse_size, print_table
 from irvis_fusion_core.demo.night_street import NightStreet
 
 LIMIT_S = 0.5
 """Limit for a row of one 640x480 pair."""
-
-
-def cpu_ms(function: Callable[[], object], repeats: int) -> float:
-    """Return the median CPU time of a call, in milliseconds."""
-    taken = []
-    for _ in range(repeats):
-        start = time.process_time()
-        function()
-        taken.append(1e3 * (time.process_time() - start))
-    return sorted(taken)[len(taken) // 2]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -48,23 +39,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     height, width = options.size
     frames = [NightStreet(width, height).frame(time_s) for time_s in (0.0, 1 / 30)]
     triples = [(np.maximum(f.ir, metrics.luminance(f.vis)), f.ir, f.vis) for f in frames]
-    fused, ir, vis = triples[0]
-    names = metrics.names_for_size(height, width)
     jobs: dict[str, Callable[[], object]] = {
-        name: partial(metrics.score_pair, fused, ir, vis, [name]) for name in names
+        name: partial(metrics.score_pair, *triples[0], [name])
+        for name in metrics.names_for_size(height, width)
     }
-    jobs["alignment"] = partial(metrics.alignment, fused, ir, vis)
+    jobs["alignment"] = partial(metrics.alignment, *triples[0])
     jobs["flicker"] = partial(metrics.flicker, *zip(*triples))
-    rows = [["metric", "ms"]]
-    rows += [[name, f"{cpu_ms(job, options.repeats):.1f}"] for name, job in jobs.items()]
-    print_table(rows)
 
     def row() -> None:
-        metrics.score_pair(fused, ir, vis)
+        metrics.score_pair(*triples[0])
         jobs["alignment"]()
         jobs["flicker"]()
 
-    taken_s = cpu_ms(row, options.repeats) / 1e3
+    calls = {**jobs, "row": row}
+    timings = time_interleaved(calls, options.repeats, warm_up=0, clock=time.process_time)
+    print_table([["metric", "ms"], *([name, f"{timings[name].median_ms:.1f}"] for name in jobs)])
+    taken_s = timings["row"].median_ms / 1e3
     print(f"\nA row for one {width}x{height} pair: {taken_s:.3f} s on one core", end="")
     print(f" (limit for 640x480: {LIMIT_S} s)" if (width, height) == (640, 480) else "")
 

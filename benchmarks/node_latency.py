@@ -26,7 +26,7 @@ after the node, for half the time each.
 from __future__ import annotations
 
 if not __package__:
-    import _as_module  # noqa: F401
+    import shared.as_module  # noqa: F401
 
 import argparse
 import importlib.util

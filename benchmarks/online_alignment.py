@@ -17,7 +17,7 @@ correction has to stay at none. Data sets are themselves registered to a pixel o
 from __future__ import annotations
 
 if not __package__:
-    import _as_module  # noqa: F401
+    import shared.as_module  # noqa: F401
 import time
 from collections.abc import Sequence
 
@@ -26,6 +26,7 @@ import numpy as np
 
 from benchmarks.shared.options import make_parser
 from benchmarks.shared.pairs import read_pairs
+from benchmarks.shared.tables import markdown_table
 from irvis_fusion_core.registration.online_alignment import (
     OnlineRegistration,
     StretchedRegistration,
@@ -65,13 +66,13 @@ def left_px(found: np.ndarray, true: np.ndarray, size: Sequence[int]) -> np.ndar
     return np.linalg.norm(moved[0] - moved[1], axis=2)
 
 
-def follow(pairs: Pairs, drift: np.ndarray, motion: str) -> tuple[float, float, float, float]:
-    """Return mean misplacement after 20 and 60 pairs, the worst corner's, and ms a comparison."""
+def follow(pairs: Pairs, drift: np.ndarray, motion: str) -> list[float]:
+    """Return the table's columns for pairs whose IR images drift."""
     registration = OnlineRegistration(
         StretchedRegistration(0.0), motion=motion, in_background=False
     )
     size = pairs[0][1].shape
-    lefts, times = [], []
+    lefts, times = [left_px(registration.correction, drift, size)], []
     for number in range(PAIRS):
         ir, vis = pairs[number % len(pairs)]
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
@@ -82,37 +83,30 @@ def follow(pairs: Pairs, drift: np.ndarray, motion: str) -> tuple[float, float, 
         registration.offer(moved, vis, float(number))
         times.append(time.thread_time() - begin)
         lefts.append(left_px(registration.correction, drift, size))
-    return lefts[19].mean(), lefts[-1].mean(), lefts[-1].max(), 1e3 * float(np.median(times))
+    means = [float(lefts[number].mean()) for number in (0, 20, PAIRS)]
+    return [*means, float(lefts[-1].max()), 1e3 * float(np.median(times))]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the table."""
+    """Print a table for each set."""
     parser = make_parser(__doc__, "data")
     parser.add_argument("--motion", default="similarity")
     options = parser.parse_args(arguments)
     cv2.setNumThreads(1)
-    print(f"{'':18}{'':20}{'drift':>7}{'after 20':>10}{'after 60':>10}{'corner':>8}{'ms':>7}")
+    none = np.eye(3)
     for name, folder in SETS.items():
         found = [(pair.ir, pair.luma) for pair in read_pairs(options.data, folder, PAIRS)]
         size = found[0][1].shape
         pairs = [[cv2.resize(plane, size[::-1]) for plane in pair] for pair in found]
-        rows: list[tuple[str, Pairs, np.ndarray]] = [
-            (what, pairs, drift_matrix(size, *drift)) for what, drift in DRIFTS.items()
-        ]
-        none = np.eye(3)
         shuffled = [(pairs[i - 7][0], vis) for i, (_, vis) in enumerate(pairs)]
-        rows.append(("different scenes", shuffled, none))
         rng = np.random.default_rng(0)
         dark = [(ir, rng.normal(4, 2, size).clip(0, 255).astype(np.uint8)) for ir, _ in pairs]
-        rows.append(("visible dark", dark, none))
-        for what, offered, drift in rows:
-            after_20, after_60, corner, ms = follow(offered, drift, options.motion)
-            begun = left_px(none, drift, size).mean()
-            print(
-                f"{name:18}{what:20}{begun:7.2f}{after_20:10.2f}{after_60:10.2f}{corner:8.2f}"
-                f"{ms:7.1f}",
-                flush=True,
-            )
+        offers = {what: (pairs, drift_matrix(size, *drift)) for what, drift in DRIFTS.items()}
+        offers.update({"different scenes": (shuffled, none), "visible dark": (dark, none)})
+        rows = {what: follow(*offer, options.motion) for what, offer in offers.items()}
+        columns = ("drift", "after 20", "after 60", "corner", "ms")
+        styles = (".2f", ".2f", ".2f", ".2f", ".1f")
+        print(markdown_table(columns, rows, styles, name), end="\n\n", flush=True)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ stand in the repository.
 from __future__ import annotations
 
 if not __package__:
-    import _as_module  # noqa: F401
+    import shared.as_module  # noqa: F401
 import tempfile
 from pathlib import Path
 

@@ -13,41 +13,23 @@ names that end so: msrs/val@D is MSRS by day, msrs/val@N by night.
 from __future__ import annotations
 
 if not __package__:
-    import _as_module  # noqa: F401
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
+    import shared.as_module  # noqa: F401
+from collections.abc import Sequence
 
 import numpy as np
 
-from benchmarks.shared.fusions import Fusion, open_models, trivial_fusions
+from benchmarks.shared.fusions import open_fusions, score_fusions
 from benchmarks.shared.options import make_parser
 from benchmarks.shared.pairs import Pair, read_pairs
 from benchmarks.shared.tables import markdown_table
 from irvis_fusion_core import metrics
+from irvis_fusion_core.command_line import print_table
+from irvis_fusion_core.metrics.trivial_fusions import TRIVIAL_FUSIONS
 
 
-def mean_scores(
-    pairs: Iterable[Pair], fusions: Mapping[str, Fusion]
-) -> tuple[dict[str, dict[str, float]], int]:
-    """Return fusion name -> mean of every metric over the pairs, and the number of pairs."""
-    scores: dict[str, list[dict[str, float]]] = {name: [] for name in fusions}
-    for pair in pairs:
-        for name, fuse in fusions.items():
-            scores[name].append(metrics.score_pair(fuse(pair), pair.ir, pair.vis))
-    means = {
-        name: {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
-        for name, rows in scores.items()
-    }
-    return means, len(next(iter(scores.values())))
-
-
-def print_table(title: str, rows: Mapping[str, Mapping[str, float]]) -> None:
-    """Print the rows for a terminal."""
-    width = max(len(name) for name in rows)
-    print(f"\n{title}")
-    print(" " * width + "".join(f"{name:>9}" for name in metrics.METRIC_NAMES))
-    for name, row in rows.items():
-        print(f"{name:{width}}" + "".join(f"{row[key]:9.3f}" for key in metrics.METRIC_NAMES))
+def score(fused: np.ndarray, pair: Pair) -> list[float]:
+    """Return every metric of a fused pair."""
+    return list(metrics.score_pair(fused, pair.ir, pair.vis).values())
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -55,19 +37,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = make_parser(__doc__, "data sets model backend threads limit")
     parser.add_argument("--markdown", action="store_true", help="tables for a document")
     options = parser.parse_args(arguments)
-    with ExitStack() as stack:
-        models = open_models(stack, options.model, options.backend, options.threads)
-        fusions = {**trivial_fusions(), **models}
+    columns = metrics.METRIC_NAMES
+    with open_fusions(options, TRIVIAL_FUSIONS) as fusions:
         for name in options.sets:
-            rows, count = mean_scores(read_pairs(options.data, name, options.limit), fusions)
-            if not options.markdown:
-                print_table(f"{name}, {count} pairs, clamped, no stretch", rows)
-                continue
-            values: dict[str, Sequence[object]] = {
-                row: list(scores.values()) for row, scores in rows.items()
-            }
-            empty = {f"**{name}, {count} pairs**": [""] * len(metrics.METRIC_NAMES)}
-            print(markdown_table(metrics.METRIC_NAMES, {**empty, **values}))
+            pairs = read_pairs(options.data, name, options.limit)
+            rows, count = score_fusions(pairs, fusions, score)
+            if options.markdown:
+                title = f"**{name}, {count} pairs**"
+                print(markdown_table(columns, {title: [""] * len(columns), **rows}))
+            else:
+                print(f"\n{name}, {count} pairs, clamped, no stretch")
+                cells = [[row, *(f"{v:.3f}" for v in values)] for row, values in rows.items()]
+                print_table([["", *columns], *cells])
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ The bar: a warp within 1.5 ms at 640x480.
 from __future__ import annotations
 
 if not __package__:
-    import _as_module  # noqa: F401
+    import shared.as_module  # noqa: F401
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 
 from benchmarks.shared.options import make_parser
+from irvis_fusion_core.benchmark import time_interleaved
 from irvis_fusion_core.registration import (
     CalibratedRegistration,
     HomographyRegistration,
@@ -26,34 +27,12 @@ from irvis_fusion_core.registration import (
 from irvis_fusion_core.registration.camera_geometry import expected_error_px
 
 
-def median_ms(call: Callable[[], object], repeats: int = 100) -> float:
-    """Return the median processor time of a call on this thread, milliseconds."""
-    call()
-    times = []
-    for _ in range(repeats):
-        # Processor time of this thread, so that a busy machine does not count.
-        begin = time.thread_time()
-        call()
-        times.append(time.thread_time() - begin)
-    return 1e3 * float(np.median(times))
-
-
 def warp_times() -> Iterator[tuple[str, float]]:
     """Yield (what, milliseconds) for the sizes that robots use."""
     for ir_size, vis_size in [((512, 640), (480, 640)), ((512, 640), (1000, 1500))]:
         scale = 0.9 * vis_size[1] / ir_size[1]
         homography = [[scale, 0.02, 12], [-0.02, scale, 8], [1e-6, 2e-6, 1]]
-        registration = HomographyRegistration(homography)
-        rng = np.random.default_rng(0)
-        ir = rng.integers(0, 256, ir_size).astype(np.uint8)
-        vis = rng.integers(0, 256, vis_size).astype(np.uint8)
-
-        name = f"{ir_size[1]}x{ir_size[0]} -> {vis_size[1]}x{vis_size[0]}"
-        yield f"{name} warp", median_ms(partial(registration.warp, ir, vis_size))
-        filled = partial(warp_and_fill, registration.warp, ir, vis)
-        yield f"{name} warp and fill", median_ms(filled)
-        prepare = partial(registration.prepare, ir_size, vis_size)
-        yield f"{name} maps, homography", median_ms(prepare, 5)
+        flat = HomographyRegistration(homography)
         lenses = CalibratedRegistration(
             ir_matrix=pinhole(ir_size),
             vis_matrix=pinhole(vis_size),
@@ -65,14 +44,26 @@ def warp_times() -> Iterator[tuple[str, float]]:
             ir_distortion=[-0.25, 0.08, 0.0, 0.0, 0.0],
             vis_distortion=[-0.1, 0.02, 0.0, 0.0, 0.0],
         )
-        yield f"{name} maps, lenses", median_ms(partial(lenses.prepare, ir_size, vis_size), 5)
+        rng = np.random.default_rng(0)
+        ir, vis = (rng.integers(0, 256, size).astype(np.uint8) for size in (ir_size, vis_size))
+        calls: dict[str, tuple[Callable[[], object], int]] = {
+            "warp": (partial(flat.warp, ir, vis_size), 100),
+            "warp and fill": (partial(warp_and_fill, flat, ir, vis), 100),
+            "maps, homography": (partial(flat.prepare, ir_size, vis_size), 5),
+            "maps, lenses": (partial(lenses.prepare, ir_size, vis_size), 5),
+        }
+        for name, (call, rounds) in calls.items():
+            # Processor time of this thread, so that a busy machine does not count.
+            timing = time_interleaved({name: call}, rounds, warm_up=1, clock=time.thread_time)
+            sizes = f"{ir_size[1]}x{ir_size[0]} -> {vis_size[1]}x{vis_size[0]}"
+            yield f"{sizes} {name}", timing[name].median_ms
 
 
 def warp_and_fill(
-    warp: Callable[..., tuple[np.ndarray, np.ndarray | None]], ir: np.ndarray, vis: np.ndarray
+    registration: HomographyRegistration, ir: np.ndarray, vis: np.ndarray
 ) -> np.ndarray:
     """Return the warped IR frame, filled where the camera did not see."""
-    warped, coverage = warp(ir, vis.shape)
+    warped, coverage = registration.warp(ir, vis.shape)
     return warped if coverage is None else fill_uncovered(warped, vis, coverage)
 
 
@@ -92,23 +83,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cv2.setNumThreads(1)
     for name, milliseconds in warp_times():
         print(f"{name:38}{milliseconds:7.2f} ms")
-    focal = options.focal_px
-    matrix = np.array([[focal, 0, 319.5], [0, focal, 239.5], [0, 0, 1]])
-    errors = expected_error_px(
-        matrix,
-        matrix,
-        np.eye(3),
-        [options.baseline_m, 0, 0],
+    focal, depth_m, depths_m = (
+        options.focal_px,
         options.set_depth_m,
         [1, 2, 3, 5, 10, 20, 50, 1000],
-        (480, 640),
     )
+    matrix = np.array([[focal, 0, 319.5], [0, focal, 239.5], [0, 0, 1]])
+    pose = np.eye(3), [options.baseline_m, 0, 0]
+    errors = expected_error_px(matrix, matrix, *pose, depth_m, depths_m, (480, 640))
     print(
-        f"\nregistered for {options.set_depth_m:g} m, focal length {focal:g} px, "
+        f"\nregistered for {depth_m:g} m, focal length {focal:g} px, "
         f"baseline {options.baseline_m:g} m:"
     )
-    for depth_m, error in errors.items():
-        print(f"  at {depth_m:6g} m the error is {error:6.1f} px")
+    for at_m, error in errors.items():
+        print(f"  at {at_m:6g} m the error is {error:6.1f} px")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ Needs about 8 GB of memory for DDFM.
 from __future__ import annotations
 
 if not __package__:
-    import _as_module  # noqa: F401
+    import shared.as_module  # noqa: F401
 import argparse
 import gc
 import json

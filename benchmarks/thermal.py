@@ -18,62 +18,35 @@ The bars: both kinds of flicker at most a third of per-frame min-max's, at no le
 from __future__ import annotations
 
 if not __package__:
-    import _as_module  # noqa: F401
+    import shared.as_module  # noqa: F401
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 
 from benchmarks.shared.options import DATA, make_parser
 from irvis_fusion_core import metrics
+from irvis_fusion_core.command_line import print_table
 from irvis_fusion_core.thermal import ThermalRescale
 
 Frames = Sequence[np.ndarray]
 
 
+class Row(NamedTuple):
+    """The columns of one way."""
+
+    pumping: float
+    luma_step: float
+    entropy: float
+    ms: float
+
+
 def min_max(raw: np.ndarray) -> np.ndarray:
     """Rescale a frame as driver gain control and most fusion code do."""
     return cv2.normalize(raw, None, 0, 255, cv2.NORM_MINMAX, cv2.CV_8U)
-
-
-def flicker(raw_frames: Frames, grey_frames: Frames) -> tuple[float, float]:
-    """Return pumping and luma step: of pixels whose raw value stayed the same."""
-    steps = []
-    for i in range(1, len(raw_frames)):
-        still = raw_frames[i] == raw_frames[i - 1]
-        change = grey_frames[i][still].astype(np.float64) - grey_frames[i - 1][still]
-        steps.append((np.abs(change).mean(), abs(change.mean())))
-    pumping, luma_step = np.mean(steps, axis=0)
-    return float(pumping), float(luma_step)
-
-
-def measure(raw_frames: Frames, rescale: Callable[[np.ndarray], np.ndarray]) -> dict[str, float]:
-    """Return the columns of one way."""
-    greys, times = [], []
-    for raw in raw_frames:
-        # Processor time of this thread, so that a busy machine does not count.
-        begin = time.thread_time()
-        greys.append(rescale(raw))
-        times.append(time.thread_time() - begin)
-    pumping, luma_step = flicker(raw_frames, greys)
-    return {
-        "pumping": pumping,
-        "luma step": luma_step,
-        "entropy": float(np.mean([metrics.en(grey) for grey in greys])),
-        "ms": 1e3 * float(np.median(times[1:])),
-    }
-
-
-def missed(row: Mapping[str, float], reference: Mapping[str, float]) -> str:
-    """Return the bars that a row misses against per-frame min-max."""
-    if row is reference:
-        return ""
-    bars = {name: row[name] <= reference[name] / 3 for name in ("pumping", "luma step")}
-    bars["entropy"] = row["entropy"] >= reference["entropy"]
-    bars["ms"] = row["ms"] <= 1.0
-    return ", ".join(name for name, met in bars.items() if not met) or "all met"
 
 
 def candidates() -> dict[str, Callable[[np.ndarray], np.ndarray]]:
@@ -87,6 +60,40 @@ def candidates() -> dict[str, Callable[[np.ndarray], np.ndarray]]:
         "percentile + repairs": ThermalRescale("percentile", dead_pixels=True, columns=True),
         "percentile + CLAHE 2": ThermalRescale("percentile", clahe_clip=2.0),
     }
+
+
+def flicker(raw_frames: Frames, grey_frames: Frames) -> tuple[float, float]:
+    """Return pumping and luma step: of pixels whose raw value stayed the same."""
+    steps = []
+    for i in range(1, len(raw_frames)):
+        still = raw_frames[i] == raw_frames[i - 1]
+        change = grey_frames[i][still].astype(np.float64) - grey_frames[i - 1][still]
+        steps.append((np.abs(change).mean(), abs(change.mean())))
+    pumping, luma_step = np.mean(steps, axis=0)
+    return float(pumping), float(luma_step)
+
+
+def measure(raw_frames: Frames, rescale: Callable[[np.ndarray], np.ndarray]) -> Row:
+    """Return the columns of one way."""
+    greys, times = [], []
+    for raw in raw_frames:
+        # Processor time of this thread, so that a busy machine does not count.
+        begin = time.thread_time()
+        greys.append(rescale(raw))
+        times.append(time.thread_time() - begin)
+    entropy = float(np.mean([metrics.en(grey) for grey in greys]))
+    return Row(*flicker(raw_frames, greys), entropy, 1e3 * float(np.median(times[1:])))
+
+
+def missed(row: Row, reference: Row) -> str:
+    """Return the bars that a row misses against per-frame min-max."""
+    met = {
+        "pumping": row.pumping <= reference.pumping / 3,
+        "luma step": row.luma_step <= reference.luma_step / 3,
+        "entropy": row.entropy >= reference.entropy,
+        "ms": row.ms <= 1.0,
+    }
+    return ", ".join(name for name in met if not met[name]) or "all met"
 
 
 def read_frames(folder: Path) -> list[np.ndarray]:
@@ -105,15 +112,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cv2.setNumThreads(1)
     height, width = frames[0].shape
     print(f"{len(frames)} frames of {width}x{height} {frames[0].dtype}")
-    print(f"{'':22}{'pumping':>9}{'luma step':>11}{'entropy':>9}{'ms':>7}  bars")
-    reference = None
-    for name, rescale in candidates().items():
-        row = measure(frames, rescale)
-        reference = reference or row
-        print(
-            f"{name:22}{row['pumping']:9.3f}{row['luma step']:11.3f}"
-            f"{row['entropy']:9.3f}{row['ms']:7.2f}  {missed(row, reference)}"
-        )
+    rows = {name: measure(frames, rescale) for name, rescale in candidates().items()}
+    reference, *_ = rows.values()
+    table = [["", "pumping", "luma step", "entropy", "ms", "bars"]]
+    for name, row in rows.items():
+        figures = [*(f"{value:.3f}" for value in row[:3]), f"{row.ms:.2f}"]
+        table.append([name, *figures, "" if row is reference else missed(row, reference)])
+    print_table(table)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ fast as steps alone.
 from __future__ import annotations
 
 if not __package__:
-    import _as_module  # noqa: F401
+    import shared.as_module  # noqa: F401
 import argparse
 import sys
 import time

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+import argparse
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from benchmarks.shared.pairs import Pair
+from benchmarks.shared.tables import mean_rows
 from irvis_fusion_core.fusion import RealtimeFusion
 from irvis_fusion_core.metrics.trivial_fusions import TRIVIAL_FUSIONS
 
@@ -28,28 +30,29 @@ def trivial_fusions(names: Iterable[str] = tuple(TRIVIAL_FUSIONS)) -> dict[str, 
     return {name: of(name) for name in names}
 
 
-def open_models(
-    stack: ExitStack, models: Iterable[str], backend: str = "auto", threads: int = 0
-) -> dict[str, Fusion]:
-    """Open models; they give RGB.
+@contextmanager
+def open_fusions(
+    options: argparse.Namespace, trivial: Iterable[str] = ()
+) -> Iterator[dict[str, Fusion]]:
+    """Open trivial fusions and, by the shared options, models; models give RGB.
 
     Args:
-        stack: Closes them.
-        models: MODEL[=NAME] each: a shipped name, an .onnx file or a checkpoint. NAME is its row
-            in the table, by default the file's name, or the folder's for a checkpoint.
-        backend: Engine of models that are no checkpoints.
-        threads: Of the engine; 0 leaves it the choice.
+        options: `model`, `backend` and `threads`. A model is MODEL[=NAME]: a shipped name, an
+            .onnx file or a checkpoint. NAME is its row in the table, by default the file's name,
+            or the folder's for a checkpoint.
+        trivial: Names of trivial fusions, which come first.
     """
-    fusions = {}
-    for text in models:
-        model, _, name = text.partition("=")
-        path = Path(model)
-        if path.suffix in CHECKPOINT_SUFFIXES:
-            fusions[name or path.parent.name] = _checkpoint(stack, path, threads)
-        else:
-            fusion = RealtimeFusion(model, backend, threads=threads)
-            fusions[name or path.stem] = _exported(stack.enter_context(fusion))
-    return fusions
+    fusions = trivial_fusions(trivial)
+    with ExitStack() as stack:
+        for text in options.model:
+            model, _, name = text.partition("=")
+            path = Path(model)
+            if path.suffix in CHECKPOINT_SUFFIXES:
+                fusions[name or path.parent.name] = _checkpoint(stack, path, options.threads)
+            else:
+                fusion = RealtimeFusion(model, options.backend, threads=options.threads)
+                fusions[name or path.stem] = _exported(stack.enter_context(fusion))
+        yield fusions
 
 
 def _exported(fusion: RealtimeFusion) -> Fusion:
@@ -66,6 +69,19 @@ def _checkpoint(stack: ExitStack, path: Path, threads: int) -> Fusion:
     fuser = CheckpointFuser(path, device="cpu")
     stack.callback(fuser.close)
     return lambda pair: fuser.fuse([pair.ir], [pair.vis])[0]
+
+
+def score_fusions(
+    pairs: Iterable[Pair],
+    fusions: Mapping[str, Fusion],
+    score: Callable[[np.ndarray, Pair], Sequence[float]],
+) -> tuple[dict[str, list[float]], int]:
+    """Return fusion -> means over the pairs of what `score` gives; and the number of pairs."""
+    rows: dict[str, list[Sequence[float]]] = {name: [] for name in fusions}
+    for pair in pairs:
+        for name, fuse in fusions.items():
+            rows[name].append(score(fuse(pair), pair))
+    return mean_rows(rows), len(next(iter(rows.values())))
 
 
 def in_colour(name: str, image: np.ndarray, vis: np.ndarray) -> np.ndarray:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
+
+Key = TypeVar("Key")
 
 
 def markdown_table(
@@ -25,15 +28,23 @@ def markdown_table(
     head = f"| {corner} |" if corner else "| |"
     lines = [f"{head} " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
     for name, values in rows.items():
-        cells = (cell(value, how) for value, how in zip(values, styles))
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+        lines.append(f"| {name} | " + " | ".join(map(_cell, values, styles)) + " |")
     return "\n".join(lines)
 
 
-def cell(value: object, style: str) -> str:
-    """Return a figure as text: a dash for NaN; text stays as it is."""
+def _cell(value: object, style: str) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, float) and np.isnan(value):
         return "–"
     return format(value, style)
+
+
+def mean_rows(rows: Mapping[Key, Sequence[Sequence[float]]]) -> dict[Key, list[float]]:
+    """Return key -> mean of each column over those rows that have it; NaN where none has."""
+    means = {}
+    for key, values in rows.items():
+        figures = np.array(values, float)
+        masked = np.ma.array(figures, mask=np.isnan(figures))
+        means[key] = masked.mean(axis=0).filled(np.nan).tolist()
+    return means

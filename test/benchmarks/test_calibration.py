@@ -3,13 +3,8 @@
 import numpy as np
 from two_cameras import scene, truth
 
-from benchmarks.calibration import (
-    displacement,
-    random_homography,
-    same_camera_homography,
-    stretched,
-    synthetic,
-)
+from benchmarks.calibration.maps import displacement, same_camera_homography, stretched
+from benchmarks.calibration.synthetic import random_homography, synthetic
 from irvis_fusion_core.image_files import write_image
 from irvis_fusion_core.registration.camera_geometry import checked_homography, project
 

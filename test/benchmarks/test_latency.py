@@ -8,7 +8,7 @@ from irvis_fusion_core.benchmark import example_pair, summarize
 
 def test_the_yardstick_has_the_published_size_and_cost():
     torch = pytest.importorskip("torch")
-    from benchmarks.yardstick import PlainStudent
+    from benchmarks.latency.yardstick import PlainStudent
     from irvis_fusion_core.network.analysis import count_macs
 
     model = PlainStudent()
@@ -22,7 +22,7 @@ def test_the_yardstick_has_the_published_size_and_cost():
 
 def test_the_yardstick_takes_and_gives_pixels_of_any_size():
     pytest.importorskip("torch")
-    from benchmarks.yardstick import PixelYardstick
+    from benchmarks.latency.yardstick import PixelYardstick
 
     ir, vis = example_pair(50, 70)
     fused = PixelYardstick(threads=1).fuse(ir, vis)
@@ -30,7 +30,7 @@ def test_the_yardstick_takes_and_gives_pixels_of_any_size():
 
 
 def test_ratios_are_medians_against_the_yardstick():
-    from benchmarks.latency import YARDSTICK, table
+    from benchmarks.latency.__main__ import YARDSTICK, table
 
     timings = {
         YARDSTICK: summarize([0.9, 1.0, 5.0]),

@@ -3,7 +3,8 @@
 import cv2
 import numpy as np
 
-from benchmarks.robustness import CASES, displaced, extra_edges, measure, shared_edges
+from benchmarks.robustness.__main__ import CASES, displaced, measure
+from benchmarks.robustness.doubled_edges import extra_edges, shared_edges
 from benchmarks.shared.fusions import trivial_fusions
 from benchmarks.shared.pairs import read_pairs
 from irvis_fusion_core.image_files import write_image

@@ -1,16 +1,16 @@
 """The fusions and the tables that the benchmarks share."""
 
+import argparse
 import shutil
-from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import irvis_fusion_core
-from benchmarks.shared.fusions import open_models, trivial_fusions
+from benchmarks.shared.fusions import open_fusions, trivial_fusions
 from benchmarks.shared.pairs import Pair
-from benchmarks.shared.tables import markdown_table
+from benchmarks.shared.tables import markdown_table, mean_rows
 from irvis_fusion_core.metrics import luminance
 
 MODELS = Path(irvis_fusion_core.__file__).parent / "models"
@@ -38,8 +38,9 @@ def test_a_checkpoint_fuses_as_the_file_that_was_exported_from_it(pair, tmp_path
     run.mkdir()
     shutil.copy(MODELS / "nano.safetensors", run / "best.safetensors")
     names = [str(run / "best.safetensors"), str(run / "best.safetensors") + "=named"]
-    with ExitStack() as stack:
-        fusions = open_models(stack, [*names, str(MODELS / "nano_fp32.onnx")], threads=1)
+    models = [*names, str(MODELS / "nano_fp32.onnx")]
+    options = argparse.Namespace(model=models, backend="auto", threads=1)
+    with open_fusions(options) as fusions:
         assert list(fusions) == ["run_a", "named", "nano_fp32"]
         images = [fuse(pair).astype(int) for fuse in fusions.values()]
     np.testing.assert_array_equal(images[0], images[1])
@@ -54,3 +55,9 @@ def test_a_table_has_a_dash_for_nan_and_text_as_it_is():
         "| x | – | 3 |",
         "| y |  | 4 |",
     ]
+
+
+def test_means_leave_out_what_is_not_there():
+    nan = float("nan")
+    assert mean_rows({"x": [[1.0, nan], [3.0, 5.0]]}) == {"x": [2.0, 5.0]}
+    assert np.isnan(mean_rows({"x": [[nan], [nan]]})["x"]).all()

@@ -53,12 +53,8 @@ class Encoder(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.stages = nn.ModuleList(
-            nn.Sequential(
-                ConvBlock(before, channels, 2),
-                ConvBlock(channels, channels),
-                SqueezeExcitation(channels),
-            )
-            for before, channels in zip((3, *CHANNELS), CHANNELS)
+            nn.Sequential(ConvBlock(before, c, 2), ConvBlock(c, c), SqueezeExcitation(c))
+            for before, c in zip((3, *CHANNELS), CHANNELS)
         )
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:

@@ -1,0 +1,1 @@
+"""How well unregistered pairs are aligned."""

@@ -1,0 +1,1 @@
+"""How fast the engines are, and the yardstick that they are compared with."""

@@ -1,0 +1,1 @@
+"""How a fusion stands a misaligned infrared image."""

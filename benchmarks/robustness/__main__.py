@@ -1,0 +1,126 @@
+"""How does fusion stand a misaligned infrared image? Quality and doubled edges, table and plot.
+
+    python -m benchmarks.robustness --model nano --model small [--model runs/a/best.pth=with]
+        [--data DIR] [--sets msrs/val roadscene/val] [--limit 10] [--plot robustness.png]
+
+The IR image of registered pairs is shifted by 0, 2, 4 and 8 px (in a direction that goes round
+from pair to pair) and turned by 0.5, 1 and 2 degrees about the centre; then it is fused. MODEL is
+a shipped name, an .onnx, or a checkpoint; `=NAME` names its row. `maximum` and `mean` come along.
+
+* Qabf, VIF, SSIM: of the fused image against the visible and the *registered* IR image, as it
+  should look. (Against the displaced one, a fusion that doubles edges is rewarded.)
+* extra edges: at visible edges that the registered IR image shares, how many more maxima the
+  fused image's gradient has along the edge's normal (12 px to either side, at least 0.3 of the
+  edge's own) than the visible image's. A doubled edge adds one. 0 shift gives the floor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from benchmarks.robustness.doubled_edges import extra_edges, shared_edges
+from benchmarks.shared.fusions import Fusion, open_fusions
+from benchmarks.shared.options import make_parser
+from benchmarks.shared.pairs import Pair, read_pairs
+from benchmarks.shared.tables import markdown_table, mean_rows
+from irvis_fusion_core import metrics
+
+Case = tuple[str, float]
+
+METRICS = ("Qabf", "VIF", "SSIM")
+COLUMNS = (*METRICS, "extra edges")
+TRIVIAL = ("maximum", "mean")
+CASES: tuple[Case, ...] = (
+    *(("shift", value) for value in (0, 2, 4, 8)),
+    *(("turn", value) for value in (0.5, 1.0, 2.0)),
+)
+UNITS = {"shift": "px", "turn": "deg"}
+
+
+def displaced(ir: np.ndarray, kind: str, value: float, number: int) -> np.ndarray:
+    """Return the IR image of pair `number`, shifted or turned; its border is repeated outwards."""
+    if value == 0:
+        return ir
+    height, width = ir.shape
+    angle = 2 * np.pi * (number * 0.381966)  # the golden angle: directions spread evenly
+    if kind == "shift":
+        matrix = np.array([[1, 0, value * np.cos(angle)], [0, 1, value * np.sin(angle)]])
+    else:
+        sign = 1 if number % 2 else -1
+        matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), sign * value, 1.0)
+    return cv2.warpAffine(
+        ir, matrix, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+    )
+
+
+def measure(
+    pairs: Iterable[Pair], fusions: Mapping[str, Fusion]
+) -> tuple[dict[tuple[str, Case], dict[str, float]], int]:
+    """Return (fusion, case) -> mean over pairs of `COLUMNS`, and the number of pairs."""
+    rows: dict[tuple[str, Case], list[Sequence[float]]] = {}
+    count = 0
+    for count, pair in enumerate(pairs, 1):
+        places = shared_edges(pair.ir, pair.luma)
+        for case in CASES:
+            seen = pair._replace(ir=displaced(pair.ir, *case, count - 1))
+            for name, fuse in fusions.items():
+                fused = fuse(seen)
+                scores = metrics.score_pair(fused, pair.ir, pair.vis, METRICS)
+                extra = extra_edges(metrics.luminance(fused), pair.luma, places)
+                rows.setdefault((name, case), []).append([*scores.values(), extra])
+    return {key: dict(zip(COLUMNS, row)) for key, row in mean_rows(rows).items()}, count
+
+
+def plot(
+    result: Mapping[tuple[str, Case], Mapping[str, float]], fusions: Iterable[str], path: Path
+) -> None:
+    """Write a plot of each column over shifts and turns."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(2, len(COLUMNS), figsize=(4 * len(COLUMNS), 6.5), squeeze=False)
+    for line, kind in enumerate(UNITS):
+        cases = [case for case in CASES if case[0] == kind or not case[1]]
+        for axis, column in zip(axes[line], COLUMNS):
+            for name in fusions:
+                values = [result[name, case][column] for case in cases]
+                style, alpha = ("--", 0.6) if name in TRIVIAL else ("o-", 1.0)
+                axis.plot([value for _, value in cases], values, style, label=name, alpha=alpha)
+            axis.set_title(column)
+            axis.set_xlabel(f"IR {kind}, {UNITS[kind]}")
+            axis.grid(alpha=0.3)
+    axes[0][0].legend(fontsize=8)
+    figure.tight_layout()
+    figure.savefig(path, dpi=80)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the tables, and draw the plot with `--plot`."""
+    parser = make_parser(__doc__, "data sets backend threads limit", threads=1)
+    add = parser.add_argument
+    add("--model", nargs="+", action="extend", default=[], metavar="MODEL[=NAME]")
+    add("--plot", type=Path, help="image to write (needs matplotlib)")
+    options = parser.parse_args(arguments)
+    cv2.setNumThreads(1)
+    with open_fusions(options, TRIVIAL) as fusions:
+        pairs = [read_pairs(options.data, name, options.limit) for name in options.sets]
+        result, count = measure(chain(*pairs), fusions)
+    print(f"{count} pairs of {', '.join(options.sets)}; references are the registered images")
+    names = [f"{kind} {value:g} {UNITS[kind]}" for kind, value in CASES]
+    for column in COLUMNS:
+        rows = {name: [result[name, case][column] for case in CASES] for name in fusions}
+        print("\n" + markdown_table(names, rows, corner=column))
+    if options.plot:
+        plot(result, fusions, options.plot)
+        print(f"\nwritten {options.plot}")
+
+
+if __name__ == "__main__":
+    main()
