@@ -24,8 +24,8 @@ is perfect in section a by definition and visible alone in b: a good fusion is g
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -34,20 +34,18 @@ from benchmarks.beyond_maximum import int8, sections
 from benchmarks.beyond_maximum.pairs import PARTS, spread
 from benchmarks.beyond_maximum.people import people
 from benchmarks.beyond_maximum.report import Crops, Table
-from benchmarks.shared.fusions import Fusion, open_models, trivial_fusions
+from benchmarks.shared.fusions import open_fusions
 from benchmarks.shared.options import VIDEO_SETS, make_parser
-from benchmarks.shared.pairs import Pair, read_pairs
+from benchmarks.shared.pairs import read_pairs
+from irvis_fusion_core.metrics.trivial_fusions import TRIVIAL_FUSIONS
 
-Measure = Callable[[Iterable[Pair], Mapping[str, Fusion], Crops, str], Table]
+Measure = Callable[..., Table]
+"""Of pairs, fusions, crops and the table's title."""
+
 STILLS: tuple[tuple[str, str, str, Measure], ...] = (
-    (
-        "a",
-        "lamps and reflections",
-        "any",
-        lambda p, *r: sections.glare(sections.lamp_glare(p), *r),
-    ),
-    ("a", "blown-out sky", "any", lambda p, *r: sections.glare(sections.sky_glare(p), *r)),
-    ("a", "rendered glare", "any", lambda p, *r: sections.glare(sections.rendered_glare(p), *r)),
+    ("a", "lamps and reflections", "any", partial(sections.glare, sections.lamps)),
+    ("a", "blown-out sky", "any", partial(sections.glare, sections.sky)),
+    ("a", "rendered glare", "any", partial(sections.glare, sections.rendered_lamp)),
     ("b", "hot background", "day", sections.hot_background),
     ("c", "dark scenes", "night", sections.dark_noise),
     ("f", "people at night", "night", people),
@@ -71,10 +69,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if path and crops.write(path):
             print(f"\nwritten {path}")
 
-    with ExitStack() as stack:
-        models = open_models(stack, options.model, options.backend, options.threads)
+    with open_fusions(options, TRIVIAL_FUSIONS) as fusions:
+        models = [name for name in fusions if name not in TRIVIAL_FUSIONS]
         # A robot's own detector sees colour.
-        fusions = {**trivial_fusions(), "visible": lambda pair: pair.vis, **models}
+        fusions["visible"] = lambda pair: pair.vis
         for section in options.only:
             for what, kind, measure in [row[1:] for row in STILLS if row[0] == section]:
                 for part in options.parts:

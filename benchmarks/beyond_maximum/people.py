@@ -25,12 +25,9 @@ from benchmarks.beyond_maximum.measures import ratio
 from benchmarks.beyond_maximum.report import Crops, Table, counted
 from benchmarks.shared.fusions import Fusion, in_colour
 from benchmarks.shared.pairs import Pair
-from irvis_fusion_core.detectors.detection import (
-    Detection,
-    Truth,
-    count_matches,
-    suppress_overlaps,
-)
+from irvis_fusion_core.detectors import detection
+from irvis_fusion_core.detectors.box import Box
+from irvis_fusion_core.detectors.detection import Detection
 from irvis_fusion_core.detectors.hog import HogDetector
 from irvis_fusion_core.detectors.people_detector import MIN_OVERLAP
 
@@ -44,32 +41,18 @@ SIDE_WIDTH = 0.5  # of the box's width, to either side
 LEAST_HEIGHT = 900
 ENLARGED = 2
 
-COLUMNS = (
-    ("found", "d"),
-    ("warm", "d"),
-    ("elsewhere", "d"),
-    ("warm share", ".0%"),
-    ("of all that was found", ".0%"),
-)
+COLUMNS = {
+    **dict.fromkeys(("found", "warm", "elsewhere"), "d"),
+    **dict.fromkeys(("warm share", "of all that was found"), ".0%"),
+}
 
 
 def is_warm(ir: np.ndarray, found: Detection) -> bool:
     """Return whether the middle of the box is warmer than both sides of the box."""
-    box = found.box
-    core = _cut(
-        ir,
-        box.left + CORE_WIDTH[0] * box.width,
-        box.top + CORE_HEIGHT[0] * box.height,
-        box.left + CORE_WIDTH[1] * box.width,
-        box.top + CORE_HEIGHT[1] * box.height,
-    )
-    if core.size == 0:
-        return False
-    right, bottom = box.left + box.width, box.top + box.height
-    left_side = _cut(ir, box.left - SIDE_WIDTH * box.width, box.top, box.left, bottom)
-    right_side = _cut(ir, right, box.top, right + SIDE_WIDTH * box.width, bottom)
-    sides = np.concatenate([left_side.ravel(), right_side.ravel()])
-    if sides.size == 0:
+    core = _part(ir, found.box, CORE_WIDTH, CORE_HEIGHT)
+    beside = (-SIDE_WIDTH, 0.0), (1.0, 1.0 + SIDE_WIDTH)
+    sides = np.concatenate([_part(ir, found.box, width, (0.0, 1.0)).ravel() for width in beside])
+    if core.size == 0 or sides.size == 0:
         return False
     middling, hottest = np.percentile(ir, (50, 99.5))
     least = max(WARMER, WARMER_SHARE * (hottest - middling))
@@ -82,7 +65,7 @@ def once_each(found: Sequence[Detection]) -> list[Detection]:
         return []
     boxes = np.array([[b.left, b.top, b.left + b.width, b.top + b.height] for b, _, _ in found])
     scores, labels = np.array([f.score for f in found]), np.array([f.label for f in found])
-    return [found[i] for i in suppress_overlaps(boxes, scores, labels, MIN_OVERLAP)]
+    return [found[i] for i in detection.suppress_overlaps(boxes, scores, labels, MIN_OVERLAP)]
 
 
 def people(
@@ -95,29 +78,24 @@ def people(
     for pair in pairs:
         used.append(pair.name)
         factor = ENLARGED if pair.ir.shape[0] < LEAST_HEIGHT else 1
-        ir = _enlarged(pair.ir, factor)
+        ir = cv2.resize(pair.ir, None, fx=factor, fy=factor)
         warm, shown = {}, {"IR": _small(ir)}
         for name, fuse in fusions.items():
-            image = _enlarged(in_colour(name, fuse(pair), pair.vis), factor)
+            image = in_colour(name, fuse(pair), pair.vis)
+            image = cv2.resize(image, None, fx=factor, fy=factor)
             found = once_each(detector.find(image))
             warm[name] = [each for each in found if is_warm(ir, each)]
             counts[name] += (len(found), len(warm[name]), 0)
             shown[name] = _small(_drawn(image, found, warm[name]))
         pool = once_each([each for finds in warm.values() for each in finds])
         pooled += len(pool)
-        truth = [Truth(each.box, each.label) for each in pool]
+        truth = [detection.Truth(each.box, each.label) for each in pool]
         for name, finds in warm.items():
-            counts[name][2] += count_matches(finds, truth, MIN_OVERLAP)
+            counts[name][2] += detection.count_matches(finds, truth, MIN_OVERLAP)
         crops.add_row(len(pool), pair.name, shown)
     rows = {
-        name: [
-            int(found),
-            int(hits),
-            int(found - hits),
-            ratio(float(hits), float(found)),
-            ratio(float(shared), float(pooled)),
-        ]
-        for name, (found, hits, shared) in counts.items()
+        name: [int(n), int(hits), int(n - hits), ratio(hits, n), ratio(shared, pooled)]
+        for name, (n, hits, shared) in counts.items()
     }
     note = (
         f"{len(used)} night images ({counted(used)}), those less than {LEAST_HEIGHT} high "
@@ -127,29 +105,23 @@ def people(
     return Table(title, COLUMNS, rows, note)
 
 
-def _cut(ir: np.ndarray, left: float, top: float, right: float, bottom: float) -> np.ndarray:
-    """Return the part of this rectangle that lies in the image; may be empty."""
-    rows = slice(max(int(round(top)), 0), max(int(round(bottom)), 0))
-    return ir[rows, max(int(round(left)), 0) : max(int(round(right)), 0)]
-
-
-def _enlarged(image: np.ndarray, factor: int) -> np.ndarray:
-    if factor == 1:
-        return image
-    return cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_LINEAR)
+def _part(
+    ir: np.ndarray, box: Box, width: tuple[float, float], height: tuple[float, float]
+) -> np.ndarray:
+    """Return the image between two shares of a box's width and of its height; may be empty."""
+    left, right = (max(int(round(box.left + share * box.width)), 0) for share in width)
+    top, bottom = (max(int(round(box.top + share * box.height)), 0) for share in height)
+    return ir[top:bottom, left:right]
 
 
 def _drawn(image: np.ndarray, found: Sequence[Detection], warm: Sequence[Detection]) -> np.ndarray:
     """Return the image with the finds as boxes: green where warm, red elsewhere."""
     drawn = image.copy()
     for each in found:
-        box = each.box
+        left, top, width, height = each.box
         colour = (0, 255, 0) if each in warm else (255, 0, 0)
-        corners = [
-            (int(box.left), int(box.top)),
-            (int(box.left + box.width), int(box.top + box.height)),
-        ]
-        cv2.rectangle(drawn, *corners, colour, 3)
+        end = int(left + width), int(top + height)
+        cv2.rectangle(drawn, (int(left), int(top)), end, colour, 3)
     return drawn
 
 

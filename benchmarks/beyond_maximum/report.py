@@ -18,38 +18,20 @@ CROP_PX = 160
 ZOOM = 2
 MOST_CROPS = 6
 
-Column = tuple[str, str]
-"""Its heading, and the format of its numbers."""
-
 
 class Table(NamedTuple):
     """One table: rows by name, a number for each column, and a note on the images."""
 
     title: str
-    columns: Sequence[Column]
+    columns: Mapping[str, str]
+    """Heading -> format of the numbers."""
     rows: Mapping[str, Sequence[float]]
     note: str
 
     def markdown(self) -> str:
         """Return the table as text."""
-        names, styles = zip(*self.columns)
-        return f"\n**{self.title}**\n\n{markdown_table(names, self.rows, styles)}\n\n{self.note}"
-
-
-class Scores:
-    """Numbers of every fusion on image after image."""
-
-    def __init__(self) -> None:
-        """Hold none yet."""
-        self._rows: dict[str, list[Sequence[float]]] = {}
-
-    def add(self, name: str, values: Sequence[float]) -> None:
-        """Add one image's numbers; NaN where it has none."""
-        self._rows.setdefault(name, []).append(values)
-
-    def means(self) -> dict[str, Sequence[float]]:
-        """Return fusion -> mean of each column over the images that have it."""
-        return {name: _means(np.array(rows, float)) for name, rows in self._rows.items()}
+        table = markdown_table(list(self.columns), self.rows, list(self.columns.values()))
+        return f"\n**{self.title}**\n\n{table}\n\n{self.note}"
 
 
 class Crops:
@@ -79,9 +61,8 @@ class Crops:
         """
         window = _densest(mask)
         outlined = _colour(next(iter(images.values()))).copy()
-        contours, _ = cv2.findContours(
-            mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
-        )
+        how = cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
+        contours, _ = cv2.findContours(mask.astype(np.uint8), *how)
         cv2.drawContours(outlined, contours, -1, (255, 0, 0), 1)
         row = {"where": outlined[window]}
         for label, image in images.items():
@@ -113,12 +94,6 @@ def counted(pairs: Sequence[str]) -> str:
     """Return how many of the named pairs (SET/NAME) each set has, as text."""
     sets = Counter(name.rpartition("/")[0] for name in pairs)
     return ", ".join(f"{count} of {name}" for name, count in sets.items()) or "none"
-
-
-def _means(rows: np.ndarray) -> list[float]:
-    there = ~np.isnan(rows)
-    sums, counts = np.where(there, rows, 0.0).sum(axis=0), there.sum(axis=0)
-    return [float(s / c) if c else float("nan") for s, c in zip(sums, counts)]
 
 
 def _densest(mask: np.ndarray) -> tuple[slice, slice]:

@@ -8,7 +8,7 @@ is computed for each image and then averaged over images.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -23,10 +23,11 @@ from benchmarks.beyond_maximum.masks import (
     saturated_areas,
     warm_objects,
 )
-from benchmarks.beyond_maximum.report import Column, Crops, Scores, Table, counted
+from benchmarks.beyond_maximum.report import Crops, Table, counted
 from benchmarks.flicker_limiter import fuse_video
 from benchmarks.shared.fusions import Fusion
 from benchmarks.shared.pairs import Pair
+from benchmarks.shared.tables import mean_rows
 from irvis_fusion_core import metrics
 
 # Least size of a mask in pixels, so that an image's number is more than chance.
@@ -35,49 +36,44 @@ ADDED_NOISE = 4.0  # grey levels, of an uncooled camera with its gain turned up
 NOISE_IN_IMAGES = 6.0  # crops of dark scenes show contrast this many times stronger
 
 KEPT = (measures.edges_kept, measures.edge_quality, measures.correlation)
-GLARE_COLUMNS = (
-    ("IR edges kept", ".3f"),
-    ("Q to IR", ".3f"),
-    ("correlation", ".3f"),
-    ("warm contrast", ".1f"),
+SHARE, LEVEL = ".3f", ".2f"
+GLARE_COLUMNS = {
+    **dict.fromkeys(("IR edges kept", "Q to IR", "correlation"), SHARE),
+    "warm contrast": ".1f",
+}
+HOT_COLUMNS = dict.fromkeys(
+    ("visible edges kept", "Q to visible", "correlation", "texture contrast"), SHARE
 )
-HOT_COLUMNS = (
-    ("visible edges kept", ".3f"),
-    ("Q to visible", ".3f"),
-    ("correlation", ".3f"),
-    ("texture contrast", ".3f"),
+DARK_COLUMNS = dict.fromkeys(
+    (
+        *("noise", "of the noisier source's", "of the maximum's"),
+        *("added noise let through", "where IR is brighter"),
+    ),
+    LEVEL,
 )
-DARK_COLUMNS = (
-    ("noise", ".2f"),
-    ("of the noisier source's", ".2f"),
-    ("of the maximum's", ".2f"),
-    ("added noise let through", ".2f"),
-    ("where IR is brighter", ".2f"),
-)
-FLICKER_COLUMNS = (("flicker", ".3f"), ("change", ".2f"), ("luma step", ".3f"))
+FLICKER_COLUMNS = {"flicker": SHARE, "change": LEVEL, "luma step": SHARE}
+
+Lit = tuple[Pair, np.ndarray]
+"""A pair and an area of its visible image that is blown out."""
 
 
-def lamp_glare(pairs: Iterable[Pair]) -> Iterator[tuple[Pair, np.ndarray]]:
-    """Yield each pair and the small areas blown out in its visible image: lamps, reflections."""
-    for pair in pairs:
-        yield pair, lamp_areas(pair.luma)
+def lamps(pair: Pair) -> Lit:
+    """Return the pair and its small blown-out areas: lamps, reflections."""
+    return pair, lamp_areas(pair.luma)
 
 
-def sky_glare(pairs: Iterable[Pair]) -> Iterator[tuple[Pair, np.ndarray]]:
-    """Yield each pair and what else is blown out in its visible image: sky, sunlit walls."""
-    for pair in pairs:
-        yield pair, saturated_areas(pair.luma) & ~lamp_areas(pair.luma)
+def sky(pair: Pair) -> Lit:
+    """Return the pair and what else is blown out: sky, sunlit walls."""
+    return pair, saturated_areas(pair.luma) & ~lamp_areas(pair.luma)
 
 
-def rendered_glare(pairs: Iterable[Pair]) -> Iterator[tuple[Pair, np.ndarray]]:
-    """Yield each pair with a lamp before its warmest object, and what only the lamp blew out."""
-    for pair in pairs:
-        dazzled = dazzle(pair.name, pair.ir, pair.vis)
-        if dazzled is None:
-            yield pair, np.zeros(pair.ir.shape, bool)  # nothing warm: read, but not used
-        else:
-            vis, area = dazzled
-            yield pair._replace(vis=vis, luma=metrics.luminance(vis)), area
+def rendered_lamp(pair: Pair) -> Lit:
+    """Return the pair with a lamp before its warmest object, and what only the lamp blew out."""
+    dazzled = dazzle(pair.name, pair.ir, pair.vis)
+    if dazzled is None:
+        return pair, np.zeros(pair.ir.shape, bool)  # nothing warm: read, but not used
+    vis, area = dazzled
+    return pair._replace(vis=vis, luma=metrics.luminance(vis)), area
 
 
 class Examined(NamedTuple):
@@ -97,7 +93,7 @@ def tabulate(
     examined: Iterable[Examined | None],
     fusions: Mapping[str, Fusion],
     crops: Crops,
-    columns: Sequence[Column],
+    columns: Mapping[str, str],
     title: str,
     note: str,
     gain: float = 1.0,
@@ -113,7 +109,8 @@ def tabulate(
         note: The text below, with fields for numbers.
         gain: Of the contrast in crops.
     """
-    scores, used, read, pixels, count = Scores(), [], 0, 0, 0
+    rows: dict[str, list[Sequence[float]]] = {}
+    used, read, pixels, count = [], 0, 0, 0
     for found in examined:
         read += 1
         if found is None:
@@ -121,7 +118,7 @@ def tabulate(
         pair = found.pair
         images = {name: fuse(pair) for name, fuse in fusions.items()}
         for name, image in images.items():
-            scores.add(name, found.measure(name, metrics.luminance(image)))
+            rows.setdefault(name, []).append(found.measure(name, metrics.luminance(image)))
         used.append(pair.name)
         pixels += int(found.mask.sum())
         count += found.extra
@@ -131,18 +128,20 @@ def tabulate(
     share = measures.ratio(count, pixels)
     which = f"{len(used)} of {read}"
     text = note.format(which=which, sets=counted(used), pixels=pixels, count=count, share=share)
-    return Table(title, columns, scores.means(), text)
+    return Table(title, columns, mean_rows(rows), text)
 
 
 def glare(
-    seen: Iterable[tuple[Pair, np.ndarray]],
+    light: Callable[[Pair], Lit],
+    pairs: Iterable[Pair],
     fusions: Mapping[str, Fusion],
     crops: Crops,
     title: str,
 ) -> Table:
-    """Measure IR edges and warm objects inside the areas given with each pair."""
+    """Measure IR edges and warm objects inside the areas that `light` gives with each pair."""
 
-    def examine(pair: Pair, area: np.ndarray) -> Examined | None:
+    def examine(dark: Pair) -> Examined | None:
+        pair, area = light(dark)
         mask = glare_mask(pair.ir, pair.luma) & area
         if mask.sum() < LEAST_GLARE:
             return None
@@ -159,8 +158,7 @@ def glare(
         "{which} images have IR edges in glare ({sets}), {pixels} pixels; {count} warm objects "
         "with their surroundings in glare (contrast in grey levels)."
     )
-    found = (examine(pair, area) for pair, area in seen)
-    return tabulate(found, fusions, crops, GLARE_COLUMNS, title, note)
+    return tabulate(map(examine, pairs), fusions, crops, GLARE_COLUMNS, title, note)
 
 
 def hot_background(

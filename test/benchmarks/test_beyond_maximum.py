@@ -163,7 +163,7 @@ def test_added_noise_comes_out_whole_halved_or_not_at_all():
         "mean": lambda pair: ((pair.ir.astype(np.uint16) + pair.luma) // 2).astype(np.uint8),
     }
     table = dark_noise([as_pair(ir, luma)], fusions, Crops(), "t")
-    column = [name for name, _ in table.columns].index("added noise let through")
+    column = list(table.columns).index("added noise let through")
     assert table.rows["maximum"][column] == pytest.approx(1.0)
     assert table.rows["visible"][column] == 0.0
     assert table.rows["mean"][column] == pytest.approx(0.5, abs=0.02)
@@ -232,7 +232,7 @@ def test_nobody_in_an_empty_street():
 
 
 def test_a_number_that_is_not_there_is_a_dash():
-    text = Table("T", (("a", ".2f"), ("n", "d")), {"x": [float("nan"), 3]}, "note").markdown()
+    text = Table("T", {"a": ".2f", "n": "d"}, {"x": [float("nan"), 3]}, "note").markdown()
     assert "| x | – | 3 |" in text and text.endswith("note")
 
 
@@ -257,8 +257,7 @@ def test_day_and_night_are_told_apart_and_limits_spread(tmp_path):
 
 def test_int8_loss_is_the_difference_and_the_worst_has_a_name():
     figures = {"a": (0.6, 0.5, 0.7), "b": (0.8, 0.5, 0.7), "c": (0.4, 0.5, 0.7)}
-    rows = [int8.Scored(name, *values) for name, values in figures.items()]
-    result = int8.summary(rows)
+    result = int8.summary(figures)
     assert result.worst_pair == "b"
     assert result.worst == pytest.approx(0.3)
     assert result.mean == pytest.approx(0.1)
