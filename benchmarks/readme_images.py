@@ -49,10 +49,8 @@ def make_sheet(ir: Path, vis: Path, model: str, output: Path, frame_width: int =
             "thermal": read_thermal(str(ir)),
             f"fused by {model}": cv2.cvtColor(read_visible(str(fused)), cv2.COLOR_BGR2RGB),
         }
-    sheet = caption_row(images, frame_width)
-    done, jpeg = cv2.imencode(
-        ".jpg", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
-    )
+    sheet = cv2.cvtColor(caption_row(images, frame_width), cv2.COLOR_RGB2BGR)
+    done, jpeg = cv2.imencode(".jpg", sheet, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     if not done:
         raise SystemExit(f"expected OpenCV to encode {output} as JPEG, found that it cannot")
     write_file(output, jpeg.tobytes())

@@ -90,9 +90,7 @@ def rows(options: argparse.Namespace) -> list[dict[str, Any]]:
     ir, vis = example_pair(height, width)
     pair = [torch.from_numpy(x).permute(2, 0, 1)[None].float() / 255.0 for x in (ir, vis)]
     how = {"device": options.device, "threads": options.threads}
-    engines = {
-        backend: RealtimeFusion(options.model, backend, **how) for backend in options.backends
-    }
+    engines = {name: RealtimeFusion(options.model, name, **how) for name in options.backends}
     for fusion in engines.values():
         fusion.warm_up(height, width)
 
@@ -120,7 +118,17 @@ def rows(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark; return the exit status."""
-    options = _parse(arguments)
+    parser = make_parser(__doc__, "threads", threads=1)
+    add, teachers = parser.add_argument, sorted(TEACHERS)
+    add("--teacher", action="append", choices=teachers, help="default: both")
+    add("--teacher_size", default="published", choices=("published", "small"))
+    add("--model", default="base", help="the student (default: base)")
+    add("--backends", type=lambda text: text.split(","), default=["torch", "auto"])
+    add("--size", type=parse_size, default=(480, 640), metavar="WIDTHxHEIGHT")
+    add("--device", default="cpu", choices=("cpu", "cuda"))
+    add("--json", metavar="FILE", help="write the figures here too")
+    options = parser.parse_args(arguments)
+    options.teacher = options.teacher or teachers
     torch.set_num_threads(options.threads)
     torch.set_flush_denormal(True)
     facts = dict(machine(), threads=str(options.threads), device=options.device)
@@ -137,21 +145,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.json:
         write_file(options.json, json.dumps({"machine": facts, "rows": found}, indent=2))
     return 0
-
-
-def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = make_parser(__doc__, "threads", threads=1)
-    add = parser.add_argument
-    add("--teacher", action="append", choices=sorted(TEACHERS), help="default: both")
-    add("--teacher_size", default="published", choices=("published", "small"))
-    add("--model", default="base", help="the student (default: base)")
-    add("--backends", type=lambda text: text.split(","), default=["torch", "auto"])
-    add("--size", type=parse_size, default=(480, 640), metavar="WIDTHxHEIGHT")
-    add("--device", default="cpu", choices=("cpu", "cuda"))
-    add("--json", metavar="FILE", help="write the figures here too")
-    options = parser.parse_args(arguments)
-    options.teacher = options.teacher or sorted(TEACHERS)
-    return options
 
 
 if __name__ == "__main__":

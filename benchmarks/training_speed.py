@@ -17,6 +17,7 @@ from __future__ import annotations
 if not __package__:
     import shared.as_module  # noqa: F401
 import argparse
+import itertools
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -46,11 +47,10 @@ def rate(step: Callable[[], int], warm_up: int = 3, seconds: float = SECONDS) ->
 
 def endless(data: FusionData) -> Iterator[dict[str, torch.Tensor]]:
     """Yield batch after batch, epoch after epoch."""
-    loader, epoch = data.train_dataloader(), 0
-    while True:
+    loader = data.train_dataloader()
+    for epoch in itertools.count():
         loader.sampler.set_epoch(epoch)
         yield from loader
-        epoch += 1
 
 
 def loader_rate(data: FusionData) -> float:
@@ -84,29 +84,25 @@ def train_rate(
     device_batch: dict[str, torch.Tensor] | None = None,
 ) -> float:
     """Return images a second of training; with `device_batch` every step takes that batch."""
-    module = FusionModule(
-        make_task(options, data.train.has_teachers), lr=1e-6, grad_clip=options.grad_clip
-    )
+    task = make_task(options, data.train.has_teachers)
+    module = FusionModule(task, lr=1e-6, grad_clip=options.grad_clip)
     watch = Stopwatch(options.batch_size)
+    unused = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
     trainer = pl.Trainer(
         accelerator=options.accelerator,
         devices=1,
         precision="bf16-mixed" if options.use_amp else "32-true",
         max_epochs=100_000,
-        logger=False,
         callbacks=[watch],
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
         limit_val_batches=0,
         use_distributed_sampler=False,
+        **dict.fromkeys(unused, False),
     )
     if device_batch is None:
         trainer.fit(module, datamodule=data)
     else:
         # No workers, no collating: the batch itself.
-        same = DataLoader([device_batch] * 10_000, batch_size=None)
-        trainer.fit(module, same)
+        trainer.fit(module, DataLoader([device_batch] * 10_000, batch_size=None))
     return watch.rate
 
 
@@ -120,14 +116,12 @@ def main(arguments: list[str] | None = None) -> int:
     cv2.setNumThreads(0)
     torch.set_flush_denormal(True)
     data = make_data(options)
-    rows = {}
     kept = data.train.read
     data.train.read = type(kept)(0)
-    rows["loader alone, decoding every file"] = loader_rate(data)
+    rows = {"loader alone, decoding every file": loader_rate(data)}
     data.train.read = kept
     rows["loader alone, images in memory"] = loader_rate(data)
-    batch = next(endless(data))
-    rows["training steps alone"] = train_rate(options, data, batch)
+    rows["training steps alone"] = train_rate(options, data, next(endless(data)))
     rows["training"] = train_rate(options, data)
     print(
         f"{options.variant}, {options.input_size} pixels, batch {options.batch_size}, "
