@@ -25,7 +25,6 @@ is perfect in section a by definition and visible alone in b: a good fusion is g
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 
 import cv2
@@ -43,11 +42,11 @@ Measure = Callable[..., Table]
 """Of pairs, fusions, crops and the table's title."""
 
 STILLS: tuple[tuple[str, str, str, Measure], ...] = (
-    ("a", "lamps and reflections", "any", partial(sections.glare, sections.lamps)),
-    ("a", "blown-out sky", "any", partial(sections.glare, sections.sky)),
-    ("a", "rendered glare", "any", partial(sections.glare, sections.rendered_lamp)),
-    ("b", "hot background", "day", sections.hot_background),
-    ("c", "dark scenes", "night", sections.dark_noise),
+    ("a", "lamps and reflections", "any", sections.LAMPS.table),
+    ("a", "blown-out sky", "any", sections.SKY.table),
+    ("a", "rendered glare", "any", sections.RENDERED.table),
+    ("b", "hot background", "day", sections.HOT_BACKGROUND.table),
+    ("c", "dark scenes", "night", sections.DARK_NOISE.table),
     ("f", "people at night", "night", people),
 )
 """Section, what it measures, of which pairs (day, night or any); d and e have their own."""

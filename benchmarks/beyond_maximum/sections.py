@@ -9,20 +9,13 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.beyond_maximum import measures
+from benchmarks.beyond_maximum import masks, measures
 from benchmarks.beyond_maximum.glare import dazzle
-from benchmarks.beyond_maximum.masks import (
-    flat_dark_mask,
-    glare_mask,
-    hot_background_mask,
-    lamp_areas,
-    saturated_areas,
-    warm_objects,
-)
 from benchmarks.beyond_maximum.report import Crops, Table, counted
 from benchmarks.flicker_limiter import fuse_video
 from benchmarks.shared.fusions import Fusion
@@ -33,25 +26,8 @@ from irvis_fusion_core import metrics
 # Least size of a mask in pixels, so that an image's number is more than chance.
 LEAST_GLARE, LEAST_HOT, LEAST_FLAT = 100, 200, 2000
 ADDED_NOISE = 4.0  # grey levels, of an uncooled camera with its gain turned up
-NOISE_IN_IMAGES = 6.0  # crops of dark scenes show contrast this many times stronger
 
 KEPT = (measures.edges_kept, measures.edge_quality, measures.correlation)
-SHARE, LEVEL = ".3f", ".2f"
-GLARE_COLUMNS = {
-    **dict.fromkeys(("IR edges kept", "Q to IR", "correlation"), SHARE),
-    "warm contrast": ".1f",
-}
-HOT_COLUMNS = dict.fromkeys(
-    ("visible edges kept", "Q to visible", "correlation", "texture contrast"), SHARE
-)
-DARK_COLUMNS = dict.fromkeys(
-    (
-        *("noise", "of the noisier source's", "of the maximum's"),
-        *("added noise let through", "where IR is brighter"),
-    ),
-    LEVEL,
-)
-FLICKER_COLUMNS = {"flicker": SHARE, "change": LEVEL, "luma step": SHARE}
 
 Lit = tuple[Pair, np.ndarray]
 """A pair and an area of its visible image that is blown out."""
@@ -59,12 +35,12 @@ Lit = tuple[Pair, np.ndarray]
 
 def lamps(pair: Pair) -> Lit:
     """Return the pair and its small blown-out areas: lamps, reflections."""
-    return pair, lamp_areas(pair.luma)
+    return pair, masks.lamp_areas(pair.luma)
 
 
 def sky(pair: Pair) -> Lit:
     """Return the pair and what else is blown out: sky, sunlit walls."""
-    return pair, saturated_areas(pair.luma) & ~lamp_areas(pair.luma)
+    return pair, masks.saturated_areas(pair.luma) & ~masks.lamp_areas(pair.luma)
 
 
 def rendered_lamp(pair: Pair) -> Lit:
@@ -89,131 +65,53 @@ class Examined(NamedTuple):
     """From a fusion's name and its luminance to the section's columns."""
 
 
-def tabulate(
-    examined: Iterable[Examined | None],
-    fusions: Mapping[str, Fusion],
-    crops: Crops,
-    columns: Mapping[str, str],
-    title: str,
-    note: str,
-    gain: float = 1.0,
-) -> Table:
-    """Return a section's table.
+def glare(light: Callable[[Pair], Lit], dark: Pair, _: Mapping[str, Fusion]) -> Examined | None:
+    """Look for IR edges and warm objects inside the areas that `light` gives."""
+    pair, area = light(dark)
+    mask = masks.glare_mask(pair.ir, pair.luma) & area
+    if mask.sum() < LEAST_GLARE:
+        return None
+    warm = masks.warm_objects(pair.ir)
 
-    Args:
-        examined: The section's finds in each pair that was read; None where there is too little.
-        fusions: The rows.
-        crops: Gets the most telling places.
-        columns: Of `Examined.measure`.
-        title: The table's.
-        note: The text below, with fields for numbers.
-        gain: Of the contrast in crops.
-    """
-    rows: dict[str, list[Sequence[float]]] = {}
-    used, read, pixels, count = [], 0, 0, 0
-    for found in examined:
-        read += 1
-        if found is None:
-            continue
-        pair = found.pair
-        images = {name: fuse(pair) for name, fuse in fusions.items()}
-        for name, image in images.items():
-            rows.setdefault(name, []).append(found.measure(name, metrics.luminance(image)))
-        used.append(pair.name)
-        pixels += int(found.mask.sum())
-        count += found.extra
-        shown = {"IR": pair.ir, "visible": pair.vis, "maximum": images["maximum"]}
-        shown.update({k: v for k, v in images.items() if k not in (*shown, "mean")})
-        crops.add(found.weight, pair.name, shown, found.mask, gain)
-    share = measures.ratio(count, pixels)
-    which = f"{len(used)} of {read}"
-    text = note.format(which=which, sets=counted(used), pixels=pixels, count=count, share=share)
-    return Table(title, columns, mean_rows(rows), text)
+    def measure(_: str, plane: np.ndarray) -> list[float]:
+        kept = [of(plane, pair.ir, mask) for of in KEPT]
+        return [*kept, measures.contrast(plane, warm, area)[0]]
+
+    hidden = measures.contrast(pair.ir, warm, area)[1]
+    return Examined(pair, mask, float(mask.sum()), hidden, measure)
 
 
-def glare(
-    light: Callable[[Pair], Lit],
-    pairs: Iterable[Pair],
-    fusions: Mapping[str, Fusion],
-    crops: Crops,
-    title: str,
-) -> Table:
-    """Measure IR edges and warm objects inside the areas that `light` gives with each pair."""
+def hot_background(pair: Pair, _: Mapping[str, Fusion]) -> Examined | None:
+    """Look for visible texture and lettering where IR is brighter and smooth."""
+    mask = masks.hot_background_mask(pair.ir, pair.luma)
+    if mask.sum() < LEAST_HOT:
+        return None
 
-    def examine(dark: Pair) -> Examined | None:
-        pair, area = light(dark)
-        mask = glare_mask(pair.ir, pair.luma) & area
-        if mask.sum() < LEAST_GLARE:
-            return None
-        warm = warm_objects(pair.ir)
+    def measure(_: str, plane: np.ndarray) -> list[float]:
+        return [of(plane, pair.luma, mask) for of in (*KEPT, measures.texture_ratio)]
 
-        def measure(_: str, plane: np.ndarray) -> list[float]:
-            kept = [of(plane, pair.ir, mask) for of in KEPT]
-            return [*kept, measures.contrast(plane, warm, area)[0]]
-
-        hidden = measures.contrast(pair.ir, warm, area)[1]
-        return Examined(pair, mask, float(mask.sum()), hidden, measure)
-
-    note = (
-        "{which} images have IR edges in glare ({sets}), {pixels} pixels; {count} warm objects "
-        "with their surroundings in glare (contrast in grey levels)."
-    )
-    return tabulate(map(examine, pairs), fusions, crops, GLARE_COLUMNS, title, note)
+    return Examined(pair, mask, float(mask.sum()), 0, measure)
 
 
-def hot_background(
-    pairs: Iterable[Pair], fusions: Mapping[str, Fusion], crops: Crops, title: str
-) -> Table:
-    """Measure visible texture and lettering where IR is brighter and smooth."""
+def dark_noise(pair: Pair, fusions: Mapping[str, Fusion]) -> Examined | None:
+    """Look for noise in flat, dark regions, and how much of noise added to IR comes out."""
+    mask = masks.flat_dark_mask(pair.ir, pair.luma)
+    if mask.sum() < LEAST_FLAT:
+        return None
+    louder = max(measures.noise_sigma(plane, mask) for plane in (pair.ir, pair.luma))
+    of_maximum = measures.noise_sigma(np.maximum(pair.ir, pair.luma), mask)
+    noisy = pair._replace(ir=with_noise(pair.ir, pair.name))
+    noise = noisy.ir.astype(np.int16) - pair.ir
+    brighter = mask & (pair.ir > pair.luma)
 
-    def examine(pair: Pair) -> Examined | None:
-        mask = hot_background_mask(pair.ir, pair.luma)
-        if mask.sum() < LEAST_HOT:
-            return None
+    def measure(name: str, plane: np.ndarray) -> list[float]:
+        change = metrics.luminance(fusions[name](noisy)).astype(np.int16) - plane
+        sigma = measures.noise_sigma(plane, mask)
+        shares = [measures.ratio(sigma, whole) for whole in (louder, of_maximum)]
+        gains = [measures.noise_gain(change, noise, where) for where in (mask, brighter)]
+        return [sigma, *shares, *gains]
 
-        def measure(_: str, plane: np.ndarray) -> list[float]:
-            return [of(plane, pair.luma, mask) for of in (*KEPT, measures.texture_ratio)]
-
-        return Examined(pair, mask, float(mask.sum()), 0, measure)
-
-    note = (
-        "{which} day images have visible texture before smooth, brighter IR ({sets}), {pixels} "
-        "pixels."
-    )
-    return tabulate(map(examine, pairs), fusions, crops, HOT_COLUMNS, title, note)
-
-
-def dark_noise(
-    pairs: Iterable[Pair], fusions: Mapping[str, Fusion], crops: Crops, title: str
-) -> Table:
-    """Measure noise in flat, dark regions, and how much of noise added to IR comes out."""
-
-    def examine(pair: Pair) -> Examined | None:
-        mask = flat_dark_mask(pair.ir, pair.luma)
-        if mask.sum() < LEAST_FLAT:
-            return None
-        louder = max(measures.noise_sigma(plane, mask) for plane in (pair.ir, pair.luma))
-        of_maximum = measures.noise_sigma(np.maximum(pair.ir, pair.luma), mask)
-        noisy = pair._replace(ir=with_noise(pair.ir, pair.name))
-        noise = noisy.ir.astype(np.int16) - pair.ir
-        brighter = mask & (pair.ir > pair.luma)
-
-        def measure(name: str, plane: np.ndarray) -> list[float]:
-            change = metrics.luminance(fusions[name](noisy)).astype(np.int16) - plane
-            sigma = measures.noise_sigma(plane, mask)
-            shares = [measures.ratio(sigma, whole) for whole in (louder, of_maximum)]
-            gains = [measures.noise_gain(change, noise, where) for where in (mask, brighter)]
-            return [sigma, *shares, *gains]
-
-        return Examined(pair, mask, louder, int(brighter.sum()), measure)
-
-    note = (
-        "{which} night images have flat, dark regions ({sets}), {pixels} pixels, in {share:.0%} "
-        "of which IR is brighter; noise in grey levels; added to IR: sigma "
-        f"{ADDED_NOISE:g}."
-    )
-    found = map(examine, pairs)
-    return tabulate(found, fusions, crops, DARK_COLUMNS, title, note, NOISE_IN_IMAGES)
+    return Examined(pair, mask, louder, int(brighter.sum()), measure)
 
 
 def with_noise(ir: np.ndarray, name: str) -> np.ndarray:
@@ -221,6 +119,77 @@ def with_noise(ir: np.ndarray, name: str) -> np.ndarray:
     chance = np.random.default_rng(zlib.crc32(name.encode()))
     noisy = ir + chance.normal(0.0, ADDED_NOISE, ir.shape)
     return np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
+
+
+class Section(NamedTuple):
+    """What a table looks for in each pair, and how it shows it."""
+
+    examine: Callable[[Pair, Mapping[str, Fusion]], Examined | None]
+    """Gives None where there is too little to measure."""
+    columns: Mapping[str, str]
+    """Heading -> format, of `Examined.measure`."""
+    note: str
+    """The text below, with fields for numbers."""
+    gain: float = 1.0
+    """Of the contrast in crops."""
+
+    def table(
+        self, pairs: Iterable[Pair], fusions: Mapping[str, Fusion], crops: Crops, title: str
+    ) -> Table:
+        """Return the table of all pairs, a row for each fusion."""
+        rows: dict[str, list[Sequence[float]]] = {}
+        used, read, pixels, count = [], 0, 0, 0
+        for pair in pairs:
+            read += 1
+            found = self.examine(pair, fusions)
+            if found is None:
+                continue
+            seen = found.pair
+            images = {name: fuse(seen) for name, fuse in fusions.items()}
+            for name, image in images.items():
+                rows.setdefault(name, []).append(found.measure(name, metrics.luminance(image)))
+            used.append(seen.name)
+            pixels += int(found.mask.sum())
+            count += found.extra
+            shown = {"IR": seen.ir, "visible": seen.vis, "maximum": images["maximum"]}
+            shown.update({k: v for k, v in images.items() if k not in (*shown, "mean")})
+            crops.add(found.weight, seen.name, shown, found.mask, self.gain)
+        share, which = measures.ratio(count, pixels), f"{len(used)} of {read}"
+        numbers = {"sets": counted(used), "pixels": pixels, "count": count, "share": share}
+        text = self.note.format(which=which, **numbers)
+        return Table(title, self.columns, mean_rows(rows), text)
+
+
+LAMPS, SKY, RENDERED = (
+    Section(
+        partial(glare, light),
+        {"IR edges kept": ".3f", "Q to IR": ".3f", "correlation": ".3f", "warm contrast": ".1f"},
+        "{which} images have IR edges in glare ({sets}), {pixels} pixels; {count} warm objects "
+        "with their surroundings in glare (contrast in grey levels).",
+    )
+    for light in (lamps, sky, rendered_lamp)
+)
+HOT_BACKGROUND = Section(
+    hot_background,
+    dict.fromkeys(
+        ("visible edges kept", "Q to visible", "correlation", "texture contrast"), ".3f"
+    ),
+    "{which} day images have visible texture before smooth, brighter IR ({sets}), {pixels} "
+    "pixels.",
+)
+DARK_NOISE = Section(
+    dark_noise,
+    dict.fromkeys(
+        (
+            *("noise", "of the noisier source's", "of the maximum's"),
+            *("added noise let through", "where IR is brighter"),
+        ),
+        ".2f",
+    ),
+    "{which} night images have flat, dark regions ({sets}), {pixels} pixels, in {share:.0%} of "
+    f"which IR is brighter; noise in grey levels; added to IR: sigma {ADDED_NOISE:g}.",
+    gain=6.0,  # so that crops show the noise
+)
 
 
 def flicker(
@@ -234,9 +203,9 @@ def flicker(
 
     Args:
         frames: Consecutive.
-        fusions: The rows.
+        fusions: By name.
         crops: Gets the middle row over time.
-        title: The table's.
+        title: Of the table.
         limit: Fusions of colour images that have a second row, by `FlickerLimiter`.
     """
     ir, vis = [pair.ir for pair in frames], [pair.luma for pair in frames]
@@ -260,7 +229,8 @@ def flicker(
         f"{len(frames)} consecutive frames; grey levels a frame: change beyond that of both "
         "sources, all change (blocks of 8x8), and change of the mean."
     )
-    return Table(title, FLICKER_COLUMNS, rows, note)
+    columns = {"flicker": ".3f", "change": ".2f", "luma step": ".3f"}
+    return Table(title, columns, rows, note)
 
 
 def _time_slice(planes: Sequence[np.ndarray]) -> np.ndarray:

@@ -13,7 +13,7 @@ from benchmarks.beyond_maximum.glare import Lamp, dazzle, render
 from benchmarks.beyond_maximum.pairs import spread
 from benchmarks.beyond_maximum.people import is_warm, once_each, people
 from benchmarks.beyond_maximum.report import Crops, Table
-from benchmarks.beyond_maximum.sections import ADDED_NOISE, dark_noise, flicker, with_noise
+from benchmarks.beyond_maximum.sections import ADDED_NOISE, DARK_NOISE, flicker, with_noise
 from benchmarks.shared.fusions import in_colour
 from benchmarks.shared.pairs import Pair
 from irvis_fusion_core import metrics
@@ -162,7 +162,7 @@ def test_added_noise_comes_out_whole_halved_or_not_at_all():
         "visible": lambda pair: pair.luma,
         "mean": lambda pair: ((pair.ir.astype(np.uint16) + pair.luma) // 2).astype(np.uint8),
     }
-    table = dark_noise([as_pair(ir, luma)], fusions, Crops(), "t")
+    table = DARK_NOISE.table([as_pair(ir, luma)], fusions, Crops(), "t")
     column = list(table.columns).index("added noise let through")
     assert table.rows["maximum"][column] == pytest.approx(1.0)
     assert table.rows["visible"][column] == 0.0
