@@ -21,7 +21,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import CodeType, FrameType
@@ -31,6 +31,7 @@ import numpy as np
 
 import irvis_fusion_core
 from benchmarks.shared.options import make_parser
+from irvis_fusion_core.streams.stamps import stamp_ns
 
 ROOT = Path(irvis_fusion_core.__file__).resolve().parents[1]
 OURS = tuple(str(ROOT / name) + os.sep for name in ("irvis_fusion_core", "irvis_fusion_ros"))
@@ -57,9 +58,10 @@ class FrameRecorder:
 
     def __init__(self) -> None:
         """Record nothing yet; the executor runs on this thread."""
+        self.in_callback = self.was_called = self.published = False
+        self.stamp_ns = 0
         self._executor = threading.get_ident()
         self._calls: dict[CodeType, list[str]] | None = None
-        self._in_callback = self._was_called = self._published = False
 
     def profile(self, frame: FrameType, event: str, _: object) -> None:
         """Take an event of the interpreter, on any thread."""
@@ -67,48 +69,25 @@ class FrameRecorder:
         if event != "call" or calls is None or not code.co_filename.startswith(OURS):
             return
         on_executor = threading.get_ident() == self._executor
-        handed_on = (self._in_callback or self._was_called) and not self._published
-        on_its_way = self._in_callback if on_executor else handed_on
+        handed_on = (self.in_callback or self.was_called) and not self.published
+        on_its_way = self.in_callback if on_executor else handed_on
         if on_its_way and code.co_name not in COMPREHENSIONS:
             calls.setdefault(code, []).append("executor" if on_executor else "worker")
 
-    def around_callback(self, callback: Callable[..., object]) -> Callable[..., None]:
-        """Return the visible camera's callback, recorded."""
-
-        def recorded(*arguments: object) -> None:
-            self._in_callback = True
-            callback(*arguments)
-            self._in_callback, self._was_called = False, True
-
-        return recorded
-
-    def around_publish(self, publish: Callable[[Any], None]) -> Callable[[Any], None]:
-        """Return the fused image's `publish`, which ends a frame."""
-
-        def recorded(message: Any) -> None:
-            self._published = True
-            publish(message)
-
-        return recorded
-
     def start(self) -> None:
         """Record the next frame."""
-        self._was_called = self._published = False
-        self._calls = {}
-
-    def ended(self) -> bool:
-        """Return whether the frame has come out and its callback has returned."""
-        return self._was_called and self._published
+        self.was_called = self.published = False
+        self.stamp_ns, self._calls = 0, {}
 
     def take(self) -> dict[Call, int]:
         """Stop; return function -> number of calls, in the order of the first call."""
         calls, self._calls = self._calls or {}, None
-        return {_named(code, found[0]): len(found) for code, found in calls.items()}
-
-
-def _named(code: CodeType, thread: str) -> Call:
-    name = getattr(code, "co_qualname", code.co_name)  # Python 3.11 and newer
-    return Call(os.path.relpath(code.co_filename, ROOT), code.co_firstlineno, name, thread)
+        found = {}
+        for code, threads in calls.items():
+            name = getattr(code, "co_qualname", code.co_name)  # Python 3.11 and newer
+            file = os.path.relpath(code.co_filename, ROOT)
+            found[Call(file, code.co_firstlineno, name, threads[0])] = len(threads)
+        return found
 
 
 def record(parameters: Sequence[str], model: str) -> list[dict[Call, int]]:
@@ -133,19 +112,29 @@ def record(parameters: Sequence[str], model: str) -> list[dict[Call, int]]:
 
         def create_subscription(self, *arguments: Any, **options: Any) -> Any:
             kind, topic, callback, *rest = arguments
-            if self.resolve_topic_name(topic).startswith("/vis/image_raw"):
-                callback = recorder.around_callback(callback)
-            return super().create_subscription(kind, topic, callback, *rest, **options)
+
+            def on_visible(message: Any) -> None:
+                recorder.in_callback, recorder.stamp_ns = True, stamp_ns(message.header.stamp)
+                callback(message)
+                recorder.in_callback, recorder.was_called = False, True
+
+            is_visible = self.resolve_topic_name(topic).startswith("/vis/image_raw")
+            taken = on_visible if is_visible else callback
+            return super().create_subscription(kind, topic, taken, *rest, **options)
 
         def create_lifecycle_publisher(self, *arguments: Any, **options: Any) -> Any:
             publisher = super().create_lifecycle_publisher(*arguments, **options)
+            publish = publisher.publish
+
+            def on_fused(message: Any) -> None:
+                # Under load, an earlier frame may come out while this one is on its way.
+                recorder.published |= stamp_ns(message.header.stamp) == recorder.stamp_ns
+                publish(message)
+
             if self.resolve_topic_name(arguments[1]) == "/fused/image_raw":
-                publisher.publish = recorder.around_publish(publisher.publish)
+                publisher.publish = on_fused
             return publisher
 
-    arguments = ["--ros-args", "-p", f"model:={model}"]
-    for parameter in parameters:
-        arguments += ["-p", parameter]
     with ExitStack() as stack:
         context = rclpy.Context()
         # A domain of this process; numbers up to 101 are below the system's ephemeral ports.
@@ -154,6 +143,8 @@ def record(parameters: Sequence[str], model: str) -> list[dict[Call, int]]:
         threading.setprofile(recorder.profile)
         stack.callback(threading.setprofile, None)
         stack.callback(sys.setprofile, None)
+        pairs = [f"model:={model}", *parameters]
+        arguments = ["--ros-args", *(part for pair in pairs for part in ("-p", pair))]
         node = RecordedNode(context=context, cli_args=arguments)
         camera = rclpy.create_node("frame_path_camera", context=context)
         executor = SingleThreadedExecutor(context=context)
@@ -180,7 +171,7 @@ def _drive(camera: Any, executor: Any, recorder: FrameRecorder) -> list[dict[Cal
     ir, vis = (camera.create_publisher(Image, name + "/image_raw", 5) for name in ("ir", "vis"))
     rng = np.random.default_rng(0)
 
-    def spin(seconds: float) -> None:
+    def spin(seconds: float = PAUSE_S) -> None:
         end_s = time.monotonic() + seconds
         while time.monotonic() < end_s:
             executor.spin_once(timeout_sec=0.01)
@@ -189,19 +180,19 @@ def _drive(camera: Any, executor: Any, recorder: FrameRecorder) -> list[dict[Cal
         header = Header(stamp=camera.get_clock().now().to_msg(), frame_id="camera")
         pixels = rng.integers(0, 256, VIS_SHAPE, np.uint8)
         ir.publish(make_image(rng.integers(0, 256, IR_SHAPE, np.uint8), "mono8", header))
-        spin(PAUSE_S)
+        spin()
         sent.append(pixels.tobytes())
         vis.publish(make_image(pixels, "bgr8", header))
 
-    def spin_until(condition: Callable[[], bool], each_time: Callable[[], None]) -> None:
-        end_s = time.monotonic() + PATIENCE_S
-        while not condition():
-            if time.monotonic() > end_s:
-                raise RuntimeError(f"expected a fused frame within {PATIENCE_S:g} s, found none")
-            each_time()
-            spin(PAUSE_S)
+    def check_time(since_s: float) -> None:
+        if time.monotonic() - since_s > PATIENCE_S:
+            raise RuntimeError(f"expected fused frames within {PATIENCE_S:g} s, found none")
 
-    spin_until(lambda: sum(image not in sent for image in fused) >= WARM_UP, send)
+    start_s = time.monotonic()
+    while sum(image not in sent for image in fused) < WARM_UP:
+        check_time(start_s)
+        send()
+        spin()
     spin(10 * PAUSE_S)
     sent.clear()
     fused.clear()
@@ -210,9 +201,12 @@ def _drive(camera: Any, executor: Any, recorder: FrameRecorder) -> list[dict[Cal
     for _ in range(RECORDED):
         recorder.start()
         send()
-        spin_until(recorder.ended, lambda: None)
+        start_s = time.monotonic()
+        while not (recorder.was_called and recorder.published):
+            check_time(start_s)
+            spin()
         frames.append(recorder.take())
-        spin(PAUSE_S)
+        spin()
     sys.setprofile(None)
     if len(fused) < RECORDED or any(image in sent for image in fused):
         raise RuntimeError(f"expected {RECORDED} fused frames, found some passed through unfused")

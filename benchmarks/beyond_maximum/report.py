@@ -38,7 +38,6 @@ class Crops:
     """The most telling places, as every fusion shows them, side by side."""
 
     def __init__(self, most: int = MOST_CROPS) -> None:
-        """Keep at most `most` rows."""
         self._most = most
         self._kept: list[tuple[float, str, Mapping[str, np.ndarray]]] = []
 

@@ -1,4 +1,7 @@
-"""Every script runs as `python benchmarks/X.py` and as `python -m benchmarks.X`."""
+"""Every script runs as `python benchmarks/X.py` and as `python -m benchmarks.X`.
+
+A script with parts is a package, which runs in the second way only.
+"""
 
 import os
 import subprocess
@@ -8,33 +11,38 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / "benchmarks"
 SCRIPTS = sorted(
-    path.stem
-    for path in (ROOT / "benchmarks").glob("*.py")
-    if 'if __name__ == "__main__":' in path.read_text()
+    path.stem for path in FOLDER.glob("*.py") if 'if __name__ == "__main__":' in path.read_text()
 )
+PACKAGES = sorted(path.parent.name for path in FOLDER.glob("*/__main__.py"))
 NEEDS = {"teacher_speedup": "torch", "training_speed": "lightning"}
+
+
+def helps(*ways):
+    """The output of `python WAY --help` for each way, all at the same time."""
+    environment = {**os.environ, "COLUMNS": "100"}
+    environment.pop("PYTHONPATH", None)
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    running = [
+        subprocess.Popen([sys.executable, *way, "--help"], cwd=ROOT, env=environment, **streams)
+        for way in ways
+    ]
+    shown = [process.communicate() for process in running]
+    assert {process.returncode for process in running} == {0}, shown
+    return [out for out, _ in shown]
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_a_script_shows_its_help_both_ways(name):
     pytest.importorskip(NEEDS.get(name, "numpy"))
-    environment = {**os.environ, "COLUMNS": "100"}
-    environment.pop("PYTHONPATH", None)
-    ways = [["-m", f"benchmarks.{name}"], [str(Path("benchmarks") / f"{name}.py")]]
-    running = [
-        subprocess.Popen(
-            [sys.executable, *way, "--help"],
-            cwd=ROOT,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for way in ways
-    ]
-    shown = [process.communicate() for process in running]
-    assert [process.returncode for process in running] == [0, 0], shown
-    (as_module, _), (as_script, _) = shown
+    script = str(Path("benchmarks") / f"{name}.py")
+    as_module, as_script = helps(["-m", f"benchmarks.{name}"], [script])
     assert "usage:" in as_script
     assert as_script.partition("\n\n")[2] == as_module.partition("\n\n")[2]
+
+
+def test_packages_show_their_help():
+    assert "beyond_maximum" in PACKAGES
+    for name, shown in zip(PACKAGES, helps(*(["-m", f"benchmarks.{name}"] for name in PACKAGES))):
+        assert "usage:" in shown and "--help" in shown, name
