@@ -90,11 +90,11 @@ def _soft(logarithm: np.ndarray) -> np.ndarray:
     return 1.0 / (1.0 + np.exp(-12.0 * logarithm))
 
 
-def score(fused: np.ndarray, pair: Pair) -> np.ndarray:
+def score(fused: np.ndarray, pair: Pair) -> list[float]:
     """Return the two rows of `budget`, then Qabf and SSIM."""
     plane = metrics.luminance(fused)
     scores = metrics.score_pair(plane, pair.ir, pair.luma, ("Qabf", "SSIM"))
-    return np.append(budget(plane, pair.ir, pair.luma), list(scores.values()))
+    return [*budget(plane, pair.ir, pair.luma).ravel().tolist(), *scores.values()]
 
 
 def with_rule(fuse: Fusion) -> Fusion:

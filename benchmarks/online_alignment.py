@@ -27,10 +27,8 @@ import numpy as np
 from benchmarks.shared.options import make_parser
 from benchmarks.shared.pairs import read_pairs
 from benchmarks.shared.tables import markdown_table
-from irvis_fusion_core.registration.online_alignment import (
-    OnlineRegistration,
-    StretchedRegistration,
-)
+from irvis_fusion_core.registration import online_alignment
+from irvis_fusion_core.registration.camera_geometry import project
 
 PAIRS = 60
 DRIFTS = {
@@ -61,24 +59,22 @@ def drift_matrix(
 def left_px(found: np.ndarray, true: np.ndarray, size: Sequence[int]) -> np.ndarray:
     """Return the distances between both maps on a 9x9 grid over the image."""
     x, y = np.meshgrid(np.linspace(0, size[1] - 1, 9), np.linspace(0, size[0] - 1, 9))
-    points = np.stack([x.ravel(), y.ravel()], axis=1)[None]
-    moved = [cv2.perspectiveTransform(points, matrix) for matrix in (found, true)]
-    return np.linalg.norm(moved[0] - moved[1], axis=2)
+    points = np.stack([x.ravel(), y.ravel()], axis=1)
+    return np.linalg.norm(project(found, points) - project(true, points), axis=1)
 
 
 def follow(pairs: Pairs, drift: np.ndarray, motion: str) -> list[float]:
     """Return the table's columns for pairs whose IR images drift."""
-    registration = OnlineRegistration(
-        StretchedRegistration(0.0), motion=motion, in_background=False
+    stretched = online_alignment.StretchedRegistration(0.0)
+    registration = online_alignment.OnlineRegistration(
+        stretched, motion=motion, in_background=False
     )
     size = pairs[0][1].shape
     lefts, times = [left_px(registration.correction, drift, size)], []
     for number in range(PAIRS):
         ir, vis = pairs[number % len(pairs)]
-        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        moved = cv2.warpPerspective(
-            ir, drift, size[::-1], flags=flags, borderMode=cv2.BORDER_REPLICATE
-        )
+        flags, border = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, cv2.BORDER_REPLICATE
+        moved = cv2.warpPerspective(ir, drift, size[::-1], flags=flags, borderMode=border)
         begin = time.thread_time()
         registration.offer(moved, vis, float(number))
         times.append(time.thread_time() - begin)
@@ -101,7 +97,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         shuffled = [(pairs[i - 7][0], vis) for i, (_, vis) in enumerate(pairs)]
         rng = np.random.default_rng(0)
         dark = [(ir, rng.normal(4, 2, size).clip(0, 255).astype(np.uint8)) for ir, _ in pairs]
-        offers = {what: (pairs, drift_matrix(size, *drift)) for what, drift in DRIFTS.items()}
+        offers: dict[str, tuple[Pairs, np.ndarray]] = {
+            what: (pairs, drift_matrix(size, *drift)) for what, drift in DRIFTS.items()
+        }
         offers.update({"different scenes": (shuffled, none), "visible dark": (dark, none)})
         rows = {what: follow(*offer, options.motion) for what, offer in offers.items()}
         columns = ("drift", "after 20", "after 60", "corner", "ms")

@@ -18,12 +18,8 @@ import cv2
 import numpy as np
 
 from benchmarks.shared.options import make_parser
+from irvis_fusion_core import registration
 from irvis_fusion_core.benchmark import time_interleaved
-from irvis_fusion_core.registration import (
-    CalibratedRegistration,
-    HomographyRegistration,
-    fill_uncovered,
-)
 from irvis_fusion_core.registration.camera_geometry import expected_error_px
 
 
@@ -32,8 +28,8 @@ def warp_times() -> Iterator[tuple[str, float]]:
     for ir_size, vis_size in [((512, 640), (480, 640)), ((512, 640), (1000, 1500))]:
         scale = 0.9 * vis_size[1] / ir_size[1]
         homography = [[scale, 0.02, 12], [-0.02, scale, 8], [1e-6, 2e-6, 1]]
-        flat = HomographyRegistration(homography)
-        lenses = CalibratedRegistration(
+        flat = registration.HomographyRegistration(homography)
+        lenses = registration.CalibratedRegistration(
             ir_matrix=pinhole(ir_size),
             vis_matrix=pinhole(vis_size),
             rotation=np.eye(3),
@@ -60,11 +56,11 @@ def warp_times() -> Iterator[tuple[str, float]]:
 
 
 def warp_and_fill(
-    registration: HomographyRegistration, ir: np.ndarray, vis: np.ndarray
+    flat: registration.HomographyRegistration, ir: np.ndarray, vis: np.ndarray
 ) -> np.ndarray:
     """Return the warped IR frame, filled where the camera did not see."""
-    warped, coverage = registration.warp(ir, vis.shape)
-    return warped if coverage is None else fill_uncovered(warped, vis, coverage)
+    warped, coverage = flat.warp(ir, vis.shape)
+    return warped if coverage is None else registration.fill_uncovered(warped, vis, coverage)
 
 
 def pinhole(size: tuple[int, int]) -> list[list[float]]:

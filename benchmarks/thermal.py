@@ -22,7 +22,6 @@ if not __package__:
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -33,15 +32,7 @@ from irvis_fusion_core.command_line import print_table
 from irvis_fusion_core.thermal import ThermalRescale
 
 Frames = Sequence[np.ndarray]
-
-
-class Row(NamedTuple):
-    """The columns of one way."""
-
-    pumping: float
-    luma_step: float
-    entropy: float
-    ms: float
+COLUMNS = ("pumping", "luma step", "entropy", "ms")
 
 
 def min_max(raw: np.ndarray) -> np.ndarray:
@@ -73,7 +64,7 @@ def flicker(raw_frames: Frames, grey_frames: Frames) -> tuple[float, float]:
     return float(pumping), float(luma_step)
 
 
-def measure(raw_frames: Frames, rescale: Callable[[np.ndarray], np.ndarray]) -> Row:
+def measure(raw_frames: Frames, rescale: Callable[[np.ndarray], np.ndarray]) -> list[float]:
     """Return the columns of one way."""
     greys, times = [], []
     for raw in raw_frames:
@@ -82,17 +73,13 @@ def measure(raw_frames: Frames, rescale: Callable[[np.ndarray], np.ndarray]) -> 
         greys.append(rescale(raw))
         times.append(time.thread_time() - begin)
     entropy = float(np.mean([metrics.en(grey) for grey in greys]))
-    return Row(*flicker(raw_frames, greys), entropy, 1e3 * float(np.median(times[1:])))
+    return [*flicker(raw_frames, greys), entropy, 1e3 * float(np.median(times[1:]))]
 
 
-def missed(row: Row, reference: Row) -> str:
+def missed(row: Sequence[float], reference: Sequence[float]) -> str:
     """Return the bars that a row misses against per-frame min-max."""
-    met = {
-        "pumping": row.pumping <= reference.pumping / 3,
-        "luma step": row.luma_step <= reference.luma_step / 3,
-        "entropy": row.entropy >= reference.entropy,
-        "ms": row.ms <= 1.0,
-    }
+    flickers = [value <= other / 3 for value, other in zip(row[:2], reference)]
+    met = dict(zip(COLUMNS, [*flickers, row[2] >= reference[2], row[3] <= 1.0]))
     return ", ".join(name for name in met if not met[name]) or "all met"
 
 
@@ -114,9 +101,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"{len(frames)} frames of {width}x{height} {frames[0].dtype}")
     rows = {name: measure(frames, rescale) for name, rescale in candidates().items()}
     reference, *_ = rows.values()
-    table = [["", "pumping", "luma step", "entropy", "ms", "bars"]]
+    table = [["", *COLUMNS, "bars"]]
     for name, row in rows.items():
-        figures = [*(f"{value:.3f}" for value in row[:3]), f"{row.ms:.2f}"]
+        figures = [*(f"{value:.3f}" for value in row[:3]), f"{row[3]:.2f}"]
         table.append([name, *figures, "" if row is reference else missed(row, reference)])
     print_table(table)
 

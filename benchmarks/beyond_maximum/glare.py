@@ -19,7 +19,7 @@ GAMMA = 2.2
 # radii are in units of the lamp's own. (Scatter in the eye and in lenses falls off about so.)
 DISC, HALO, VEIL = 4.0, 1.5, 0.15
 HALO_RADIUS, VEIL_RADIUS = 1.5, 4.0
-TINT = (1.0, 0.97, 0.9)
+TINT = np.array((1.0, 0.97, 0.9), np.float32)
 RADIUS = (0.05, 0.09)  # of the image's height
 OFFSET = 0.5  # how far from the warm object the lamp may stand, in its own radii
 
@@ -41,9 +41,7 @@ def render(vis: np.ndarray, lamp: Lamp) -> np.ndarray:
         + HALO * np.exp(-((distance / HALO_RADIUS) ** 2))
         + VEIL / (1.0 + (distance / VEIL_RADIUS) ** 2)
     )
-    linear = (vis.astype(np.float32) / 255.0) ** GAMMA + light[..., None] * np.array(
-        TINT, np.float32
-    )
+    linear = (vis.astype(np.float32) / 255.0) ** GAMMA + light[..., None] * TINT
     return np.rint(255.0 * np.clip(linear, 0.0, 1.0) ** (1.0 / GAMMA)).astype(np.uint8)
 
 
@@ -64,7 +62,6 @@ def dazzle(name: str, ir: np.ndarray, vis: np.ndarray) -> tuple[np.ndarray, np.n
     offset = chance.uniform(-OFFSET, OFFSET, 2) * radius
     lamp = Lamp(columns.mean() + offset[0], rows.mean() + offset[1], radius)
     dazzled = render(vis, lamp)
-    before, after = (
-        saturated_areas(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)) for image in (vis, dazzled)
-    )
+    greys = (cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in (vis, dazzled))
+    before, after = map(saturated_areas, greys)
     return dazzled, after & ~before

@@ -54,8 +54,9 @@ def summary(rows: Mapping[str, Sequence[float]]) -> Loss:
     values = np.array(list(rows.values()))
     loss = values[:, 0] - values[:, 1]
     worst = int(loss.argmax())
-    means = map(float, (*values.mean(axis=0), loss.mean(), loss[worst]))
-    return Loss(*means, list(rows)[worst])
+    reference, quantized, maximum = values.mean(axis=0).tolist()
+    mean, most = float(loss.mean()), float(loss[worst])
+    return Loss(reference, quantized, maximum, mean, most, list(rows)[worst])
 
 
 def print_table(
@@ -74,15 +75,15 @@ def print_table(
         # Where the variant ships without fp32 (base, for size), fp16 was quantized.
         precision = "fp32" if "fp32" in model_zoo.precisions(model) else "fp16"
         with ExitStack() as stack:
-            both = [
+            reference, quantized = (
                 stack.enter_context(RealtimeFusion(model, precision=each, **options))
                 for each in (precision, "int8")
-            ]
+            )
             for name, pairs in sets.items():
-                loss = summary(score(pairs, *both, crops))
-                reference = f"{precision} {loss.reference:.3f}"
-                rows[f"{model}, {name}"] = [f"{len(pairs)}", reference, *loss[1:]]
-            for fusion in both:
+                loss = summary(score(pairs, reference, quantized, crops))
+                first = f"{len(pairs)}", f"{precision} {loss.reference:.3f}"
+                rows[f"{model}, {name}"] = [*first, *loss[1:]]
+            for fusion in (reference, quantized):
                 facts = fusion.describe()
                 engine = f"{model} {facts['precision']} by {facts['engine']}, floating-point parts"
                 engines.add(f"{engine} in {facts.get('inference_precision', 'the same')}")

@@ -64,7 +64,7 @@ def once_each(found: Sequence[Detection]) -> list[Detection]:
     if not found:
         return []
     boxes = np.array([[b.left, b.top, b.left + b.width, b.top + b.height] for b, _, _ in found])
-    scores, labels = np.array([f.score for f in found]), np.array([f.label for f in found])
+    _, scores, labels = map(np.array, zip(*found))
     return [found[i] for i in detection.suppress_overlaps(boxes, scores, labels, MIN_OVERLAP)]
 
 

@@ -53,9 +53,8 @@ def displaced(ir: np.ndarray, kind: str, value: float, number: int) -> np.ndarra
     else:
         sign = 1 if number % 2 else -1
         matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), sign * value, 1.0)
-    return cv2.warpAffine(
-        ir, matrix, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
-    )
+    flags, border = cv2.INTER_CUBIC, cv2.BORDER_REPLICATE
+    return cv2.warpAffine(ir, matrix, (width, height), flags=flags, borderMode=border)
 
 
 def measure(
