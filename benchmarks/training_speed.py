@@ -87,16 +87,18 @@ def train_rate(
     task = make_task(options, data.train.has_teachers)
     module = FusionModule(task, lr=1e-6, grad_clip=options.grad_clip)
     watch = Stopwatch(options.batch_size)
-    unused = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
     trainer = pl.Trainer(
         accelerator=options.accelerator,
         devices=1,
         precision="bf16-mixed" if options.use_amp else "32-true",
         max_epochs=100_000,
+        logger=False,
         callbacks=[watch],
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
         limit_val_batches=0,
         use_distributed_sampler=False,
-        **dict.fromkeys(unused, False),
     )
     if device_batch is None:
         trainer.fit(module, datamodule=data)
