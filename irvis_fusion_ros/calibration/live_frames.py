@@ -16,7 +16,7 @@ from irvis_fusion_core.streams.pairing import Pair, PairNearest
 from irvis_fusion_ros.bags.bag import stamp_of
 from irvis_fusion_ros.calibration.calibration_frames import CalibrationPair, decoded
 from irvis_fusion_ros.messages.image_messages import ImageMessageError
-from irvis_fusion_ros.node.topics.qos import MatchedSubscription, QosPreference
+from irvis_fusion_ros.node.topics.qos import MatchedSubscription
 
 _SPIN_S = 0.05
 
@@ -65,7 +65,6 @@ class _Collection:
                 CompressedImage if topic.endswith("/compressed") else Image,
                 topic,
                 functools.partial(self._take, add),
-                QosPreference(),
             )
             for topic, add in zip(topics, (pairing.add_ir, pairing.add_vis))
         ]

@@ -99,11 +99,10 @@ class FrameIntake:
             decisions = self._decider.add_vis(frame.stamp_ns, frame, frame.arrived_ns)
             if not decisions:
                 self._on_waiting()
-            for decision in decisions:
-                self._hand_on(decision)
         except Exception as error:  # noqa: BLE001 - a fault of ours must not cost the image
-            self._note(f"fault at a visible frame: {type(error).__name__}", fault_text(error))
-            self._output.pass_through(frame, FAULT)
+            self._pass_at_fault(frame, error)
+        else:
+            self._hand_on(decisions)
 
     def add_ir(self, message: AnyImageMessage) -> None:
         """Take a message of the thermal camera."""
@@ -111,14 +110,14 @@ class FrameIntake:
             arrived_ns = time.monotonic_ns()
             frame = self._checks.ir(message)
             if frame is not None:
-                self._hand_all_on(self._decider.add_ir(frame, arrived_ns))
+                self._hand_on(self._decider.add_ir(frame, arrived_ns))
         except Exception as error:  # noqa: BLE001 - a fault of ours must not end the node
             self._note(f"fault in an infrared message: {type(error).__name__}", fault_text(error))
 
     def expire(self) -> bool:
         """Let go of visible frames whose partner did not come in time; True while some wait."""
         if self._decider.pending:
-            self._hand_all_on(self._decider.expire(time.monotonic_ns()))
+            self._hand_on(self._decider.expire(time.monotonic_ns()))
         return self._decider.pending > 0
 
     def relieve(self) -> None:
@@ -128,8 +127,7 @@ class FrameIntake:
 
     def clear(self, cause: str) -> None:
         """Forget both streams: a clock jump, or the cameras were unsubscribed."""
-        self._hand_all_on(self._decider.clear(cause, time.monotonic_ns()))
-        self._processor.forget()
+        self._hand_on(self._decider.clear(cause, time.monotonic_ns()))
         self._checks.forget_stamps()
 
     def prepare(self, settings: Settings) -> Callable[[], None]:
@@ -139,7 +137,7 @@ class FrameIntake:
             ConfigurationError: Pairing or health parameters that do not go together.
         """
         put_to_use = self._decider.prepare(settings)
-        return lambda: self._hand_all_on(put_to_use(time.monotonic_ns()))
+        return lambda: self._hand_on(put_to_use(time.monotonic_ns()))
 
     def counters(self) -> dict[str, int]:
         """Return the counts of pairing since configuration."""
@@ -156,23 +154,26 @@ class FrameIntake:
         stamp_ns += silent_ns if silent_ns > VIS_SILENT_NS else 0
         return self._decider.judge(stamp_ns, now_ns)
 
-    def _hand_all_on(self, decisions: list[Decision]) -> None:
-        for decision in decisions:
-            self._hand_on(decision)
-
-    def _hand_on(self, decision: Decision) -> None:
-        if decision.action == DROPPED:
-            self._output.drop(decision.reason)
-            return
-        if not self._worker_accepts():
-            reason = self._pass_waiting()
-            self._processor.pass_by(decision, reason)
-            return
+    def _hand_on(self, decisions: list[Decision]) -> None:
+        """Give each frame to the worker, or out; a fault at one does not cost the next."""
         hold = self._live.current.ir_loss.on_overrun == "passthrough"
-        size_bytes = len(decision.vis.message.data)
-        displaced = self._mailbox.put(decision, size_bytes, hold)
-        if displaced is not None:
-            self._output.overrun(displaced.vis, displaced.reason)
+        for decision in decisions:
+            try:
+                if decision.action == DROPPED:
+                    self._output.drop(decision.reason)
+                elif not self._worker_accepts():
+                    self._processor.pass_by(decision, self._pass_waiting())
+                else:
+                    size_bytes = len(decision.vis.message.data)
+                    displaced = self._mailbox.put(decision, size_bytes, hold)
+                    if displaced is not None:
+                        self._processor.overrun(displaced)
+            except Exception as error:  # noqa: BLE001 - as in add_vis
+                self._pass_at_fault(decision.vis, error)
+
+    def _pass_at_fault(self, frame: VisFrame, error: Exception) -> None:
+        self._note(f"fault at a visible frame: {type(error).__name__}", fault_text(error))
+        self._output.pass_through(frame, FAULT)
 
     def _worker_accepts(self) -> bool:
         """Return whether a frame put now is looked at soon: engine ready and not stuck."""

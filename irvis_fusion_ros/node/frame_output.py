@@ -6,6 +6,7 @@ that comes later than a later one is not published. Every frame is counted by wh
 
 from __future__ import annotations
 
+import copy
 import threading
 from typing import Any, Protocol
 
@@ -51,7 +52,7 @@ class Publishers:
 
     def set_camera_info(self, info: CameraInfo) -> None:
         """Publish this calibration with each frame from now on."""
-        self._camera_info = info
+        self._camera_info = copy.copy(info)  # its header changes with each frame
 
     def wanted(self) -> bool:
         """Return whether anybody subscribes to any of the topics."""

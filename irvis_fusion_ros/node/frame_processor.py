@@ -16,7 +16,7 @@ from irvis_fusion_ros.node.mailbox import Delivery
 from irvis_fusion_ros.pipeline.current_stages import CurrentStages
 from irvis_fusion_ros.pipeline.events import Note
 from irvis_fusion_ros.pipeline.frame_decision import Decision
-from irvis_fusion_ros.pipeline.frames import UNCALIBRATED, UNUSABLE_PAIR
+from irvis_fusion_ros.pipeline.frames import UNCALIBRATED, UNUSABLE_PAIR, IrFrame
 from irvis_fusion_ros.pipeline.message_checks import Moment
 from irvis_fusion_ros.pipeline.pair_fuser import PairFuser, offer_pair
 
@@ -46,17 +46,18 @@ class FrameProcessor:
         self._on_latencies = on_latencies
         self._now = now
         self._note = note
-        self._passed_by: deque[Decision] = deque(maxlen=PASSED_BY_MAX)
+        # Without their visible frames, which may be large. Only the worker takes out of it.
+        self._passed_by: deque[IrFrame] = deque(maxlen=PASSED_BY_MAX)
 
-    def process(self, fuser: PairFuser, delivery: Delivery) -> None:
+    def process(self, fuser: PairFuser, delivery: Delivery[Decision]) -> None:
         """Handle a delivery; raises what the engine raises."""
         for displaced in delivery.displaced:
             self._output.overrun(displaced.vis, displaced.reason)
         while self._passed_by:
             self._follow(self._passed_by.popleft())
         for displaced in delivery.displaced:
-            self._follow(displaced)
-        decision: Decision = delivery.job
+            self._follow(displaced.ir)
+        decision = delivery.job
         if decision.ir is None:
             self._output.pass_through(decision.vis, decision.reason)
             return
@@ -67,20 +68,22 @@ class FrameProcessor:
             self._note_pair(error)
             self._output.pass_through(decision.vis, UNUSABLE_PAIR)
 
-    def failed(self, delivery: Delivery, error: Exception) -> None:
+    def failed(self, delivery: Delivery[Decision], error: Exception) -> None:
         """Publish the frame at which the engine failed, unchanged."""
         self._note("engine: " + type(error).__name__, str(error))
         self._output.pass_through(delivery.job.vis, ENGINE_ERROR)
 
     def pass_by(self, decision: Decision, reason: str) -> None:
         """Publish what the worker cannot take; the thermal limits see it later."""
-        self._passed_by.append(decision)
+        if decision.ir is not None:
+            self._passed_by.append(decision.ir)
         self._output.pass_through(decision.vis, reason)
 
-    def forget(self) -> None:
-        """Forget the frames seen last (a clock jump)."""
-        self._passed_by.clear()
-        self._stages.stages.forget()
+    def overrun(self, decision: Decision) -> None:
+        """Pass or drop what a newer decision displaced; the thermal limits see it later."""
+        if decision.ir is not None:
+            self._passed_by.append(decision.ir)
+        self._output.overrun(decision.vis, decision.reason)
 
     def _fuse(self, fuser: PairFuser, decision: Decision) -> None:
         frame, ir = decision.vis, decision.ir
@@ -122,23 +125,23 @@ class FrameProcessor:
         self._on_latencies(latencies)
         offer_pair(stages, fused, vis, decision.skew_s)  # after the frame is out
 
-    def _follow(self, decision: Decision) -> None:
-        """Let the thermal limits see the IR frame of a decision that was not carried out.
+    def _follow(self, ir: IrFrame | None) -> None:
+        """Let the thermal limits see an IR frame that was to be fused and was not.
 
         What is smoothed over time then depends on the frames that came, not on the speed of the
         engine, and a bag replayed later gives the same images.
         """
-        if decision.ir is None:
+        if ir is None:
             return
         try:
-            self._stages.stages.thermal.follow(decision.ir)
+            self._stages.stages.thermal.follow(ir)
         except (FrameError, ConfigurationError) as error:
             self._note_pair(error)
 
     def _warm_up(self, fuser: PairFuser, decision: Decision, size: tuple[int, int]) -> None:
         """Let the engine see a new size first: it may build for minutes."""
         self._output.pass_through(decision.vis, WARM_UP)
-        self._follow(decision)
+        self._follow(decision.ir)
         self._engine_state.set(WARMING_UP, "{1}x{0}".format(*size))
         try:
             fuser.warm_up(size)

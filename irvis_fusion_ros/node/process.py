@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from rclpy.executors import SingleThreadedExecutor
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_ros.node import end_signals
 from irvis_fusion_ros.node.malloc_tuning import keep_freed_memory
+from irvis_fusion_ros.node.worker import THREAD_NAME
 
 if TYPE_CHECKING:
     from irvis_fusion_ros.node.fusion_node import FusionNode
@@ -40,14 +42,13 @@ def run(make_node: Callable[[], FusionNode], arguments: list[str] | None = None)
         result = 1
     while not ended and result == 0 and rclpy.ok():
         spin_once(executor, node)
-    configured = node.configured
     if node.state_label != "finalized":
         node.trigger_shutdown()
     executor.remove_node(node)
     executor.shutdown()
     node.destroy_node()
     rclpy.shutdown()
-    if configured is not None and configured.worker.is_busy:
+    if any(thread.name == THREAD_NAME for thread in threading.enumerate()):
         # An engine builder cannot be interrupted, and must not meet a dying interpreter.
         sys.stdout.flush()
         sys.stderr.flush()

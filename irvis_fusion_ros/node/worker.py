@@ -40,6 +40,8 @@ class Closable(Protocol):
         """Free the engine."""
 
 
+THREAD_NAME = "fusion_worker"
+
 Opened = TypeVar("Opened", bound=Closable)
 Job = TypeVar("Job")
 
@@ -90,7 +92,7 @@ class FusionWorker(Generic[Opened, Job]):
         self._times_s: deque[float] = deque(maxlen=TIMES_KEPT)
         self._stop = threading.Event()
         # A daemon: an engine that hangs in its driver must not keep the process from ending.
-        self._thread = threading.Thread(target=self._run, name="fusion_worker", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
 
     def start(self) -> None:
         """Start the thread, which begins with opening the engine."""

@@ -80,9 +80,8 @@ class CurrentStages:
 
     def renew_registration(self) -> None:
         """Build the registration again: a calibration has arrived or changed."""
-        stages = self.stages
         registration, problem = self._registration(self._settings, refuse=False)
-        self.stages = Stages(stages.thermal, registration, stages.limiter, problem)
+        self.stages = self.stages._replace(registration=registration, problem=problem)
 
     def _registration(self, settings: Settings, refuse: bool) -> tuple[Registration | None, str]:
         """Return the registration asked for, or the fallback and why."""

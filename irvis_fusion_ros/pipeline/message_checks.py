@@ -104,8 +104,9 @@ class MessageChecks:
             self._note(stream + ": zero stamp", "the driver does not stamp its images")
             return stamp
         if self._now is not None:
-            ahead_ns = stamp - self._now().nanoseconds
-            if ahead_ns > FUTURE_NS:
+            now_ns = self._now().nanoseconds
+            ahead_ns = stamp - now_ns
+            if ahead_ns > FUTURE_NS and now_ns > 0:  # 0: nothing on /clock so far
                 text = f"{ahead_ns / NS_PER_S:.3f} s ahead of the node's clock"
                 self._note(stream + ": stamp from the future", text)
         last_ns = self.last_stamp_ns.get(stream, stamp)

@@ -49,7 +49,10 @@ NO_CAMERAS = Cameras()
 
 
 class ThermalOnce:
-    """Rescales each thermal frame once: a method that smooths over time counts its calls."""
+    """Rescales each thermal frame once: a method that smooths over time counts its calls.
+
+    One thread uses it. A jump of the stamps needs no call: the methods notice it themselves.
+    """
 
     def __init__(self, rescale: ThermalStage) -> None:
         """Keep `rescale`."""
@@ -58,24 +61,18 @@ class ThermalOnce:
 
     def __call__(self, frame: IrFrame) -> np.ndarray:
         """Return the frame in 8 bits."""
-        newest = self._newest  # another thread may call `forget` meanwhile
-        if newest is None or newest[0] != frame.number:
-            newest = (frame.number, self._rescale(frame.pixels, frame.stamp_ns / NS_PER_S))
-            self._newest = newest
-        return newest[1]
+        if self._newest is None or self._newest[0] != frame.number:
+            grey = self._rescale(frame.pixels, frame.stamp_ns / NS_PER_S)
+            self._newest = (frame.number, grey)
+        return self._newest[1]
 
     def follow(self, frame: IrFrame) -> None:
         """Let the limits see a frame that is not fused, unless a newer one was rescaled."""
-        newest = self._newest
-        if newest is None or frame.number > newest[0]:
+        if self._newest is None or frame.number > self._newest[0]:
             self(frame)
 
-    def forget(self) -> None:
-        """Take the next frame for a new one, whatever its number."""
-        self._newest = None
 
-
-class Stages:
+class Stages(NamedTuple):
     """What is in use now. Parts that did not change are shared with the stages before.
 
     Attributes:
@@ -85,24 +82,10 @@ class Stages:
         problem: Why `registration` is not the one asked for; empty when it is.
     """
 
-    def __init__(
-        self,
-        thermal: ThermalOnce,
-        registration: Registration | None,
-        limiter: FlickerLimiter | None,
-        problem: str = "",
-    ) -> None:
-        """Keep the parts."""
-        self.thermal = thermal
-        self.registration = registration
-        self.limiter = limiter
-        self.problem = problem
-
-    def forget(self) -> None:
-        """Forget the frames seen last: the clock jumped, or the cameras were unsubscribed."""
-        self.thermal.forget()
-        if self.limiter is not None:
-            self.limiter.reset()
+    thermal: ThermalOnce
+    registration: Registration | None
+    limiter: FlickerLimiter | None
+    problem: str = ""
 
 
 def make_thermal(settings: Settings) -> ThermalOnce:

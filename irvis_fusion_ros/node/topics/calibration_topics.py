@@ -15,7 +15,7 @@ from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
 from sensor_msgs.msg import CameraInfo
 
 from irvis_fusion_ros.node.guard import Guard
-from irvis_fusion_ros.node.topics.qos import MatchedSubscription, QosPreference
+from irvis_fusion_ros.node.topics.qos import MatchedSubscription
 from irvis_fusion_ros.parameters.settings import LiveSettings, Settings
 from irvis_fusion_ros.pipeline.known_cameras import KnownCameras, needed_topics
 from irvis_fusion_ros.pipeline.stages import Cameras
@@ -56,7 +56,8 @@ class CalibrationTopics:
             CameraInfo,
             IR_INFO,
             guard("an infrared calibration message", lambda message: self.add_info("ir", message)),
-            QosPreference(live.current.topics.camera("ir").reliability, depth=1),
+            live.current.topics.camera("ir").reliability,
+            depth=1,
         )
         self._timer = node.create_timer(
             POLL_S,

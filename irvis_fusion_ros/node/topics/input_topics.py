@@ -10,7 +10,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from irvis_fusion_ros.node.topics.calibration_topics import IR_INFO
-from irvis_fusion_ros.node.topics.qos import MatchedSubscription, QosPreference
+from irvis_fusion_ros.node.topics.qos import MatchedSubscription
 from irvis_fusion_ros.parameters.settings import LiveSettings, Settings
 
 INFO = "vis/camera_info"
@@ -45,8 +45,7 @@ class CameraTopics:
 
         def subscription(name: str, camera: str, kind: Any, topic: str) -> MatchedSubscription:
             _, reliability, depth = live.current.topics.camera(camera)
-            preference = QosPreference(reliability, depth=depth)
-            return MatchedSubscription(node, kind, topic, callbacks[name], preference)
+            return MatchedSubscription(node, kind, topic, callbacks[name], reliability, depth)
 
         def image(camera: str) -> MatchedSubscription:
             topic = image_topic(live.current, camera)

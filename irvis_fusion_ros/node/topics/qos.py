@@ -9,7 +9,9 @@ sensor data may come best effort, and a reliable output serves both kinds of sub
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
@@ -38,6 +40,8 @@ except ImportError:  # pragma: no cover - only on Humble
 
 HANDOVER_S = 2.0
 """How long a replaced subscription lives on when its successor has received nothing."""
+STAMPS_KEPT = 100
+"""Of what a replaced subscription delivered: its successor may deliver all it queued again."""
 
 RELIABILITY = {
     "reliable": QoSReliabilityPolicy.RELIABLE,
@@ -168,14 +172,6 @@ def explain_silence(
     return sentence
 
 
-class QosPreference(NamedTuple):
-    """What the parameters ask of one input: `auto` follows the publishers."""
-
-    reliability: str = "auto"
-    durability: str = "volatile"
-    depth: int = 5
-
-
 class MatchedSubscription:
     """A subscription that follows the reliability which the publishers offer.
 
@@ -188,12 +184,22 @@ class MatchedSubscription:
         message_type: type[Any],
         topic: str,
         on_message: Callable[[Any], None],
-        preference: QosPreference,
+        reliability: str = "auto",
+        depth: int = 5,
     ) -> None:
-        """Remember what to subscribe to; `open` subscribes."""
+        """Remember what to subscribe to; `open` subscribes.
+
+        Args:
+            node: Subscribes.
+            message_type: Class of the messages.
+            topic: Not yet resolved.
+            on_message: Called with each message.
+            reliability: reliable, best_effort, or auto, which follows the publishers.
+            depth: Messages that the middleware may queue.
+        """
         self.topic = node.resolve_topic_name(topic)
         self.type_name = type_name(message_type)
-        self.profile = make_profile("best_effort", preference.durability, preference.depth)
+        self.profile = make_profile("best_effort", "volatile", depth)
         self.offers: list[Offer] = []
         self.received = 0
         self.lost = 0
@@ -201,13 +207,14 @@ class MatchedSubscription:
         self._node = node
         self._message_type = message_type
         self._on_message = on_message
-        self._preference = preference
+        self._reliability = reliability
         self._current: Any | None = None
         self._replaced: Any | None = None
+        self._generation = 0  # of the current subscription; the replaced one has one less
+        self._handed_over: deque[tuple[int, int]] = deque(maxlen=STAMPS_KEPT)
         self._replaced_at_s = 0.0
         self._quiet_since_s = 0.0
         self._received_seen = 0
-        self._last_stamp = (0, 0)
 
     @property
     def is_open(self) -> bool:
@@ -219,7 +226,7 @@ class MatchedSubscription:
         if self._current is None:
             self.offers = read_offers(self._node, self.topic)
             self._quiet_since_s = now_s
-            self._subscribe(choose_reliability(self.offers, self._preference.reliability))
+            self._subscribe(choose_reliability(self.offers, self._reliability))
 
     def close(self) -> None:
         """Unsubscribe; may be opened again."""
@@ -227,6 +234,7 @@ class MatchedSubscription:
             if subscription is not None:
                 self._node.destroy_subscription(subscription)
         self._current = self._replaced = None
+        self._generation += 1
 
     def poll(self, now_s: float) -> str | None:
         """Read the offers anew; return a sentence for the log when it subscribed again."""
@@ -241,7 +249,7 @@ class MatchedSubscription:
         self.offers = read_offers(self._node, self.topic)
         if not self.offers:
             return None
-        reliability = choose_reliability(self.offers, self._preference.reliability)
+        reliability = choose_reliability(self.offers, self._reliability)
         if self.profile.reliability == RELIABILITY[reliability]:
             return None
         if self._replaced is not None:
@@ -282,13 +290,10 @@ class MatchedSubscription:
         }
 
     def _subscribe(self, reliability: str) -> None:
-        self.profile = make_profile(
-            reliability, self._preference.durability, self._preference.depth
-        )
-        holder: list[Any] = []
-
-        def deliver(message: Any) -> None:
-            self._deliver(holder[0] if holder else None, message)
+        self.profile = make_profile(reliability, "volatile", self.profile.depth)
+        self._generation += 1
+        self._handed_over.clear()
+        deliver = partial(self._deliver, self._generation)
 
         def create(**events: Any) -> Any:
             return self._node.create_subscription(
@@ -302,26 +307,26 @@ class MatchedSubscription:
             )
 
         try:
-            subscription = create(
+            self._current = create(
                 incompatible_qos=self._on_incompatible, message_lost=self._on_lost
             )
         except UnsupportedEventTypeError:
             # Not every middleware counts lost messages; the default callback for QoS stays.
-            subscription = create()
-        holder.append(subscription)
-        self._current = subscription
+            self._current = create()
 
-    def _deliver(self, subscription: Any, message: Any) -> None:
-        stamp = (message.header.stamp.sec, message.header.stamp.nanosec)
-        if self._replaced is not None:
-            if subscription is self._current:
-                self._node.destroy_subscription(self._replaced)
-                self._replaced = None
-            if stamp == self._last_stamp and stamp != (0, 0):
+    def _deliver(self, generation: int, message: Any) -> None:
+        stamp = message.header.stamp
+        if generation != self._generation:
+            if self._replaced is None or generation + 1 != self._generation:
+                return  # still queued when the subscription was given up
+            self._handed_over.append((stamp.sec, stamp.nanosec))
+        elif self._replaced is not None:
+            self._node.destroy_subscription(self._replaced)
+            self._replaced = None
+        if generation == self._generation and self._handed_over:
+            if (stamp.sec, stamp.nanosec) in self._handed_over and (stamp.sec or stamp.nanosec):
                 return  # the replaced subscription has delivered it already
-        elif subscription is not self._current:
-            return  # still queued when the subscription was given up
-        self._last_stamp = stamp
+            self._handed_over.clear()
         self.received += 1
         self._on_message(message)
 

@@ -193,6 +193,15 @@ def test_a_fault_at_a_frame_costs_neither_the_image_nor_the_node(monkeypatch):
     assert bench.events == ["fault at a visible frame: KeyError"] * 2
 
 
+def test_a_fault_at_one_frame_does_not_cost_those_released_with_it(monkeypatch):
+    bench = Bench(monkeypatch, pairing="pair", max_wait_s=1.0)
+    bench.run(0.2, ir=False)
+    assert not bench.jobs
+    del bench.jobs  # where the first frame is kept
+    bench.intake.clear("clock_jump")
+    assert bench.passed == [(number, "fault") for number in (1, 2, 3, 4)]
+
+
 def test_tuning_does_not_make_a_frozen_camera_count_as_well(monkeypatch):
     bench = Bench(monkeypatch, ir_frozen_after_s=1.0)
     still = bench.message("mono8")

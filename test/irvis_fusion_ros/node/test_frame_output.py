@@ -11,7 +11,8 @@ from message_builders import compressed, from_array
 
 pytest.importorskip("rclpy", reason="needs rclpy: source ROS, or pip install '.[ros]'")
 
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
 
 from irvis_fusion_ros.messages import image_messages
 from irvis_fusion_ros.node.frame_output import FrameOutput, Publishers
@@ -51,6 +52,17 @@ class Exit:
         publishers = Publishers(self.image, self.info, self.compressed, live)
         publishers.set_camera_info(types.SimpleNamespace(header=None))
         self.output = FrameOutput(publishers, live, lambda kind, text: self.events.append(kind))
+
+
+def test_publishing_leaves_the_calibration_message_as_it_came():
+    """Whoever holds it reads the frame of the visible camera from its header."""
+    publishers = Publishers(Topic(), info := Topic(), None, LiveSettings(Settings()))
+    calibration = CameraInfo(header=Header(frame_id="optical"))
+    publishers.set_camera_info(calibration)
+    message = from_array("rgb8", np.zeros((4, 6, 3), np.uint8))
+    message.header = Header(frame_id="body")
+    publishers.publish_unchanged(frame_of(message))
+    assert calibration.header.frame_id == "optical" and info[0].header.frame_id == "body"
 
 
 def test_rgb_goes_out_as_it_came():

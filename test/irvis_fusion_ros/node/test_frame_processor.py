@@ -134,11 +134,12 @@ def test_the_thermal_limits_see_every_frame_that_was_to_be_fused_once(monkeypatc
     bench.process(decision(1, 1))
     bench.process(decision(2, 2), decision(3), decision(4, 3))  # two displaced ones
     bench.processor.pass_by(decision(5, 4), "engine_stuck")
-    bench.process(decision(6, 4))
-    assert seen == [1, 2, 3, 4]
+    bench.processor.overrun(decision(6, 5))
+    bench.process(decision(7, 5))
+    assert seen == [1, 2, 3, 4, 5]
     assert bench.outcomes() == {
         "passed: engine_warming_up": 1,
-        "passed: overrun": 1,
+        "passed: overrun": 2,
         "passed: ir_missing": 1,
         "passed: engine_stuck": 1,
         "fused": 2,
