@@ -2,105 +2,65 @@
 
 from __future__ import annotations
 
-import typing
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
-from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import CameraInfo
 from std_srvs.srv import SetBool
 
-from irvis_fusion_core.protocols import Engine
 from irvis_fusion_ros.node.engine_state import EngineState
 from irvis_fusion_ros.node.frame_intake import FrameIntake
 from irvis_fusion_ros.node.frame_output import FrameOutput
 from irvis_fusion_ros.node.frame_processor import FrameProcessor
-from irvis_fusion_ros.node.guard import Guard
-from irvis_fusion_ros.node.reports.diagnostics_report import Report, Sources
+from irvis_fusion_ros.node.reports.diagnostics_report import Report
 from irvis_fusion_ros.node.reports.engine_log import EngineLog
 from irvis_fusion_ros.node.reports.latency_topics import LatencyTopics
 from irvis_fusion_ros.node.topics.calibration_topics import CalibrationTopics
 from irvis_fusion_ros.node.topics.input_topics import CameraTopics, input_topics
 from irvis_fusion_ros.node.topics.output_topics import FusedTopics, refuse_loops
 from irvis_fusion_ros.node.worker import FusionWorker
-from irvis_fusion_ros.parameters.settings import LiveSettings, Settings
 from irvis_fusion_ros.pipeline.current_stages import CurrentStages
-from irvis_fusion_ros.pipeline.events import EventCounter, Note
 from irvis_fusion_ros.pipeline.frame_decision import Decision
 from irvis_fusion_ros.pipeline.message_checks import MessageChecks
 from irvis_fusion_ros.pipeline.pair_fuser import PairFuser
+
+if TYPE_CHECKING:
+    from irvis_fusion_ros.node.fusion_node import FusionNode
 
 HOUSEKEEPING_S = 0.25
 EXPIRE_S = 0.01
 """Period at which waiting visible frames are looked at; only while some wait."""
 STOP_TIMEOUT_S = 2.0
 
-EngineFactory = typing.Callable[[Settings, typing.Callable[[str], None]], Engine]
-
-
-class Callbacks(NamedTuple):
-    """What the parts ask the node for.
-
-    Attributes:
-        on_demand: Called when subscribers of the fused topics come and go, and now and then.
-        on_enable: Answers the service `~/enable`.
-        state_label: Returns the lifecycle state.
-    """
-
-    on_demand: Callable[[Any], None]
-    on_enable: Callable[[SetBool.Request, SetBool.Response], SetBool.Response]
-    state_label: Callable[[], str]
-
 
 class Configured:
     """Makes the parts in order and removes them in the reverse order.
 
     Attributes:
-        worker, intake, inputs, stages, calibrations, output, latencies, engine_state: The parts.
+        worker, intake, inputs, stages, calibrations, checks, output, latencies, engine_state:
+            The parts.
         engine_text: What the engine said of itself when it was opened.
     """
 
-    def __init__(
-        self,
-        node: LifecycleNode,
-        live: LiveSettings,
-        guard: Guard,
-        note: Note,
-        open_engine: EngineFactory,
-        callbacks: Callbacks,
-        events: EventCounter,
-    ) -> None:
-        """Create everything and start the worker, which opens the engine.
-
-        Args:
-            node: Owns topics and timers.
-            live: The parameters.
-            guard: Wraps what rclpy calls.
-            note: `note(kind, text)` is told of what is odd.
-            open_engine: `open_engine(settings, progress)`, called on the worker's thread.
-            callbacks: What the node does.
-            events: What was noted so far, for /diagnostics.
+    def __init__(self, node: FusionNode) -> None:
+        """Create everything on `node` and start the worker, which opens the engine.
 
         Raises:
             ConfigurationError: Parameters or remaps that do not go together.
         """
         self.engine_text: dict[str, str] = {}
         self._node = node
-        self._live = live
-        self._guard = guard
-        self._note = note
-        self._open_engine = open_engine
-        self._now = node.get_clock().now
+        live, guard, note, now = node.live, node.guard, node.note, node.get_clock().now
         settings = live.current
         refuse_loops(node, settings, input_topics(settings))
         with ExitStack() as undo:
-            self.topics = FusedTopics(node, live, guard("a match", callbacks.on_demand))
+            self.topics = FusedTopics(node, live, guard("a match", node.follow_demand))
             undo.callback(self.topics.close)
-            self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
-            undo.callback(node.destroy_publisher, self._diagnostics)
+            diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
+            undo.callback(node.destroy_publisher, diagnostics)
             self.latencies = LatencyTopics(node)
             undo.callback(self.latencies.destroy)
             self.calibrations = CalibrationTopics(node, live, guard, self._on_calibration)
@@ -109,70 +69,43 @@ class Configured:
             self.stages = CurrentStages(settings, self.calibrations.snapshot, self._tell)
             self.output = FrameOutput(self.topics.publishers, live, note)
             self.engine_state = EngineState(EngineLog(node.get_logger).on_state)
-            self.processor = FrameProcessor(
-                self.output,
-                self.stages,
-                self.engine_state,
-                self.latencies.publish,
-                self._now,
-                note,
+            processor = FrameProcessor(
+                self.output, self.stages, self.engine_state, self.latencies.publish, now, note
             )
             self.worker: FusionWorker[PairFuser, Decision] = FusionWorker(
                 self.engine_state,
                 self._open_on_worker,
-                self.processor.process,
-                self.processor.failed,
+                processor.process,
+                processor.failed,
                 settings.engine.engine_retry_s,
                 settings.engine.engine_stall_s,
                 runs_engine=lambda decision: decision.ir is not None,
             )
             self._expire_timer = self._timer(undo, EXPIRE_S, "a wait's end", self._on_expire)
             self._expire_timer.cancel()
-            self.checks = MessageChecks(note, self._now)
+            self.checks = MessageChecks(note, now)
             self.intake = FrameIntake(
                 live,
                 self.checks,
                 self.engine_state,
                 self.worker.mailbox,
-                self.processor,
+                processor,
                 self.output,
                 note,
-                self._now,
+                now,
                 self._on_waiting,
             )
-            self.inputs = CameraTopics(
-                node,
-                live,
-                {
-                    "ir": self.intake.add_ir,
-                    "vis": self.intake.add_vis,
-                    "vis_info": guard("a calibration message", self._on_info),
-                },
-            )
+            on_info = guard("a calibration message", self._on_info)
+            callbacks = {"ir": self.intake.add_ir, "vis": self.intake.add_vis, "vis_info": on_info}
+            self.inputs = CameraTopics(node, live, callbacks)
             undo.callback(self.inputs.close)
-            service = node.create_service(SetBool, "~/enable", callbacks.on_enable)
+            service = node.create_service(SetBool, "~/enable", node.on_enable)
             undo.callback(node.destroy_service, service)
-            self._on_demand = callbacks.on_demand
             self._timer(undo, HOUSEKEEPING_S, "housekeeping", self._on_housekeeping)
-            self._report = Report(
-                node,
-                callbacks.state_label,
-                Sources(
-                    live,
-                    events,
-                    self.output,
-                    self.checks,
-                    self.intake,
-                    self.inputs,
-                    self.stages,
-                    self.worker,
-                    self.engine_state,
-                    lambda: self.engine_text,
-                    self.latencies,
-                ),
-            )
+            self._report = Report(node, self)
             period_s = settings.reports.diagnostics_period_s
-            self._timer(undo, period_s, "the report", self._on_report)
+            publish = diagnostics.publish
+            self._timer(undo, period_s, "the report", lambda: publish(self._report.make()))
             self._undo = undo.pop_all()
         self.worker.start()
 
@@ -183,7 +116,7 @@ class Configured:
         try:
             self._undo.close()  # goes on where one part cannot be removed
         except Exception as error:  # noqa: BLE001 - a transition has to end
-            self._guard.caught("cleaning up", error)
+            self._node.guard.caught("cleaning up", error)
 
     def follow(self, wanted: bool) -> None:
         """Subscribe to the cameras or unsubscribe."""
@@ -195,7 +128,7 @@ class Configured:
     ) -> Any:
         # The steady clock: a paused simulation must not stop the watchdogs.
         clock = Clock(clock_type=ClockType.STEADY_TIME)
-        timer = self._node.create_timer(period_s, self._guard(name, callback), clock=clock)
+        timer = self._node.create_timer(period_s, self._node.guard(name, callback), clock=clock)
         undo.callback(self._node.destroy_timer, timer)
         return timer
 
@@ -217,7 +150,7 @@ class Configured:
         found = self.checks.sizes.get("vis", size)
         if found != size and size != (0, 0):
             text = "found {1}x{0}, the images are {3}x{2}".format(*size, *found)
-            self._note("vis/camera_info: other size", text)
+            self._node.note("vis/camera_info: other size", text)
 
     def _on_waiting(self) -> None:
         if self._expire_timer.is_canceled():
@@ -228,20 +161,17 @@ class Configured:
             self._expire_timer.cancel()
 
     def _on_housekeeping(self) -> None:
-        self._on_demand(None)
+        self._node.follow_demand()
         self.latencies.refresh()
         self.intake.relieve()
         self.inputs.watch()
 
-    def _on_report(self) -> None:
-        self._diagnostics.publish(self._report.make())
-
     # --- on the worker's thread
 
     def _open_on_worker(self) -> PairFuser:
-        engine = self._open_engine(
-            self._live.current, lambda text: self._node.get_logger().info(text)
+        node = self._node
+        fuser = PairFuser(
+            node.open_engine(node.live.current, lambda text: node.get_logger().info(text))
         )
-        fuser = PairFuser(engine)
         self.engine_text = {key: str(value) for key, value in fuser.describe().items()}
         return fuser

@@ -52,11 +52,11 @@ class FrameIntake:
         Args:
             live: The parameters.
             checks: Turns messages into frames.
-            engine_state: The state of the engine.
-            mailbox: Takes what is to be fused.
+            engine_state: Frames go to the worker while it is READY.
+            mailbox: The worker's.
             processor: Publishes what the worker cannot take.
-            output: Counts what is dropped, and publishes what was displaced.
-            note: `note(kind, text)` is told of faults.
+            output: Counts what is dropped.
+            note: Is told of faults.
             now: Reads the node's clock.
             on_waiting: Called when a visible frame waits for its partner: then call `expire` now
                 and then.

@@ -9,7 +9,7 @@ SingleThreadedExecutor), so nothing here is locked.
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Any, Callable
 
 from rclpy.clock import JumpThreshold
 from rclpy.duration import Duration
@@ -17,14 +17,17 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.parameter import Parameter
 from std_srvs.srv import SetBool
 
+from irvis_fusion_core.protocols import Engine
 from irvis_fusion_ros.node import process
-from irvis_fusion_ros.node.configured import Callbacks, Configured, EngineFactory
+from irvis_fusion_ros.node.configured import Configured
 from irvis_fusion_ros.node.guard import Guard
-from irvis_fusion_ros.node.live_parameters import LiveParameters, Parts, refusal
+from irvis_fusion_ros.node.live_parameters import refusal, set_live
 from irvis_fusion_ros.parameters import declaration
-from irvis_fusion_ros.parameters.settings import LiveSettings
+from irvis_fusion_ros.parameters.settings import LiveSettings, Settings
 from irvis_fusion_ros.pipeline.engine import open_fusion
 from irvis_fusion_ros.pipeline.events import EXAMPLE_CHARACTERS, EventCounter
+
+EngineFactory = Callable[[Settings, Callable[[str], None]], Engine]
 
 CLOCK_JUMP_FORWARD_S = 2.0
 """A simulated clock that advances this far at once has jumped; slow clocks tick at 10 Hz."""
@@ -36,15 +39,13 @@ class FusionNode(LifecycleNode):
     Attributes:
         live: The parameters.
         events: What was odd, by kind.
+        guard: Wraps what rclpy calls.
+        open_engine: `open_engine(settings, progress)`, called on the worker's thread.
         configured: The parts of a configured node, or None.
     """
 
     def __init__(self, open_engine: EngineFactory = open_fusion, **options: Any) -> None:
-        """Declare the parameters.
-
-        Args:
-            open_engine: `open_engine(settings, progress)` opens the engine.
-            options: Keyword arguments of `rclpy.lifecycle.LifecycleNode`.
+        """Declare the parameters; `options` are those of `rclpy.lifecycle.LifecycleNode`.
 
         Raises:
             ConfigurationError: A parameter override that its parameter cannot have.
@@ -54,12 +55,11 @@ class FusionNode(LifecycleNode):
         self.live = LiveSettings(declaration.read_all(self))
         self.events = EventCounter()
         self.configured: Configured | None = None
-        self._guard = Guard(self.note)
-        self._open_engine = open_engine
+        self.guard = Guard(self.note)
+        self.open_engine = open_engine
         self._active = False
-        self._live_parameters = LiveParameters(self.live)
         self.add_on_set_parameters_callback(
-            self._guard("the parameters", self._live_parameters.on_set, refusal)
+            self.guard("the parameters", lambda wanted: set_live(self, wanted), refusal)
         )
         self._jump_handle = self.get_clock().create_jump_callback(
             JumpThreshold(
@@ -67,7 +67,7 @@ class FusionNode(LifecycleNode):
                 min_backward=Duration(nanoseconds=-1),
                 on_clock_change=True,
             ),
-            post_callback=self._guard("the clock's jump", self._on_clock_jump),
+            post_callback=self.guard("the clock's jump", self._on_clock_jump),
         )
 
     # --- lifecycle
@@ -86,7 +86,7 @@ class FusionNode(LifecycleNode):
         """Create topics and service, and let the worker open the engine."""
         try:
             self.live.current = declaration.read_all(self)
-            self._configure()
+            self.configured = Configured(self)
         except Exception as error:  # noqa: BLE001 - rclpy drops what a transition raises, unsaid
             self.get_logger().error(f"cannot configure: {type(error).__name__}: {error}")
             self._unconfigure()
@@ -97,13 +97,13 @@ class FusionNode(LifecycleNode):
         """Subscribe to the cameras, at once or when somebody subscribes to us."""
         result = super().on_activate(state)
         self._active = True
-        self._follow_demand()
+        self.follow_demand()
         return result
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Unsubscribe from the cameras; the engine stays open."""
         self._active = False
-        self._follow_demand()
+        self.follow_demand()
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -121,37 +121,20 @@ class FusionNode(LifecycleNode):
         self.get_logger().error("a transition failed; back to unconfigured")
         return self.on_cleanup(state)
 
-    def _configure(self) -> None:
-        configured = Configured(
-            self,
-            self.live,
-            self._guard,
-            self.note,
-            self._open_engine,
-            Callbacks(self._follow_demand, self._on_enable, lambda: self.state_label),
-            self.events,
-        )
-        self.configured = configured
-        self._live_parameters.use(
-            Parts(
-                configured.intake, configured.stages, configured.calibrations, self._follow_demand
-            )
-        )
-
     def _unconfigure(self) -> None:
-        self._live_parameters.forget()
         if self.configured is not None:
             self.configured.close()
         self.configured = None
 
     # --- callbacks
 
-    def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+    def on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        """Answer the service `~/enable`."""
         try:
             wanted = Parameter("enabled", Parameter.Type.BOOL, bool(request.data))
             result = self.set_parameters([wanted])[0]
         except Exception as error:  # noqa: BLE001 - a service has to answer
-            self._guard.caught("the service ~/enable", error)
+            self.guard.caught("the service ~/enable", error)
             result = refusal(error)
         response.success = result.successful
         response.message = result.reason or (
@@ -164,7 +147,7 @@ class FusionNode(LifecycleNode):
             self.note("clock jump", "node time jumped; buffers were cleared")
             self.configured.intake.clear("clock_jump")
 
-    def _follow_demand(self, event: Any = None) -> None:
+    def follow_demand(self, event: Any = None) -> None:
         """Subscribe or unsubscribe as the subscribers of the fused topics ask for it."""
         if self.configured is not None:
             publishers = self.configured.topics.publishers
@@ -173,7 +156,7 @@ class FusionNode(LifecycleNode):
 
     def recover(self, error: Exception) -> None:
         """Go on after rclpy raised outside our callbacks, where a subscription may be stuck."""
-        self._guard.caught("rclpy's executor", error)
+        self.guard.caught("rclpy's executor", error)
         if self.configured is not None:
             self.configured.inputs.reopen()
 

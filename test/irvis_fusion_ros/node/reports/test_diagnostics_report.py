@@ -13,7 +13,7 @@ from irvis_fusion_core.streams.health import Verdict
 from irvis_fusion_ros.node.engine_state import FAILED, READY, EngineState
 from irvis_fusion_ros.node.reports import diagnostics_report as report_module
 from irvis_fusion_ros.node.reports.diagnostics import ERROR, OK, WARN
-from irvis_fusion_ros.node.reports.diagnostics_report import Report, Sources
+from irvis_fusion_ros.node.reports.diagnostics_report import Report
 from irvis_fusion_ros.parameters.settings import LiveSettings, Settings
 from irvis_fusion_ros.pipeline.events import EventCounter
 from irvis_fusion_ros.pipeline.frames import FUSED
@@ -36,7 +36,7 @@ class Inputs(dict):
 
 
 class Parts:
-    """What Report reads of a configured node, as plain objects."""
+    """What Report reads of a node and its parts, as plain objects."""
 
     def __init__(self):
         self.output = types.SimpleNamespace(outcomes=EventCounter(), last_unfused="")
@@ -61,6 +61,9 @@ class Parts:
         self.live = LiveSettings(Settings())
         self.events = EventCounter()
         self.state_label = "active"
+        self.checks = types.SimpleNamespace(sizes={"ir": (120, 160)})
+        self.engine_text = {"engine": "reference"}
+        self.latencies = types.SimpleNamespace(describe=dict)
 
     def get_fully_qualified_name(self):
         return "/robot/fusion_node"
@@ -76,20 +79,7 @@ class Parts:
             self.output.last_unfused = outcome
 
     def report(self):
-        sources = Sources(
-            self.live,
-            self.events,
-            self.output,
-            types.SimpleNamespace(sizes={"ir": (120, 160)}),
-            self.intake,
-            self.inputs,
-            self.stages,
-            self.worker,
-            self.engine_state,
-            lambda: {"engine": "reference"},
-            types.SimpleNamespace(describe=dict),
-        )
-        return Report(self, lambda: self.state_label, sources)
+        return Report(self, self)
 
 
 @pytest.fixture
