@@ -91,21 +91,16 @@ def output_encoding(encoding: str) -> str:
     return encoding if encoding in DIRECT_ORDER or encoding in _GREY else "rgb8"
 
 
-def natural_order(encoding: str) -> str:
-    """The channel order, "rgb" or "bgr", that `to_rgb_or_bgr` gives for `encoding`.
-
-    8UC3 says no order; it is taken as OpenCV's, bgr, and goes out in the same order in any case.
-    """
-    return DIRECT_ORDER.get(encoding, "rgb")
-
-
 def to_rgb_or_bgr(array: np.ndarray, encoding: str) -> tuple[np.ndarray, str]:
     """Turn what `view` gave for a visible frame into HxWx3 uint8 and its order, "rgb" or "bgr".
 
-    Three channels of 8 bits pass through without a copy, in the order they have; of four, the
-    first three (a view; `fill` takes alpha from the message again). Grey becomes three equal
-    channels; 16 bits keep their upper 8. Chroma is read as BT.601 video range, as OpenCV does.
-    Raise ImageMessageError("unknown_encoding") for what shows no visible image (16UC1, 32FC1).
+    Three channels of 8 bits pass through without a copy, in the order they have (8UC3 counts as
+    bgr); of four, the first three (a view; `fill` takes alpha from the message again). Grey
+    becomes three equal channels; 16 bits keep their upper 8. Chroma is read as BT.601 video range,
+    as OpenCV does.
+
+    Raises:
+        ImageMessageError: Of kind unknown_encoding, for no visible image (16UC1, 32FC1).
     """
     if encoding in DIRECT_ORDER:
         return array[..., :3], DIRECT_ORDER[encoding]

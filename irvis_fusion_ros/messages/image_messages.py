@@ -17,39 +17,10 @@ import cv2
 import numpy as np
 
 from irvis_fusion_core.errors import FrameError
-from irvis_fusion_ros.messages.compressed_messages import decode, encode
-from irvis_fusion_ros.messages.image_encodings import (
-    DIRECT_ORDER,
-    KINDS,
-    LAYOUTS,
-    SEMI_PLANAR,
-    ImageMessageError,
-    natural_order,
-    output_encoding,
-    to_grey,
-    to_rgb_or_bgr,
-)
-from irvis_fusion_ros.messages.protocols import (
-    AnyImageMessage,
-    ImageMessage,
-)
-
-__all__ = [
-    "KINDS",
-    "ImageMessageError",
-    "decode",
-    "encode",
-    "fill",
-    "is_compressed",
-    "natural_order",
-    "output_encoding",
-    "passed_image",
-    "thermal_frame",
-    "to_grey",
-    "to_rgb_or_bgr",
-    "view",
-    "visible_frame",
-]
+from irvis_fusion_ros.messages import image_encodings as encodings
+from irvis_fusion_ros.messages.compressed_messages import decode
+from irvis_fusion_ros.messages.image_encodings import DIRECT_ORDER, ImageMessageError
+from irvis_fusion_ros.messages.protocols import AnyImageMessage, ImageMessage
 
 
 def is_compressed(msg: AnyImageMessage) -> bool:
@@ -79,14 +50,14 @@ def view(msg: ImageMessage, check_finite: bool = True) -> np.ndarray:
             "zero_size",
             f"expected an image with pixels, found {width}x{height}; check the camera driver",
         )
-    if msg.encoding in SEMI_PLANAR:
+    if msg.encoding in encodings.SEMI_PLANAR:
         return _view_semi_planar(msg, height, width, step)
-    layout = LAYOUTS.get(msg.encoding)
+    layout = encodings.LAYOUTS.get(msg.encoding)
     if layout is None:
         raise ImageMessageError(
             "unknown_encoding",
-            f"expected one of the encodings {', '.join(sorted(LAYOUTS))}, "
-            f"{', '.join(SEMI_PLANAR)}, found {msg.encoding!r}; set the driver to one of these",
+            f"expected one of the encodings {', '.join(sorted(encodings.LAYOUTS))}, "
+            f"{', '.join(encodings.SEMI_PLANAR)}, found {msg.encoding!r}; set the driver to one",
         )
     if layout.channels == 2 and width % 2:
         raise _odd_size(msg)
@@ -121,12 +92,12 @@ def visible_frame(
         ImageMessageError: It cannot be read.
     """
     if is_compressed(msg):
-        return to_rgb_or_bgr(*decode(msg))
+        return encodings.to_rgb_or_bgr(*decode(msg))
     image = cast(ImageMessage, msg)
     if pixels is not None and image.encoding in DIRECT_ORDER:
         return pixels[..., :3], DIRECT_ORDER[image.encoding]
     if pixels is not None or _is_known(image.encoding):
-        return to_rgb_or_bgr(view(image) if pixels is None else pixels, image.encoding)
+        return encodings.to_rgb_or_bgr(view(image) if pixels is None else pixels, image.encoding)
     return _through_cv_bridge(image, "rgb8"), "rgb"
 
 
@@ -142,10 +113,10 @@ def thermal_frame(msg: AnyImageMessage, check_finite: bool = True) -> np.ndarray
         ImageMessageError: It cannot be read.
     """
     if is_compressed(msg):
-        return to_grey(*decode(msg))
+        return encodings.to_grey(*decode(msg))
     image = cast(ImageMessage, msg)
     if _is_known(image.encoding):
-        return to_grey(view(image, check_finite), image.encoding)
+        return encodings.to_grey(view(image, check_finite), image.encoding)
     return _through_cv_bridge(image, "mono8")
 
 
@@ -204,7 +175,7 @@ def passed_image(vis_msg: AnyImageMessage, msg_out: Any, pixels: np.ndarray | No
         ImageMessageError: An image that has to be converted is broken.
     """
     encoding = None if is_compressed(vis_msg) else cast(ImageMessage, vis_msg).encoding
-    if encoding is not None and output_encoding(encoding) == encoding:
+    if encoding is not None and encodings.output_encoding(encoding) == encoding:
         return vis_msg
     try:
         colour, order = visible_frame(vis_msg, pixels)
@@ -231,8 +202,8 @@ def _encoded(
         if encoding in ("rgba8", "bgra8"):
             pixels = np.concatenate([pixels, view(vis_msg)[..., 3:]], axis=2)
         return encoding, pixels
-    pixels = _in_order(fused, order or natural_order(encoding), "rgb")
-    encoding = output_encoding(encoding)
+    pixels = _in_order(fused, order or "rgb", "rgb")
+    encoding = encodings.output_encoding(encoding)
     if encoding != "rgb8":
         pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
     if encoding == "mono16":
@@ -249,7 +220,7 @@ def _in_order(fused: np.ndarray, order: str, wanted: str) -> np.ndarray:
 
 
 def _is_known(encoding: str) -> bool:
-    return encoding in LAYOUTS or encoding in SEMI_PLANAR
+    return encoding in encodings.LAYOUTS or encoding in encodings.SEMI_PLANAR
 
 
 def _view_semi_planar(msg: ImageMessage, height: int, width: int, step: int) -> np.ndarray:
@@ -310,7 +281,7 @@ def _through_cv_bridge(msg: ImageMessage, wanted: str) -> np.ndarray:
         raise ImageMessageError(
             "unknown_encoding",
             f"encoding {msg.encoding!r} is not known here, and {why_not}; set the driver to one "
-            f"of {', '.join(sorted(LAYOUTS))}",
+            f"of {', '.join(sorted(encodings.LAYOUTS))}",
         )
     try:
         return np.ascontiguousarray(bridge.imgmsg_to_cv2(msg, wanted))

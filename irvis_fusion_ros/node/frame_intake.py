@@ -82,10 +82,9 @@ class FrameIntake:
     def add_vis(self, message: AnyImageMessage) -> None:
         """Take a message of the visible camera.
 
-        The whole way of a frame: checked and viewed once here, decided upon (pairing, health,
-        parameters), put into the worker's mailbox; `FrameProcessor.process` takes it out on the
-        worker's thread, fuses it, and `FrameOutput` lets it out once and in order. What is not to
-        be fused goes the same way, so nothing overtakes.
+        It is checked and viewed once, decided upon, and put into the worker's mailbox.
+        `FrameProcessor.process` fuses it on the worker's thread, and `FrameOutput` lets it out.
+        What is not to be fused goes the same way, so nothing overtakes.
         """
         self._vis_number += 1
         frame = VisFrame(self._vis_number, message, None, 0, time.monotonic_ns())

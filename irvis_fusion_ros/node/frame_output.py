@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from irvis_fusion_ros.messages import image_messages
+from irvis_fusion_ros.messages import compressed_messages, image_messages
 from irvis_fusion_ros.messages.image_messages import ImageMessageError
 from irvis_fusion_ros.parameters.settings import LiveSettings
 from irvis_fusion_ros.pipeline.events import EventCounter, Note
@@ -37,11 +37,7 @@ class Publishers:
     """Publishes one frame on the fused topics."""
 
     def __init__(
-        self,
-        image: Publisher,
-        info: Publisher,
-        compressed: Publisher | None,
-        live: LiveSettings,
+        self, image: Publisher, info: Publisher, compressed: Publisher | None, live: LiveSettings
     ) -> None:
         """Take the publishers; `compressed` is None unless `publish_compressed` is set."""
         self.image = image
@@ -75,7 +71,7 @@ class Publishers:
             self.compressed.publish(frame.message)
         else:
             pixels, order = image_messages.visible_frame(frame.message, frame.pixels)
-            self._publish_compressed(self.compressed, frame, pixels, order)
+            self._publish_compressed(frame, pixels, order)
 
     def publish_fused(
         self, frame: VisFrame, message: Image, pixels: np.ndarray, order: str
@@ -84,16 +80,14 @@ class Publishers:
         self.image.publish(message)
         self._publish_info(frame)
         if self.compressed is not None and self.compressed.get_subscription_count() > 0:
-            self._publish_compressed(self.compressed, frame, pixels, order)
+            self._publish_compressed(frame, pixels, order)
 
-    def _publish_compressed(
-        self, publisher: Publisher, frame: VisFrame, pixels: np.ndarray, order: str
-    ) -> None:
+    def _publish_compressed(self, frame: VisFrame, pixels: np.ndarray, order: str) -> None:
         quality = self._live.current.topics.jpeg_quality
-        encoded = image_messages.encode(
-            CompressedImage(), pixels, frame.message, order, quality=quality
-        )
-        publisher.publish(encoded)
+        message = CompressedImage()
+        compressed_messages.encode(message, pixels, frame.message, order, quality=quality)
+        assert self.compressed is not None
+        self.compressed.publish(message)
 
     def _publish_info(self, frame: VisFrame) -> None:
         info = self._camera_info

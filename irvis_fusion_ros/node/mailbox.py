@@ -35,6 +35,7 @@ class Mailbox(Generic[Job]):
     Attributes:
         patience_s: How long a job may be at work before those behind it are not held any longer.
         displaced_count, given_up_count: Counts since the start.
+        given_up: Whether the job at work was given back: nobody waits for it any more.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class Mailbox(Generic[Job]):
         self._held: deque[Job] = deque()
         self._held_bytes = 0
         self._at_work: Delivery[Job] | None = None
-        self._given_up = False
+        self.given_up = False
         self._since_s = 0.0
         self._condition = threading.Condition()
         self._closed = False
@@ -63,15 +64,10 @@ class Mailbox(Generic[Job]):
         """Whether what is held has reached its bound: give it back before putting more."""
         return self._held_bytes > self._held_bytes_max
 
-    @property
-    def given_up(self) -> bool:
-        """Whether the job at work was given back: nobody waits for it any more."""
-        return self._given_up
-
     def accepts(self, now_s: float) -> bool:
         """Return whether a job put now is taken soon: there is room, and no job is stuck."""
         with self._condition:
-            if self._given_up or self._held_bytes > self._held_bytes_max:
+            if self.given_up or self.is_full:
                 return False
             return self._at_work is None or now_s - self._since_s < self.patience_s
 
@@ -106,7 +102,7 @@ class Mailbox(Generic[Job]):
             if self._slot is None or self._closed:
                 return None
             self._at_work = Delivery(self._slot[0], list(self._held))
-            self._given_up = False
+            self.given_up = False
             self._since_s = self._clock_s()
             self._slot, self._held_bytes = None, 0
             self._held.clear()
@@ -115,16 +111,16 @@ class Mailbox(Generic[Job]):
     def done(self) -> float:
         """End the work on what was taken last; return how many seconds it took."""
         with self._condition:
-            self._at_work, self._given_up = None, False
+            self._at_work, self.given_up = None, False
             return self._clock_s() - self._since_s
 
     def give_back(self) -> list[Job]:
         """Take everything out in the order of arrival, that at work first (and only once)."""
         with self._condition:
             jobs: list[Job] = []
-            if self._at_work is not None and not self._given_up:
+            if self._at_work is not None and not self.given_up:
                 jobs += [*self._at_work.displaced, self._at_work.job]
-                self._given_up = True
+                self.given_up = True
                 self.given_up_count += 1
             jobs += self._held
             if self._slot is not None:

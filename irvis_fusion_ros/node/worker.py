@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import closing
 from typing import Generic, Protocol, TypeVar
 
 from irvis_fusion_ros.node.engine_state import FAILED, LOADING, READY, STOPPED, EngineState
@@ -115,28 +116,20 @@ class FusionWorker(Generic[Opened, Job]):
     def _run(self) -> None:
         while not self._stop.is_set():
             self._state.set(LOADING, "opening the engine")
+            openings = self.openings
             try:
-                engine = self._open_engine()
-            except Exception as error:  # noqa: BLE001 - engines raise anything; handled
-                self._fail(error)
-                continue
-            self.openings += 1
-            self._times_s.clear()
-            self.mailbox.patience_s = self._stall_s
-            try:
-                try:
+                with closing(self._open_engine()) as engine:
+                    self.openings += 1
+                    self._times_s.clear()
+                    self.mailbox.patience_s = self._stall_s
                     self._serve(engine)
-                finally:
-                    engine.close()
             except Exception as error:  # noqa: BLE001 - a dead thread would swallow all frames
-                if not self._stop.is_set():  # stopped: the topics may be gone already
-                    self.failures += 1
-                    self._fail(error)
+                if self.openings == openings or not self._stop.is_set():
+                    # Stopped while it served: the topics may be gone already.
+                    self.failures += self.openings - openings
+                    self._state.set(FAILED, f"{type(error).__name__}: {error}")
+                    self._stop.wait(self._retry_s)
         self._state.set(STOPPED)
-
-    def _fail(self, error: Exception) -> None:
-        self._state.set(FAILED, f"{type(error).__name__}: {error}")
-        self._stop.wait(self._retry_s)
 
     def _serve(self, engine: Opened) -> None:
         """Work until the end or until the engine has failed too often."""
@@ -174,6 +167,5 @@ class FusionWorker(Generic[Opened, Job]):
         times_s = sorted(self._times_s)
         if len(times_s) >= TIMES_NEEDED:
             usual_s = times_s[int(USUAL_SHARE * (len(times_s) - 1))]
-            self.mailbox.patience_s = min(
-                self._stall_s, max(SHORTEST_PATIENCE_S, PATIENCE_FACTOR * usual_s)
-            )
+            patience_s = max(SHORTEST_PATIENCE_S, PATIENCE_FACTOR * usual_s)
+            self.mailbox.patience_s = min(self._stall_s, patience_s)

@@ -15,15 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from irvis_fusion_core.errors import ConfigurationError
+from irvis_fusion_ros.parameters import node_settings
 from irvis_fusion_ros.parameters.camera_settings import RegistrationSettings, ThermalSettings
-from irvis_fusion_ros.parameters.node_settings import (
-    EngineSettings,
-    IrLossSettings,
-    NodeSettings,
-    PairingSettings,
-    ReportSettings,
-    TopicSettings,
-)
 from irvis_fusion_ros.parameters.spec import ParameterSpec, section, specs_of
 
 
@@ -31,18 +24,22 @@ from irvis_fusion_ros.parameters.spec import ParameterSpec, section, specs_of
 class Settings:
     """The values of all parameters; `Settings()` has the defaults."""
 
-    node: NodeSettings = section(NodeSettings, "Node")
-    topics: TopicSettings = section(TopicSettings, "Topics and quality of service")
-    engine: EngineSettings = section(EngineSettings, "Model and engine")
-    pairing: PairingSettings = section(PairingSettings, "Pairing")
-    ir_loss: IrLossSettings = section(
-        IrLossSettings, "When the thermal camera is gone, and overload"
+    node: node_settings.NodeSettings = section(node_settings.NodeSettings, "Node")
+    topics: node_settings.TopicSettings = section(
+        node_settings.TopicSettings, "Topics and quality of service"
+    )
+    engine: node_settings.EngineSettings = section(
+        node_settings.EngineSettings, "Model and engine"
+    )
+    pairing: node_settings.PairingSettings = section(node_settings.PairingSettings, "Pairing")
+    ir_loss: node_settings.IrLossSettings = section(
+        node_settings.IrLossSettings, "When the thermal camera is gone, and overload"
     )
     thermal: ThermalSettings = section(ThermalSettings, "Raw thermal to 8 bit", "thermal.")
     registration: RegistrationSettings = section(
         RegistrationSettings, "Registration of IR to the visible image", "registration."
     )
-    reports: ReportSettings = section(ReportSettings, "Reports")
+    reports: node_settings.ReportSettings = section(node_settings.ReportSettings, "Reports")
 
     @classmethod
     def of(cls, values: Mapping[str, object]) -> Settings:
@@ -82,12 +79,11 @@ class Settings:
         return {name: list(v) if isinstance(v, tuple) else v for name, v in values}
 
 
+@dataclass
 class LiveSettings:
     """Holds the current settings; a change replaces `current` with new settings."""
 
-    def __init__(self, current: Settings) -> None:
-        """Start with `current`."""
-        self.current = current
+    current: Settings
 
 
 def spec_of(name: str) -> ParameterSpec | None:

@@ -12,16 +12,8 @@ from irvis_fusion_core.errors import CalibrationError
 from irvis_fusion_core.flicker_limiter import FlickerLimiter
 from irvis_fusion_core.protocols import Registration
 from irvis_fusion_ros.parameters.settings import Settings
-from irvis_fusion_ros.pipeline.stages import (
-    NO_CAMERAS,
-    CalibrationMissing,
-    Cameras,
-    Stages,
-    describe_registration,
-    fallback_registration,
-    make_registration,
-    make_thermal,
-)
+from irvis_fusion_ros.pipeline import stages
+from irvis_fusion_ros.pipeline.stages import NO_CAMERAS, CalibrationMissing, Cameras, Stages
 
 
 class CurrentStages:
@@ -56,7 +48,7 @@ class CurrentStages:
         self._told = ""
         limiter = FlickerLimiter() if settings.engine.limit_flicker else None
         registration, problem = self._registration(settings, refuse=False)
-        self.stages = Stages(make_thermal(settings), registration, limiter, problem)
+        self.stages = Stages(stages.make_thermal(settings), registration, limiter, problem)
 
     def renew(self, settings: Settings) -> None:
         """Build what other parameters change; all stays as it was when this raises.
@@ -65,12 +57,11 @@ class CurrentStages:
             ConfigurationError, CalibrationError: The parameters cannot be used. A calibration
                 that has not arrived yet is no error.
         """
-        before, stages = self._settings, self.stages
+        before = self._settings
         # A part that stays keeps its memory: thermal limits, online alignment, flicker.
-        thermal, limiter = stages.thermal, stages.limiter
-        registration, problem = stages.registration, stages.problem
+        thermal, registration, limiter, problem = self.stages
         if settings.thermal != before.thermal:
-            thermal = make_thermal(settings)
+            thermal = stages.make_thermal(settings)
         if settings.engine.limit_flicker != before.engine.limit_flicker:
             limiter = FlickerLimiter() if settings.engine.limit_flicker else None
         if settings.registration != before.registration:
@@ -86,13 +77,14 @@ class CurrentStages:
     def _registration(self, settings: Settings, refuse: bool) -> tuple[Registration | None, str]:
         """Return the registration asked for, or the fallback and why."""
         try:
-            asked_for = make_registration(settings, self._cameras(settings), self._in_background)
+            cameras = self._cameras(settings)
+            asked_for = stages.make_registration(settings, cameras, self._in_background)
         except CalibrationError as error:
             if refuse and not isinstance(error, CalibrationMissing):
                 raise
             self._tell_once(str(error), is_problem=True)
-            return fallback_registration(settings), str(error)
-        self._tell_once(describe_registration(asked_for), is_problem=False)
+            return stages.fallback_registration(settings), str(error)
+        self._tell_once(stages.describe_registration(asked_for), is_problem=False)
         return asked_for, ""
 
     def _tell_once(self, text: str, is_problem: bool) -> None:

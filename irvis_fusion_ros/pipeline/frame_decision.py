@@ -16,13 +16,8 @@ from irvis_fusion_core.streams.health import HOLD, MISSING, STOP, Verdict, decid
 from irvis_fusion_core.streams.pairing import PAIRED, Pair
 from irvis_fusion_core.streams.stamps import NS_PER_S
 from irvis_fusion_ros.parameters.settings import Settings
+from irvis_fusion_ros.pipeline import pairing_and_health
 from irvis_fusion_ros.pipeline.frames import DISABLED, DROPPED, FUSED, PASSED, IrFrame
-from irvis_fusion_ros.pipeline.pairing_and_health import (
-    make_health,
-    make_policy,
-    policy_options,
-    take_limits,
-)
 
 UNPAIRED = (pairing_module.NO_PARTNER, pairing_module.WAITED, pairing_module.QUEUE_FULL)
 """Reasons for which a visible frame stays alone although the thermal camera is well."""
@@ -79,8 +74,8 @@ class FrameDecider(Generic[Vis]):
         self.verdict = Verdict(False, MISSING, "no thermal frame has arrived")
         self._settings = settings
         self._engine_ready = engine_ready
-        self._pairing = make_policy(settings)
-        self._health = make_health(settings)
+        self._pairing = pairing_and_health.make_policy(settings)
+        self._health = pairing_and_health.make_health(settings)
         self._past_counts: Counter[str] = Counter()
         self._last_usable: tuple[IrFrame, int] | None = None
 
@@ -94,9 +89,11 @@ class FrameDecider(Generic[Vis]):
             ConfigurationError: Pairing or health parameters that do not go together.
         """
         before = self._settings
-        policy = make_policy(settings)
-        health = make_health(settings)
-        other_policy = policy_options(settings) != policy_options(before)
+        policy = pairing_and_health.make_policy(settings)
+        health = pairing_and_health.make_health(settings)
+        other_policy = pairing_and_health.policy_options(
+            settings
+        ) != pairing_and_health.policy_options(before)
         other_offset = settings.pairing.ir_time_offset_s != before.pairing.ir_time_offset_s
 
         def put_to_use(now_ns: int) -> list[Decision]:
@@ -108,7 +105,7 @@ class FrameDecider(Generic[Vis]):
             if other_offset:
                 self._health = health
             else:
-                take_limits(self._health, health)
+                pairing_and_health.take_limits(self._health, health)
             self._settings = settings
             return released
 
@@ -159,7 +156,7 @@ class FrameDecider(Generic[Vis]):
     def _decide(self, pair: Pair, now_ns: int) -> Decision:
         settings = self._settings
         if not settings.node.enabled:
-            return self._without_ir(PASSED, DISABLED, pair)
+            return self._decided(PASSED, DISABLED, pair)
         verdict = self.verdict = self._health.verdict(pair.vis_stamp_ns, now_ns)
         if pair.reason == PAIRED and verdict.usable:
             self._last_usable = (pair.ir, now_ns)
@@ -171,19 +168,20 @@ class FrameDecider(Generic[Vis]):
         reason = "ir_" + verdict.reason if blame_ir else pair.reason
         if verdict.usable and pair.reason in UNPAIRED:
             action = DROPPED if settings.pairing.on_unpaired == "drop" else PASSED
-            return self._without_ir(action, reason, pair)
+            return self._decided(action, reason, pair)
         action = decide(verdict._replace(usable=False), settings.ir_loss.on_ir_loss)
         if action == STOP and self._engine_ready():
-            return self._without_ir(DROPPED, reason, pair)
+            return self._decided(DROPPED, reason, pair)
         if action == HOLD and self._last_usable is not None:
             frame, since_ns = self._last_usable
             if now_ns - since_ns <= settings.ir_loss.hold_s * NS_PER_S:
                 offset_ns = round(settings.pairing.ir_time_offset_s * NS_PER_S)
                 skew_s = (frame.stamp_ns + offset_ns - pair.vis_stamp_ns) / NS_PER_S
-                stamp_ns = pair.vis_stamp_ns
-                return Decision(FUSED, FUSED, pair.vis, stamp_ns, frame, skew_s, verdict.reason)
-        return self._without_ir(PASSED, reason, pair)
+                return self._decided(FUSED, FUSED, pair._replace(skew_s=skew_s), frame)
+        return self._decided(PASSED, reason, pair)
 
-    def _without_ir(self, action: str, reason: str, pair: Pair) -> Decision:
+    def _decided(
+        self, action: str, reason: str, pair: Pair, ir: IrFrame | None = None
+    ) -> Decision:
         health = self.verdict.reason
-        return Decision(action, reason, pair.vis, pair.vis_stamp_ns, None, pair.skew_s, health)
+        return Decision(action, reason, pair.vis, pair.vis_stamp_ns, ir, pair.skew_s, health)

@@ -13,18 +13,11 @@ from collections import Counter, OrderedDict
 from typing import Any
 
 from irvis_fusion_core.errors import ConfigurationError
-from irvis_fusion_core.streams.pairing import (
-    CLEARED,
-    NO_PARTNER,
-    PAIRED,
-    QUEUE_FULL,
-    WAITED,
-    ZERO_STAMP,
-    Pair,
-)
+from irvis_fusion_core.streams import pairing
+from irvis_fusion_core.streams.pairing import Pair
+from irvis_fusion_core.streams.stamps import NS_PER_S
 
-_NS = 1_000_000_000
-_LAST_NS = (1 << 31) * _NS - 1
+_LAST_NS = (1 << 31) * NS_PER_S - 1
 """The latest time that builtin_interfaces/msg/Time holds."""
 
 
@@ -35,7 +28,7 @@ class _Stamped:
         from builtin_interfaces.msg import Time
 
         self.header = self
-        self.stamp = Time(sec=stamp_ns // _NS, nanosec=stamp_ns % _NS)
+        self.stamp = Time(sec=stamp_ns // NS_PER_S, nanosec=stamp_ns % NS_PER_S)
         self.stamp_ns = stamp_ns
         self.item = item
 
@@ -59,10 +52,10 @@ class StockPairing:
         self._inputs = (filters.SimpleFilter(), filters.SimpleFilter())
         self._synchroniser = filters.ApproximateTimeSynchronizer(list(self._inputs), depth, slop_s)
         self._synchroniser.registerCallback(self._on_match)
-        self._slop_ns = round(slop_s * _NS)
-        self._offset_ns = round(ir_time_offset_s * _NS)
+        self._slop_ns = round(slop_s * NS_PER_S)
+        self._offset_ns = round(ir_time_offset_s * NS_PER_S)
         self._depth = depth
-        self._max_wait_ns = round(max_wait_s * _NS)
+        self._max_wait_ns = round(max_wait_s * NS_PER_S)
         self._matches: list[tuple[_Stamped, _Stamped]] = []
         # id of the wrapper -> (wrapper, arrival on the monotonic clock), oldest first
         self._waiting: OrderedDict[int, tuple[_Stamped, int | None]] = OrderedDict()
@@ -83,7 +76,7 @@ class StockPairing:
         """Hand a thermal frame over; return what left the queue."""
         self._counters["ir_in"] += 1
         if stamp_ns <= 0:
-            self._counters["ir_dropped." + ZERO_STAMP] += 1
+            self._counters["ir_dropped." + pairing.ZERO_STAMP] += 1
             return []
         time_ns = stamp_ns + self._offset_ns
         released = self._follow_jump("ir", time_ns)
@@ -96,9 +89,9 @@ class StockPairing:
         """Hand a visible frame over; return what left the queue, in order of arrival."""
         self._counters["vis_in"] += 1
         if stamp_ns <= 0:
-            released = self._release(lambda _: True, QUEUE_FULL)
-            self._counters["vis_only." + ZERO_STAMP] += 1
-            return [*released, Pair(stamp_ns, item, None, None, None, ZERO_STAMP)]
+            released = self._release(lambda _: True, pairing.QUEUE_FULL)
+            self._counters["vis_only." + pairing.ZERO_STAMP] += 1
+            return [*released, Pair(stamp_ns, item, None, None, None, pairing.ZERO_STAMP)]
         released = self._follow_jump("vis", stamp_ns)
         message = _Stamped(stamp_ns, item)
         self._waiting[id(message)] = (message, now_ns)
@@ -106,7 +99,7 @@ class StockPairing:
         released += self._collect(now_ns)
         if len(self._waiting) > self._depth:
             first = next(iter(self._waiting))
-            released += self._release(lambda key: key == first, QUEUE_FULL)
+            released += self._release(lambda key: key == first, pairing.QUEUE_FULL)
         return released
 
     def expire(self, now_ns: int) -> list[Pair]:
@@ -119,7 +112,7 @@ class StockPairing:
         for queue in self._synchroniser.queues:
             queue.clear()
         self._last.clear()
-        return self._release(lambda _: True, CLEARED)
+        return self._release(lambda _: True, pairing.CLEARED)
 
     def _on_match(self, ir: _Stamped, vis: _Stamped) -> None:
         self._matches.append((ir, vis))  # nothing that can raise: its lock would stay held
@@ -142,14 +135,14 @@ class StockPairing:
             for key in list(self._waiting):
                 if key == id(vis):
                     break
-                out += self._release(lambda k, key=key: k == key, NO_PARTNER)
+                out += self._release(lambda k, key=key: k == key, pairing.NO_PARTNER)
             del self._waiting[id(vis)]
             stamp_ns, item = ir.item
-            self._counters[PAIRED] += 1
-            skew_s = (ir.stamp_ns - vis.stamp_ns) / _NS
-            out.append(Pair(vis.stamp_ns, vis.item, stamp_ns, item, skew_s, PAIRED))
+            self._counters[pairing.PAIRED] += 1
+            skew_s = (ir.stamp_ns - vis.stamp_ns) / NS_PER_S
+            out.append(Pair(vis.stamp_ns, vis.item, stamp_ns, item, skew_s, pairing.PAIRED))
         if now_ns is not None:
-            out += self._release(lambda key: self._is_over(key, now_ns), WAITED)
+            out += self._release(lambda key: self._is_over(key, now_ns), pairing.WAITED)
         return out
 
     def _is_over(self, key: int, now_ns: int) -> bool:

@@ -143,20 +143,11 @@ class PairFuser:
 
 
 def offer_pair(
-    stages: Stages,
-    fused: Fused,
-    vis: np.ndarray,
-    skew_s: float | None,
-    now_s: float | None = None,
+    stages: Stages, fused: Fused, vis: np.ndarray, skew_s: float | None, now_s: float | None = None
 ) -> None:
-    """Offer a fused pair to online alignment, unless its frames lie too far apart in time.
+    """Offer a pair fused by `stages` to online alignment, unless its stamps lie too far apart.
 
-    Args:
-        stages: The stages that fused it.
-        fused: The pair.
-        vis: Its visible image.
-        skew_s: Difference of the stamps in seconds.
-        now_s: Time of the pair; None reads the clock.
+    `now_s` is the time of the pair; None reads the clock.
     """
     registration = stages.registration
     if isinstance(registration, OnlineAligner) and abs(skew_s or 0.0) <= LARGEST_SKEW_S:

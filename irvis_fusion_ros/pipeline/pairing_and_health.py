@@ -29,12 +29,8 @@ def make_policy(settings: Settings) -> Policy:
     """Build the pairing policy that the parameters name; raises ConfigurationError."""
     options = policy_options(settings)
     if options["policy"] == StockPairing.name:
-        return StockPairing(
-            options["slop_s"],
-            options["ir_time_offset_s"],
-            options["depth"],
-            options["max_wait_s"],
-        )
+        values = (options[name] for name in ("slop_s", "ir_time_offset_s", "depth", "max_wait_s"))
+        return StockPairing(*values)
     return make_pairing(**options)
 
 

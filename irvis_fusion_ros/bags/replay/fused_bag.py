@@ -15,7 +15,7 @@ from irvis_fusion_ros.bags.bag_writer import BagWriter
 from irvis_fusion_ros.bags.replay.fused_frame import FusedFrame
 from irvis_fusion_ros.bags.replay.offline_diagnostics import DIAGNOSTICS_TYPE, SecondsOfFrames
 from irvis_fusion_ros.bags.replay.offline_fusion import OfflineFusion
-from irvis_fusion_ros.messages import image_messages
+from irvis_fusion_ros.messages import compressed_messages
 from irvis_fusion_ros.pipeline.frames import DROPPED, PASSED
 
 IMAGE_TYPE = "sensor_msgs/msg/Image"
@@ -127,7 +127,7 @@ class FusedBag:
         if native is None:
             return None
         quality = self._fusion.settings.topics.jpeg_quality
-        message = image_messages.encode(
+        message = compressed_messages.encode(
             SimpleNamespace(), native[0], source.message, native[1], quality=quality
         )
         return self._writer.serialize(message, COMPRESSED_TYPE)

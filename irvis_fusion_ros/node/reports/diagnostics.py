@@ -68,12 +68,11 @@ def make_diagnostics(stamp: Time, hardware_id: str, statuses: list[Status]) -> D
     """Return the message for `statuses`."""
     array = DiagnosticArray()
     array.header.stamp = stamp
-    for status in statuses:
-        message = DiagnosticStatus()
-        message.level = status.level
-        message.name = status.name
-        message.message = status.message
-        message.hardware_id = hardware_id
-        message.values = [KeyValue(key=k, value=str(v)) for k, v in status.values.items()]
-        array.status.append(message)
+    for name, level, message, values in statuses:
+        pairs = [KeyValue(key=k, value=str(v)) for k, v in values.items()]
+        array.status.append(
+            DiagnosticStatus(
+                name=name, level=level, message=message, hardware_id=hardware_id, values=pairs
+            )
+        )
     return array

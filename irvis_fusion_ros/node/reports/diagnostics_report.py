@@ -8,15 +8,8 @@ from typing import TYPE_CHECKING
 from diagnostic_msgs.msg import DiagnosticArray
 
 from irvis_fusion_ros.node.engine_state import FAILED, READY
-from irvis_fusion_ros.node.reports.diagnostics import (
-    ERROR,
-    OK,
-    WARN,
-    RateMeter,
-    Status,
-    make_diagnostics,
-    registration_status,
-)
+from irvis_fusion_ros.node.reports import diagnostics
+from irvis_fusion_ros.node.reports.diagnostics import ERROR, OK, WARN, RateMeter, Status
 from irvis_fusion_ros.pipeline.frames import FUSED
 
 if TYPE_CHECKING:
@@ -54,14 +47,14 @@ class Report:
             self._input("ir"),
             self._input("vis"),
             self._engine(),
-            registration_status(
+            diagnostics.registration_status(
                 self._node.live.current.registration.mode, self._parts.stages.stages
             ),
             self._messages(),
         ]
         name = self._node.get_fully_qualified_name().lstrip("/")
         named = [s._replace(name=f"{name}: {s.name}") for s in statuses]
-        return make_diagnostics(self._node.get_clock().now().to_msg(), name, named)
+        return diagnostics.make_diagnostics(self._node.get_clock().now().to_msg(), name, named)
 
     def _rate(self, name: str, count: int) -> float:
         return self._rates.setdefault(name, RateMeter()).rate_hz(time.monotonic(), count)
@@ -92,11 +85,9 @@ class Report:
         elif new_others:
             level = WARN if enabled else OK
             last = parts.output.last_unfused
-            message = (
-                f"{new_others} of {new_others + new_fused} frames not fused, the last: {last}"
-            )
+            message = f"{new_others} of {new_others + new_fused} frames not fused"
             hint = HINTS.get(last.rpartition(": ")[2])
-            message += f"; {hint}" if hint else ""
+            message += f", the last: {last}" + (f"; {hint}" if hint else "")
         elif not new_fused and time.monotonic() - self._active_s > QUIET_S:
             level, message = ERROR, f"no visible frame arrived for {QUIET_S:.0f} s"
         return Status("fusion", level, message, values)

@@ -32,10 +32,7 @@ class CameraTopics:
     """The subscriptions `ir`, `vis` and `vis_info`, opened and closed together."""
 
     def __init__(
-        self,
-        node: Node,
-        live: LiveSettings,
-        callbacks: Mapping[str, Callable[[Any], None]],
+        self, node: Node, live: LiveSettings, callbacks: Mapping[str, Callable[[Any], None]]
     ) -> None:
         """Subscribe to nothing yet. `callbacks` has one for each name above."""
         self.silent: dict[str, str | None] = {}
@@ -43,20 +40,15 @@ class CameraTopics:
         self._node = node
         self._live = live
 
-        def subscription(name: str, camera: str, kind: Any, topic: str) -> MatchedSubscription:
-            _, reliability, depth = live.current.topics.camera(camera)
-            return MatchedSubscription(node, kind, topic, callbacks[name], reliability, depth)
-
-        def image(camera: str) -> MatchedSubscription:
-            topic = image_topic(live.current, camera)
-            kind = CompressedImage if topic.endswith("/compressed") else Image
-            return subscription(camera, camera, kind, topic)
-
-        self.subscriptions = {
-            "ir": image("ir"),
-            "vis": image("vis"),
-            "vis_info": subscription("vis_info", "vis", CameraInfo, INFO),
-        }
+        self.subscriptions: dict[str, MatchedSubscription] = {}
+        for name in ("ir", "vis", "vis_info"):
+            is_info, camera = name == "vis_info", name.split("_")[0]
+            transport, reliability, depth = live.current.topics.camera(camera)
+            topic = INFO if is_info else image_topic(live.current, camera)
+            kind = CompressedImage if transport == "compressed" else Image
+            self.subscriptions[name] = MatchedSubscription(
+                node, CameraInfo if is_info else kind, topic, callbacks[name], reliability, depth
+            )
 
     def __getitem__(self, name: str) -> MatchedSubscription:
         """Return one of them."""

@@ -35,11 +35,9 @@ class FusedTopics:
             topics.output_qos_reliability, topics.output_qos_durability, topics.output_qos_depth
         )
         self._created: list[Any] = []
-        image = self._publish(Image, IMAGE)
-        info = self._publish(CameraInfo, INFO)
-        compressed = None
-        if topics.publish_compressed:
-            compressed = self._publish(CompressedImage, COMPRESSED)
+        image, info = self._publish(Image, IMAGE), self._publish(CameraInfo, INFO)
+        wanted = topics.publish_compressed
+        compressed = self._publish(CompressedImage, COMPRESSED) if wanted else None
         self.publishers = Publishers(image, info, compressed, live)
 
     def close(self) -> None:

@@ -3,7 +3,7 @@
 A reliable subscription never receives anything from a best-effort camera, in silence; a
 best-effort one loses most large images of a reliable camera in the middleware's shared memory.
 So the offers are read from the graph first (`get_publishers_info_by_topic`), followed while the
-node runs, and the subscription is made anew when they change. REP-2003 is the background:
+node runs, and the subscription is replaced when they change. REP-2003 is the background:
 sensor data may come best effort, and a reliable output serves both kinds of subscriber.
 """
 
@@ -25,18 +25,10 @@ from rclpy.qos import (
     qos_check_compatible,
 )
 
-try:  # Iron and newer; Humble has the same classes in rclpy.qos_event
-    from rclpy.event_handler import (
-        PublisherEventCallbacks,
-        SubscriptionEventCallbacks,
-        UnsupportedEventTypeError,
-    )
-except ImportError:  # pragma: no cover - only on Humble
-    from rclpy.qos_event import (
-        PublisherEventCallbacks,
-        SubscriptionEventCallbacks,
-        UnsupportedEventTypeError,
-    )
+try:
+    from rclpy import event_handler as qos_event
+except ImportError:  # pragma: no cover - Humble
+    from rclpy import qos_event
 
 HANDOVER_S = 2.0
 """How long a replaced subscription lives on when its successor has received nothing."""
@@ -81,21 +73,13 @@ def type_name(message_type: type[Any]) -> str:
 
 def read_offers(node: Node, topic: str) -> list[Offer]:
     """Return who publishes `topic` (resolved and absolute) now, in a stable order."""
-    offers = [
-        Offer(
-            _node_name(info),
-            info.topic_type,
-            info.qos_profile,
-        )
-        for info in node.get_publishers_info_by_topic(topic)
-    ]
+    offers = []
+    for info in node.get_publishers_info_by_topic(topic):
+        name = info.node_namespace.rstrip("/") + "/" + info.node_name
+        if info.node_name.startswith("_NODE_NAME_UNKNOWN"):  # its participant was just discovered
+            name = "a node whose name is not known yet"
+        offers.append(Offer(name, info.topic_type, info.qos_profile))
     return sorted(offers, key=lambda offer: (offer.node, offer.type_name))
-
-
-def _node_name(info: Any) -> str:
-    if info.node_name.startswith("_NODE_NAME_UNKNOWN"):
-        return "a node whose name is not known yet"  # its participant was just discovered
-    return str(info.node_namespace.rstrip("/") + "/" + info.node_name)
 
 
 def choose_reliability(offers: list[Offer], wanted: str = "auto") -> str:
@@ -139,32 +123,25 @@ def matched_events(create: Callable[[Any], Any], on_matched: Callable[[Any], Non
     then made without, and its subscription count has to be polled.
     """
     try:
-        return create(PublisherEventCallbacks(matched=on_matched))
-    except (TypeError, UnsupportedEventTypeError):
-        return create(PublisherEventCallbacks())
+        return create(qos_event.PublisherEventCallbacks(matched=on_matched))
+    except (TypeError, qos_event.UnsupportedEventTypeError):
+        return create(qos_event.PublisherEventCallbacks())
 
 
 def explain_silence(
-    topic: str,
-    wanted_type: str,
-    offers: list[Offer],
-    profile: QoSProfile,
-    silent_s: float,
+    topic: str, wanted_type: str, offers: list[Offer], profile: QoSProfile, silent_s: float
 ) -> str:
     """Return one sentence on why nothing arrives: which topic, who publishes, with which QoS."""
     start = f"nothing on {topic} for {silent_s:.0f} s"
     if not offers:
         return start + ": nobody publishes it; start the camera or remap the topic"
-    parts = []
-    matched = False
-    for offer in offers:
-        reason = why_no_match(offer, wanted_type, profile)
-        matched = matched or reason is None
-        parts.append(offer.text() + (": cannot match, " + reason if reason else ""))
-    sentence = "{}: published by {}; subscribed as {}".format(
-        start, "; ".join(parts), profile_text(profile)
+    reasons = [why_no_match(offer, wanted_type, profile) for offer in offers]
+    publishers = "; ".join(
+        offer.text() + (": cannot match, " + reason if reason else "")
+        for offer, reason in zip(offers, reasons)
     )
-    if matched:
+    sentence = f"{start}: published by {publishers}; subscribed as {profile_text(profile)}"
+    if None in reasons:
         sentence += (
             "; the QoS matches, so the publisher is silent, or its images are too large for"
             " the middleware's shared memory (see config/fastdds_large_images.xml)"
@@ -256,11 +233,8 @@ class MatchedSubscription:
             self._node.destroy_subscription(self._replaced)
         self._replaced, self._replaced_at_s = self._current, now_s
         self._subscribe(reliability)
-        return "{}: subscribed as {}, as offered by {}".format(
-            self.topic,
-            profile_text(self.profile),
-            "; ".join(offer.text() for offer in self.offers),
-        )
+        offers = "; ".join(offer.text() for offer in self.offers)
+        return f"{self.topic}: subscribed as {profile_text(self.profile)}, as offered by {offers}"
 
     def silence(self, now_s: float, limit_s: float) -> str | None:
         """Return why nothing arrived for `limit_s`, or None when something did."""
@@ -268,13 +242,8 @@ class MatchedSubscription:
             return None
         if self.received != self._received_seen:
             return None
-        return explain_silence(
-            self.topic,
-            self.type_name,
-            self.offers,
-            self.profile,
-            now_s - self._quiet_since_s,
-        )
+        silent_s = now_s - self._quiet_since_s
+        return explain_silence(self.topic, self.type_name, self.offers, self.profile, silent_s)
 
     def describe(self) -> dict[str, str]:
         """Return what /diagnostics shows of this input."""
@@ -303,14 +272,14 @@ class MatchedSubscription:
                 self.profile,
                 # Its own: a group in which taking a message raised is not served again.
                 callback_group=MutuallyExclusiveCallbackGroup(),
-                event_callbacks=SubscriptionEventCallbacks(**events),
+                event_callbacks=qos_event.SubscriptionEventCallbacks(**events),
             )
 
         try:
             self._current = create(
                 incompatible_qos=self._on_incompatible, message_lost=self._on_lost
             )
-        except UnsupportedEventTypeError:
+        except qos_event.UnsupportedEventTypeError:
             # Not every middleware counts lost messages; the default callback for QoS stays.
             self._current = create()
 

@@ -12,15 +12,9 @@ from message_builders import compressed, empty_image, from_array, smooth_pixels
 
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_ros.messages import compressed_messages
-from irvis_fusion_ros.messages.image_messages import (
-    ImageMessageError,
-    decode,
-    encode,
-    fill,
-    thermal_frame,
-    view,
-    visible_frame,
-)
+from irvis_fusion_ros.messages.compressed_messages import decode, encode
+from irvis_fusion_ros.messages.image_encodings import ImageMessageError
+from irvis_fusion_ros.messages.image_messages import fill, thermal_frame, view, visible_frame
 
 
 @settings(max_examples=60, deadline=None)

@@ -4,15 +4,12 @@ import numpy as np
 import pytest
 from message_builders import empty_image, from_array, image, packed, smooth_pixels
 
-from irvis_fusion_ros.messages.image_messages import (
+from irvis_fusion_ros.messages.image_encodings import (
     ImageMessageError,
-    fill,
     output_encoding,
-    thermal_frame,
     to_rgb_or_bgr,
-    view,
-    visible_frame,
 )
+from irvis_fusion_ros.messages.image_messages import fill, thermal_frame, view, visible_frame
 
 COLOUR_AT = {
     "rggb": [[0, 1], [1, 2]],

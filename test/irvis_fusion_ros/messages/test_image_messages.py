@@ -23,16 +23,9 @@ from message_builders import (
 )
 
 from irvis_fusion_core.errors import FrameError
-from irvis_fusion_ros.messages import image_messages
-from irvis_fusion_ros.messages.image_messages import (
-    ImageMessageError,
-    decode,
-    encode,
-    fill,
-    thermal_frame,
-    view,
-    visible_frame,
-)
+from irvis_fusion_ros.messages.compressed_messages import decode, encode
+from irvis_fusion_ros.messages.image_encodings import KINDS, LAYOUTS, ImageMessageError
+from irvis_fusion_ros.messages.image_messages import fill, thermal_frame, view, visible_frame
 
 
 @st.composite
@@ -155,7 +148,7 @@ def bad_message(kind):
     return msg
 
 
-@pytest.mark.parametrize("kind", image_messages.KINDS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_each_bad_message_raises_its_own_kind(kind):
     msg = bad_message(kind)
     with pytest.raises(ImageMessageError) as caught:
@@ -176,7 +169,7 @@ def test_not_finite_counts_the_pixels_and_can_be_left_to_the_caller():
 
 @settings(max_examples=200, deadline=None)
 @given(
-    encoding=st.sampled_from(sorted(image_messages.LAYOUTS) + ["nv12", "nv21", "nv24", "x", ""]),
+    encoding=st.sampled_from(sorted(LAYOUTS) + ["nv12", "nv21", "nv24", "x", ""]),
     height=st.integers(0, 6),
     width=st.integers(0, 6),
     step=st.integers(0, 40),
@@ -189,7 +182,7 @@ def test_any_message_is_read_or_refused_by_kind(encoding, height, width, step, d
         try:
             result = read(msg)
         except ImageMessageError as error:
-            assert error.kind in image_messages.KINDS
+            assert error.kind in KINDS
         else:
             pixels = result[0] if read is visible_frame else result
             assert pixels.shape[:2] == (height, width)

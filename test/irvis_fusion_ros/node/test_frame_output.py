@@ -15,6 +15,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
 from irvis_fusion_ros.messages import image_messages
+from irvis_fusion_ros.messages.image_encodings import output_encoding
 from irvis_fusion_ros.node.frame_output import FrameOutput, Publishers
 from irvis_fusion_ros.parameters.settings import LiveSettings, Settings
 from irvis_fusion_ros.pipeline.frames import VisFrame
@@ -80,7 +81,7 @@ def test_a_mosaic_goes_out_in_the_encoding_of_the_fused_images():
     message.header = Image().header
     out.output.pass_through(frame_of(message), "test")
     (sent,) = out.image
-    assert sent.encoding == image_messages.output_encoding("bayer_rggb8") == "rgb8"
+    assert sent.encoding == output_encoding("bayer_rggb8") == "rgb8"
     assert (image_messages.view(sent) == 90).all()
 
 

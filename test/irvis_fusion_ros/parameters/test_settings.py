@@ -13,10 +13,10 @@ from irvis_fusion_core.registration import MODES
 from irvis_fusion_core.streams.pairing import POLICIES
 from irvis_fusion_core.thermal import METHODS
 from irvis_fusion_ros.parameters import generated_files
+from irvis_fusion_ros.parameters.node_settings import PairingSettings
 from irvis_fusion_ros.parameters.settings import (
     SECTION_TITLES,
     TABLE,
-    PairingSettings,
     Settings,
     spec_of,
     why_refused,

@@ -98,7 +98,7 @@ def test_each_message_is_taken_once_while_a_subscription_replaces_another():
 def test_publisher_without_matched_events_is_made_all_the_same():
     def create(events):
         if events.matched is not None:
-            raise qos.UnsupportedEventTypeError("not here")
+            raise qos.qos_event.UnsupportedEventTypeError("not here")
         return "made"
 
     assert qos.matched_events(create, print) == "made"
