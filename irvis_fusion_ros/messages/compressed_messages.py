@@ -32,8 +32,11 @@ def decode(msg: Any) -> tuple[np.ndarray, str]:
     """Decode a CompressedImage into (array, encoding), shaped as `image_messages.view` would.
 
     encoding is bgr8, bgra8, mono8, mono16, or the one-channel encoding that `format` names as the
-    source (16UC1, a Bayer pattern). Raise ImageMessageError: zero_size for no data,
-    unknown_encoding for a format that is no image file, undecodable for a broken file.
+    source (16UC1, a Bayer pattern).
+
+    Raises:
+        ImageMessageError: Of kind zero_size for no data, unknown_encoding for a format that is no
+            image file, undecodable for a broken file.
     """
     data = np.frombuffer(msg.data, np.uint8)
     if data.size == 0:
@@ -47,9 +50,15 @@ def decode(msg: Any) -> tuple[np.ndarray, str]:
                 "use the raw or the compressed transport",
             )
         data = data[_DEPTH_HEADER_BYTES:]
-    _refuse_too_large(data, msg.format)
+    size = _declared_size(data.tobytes())
+    if size is not None and size[0] * size[1] > _MOST_PIXELS:
+        raise ImageMessageError(
+            "undecodable",
+            "the file declares {}x{} pixels, more than the {} that are unpacked here; use a"
+            " smaller image or the raw transport".format(*size, _MOST_PIXELS),
+        )
     try:
-        pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
+        pixels = None if size is None else cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
     except cv2.error as error:
         raise ImageMessageError("undecodable", f"OpenCV refused the image: {error}") from error
     if pixels is None:
@@ -72,7 +81,10 @@ def encode(
     """Write `fused` (HxWx3 uint8 of `order`) into the CompressedImage `msg_out`; return it.
 
     The header is that of `vis_msg`, an Image or a CompressedImage. `quality` (1-100) is JPEG's.
-    Raise FrameError for a frame that is none, ConfigurationError for an unknown codec.
+
+    Raises:
+        FrameError: A frame or an `order` that is none.
+        ConfigurationError: An unknown codec.
     """
     if codec not in CODECS:
         raise ConfigurationError(f"codec must be one of {', '.join(CODECS)}, got {codec!r}")
@@ -92,23 +104,6 @@ def encode(
     msg_out.format = f"{order}8; {codec} compressed bgr8"
     msg_out.data = data
     return msg_out
-
-
-def _refuse_too_large(data: np.ndarray, image_format: str) -> None:
-    size = _declared_size(data.tobytes())
-    if size is None:
-        raise ImageMessageError(
-            "undecodable",
-            f"expected a JPEG or PNG file, found {data.size} bytes of format {image_format!r}; "
-            "the message was cut short or is of another codec",
-        )
-    width, height = size
-    if width * height > _MOST_PIXELS:
-        raise ImageMessageError(
-            "undecodable",
-            f"the file declares {width}x{height} pixels, more than the {_MOST_PIXELS} that are "
-            "unpacked here; use a smaller image or the raw transport",
-        )
 
 
 def _declared_size(data: bytes) -> tuple[int, int] | None:

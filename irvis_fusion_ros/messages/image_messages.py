@@ -69,8 +69,12 @@ def view(msg: ImageMessage, check_finite: bool = True) -> np.ndarray:
     if layout.channels > 1:
         shape, strides = (*shape, layout.channels), (*strides, dtype.itemsize)
     pixels: np.ndarray = np.ndarray(shape, dtype, msg.data, 0, strides)
-    if check_finite and dtype.kind == "f":
-        _check_finite(pixels)
+    if check_finite and dtype.kind == "f" and not np.isfinite(pixels).all():
+        raise ImageMessageError(
+            "not_finite",
+            f"expected temperatures, found NaN or infinity in {np.sum(~np.isfinite(pixels))} of"
+            f" {pixels.size} pixels; have the driver replace its dead pixels",
+        )
     return pixels
 
 
@@ -255,17 +259,6 @@ def _check_length(msg: ImageMessage, rows: int, step: int, row_bytes: int) -> No
         )
 
 
-def _check_finite(pixels: np.ndarray) -> None:
-    finite = np.isfinite(pixels)
-    if not finite.all():
-        count = finite.size - int(np.count_nonzero(finite))
-        raise ImageMessageError(
-            "not_finite",
-            f"expected temperatures, found NaN or infinity in {count} of {finite.size} pixels; "
-            "have the driver replace its dead pixels",
-        )
-
-
 def _odd_size(msg: ImageMessage) -> ImageMessageError:
     return ImageMessageError(
         "odd_size",
@@ -276,7 +269,14 @@ def _odd_size(msg: ImageMessage) -> ImageMessageError:
 
 def _through_cv_bridge(msg: ImageMessage, wanted: str) -> np.ndarray:
     """Have cv_bridge convert an encoding that we do not know, or say why it cannot."""
-    bridge, why_not = _cv_bridge()
+    # The cv_bridge of Humble and Jazzy is built against NumPy 1: under NumPy 2 the import fails or
+    # takes the process down, which no except clause can catch.
+    bridge, why_not = None, "cv_bridge is not used under NumPy 2"
+    if int(np.__version__.split(".")[0]) < 2:
+        try:
+            bridge = importlib.import_module("cv_bridge").CvBridge()
+        except ImportError as error:
+            why_not = f"cv_bridge is not usable ({error})"
     if bridge is None:
         raise ImageMessageError(
             "unknown_encoding",
@@ -289,15 +289,3 @@ def _through_cv_bridge(msg: ImageMessage, wanted: str) -> np.ndarray:
         raise ImageMessageError(
             "unknown_encoding", f"cv_bridge cannot convert {msg.encoding!r} to {wanted}: {error}"
         ) from error
-
-
-def _cv_bridge() -> tuple[Any, str]:
-    """A CvBridge, or None and the reason."""
-    # The cv_bridge of Humble and Jazzy is built against NumPy 1: under NumPy 2 the import fails or
-    # takes the process down, which no except clause can catch.
-    if int(np.__version__.split(".")[0]) >= 2:
-        return None, "cv_bridge is not used under NumPy 2"
-    try:
-        return importlib.import_module("cv_bridge").CvBridge(), ""
-    except ImportError as error:
-        return None, f"cv_bridge is not usable ({error})"

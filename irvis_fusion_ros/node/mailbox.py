@@ -67,7 +67,7 @@ class Mailbox(Generic[Job]):
     def accepts(self, now_s: float) -> bool:
         """Return whether a job put now is taken soon: there is room, and no job is stuck."""
         with self._condition:
-            if self.given_up or self.is_full:
+            if self.given_up or self._held_bytes > self._held_bytes_max:
                 return False
             return self._at_work is None or now_s - self._since_s < self.patience_s
 

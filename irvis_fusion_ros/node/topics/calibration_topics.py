@@ -36,11 +36,7 @@ class CalibrationTopics:
     ) -> None:
         """Subscribe to nothing yet; `follow` does.
 
-        Args:
-            node: Subscribes.
-            live: The parameters.
-            guard: Wraps what rclpy calls.
-            on_change: Called when something arrived that changes the registration.
+        `on_change` is called when something arrived that changes the registration.
         """
         self._node = node
         self._live = live

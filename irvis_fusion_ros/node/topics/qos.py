@@ -28,7 +28,7 @@ from rclpy.qos import (
 try:
     from rclpy import event_handler as qos_event
 except ImportError:  # pragma: no cover - Humble
-    from rclpy import qos_event
+    from rclpy import qos_event  # type: ignore[no-redef]
 
 HANDOVER_S = 2.0
 """How long a replaced subscription lives on when its successor has received nothing."""
