@@ -158,7 +158,8 @@ class FusionNode(LifecycleNode):
         """Go on after rclpy raised outside our callbacks, where a subscription may be stuck."""
         self.guard.caught("rclpy's executor", error)
         if self.configured is not None:
-            self.configured.inputs.reopen()
+            for topics in (self.configured.inputs, self.configured.calibrations):
+                self.guard("subscribing again", topics.reopen)()
 
     def note(self, kind: str, text: str) -> None:
         """Count an event, and log it when it is the first of its kind; from any thread."""

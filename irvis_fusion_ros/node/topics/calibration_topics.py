@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
@@ -67,6 +68,12 @@ class CalibrationTopics:
         self._ir_info.close()
         self._close_tf()
 
+    def reopen(self) -> None:
+        """Close what is open, and subscribe again."""
+        self._ir_info.close()
+        self._close_tf()
+        self.follow()
+
     def follow(self) -> None:
         """Subscribe to what the parameters need, and to nothing else."""
         ir_info, _, tf = needed_topics(self._live.current)  # vis/camera_info is always needed
@@ -107,7 +114,11 @@ class CalibrationTopics:
             durability=QoSDurabilityPolicy.TRANSIENT_LOCAL,
         )
         callback = self._guard("a static transform", self._on_transforms)
-        self._tf = self._node.create_subscription(TFMessage, TF_STATIC, callback, profile)
+        # Its own group, as of MatchedSubscription.
+        group = MutuallyExclusiveCallbackGroup()
+        self._tf = self._node.create_subscription(
+            TFMessage, TF_STATIC, callback, profile, callback_group=group
+        )
 
     def _close_tf(self) -> None:
         self._tf_problem = ""

@@ -178,14 +178,13 @@ def test_a_fault_in_a_callback_is_counted_and_logged_once_and_the_node_goes_on(m
 
 
 def test_after_a_fault_of_rclpy_the_cameras_are_subscribed_anew(make):
-    node = make(parameters=["lazy:=false"])
+    node = make(parameters=["lazy:=false", "registration.mode:=calibration"])
     assert node.start()
-    before = node.configured.inputs["vis"]._current
+    topics = node.configured.inputs["vis"], node.configured.calibrations._ir_info
+    before = [topic._current for topic in topics]
     node.recover(RuntimeError("failed to take message"))
-    assert (
-        node.configured.inputs["vis"].is_open
-        and node.configured.inputs["vis"]._current is not before
-    )
+    assert all(topic.is_open for topic in topics)
+    assert not any(topic._current is old for topic, old in zip(topics, before))
     assert "fault in rclpy's executor: RuntimeError" in node.events.counts()
 
 
