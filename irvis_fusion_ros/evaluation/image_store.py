@@ -92,8 +92,8 @@ class Extremes:
     def worst(self) -> list[Shown]:
         """Return the worst frames that are not among the best (in a short bag), worst first."""
         best = {shown.frame for shown in self.best()}
-        worst = [shown for shown in self._worst.frames() if shown.frame not in best]
-        return [shown._replace(value=-shown.value) for shown in worst]
+        worst = self._worst.frames()
+        return [s._replace(value=-s.value) for s in worst if s.frame not in best]
 
 
 class Animation:

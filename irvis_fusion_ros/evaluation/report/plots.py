@@ -98,11 +98,8 @@ def histogram(series: Sequence[Series], title: str, x_label: str) -> str:
     figure, axes = _axes(x_label)
     for index, one in enumerate(drawn):
         counts, edges = np.histogram(np.clip(one.y, low, high), bins, (low, high))
-        share, colour, is_ref = (
-            100.0 * counts / one.y.size,
-            _MARKERS[one.colour],
-            one.colour == "ref",
-        )
+        share = 100.0 * counts / one.y.size
+        colour, is_ref = _MARKERS[one.colour], one.colour == "ref"
         axes.stairs(share, edges, fill=True, color=colour, alpha=0.08 if is_ref else 0.16)
         dash = (0, (4, 2)) if is_ref else "-"
         axes.stairs(share, edges, color=colour, linestyle=dash, linewidth=1.6, gid=f"line{index}")
@@ -126,14 +123,12 @@ def strip(kinds: Sequence[int], colours: Sequence[str], title: str) -> str:
     shares = np.add.reduceat(of_kind, bounds[:-1], axis=1, dtype=np.float64) / np.diff(bounds)
     changes = np.append(True, (np.diff(shares, axis=1) != 0).any(axis=0))
     edges = np.append(np.flatnonzero(changes), columns)
-    tops = np.cumsum(shares[:, changes], axis=0)
     figure, axes = _figure(1060, 34)
     axes.set_position((0, 0, 1, 1))
     axes.set_axis_off()
-    for top, share, colour in zip(tops, shares[:, changes], colours):
-        if share.any():
-            area = axes.stairs(top, edges, baseline=top - share, fill=True, color=_MARKERS[colour])
-            area.set_antialiased(False)
+    shares = np.repeat(shares[:, changes], 2, axis=1)
+    fills = [_MARKERS[colour] for colour in colours]
+    axes.stackplot(np.repeat(edges, 2)[1:-1], shares, colors=fills, antialiased=False)
     axes.set_xlim(0, columns)
     axes.set_ylim(1, 0)
     return _svg(figure, title)
@@ -172,9 +167,7 @@ def _axes(x_label: str) -> tuple[Figure, Axes]:
     from matplotlib.ticker import MaxNLocator
 
     figure, axes = _figure(_WIDTH, _HEIGHT)
-    figure.subplots_adjust(
-        left=52 / _WIDTH, right=1 - 10 / _WIDTH, top=1 - 10 / _HEIGHT, bottom=36 / _HEIGHT
-    )
+    axes.set_position((52 / _WIDTH, 36 / _HEIGHT, 1 - 62 / _WIDTH, 1 - 46 / _HEIGHT))
     axes.grid(axis="y", color=_MARKERS["grid"])
     axes.set_xlabel(x_label)
     for axis, ticks in ((axes.xaxis, 6), (axes.yaxis, 4)):
