@@ -74,9 +74,8 @@ def play_all(plan: Plan) -> dict[str, Any]:
     missing = environment.why_no_ros()
     if missing:
         raise EngineError(f"expected ROS 2 for --live, found that {missing}")
-    os.environ.update(
-        environment.make_environment()
-    )  # the middleware reads it when the recorder starts
+    # The middleware reads it when the recorder starts.
+    os.environ.update(environment.make_environment())
     table = Table(os.path.join(plan.output, LIVE), COLUMNS)
     with contextlib.closing(table):
         return {c.name: _play(plan, c, table) for c in plan.configurations}
