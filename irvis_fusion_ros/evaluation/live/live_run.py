@@ -86,7 +86,15 @@ def _play(plan: Plan, configuration: Configuration, table: Table) -> dict[str, A
     if not plan.quiet:
         print(f"{name}: through the running node", file=sys.stderr)
     run = _run(plan, configuration)
-    walk = _walk_frames(os.path.join(plan.output, FRAMES), name)
+    walk = [
+        WalkFrame(
+            int(row["vis_stamp_ns"]),
+            row["outcome"],
+            int(row["ir_stamp_ns"]) if row["ir_stamp_ns"] else None,
+            row["image"] or None,
+        )
+        for row in read_rows(os.path.join(plan.output, FRAMES), {"configuration": name})
+    ]
     live = _live_frames(plan, configuration.settings, run)
     verdicts = [compare.judge(frame, live.get(frame.stamp_ns)) for frame in walk]
     arrived_ns = {arrival.stamp_ns: arrival.arrived_ns for arrival in run.arrivals}
@@ -183,18 +191,6 @@ def _live_frames(plan: Plan, settings: Settings, run: LiveRun) -> dict[int, Live
             key, repeated = frame.vis_stamp_ns, digest(frame.message)
             live[key] = LiveFrame(images.get(key), unchanged.get(key), frame.ir_stamp_ns, repeated)
     return live
-
-
-def _walk_frames(path: str, name: str) -> list[WalkFrame]:
-    return [
-        WalkFrame(
-            int(row["vis_stamp_ns"]),
-            row["outcome"],
-            int(row["ir_stamp_ns"]) if row["ir_stamp_ns"] else None,
-            row["image"] or None,
-        )
-        for row in read_rows(path, {"configuration": name})
-    ]
 
 
 def _names(topics: FusionTopics) -> dict[str, str]:
