@@ -33,15 +33,11 @@ class Shown(NamedTuple):
 
 
 class TopFrames:
-    """Keeps the few frames of a stream with the highest values.
-
-    Of frames closer together than `apart_s` only the highest is kept: they look the same.
-    """
+    """Keeps the few frames of a stream with the highest values."""
 
     def __init__(self, count: int, apart_s: float) -> None:
-        """Keep up to `count` frames."""
-        self._count = count
-        self._apart_s = apart_s
+        """Keep up to `count` frames; only the highest of those closer together than `apart_s`."""
+        self._count, self._apart_s = count, apart_s
         self._kept: list[Shown] = []
 
     def wants(self, value: float, seconds: float) -> bool:

@@ -33,11 +33,9 @@ _DISTRIBUTIONS = {"cv2": "opencv-python-headless", "rclpy": "ros-jazzy-rclpy"}
 
 
 def summarise(folder: str, names: Sequence[str]) -> dict[str, Any]:
-    """Return `rows` (scores), `configurations` (outcomes of frames) and `timing`.
+    """Return `rows` (scores), `configurations` (outcomes of frames) and `timing` by name.
 
-    Args:
-        folder: The folder of the tables.
-        names: The names of the configurations.
+    `folder` holds the tables, `names` are those of the configurations.
     """
     frames, references, timing = (
         os.path.join(folder, name) for name in (FRAMES, REFERENCE_ROWS, TIMING)

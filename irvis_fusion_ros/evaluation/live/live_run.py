@@ -63,10 +63,7 @@ class LiveRun(NamedTuple):
 
 
 def play_all(plan: Plan) -> dict[str, Any]:
-    """Play the bag through the node once for each configuration, and write live.csv.
-
-    Returns:
-        Configuration -> the entry of summary.json.
+    """Play the bag through the node once per configuration; return its entry of summary.json.
 
     Raises:
         EngineError: ROS is missing, or the node or the player failed.

@@ -47,12 +47,7 @@ def require_libraries() -> None:
 
 
 def write_page(folder: str, summary: Mapping[str, Any], extra: Extra) -> str:
-    """Write the page about the tables in `folder`, and return its path.
-
-    Args:
-        folder: The report's folder.
-        summary: As in summary.json.
-        extra: The images.
+    """Write the page about the tables in `folder` and summary.json, and return its path.
 
     Raises:
         ReportError: The page cannot be written.

@@ -111,10 +111,7 @@ def histogram(series: Sequence[Series], title: str, x_label: str) -> str:
 
 
 def strip(kinds: Sequence[int], colours: Sequence[str], title: str) -> str:
-    """Return one coloured column for each frame; column i has colour `colours[kinds[i]]`.
-
-    A column that holds several frames shows the shares of their kinds.
-    """
+    """Return a column per frame or several, with the shares of the colours `colours[kind]`."""
     if not len(kinds):
         return _nothing(title)
     columns = min(len(kinds), MOST_POINTS)
@@ -141,13 +138,9 @@ def decimate(
     if x.size <= MOST_POINTS:
         return x, y, y, y
     bounds = np.linspace(0, x.size, MOST_POINTS + 1).astype(int)
-    counts, starts = np.diff(bounds), bounds[:-1]
-    return (
-        np.add.reduceat(x, starts) / counts,
-        np.add.reduceat(y, starts) / counts,
-        np.minimum.reduceat(y, starts),
-        np.maximum.reduceat(y, starts),
-    )
+    mean_x, mean_y = (np.add.reduceat(v, bounds[:-1]) / np.diff(bounds) for v in (x, y))
+    lowest, highest = (f.reduceat(y, bounds[:-1]) for f in (np.minimum, np.maximum))
+    return mean_x, mean_y, lowest, highest
 
 
 def _finite(series: Sequence[Series]) -> list[Series]:
