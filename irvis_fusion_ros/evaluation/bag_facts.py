@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+from collections import Counter
 from typing import Any, NamedTuple
 
 from irvis_fusion_core.streams.stamps import NS_PER_S
@@ -45,33 +47,31 @@ def read_facts(bag: str, topics: FusionTopics) -> BagFacts:
     Raises:
         BagError: The bag cannot be read, or lacks a topic.
     """
-    counts: dict[str, int] = {}
+    counts: Counter[str] = Counter()
     for topic in image_topics(bag):
-        counts[topic.name] = counts.get(topic.name, 0) + topic.messages
+        counts[topic.name] += topic.messages
     recorded_ns: list[int] = []
     formats: dict[str, str] = {}
     size: tuple[int, int] | None = None
+    messages = read_messages(bag, (topics.ir, topics.vis))
     try:
-        for number, found in enumerate(read_messages(bag, (topics.ir, topics.vis))):
+        for found in itertools.islice(messages, _MOST_MESSAGES):
             is_vis = found.topic == topics.vis
             if is_vis:
                 recorded_ns.append(found.recorded_ns)
                 if size is None and hasattr(found.message, "height"):
                     size = (int(found.message.height), int(found.message.width))
             formats.setdefault("vis" if is_vis else "ir", _format(found.message))
-            enough = len(recorded_ns) >= _RATE_FRAMES and len(formats) == 2
-            if enough or number >= _MOST_MESSAGES:
+            if len(recorded_ns) >= _RATE_FRAMES and len(formats) == 2:
                 break
     except BagError:
         if not formats:
             raise  # otherwise the replay raises it, and reports what there was before
     span_s = (recorded_ns[-1] - recorded_ns[0]) / NS_PER_S if recorded_ns else 0.0
     rate_hz = round((len(recorded_ns) - 1) / span_s, 3) if span_s > 0 else 0.0
-    name = os.path.basename(os.path.normpath(os.path.abspath(bag)))
-    vis_frames, ir_frames = counts.get(topics.vis, 0), counts.get(topics.ir, 0)
-    return BagFacts(
-        name, bag, topics.vis, topics.ir, vis_frames, ir_frames, rate_hz, formats, size
-    )
+    name = os.path.basename(os.path.abspath(bag))
+    frames = (counts[topics.vis], counts[topics.ir])
+    return BagFacts(name, bag, topics.vis, topics.ir, *frames, rate_hz, formats, size)
 
 
 def _format(message: Any) -> str:

@@ -60,13 +60,12 @@ def _with_own_names(configurations: Sequence[Configuration]) -> list[Configurati
     """Number the configurations that share a name, or have the name of a reference."""
     names = [c.name for c in configurations]
     named: list[Configuration] = []
-    for index, configuration in enumerate(configurations):
-        name = configuration.name
+    for index, name in enumerate(names):
         if names.count(name) > 1 or name in REFERENCES:
             name = f"{name} ({1 + names[:index].count(name)})"
         if name in [other.name for other in named]:
             raise ConfigurationError(
                 f"expected configurations of different names, found {name!r} twice; rename a file"
             )
-        named.append(configuration._replace(name=name))
+        named.append(configurations[index]._replace(name=name))
     return named

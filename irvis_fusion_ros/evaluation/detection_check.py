@@ -29,13 +29,13 @@ class DetectionCheck:
         most: int,
         apart_s: float = 1.0,
     ) -> None:
-        """Choose the frames to look at.
+        """Choose the frames to look at: every annotated one, or `most` of `frames` (0: all).
 
         Args:
             detector: The detector.
-            annotations: The true objects, if known; then every annotated frame is looked at.
+            annotations: The true objects, if known.
             frames: Visible frames in the bag.
-            most: Frames to look at without annotations; 0 for all.
+            most: Frames to look at without annotations.
             apart_s: The least time between two examples.
 
         Raises:
@@ -66,10 +66,12 @@ class DetectionCheck:
             truth = self._annotations.of_frame(index, stamp_ns, height, width)
             truth = None if truth is None else [t for t in truth if t.label in self._labels]
         # OpenCV's HOG and ONNX Runtime have their own threads: one image after the other.
-        found = {name: self._kept(self._detector.find(as_rgb(p))) for name, p in images.items()}
-        for name, detections in found.items():
+        found: dict[str, list[Detection]] = {}
+        for name, image in images.items():
+            detections = self._detector.find(as_rgb(image))
+            found[name] = [d for d in detections if not self._labels or d.label in self._labels]
             tally = self._tallies.setdefault(name, Tally(self._detector.min_overlap))
-            tally.add(detections, truth)
+            tally.add(found[name], truth)
         counts = {name: len(detections) for name, detections in found.items()}
         spread = max(counts.values()) - min(counts.values())
         if spread and self._examples.wants(spread, seconds):
@@ -89,14 +91,8 @@ class DetectionCheck:
         }
 
     def examples(self) -> list[Shown]:
-        """Return the frames whose numbers of detections differ most, in order of time.
-
-        Their scores are the numbers of detections.
-        """
+        """Return the frames whose numbers of detections, the scores, differ most; by time."""
         return sorted(self._examples.frames(), key=lambda e: e.frame)
-
-    def _kept(self, detections: Sequence[Detection]) -> list[Detection]:
-        return [d for d in detections if not self._labels or d.label in self._labels]
 
 
 def _common_labels(detector: Detector, annotations: Annotations | None) -> Sequence[str]:

@@ -8,6 +8,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from irvis_fusion_core.detectors import open_detector, read_annotations
@@ -39,21 +40,21 @@ class Plan(NamedTuple):
     topics: FusionTopics
     output: str
     configurations: list[Configuration]
-    metrics: Sequence[str] | None = None
-    measured_frames: int = 300
-    rank_by: str = "Qabf"
-    jobs: int = 1
-    detector: str = "hog"
-    min_score: float = 0.25
-    detector_frames: int = 100
-    annotations: str | None = None
-    class_names: Sequence[str] = ()
-    frame_names: str | None = None
-    gif: bool = True
-    live: bool = False
-    live_rate: float = 1.0
-    quiet: bool = False
-    command: str = "evaluate_bag"
+    metrics: Sequence[str] | None
+    measured_frames: int
+    rank_by: str
+    jobs: int
+    detector: str
+    min_score: float
+    detector_frames: int
+    annotations: str | None
+    class_names: Sequence[str]
+    frame_names: str | None
+    gif: bool
+    live: bool
+    live_rate: float
+    quiet: bool
+    command: str
 
 
 class Evaluation:
@@ -78,9 +79,10 @@ class Evaluation:
                 "expected --rank-by to be one of the measured metrics, "
                 f"{', '.join(measured)}, found {plan.rank_by!r}"
             )
-        self._facts: BagFacts = read_facts(plan.bag, plan.topics)
+        self._facts = read_facts(plan.bag, plan.topics)
         self._scorer = Scorer(plan.metrics, plan.jobs)
         self._detection = _make_detection(plan, self._facts)
+        self._sampling = Sampling(self._facts.vis_frames, plan.measured_frames)
         _prepare_folder(plan.output)
 
     def run(self, show_progress: Callable[[Iterator[Step], int], Iterator[Step]]) -> str:
@@ -93,22 +95,20 @@ class Evaluation:
             FusionError: As above, or the bag ended early, or contained no pairs.
         """
         plan, facts = self._plan, self._facts
-        sampling = Sampling(facts.vis_frames, plan.measured_frames)
-        most = FILM_FRAMES if plan.gif else 0
-        recording = Recording(
-            plan.output,
-            plan.configurations,
-            self._scorer,
-            sampling,
-            self._detection,
-            Animation(facts.vis_frames, facts.vis_rate_hz, most),
-            plan.rank_by,
-            facts.apart_s,
-        )
         failure: FusionError | KeyboardInterrupt | None = None
         live: dict[str, Any] = {}
         with contextlib.ExitStack() as stack:
             stack.callback(self._scorer.close)
+            recording = Recording(
+                plan.output,
+                [c.name for c in plan.configurations],
+                self._scorer,
+                self._sampling,
+                self._detection,
+                Animation(facts.vis_frames, facts.vis_rate_hz, FILM_FRAMES if plan.gif else 0),
+                plan.rank_by,
+                facts.apart_s,
+            )
             with contextlib.closing(recording):
                 fusions = [stack.enter_context(self._open(c)) for c in plan.configurations]
                 try:
@@ -126,7 +126,7 @@ class Evaluation:
                 live = play_all(plan)
             except (FusionError, KeyboardInterrupt) as error:
                 failure = error
-        page = self._write(recording, sampling, results, live, failure)
+        page = self._write(recording, results, live, failure)
         if isinstance(failure, FusionError):
             failure.args = (f"{failure} (the report until then: {page})",)
         if failure is not None:
@@ -146,24 +146,21 @@ class Evaluation:
     def _check_fused(self, fusions: Sequence[OfflineFusion]) -> None:
         if any(fusion.counts().get("fused") for fusion in fusions):
             return
-        first = fusions[0]
-        why = why_nothing_fused(first.counts(), first.skews, first.settings)
-        topics = self._plan.topics
+        first, topics = fusions[0], self._plan.topics
         raise BagError(
             f"expected pairs of {topics.ir} and {topics.vis} in {self._plan.bag}, found none to "
-            f"fuse: {why}"
+            f"fuse: {why_nothing_fused(first.counts(), first.skews, first.settings)}"
         )
 
     def _write(
         self,
         recording: Recording,
-        sampling: Sampling,
         results: Sequence[dict[str, Any]],
         live: dict[str, Any],
         failure: BaseException | None,
     ) -> str:
-        plan = self._plan
-        found = summarise(plan.output, recording.names)
+        plan, detection = self._plan, self._detection
+        found = summarise(plan.output, list(recording.extremes))
         for configuration, result in zip(plan.configurations, results):
             found["configurations"][configuration.name].update(
                 path=configuration.path,
@@ -176,23 +173,22 @@ class Evaluation:
             "complete": failure is None,
             "error": None if failure is None else str(failure) or type(failure).__name__,
             "bag": {**self._facts.as_dict(), "duration_s": recording.seconds},
-            "measured": {"stride": sampling.stride, "why": why},
+            "measured": {"stride": self._sampling.stride, "why": why},
             **found,
-            "detection": None if self._detection is None else self._detection.summary(),
+            "detection": None if detection is None else detection.summary(),
             "live": live or None,
             "versions": versions(),
             "command": plan.command,
         }
-        film = os.path.join(plan.output, FILM)
-        has_film = recording.animation.write(film)
+        film = Path(plan.output, FILM)
+        has_film = recording.animation.write(str(film))
         text = json.dumps(plain(summary), indent=2, ensure_ascii=False)
         write_whole(os.path.join(plan.output, SUMMARY), text + "\n")
         extra = Extra(
-            film=_read(film) if has_film else None,
+            film=film.read_bytes() if has_film else None,
             film_names=recording.animation.names,
-            best={name: each.best() for name, each in recording.extremes.items()},
-            worst={name: each.worst() for name, each in recording.extremes.items()},
-            examples=[] if self._detection is None else self._detection.examples(),
+            extremes=recording.extremes,
+            examples=[] if detection is None else detection.examples(),
             rank_by=plan.rank_by,
         )
         return write_page(plan.output, summary, extra)
@@ -200,28 +196,27 @@ class Evaluation:
 
 def _result_of(fusion: OfflineFusion) -> dict[str, Any]:
     """Return the entries of summary.json that the replay itself knows."""
-    dropped = {
-        kind: count
-        for kind, count in sorted(fusion.counts().items())
-        # A superseded frame may have been fused before a newer one replaced it.
-        if kind.startswith(("ir_dropped.", "cleared.")) and not kind.endswith(".superseded")
-    }
     return {
         "engine": fusion.engine.describe(),
         "events": {
             kind: {"times": event.times, "text": event.text[:EVENT_CHARACTERS]}
             for kind, event in fusion.events.items()
         },
-        "thermal_frames_dropped": {kind: count for kind, count in dropped.items() if count},
+        "thermal_frames_dropped": {
+            kind: count
+            for kind, count in sorted(fusion.counts().items())
+            # A superseded frame may have been fused before a newer one replaced it.
+            if count
+            and kind.startswith(("ir_dropped.", "cleared."))
+            and not kind.endswith(".superseded")
+        },
     }
 
 
 def _make_detection(plan: Plan, facts: BagFacts) -> DetectionCheck | None:
+    if plan.detector == "none" and plan.annotations:
+        raise ConfigurationError("expected a detector for --annotations, found --detector none")
     if plan.detector == "none":
-        if plan.annotations:
-            raise ConfigurationError(
-                "expected a detector for --annotations, found --detector none"
-            )
         return None
     annotations = None
     detector = open_detector(None if plan.detector == "hog" else plan.detector, plan.min_score)
@@ -249,17 +244,11 @@ def _frame_names(path: str | None) -> list[str] | None:
         return None
     try:
         if os.path.isdir(path):
-            files = sorted(os.listdir(path))
-            return [n for n in files if os.path.splitext(n)[1].lower() in IMAGE_SUFFIXES]
-        with open(path, encoding="utf-8") as stream:
-            return [line.strip() for line in stream if line.strip()]
+            return [n for n in sorted(os.listdir(path)) if n.lower().endswith(IMAGE_SUFFIXES)]
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        return [line.strip() for line in lines if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(
             f"expected the visible frames' names, a text file or a folder of images, at {path}, "
             f"found: {error}"
         ) from error
-
-
-def _read(path: str) -> bytes:
-    with open(path, "rb") as stream:
-        return stream.read()

@@ -33,15 +33,11 @@ class Shown(NamedTuple):
 
 
 class TopFrames:
-    """Keeps the few frames of a stream with the highest values.
-
-    Of frames closer together than `apart_s` only the highest is kept: they look the same.
-    """
+    """Keeps the few frames of a stream with the highest values."""
 
     def __init__(self, count: int, apart_s: float) -> None:
-        """Keep up to `count` frames."""
-        self._count = count
-        self._apart_s = apart_s
+        """Keep up to `count` frames; only the highest of those closer together than `apart_s`."""
+        self._count, self._apart_s = count, apart_s
         self._kept: list[Shown] = []
 
     def wants(self, value: float, seconds: float) -> bool:
@@ -92,8 +88,8 @@ class Extremes:
     def worst(self) -> list[Shown]:
         """Return the worst frames that are not among the best (in a short bag), worst first."""
         best = {shown.frame for shown in self.best()}
-        worst = [shown for shown in self._worst.frames() if shown.frame not in best]
-        return [shown._replace(value=-shown.value) for shown in worst]
+        worst = self._worst.frames()
+        return [s._replace(value=-s.value) for s in worst if s.frame not in best]
 
 
 class Animation:

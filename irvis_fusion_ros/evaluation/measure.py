@@ -50,8 +50,7 @@ class Scorer:
 
     def score(self, moments: Mapping[str, Moment]) -> dict[str, dict[str, float]]:
         """Return name -> column -> value, without the columns that an image is too small for."""
-        waiting = {name: self._pool.submit(self._one, moment) for name, moment in moments.items()}
-        return {name: future.result() for name, future in waiting.items()}
+        return dict(zip(moments, self._pool.map(self._one, moments.values())))
 
     def close(self) -> None:
         """End the threads."""
@@ -62,8 +61,8 @@ class Scorer:
         row = metrics.score_pair(*moment, names=[n for n in self.names if n in fitting])
         if any(name in self.names for name in EDGE_COLUMNS):
             edges = metrics.alignment(*moment)
-            found = (edges["ir"], edges["vis"], edges["ghost"])
-            row.update((n, v) for n, v in zip(EDGE_COLUMNS, found) if n in self.names)
+            found = zip(EDGE_COLUMNS, (edges["ir"], edges["vis"], edges["ghost"]))
+            row.update((name, value) for name, value in found if name in self.names)
         return row
 
 

@@ -19,17 +19,10 @@ from irvis_fusion_core import metrics
 from irvis_fusion_core.streams.stamps import NS_PER_S
 from irvis_fusion_ros.bags.bag_topics import FusionTopics
 from irvis_fusion_ros.bags.replay.offline_fusion import FUSED, FusedFrame, OfflineFusion
-from irvis_fusion_ros.evaluation.configurations import Configuration
+from irvis_fusion_ros.evaluation import measure
 from irvis_fusion_ros.evaluation.detection_check import DetectionCheck
 from irvis_fusion_ros.evaluation.image_store import Animation, Extremes, Shown, jpeg
-from irvis_fusion_ros.evaluation.measure import (
-    SCORE_COLUMNS,
-    FlickerTrack,
-    Moment,
-    Sampling,
-    Scorer,
-    reference_moments,
-)
+from irvis_fusion_ros.evaluation.measure import SCORE_COLUMNS, Moment
 from irvis_fusion_ros.evaluation.tables import Table
 from irvis_fusion_ros.messages.protocols import ImageMessage
 
@@ -67,17 +60,16 @@ class Recording:
     def __init__(
         self,
         folder: str,
-        configurations: Sequence[Configuration],
-        scorer: Scorer,
-        sampling: Sampling,
+        names: Sequence[str],
+        scorer: measure.Scorer,
+        sampling: measure.Sampling,
         detection: DetectionCheck | None,
         animation: Animation,
         rank_by: str,
         apart_s: float = 1.0,
     ) -> None:
-        """Begin the tables in `folder`."""
-        self.names = [c.name for c in configurations]
-        self.extremes = {name: Extremes(apart_s=apart_s) for name in self.names}
+        """Begin the tables in `folder`; `names` are those of the configurations."""
+        self.extremes = {name: Extremes(apart_s=apart_s) for name in names}
         self.animation = animation
         self.seconds = 0.0  # recorded time since the first frame
         self._frames = Table(os.path.join(folder, FRAMES), FRAME_COLUMNS)
@@ -87,27 +79,28 @@ class Recording:
         self._rank_by = rank_by
         self._scorer = scorer
         self._sampling = sampling
-        self._flicker = FlickerTrack()
+        self._flicker = measure.FlickerTrack()
         self._begin_ns: int | None = None
 
     def add(self, step: Step) -> None:
         """Measure a step and write its rows."""
+        frames = dict(zip(self.extremes, step.frames))
         first = step.frames[0]
         if self._begin_ns is None:
             self._begin_ns = first.recorded_ns
         seconds = (first.recorded_ns - self._begin_ns) / NS_PER_S
         self.seconds = max(self.seconds, seconds)
         place: Row = {"frame": first.index, "time_s": round(seconds, 6)}
-        moments = self._moments(step)
-        rows: dict[str, Row] = {name: dict(place) for name in moments}
+        moments = _moments(frames)
+        rows: dict[str, Row] = {name: dict(place) for name in (*frames, *moments)}
         for name, moment in moments.items():
             rows[name]["flicker"] = self._flicker.add(name, first.index, moment)
         if moments and self._sampling.take(first.index):
             for name, scores in self._scorer.score(moments).items():
                 rows[name].update(scores)
-                if name in self.names:
-                    self._show(name, step, seconds, scores)
-        images = self._images(step)
+                if name in frames:
+                    self._show(name, frames[name], seconds, scores)
+        images = _images(frames)
         if images and self.animation.wanted(first.index):
             self.animation.add(images)
         if images and self._detection and self._detection.wants(first.index, first.vis_stamp_ns):
@@ -116,68 +109,66 @@ class Recording:
             found = self._detection.look(first.index, first.vis_stamp_ns, seconds, images)
             for name, number in found.items():
                 rows.setdefault(name, dict(place))["found"] = number
-        self._write(step, place, rows)
+        for (name, frame), took_ms in zip(frames.items(), step.took_ms):
+            own: Row = {"configuration": name, **rows.pop(name)}
+            self._frames.add({**own, **_facts(frame)})
+            times = {"engine_ms": frame.engine_ms, "frame_ms": took_ms}
+            self._timing.add({"configuration": name, **times, **place})
+        for name, row in rows.items():
+            self._references.add({"reference": name, **row})
 
     def close(self) -> None:
         """Finish the tables."""
         for table in (self._frames, self._references, self._timing):
             table.close()
 
-    def _moments(self, step: Step) -> dict[str, Moment]:
-        """Return what can be measured: fused images, and the trivial fusions of the same pair."""
-        moments: dict[str, Moment] = {}
-        references: dict[str, Moment] = {}
-        for name, frame in zip(self.names, step.frames):
-            if frame.outcome != FUSED or frame.ir is None:
-                continue
-            if frame.vis is None or frame.fused is None or min(frame.ir.shape) < SMALLEST_SIDE:
-                continue
-            vis, fused = metrics.luminance(frame.vis), metrics.luminance(frame.fused)
-            moments[name] = Moment(fused, frame.ir, vis)
-            references = references or reference_moments(frame.ir, vis)
-        return {**moments, **references}
-
-    def _show(self, name: str, step: Step, seconds: float, scores: dict[str, float]) -> None:
+    def _show(
+        self, name: str, frame: FusedFrame, seconds: float, scores: dict[str, float]
+    ) -> None:
         """Keep the images of a frame among the best or the worst."""
         value = scores.get(self._rank_by)
         if value is None or not self.extremes[name].wants(value, seconds):
             return
-        frame = step.frames[self.names.index(name)]
         images = {"visible": frame.vis, "IR": frame.ir, "fused": frame.fused}
         thumbs = {k: jpeg(image) for k, image in images.items() if image is not None}
         self.extremes[name].add(Shown(value, frame.index, seconds, scores, thumbs))
 
-    def _images(self, step: Step) -> dict[str, np.ndarray]:
-        """Return the sources and every configuration's image; nothing if none was fused."""
-        fused = [f for f in step.frames if f.outcome == FUSED]
-        for frame in fused:
-            if frame.vis is not None and frame.ir is not None:
-                images = {"visible alone": frame.vis, "IR alone": frame.ir}
-                outputs = zip(self.names, (each.fused for each in step.frames))
-                images.update((name, image) for name, image in outputs if image is not None)
-                return images
-        return {}
 
-    def _write(self, step: Step, place: Row, rows: Mapping[str, Row]) -> None:
-        for name, frame, took_ms in zip(self.names, step.frames, step.took_ms):
-            self._frames.add(
-                {
-                    "configuration": name,
-                    "vis_stamp_ns": frame.vis_stamp_ns,
-                    "ir_stamp_ns": frame.ir_stamp_ns,
-                    "outcome": frame.outcome,
-                    "reason": frame.reason,
-                    "ir_health": frame.ir_health,
-                    "skew_ms": None if frame.skew_s is None else 1e3 * frame.skew_s,
-                    "image": digest(frame.message),
-                    **rows.get(name, place),
-                }
-            )
-            times = {"engine_ms": frame.engine_ms, "frame_ms": took_ms}
-            self._timing.add({"configuration": name, **times, **place})
-        for name, row in rows.items():
-            if name not in self.names:
-                self._references.add({"reference": name, **row})
+def _moments(frames: Mapping[str, FusedFrame]) -> dict[str, Moment]:
+    """Return what can be measured: fused images, and the trivial fusions of the same pair."""
+    moments: dict[str, Moment] = {}
+    references: dict[str, Moment] = {}
+    for name, frame in frames.items():
+        if frame.outcome != FUSED or frame.ir is None or min(frame.ir.shape) < SMALLEST_SIDE:
+            continue
+        if frame.vis is None or frame.fused is None:
+            continue
+        vis, fused = metrics.luminance(frame.vis), metrics.luminance(frame.fused)
+        moments[name] = Moment(fused, frame.ir, vis)
+        references = references or measure.reference_moments(frame.ir, vis)
+    return {**moments, **references}
+
+
+def _images(frames: Mapping[str, FusedFrame]) -> dict[str, np.ndarray]:
+    """Return the sources and every configuration's image; nothing if none was fused."""
+    for frame in frames.values():
+        if frame.outcome == FUSED and frame.vis is not None and frame.ir is not None:
+            outputs = {name: each.fused for name, each in frames.items()}
+            images = {"visible alone": frame.vis, "IR alone": frame.ir, **outputs}
+            return {name: image for name, image in images.items() if image is not None}
+    return {}
+
+
+def _facts(frame: FusedFrame) -> Row:
+    return {
+        "vis_stamp_ns": frame.vis_stamp_ns,
+        "ir_stamp_ns": frame.ir_stamp_ns,
+        "outcome": frame.outcome,
+        "reason": frame.reason,
+        "ir_health": frame.ir_health,
+        "skew_ms": None if frame.skew_s is None else 1e3 * frame.skew_s,
+        "image": digest(frame.message),
+    }
 
 
 def digest(message: ImageMessage | None) -> str | None:

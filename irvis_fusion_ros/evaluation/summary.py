@@ -24,6 +24,7 @@ LOWER_IS_BETTER = ("ghost", "flicker")
 LEVEL = 0.01
 """Means that differ by less than this share are called level."""
 
+_PERCENTILES = {"min": 0, "p05": 5, "p50": 50, "p95": 95, "p99": 99, "max": 100}
 _PACKAGES = (
     "numpy", "cv2", "openvino", "onnxruntime", "torch", "tensorrt", "tensorrt_rtx", "rosbags",
     "rclpy",
@@ -32,25 +33,20 @@ _DISTRIBUTIONS = {"cv2": "opencv-python-headless", "rclpy": "ros-jazzy-rclpy"}
 
 
 def summarise(folder: str, names: Sequence[str]) -> dict[str, Any]:
-    """Return `rows` (scores), `configurations` (outcomes of frames) and `timing`.
+    """Return `rows` (scores), `configurations` (outcomes of frames) and `timing` by name.
 
-    Args:
-        folder: The folder of the tables.
-        names: The names of the configurations.
+    `folder` holds the tables, `names` are those of the configurations.
     """
     frames, references, timing = (
         os.path.join(folder, name) for name in (FRAMES, REFERENCE_ROWS, TIMING)
     )
-    rows = {name: _row("configuration", frames, name) for name in names}
-    rows.update({name: _row("reference", references, name) for name in REFERENCES})
-    times = {
-        name: read_columns(timing, ("engine_ms", "frame_ms"), {"configuration": name})
-        for name in names
-    }
+    rows = {name: _scores("configuration", frames, name) for name in names}
+    rows.update({name: _scores("reference", references, name) for name in REFERENCES})
+    times = ("engine_ms", "frame_ms")
     return {
         "rows": rows,
         "configurations": {name: _outcomes(frames, name) for name in names},
-        "timing": {n: {c: spread(values) for c, values in t.items()} for n, t in times.items()},
+        "timing": {name: _spreads(timing, times, {"configuration": name}) for name in names},
     }
 
 
@@ -61,16 +57,15 @@ def spread(values: np.ndarray) -> dict[str, float]:
         return {"count": 0}
     with np.errstate(invalid="ignore"):  # PSNR is infinite if images are equal
         found = {"count": there.size, "mean": float(there.mean()), "std": float(there.std())}
-    low, p5, p50, p95, p99, high = _percentiles(there, (0, 5, 50, 95, 99, 100))
-    found.update(min=low, p05=p5, p50=p50, p95=p95, p99=p99, max=high)
-    return found
+    # np.percentile gives NaN between equal infinities.
+    places = np.array(list(_PERCENTILES.values())) / 100.0 * (there.size - 1)
+    percentiles = np.interp(places, np.arange(there.size), np.sort(there))
+    return {**found, **dict(zip(_PERCENTILES, percentiles.tolist()))}
 
 
 def verdict(rows: Mapping[str, Any], name: str) -> str:
     """Return one sentence: on which metrics a configuration beats every trivial fusion."""
-    better: list[str] = []
-    level: dict[str, list[str]] = {}
-    worse: dict[str, list[str]] = {}
+    metrics_of: dict[tuple[int, str], list[str]] = {}
     for metric in DECIDING:
         own = rows[name]["metrics"].get(metric, {}).get("mean")
         others = {
@@ -80,19 +75,18 @@ def verdict(rows: Mapping[str, Any], name: str) -> str:
         }
         if own is None or not others:
             continue
-        best = max(others, key=lambda other: others[other])
-        if abs(own - others[best]) <= LEVEL * abs(others[best]):
-            level.setdefault(best, []).append(metric)
-        elif own > others[best]:
-            better.append(metric)
+        best, highest = max(others.items(), key=lambda each: each[1])
+        if abs(own - highest) <= LEVEL * abs(highest):
+            result = (1, f"level with “{best}”")
+        elif own > highest:
+            result = (0, "better than every trivial fusion")
         else:
-            worse.setdefault(best, []).append(metric)
-    parts = ["better than every trivial fusion on " + _listed(better)] if better else []
-    parts += [f"level with “{other}” on {_listed(names)}" for other, names in level.items()]
-    parts += [f"behind “{other}” on {_listed(names)}" for other, names in worse.items()]
-    if not parts:
+            result = (2, f"behind “{best}”")
+        metrics_of.setdefault(result, []).append(metric)
+    if not metrics_of:
         return "Nothing was measured."
-    text = "; ".join(parts)
+    results = sorted(metrics_of, key=lambda result: result[0])
+    text = "; ".join(f"{result[1]} on {_listed(metrics_of[result])}" for result in results)
     return text[0].upper() + text[1:] + f" (level: within {100 * LEVEL:g} %)."
 
 
@@ -124,51 +118,41 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
-def _row(kind: str, path: str, name: str) -> dict[str, Any]:
-    columns = read_columns(path, (*SCORE_COLUMNS, "flicker"), {kind: name})
-    scores = {column: spread(columns[column]) for column in SCORE_COLUMNS}
+def _scores(kind: str, path: str, name: str) -> dict[str, Any]:
+    metrics = _spreads(path, (*SCORE_COLUMNS, "flicker"), {kind: name})
+    flicker = metrics.pop("flicker")
     return {
         "kind": kind,
-        "measured": max(each["count"] for each in scores.values()),
-        "metrics": {column: each for column, each in scores.items() if each["count"]},
-        "flicker": spread(columns["flicker"]),
+        "measured": max(each["count"] for each in metrics.values()),
+        "metrics": {metric: each for metric, each in metrics.items() if each["count"]},
+        "flicker": flicker,
     }
 
 
+def _spreads(
+    path: str, columns: Sequence[str], where: Mapping[str, str]
+) -> dict[str, dict[str, float]]:
+    return {name: spread(values) for name, values in read_columns(path, columns, where).items()}
+
+
 def _outcomes(path: str, name: str) -> dict[str, Any]:
+    where = {"configuration": name}
     outcomes: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
-    skews: list[float] = []
-    thermal, last = 0, ""
-    for row in read_rows(path):
-        if row["configuration"] != name:
-            continue
+    thermal = set()
+    for row in read_rows(path, where):
         outcomes[row["outcome"]] += 1
-        if row["ir_stamp_ns"] and row["ir_stamp_ns"] != last:
-            last = row["ir_stamp_ns"]
-            thermal += 1
+        thermal.add(row["ir_stamp_ns"])
         if row["outcome"] != "fused":
             reasons[f"{row['outcome']}: {row['reason']}"] += 1
-        elif row["skew_ms"]:
-            skews.append(float(row["skew_ms"]))
+    fused = {**where, "outcome": "fused"}
     return {
         "frames": sum(outcomes.values()),
         "outcomes": dict(sorted(outcomes.items())),
         "not_fused": dict(sorted(reasons.items())),
-        "thermal_frames_used": thermal,
-        "skew_ms": spread(np.array(skews)),
+        "thermal_frames_used": len(thermal - {""}),
+        **_spreads(path, ("skew_ms",), fused),
     }
-
-
-def _percentiles(values: np.ndarray, shares: Sequence[float]) -> list[float]:
-    """Return percentiles as NumPy's, but without NaN between equal infinities."""
-    ranked = np.sort(values)
-    found = []
-    for share in shares:
-        at = share / 100.0 * (ranked.size - 1)
-        low, high = ranked[int(math.floor(at))], ranked[int(math.ceil(at))]
-        found.append(float(low if low == high else low + (high - low) * (at - math.floor(at))))
-    return found
 
 
 def _listed(words: Sequence[str]) -> str:

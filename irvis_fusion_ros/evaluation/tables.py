@@ -9,7 +9,6 @@ from __future__ import annotations
 import array
 import contextlib
 import csv
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, TextIO, Union
 
@@ -57,23 +56,19 @@ class Table:
     def __init__(self, path: str, columns: Sequence[str]) -> None:
         """Create the file, or empty it."""
         self.path = path
-        self.columns = list(columns)
         with writing(path):
             self._stream: TextIO = open(path, "w", newline="", encoding="utf-8")  # noqa: SIM115
-        self._writer = csv.writer(self._stream, lineterminator="\n")
-        self._writer.writerow(self.columns)
+        self._writer = csv.DictWriter(self._stream, columns, lineterminator="\n")
+        self._writer.writeheader()
 
     def add(self, row: Mapping[str, CellValue]) -> None:
         """Write a row; numbers with six digits, None as an empty cell.
 
         Raises:
-            KeyError: The table has no such column.
+            ValueError: The table has no such column.
         """
-        unknown = set(row) - set(self.columns)
-        if unknown:
-            raise KeyError(f"{os.path.basename(self.path)} has no columns {sorted(unknown)}")
         with writing(self.path):
-            self._writer.writerow([_text(row.get(column)) for column in self.columns])
+            self._writer.writerow({column: _text(value) for column, value in row.items()})
 
     def close(self) -> None:
         """Finish the file."""
@@ -81,26 +76,20 @@ class Table:
             self._stream.close()
 
 
-def read_rows(path: str) -> Iterator[dict[str, str]]:
-    """Yield the rows of a file."""
+def read_rows(path: str, where: Mapping[str, str] | None = None) -> Iterator[dict[str, str]]:
+    """Yield the rows of a file; `where` is column -> text that a row must have to be taken."""
     with open(path, newline="", encoding="utf-8") as stream:
-        yield from csv.DictReader(stream)
+        for row in csv.DictReader(stream):
+            if all(row[column] == text for column, text in (where or {}).items()):
+                yield row
 
 
 def read_columns(
     path: str, names: Sequence[str], where: Mapping[str, str] | None = None
 ) -> dict[str, np.ndarray]:
-    """Return columns as float64 [rows], NaN where a cell is empty or not a number.
-
-    Args:
-        path: The file.
-        names: The columns.
-        where: Column -> text that a row must have to be taken.
-    """
+    """Return columns as float64 [rows], NaN for an empty cell; `where` as of `read_rows`."""
     found = {name: array.array("d") for name in names}  # eight bytes per value
-    for row in read_rows(path):
-        if where and any(row[column] != text for column, text in where.items()):
-            continue
+    for row in read_rows(path, where):
         for name in names:
             found[name].append(_number(row[name]))
     return {name: np.array(values) for name, values in found.items()}

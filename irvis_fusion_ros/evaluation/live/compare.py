@@ -85,13 +85,9 @@ def count_causes(verdicts: Sequence[str]) -> dict[str, int]:
 
 def both_have(walk: WalkFrame, live: LiveFrame | None) -> bool:
     """Return whether both fused this frame from the same pair."""
-    return (
-        live is not None
-        and live.image is not None
-        and walk.outcome == "fused"
-        and live.image != live.unchanged
-        and (live.image == walk.image or live.ir_stamp_ns == walk.ir_stamp_ns)
-    )
+    if live is None or live.image in (None, live.unchanged) or walk.outcome != "fused":
+        return False
+    return live.image == walk.image or live.ir_stamp_ns == walk.ir_stamp_ns
 
 
 def sentence(verdicts: Sequence[str], shared: int, shared_equal: int, given: int) -> str:
@@ -104,9 +100,10 @@ def sentence(verdicts: Sequence[str], shared: int, shared_equal: int, given: int
         given: Number of live fused frames that the replay repeats with the live pairs.
     """
     frames, same = len(verdicts), verdicts.count(IDENTICAL) + verdicts.count(KEPT_BACK)
-    text = f"{same} of {frames} frames from the running node equal those of the offline replay. "
-    text += f"Both fused {shared} frames from the same pair; {shared_equal} of them are equal "
-    text += "byte by byte"
+    text = (
+        f"{same} of {frames} frames from the running node equal those of the offline replay. Both "
+        f"fused {shared} frames from the same pair; {shared_equal} of them are equal byte by byte"
+    )
     if verdicts.count(UNEXPLAINED):
         return text + f"; {verdicts.count(UNEXPLAINED)} differ for no known cause."
     if same < frames and UNKNOWN not in verdicts:

@@ -12,6 +12,7 @@ import json
 import os
 import sys
 import tempfile
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,23 +22,19 @@ from irvis_fusion_core.errors import EngineError
 from irvis_fusion_core.streams.stamps import stamp_ns
 from irvis_fusion_ros.bags.bag import read_messages
 from irvis_fusion_ros.bags.bag_topics import FusionTopics
+from irvis_fusion_ros.bags.replay.offline_fusion import OfflineFusion
 from irvis_fusion_ros.evaluation.configurations import Configuration
 from irvis_fusion_ros.evaluation.live import compare
 from irvis_fusion_ros.evaluation.live.compare import LiveFrame, WalkFrame
-from irvis_fusion_ros.evaluation.live.scripted import ScriptedFusion
+from irvis_fusion_ros.evaluation.live.scripted import ScriptedDecider
 from irvis_fusion_ros.evaluation.recording import FRAMES, LIVE, digest
 from irvis_fusion_ros.evaluation.summary import spread
 from irvis_fusion_ros.evaluation.tables import Table, read_rows
 from irvis_fusion_ros.messages.image_messages import ImageMessageError, passed_image
 from irvis_fusion_ros.parameters.generated_files import yaml_scalar
 from irvis_fusion_ros.parameters.settings import Settings
+from irvis_fusion_ros.running_node import environment
 from irvis_fusion_ros.running_node.child_process import ChildProcess
-from irvis_fusion_ros.running_node.environment import (
-    NODE_MODULE,
-    make_environment,
-    ros_arguments,
-    why_no_ros,
-)
 
 if TYPE_CHECKING:
     from irvis_fusion_ros.evaluation.evaluation import Plan
@@ -66,18 +63,16 @@ class LiveRun(NamedTuple):
 
 
 def play_all(plan: Plan) -> dict[str, Any]:
-    """Play the bag through the node once for each configuration, and write live.csv.
-
-    Returns:
-        Configuration -> the entry of summary.json.
+    """Play the bag through the node once per configuration; return its entry of summary.json.
 
     Raises:
         EngineError: ROS is missing, or the node or the player failed.
     """
-    missing = why_no_ros()
+    missing = environment.why_no_ros()
     if missing:
         raise EngineError(f"expected ROS 2 for --live, found that {missing}")
-    os.environ.update(make_environment())  # the middleware reads it when the recorder starts
+    # The middleware reads it when the recorder starts.
+    os.environ.update(environment.make_environment())
     table = Table(os.path.join(plan.output, LIVE), COLUMNS)
     with contextlib.closing(table):
         return {c.name: _play(plan, c, table) for c in plan.configurations}
@@ -88,16 +83,22 @@ def _play(plan: Plan, configuration: Configuration, table: Table) -> dict[str, A
     if not plan.quiet:
         print(f"{name}: through the running node", file=sys.stderr)
     run = _run(plan, configuration)
-    walk = _walk_frames(os.path.join(plan.output, FRAMES), name)
+    walk = [
+        WalkFrame(
+            int(row["vis_stamp_ns"]),
+            row["outcome"],
+            int(row["ir_stamp_ns"]) if row["ir_stamp_ns"] else None,
+            row["image"] or None,
+        )
+        for row in read_rows(os.path.join(plan.output, FRAMES), {"configuration": name})
+    ]
     live = _live_frames(plan, configuration.settings, run)
     verdicts = [compare.judge(frame, live.get(frame.stamp_ns)) for frame in walk]
-    sent_ns = {
-        p["stamp_ns"]: p["published_ns"] for p in run.published if p["topic"].startswith("vis/im")
-    }
+    arrived_ns = {arrival.stamp_ns: arrival.arrived_ns for arrival in run.arrivals}
     latency_ms = {
-        a.stamp_ns: (a.arrived_ns - sent_ns[a.stamp_ns]) / 1e6
-        for a in run.arrivals
-        if a.stamp_ns in sent_ns
+        p["stamp_ns"]: (arrived_ns[p["stamp_ns"]] - p["published_ns"]) / 1e6
+        for p in run.published
+        if p["topic"].startswith("vis/im") and p["stamp_ns"] in arrived_ns
     }
     for index, (frame, verdict) in enumerate(zip(walk, verdicts)):
         found = live.get(frame.stamp_ns, LiveFrame(None, None, None, None))
@@ -133,13 +134,14 @@ def _run(plan: Plan, configuration: Configuration) -> LiveRun:
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         file, record = (os.path.join(folder, name) for name in ("node.yaml", "player.json"))
-        with open(file, "w", encoding="utf-8") as stream:
-            stream.write(_parameter_file(settings))
-        arguments = ["-m", NODE_MODULE, *ros_arguments(NAMESPACE, ["--params-file", file])]
+        lines = [f"    {name}: {yaml_scalar(v)}\n" for name, v in settings.to_mapping().items()]
+        Path(file).write_text("/**:\n  ros__parameters:\n" + "".join(lines), encoding="utf-8")
+        arguments = environment.ros_arguments(NAMESPACE, ["--params-file", file])
+        arguments = ["-m", environment.NODE_MODULE, *arguments]
         node = stack.enter_context(ChildProcess("fusion node", arguments))
         arguments = ["-m", PLAYER_MODULE, plan.bag, "--record", record]
         arguments += ["--names", json.dumps(_names(plan.topics)), "--rate", str(plan.live_rate)]
-        arguments += ros_arguments(NAMESPACE)
+        arguments += environment.ros_arguments(NAMESPACE)
         player = stack.enter_context(ChildProcess("player", arguments, with_stdin=True))
         recorder = stack.enter_context(contextlib.closing(LiveRecorder(NAMESPACE)))
 
@@ -158,8 +160,7 @@ def _run(plan: Plan, configuration: Configuration) -> LiveRun:
         player.check_succeeded()
         recorder.spin(QUIET_S)
         counted = {k: n - before.get(k, 0) for k, n in recorder.outcomes().items()}
-        with open(record, encoding="utf-8") as stream:
-            published = json.load(stream)
+        published = json.loads(Path(record).read_text(encoding="utf-8"))
         first_ns = min((p["stamp_ns"] for p in published), default=0)
         return LiveRun(
             [a for a in recorder.arrivals if a.stamp_ns >= first_ns],
@@ -182,24 +183,11 @@ def _live_frames(plan: Plan, settings: Settings, run: LiveRun) -> dict[int, Live
     offset_s = settings.pairing.ir_time_offset_s
     script = compare.thermal_stamps(fused, run.skews_ms, offset_s) or {}
     live: dict[int, LiveFrame] = {}
-    with ScriptedFusion(settings, script) as again:
+    with OfflineFusion(settings, decider=ScriptedDecider(settings, script)) as again:
         for frame in again.walk(plan.bag, plan.topics):
             key, repeated = frame.vis_stamp_ns, digest(frame.message)
             live[key] = LiveFrame(images.get(key), unchanged.get(key), frame.ir_stamp_ns, repeated)
     return live
-
-
-def _walk_frames(path: str, name: str) -> list[WalkFrame]:
-    return [
-        WalkFrame(
-            int(row["vis_stamp_ns"]),
-            row["outcome"],
-            int(row["ir_stamp_ns"]) if row["ir_stamp_ns"] else None,
-            row["image"] or None,
-        )
-        for row in read_rows(path)
-        if row["configuration"] == name
-    ]
 
 
 def _names(topics: FusionTopics) -> dict[str, str]:
@@ -208,8 +196,3 @@ def _names(topics: FusionTopics) -> dict[str, str]:
     for topic, name in ((topics.ir, "ir/image_raw"), (topics.vis, "vis/image_raw")):
         names[topic] = name + ("/compressed" if topic.endswith("/compressed") else "")
     return names
-
-
-def _parameter_file(settings: Settings) -> str:
-    lines = [f"    {name}: {yaml_scalar(v)}\n" for name, v in settings.to_mapping().items()]
-    return "/**:\n  ros__parameters:\n" + "".join(lines)

@@ -21,16 +21,11 @@ from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile, QoSReliabilityPolicy
 from rclpy.utilities import remove_ros_args
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from sensor_msgs import msg as sensor_messages
 
 from irvis_fusion_core.streams.stamps import NS_PER_S
 from irvis_fusion_ros.bags.bag import BagMessage, read_messages
 
-TYPES = {
-    "sensor_msgs/msg/Image": Image,
-    "sensor_msgs/msg/CompressedImage": CompressedImage,
-    "sensor_msgs/msg/CameraInfo": CameraInfo,
-}
 DEPTH = 60
 WARM_UP_PERIOD_S = 0.2
 WARM_UP_IMAGES = 5
@@ -54,7 +49,9 @@ class Player:
 
     def warm_up(self) -> None:
         """Publish the first few messages of each topic in turn until stdin has a line."""
-        first: dict[str, list[BagMessage]] = {topic: [] for topic in self._names}
+        # The thermal image goes first, as the visible one takes what is there.
+        in_order = sorted(self._names, key=lambda topic: not self._names[topic].startswith("ir/"))
+        first: dict[str, list[BagMessage]] = {topic: [] for topic in in_order}
         for number, message in enumerate(self._messages()):
             if len(first[message.topic]) < WARM_UP_IMAGES:
                 first[message.topic].append(message)
@@ -63,13 +60,11 @@ class Player:
                 break
         stamps_ns = [read_stamp(message.raw) for kept in first.values() for message in kept]
         stamp_ns = max(min(stamps_ns) - _EARLIER_NS, NS_PER_S)
-        # The thermal image goes first, as the visible one takes what is there.
-        in_order = sorted(first, key=lambda topic: not self._names[topic].startswith("ir/"))
         turn = 0
         while not select.select([sys.stdin], [], [], WARM_UP_PERIOD_S)[0]:
             stamp_ns += int(WARM_UP_PERIOD_S * NS_PER_S)
             turn += 1
-            for kept in (first[topic] for topic in in_order if first[topic]):
+            for kept in filter(None, first.values()):
                 message = kept[turn % len(kept)]
                 self._publisher(message).publish(with_stamp(message.raw, stamp_ns))
         sys.stdin.readline()
@@ -81,9 +76,7 @@ class Player:
         for message in self._messages():
             begin_ns = message.recorded_ns if begin_ns is None else begin_ns
             due_ns = started_ns + int((message.recorded_ns - begin_ns) / self._rate)
-            wait_s = (due_ns - time.monotonic_ns()) / NS_PER_S
-            if wait_s > 0:
-                time.sleep(wait_s)
+            time.sleep(max(due_ns - time.monotonic_ns(), 0) / NS_PER_S)
             publisher = self._publisher(message)
             now_ns = time.monotonic_ns()
             publisher.publish(message.raw)
@@ -101,26 +94,28 @@ class Player:
 
     def _publisher(self, message: BagMessage) -> Publisher:
         if message.topic not in self._publishers:
+            kind = getattr(sensor_messages, message.type.rpartition("/")[2])
             profile = QoSProfile(depth=DEPTH, reliability=QoSReliabilityPolicy.RELIABLE)
-            self._publishers[message.topic] = self._node.create_publisher(
-                TYPES[message.type], self._names[message.topic], profile
-            )
+            publisher = self._node.create_publisher(kind, self._names[message.topic], profile)
+            self._publishers[message.topic] = publisher
         return self._publishers[message.topic]
 
 
 def read_stamp(raw: bytes) -> int:
     """Return the header's stamp in ns of a CDR message: the first field after four bytes."""
-    order = "<" if raw[1] & 1 else ">"
-    seconds, nanoseconds = struct.unpack_from(order + "iI", raw, 4)
+    seconds, nanoseconds = struct.unpack_from(_stamp_format(raw), raw, 4)
     return int(seconds) * NS_PER_S + int(nanoseconds)
 
 
 def with_stamp(raw: bytes, stamp_ns: int) -> bytes:
     """Return the same CDR message with another stamp."""
     changed = bytearray(raw)
-    order = "<" if raw[1] & 1 else ">"
-    struct.pack_into(order + "iI", changed, 4, stamp_ns // NS_PER_S, stamp_ns % NS_PER_S)
+    struct.pack_into(_stamp_format(raw), changed, 4, *divmod(stamp_ns, NS_PER_S))
     return bytes(changed)
+
+
+def _stamp_format(raw: bytes) -> str:
+    return "<iI" if raw[1] & 1 else ">iI"
 
 
 def main(arguments: list[str] | None = None) -> int:

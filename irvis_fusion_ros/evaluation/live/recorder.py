@@ -30,23 +30,18 @@ class Arrival(NamedTuple):
 
 
 class LiveRecorder(NodeWatch):
-    """Records fused images, skews and diagnostics of the node; a context manager.
-
-    Attributes:
-        arrivals: The fused messages in order of arrival.
-        skews_ms: The skews that the node published, in order.
-    """
+    """Records fused images and skews of the node, in order of arrival; a context manager."""
 
     def __init__(self, namespace: str) -> None:
         """Initialise rclpy and subscribe."""
         super().__init__(namespace, "evaluation_recorder")
         self.arrivals: list[Arrival] = []
         self.skews_ms: list[float] = []
-        self._service = f"{namespace}/fusion_node/set_parameters"
         profile = QoSProfile(depth=DEPTH, reliability=QoSReliabilityPolicy.RELIABLE)
         create = self.node.create_subscription
         create(Image, "fused/image_raw", self._on_fused, profile)
         create(Float32, "fusion_node/debug/skew_ms", self._on_skew, profile)
+        self._client = self.node.create_client(SetParameters, "fusion_node/set_parameters")
 
     def forget_warm_up(self, settings: Settings) -> None:
         """Reset the node's pairing, health and thermal limits, and this record.
@@ -64,15 +59,13 @@ class LiveRecorder(NodeWatch):
         self.skews_ms.clear()
 
     def _set(self, parameter: Parameter) -> None:
-        client = self.node.create_client(SetParameters, self._service)
-        self.spin_until(client.service_is_ready, SERVICE_TIMEOUT_S)
+        self.spin_until(self._client.service_is_ready, SERVICE_TIMEOUT_S)
         request = SetParameters.Request(parameters=[parameter.to_parameter_msg()])
-        future = client.call_async(request)
+        future = self._client.call_async(request)
         done = self.spin_until(future.done, SERVICE_TIMEOUT_S)
         if not done or not future.result().results[0].successful:
             said = future.result().results[0].reason if done else "no answer"
             raise EngineError(f"expected the node to set {parameter.name}, found: {said}")
-        self.node.destroy_client(client)
 
     def _on_fused(self, message: Image) -> None:
         arrived_ns = time.monotonic_ns()

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 
-from irvis_fusion_core.protocols import Engine
 from irvis_fusion_core.streams.stamps import NS_PER_S
-from irvis_fusion_ros.bags.replay.offline_fusion import OfflineFusion, RecordedVis
+from irvis_fusion_ros.bags.replay.offline_fusion import RecordedVis
 from irvis_fusion_ros.parameters.settings import Settings
 from irvis_fusion_ros.pipeline.frame_decision import Decision, FrameDecider
 from irvis_fusion_ros.pipeline.frames import FUSED, PASSED, IrFrame
@@ -24,7 +23,7 @@ _WAIT_NS = 2 * NS_PER_S
 
 
 class ScriptedDecider(FrameDecider[RecordedVis]):
-    """Fuses the pairs of a script, and passes everything else on."""
+    """Lets `OfflineFusion` fuse the pairs of a script, and pass everything else on."""
 
     def __init__(self, settings: Settings, script: Mapping[int, int]) -> None:
         """Take `script`: visible stamp -> thermal stamp in ns, as in the headers."""
@@ -45,18 +44,15 @@ class ScriptedDecider(FrameDecider[RecordedVis]):
     def add_ir(self, frame: IrFrame, now_ns: int) -> list[Decision]:
         """Keep a thermal frame; decide on the visible frames that waited for it."""
         self._thermal.append(frame)
-        return self._settle(now_ns)
+        return self.expire(now_ns)
 
     def add_vis(self, stamp_ns: int, vis: RecordedVis, now_ns: int) -> list[Decision]:
         """Take a visible frame; decide in order, when the thermal frame is there."""
         self._queue.append((stamp_ns, vis, now_ns))
-        return self._settle(now_ns)
+        return self.expire(now_ns)
 
     def expire(self, now_ns: int) -> list[Decision]:
-        """Pass on the frames that waited too long."""
-        return self._settle(now_ns)
-
-    def _settle(self, now_ns: int) -> list[Decision]:
+        """Decide on the frames that have their thermal frame, or waited too long for it."""
         settled: list[Decision] = []
         while self._queue:
             stamp_ns, vis, since_ns = self._queue[0]
@@ -72,13 +68,3 @@ class ScriptedDecider(FrameDecider[RecordedVis]):
     def _find(self, stamp_ns: int) -> IrFrame | None:
         close = (f for f in reversed(self._thermal) if abs(f.stamp_ns - stamp_ns) <= _TOLERANCE_NS)
         return next(close, None)
-
-
-class ScriptedFusion(OfflineFusion):
-    """`OfflineFusion` with the pairs of a script."""
-
-    def __init__(
-        self, settings: Settings, script: Mapping[int, int], fusion: Engine | None = None
-    ) -> None:
-        """Take the pairs as `ScriptedDecider`, everything else as `OfflineFusion`."""
-        super().__init__(settings, fusion, decider=ScriptedDecider(settings, script))

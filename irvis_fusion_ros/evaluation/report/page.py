@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from irvis_fusion_core.errors import ConfigurationError
-from irvis_fusion_ros.evaluation.image_store import Shown
+from irvis_fusion_ros.evaluation.image_store import Extremes, Shown
+from irvis_fusion_ros.evaluation.report import scores
 from irvis_fusion_ros.evaluation.report.figures import OUTCOME_COLOURS, Figures
 from irvis_fusion_ros.evaluation.report.numbers import number, percent
-from irvis_fusion_ros.evaluation.report.scores import FURTHER_METRICS, MAIN_METRICS, score_table
 from irvis_fusion_ros.evaluation.summary import DECIDING, LOWER_IS_BETTER, verdict
 from irvis_fusion_ros.evaluation.tables import write_whole
 
@@ -22,12 +22,11 @@ LIBRARIES = ("jinja2", "matplotlib", "PIL")
 
 
 class Extra(NamedTuple):
-    """Images for the page, by configuration; `film` is a GIF."""
+    """What summary.json does not hold; `film` is a GIF, `extremes` is by configuration."""
 
     film: bytes | None
     film_names: Sequence[str]
-    best: Mapping[str, Sequence[Shown]]
-    worst: Mapping[str, Sequence[Shown]]
+    extremes: Mapping[str, Extremes]
     examples: Sequence[Shown]
     rank_by: str
 
@@ -48,23 +47,11 @@ def require_libraries() -> None:
 
 
 def write_page(folder: str, summary: Mapping[str, Any], extra: Extra) -> str:
-    """Write the page about the tables in `folder`, and return its path.
-
-    Args:
-        folder: The report's folder.
-        summary: As in summary.json.
-        extra: The images, which summary.json does not hold.
+    """Write the page about the tables in `folder` and summary.json, and return its path.
 
     Raises:
         ReportError: The page cannot be written.
     """
-    path = os.path.join(folder, PAGE)
-    write_whole(path, make_page(folder, summary, extra))
-    return path
-
-
-def make_page(folder: str, summary: Mapping[str, Any], extra: Extra) -> str:
-    """Return the page as HTML; arguments as of `write_page`."""
     import jinja2
 
     configurations = list(summary["configurations"])
@@ -82,7 +69,7 @@ def make_page(folder: str, summary: Mapping[str, Any], extra: Extra) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(number=number, uri=_data_uri, fact=_fact, value=_value)
+    environment.filters.update(number=number, uri=_data_uri, value=_value)
     page = environment.get_template(PAGE).render(
         **summary,
         extra=extra,
@@ -90,25 +77,21 @@ def make_page(folder: str, summary: Mapping[str, Any], extra: Extra) -> str:
         percent=percent,
         colour_of=colour_of,
         verdicts={name: verdict(rows, name) for name in configurations},
-        main_scores=score_table(rows, MAIN_METRICS),
-        further_scores=score_table(rows, FURTHER_METRICS),
+        main_scores=scores.ScoreTable(rows, scores.MAIN_METRICS),
+        further_scores=scores.ScoreTable(rows, scores.FURTHER_METRICS),
         metrics_over_time=[m for m in OVER_TIME if m in measured],
         lower_is_better=LOWER_IS_BETTER,
         figures=Figures(folder, configurations, colour_of),
         outcome_colours=OUTCOME_COLOURS,
     )
-    return page.lstrip()
+    path = os.path.join(folder, PAGE)
+    write_whole(path, page.lstrip())
+    return path
 
 
 def _data_uri(data: bytes, kind: str) -> str:
     """Return bytes as an address that contains them; `kind` is a MIME type."""
     return f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"
-
-
-def _fact(value: Any) -> str:
-    if isinstance(value, (list, tuple)):
-        return ", ".join(str(each) for each in value) or "none"
-    return str(value)
 
 
 def _value(spread: Mapping[str, float], key: str, unit: str = "") -> str:

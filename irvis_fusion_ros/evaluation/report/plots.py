@@ -98,11 +98,8 @@ def histogram(series: Sequence[Series], title: str, x_label: str) -> str:
     figure, axes = _axes(x_label)
     for index, one in enumerate(drawn):
         counts, edges = np.histogram(np.clip(one.y, low, high), bins, (low, high))
-        share, colour, is_ref = (
-            100.0 * counts / one.y.size,
-            _MARKERS[one.colour],
-            one.colour == "ref",
-        )
+        share = 100.0 * counts / one.y.size
+        colour, is_ref = _MARKERS[one.colour], one.colour == "ref"
         axes.stairs(share, edges, fill=True, color=colour, alpha=0.08 if is_ref else 0.16)
         dash = (0, (4, 2)) if is_ref else "-"
         axes.stairs(share, edges, color=colour, linestyle=dash, linewidth=1.6, gid=f"line{index}")
@@ -114,10 +111,7 @@ def histogram(series: Sequence[Series], title: str, x_label: str) -> str:
 
 
 def strip(kinds: Sequence[int], colours: Sequence[str], title: str) -> str:
-    """Return one coloured column for each frame; column i has colour `colours[kinds[i]]`.
-
-    A column that holds several frames shows the shares of their kinds.
-    """
+    """Return a column per frame or several, with the shares of the colours `colours[kind]`."""
     if not len(kinds):
         return _nothing(title)
     columns = min(len(kinds), MOST_POINTS)
@@ -126,14 +120,12 @@ def strip(kinds: Sequence[int], colours: Sequence[str], title: str) -> str:
     shares = np.add.reduceat(of_kind, bounds[:-1], axis=1, dtype=np.float64) / np.diff(bounds)
     changes = np.append(True, (np.diff(shares, axis=1) != 0).any(axis=0))
     edges = np.append(np.flatnonzero(changes), columns)
-    tops = np.cumsum(shares[:, changes], axis=0)
     figure, axes = _figure(1060, 34)
     axes.set_position((0, 0, 1, 1))
     axes.set_axis_off()
-    for top, share, colour in zip(tops, shares[:, changes], colours):
-        if share.any():
-            area = axes.stairs(top, edges, baseline=top - share, fill=True, color=_MARKERS[colour])
-            area.set_antialiased(False)
+    shares = np.repeat(shares[:, changes], 2, axis=1)
+    fills = [_MARKERS[colour] for colour in colours]
+    axes.stackplot(np.repeat(edges, 2)[1:-1], shares, colors=fills, antialiased=False)
     axes.set_xlim(0, columns)
     axes.set_ylim(1, 0)
     return _svg(figure, title)
@@ -146,13 +138,9 @@ def decimate(
     if x.size <= MOST_POINTS:
         return x, y, y, y
     bounds = np.linspace(0, x.size, MOST_POINTS + 1).astype(int)
-    counts, starts = np.diff(bounds), bounds[:-1]
-    return (
-        np.add.reduceat(x, starts) / counts,
-        np.add.reduceat(y, starts) / counts,
-        np.minimum.reduceat(y, starts),
-        np.maximum.reduceat(y, starts),
-    )
+    mean_x, mean_y = (np.add.reduceat(v, bounds[:-1]) / np.diff(bounds) for v in (x, y))
+    lowest, highest = (f.reduceat(y, bounds[:-1]) for f in (np.minimum, np.maximum))
+    return mean_x, mean_y, lowest, highest
 
 
 def _finite(series: Sequence[Series]) -> list[Series]:
@@ -172,9 +160,7 @@ def _axes(x_label: str) -> tuple[Figure, Axes]:
     from matplotlib.ticker import MaxNLocator
 
     figure, axes = _figure(_WIDTH, _HEIGHT)
-    figure.subplots_adjust(
-        left=52 / _WIDTH, right=1 - 10 / _WIDTH, top=1 - 10 / _HEIGHT, bottom=36 / _HEIGHT
-    )
+    axes.set_position((52 / _WIDTH, 36 / _HEIGHT, 1 - 62 / _WIDTH, 1 - 46 / _HEIGHT))
     axes.grid(axis="y", color=_MARKERS["grid"])
     axes.set_xlabel(x_label)
     for axis, ticks in ((axes.xaxis, 6), (axes.yaxis, 4)):

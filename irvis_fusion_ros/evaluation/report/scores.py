@@ -26,67 +26,43 @@ class Cell(NamedTuple):
     """A mean; `difference` is to the pixel-wise maximum, `trend` "up" (better), "down" or ""."""
 
     text: str
-    style: str
+    is_best: bool = False
     difference: str = ""
     trend: str = ""
 
 
-class ScoreRow(NamedTuple):
-    """A configuration or a reference."""
+class ScoreTable:
+    """The cells of one table, without what was not measured.
 
-    name: str
-    measured: int
-    cells: list[Cell]
-
-
-class ScoreTable(NamedTuple):
-    """Groups are (heading, number of columns); columns are (name, style)."""
-
-    groups: list[tuple[str, int]]
-    columns: list[tuple[str, str]]
-    rows: list[ScoreRow]
-
-
-def score_table(rows: Mapping[str, Any], headings: Mapping[str, tuple[str, ...]]) -> ScoreTable:
-    """Return the means of the measured columns.
-
-    Args:
-        rows: Name -> scores, as in summary.json.
-        headings: Heading -> its columns.
+    Attributes:
+        groups: Heading -> its metrics.
+        columns: Each metric, and "sep" for the first of a group or "".
     """
-    means = {name: _means(row) for name, row in rows.items()}
-    groups = {
-        heading: [m for m in metrics if any(m in row for row in means.values())]
-        for heading, metrics in headings.items()
-    }
-    groups = {heading: metrics for heading, metrics in groups.items() if metrics}
-    columns = [(m, "" if index else "sep") for g in groups.values() for index, m in enumerate(g)]
-    table = ScoreTable([(h, len(metrics)) for h, metrics in groups.items()], columns, [])
-    for name, row in rows.items():
-        is_own = row["kind"] == "configuration"
-        cells = [_cell(means, name, metric, style, is_own) for metric, style in columns]
-        table.rows.append(ScoreRow(name, row["measured"], cells))
-    return table
 
+    def __init__(self, rows: Mapping[str, Any], headings: Mapping[str, tuple[str, ...]]) -> None:
+        """Take `rows`: name -> scores, as in summary.json."""
+        self._means: dict[str, dict[str, float]] = {}
+        for name, row in rows.items():
+            spreads = {**row["metrics"], "flicker": row["flicker"]}
+            self._means[name] = {m: each["mean"] for m, each in spreads.items() if "mean" in each}
+        measured = {metric for means in self._means.values() for metric in means}
+        groups = {h: [m for m in metrics if m in measured] for h, metrics in headings.items()}
+        self.groups = {heading: metrics for heading, metrics in groups.items() if metrics}
+        self.columns = [
+            (m, "" if i else "sep") for g in self.groups.values() for i, m in enumerate(g)
+        ]
 
-def _means(row: Mapping[str, Any]) -> dict[str, float]:
-    spreads = {**row["metrics"], "flicker": row["flicker"]}
-    return {metric: each["mean"] for metric, each in spreads.items() if "mean" in each}
-
-
-def _cell(
-    means: Mapping[str, Mapping[str, float]], name: str, metric: str, style: str, is_own: bool
-) -> Cell:
-    value, maximum = means[name].get(metric), means.get("maximum", {}).get(metric)
-    if value is None:
-        return Cell("–", style)
-    best = max(row[metric] for row in means.values() if metric in row)
-    if metric in DECIDING and number(value) == number(best):
-        style += " best"
-    if not is_own or maximum is None or not np.isfinite(value - maximum):
-        return Cell(number(value), style)
-    difference, trend = value - maximum, ""
-    if abs(difference) > LEVEL * abs(maximum) and metric in (*DECIDING, *LOWER_IS_BETTER):
-        trend = "up" if (difference < 0) == (metric in LOWER_IS_BETTER) else "down"
-    text = f"{difference:+.3f}".replace("-", "−")
-    return Cell(number(value), style, "=" if text[1:] == "0.000" else text, trend)
+    def cell(self, name: str, metric: str, compare: bool) -> Cell:
+        """Return the mean of a row; `compare` adds the difference to the maximum."""
+        value, maximum = (self._means.get(row, {}).get(metric) for row in (name, "maximum"))
+        if value is None:
+            return Cell("–")
+        best = max(means[metric] for means in self._means.values() if metric in means)
+        is_best = metric in DECIDING and number(value) == number(best)
+        if not compare or maximum is None or not np.isfinite(value - maximum):
+            return Cell(number(value), is_best)
+        difference, trend = value - maximum, ""
+        if abs(difference) > LEVEL * abs(maximum) and metric in (*DECIDING, *LOWER_IS_BETTER):
+            trend = "up" if (difference < 0) == (metric in LOWER_IS_BETTER) else "down"
+        text = f"{difference:+.3f}".replace("-", "−")
+        return Cell(number(value), is_best, "=" if text[1:] == "0.000" else text, trend)

@@ -38,7 +38,7 @@ def test_columns_of_some_rows_alone(tmp_path):
     table = Table(str(tmp_path / "a.csv"), ["kind", "value"])
     for kind, value in (("a", 1.0), ("b", 2.0), ("a", None)):
         table.add({"kind": kind, "value": value})
-    with pytest.raises(KeyError, match="other"):
+    with pytest.raises(ValueError, match="other"):
         table.add({"other": 1})
     table.close()
     found = read_columns(table.path, ["value"], {"kind": "a"})["value"]

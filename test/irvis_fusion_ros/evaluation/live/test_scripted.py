@@ -5,7 +5,8 @@ from bag_recording import MS, START_NS, needs_rosbags
 from evaluation_scene import MaximumEngine, scene, write_bag
 
 from irvis_fusion_ros.bags.bag_topics import find_topics
-from irvis_fusion_ros.evaluation.live.scripted import NOT_FUSED, ScriptedFusion
+from irvis_fusion_ros.bags.replay.offline_fusion import OfflineFusion
+from irvis_fusion_ros.evaluation.live.scripted import NOT_FUSED, ScriptedDecider
 from irvis_fusion_ros.parameters.settings_file import load_settings
 
 pytestmark = needs_rosbags
@@ -21,7 +22,8 @@ def test_given_pairs_are_fused_and_nothing_else(tmp_path):
     pairs = {0: 0, 3: 1, 4: 6, 5: 50}
     script = {stamp(vis): stamp(ir) + 100 for vis, ir in pairs.items()}  # 100 ns: float32 skews
     settings = load_settings(None, ["thermal.method:=none"])
-    with ScriptedFusion(settings, script, MaximumEngine()) as fusion:
+    decider = ScriptedDecider(settings, script)
+    with OfflineFusion(settings, MaximumEngine(), decider=decider) as fusion:
         frames = list(fusion.walk(bag, find_topics(bag)))
     assert [frame.index for frame in frames] == list(range(8))
     for number, frame in enumerate(frames):
