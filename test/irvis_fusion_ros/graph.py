@@ -292,6 +292,32 @@ def wait_until_fusing(graph, **rates):
     graph.sent_vis.clear()
 
 
+LOAD_REASONS = {"overrun", "engine_stuck", "ir_stale", "ir_late", "ir_missing", "ir_too_old"}
+"""Why a frame of a busy machine may pass unfused: engine or thermal camera got no time."""
+
+
+def play_until_fused(graph, count, **rates):
+    """Play until `count` more frames were fused; what passed meanwhile, passed because of load."""
+    before = passed_frames(graph)
+    graph.play_until(
+        lambda: sum(map(graph.is_fused, graph.fused)) >= count, f"{count} fused frames", **rates
+    )
+    assert_every_visible_frame_came_out_once(graph)
+    passed = {
+        reason: number - before.get(reason, 0) for reason, number in passed_frames(graph).items()
+    }
+    others = {reason: number for reason, number in passed.items() if number}
+    assert set(others) <= LOAD_REASONS, others
+
+
+def passed_frames(graph):
+    """Return how many frames passed unfused, by reason, as the node counts them."""
+    graph.wait_for_report()
+    start = "frames passed: "
+    values = graph.statuses["fusion"].values
+    return {v.key[len(start) :]: int(v.value) for v in values if v.key.startswith(start)}
+
+
 def wait_until_all_are_out(graph):
     """Wait for the frame that was sent last: nothing is published before what came earlier."""
     graph.wait_for(

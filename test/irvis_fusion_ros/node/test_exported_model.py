@@ -30,10 +30,9 @@ def test_an_exported_checkpoint_fuses_in_the_node(graph, tmp_path):
     )
     graph.spin(0.5)
     graph.fused.clear()
-    graph.play(1.0)
-    graph.spin(0.5)
-    shown = [shows_the_warm_square(graph, message) for message in graph.fused]
-    assert len(shown) > 10 and sum(shown) >= 0.8 * len(shown)
+    graph.play_until(
+        lambda: sum(shows_the_warm_square(graph, m) for m in graph.fused) > 10, "fused frames"
+    )
     graph.play_until(lambda: graph.level("engine") == 0, "the diagnosis")
     assert str(model) in str(graph.statuses["engine"].values)
     assert graph.fusion.stop() == 0
