@@ -121,12 +121,7 @@ class Augmentation:
         if window is not None:
             top, left, side = window
             image = image[top : top + side, left : left + side]
-        side = image.shape[0]
-        if side != self.size:
-            # Area averaging does not alias; it has no meaning when an image grows.
-            how = cv2.INTER_AREA if side > self.size else cv2.INTER_LINEAR
-            image = cv2.resize(image, (self.size, self.size), interpolation=how)
-        return np.ascontiguousarray(image[:, ::-1] if flip else image)
+        return resize_square(image, self.size, flip)
 
     def _displaced(
         self, ir: np.ndarray, window: Window, random: np.random.Generator
@@ -146,6 +141,16 @@ class Augmentation:
             flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
             borderMode=cv2.BORDER_REFLECT_101,
         )
+
+
+def resize_square(image: np.ndarray, size: int, flip: bool) -> np.ndarray:
+    """Return a square image with sides of `size` pixels, mirrored if `flip`."""
+    side = image.shape[0]
+    if side != size:
+        # Area averaging does not alias; it has no meaning when an image grows.
+        how = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
+        image = cv2.resize(image, (size, size), interpolation=how)
+    return np.ascontiguousarray(image[:, ::-1] if flip else image)
 
 
 def tone_curve(gamma: float) -> np.ndarray:

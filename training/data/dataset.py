@@ -10,10 +10,9 @@ workers or processes, and a run that is resumed, give the same samples.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -22,11 +21,9 @@ from torch.utils.data import Dataset
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_core.metrics import luminance
 from training.data.augmentation import Augmentation, View
-from training.data.images import Images, PairPaths, Rescale, read_images
+from training.data.images import ImageStore, PairPaths
 from training.data.listing import PairListing, list_images
 from training.data.sampling import Draw, Group
-
-_GB = 1024**3
 
 
 class Root(NamedTuple):
@@ -59,39 +56,6 @@ def parse_root(text: str | Path | Root) -> Root:
     return root
 
 
-class ImageStore:
-    """Reads scenes, and keeps decoded ones up to `limit` bytes.
-
-    Filled before workers are forked, it is shared by them.
-    """
-
-    def __init__(self, limit: int, rescale: Rescale | None = None) -> None:
-        self.limit, self.used, self._rescale = limit, 0, rescale
-        self._kept: dict[Path, Images] = {}
-        self._lock = threading.Lock()
-
-    def __call__(self, paths: PairPaths) -> Images:
-        """Return the scene's images; errors as `read_images`."""
-        kept = self._kept.get(paths.ir)
-        if kept is not None:
-            return kept
-        images = read_images(paths, self._rescale)
-        with self._lock:
-            if self.used + images.bytes <= self.limit and paths.ir not in self._kept:
-                self._kept[paths.ir] = images
-                self.used += images.bytes
-        return images
-
-    # Workers that are spawned, not forked, get an empty store: locks do not travel.
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave out the images and the lock."""
-        return {"limit": self.limit, "_rescale": self._rescale}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Make an empty store of the same limit."""
-        ImageStore.__init__(self, state["limit"], state["_rescale"])
-
-
 class FusionDataset(Dataset):
     """Scenes of one or several folders.
 
@@ -116,7 +80,6 @@ class FusionDataset(Dataset):
         limit: At most this many pairs of every root, evenly spread; 0 for all.
         cache_gb: Memory for decoded images, GiB; 0 decodes every time.
         teacher_target: Of several teacher samples take the ``mean``, or a random ``sample``.
-        rescale: Raw thermal -> uint8, see `read_pair`.
 
     Raises:
         DataError: A folder holds no usable pair; faulty files without `skip_bad`.
@@ -133,7 +96,6 @@ class FusionDataset(Dataset):
         cache_gb: float = 2.0,
         teacher_target: str = "mean",
         in_channels: int = 3,
-        rescale: Rescale | None = None,
     ) -> None:
         if teacher_target not in ("mean", "sample"):
             raise ConfigurationError(
@@ -141,7 +103,7 @@ class FusionDataset(Dataset):
             )
         self.augmentation, self.seed = augmentation, seed
         self.teacher_target, self.in_channels = teacher_target, in_channels
-        self.read = ImageStore(int(cache_gb * _GB), rescale)
+        self.read = ImageStore(int(cache_gb * 1024**3))
         self.roots = [parse_root(root) for root in roots]
         self.listings: list[PairListing] = []
         self.pairs: list[PairPaths] = []

@@ -13,6 +13,7 @@ The variance is written last, so it says that a pair is complete.
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import shutil
@@ -68,12 +69,12 @@ class EnsembleFolder:
 
     def samples(self, stem: str) -> list[Path]:
         """Return the sample images of a pair, by number."""
-        found = {}
-        for path in self.folder.glob(f"{_literal(stem)}_*.png"):
-            number = path.stem[len(stem) + 1 :]
-            if number.isdigit():
-                found[int(number)] = path
-        return [found[number] for number in sorted(found)]
+        numbered = {
+            int(path.stem[len(stem) + 1 :]): path
+            for path in self.folder.glob(f"{glob.escape(stem)}_*.png")
+            if path.stem[len(stem) + 1 :].isdigit()
+        }
+        return [numbered[k] for k in sorted(numbered)]
 
     def mean(self, stem: str) -> Path:
         """Return the path of the mean."""
@@ -135,8 +136,3 @@ def refuse_ambiguous(stems: Sequence[str], samples: int) -> None:
 def to_bytes(planes: Any) -> Sequence[np.ndarray]:
     """Return a float tensor N x C x H x W in 0..1 as uint8 N x H x W x C."""
     return (planes * 255.0).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
-
-
-def _literal(stem: str) -> str:
-    """Escape a stem for `glob`."""
-    return "".join(f"[{c}]" if c in "*?[" else c for c in stem)

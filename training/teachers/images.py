@@ -68,16 +68,9 @@ def diverged(fused: torch.Tensor, ir: torch.Tensor, vis: torch.Tensor) -> list[b
     Args:
         fused: Luminance N x 1 x H x W; `ir` the same, `vis` N x 3 x H x W, all 0..1.
     """
-    found = []
-    for one, a, b in zip(fused, ir, luminance(vis)):
-        if not bool(torch.isfinite(one).all()):
-            found.append(True)
-            continue
-        one, a, b = (_blocks(plane) for plane in (one, a, b))
-        low, high = torch.minimum(a, b), torch.maximum(a, b)
-        outside = (one - high).clamp_min(0.0) + (low - one).clamp_min(0.0)
-        found.append(bool(outside.mean() > DIVERGED_AT))
-    return found
+    outside = _excess(fused, ir, vis).abs().mean((1, 2, 3))
+    # A NaN makes its whole sample's mean NaN, infinity makes it infinite.
+    return (~(outside <= DIVERGED_AT)).tolist()
 
 
 def hold_brightness(fused: torch.Tensor, ir: torch.Tensor, vis: torch.Tensor) -> torch.Tensor:
@@ -86,23 +79,17 @@ def hold_brightness(fused: torch.Tensor, ir: torch.Tensor, vis: torch.Tensor) ->
     A small prior restores structure before it learns how bright a night is. Texture within blocks
     stays. Shapes as in `diverged`.
     """
+    excess = _excess(fused, ir, vis)
+    height, width = fused.shape[2:]
+    whole = tuple(BLOCK * blocks for blocks in excess.shape[2:])
+    smooth = F.interpolate(excess, whole, mode="bilinear", align_corners=False)
+    return (fused - smooth[:, :, :height, :width]).clamp(0.0, 1.0)
+
+
+def _excess(fused: torch.Tensor, ir: torch.Tensor, vis: torch.Tensor) -> torch.Tensor:
+    """Return how far the means of 8x8 pixels lie above (or below: negative) both sources'."""
     f, a, b = (
         F.avg_pool2d(x, BLOCK, ceil_mode=True, count_include_pad=False)
         for x in (fused, ir, luminance(vis))
     )
-    low, high = torch.minimum(a, b), torch.maximum(a, b)
-    excess = f - f.clamp(low, high)
-    size = fused.shape[2:]
-    whole = tuple(BLOCK * blocks for blocks in excess.shape[2:])
-    smooth = F.interpolate(excess, whole, mode="bilinear", align_corners=False)
-    return (fused - smooth[:, :, : size[0], : size[1]]).clamp(0.0, 1.0)
-
-
-def _blocks(plane: torch.Tensor) -> torch.Tensor:
-    return F.avg_pool2d(plane[None], BLOCK, ceil_mode=True)
-
-
-def ensemble_statistics(samples: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return mean and population variance over the first axis, in float64."""
-    samples = samples.double()
-    return samples.mean(0), samples.var(0, correction=0)
+    return f - f.clamp(torch.minimum(a, b), torch.maximum(a, b))

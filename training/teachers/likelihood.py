@@ -13,11 +13,13 @@ image: the infrared image, or the lower bound of its weight. `Precisions` can ch
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 
-from irvis_fusion_core.errors import ConfigurationError
+SMOOTHNESS = 0.5
+"""Weight psi of the total variation."""
 
 TINY = 1e-3
 """The least distance that counts, about an eighth of a grey level: precisions stay finite."""
@@ -40,13 +42,6 @@ class Precisions:
     regional_scales: bool = False
     bound: float = 2.0
 
-    def __post_init__(self) -> None:
-        if self.window < 1 or self.window % 2 == 0 or self.bound <= 0.0:
-            raise ConfigurationError(
-                "expected an odd window of at least 1 and a bound above 0, found "
-                f"{self.window} and {self.bound}"
-            )
-
 
 PAPER = Precisions()
 REGIONAL = Precisions(window=15, regional_scales=True, bound=8.0)
@@ -58,7 +53,6 @@ class Rectifier:
     Args:
         ir: Infrared, N x 1 x H x W, -1..1.
         vis: Visible luminance, the same.
-        smoothness: Weight psi of the total variation.
         coupling: Eta, how strongly the M-step is held to the smoothed image.
     """
 
@@ -67,11 +61,9 @@ class Rectifier:
         ir: torch.Tensor,
         vis: torch.Tensor,
         precisions: Precisions = PAPER,
-        smoothness: float = 0.5,
         coupling: float = 0.01,
     ) -> None:
-        self.vis, self.y, self.precisions = vis, ir - vis, precisions
-        self.smoothness, self.coupling = smoothness, coupling
+        self.vis, self.y, self.precisions, self.coupling = vis, ir - vis, precisions, coupling
         self.gamma = torch.ones_like(vis[:, :1, :1, :1])
         self.rho = torch.ones_like(self.gamma)
 
@@ -96,7 +88,7 @@ class Rectifier:
         return (1.0 / precision).mean((1, 2, 3), keepdim=True)
 
     def _maximise(self, x: torch.Tensor, m: torch.Tensor, n: torch.Tensor) -> torch.Tensor:
-        k = smooth(self.y - x, self.smoothness)
+        k = smooth(self.y - x, SMOOTHNESS)
         pull = 2.0 * m * self.y + self.coupling * (self.y - k)
         return pull / (2.0 * m + 2.0 * n + self.coupling)
 
@@ -106,17 +98,11 @@ def smooth(image: torch.Tensor, weight: float) -> torch.Tensor:
 
     The quadratic half of the split total variation: in Fourier space it is one division.
     """
-    power = _difference_power(image)
-    spectrum = torch.fft.rfft2(image) / (1.0 + weight * power)
+    like: Any = {"dtype": image.dtype, "device": image.device}
+    axes = torch.fft.fftfreq(image.shape[2], **like), torch.fft.rfftfreq(image.shape[3], **like)
+    rows, columns = (2.0 - 2.0 * torch.cos(2.0 * torch.pi * f) for f in axes)
+    spectrum = torch.fft.rfft2(image) / (1.0 + weight * (rows[:, None] + columns))
     return torch.fft.irfft2(spectrum, s=image.shape[2:])
-
-
-def _difference_power(like: torch.Tensor) -> torch.Tensor:
-    """Return |D_row|^2 + |D_column|^2 of first differences, on the half plane of `rfft2`."""
-    rows = torch.fft.fftfreq(like.shape[2], device=like.device, dtype=like.dtype)
-    columns = torch.fft.rfftfreq(like.shape[3], device=like.device, dtype=like.dtype)
-    along = [2.0 - 2.0 * torch.cos(2.0 * torch.pi * f) for f in (rows, columns)]
-    return along[0][:, None] + along[1][None, :]
 
 
 def _local_mean(x: torch.Tensor, window: int) -> torch.Tensor:

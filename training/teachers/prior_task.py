@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from typing import Any
 
 import lightning
@@ -121,16 +122,12 @@ class PriorTask(lightning.LightningModule):
 
         def factor(step: int) -> float:
             warm = min(1.0, (step + 1) / max(1, self.warm_up_steps))
-            progress = min(1.0, step / self.total_steps)
-            return warm * max(
-                0.01, 0.5 * (1.0 + float(torch.cos(torch.tensor(torch.pi * progress))))
-            )
+            cosine = math.cos(math.pi * min(1.0, step / self.total_steps))
+            return warm * max(0.01, 0.5 * (1.0 + cosine))
 
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
-        }
+        scheduler = {"scheduler": schedule, "interval": "step"}
+        return {"optimizer": optimizer, "lr_scheduler": scheduler}
 
 
 def image_terms(x0: torch.Tensor, image: torch.Tensor) -> dict[str, torch.Tensor]:

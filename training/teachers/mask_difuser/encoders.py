@@ -94,18 +94,16 @@ class FeatureMixer(nn.Module):
 
     def __init__(self, channels: int, groups: int) -> None:
         super().__init__()
-        self.by_channel = nn.Sequential(
-            nn.Conv2d(4 * channels, 2 * channels, 1),
-            nn.GroupNorm(groups, 2 * channels),
+        self.by_channel = self._weights(4 * channels, 2 * channels, channels, groups)
+        self.by_place = self._weights(2 * channels, channels, channels, groups)
+
+    @staticmethod
+    def _weights(channels_in: int, hidden: int, channels: int, groups: int) -> nn.Sequential:
+        return nn.Sequential(
+            nn.Conv2d(channels_in, hidden, 1),
+            nn.GroupNorm(groups, hidden),
             nn.SiLU(),
-            nn.Conv2d(2 * channels, channels, 1),
-            nn.GroupNorm(groups, channels),
-        )
-        self.by_place = nn.Sequential(
-            nn.Conv2d(2 * channels, channels, 1),
-            nn.GroupNorm(groups, channels),
-            nn.SiLU(),
-            nn.Conv2d(channels, channels, 1),
+            nn.Conv2d(hidden, channels, 1),
             nn.GroupNorm(groups, channels),
         )
 

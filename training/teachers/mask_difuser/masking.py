@@ -10,6 +10,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from training.data.augmentation import add_noise, tone_curve
+
 CELLS = 8
 SHOWN, PAINTED, DEGRADED = 0, 1, 2
 DEGRADED_SHARE = 0.1
@@ -20,8 +22,7 @@ def dual_masks(random: np.random.Generator, cells: int = CELLS) -> tuple[np.ndar
 
     No cell is painted in both views.
     """
-    order = random.permutation(cells * cells)
-    halves = np.array_split(order, 2)
+    halves = np.array_split(random.permutation(cells * cells), 2)
     views = np.full((2, cells * cells), SHOWN, np.uint8)
     for view, (masked, shown) in zip(views, (halves, halves[::-1])):
         view[masked] = PAINTED
@@ -60,8 +61,7 @@ def _blur(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
 
 
 def _noise(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    noise = random.normal(0.0, random.uniform(5.0, 35.0), image.shape)
-    return (image + noise).round().clip(0, 255).astype(np.uint8)
+    return add_noise(image, random.normal(0.0, random.uniform(5.0, 35.0), image.shape))
 
 
 def _snow(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
@@ -70,9 +70,8 @@ def _snow(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
     count = height * width // 60
     flakes = np.zeros((height, width), np.float32)
     rows, columns = random.integers(height - 1, size=count), random.integers(width - 1, size=count)
-    for down in (0, 1):
-        for right in (0, 1):
-            flakes[rows + down, columns + right] = 255.0
+    for down, right in np.ndindex(2, 2):
+        flakes[rows + down, columns + right] = 255.0
     flakes = cv2.GaussianBlur(flakes, (5, 5), 0)[:, :, None]
     return (0.7 * image + 0.3 * flakes).round().clip(0, 255).astype(np.uint8)
 
@@ -92,5 +91,4 @@ def _disturb_spectrum(image: np.ndarray, random: np.random.Generator) -> np.ndar
 
 def _expose(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """Apply a gamma between a third and three."""
-    gamma = 3.0 ** random.uniform(-1.0, 1.0)
-    return (255.0 * (image / 255.0) ** gamma).round().astype(np.uint8)
+    return tone_curve(3.0 ** random.uniform(-1.0, 1.0))[image]

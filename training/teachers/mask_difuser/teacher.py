@@ -66,18 +66,16 @@ def our_name(published: str) -> str | None:
     name = published[len("module.") :] if published.startswith("module.") else published
     if name.startswith(_LEFT_OUT):
         return None
-    for theirs, ours in _PREFIXES:
-        if name.startswith(theirs + "."):
-            name = ours + name[len(theirs) :]
-            break
+    name = _renamed(name, _PREFIXES)
     block = re.match(r"((?:down|middle|up)\.\d+\.)(.*)", name)
-    if block:
-        inside = block.group(2)
-        for theirs, ours in _INSIDE_A_BLOCK:
-            if inside.startswith(theirs):
-                inside = ours + inside[len(theirs) :]
-                break
-        name = block.group(1) + inside
+    return block.group(1) + _renamed(block.group(2), _INSIDE_A_BLOCK) if block else name
+
+
+def _renamed(name: str, prefixes: Sequence[tuple[str, str]]) -> str:
+    """Exchange the first of `prefixes` (theirs, ours) that the name has."""
+    for theirs, ours in prefixes:
+        if name.startswith(theirs):
+            return ours + name[len(theirs) :]
     return name
 
 
