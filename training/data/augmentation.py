@@ -23,8 +23,7 @@ import numpy as np
 from irvis_fusion_core.errors import ConfigurationError
 from training.data.images import Images
 
-Window = tuple[int, int, int]
-"""Top, left and side of a square."""
+Window = tuple[int, int, int]  # top, left and side of a square
 
 
 class View(NamedTuple):
@@ -39,13 +38,9 @@ class View(NamedTuple):
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How far scenes are varied. Called with a scene and a generator, it gives one `View`.
+    """How far scenes are varied: pixels of the crop, grey levels of 255, probabilities 0..1."""
 
-    Lengths are pixels of the crop, intensities grey levels of 255, probabilities 0..1.
-    """
-
-    size: int = 512
-    """Side of the square crop."""
+    size: int = 512  # side of the square crop
     resize_prob: float = 0.5
     resize_range: tuple[float, float] = (0.6, 1.2)
     flip_prob: float = 0.5
@@ -54,15 +49,12 @@ class Augmentation:
     misalign_deg: float = 5.0
     misalign_scale: float = 0.05
     tone_prob: float = 0.5
-    vis_tone: float = 0.3
-    """Standard deviation of the logarithm of the visible image's gamma."""
+    vis_tone: float = 0.3  # standard deviation of the logarithm of gamma
     ir_tone: float = 0.15
-    colour: float = 0.2
-    """Reach of the chroma's gain, and (in quarter turns) of its hue."""
+    colour: float = 0.2  # reach of the chroma's gain, and (in quarter turns) of its hue
     noise_prob: float = 0.25
     ir_noise: float = 2.0
-    column_noise: float = 1.5
-    """Fixed-pattern noise: the standard deviation of the columns' offsets."""
+    column_noise: float = 1.5  # standard deviation of the columns' offsets (fixed pattern)
     vis_noise: float = 1.0
 
     def __post_init__(self) -> None:
@@ -159,10 +151,7 @@ def tone_curve(gamma: float) -> np.ndarray:
 
 
 def jitter_chroma(vis: np.ndarray, gain: float, turn: float) -> np.ndarray:
-    """Return RGB with Cb and Cr stretched by `gain` and turned by `turn` radians.
-
-    Luminance stays, within rounding, where no channel leaves 0..255.
-    """
+    """Return RGB with Cb and Cr stretched by `gain` and turned by `turn` radians."""
     ycc = cv2.cvtColor(vis, cv2.COLOR_RGB2YCrCb)
     c, s = gain * np.cos(turn), gain * np.sin(turn)
     matrix = np.array(

@@ -4,8 +4,8 @@
     sampler = EpochSampler(dataset.groups, batch_size=8, seed=0)
     loader = DataLoader(dataset, batch_size=8, sampler=sampler, num_workers=4)
 
-Every drawn sample carries a number; seed and number alone decide its variant. So any number of
-workers or processes, and a run that is resumed, give the same samples.
+Every drawn sample carries a number; seed and number alone decide its variant, whatever the number
+of workers or processes, also in a resumed run.
 """
 
 from __future__ import annotations
@@ -34,11 +34,7 @@ class Root(NamedTuple):
 
 
 def parse_root(text: str | Path | Root) -> Root:
-    """Read ``DIR`` or ``DIR=SHARE``.
-
-    Raises:
-        ConfigurationError: The share is not a number above 0.
-    """
+    """Read ``DIR`` or ``DIR=SHARE``; ConfigurationError where the share is no number above 0."""
     if isinstance(text, Root):
         return text
     folder, _, share = str(text).rpartition("=")
@@ -46,14 +42,14 @@ def parse_root(text: str | Path | Root) -> Root:
     if not folder or Path(text).is_dir():
         return Root(Path(text))
     try:
-        root = Root(Path(folder), float(share))
+        number = float(share)
     except ValueError:
+        number = 0.0
+    if not 0.0 < number < float("inf"):
         raise ConfigurationError(
-            f"expected DIR or DIR=SHARE such as data/train=0.4, found {str(text)!r}"
-        ) from None
-    if not 0.0 < root.share < float("inf"):
-        raise ConfigurationError(f"expected a share above 0, found {str(text)!r}")
-    return root
+            f"expected DIR or DIR=SHARE with a share above 0 such as data/train=0.4, found {text}"
+        )
+    return Root(Path(folder), number)
 
 
 class FusionDataset(Dataset):
@@ -73,7 +69,6 @@ class FusionDataset(Dataset):
     ==============  =============  =====================================================
 
     Args:
-        roots: Folders, or ``DIR=SHARE``, or `Root`.
         augmentation: None gives whole images as they are.
         check: Decode everything once at the start (`list_images`).
         skip_bad: Go on without the faulty files, which `report` names, instead of raising.
@@ -82,7 +77,7 @@ class FusionDataset(Dataset):
         teacher_target: Of several teacher samples take the ``mean``, or a random ``sample``.
 
     Raises:
-        DataError: A folder holds no usable pair; faulty files without `skip_bad`.
+        DataError: No usable pair in a folder; faulty files without `skip_bad`.
     """
 
     def __init__(
@@ -122,15 +117,14 @@ class FusionDataset(Dataset):
     def _needed(self, pair: PairPaths) -> PairPaths:
         """Return the pair with the teacher files that `teacher_target` needs.
 
-        With numbered samples, the image of the pair's own name is their mean. Where the variance
-        is on disk too, the mean needs no samples.
+        The image of the pair's own name is the mean of numbered samples.
         """
+        means = tuple(path for path in pair.teachers if path.stem == pair.stem)
         samples = tuple(path for path in pair.teachers if path.stem != pair.stem)
-        if not samples or len(samples) == len(pair.teachers):
+        if not samples or not means:
             return pair
-        if self.teacher_target == "mean" and pair.variance is not None:
-            samples = tuple(path for path in pair.teachers if path.stem == pair.stem)
-        return pair._replace(teachers=samples)
+        means_do = self.teacher_target == "mean" and pair.variance is not None
+        return pair._replace(teachers=means if means_do else samples)
 
     @property
     def has_teachers(self) -> bool:
@@ -150,11 +144,7 @@ class FusionDataset(Dataset):
         return len(self.pairs)
 
     def __getitem__(self, key: int | Draw) -> dict[str, torch.Tensor]:
-        """Return the scene of an index as it is, or the variant that a `Draw` numbers.
-
-        Raises:
-            DataError: A file has become unreadable.
-        """
+        """Return the scene of an index as it is, or the variant that a `Draw` numbers."""
         index, number = key if isinstance(key, tuple) else (int(key), int(key))
         scene = self.read(self.pairs[index])
         random = np.random.default_rng((self.seed, number))
@@ -177,8 +167,7 @@ class FusionDataset(Dataset):
 
     def _target(self, view: View, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Return the teacher's luminance and variance, which samples give where no file does."""
-        nothing = np.zeros(view.ir.shape, np.float32)
-        count = len(view.teachers)
+        nothing, count = np.zeros(view.ir.shape, np.float32), len(view.teachers)
         if not count:
             return nothing, nothing
         variance = nothing if view.variance is None else view.variance

@@ -47,9 +47,7 @@ class Images(NamedTuple):
 
 
 class ImageStore:
-    """Reads images, and keeps decoded ones up to `limit` bytes.
-
-    Filled before workers are forked, it is shared by them.
+    """Reads images, and keeps decoded ones up to `limit` bytes; forked workers share them.
 
     Args:
         read: File or files -> images with their `nbytes`; `read_images` by default.
@@ -80,8 +78,7 @@ def read_pair(ir: Path, vis: Path) -> tuple[np.ndarray, np.ndarray]:
     """Return uint8 IR HxW and uint8 RGB HxWx3 of one size.
 
     Args:
-        ir: 8-bit images are taken as they are; 16-bit and float ones go through the node's
-            `ThermalRescale`, each alone.
+        ir: 16-bit and float images go through the node's `ThermalRescale`, each alone.
         vis: Colour or grey.
 
     Raises:

@@ -28,9 +28,8 @@ class Group(NamedTuple):
 class EpochSampler(Sampler):
     """The draws of this process in one epoch after another (`set_epoch`).
 
-    With one group an epoch is a permutation of it. With several, every draw picks a group by its
-    share, and the scenes of a group come in permutations, so that none is drawn twice before
-    the others were drawn once (in an epoch).
+    Every draw picks a group by its share; the scenes of a group come in permutations, so that none
+    is drawn twice in an epoch before the others were drawn once.
 
     Step s of `world_size` processes takes the next `batch_size` x `world_size` draws, process r
     the r-th part of them: two processes together see the draws of one with twice the batch.

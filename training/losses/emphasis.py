@@ -26,8 +26,7 @@ def parse_emphasis(texts: Sequence[str], roots: Sequence[Root]) -> list[dict[str
         texts: ``DIR:TERM=FACTOR`` each; DIR is the folder of one or several roots.
 
     Raises:
-        ConfigurationError: No such form, folder or term, a term given twice, or a factor that is
-            negative or no number.
+        ConfigurationError: No such form, folder or term, a term given twice, or a wrong factor.
     """
     found: list[dict[str, float]] = [{} for _ in roots]
     names = [PREFIX + name for name in losses.SOURCE_TERMS]
@@ -64,11 +63,7 @@ def parse_emphasis(texts: Sequence[str], roots: Sequence[Root]) -> list[dict[str
 def factors_of(
     emphasis: Sequence[Mapping[str, float]], roots: torch.Tensor
 ) -> dict[str, torch.Tensor]:
-    """Return each image's factor (N, float) for every term that any folder has one for.
-
-    Args:
-        roots: The number of each image's folder, N.
-    """
+    """Return the factors (float N) of images from folders of these numbers (N), by term."""
     # Looked up where the images are: nothing waits for a GPU.
     return {
         name: torch.tensor([row.get(name, 1.0) for row in emphasis], device=roots.device)[roots]

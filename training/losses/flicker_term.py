@@ -55,10 +55,8 @@ def unseen_change(
 ) -> torch.Tensor:
     """Return the share of a fused video's change that neither source shows; 0 is steady.
 
-    |dF| beyond max(|dIR|, |dY|), over the sources' change, of each image; their mean.
-
-    Args:
-        fused, ir, y: This frame and the next, N x 1 x H x W grey levels.
+    |dF| beyond max(|dIR|, |dY|), over the sources' change. Takes this frame and the next of each,
+    N x 1 x H x W grey levels.
     """
     f, a, b = (_change(*frames) for frames in (fused, ir, y))
     shown = torch.maximum(a, b)

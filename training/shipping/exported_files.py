@@ -20,7 +20,6 @@ def put_in_place(built: Path, output: Path) -> list[Path]:
 
     Raises:
         ConfigurationError: The record that is there cannot be read; nothing was moved.
-        OSError: No space, or not writable.
     """
     output.mkdir(parents=True, exist_ok=True)
     checksums = Path(model_zoo.write_checksums(str(built)))
@@ -44,5 +43,5 @@ def put_in_place(built: Path, output: Path) -> list[Path]:
 
 def stale_files(output: Path, name: str, written: Sequence[str]) -> list[Path]:
     """Return ONNX files of this name in other precisions, left from an earlier export."""
-    names = [f"{name}_{precision}.onnx" for precision in PRECISIONS]
-    return [output / n for n in names if n not in written and (output / n).is_file()]
+    found = (output / f"{name}_{precision}.onnx" for precision in PRECISIONS)
+    return [path for path in found if path.name not in written and path.is_file()]

@@ -23,10 +23,8 @@ SPACINGS = ("ends", "stride")
 class Schedule:
     """The kept steps, from little noise to much."""
 
-    alphas_bar: np.ndarray
-    """Share of the image's power that is left, float64, strictly falling in (0, 1)."""
-    timesteps: np.ndarray
-    """Input of the network at each step, int64, rising."""
+    alphas_bar: np.ndarray  # share of the image's power that is left, float64, falling in (0, 1)
+    timesteps: np.ndarray  # input of the network at each step, int64, rising
 
     def __len__(self) -> int:
         return len(self.timesteps)
@@ -40,9 +38,8 @@ class Schedule:
         """Keep `steps` of the steps.
 
         Args:
-            spacing: ``ends`` spreads them evenly from the first to the last (guided-diffusion's
-                "100"); ``stride`` takes every (T // steps)-th from the first (DDIM's,
-                Mask-DiFuser's).
+            spacing: ``ends`` spreads them evenly from the first to the last (guided-diffusion's);
+                ``stride`` takes every (T // steps)-th from the first (DDIM's, Mask-DiFuser's).
 
         Raises:
             ConfigurationError: Fewer than 1 or more than there are.
@@ -116,13 +113,11 @@ def sample(
     Args:
         predict_noise: (x_t, timesteps int64 [N]) -> the noise in it, of x_t's shape.
         shape: N x C x H x W.
-        generators: One a sample, on the CPU: a sample does not depend on its neighbours in the
-            batch, nor on the device.
+        generators: One a sample, on the CPU: neither batch nor device change a sample.
         sampler: ``ddim`` with `eta`, or ``ddpm``, which is the same as `eta` 1.
         rectify: From each step's x0 (clipped) to a better one.
         clip: Clip x0 to [-1, 1] at every step, as both teachers do.
-        start: An image of `shape` to start from, under the schedule's strongest noise; None
-            starts from noise alone.
+        start: Image under the first noise; None starts from noise alone.
 
     Returns:
         N x C x H x W, in [-1, 1] where clipped and not rectified.
