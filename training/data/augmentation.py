@@ -1,15 +1,9 @@
 """Random variants of a scene: one geometry for all its images, a sensor's faults for each.
 
-The student sees another image than its losses refer to:
-
-* ``ir`` is displaced against the visible image (`misalign_prob`) and noisy. The student sees it.
-* ``ir_aligned`` is in place and clean. Losses compare with it, so a student that follows the
-  displaced image is punished for every doubled edge. The teacher saw the pair in place as well.
-* The visible image's exposure (a tone curve) belongs to the scene: losses refer to the changed
-  image, and a teacher's image goes through the same curve. Its chroma is jittered alone, since
-  the student keeps the visible chroma; the luminance does not change by it.
-* The thermal camera's gain is varied in both of its images, unless there is a teacher, whose
-  answer would no longer fit.
+The student sees ``ir``, displaced against the visible image and noisy; losses compare with the
+clean ``ir_aligned`` in place. A changed exposure of the visible image belongs to the scene, so a
+teacher's image follows it; its chroma is jittered alone, since the student keeps it. The thermal
+gain is varied in both images, but not where a teacher's answer would no longer fit.
 """
 
 from __future__ import annotations

@@ -54,7 +54,6 @@ class FusionData(pl.LightningDataModule):
             self.batch_size,
             sampler=sampler,
             num_workers=self.num_workers,
-            # The draws come from numbers, not from workers: they may live on.
             persistent_workers=self.num_workers > 0,
             pin_memory=self.trainer is not None
             and self.trainer.strategy.root_device.type == "cuda",

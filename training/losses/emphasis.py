@@ -46,17 +46,17 @@ def parse_emphasis(texts: Sequence[str], roots: Sequence[Root]) -> list[dict[str
             raise ConfigurationError(
                 f"expected a term out of {', '.join(names)} in --emphasis, found {term!r}"
             )
-        places = [n for n, root in enumerate(roots) if root.folder == Path(folder)]
+        places = [row for row, root in zip(found, roots) if root.folder == Path(folder)]
         if not places:
             raise ConfigurationError(
                 f"expected the folder of a --train_root in --emphasis, found {folder!r}; there "
                 f"are {', '.join(str(root.folder) for root in roots)}"
             )
         name = term[len(PREFIX) :]
-        for place in places:
-            if name in found[place]:
+        for row in places:
+            if name in row:
                 raise ConfigurationError(f"--emphasis has {term} of {folder} twice")
-            found[place][name] = factor
+            row[name] = factor
     return found
 
 

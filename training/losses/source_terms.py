@@ -69,9 +69,9 @@ def local_statistics(
     return mean_x, mean_y, var_x, var_y, xy - mean_x * mean_y
 
 
-def ssim(x: torch.Tensor, y: torch.Tensor, data_range: float = 255.0) -> torch.Tensor:
+def ssim(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     """Return the SSIM of each image, 7x7 uniform window (Wang et al., TIP 2004)."""
-    return ssim_of(local_statistics(x, y, torch.full((7,), 1.0 / 7.0)), data_range)
+    return ssim_of(local_statistics(x, y, torch.full((7,), 1.0 / 7.0)), 255.0)
 
 
 def ssim_of(statistics: tuple[torch.Tensor, ...], data_range: float) -> torch.Tensor:

@@ -3,14 +3,6 @@
 Zhao et al., "DDFM: Denoising Diffusion Model for Multi-Modality Image Fusion", ICCV 2023. Nothing
 is trained on pairs: the prior has seen photographs only, and `likelihood.Rectifier` pulls every
 estimate of the image towards both sources.
-
-`MODES`:
-
-* ``paper``: from pure noise over the whole schedule, one precision a pixel. Its first estimates
-  are the prior's mean grey, so the source of less contrast is nearer and tends to win everywhere.
-* ``regional`` (default): from the pixel-wise maximum of both sources in the noise of the first
-  15 % of the schedule, with precisions shared by 15x15 pixels: the EM step chooses a source for
-  each region.
 """
 
 from __future__ import annotations
@@ -35,6 +27,9 @@ class Mode(NamedTuple):
     precisions: likelihood.Precisions
 
 
+# ``paper`` starts from pure noise with one precision a pixel; its first estimates are the prior's
+# mean grey, so the source of less contrast tends to win everywhere. ``regional`` starts from the
+# maximum of both sources and shares precisions in 15x15 pixels: each region chooses a source.
 MODES = {"paper": Mode(None, likelihood.PAPER), "regional": Mode(0.15, likelihood.REGIONAL)}
 
 
@@ -103,7 +98,7 @@ class DDFM:
             lambda x_t, timesteps: self.network(x_t, timesteps)[:, :channels].float(),
             (len(ir), channels, *i.shape[2:]),
             self.schedule,
-            images.generators(seeds),
+            seeds,
             self.sampler,
             self.eta,
             rectify_luminance,

@@ -100,7 +100,7 @@ def sample(
     predict_noise: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
     shape: tuple[int, int, int, int],
     schedule: Schedule,
-    generators: Sequence[torch.Generator],
+    seeds: Sequence[int],
     sampler: str = "ddim",
     eta: float = 1.0,
     rectify: Callable[[torch.Tensor], torch.Tensor] | None = None,
@@ -113,7 +113,7 @@ def sample(
     Args:
         predict_noise: (x_t, timesteps int64 [N]) -> the noise in it, of x_t's shape.
         shape: N x C x H x W.
-        generators: One a sample, on the CPU: neither batch nor device change a sample.
+        seeds: One a sample; neither batch nor device change a sample.
         sampler: ``ddim`` with `eta`, or ``ddpm``, which is the same as `eta` 1.
         rectify: From each step's x0 (clipped) to a better one.
         clip: Clip x0 to [-1, 1] at every step, as both teachers do.
@@ -123,19 +123,22 @@ def sample(
         N x C x H x W, in [-1, 1] where clipped and not rectified.
 
     Raises:
-        ConfigurationError: Unknown sampler, eta outside 0..1, not one generator a sample.
+        ConfigurationError: Unknown sampler, eta outside 0..1, not one seed a sample.
     """
     if sampler not in SAMPLERS:
         raise ConfigurationError(f"expected a sampler out of {SAMPLERS}, found {sampler!r}")
     if not 0.0 <= eta <= 1.0:
         raise ConfigurationError(f"expected eta between 0 and 1, found {eta}")
-    if len(generators) != shape[0]:
-        raise ConfigurationError(
-            f"expected one generator a sample, found {len(generators)} for {shape[0]} samples"
-        )
+    if len(seeds) != shape[0]:
+        raise ConfigurationError(f"expected {shape[0]} seeds, one a sample, found {len(seeds)}")
     if sampler == "ddpm":
         eta = 1.0
-    x_t = draw_noise(shape, generators, device)
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+
+    def draw() -> torch.Tensor:
+        return torch.stack([torch.randn(shape[1:], generator=g) for g in generators]).to(device)
+
+    x_t = draw()
     if start is not None:
         x_t = add_noise(start, x_t, torch.tensor(float(schedule.alphas_bar[-1]), device=device))
     for index in reversed(range(len(schedule))):
@@ -151,13 +154,5 @@ def sample(
         if index == 0:
             return x0  # alpha_bar_next is 1: nothing but the image is left
         noise = (x_t - level.sqrt() * x0) / (1.0 - level).sqrt()  # of the clipped, rectified x0
-        fresh = draw_noise(shape, generators, device)
-        x_t = ddim_step(x0, noise, alpha_bar, alpha_bar_next, eta, fresh)
+        x_t = ddim_step(x0, noise, alpha_bar, alpha_bar_next, eta, draw())
     raise AssertionError("a schedule has at least one step")
-
-
-def draw_noise(
-    shape: tuple[int, ...], generators: Sequence[torch.Generator], device: torch.device | str
-) -> torch.Tensor:
-    """Draw standard normal noise, the n-th sample from the n-th generator."""
-    return torch.stack([torch.randn(shape[1:], generator=g) for g in generators]).to(device)

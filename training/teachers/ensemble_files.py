@@ -37,31 +37,23 @@ class EnsembleFolder:
         self.folder = Path(folder)
 
     def open(self, settings: dict[str, Any], first: bool = True) -> None:
-        """Write the settings of the images, or continue a run that had the same.
-
-        Args:
-            first: This process writes the note; the others only compare.
-
-        Raises:
-            ConfigurationError: The folder holds images that were made with other settings.
-        """
+        """Let the first process write the settings; refuse images that were made with others."""
         path = self.folder / SETTINGS
-        if path.is_file():
-            try:
-                found = json.loads(path.read_text())
-            except ValueError:
-                found = {"settings": "unreadable"}
-            different = sorted(k for k in {*found, *settings} if found.get(k) != settings.get(k))
-            if different:
-                what = ", ".join(
-                    f"{k} {found.get(k)!r} not {settings.get(k)!r}" for k in different
-                )
-                raise ConfigurationError(
-                    f"expected images made with the same settings in {self.folder}, found "
-                    f"{what}; give another --output, or remove the folder to make them again"
-                )
-        elif first:
-            write_json(path, settings)
+        if not path.is_file():
+            if first:
+                write_json(path, settings)
+            return
+        try:
+            found = json.loads(path.read_text())
+        except ValueError:
+            found = {"settings": "unreadable"}
+        different = sorted(k for k in {*found, *settings} if found.get(k) != settings.get(k))
+        if different:
+            what = ", ".join(f"{k} {found.get(k)!r} not {settings.get(k)!r}" for k in different)
+            raise ConfigurationError(
+                f"expected images made with the same settings in {self.folder}, found {what}; "
+                "give another --output, or remove the folder to make them again"
+            )
 
     def is_done(self, stem: str) -> bool:
         """Return whether the pair's ensemble is complete."""
@@ -88,9 +80,6 @@ class EnsembleFolder:
         Args:
             samples: Number -> uint8 H x W x 3 RGB; `mean` the same.
             variance: Float H x W of the luminance, white is 1.
-
-        Raises:
-            StorageError: Disk full, or not writable.
         """
         for number, image in samples.items():
             write_png(self.folder / f"{stem}_{number}.png", image)

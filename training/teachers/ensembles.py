@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -40,20 +41,16 @@ class Ensemble(NamedTuple):
 class EnsembleSampler:
     """Draws `samples` fusions of every pair."""
 
-    teacher: Any
-    """`DDFM` or `MaskDiFuser`; anything with ``fuse(ir, vis, seeds)``."""
+    teacher: Any  # `DDFM` or `MaskDiFuser`; anything with ``fuse(ir, vis, seeds)``
     samples: int
-    batch_size: int
-    """Samples drawn at once, of one pair or of pairs of one size."""
+    batch_size: int  # samples drawn at once, of one pair or of pairs of one size
     device: torch.device
     seed: int = 0
     max_side: int = 0
     """Longer images are fused at this size; the change of luminance by fusion is enlarged, so
     that the visible texture stays. 0 fuses every image at its own size."""
-    half: bool = False
-    """Run the network in half precision."""
-    hold: bool = False
-    """Bring each sample's brightness into its sources' range (`hold_brightness`)."""
+    half: bool = False  # run the network in half precision
+    hold: bool = False  # bring brightness into the sources' range (`hold_brightness`)
 
     @property
     def pairs_at_once(self) -> int:
@@ -61,11 +58,7 @@ class EnsembleSampler:
         return max(1, self.batch_size // self.samples)
 
     def draw(self, pairs: Sequence[Pair]) -> list[Ensemble]:
-        """Return the ensembles of some pairs of one size.
-
-        Raises:
-            TeacherMemoryError: Says which batch or size to try.
-        """
+        """Return the ensembles of some pairs of one size."""
         started = time.monotonic()
         planes = [(p.ir[None], p.vis.transpose(2, 0, 1)) for p in pairs]
         ir, vis = (torch.from_numpy(np.stack(x)).float() / 255.0 for x in zip(*planes))
@@ -91,9 +84,8 @@ class EnsembleSampler:
         small_ir, small_vis = (_reduced(x, self.max_side) for x in (ir, vis))
         try:
             with self._precision():
-                fused = self.teacher.fuse(
-                    small_ir.to(self.device), small_vis.to(self.device), seeds
-                )
+                moved = (x.to(self.device) for x in (small_ir, small_vis))
+                fused = self.teacher.fuse(*moved, seeds)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -113,14 +105,9 @@ class EnsembleSampler:
 
 def same_size(pairs: Iterator[Pair], most: int) -> Iterator[list[Pair]]:
     """Yield groups of at most `most` neighbouring pairs of one size."""
-    group: list[Pair] = []
-    for pair in pairs:
-        if group and (len(group) == most or pair.ir.shape != group[0].ir.shape):
-            yield group
-            group = []
-        group.append(pair)
-    if group:
-        yield group
+    for _, group in itertools.groupby(pairs, key=lambda pair: pair.ir.shape):
+        while batch := list(itertools.islice(group, most)):
+            yield batch
 
 
 def summarize(ensemble: Ensemble) -> tuple[torch.Tensor, torch.Tensor]:
@@ -131,10 +118,9 @@ def summarize(ensemble: Ensemble) -> tuple[torch.Tensor, torch.Tensor]:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether torch ran out of memory, on a GPU or on the CPU."""
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return True
-    text = str(error).lower()
-    return any(words in text for words in ("not enough memory", "can't allocate", "out of memory"))
+    said = ("not enough memory", "can't allocate", "out of memory")
+    known = isinstance(error, (torch.OutOfMemoryError, MemoryError))
+    return known or any(words in str(error).lower() for words in said)
 
 
 def advice(batch: int, height: int, width: int) -> str:

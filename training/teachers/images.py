@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -20,8 +19,7 @@ DIVERGED_AT = 0.1
 
 def check_pair(ir: torch.Tensor, vis: torch.Tensor) -> None:
     """Raise FrameError where `ir` and `vis` are not N x 1 x H x W and N x 3 x H x W."""
-    fits = ir.dim() == 4 and ir.shape[1] == 1 and vis.shape == (len(ir), 3, *ir.shape[2:])
-    if not fits:
+    if ir.dim() != 4 or ir.shape[1] != 1 or vis.shape != (len(ir), 3, *ir.shape[2:]):
         raise FrameError(
             f"expected ir N x 1 x H x W and vis N x 3 x H x W of one size, found "
             f"{tuple(ir.shape)} and {tuple(vis.shape)}; bring ir to the visible image's size"
@@ -48,11 +46,6 @@ def pad(x: torch.Tensor, multiple: int) -> torch.Tensor:
     return F.pad(x, (0, right, 0, bottom), mode="reflect" if mirrored else "replicate")
 
 
-def generators(seeds: Sequence[int]) -> list[torch.Generator]:
-    """Return one source of randomness for each sample."""
-    return [torch.Generator().manual_seed(seed) for seed in seeds]
-
-
 def seed_of(name: str, sample: int, seed: int = 0) -> int:
     """Return a seed that depends on the pair's name and the sample only."""
     digest = hashlib.sha256(f"{seed}/{name}/{sample}".encode()).digest()
@@ -74,10 +67,9 @@ def diverged(fused: torch.Tensor, ir: torch.Tensor, vis: torch.Tensor) -> list[b
 
 
 def hold_brightness(fused: torch.Tensor, ir: torch.Tensor, vis: torch.Tensor) -> torch.Tensor:
-    """Bring the brightness of every 8x8 pixels into the range of both sources there.
+    """Bring the brightness of every 8x8 pixels into the range of both sources; texture stays.
 
-    A small prior restores structure before it learns how bright a night is. Texture within blocks
-    stays. Shapes as in `diverged`.
+    A small prior restores structure before it learns how bright a night is. Shapes as `diverged`.
     """
     excess = _excess(fused, ir, vis)
     height, width = fused.shape[2:]

@@ -1,13 +1,9 @@
 """The likelihood rectification of DDFM (Zhao et al., ICCV 2023): one EM step a diffusion step.
 
-The fused luminance f should minimise |f - i|_1 + phi |f - v|_1 plus a total variation. With
-x = f - v and y = i - v, Laplace noise is a Gaussian of exponentially distributed variance, whose
-hidden precisions (m for y - x, n for x) the E-step estimates; the M-step then is a weighted
-least-squares problem per pixel. All images are in [-1, 1].
-
-As in the paper the result is f = x + v. (The published program returns i - x, which mirrors the
-update and ends at the plain average.) Iterated, the paper's step has two stable ends for the whole
-image: the infrared image, or the lower bound of its weight. `Precisions` can choose by region.
+The fused f minimises |f - i|_1 + phi |f - v|_1 plus a total variation. With x = f - v, y = i - v
+the E-step estimates hidden precisions (m of y - x, n of x) of Laplace noise, the M-step solves a
+weighted least-squares problem per pixel. Images are in [-1, 1]. As in the paper f = x + v; the
+published program returns i - x, which ends at the plain average.
 """
 
 from __future__ import annotations
@@ -30,12 +26,10 @@ class Precisions:
     """How the hidden precisions are estimated.
 
     Args:
-        window: Side of the square whose pixels share one precision, odd; 1 is the paper's E-step.
-            A pixel alone cannot tell a source from the noise of an estimate.
-        regional_scales: Estimate the scales gamma and rho in that window too, not once for the
-            whole image, so that one region may follow the infrared and another the visible.
-        bound: n is at most this many times m, so the infrared weight is at least 1 / (1 + bound);
-            the authors' is 2.
+        window: Side of the square whose pixels share one precision, odd; 1 is the paper's.
+        regional_scales: Estimate the scales gamma and rho in that window too, so that one region
+            may follow the infrared and another the visible.
+        bound: n is at most this many times m: the infrared weight is at least 1 / (1 + bound).
     """
 
     window: int = 1

@@ -48,9 +48,6 @@ class PhotographCrops(Dataset):
         channels: 1 (luminance) or 3 (RGB).
         size: Side of a crop, pixels. Images smaller than that are enlarged.
         limit_gb: Memory for decoded images, GiB; the rest is decoded every time.
-
-    Raises:
-        DataError: An image cannot be read (when it is first needed).
     """
 
     def __init__(

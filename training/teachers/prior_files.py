@@ -80,8 +80,7 @@ def load_network(teacher: str, path: str | Path) -> torch.nn.Module:
         path: ``.safetensors`` of ours, or the published ``.pt`` / ``.pth`` of that teacher.
 
     Raises:
-        CheckpointError: Missing, truncated, of the other teacher, or it does not fit: the message
-            counts and names keys that are missing, unexpected, and of another shape.
+        CheckpointError: Missing, truncated, of the other teacher, or names or shapes do not fit.
     """
     path = Path(path)
     if not path.is_file():
@@ -89,7 +88,9 @@ def load_network(teacher: str, path: str | Path) -> torch.nn.Module:
     if path.suffix == ".safetensors":
         network, tensors = _open_ours(teacher, path)
     else:
-        network, tensors = create_on_meta(teacher, "published"), checkpoint.read_pth(path)
+        tensors = checkpoint.read_pth(path)
+        with torch.device("meta"):
+            network = create_network(teacher, "published")
         if teacher == "mask_difuser":
             tensors = from_published(tensors)
     misfits = checkpoint.find_misfits(tensors, network)
@@ -105,14 +106,6 @@ def load_network(teacher: str, path: str | Path) -> torch.nn.Module:
     return network.eval()
 
 
-def create_on_meta(
-    teacher: str, size: str = "small", config: dict[str, Any] | None = None
-) -> torch.nn.Module:
-    """Return a network as `create_network`, without memory for the weights."""
-    with torch.device("meta"):
-        return create_network(teacher, size, config)
-
-
 def _open_ours(teacher: str, path: Path) -> tuple[torch.nn.Module, dict[str, torch.Tensor]]:
     tensors, header = checkpoint.read_safetensors(path)
     if header.get(PREFIX + "name") != teacher:
@@ -121,7 +114,8 @@ def _open_ours(teacher: str, path: Path) -> tuple[torch.nn.Module, dict[str, tor
             "train one with training.train_teacher, or give the published file (.pt, .pth)"
         )
     try:
-        network = create_on_meta(teacher, "small", json.loads(header[PREFIX + "config"]))
+        with torch.device("meta"):
+            network = create_network(teacher, "small", json.loads(header[PREFIX + "config"]))
     except (ConfigurationError, KeyError, ValueError) as error:
         raise CheckpointError(
             f"{path} is not a whole file of ours: {error}; copy or train it again"

@@ -22,13 +22,11 @@ class UNetConfig:
     """The anatomy of a network.
 
     Args:
-        in_channels: Of the images.
         learned_variance: The network gives a variance after the noise, twice the channels out.
         model_channels: Width at the top; each level has `channel_mult` times as many.
         attention_at: Reductions (1, 2, 4 ...) at which self-attention is used.
         updown_blocks: Change the resolution in residual blocks, not in bare convolutions.
         scale_shift: The time embedding scales and shifts after the norm.
-        groups: Of every group norm.
         patch: Side of the pixel blocks that become channels before the first convolution.
     """
 
@@ -46,12 +44,11 @@ class UNetConfig:
     patch: int = 2
 
     def __post_init__(self) -> None:
-        for mult in self.channel_mult:
-            if self.model_channels * mult % self.groups:
-                raise ConfigurationError(
-                    f"expected widths that are multiples of groups={self.groups}, found "
-                    f"model_channels={self.model_channels} times {mult}"
-                )
+        if any(self.model_channels * mult % self.groups for mult in self.channel_mult):
+            raise ConfigurationError(
+                f"expected widths that are multiples of groups={self.groups}, found "
+                f"model_channels={self.model_channels} times {self.channel_mult}"
+            )
 
 
 PUBLISHED = UNetConfig(
@@ -97,9 +94,8 @@ class ResBlock(nn.Module):
             nn.SiLU(),
             nn.Conv2d(channels_in, channels_out, 3, padding=1),
         )
-        self.emb_layers = nn.Sequential(
-            nn.SiLU(), nn.Linear(embedding, channels_out * (2 if config.scale_shift else 1))
-        )
+        conditions = channels_out * (2 if config.scale_shift else 1)
+        self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(embedding, conditions))
         self.out_layers = nn.Sequential(
             nn.GroupNorm(config.groups, channels_out),
             nn.SiLU(),
@@ -143,10 +139,7 @@ class Resample(nn.Module):
 
 
 class Attention(nn.Module):
-    """Self-attention over all places: N x C x H x W -> the same.
-
-    The fused projection holds query, key and value head by head (the "legacy" order).
-    """
+    """Self-attention over all places; `qkv` holds query, key and value head by head."""
 
     def __init__(self, channels: int, config: UNetConfig) -> None:
         super().__init__()
@@ -183,8 +176,8 @@ class UNet(nn.Module):
     """Guess the noise in an image.
 
     ``forward(x, timesteps)``: x float N x in_channels x H x W, H and W multiples of `multiple`;
-    timesteps int64 [N], 0..999. Gives N x in_channels x H x W, the noise; with
-    ``learned_variance`` twice as many channels, the noise first.
+    timesteps int64 [N], 0..999. Gives the noise, N x in_channels x H x W, and with
+    ``learned_variance`` as many channels more.
     """
 
     def __init__(self, config: UNetConfig) -> None:

@@ -17,18 +17,15 @@ SHOWN, PAINTED, DEGRADED = 0, 1, 2
 DEGRADED_SHARE = 0.1
 
 
-def dual_masks(random: np.random.Generator, cells: int = CELLS) -> tuple[np.ndarray, np.ndarray]:
-    """Return each view's uint8 [cells, cells] of SHOWN, PAINTED, DEGRADED.
-
-    No cell is painted in both views.
-    """
-    halves = np.array_split(random.permutation(cells * cells), 2)
-    views = np.full((2, cells * cells), SHOWN, np.uint8)
+def dual_masks(random: np.random.Generator) -> np.ndarray:
+    """Return uint8 [2, 8, 8] of SHOWN, PAINTED, DEGRADED; no cell is painted in both views."""
+    halves = np.array_split(random.permutation(CELLS * CELLS), 2)
+    views = np.full((2, CELLS * CELLS), SHOWN, np.uint8)
     for view, (masked, shown) in zip(views, (halves, halves[::-1])):
         view[masked] = PAINTED
         view[_some(random, masked)] = DEGRADED
         view[_some(random, shown)] = DEGRADED
-    return views[0].reshape(cells, cells), views[1].reshape(cells, cells)
+    return views.reshape(2, CELLS, CELLS)
 
 
 def _some(random: np.random.Generator, cells: np.ndarray) -> np.ndarray:

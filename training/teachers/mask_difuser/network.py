@@ -91,11 +91,8 @@ class ConditionedBlock(nn.Module):
         self.attention = SelfAttention(channels, groups) if attend else nn.Identity()
         self.cross = CrossAttention(channels, config.semantic, groups) if cross else None
         if cross:
-            self.combine = nn.Sequential(
-                nn.Conv2d(3 * channels, channels, 3, 1, 1),
-                nn.GroupNorm(groups, channels),
-                nn.SiLU(),
-            )
+            conv = nn.Conv2d(3 * channels, channels, 3, 1, 1)
+            self.combine = nn.Sequential(conv, nn.GroupNorm(groups, channels), nn.SiLU())
 
     def forward(self, x: torch.Tensor, embedding: torch.Tensor, seen: Condition) -> torch.Tensor:
         h = self.first(x) + self.time(embedding)[:, :, None, None]
@@ -135,14 +132,12 @@ class MaskDiFuserNetwork(nn.Module):
         self.content = ContentEncoder(pixels, config)
         self.semantic = SemanticEncoder(pixels, config)
         noisy = config.content_out
-        self.noisy = nn.Sequential(
-            nn.Conv2d(pixels, noisy, 3, 1, 1), nn.GroupNorm(config.groups, noisy), nn.SiLU()
-        )
-        self.head = nn.Conv2d(config.content_out + noisy, width, 3, 1, 1)
+        conv = nn.Conv2d(pixels, noisy, 3, 1, 1)
+        self.noisy = nn.Sequential(conv, nn.GroupNorm(config.groups, noisy), nn.SiLU())
+        self.head = nn.Conv2d(2 * noisy, width, 3, 1, 1)
         self._build_unet()
-        self.tail = nn.Sequential(
-            *norm_conv(config.groups, width * config.channel_mult[0], pixels)
-        )
+        top = width * config.channel_mult[0]
+        self.tail = nn.Sequential(*norm_conv(config.groups, top, pixels))
 
     def fill_tables(self) -> None:
         """Compute embeddings of the timesteps and shares of the image, which are not stored."""
@@ -191,8 +186,8 @@ class MaskDiFuserNetwork(nn.Module):
         h = self.head(torch.cat([seen.content, noisy], 1))
         skips = [h]
         for layer in self.down:
-            conditioned = isinstance(layer, ConditionedBlock)
-            h = layer(h, embedding, seen) if conditioned else layer(h)
+            conditions = (embedding, seen) if isinstance(layer, ConditionedBlock) else ()
+            h = layer(h, *conditions)
             skips.append(h)
         for layer in self.middle:
             h = layer(h, embedding, seen)
