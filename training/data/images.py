@@ -18,8 +18,7 @@ from irvis_fusion_core.errors import FusionError
 from irvis_fusion_core.thermal import ThermalRescale
 from training.errors import DataError, SizeError
 
-LARGEST_VARIANCE = 0.25
-"""Of values 0..1: half of them black, half white."""
+LARGEST_VARIANCE = 0.25  # of values 0..1: half of them black, half white
 
 
 class PairPaths(NamedTuple):
@@ -47,10 +46,9 @@ class Images(NamedTuple):
 
 
 class ImageStore:
-    """Reads images, and keeps decoded ones up to `limit` bytes; forked workers share them.
+    """Calls `read` (`read_images` by default), and keeps what it gives, up to `limit` bytes.
 
-    Args:
-        read: File or files -> images with their `nbytes`; `read_images` by default.
+    Forked workers share what is kept. `read` gives something with `nbytes`.
     """
 
     def __init__(self, limit: int, read: Callable[[Any], Any] | None = None) -> None:

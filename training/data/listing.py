@@ -141,10 +141,7 @@ def _by_stem(folder: Path) -> dict[str, Path]:
 def _teachers(
     folder: Path, stems: list[str]
 ) -> tuple[dict[str, list[Path]], dict[str, Path], list[str]]:
-    """Return samples and variances by stem, and the names of files that belong to no pair.
-
-    A file of a pair's own name is its sample even where it also reads as `<stem>_<k>`.
-    """
+    """Return samples and variances by stem, and the names of files that belong to no pair."""
     samples: dict[str, list[Path]] = {}
     variances: dict[str, Path] = {}
     strangers: list[str] = []
@@ -152,10 +149,11 @@ def _teachers(
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if path.suffix.lower() not in (*IMAGE_SUFFIXES, ".npy") or path.name.startswith("."):
             continue
+        # A file of a pair's own name is its sample even where it also reads as `<stem>_<k>`.
         numbered = _SAMPLE.fullmatch(path.stem)
         owner = path.stem if path.stem in known else numbered.group(1) if numbered else ""
-        if path.stem.endswith("_var") and path.stem[: -len("_var")] in known:
-            variances[path.stem[: -len("_var")]] = path
+        if path.stem.endswith("_var") and path.stem[:-4] in known:
+            variances[path.stem[:-4]] = path
         elif owner in known and path.suffix != ".npy":
             samples.setdefault(owner, []).append(path)
         else:

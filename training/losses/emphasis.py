@@ -20,7 +20,7 @@ PREFIX = "src_"
 
 
 def parse_emphasis(texts: Sequence[str], roots: Sequence[Root]) -> list[dict[str, float]]:
-    """Return for each of `roots` the factors of terms, by name without ``src_``.
+    """Return the factors of terms (by name without ``src_``) of each root.
 
     Args:
         texts: ``DIR:TERM=FACTOR`` each; DIR is the folder of one or several roots.

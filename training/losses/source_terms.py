@@ -16,25 +16,14 @@ import torch.nn.functional as F
 from irvis_fusion_core.network.student import luminance
 
 EPSILON = 1e-6
-
-JUMP_STEEPNESS = 4.0
-"""Per grey level: of the sigmoid that stands for Qabf's jump of orientations in the gradient."""
-
-SSIM_RANGES: dict[float, float] = {2.0: 0.75, 255.0: 0.25}
-"""Data range -> share of SSIM: mostly the published convention, which sees the faint structure of
-night images, and some of the usual one."""
-
-NOISE_FLAT = 1.0
-"""Grey levels a pixel: variation is noise where neither source has a steeper slope."""
-
-BLOCK_PX = 4
-"""Slopes and warmth are those of means over such blocks: noise averages out there."""
-
+JUMP_STEEPNESS = 4.0  # per grey level, of the sigmoid in the gradient of Qabf's jump
+# Data range -> share of SSIM. The range 2 is the published one, which sees faint structure.
+SSIM_RANGES = {2.0: 0.75, 255.0: 0.25}
+NOISE_FLAT = 1.0  # grey levels a pixel: variation is noise where neither source is steeper
+BLOCK_PX = 4  # slopes and warmth are those of means over such blocks: noise averages out there
+# Warm is this many grey levels above the mean of the blocks around; the rim is in blocks.
 WARM_MARGIN, WARM_AROUND, WARM_RIM = 25.0, 17, 2
-"""Warm is this many grey levels above the mean of the blocks around; the rim is in blocks."""
-
-DARK = 80.0
-"""Grey levels: where the visible image is darker, by the same blocks, it shows nobody."""
+DARK = 80.0  # grey levels: where the visible image is darker, by the same blocks, it shows nobody
 
 
 def separable_filter(x: torch.Tensor, window: torch.Tensor) -> torch.Tensor:
@@ -126,9 +115,8 @@ def on_one_side(
     """Return 0 where a jump of arctan(gy / gx) lies between two gradients, else 1.
 
     The published measure loses an edge where gx changes its sign, however small it is; gx = 0
-    counts as positive for gy > 0 and as negative for gy < 0. So it keeps horizontal edges that
-    are copied, not those that are nearly copied. The gradient is that of a sigmoid. Takes the
-    gradients (gx, gy) of both and their scalar product.
+    has the sign of gy. So it keeps horizontal edges that are copied, not nearly copied ones. The
+    derivative is that of a sigmoid. Takes the gradients (gx, gy) and their scalar product.
     """
     (sx, sy), (fx, fy) = source, fused
     side = torch.where(sx == 0.0, sy, sx).sign()
@@ -253,9 +241,8 @@ SOURCE_TERMS: dict[str, Callable[[torch.Tensor, torch.Tensor, torch.Tensor], tor
 }
 """Terms on luminance by name, each 0 at its best."""
 
-
-MARGINS: dict[str, float] = {"ssim": 0.005, "qabf": 0.05, "vif": 0.03, "scd": 0.03}
-"""How far below the pixel-wise maximum's a term is when its image leads clearly."""
+# How far below the pixel-wise maximum's a term is when its image leads clearly.
+MARGINS = {"ssim": 0.005, "qabf": 0.05, "vif": 0.03, "scd": 0.03}
 
 
 def source_losses(
@@ -281,8 +268,7 @@ def source_losses(
         if lead_share < 1.0 and name in MARGINS:
             with torch.no_grad():
                 ahead = term(torch.maximum(ir, vis), ir, vis) - MARGINS[name]
-            lead = (ahead - each).clamp_min(0.0)
-            each = each + (1.0 - lead_share) * lead
+            each = each + (1.0 - lead_share) * (ahead - each).clamp_min(0.0)
         if factors is not None and name in factors:
             each = each * factors[name].to(each)
         found[name] = each.mean()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -34,11 +33,8 @@ def put_in_place(built: Path, output: Path) -> list[Path]:
             ) from error
         record = {**{n: v for n, v in earlier.items() if (output / n).is_file()}, **record}
     checksums.write_text(json.dumps(record, indent=2, sort_keys=True) + "\n")
-    placed = []
-    for path in sorted(built.iterdir(), key=lambda p: (p.name == checksums.name, p.name)):
-        os.replace(path, output / path.name)
-        placed.append(output / path.name)
-    return placed
+    finished = sorted(built.iterdir(), key=lambda p: (p.name == checksums.name, p.name))
+    return [path.replace(output / path.name) for path in finished]
 
 
 def stale_files(output: Path, name: str, written: Sequence[str]) -> list[Path]:

@@ -1,7 +1,6 @@
-"""The skeleton of a model card, filled in as far as the files say.
+"""The skeleton of a model card (Mitchell et al., FAT* 2019), filled in as far as the files say.
 
-Sections follow Mitchell et al., "Model Cards for Model Reporting", FAT* 2019. A line
-that begins with `TODO:` asks for what only a person knows.
+A line that begins with `TODO:` asks for what only a person knows.
 """
 
 from __future__ import annotations

@@ -73,9 +73,6 @@ class DDFM:
 
         Returns:
             Luminance, N x 1 x H x W, 0..1, NaN where it diverged (`images.restore_colour`).
-
-        Raises:
-            FrameError: Other shapes.
         """
         images.check_pair(ir, vis)
         channels, multiple = self.network.config.in_channels, self.network.multiple

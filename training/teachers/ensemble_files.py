@@ -75,12 +75,7 @@ class EnsembleFolder:
     def write(
         self, stem: str, samples: dict[int, np.ndarray], mean: np.ndarray, variance: np.ndarray
     ) -> None:
-        """Write an ensemble; whole files, the variance last.
-
-        Args:
-            samples: Number -> uint8 H x W x 3 RGB; `mean` the same.
-            variance: Float H x W of the luminance, white is 1.
-        """
+        """Write uint8 RGB images and the float variance (white is 1), which comes last."""
         for number, image in samples.items():
             write_png(self.folder / f"{stem}_{number}.png", image)
         write_png(self.mean(stem), mean)

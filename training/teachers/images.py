@@ -10,11 +10,8 @@ import torch.nn.functional as F
 from irvis_fusion_core.errors import FrameError
 from irvis_fusion_core.network.student import luminance
 
-BLOCK = 8
-"""Side of the blocks over which a sample is compared with its sources, pixels."""
-
-DIVERGED_AT = 0.1
-"""Mean distance of blocks from the range of both sources, of full scale, of a failed sample."""
+BLOCK = 8  # side of the blocks over which a sample is compared with its sources, pixels
+DIVERGED_AT = 0.1  # mean distance of a failed sample's blocks from both sources' range, 0..1
 
 
 def check_pair(ir: torch.Tensor, vis: torch.Tensor) -> None:

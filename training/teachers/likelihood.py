@@ -14,11 +14,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-SMOOTHNESS = 0.5
-"""Weight psi of the total variation."""
-
-TINY = 1e-3
-"""The least distance that counts, about an eighth of a grey level: precisions stay finite."""
+SMOOTHNESS = 0.5  # weight psi of the total variation
+TINY = 1e-3  # least distance that counts, an eighth of a grey level: precisions stay finite
 
 
 @dataclass(frozen=True)
@@ -45,8 +42,7 @@ class Rectifier:
     """Rectify estimates of one batch of images; the scales of both noises are carried on.
 
     Args:
-        ir: Infrared, N x 1 x H x W, -1..1.
-        vis: Visible luminance, the same.
+        ir: N x 1 x H x W, -1..1; `vis` is the visible luminance, the same.
         coupling: Eta, how strongly the M-step is held to the smoothed image.
     """
 

@@ -21,19 +21,13 @@ from training.teachers.mask_difuser.masking import half_blind_views
 
 
 def list_photographs(roots: Sequence[str | Path]) -> list[Path]:
-    """List every image under the folders, sorted; of ``VIS/`` alone where there is one.
-
-    Raises:
-        DataError: A folder is missing, or holds no images.
-    """
+    """List every image under the folders, sorted; of ``VIS/`` alone where there is one."""
     found: list[Path] = []
     for root in map(Path, roots):
         folder = root / "VIS" if (root / "VIS").is_dir() else root
         here = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
         if not here:
-            raise DataError(
-                f"expected photographs under {folder}, found none; name another folder"
-            )
+            raise DataError(f"expected photographs under {folder}, found none; name another one")
         found += here
     return found
 

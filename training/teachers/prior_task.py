@@ -94,10 +94,10 @@ class PriorTask(lightning.LightningModule):
         """Move the averaged network along."""
         # A young average follows faster, or it would remember the random start for long.
         decay = min(self.ema, (1.0 + self.global_step) / (10.0 + self.global_step))
-        pairs = zip(self.average.state_dict().values(), self.network.state_dict().values())
+        kept, fresh = self.average.state_dict(), self.network.state_dict()
         with torch.no_grad():
-            for kept, fresh in pairs:
-                kept.lerp_(fresh, 1.0 - decay)
+            for name in kept:
+                kept[name].lerp_(fresh[name], 1.0 - decay)
 
     def validation_step(self, batch: dict[str, torch.Tensor], number: int) -> None:
         """Log the error of the averaged network at fixed timesteps under fixed noise."""

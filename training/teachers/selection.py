@@ -21,10 +21,6 @@ def merit(fused: np.ndarray, ir: np.ndarray, vis: np.ndarray) -> float:
 def choose(
     candidates: dict[str, np.ndarray], ir: np.ndarray, vis: np.ndarray
 ) -> tuple[str, dict[str, float]]:
-    """Return the teacher of the highest merit, the first of equals, and the merit of each.
-
-    Args:
-        candidates: Teacher -> its image.
-    """
+    """Return the teacher of the highest merit (the first of equals), and the merits of all."""
     scores = {name: merit(image, ir, vis) for name, image in candidates.items()}
     return max(scores, key=lambda name: scores[name]), scores

@@ -102,9 +102,8 @@ class ResBlock(nn.Module):
             nn.Dropout(config.dropout),
             _zeroed(nn.Conv2d(channels_out, channels_out, 3, padding=1)),
         )
-        self.skip_connection: nn.Module = nn.Identity()
-        if channels_in != channels_out:
-            self.skip_connection = nn.Conv2d(channels_in, channels_out, 1)
+        same = channels_in == channels_out
+        self.skip_connection = nn.Identity() if same else nn.Conv2d(channels_in, channels_out, 1)
 
     def forward(self, x: torch.Tensor, embedding: torch.Tensor) -> torch.Tensor:
         h = self.in_layers[1](self.in_layers[0](x))

@@ -1,8 +1,8 @@
 """Two half-blind views of one photograph, from which Mask-DiFuser learns to fuse.
 
-The image is cut into 8x8 cells. Each is masked in one view and shown in the other, half and half
-by chance. Nine masked cells in ten are painted grey, the tenth shows a degraded copy. One shown
-cell in ten is degraded too, so that the network has to restore and not only to choose.
+Each of 8x8 cells is masked in one view and shown in the other, by chance. Nine masked cells in ten
+are painted grey, the tenth shows a degraded copy. One shown cell in ten is degraded too, so that
+the network has to restore and not only to choose.
 """
 
 from __future__ import annotations
@@ -36,9 +36,8 @@ def half_blind_views(
     image: np.ndarray, random: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return two views of a uint8 image [height, width, channels], of its shape."""
-    size = (image.shape[1], image.shape[0])
+    size, views = (image.shape[1], image.shape[0]), []
     grey = random.integers(256)
-    views = []
     degraded = degrade(image, random)
     for mask in dual_masks(random):
         cells = cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST)[:, :, None]

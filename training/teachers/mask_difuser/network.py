@@ -85,9 +85,8 @@ class ConditionedBlock(nn.Module):
         self.time = nn.Sequential(nn.SiLU(), nn.Linear(4 * config.channels, channels))
         norm, activation, conv = norm_conv(groups, channels, channels)
         self.second = nn.Sequential(norm, activation, nn.Dropout(config.dropout), conv)
-        self.skip: nn.Module = nn.Identity()
-        if channels_in != channels:
-            self.skip = nn.Conv2d(channels_in, channels, 1)
+        same = channels_in == channels
+        self.skip = nn.Identity() if same else nn.Conv2d(channels_in, channels, 1)
         self.attention = SelfAttention(channels, groups) if attend else nn.Identity()
         self.cross = CrossAttention(channels, config.semantic, groups) if cross else None
         if cross:
