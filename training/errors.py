@@ -17,6 +17,10 @@ class SizeError(DataError):
     """Images that belong together have different sizes."""
 
 
+class TeacherMemoryError(TrainingError):
+    """A teacher ran out of memory; the message says which batch or size to try."""
+
+
 class LossError(TrainingError, FloatingPointError):
     """A loss or a gradient is not finite."""
 

@@ -142,11 +142,11 @@ def _select(output: Path, root: Path, share: Share, options: argparse.Namespace)
             continue
         pair = _read_one(paths)
         means = {name: read_luminance(s.mean(paths.stem)) for name, s in there.items()}
-        choice = choose(means, pair.ir, pair.vis)
-        target.take_over(paths.stem, sources[choice.best])
-        wins[choice.best] += 1
-        scores = {name: round(score, 4) for name, score in choice.scores.items()}
-        target.note(share.rank, {"stem": paths.stem, "best": choice.best, "scores": scores})
+        best, merits = choose(means, pair.ir, pair.vis)
+        target.take_over(paths.stem, sources[best])
+        wins[best] += 1
+        scores = {name: round(score, 4) for name, score in merits.items()}
+        target.note(share.rank, {"stem": paths.stem, "best": best, "scores": scores})
     print(f"{root.name}: " + ", ".join(f"{name} best of {n} pairs" for name, n in wins.items()))
 
 

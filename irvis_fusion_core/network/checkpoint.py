@@ -73,17 +73,21 @@ def load_checkpoint(path: str | Path, model: Student | None = None) -> Student:
     if not path.is_file():
         raise CheckpointError(f"expected a checkpoint at {path}, there is no such file")
     if path.suffix == ".safetensors":
-        tensors, header = _read_safetensors(path)
+        tensors, header = read_safetensors(path)
         if model is None:
             model = _student_of(header, path)
     else:
-        tensors = _read_pth(path)
+        tensors = read_pth(path)
         if model is None:
             raise CheckpointError(
                 f"{path} does not say its variant; pass the model to load it "
                 "into: load_checkpoint(path, create_student_model('nano'))"
             )
-    _check_fit(tensors, model, path)
+    misfits = find_misfits(tensors, model)
+    if misfits:
+        raise CheckpointError(
+            f"{path} does not fit a {model.variant} student: {misfits}; is it of another variant?"
+        )
     model.load_state_dict(tensors)
     return model.eval()
 
@@ -102,7 +106,12 @@ def read_metadata(path: str | Path) -> dict[str, str]:
         ) from error
 
 
-def _read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+def read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """Return the tensors and the metadata of a safetensors file.
+
+    Raises:
+        CheckpointError: missing, truncated or foreign.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -134,7 +143,12 @@ def _student_of(header: dict[str, str], path: Path) -> Student:
         ) from error
 
 
-def _read_pth(path: Path) -> dict[str, torch.Tensor]:
+def read_pth(path: Path) -> dict[str, torch.Tensor]:
+    """Return the state dict of a `.pth` (bare, or under `average`, `model` or `state_dict`).
+
+    Raises:
+        CheckpointError: it is no state dict of tensors.
+    """
     try:
         loaded: Any = torch.load(str(path), map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds: pickle, zip, runtime, EOF
@@ -154,26 +168,20 @@ def _read_pth(path: Path) -> dict[str, torch.Tensor]:
     return loaded
 
 
-def _check_fit(tensors: dict[str, torch.Tensor], model: Student, path: Path) -> None:
+def find_misfits(tensors: dict[str, torch.Tensor], model: torch.nn.Module) -> str:
+    """Return how many names or shapes differ from the model's, with the first; "" if none."""
     expected = model.state_dict()
-    missing = sorted(set(expected) - set(tensors))
-    unexpected = sorted(set(tensors) - set(expected))
-    reshaped = [
-        f"{name} {tuple(tensors[name].shape)} instead of {tuple(expected[name].shape)}"
-        for name in sorted(set(expected) & set(tensors))
-        if tensors[name].shape != expected[name].shape
-    ]
-    if missing or unexpected or reshaped:
-        parts = [
-            f"{len(names)} {what} (first: {', '.join(names[:3])})"
-            for what, names in (
-                ("missing", missing),
-                ("unexpected", unexpected),
-                ("of another shape", reshaped),
-            )
-            if names
-        ]
-        raise CheckpointError(
-            f"{path} does not fit a {model.variant} student: "
-            f"{'; '.join(parts)}; is it of another variant?"
-        )
+    findings = {
+        "missing": sorted(set(expected) - set(tensors)),
+        "unexpected": sorted(set(tensors) - set(expected)),
+        "of another shape": [
+            f"{name} {tuple(tensors[name].shape)} instead of {tuple(expected[name].shape)}"
+            for name in sorted(set(expected) & set(tensors))
+            if tensors[name].shape != expected[name].shape
+        ],
+    }
+    return "; ".join(
+        f"{len(names)} {what} (first: {', '.join(names[:3])})"
+        for what, names in findings.items()
+        if names
+    )

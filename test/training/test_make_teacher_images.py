@@ -16,9 +16,9 @@ pytest.importorskip("tqdm")
 from training import make_teacher_images
 from training.data.dataset import FusionDataset
 from training.data.listing import list_images
+from training.errors import TeacherMemoryError
 from training.teachers import ensembles, prior_files
 from training.teachers.ensembles import EnsembleSampler, Pair
-from training.teachers.errors import TeacherMemoryError
 from training.teachers.selection import merit
 
 ROOT = Path(__file__).resolve().parents[2]

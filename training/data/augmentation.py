@@ -1,15 +1,9 @@
 """Random variants of a scene: one geometry for all its images, a sensor's faults for each.
 
-The student sees another image than its losses refer to:
-
-* ``ir`` is displaced against the visible image (`misalign_prob`) and noisy. The student sees it.
-* ``ir_aligned`` is in place and clean. Losses compare with it, so a student that follows the
-  displaced image is punished for every doubled edge. The teacher saw the pair in place as well.
-* The visible image's exposure (a tone curve) belongs to the scene: losses refer to the changed
-  image, and a teacher's image goes through the same curve. Its chroma is jittered alone, since
-  the student keeps the visible chroma; the luminance does not change by it.
-* The thermal camera's gain is varied in both of its images, unless there is a teacher, whose
-  answer would no longer fit.
+The student sees ``ir``, displaced against the visible image and noisy; losses compare with the
+clean ``ir_aligned`` in place. A changed exposure of the visible image belongs to the scene, so a
+teacher's image follows it; its chroma is jittered alone, since the student keeps it. The thermal
+gain is varied in both images, but not where a teacher's answer would no longer fit.
 """
 
 from __future__ import annotations
@@ -23,8 +17,7 @@ import numpy as np
 from irvis_fusion_core.errors import ConfigurationError
 from training.data.images import Images
 
-Window = tuple[int, int, int]
-"""Top, left and side of a square."""
+Window = tuple[int, int, int]  # top, left and side of a square
 
 
 class View(NamedTuple):
@@ -39,13 +32,9 @@ class View(NamedTuple):
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How far scenes are varied. Called with a scene and a generator, it gives one `View`.
+    """How far scenes are varied: pixels of the crop, grey levels of 255, probabilities 0..1."""
 
-    Lengths are pixels of the crop, intensities grey levels of 255, probabilities 0..1.
-    """
-
-    size: int = 512
-    """Side of the square crop."""
+    size: int = 512  # side of the square crop
     resize_prob: float = 0.5
     resize_range: tuple[float, float] = (0.6, 1.2)
     flip_prob: float = 0.5
@@ -54,15 +43,12 @@ class Augmentation:
     misalign_deg: float = 5.0
     misalign_scale: float = 0.05
     tone_prob: float = 0.5
-    vis_tone: float = 0.3
-    """Standard deviation of the logarithm of the visible image's gamma."""
+    vis_tone: float = 0.3  # standard deviation of the logarithm of gamma
     ir_tone: float = 0.15
-    colour: float = 0.2
-    """Reach of the chroma's gain, and (in quarter turns) of its hue."""
+    colour: float = 0.2  # reach of the chroma's gain, and (in quarter turns) of its hue
     noise_prob: float = 0.25
     ir_noise: float = 2.0
-    column_noise: float = 1.5
-    """Fixed-pattern noise: the standard deviation of the columns' offsets."""
+    column_noise: float = 1.5  # standard deviation of the columns' offsets (fixed pattern)
     vis_noise: float = 1.0
 
     def __post_init__(self) -> None:
@@ -121,12 +107,7 @@ class Augmentation:
         if window is not None:
             top, left, side = window
             image = image[top : top + side, left : left + side]
-        side = image.shape[0]
-        if side != self.size:
-            # Area averaging does not alias; it has no meaning when an image grows.
-            how = cv2.INTER_AREA if side > self.size else cv2.INTER_LINEAR
-            image = cv2.resize(image, (self.size, self.size), interpolation=how)
-        return np.ascontiguousarray(image[:, ::-1] if flip else image)
+        return resize_square(image, self.size, flip)
 
     def _displaced(
         self, ir: np.ndarray, window: Window, random: np.random.Generator
@@ -148,16 +129,23 @@ class Augmentation:
         )
 
 
+def resize_square(image: np.ndarray, size: int, flip: bool) -> np.ndarray:
+    """Return a square image with sides of `size` pixels, mirrored if `flip`."""
+    side = image.shape[0]
+    if side != size:
+        # Area averaging does not alias; it has no meaning when an image grows.
+        how = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
+        image = cv2.resize(image, (size, size), interpolation=how)
+    return np.ascontiguousarray(image[:, ::-1] if flip else image)
+
+
 def tone_curve(gamma: float) -> np.ndarray:
     """Return the 256 grey levels under another exposure, uint8."""
     return (255.0 * (np.arange(256) / 255.0) ** gamma).round().astype(np.uint8)
 
 
 def jitter_chroma(vis: np.ndarray, gain: float, turn: float) -> np.ndarray:
-    """Return RGB with Cb and Cr stretched by `gain` and turned by `turn` radians.
-
-    Luminance stays, within rounding, where no channel leaves 0..255.
-    """
+    """Return RGB with Cb and Cr stretched by `gain` and turned by `turn` radians."""
     ycc = cv2.cvtColor(vis, cv2.COLOR_RGB2YCrCb)
     c, s = gain * np.cos(turn), gain * np.sin(turn)
     matrix = np.array(

@@ -15,8 +15,7 @@ from training.errors import DataError
 class FusionData(pl.LightningDataModule):
     """Training crops in `EpochSampler`'s order, and whole validation images one by one.
 
-    A run that goes on from a checkpoint starts with the draw that came next, also in the middle
-    of an epoch: the trainer's step decides, nothing has to be saved.
+    A resumed run starts with the draw that came next, as the trainer's step says.
     """
 
     def __init__(
@@ -39,12 +38,14 @@ class FusionData(pl.LightningDataModule):
             self.train.groups, self.batch_size, self.seed, self.samples_per_epoch, rank, world_size
         )
 
+    def _place(self) -> tuple[int, int]:
+        """Return rank and number of processes; those of one process without a trainer."""
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+
     def train_dataloader(self) -> DataLoader:
         """Return batches of training crops, from the trainer's step on."""
-        if self.trainer is None:
-            sampler = self.sampler()
-        else:
-            sampler = self.sampler(self.trainer.global_rank, self.trainer.world_size)
+        sampler = self.sampler(*self._place())
+        if self.trainer is not None:
             # Lightning makes the first iterator before it tells the epoch.
             epoch, sampler.first_step = divmod(self.trainer.global_step, sampler.steps)
             sampler.set_epoch(epoch)
@@ -53,7 +54,6 @@ class FusionData(pl.LightningDataModule):
             self.batch_size,
             sampler=sampler,
             num_workers=self.num_workers,
-            # The draws come from numbers, not from workers: they may live on.
             persistent_workers=self.num_workers > 0,
             pin_memory=self.trainer is not None
             and self.trainer.strategy.root_device.type == "cuda",
@@ -63,19 +63,13 @@ class FusionData(pl.LightningDataModule):
         """Return whole images; every process takes its part of them."""
         if self.validation is None:
             return DataLoader([])
-        rank, world = 0, 1
-        if self.trainer is not None:
-            rank, world = self.trainer.global_rank, self.trainer.world_size
+        rank, world = self._place()
         part = Subset(self.validation, range(rank, len(self.validation), world))
         return DataLoader(part, batch_size=1)
 
 
 def same_images(train: FusionDataset, validation: FusionDataset) -> None:
-    """Refuse validation images that are trained on.
-
-    Raises:
-        DataError: An image is in both.
-    """
+    """Raise DataError where validation images are trained on."""
     seen = {Path(pair.vis).resolve() for pair in train.pairs}
     both = [str(pair.vis) for pair in validation.pairs if Path(pair.vis).resolve() in seen]
     if both:

@@ -4,16 +4,14 @@
     sampler = EpochSampler(dataset.groups, batch_size=8, seed=0)
     loader = DataLoader(dataset, batch_size=8, sampler=sampler, num_workers=4)
 
-Every drawn sample carries a number; seed and number alone decide its variant. So any number of
-workers or processes, and a run that is resumed, give the same samples.
+The variant of a draw depends on the seed and the draw's number only, not on workers or resuming.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -22,11 +20,9 @@ from torch.utils.data import Dataset
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_core.metrics import luminance
 from training.data.augmentation import Augmentation, View
-from training.data.images import Images, PairPaths, Rescale, read_images
+from training.data.images import ImageStore, PairPaths
 from training.data.listing import PairListing, list_images
 from training.data.sampling import Draw, Group
-
-_GB = 1024**3
 
 
 class Root(NamedTuple):
@@ -37,11 +33,7 @@ class Root(NamedTuple):
 
 
 def parse_root(text: str | Path | Root) -> Root:
-    """Read ``DIR`` or ``DIR=SHARE``.
-
-    Raises:
-        ConfigurationError: The share is not a number above 0.
-    """
+    """Read ``DIR`` or ``DIR=SHARE``; ConfigurationError where the share is no number above 0."""
     if isinstance(text, Root):
         return text
     folder, _, share = str(text).rpartition("=")
@@ -49,47 +41,14 @@ def parse_root(text: str | Path | Root) -> Root:
     if not folder or Path(text).is_dir():
         return Root(Path(text))
     try:
-        root = Root(Path(folder), float(share))
+        number = float(share)
     except ValueError:
+        number = 0.0
+    if not 0.0 < number < float("inf"):
         raise ConfigurationError(
-            f"expected DIR or DIR=SHARE such as data/train=0.4, found {str(text)!r}"
-        ) from None
-    if not 0.0 < root.share < float("inf"):
-        raise ConfigurationError(f"expected a share above 0, found {str(text)!r}")
-    return root
-
-
-class ImageStore:
-    """Reads scenes, and keeps decoded ones up to `limit` bytes.
-
-    Filled before workers are forked, it is shared by them.
-    """
-
-    def __init__(self, limit: int, rescale: Rescale | None = None) -> None:
-        self.limit, self.used, self._rescale = limit, 0, rescale
-        self._kept: dict[Path, Images] = {}
-        self._lock = threading.Lock()
-
-    def __call__(self, paths: PairPaths) -> Images:
-        """Return the scene's images; errors as `read_images`."""
-        kept = self._kept.get(paths.ir)
-        if kept is not None:
-            return kept
-        images = read_images(paths, self._rescale)
-        with self._lock:
-            if self.used + images.bytes <= self.limit and paths.ir not in self._kept:
-                self._kept[paths.ir] = images
-                self.used += images.bytes
-        return images
-
-    # Workers that are spawned, not forked, get an empty store: locks do not travel.
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave out the images and the lock."""
-        return {"limit": self.limit, "_rescale": self._rescale}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Make an empty store of the same limit."""
-        ImageStore.__init__(self, state["limit"], state["_rescale"])
+            f"expected DIR or DIR=SHARE with a share above 0 such as data/train=0.4, found {text}"
+        )
+    return Root(Path(folder), number)
 
 
 class FusionDataset(Dataset):
@@ -109,17 +68,15 @@ class FusionDataset(Dataset):
     ==============  =============  =====================================================
 
     Args:
-        roots: Folders, or ``DIR=SHARE``, or `Root`.
         augmentation: None gives whole images as they are.
         check: Decode everything once at the start (`list_images`).
         skip_bad: Go on without the faulty files, which `report` names, instead of raising.
         limit: At most this many pairs of every root, evenly spread; 0 for all.
         cache_gb: Memory for decoded images, GiB; 0 decodes every time.
         teacher_target: Of several teacher samples take the ``mean``, or a random ``sample``.
-        rescale: Raw thermal -> uint8, see `read_pair`.
 
     Raises:
-        DataError: A folder holds no usable pair; faulty files without `skip_bad`.
+        DataError: No usable pair in a folder; faulty files without `skip_bad`.
     """
 
     def __init__(
@@ -133,20 +90,14 @@ class FusionDataset(Dataset):
         cache_gb: float = 2.0,
         teacher_target: str = "mean",
         in_channels: int = 3,
-        rescale: Rescale | None = None,
     ) -> None:
-        if teacher_target not in ("mean", "sample"):
-            raise ConfigurationError(
-                f"expected teacher_target mean or sample, found {teacher_target!r}"
-            )
         self.augmentation, self.seed = augmentation, seed
         self.teacher_target, self.in_channels = teacher_target, in_channels
-        self.read = ImageStore(int(cache_gb * _GB), rescale)
+        self.read = ImageStore(int(cache_gb * 1024**3))
         self.roots = [parse_root(root) for root in roots]
         self.listings: list[PairListing] = []
         self.pairs: list[PairPaths] = []
         self.groups: list[Group] = []
-        self._root_of: list[int] = []
         for root in self.roots:
             listing = list_images(
                 root.folder, check, lambda pair: self.read(self._needed(pair)), limit
@@ -155,20 +106,18 @@ class FusionDataset(Dataset):
             first = len(self.pairs)
             self.pairs += [self._needed(pair) for pair in listing.pairs]
             self.groups.append(Group(range(first, len(self.pairs)), root.share))
-            self._root_of += [len(self.groups) - 1] * len(self.groups[-1].indices)
 
     def _needed(self, pair: PairPaths) -> PairPaths:
         """Return the pair with the teacher files that `teacher_target` needs.
 
-        With numbered samples, the image of the pair's own name is their mean. Where the variance
-        is on disk too, the mean needs no samples.
+        The image of the pair's own name is the mean of numbered samples.
         """
+        means = tuple(path for path in pair.teachers if path.stem == pair.stem)
         samples = tuple(path for path in pair.teachers if path.stem != pair.stem)
-        if not samples or len(samples) == len(pair.teachers):
+        if not samples or not means:
             return pair
-        if self.teacher_target == "mean" and pair.variance is not None:
-            samples = tuple(path for path in pair.teachers if path.stem == pair.stem)
-        return pair._replace(teachers=samples)
+        means_do = self.teacher_target == "mean" and pair.variance is not None
+        return pair._replace(teachers=means if means_do else samples)
 
     @property
     def has_teachers(self) -> bool:
@@ -188,11 +137,7 @@ class FusionDataset(Dataset):
         return len(self.pairs)
 
     def __getitem__(self, key: int | Draw) -> dict[str, torch.Tensor]:
-        """Return the scene of an index as it is, or the variant that a `Draw` numbers.
-
-        Raises:
-            DataError: A file has become unreadable.
-        """
+        """Return the scene of an index as it is, or the variant that a `Draw` numbers."""
         index, number = key if isinstance(key, tuple) else (int(key), int(key))
         scene = self.read(self.pairs[index])
         random = np.random.default_rng((self.seed, number))
@@ -201,6 +146,7 @@ class FusionDataset(Dataset):
         else:
             view = self.augmentation(scene, random)
         teacher, variance = self._target(view, random)
+        root = next(n for n, group in enumerate(self.groups) if index in group.indices)
         vis = view.vis if self.in_channels == 3 else luminance(view.vis)[:, :, None]
         return {
             "ir": torch.from_numpy(view.ir)[None],
@@ -210,13 +156,12 @@ class FusionDataset(Dataset):
             "variance": torch.from_numpy(variance)[None],
             "has_teacher": torch.tensor(len(view.teachers) > 0),
             "index": torch.tensor(index),
-            "root": torch.tensor(self._root_of[index]),
+            "root": torch.tensor(root),
         }
 
     def _target(self, view: View, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Return the teacher's luminance and variance, which samples give where no file does."""
-        nothing = np.zeros(view.ir.shape, np.float32)
-        count = len(view.teachers)
+        nothing, count = np.zeros(view.ir.shape, np.float32), len(view.teachers)
         if not count:
             return nothing, nothing
         variance = nothing if view.variance is None else view.variance

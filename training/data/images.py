@@ -6,9 +6,10 @@ stands for 0.25 (65535 in a 16-bit PNG); float TIFF and ``.npy`` hold it as it i
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -17,12 +18,7 @@ from irvis_fusion_core.errors import FusionError
 from irvis_fusion_core.thermal import ThermalRescale
 from training.errors import DataError, SizeError
 
-LARGEST_VARIANCE = 0.25
-"""Of values 0..1: half of them black, half white."""
-
-
-Rescale = Callable[[np.ndarray], np.ndarray]
-"""Raw thermal HxW -> uint8 HxW."""
+LARGEST_VARIANCE = 0.25  # of values 0..1: half of them black, half white
 
 
 class PairPaths(NamedTuple):
@@ -44,27 +40,50 @@ class Images(NamedTuple):
     variance: np.ndarray | None = None  # float32 HxW, of the teacher's luminance (white is 1)
 
     @property
-    def bytes(self) -> int:
+    def nbytes(self) -> int:
         """Return the memory that the images take, bytes."""
         return sum(array.nbytes for array in self if array is not None)
 
 
-def read_pair(
-    ir: Path, vis: Path, rescale: Rescale | None = None
-) -> tuple[np.ndarray, np.ndarray]:
+class ImageStore:
+    """Calls `read` (`read_images` by default), and keeps what it gives, up to `limit` bytes.
+
+    Forked workers share what is kept. `read` gives something with `nbytes`.
+    """
+
+    def __init__(self, limit: int, read: Callable[[Any], Any] | None = None) -> None:
+        self.limit, self.used, self._read = limit, 0, read or read_images
+        self._kept: dict[Any, Any] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, files: Any) -> Any:
+        """Return the images of some files; errors of `read`."""
+        if files in self._kept:
+            return self._kept[files]
+        images = self._read(files)
+        with self._lock:
+            if self.used + images.nbytes <= self.limit and files not in self._kept:
+                self._kept[files] = images
+                self.used += images.nbytes
+        return images
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Give spawned workers an empty store: locks do not travel."""
+        return ImageStore, (self.limit, self._read)
+
+
+def read_pair(ir: Path, vis: Path) -> tuple[np.ndarray, np.ndarray]:
     """Return uint8 IR HxW and uint8 RGB HxWx3 of one size.
 
     Args:
-        ir: 8-bit images are taken as they are; 16-bit and float ones go through the node's
-            `ThermalRescale`, each alone.
+        ir: 16-bit and float images go through the node's `ThermalRescale`, each alone.
         vis: Colour or grey.
-        rescale: Another rule: raw HxW -> uint8 HxW.
 
     Raises:
         SizeError: The sizes differ.
         DataError: A file is missing, truncated, or no image.
     """
-    thermal, visible = _read_thermal(Path(ir), rescale), decode(Path(vis), cv2.IMREAD_COLOR)
+    thermal, visible = _read_thermal(Path(ir)), decode(Path(vis), cv2.IMREAD_COLOR)
     if thermal.shape != visible.shape[:2]:
         raise SizeError(
             f"expected one size, found {_size(thermal)} in {ir} and {_size(visible)} in {vis}; "
@@ -73,9 +92,9 @@ def read_pair(
     return thermal, cv2.cvtColor(visible, cv2.COLOR_BGR2RGB)
 
 
-def read_images(paths: PairPaths, rescale: Rescale | None = None) -> Images:
+def read_images(paths: PairPaths) -> Images:
     """Return all images of a scene; errors as `read_pair`."""
-    ir, vis = read_pair(paths.ir, paths.vis, rescale)
+    ir, vis = read_pair(paths.ir, paths.vis)
     teachers = [read_luminance(path) for path in paths.teachers]
     variance = None if paths.variance is None else read_variance(paths.variance)
     for path, image in zip((*paths.teachers, paths.variance), (*teachers, variance)):
@@ -145,12 +164,12 @@ def _truncated(data: bytes) -> bool:
     return data.startswith(b"\xff\xd8") and b"\xff\xd9" not in data[-65536:]
 
 
-def _read_thermal(path: Path, rescale: Rescale | None) -> np.ndarray:
+def _read_thermal(path: Path) -> np.ndarray:
     raw = decode(path, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH)
-    if rescale is None and raw.dtype == np.uint8:
+    if raw.dtype == np.uint8:
         return raw
     try:
-        return (rescale or ThermalRescale(smoothing_s=0.0))(raw)
+        return ThermalRescale(smoothing_s=0.0)(raw)
     except FusionError as error:
         raise DataError(f"{path} cannot be brought to 8 bits: {error}") from error
 

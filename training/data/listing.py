@@ -33,12 +33,9 @@ class PairListing:
 
     folder: Path
     pairs: list[PairPaths] = field(default_factory=list)
-    unmatched: list[str] = field(default_factory=list)
-    """File names under IR/, VIS/ and TEACHER_FUSED/ without a partner."""
-    unreadable: list[str] = field(default_factory=list)
-    """`file: why` of images that cannot be read."""
-    unequal: list[str] = field(default_factory=list)
-    """`stem: sizes` of pairs or teachers of different sizes."""
+    unmatched: list[str] = field(default_factory=list)  # file names without a partner
+    unreadable: list[str] = field(default_factory=list)  # `stem: why`
+    unequal: list[str] = field(default_factory=list)  # `stem: sizes` of pairs or teachers
 
     @property
     def faults(self) -> int:
@@ -52,25 +49,21 @@ class PairListing:
 
     def report(self, shown: int = 5) -> str:
         """Return a line of counts, then a line for every kind of fault with its first files."""
-        lines = [
-            f"{self.folder}: {len(self.pairs)} pairs, {self.with_teacher} with teacher images"
-        ]
-        for what, names in (
-            ("without a partner", self.unmatched),
-            ("unreadable", self.unreadable),
-            ("of different sizes", self.unequal),
-        ):
+        faults = {
+            "without a partner": self.unmatched,
+            "unreadable": self.unreadable,
+            "of different sizes": self.unequal,
+        }
+        pairs = f"{len(self.pairs)} pairs, {self.with_teacher} with teacher images"
+        lines = [f"{self.folder}: {pairs}"]
+        for what, names in faults.items():
             if names:
                 more = f" and {len(names) - shown} more" if len(names) > shown else ""
                 lines.append(f"  {len(names)} {what}: {'; '.join(names[:shown])}{more}")
         return "\n".join(lines)
 
     def require_clean(self) -> PairListing:
-        """Return the listing when there is no fault.
-
-        Raises:
-            DataError: With the whole report.
-        """
+        """Return the listing; DataError with the whole report where there is a fault."""
         if self.faults:
             raise DataError(
                 f"expected only whole, matching images, found {self.faults} faults; repair or "
@@ -88,7 +81,6 @@ def list_images(
     """List the pairs of a folder, sorted by stem, and its faults.
 
     Args:
-        folder: Holds `IR/`, `VIS/` and perhaps `TEACHER_FUSED/`.
         check: Decode every image now, so that a bad one is named before the first step.
         read: Decodes a pair for the check, from several threads; `read_images` by default.
         limit: Keep, and check, at most this many pairs, evenly spread; 0 for all.
@@ -149,10 +141,7 @@ def _by_stem(folder: Path) -> dict[str, Path]:
 def _teachers(
     folder: Path, stems: list[str]
 ) -> tuple[dict[str, list[Path]], dict[str, Path], list[str]]:
-    """Return samples and variances by stem, and the names of files that belong to no pair.
-
-    A file of a pair's own name is its sample even where it also reads as `<stem>_<k>`.
-    """
+    """Return samples and variances by stem, and the names of files that belong to no pair."""
     samples: dict[str, list[Path]] = {}
     variances: dict[str, Path] = {}
     strangers: list[str] = []
@@ -160,10 +149,11 @@ def _teachers(
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if path.suffix.lower() not in (*IMAGE_SUFFIXES, ".npy") or path.name.startswith("."):
             continue
+        # A file of a pair's own name is its sample even where it also reads as `<stem>_<k>`.
         numbered = _SAMPLE.fullmatch(path.stem)
         owner = path.stem if path.stem in known else numbered.group(1) if numbered else ""
-        if path.stem.endswith("_var") and path.stem[: -len("_var")] in known:
-            variances[path.stem[: -len("_var")]] = path
+        if path.stem.endswith("_var") and path.stem[:-4] in known:
+            variances[path.stem[:-4]] = path
         elif owner in known and path.suffix != ".npy":
             samples.setdefault(owner, []).append(path)
         else:

@@ -28,9 +28,8 @@ class Group(NamedTuple):
 class EpochSampler(Sampler):
     """The draws of this process in one epoch after another (`set_epoch`).
 
-    With one group an epoch is a permutation of it. With several, every draw picks a group by its
-    share, and the scenes of a group come in permutations, so that none is drawn twice before
-    the others were drawn once (in an epoch).
+    Every draw picks a group by its share; the scenes of a group come in permutations, so that none
+    is drawn twice in an epoch before the others were drawn once.
 
     Step s of `world_size` processes takes the next `batch_size` x `world_size` draws, process r
     the r-th part of them: two processes together see the draws of one with twice the batch.
@@ -59,8 +58,7 @@ class EpochSampler(Sampler):
         wanted = samples or sum(len(group.indices) for group in self.groups)
         self.steps = max(1, wanted // (batch_size * world_size))
         self.epoch = 0
-        self.first_step = 0
-        """Where the next pass begins, once: set it to go on in the middle of an epoch."""
+        self.first_step = 0  # of the next pass alone: set it to go on in the middle of an epoch
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch of the next pass."""
@@ -73,16 +71,14 @@ class EpochSampler(Sampler):
     def order(self) -> list[Draw]:
         """Return the draws of all processes in this epoch."""
         random = np.random.default_rng((self.seed, self.epoch))
-        total = self.steps * self.batch_size * self.world_size
+        total = len(self) * self.world_size
         shares = np.array([group.share for group in self.groups], dtype=np.float64)
-        if len(self.groups) == 1:
-            chosen = np.zeros(total, np.int64)
-        else:
+        chosen = np.zeros(total, np.int64)
+        if len(self.groups) > 1:
             chosen = random.choice(len(self.groups), total, p=shares / shares.sum())
         indices = np.empty(total, np.int64)
-        for number, group in enumerate(self.groups):
+        for number, (scenes, _) in enumerate(self.groups):
             places = np.flatnonzero(chosen == number)
-            scenes = np.asarray(group.indices)
             rounds = -(-len(places) // len(scenes))
             permutations = [random.permutation(scenes) for _ in range(rounds)]
             if permutations:

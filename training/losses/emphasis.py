@@ -20,14 +20,13 @@ PREFIX = "src_"
 
 
 def parse_emphasis(texts: Sequence[str], roots: Sequence[Root]) -> list[dict[str, float]]:
-    """Return for each of `roots` the factors of terms, by name without ``src_``.
+    """Return the factors of terms (by name without ``src_``) of each root.
 
     Args:
         texts: ``DIR:TERM=FACTOR`` each; DIR is the folder of one or several roots.
 
     Raises:
-        ConfigurationError: No such form, folder or term, a term given twice, or a factor that is
-            negative or no number.
+        ConfigurationError: No such form, folder or term, a term given twice, or a wrong factor.
     """
     found: list[dict[str, float]] = [{} for _ in roots]
     names = [PREFIX + name for name in losses.SOURCE_TERMS]
@@ -47,28 +46,24 @@ def parse_emphasis(texts: Sequence[str], roots: Sequence[Root]) -> list[dict[str
             raise ConfigurationError(
                 f"expected a term out of {', '.join(names)} in --emphasis, found {term!r}"
             )
-        places = [n for n, root in enumerate(roots) if root.folder == Path(folder)]
+        places = [row for row, root in zip(found, roots) if root.folder == Path(folder)]
         if not places:
             raise ConfigurationError(
                 f"expected the folder of a --train_root in --emphasis, found {folder!r}; there "
                 f"are {', '.join(str(root.folder) for root in roots)}"
             )
         name = term[len(PREFIX) :]
-        for place in places:
-            if name in found[place]:
+        for row in places:
+            if name in row:
                 raise ConfigurationError(f"--emphasis has {term} of {folder} twice")
-            found[place][name] = factor
+            row[name] = factor
     return found
 
 
 def factors_of(
     emphasis: Sequence[Mapping[str, float]], roots: torch.Tensor
 ) -> dict[str, torch.Tensor]:
-    """Return each image's factor (N, float) for every term that any folder has one for.
-
-    Args:
-        roots: The number of each image's folder, N.
-    """
+    """Return the factors (float N) of images from folders of these numbers (N), by term."""
     # Looked up where the images are: nothing waits for a GPU.
     return {
         name: torch.tensor([row.get(name, 1.0) for row in emphasis], device=roots.device)[roots]

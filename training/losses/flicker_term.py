@@ -9,17 +9,11 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-REACH_PX = 2
-"""How far the next frame is shifted, along each axis and either way."""
-
+REACH_PX = 2  # the next frame is shifted by at most this along each axis
+# Standard deviations of each camera's drift (factor, grey levels) and noise (grey levels).
 GAIN, OFFSET, NOISE = 0.03, 2.0, 1.0
-"""Standard deviations of each camera's drift (factor, grey levels) and noise (grey levels)."""
-
-BLOCK_PX = 8
-"""Change is that of means over such blocks: noise averages out there, flicker does not."""
-
-LEAST_CHANGE = 0.1
-"""Grey levels: a share of less would mean nothing."""
+BLOCK_PX = 8  # change is that of means over such blocks: noise averages out, flicker does not
+LEAST_CHANGE = 0.1  # grey levels: a share of less would mean nothing
 
 
 def a_moment_later(ir: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -55,10 +49,8 @@ def unseen_change(
 ) -> torch.Tensor:
     """Return the share of a fused video's change that neither source shows; 0 is steady.
 
-    |dF| beyond max(|dIR|, |dY|), over the sources' change, of each image; their mean.
-
-    Args:
-        fused, ir, y: This frame and the next, N x 1 x H x W grey levels.
+    |dF| beyond max(|dIR|, |dY|), over the sources' change. Takes this frame and the next of each,
+    N x 1 x H x W grey levels.
     """
     f, a, b = (_change(*frames) for frames in (fused, ir, y))
     shown = torch.maximum(a, b)

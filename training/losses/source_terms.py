@@ -16,41 +16,26 @@ import torch.nn.functional as F
 from irvis_fusion_core.network.student import luminance
 
 EPSILON = 1e-6
-
-JUMP_STEEPNESS = 4.0
-"""Per grey level: of the sigmoid that stands for Qabf's jump of orientations in the gradient."""
-
-SSIM_RANGES: dict[float, float] = {2.0: 0.75, 255.0: 0.25}
-"""Data range -> share of SSIM: mostly the published convention, which sees the faint structure of
-night images, and some of the usual one."""
-
-NOISE_FLAT = 1.0
-"""Grey levels a pixel: variation is noise where neither source has a steeper slope."""
-
-NOISE_BLOCK_PX = 4
-"""Slopes are those of means over such blocks: noise averages out there."""
-
-WARM_MARGIN, WARM_BLOCK_PX, WARM_AROUND, WARM_RIM = 25.0, 4, 17, 2
-"""Warm is this many grey levels above the mean of the blocks around; the rim is in blocks."""
-
-DARK = 80.0
-"""Grey levels: where the visible image is darker, by the same blocks, it shows nobody."""
+JUMP_STEEPNESS = 4.0  # per grey level, of the sigmoid in the gradient of Qabf's jump
+# Data range -> share of SSIM. The range 2 is the published one, which sees faint structure.
+SSIM_RANGES = {2.0: 0.75, 255.0: 0.25}
+NOISE_FLAT = 1.0  # grey levels a pixel: variation is noise where neither source is steeper
+BLOCK_PX = 4  # slopes and warmth are those of means over such blocks: noise averages out there
+# Warm is this many grey levels above the mean of the blocks around; the rim is in blocks.
+WARM_MARGIN, WARM_AROUND, WARM_RIM = 25.0, 17, 2
+DARK = 80.0  # grey levels: where the visible image is darker, by the same blocks, it shows nobody
 
 
 def separable_filter(x: torch.Tensor, window: torch.Tensor) -> torch.Tensor:
-    """Filter N x 1 x H x W by a 1-D window along both axes, where it lies inside.
-
-    Two products with banded matrices: on a CPU the gradient of a one-channel convolution
-    takes ten times longer than these.
-    """
+    """Filter N x 1 x H x W by a 1-D window along both axes, where it lies inside."""
+    # On a CPU the gradient of a one-channel convolution takes ten times longer.
     rows, columns = (_band(length, window, x) for length in x.shape[2:])
     return rows @ x @ columns.transpose(0, 1)
 
 
 def _band(length: int, window: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     """Return the (length - taps + 1) x length matrix that slides the window along an axis."""
-    places = length - window.numel() + 1
-    band = like.new_zeros(places, length)
+    band = like.new_zeros(length - window.numel() + 1, length)
     for tap, weight in enumerate(window.tolist()):
         band.diagonal(tap).fill_(weight)
     return band
@@ -67,21 +52,15 @@ def local_statistics(
     x: torch.Tensor, y: torch.Tensor, window: torch.Tensor
 ) -> tuple[torch.Tensor, ...]:
     """Return local means, variances (not negative) and covariance of two images."""
-    n = x.shape[0]
     stacked = separable_filter(torch.cat([x, y, x * x, y * y, x * y]), window)
-    mean_x, mean_y, xx, yy, xy = stacked.split(n)
-    return (
-        mean_x,
-        mean_y,
-        (xx - mean_x**2).clamp_min(0.0),
-        (yy - mean_y**2).clamp_min(0.0),
-        xy - mean_x * mean_y,
-    )
+    mean_x, mean_y, xx, yy, xy = stacked.chunk(5)
+    var_x, var_y = (xx - mean_x**2).clamp_min(0.0), (yy - mean_y**2).clamp_min(0.0)
+    return mean_x, mean_y, var_x, var_y, xy - mean_x * mean_y
 
 
-def ssim(x: torch.Tensor, y: torch.Tensor, data_range: float = 255.0) -> torch.Tensor:
+def ssim(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     """Return the SSIM of each image, 7x7 uniform window (Wang et al., TIP 2004)."""
-    return ssim_of(local_statistics(x, y, torch.full((7,), 1.0 / 7.0)), data_range)
+    return ssim_of(local_statistics(x, y, torch.full((7,), 1.0 / 7.0)), 255.0)
 
 
 def ssim_of(statistics: tuple[torch.Tensor, ...], data_range: float) -> torch.Tensor:
@@ -136,13 +115,8 @@ def on_one_side(
     """Return 0 where a jump of arctan(gy / gx) lies between two gradients, else 1.
 
     The published measure loses an edge where gx changes its sign, however small it is; gx = 0
-    counts as positive for gy > 0 and as negative for gy < 0. So it keeps horizontal edges that
-    are copied, not those that are nearly copied. The gradient is that of a sigmoid.
-
-    Args:
-        source: Gradients (gx, gy).
-        fused: The same.
-        dot: Their scalar product.
+    has the sign of gy. So it keeps horizontal edges that are copied, not nearly copied ones. The
+    derivative is that of a sigmoid. Takes the gradients (gx, gy) and their scalar product.
     """
     (sx, sy), (fx, fy) = source, fused
     side = torch.where(sx == 0.0, sy, sx).sign()
@@ -176,13 +150,12 @@ def scd(fused: torch.Tensor, ir: torch.Tensor, vis: torch.Tensor) -> torch.Tenso
 def structure(fused: torch.Tensor, ir: torch.Tensor, vis: torch.Tensor) -> torch.Tensor:
     """Return 1 - SSIM to both sources, with the shares of `SSIM_RANGES`."""
     window = torch.full((7,), 1.0 / 7.0)
-    both = [local_statistics(fused, source, window) for source in (ir, vis)]
-    terms = [
-        share / 2.0 * ssim_of(found, data_range)
-        for found in both
-        for data_range, share in SSIM_RANGES.items()
-    ]
-    return 1.0 - torch.stack(terms).sum(0)
+    total = fused.new_zeros(fused.shape[0])
+    for source in (ir, vis):
+        found = local_statistics(fused, source, window)
+        for data_range, share in SSIM_RANGES.items():
+            total = total + share / 2.0 * ssim_of(found, data_range)
+    return 1.0 - total
 
 
 def intensity(fused: torch.Tensor, ir: torch.Tensor, vis: torch.Tensor) -> torch.Tensor:
@@ -192,10 +165,7 @@ def intensity(fused: torch.Tensor, ir: torch.Tensor, vis: torch.Tensor) -> torch
 
 
 def noise(fused: torch.Tensor, ir: torch.Tensor, vis: torch.Tensor) -> torch.Tensor:
-    """Return pixel noise beyond the louder source's where both are flat, in grey levels.
-
-    Noise is that of Immerkaer (CVIU 1996), by blocks of `NOISE_BLOCK_PX`.
-    """
+    """Return pixel noise beyond the louder source's where both are flat, in grey levels."""
     louder = torch.maximum(_fine_noise(ir), _fine_noise(vis))
     flat = _is_flat(ir) & _is_flat(vis)
     excess = (_fine_noise(fused) - louder).clamp_min(0.0) * flat
@@ -203,25 +173,24 @@ def noise(fused: torch.Tensor, ir: torch.Tensor, vis: torch.Tensor) -> torch.Ten
 
 
 def _fine_noise(x: torch.Tensor) -> torch.Tensor:
-    """Return the standard deviation of pixel noise in each block."""
+    """Return the standard deviation of pixel noise in each block (Immerkaer, CVIU 1996)."""
     response = separable_filter(x, torch.tensor([1.0, -2.0, 1.0])).abs()
     response = F.pad(response, (1, 1, 1, 1), mode="replicate")
-    return math.sqrt(math.pi / 2.0) / 6.0 * F.avg_pool2d(response, NOISE_BLOCK_PX)
+    return math.sqrt(math.pi / 2.0) / 6.0 * F.avg_pool2d(response, BLOCK_PX)
 
 
 @torch.no_grad()
 def _is_flat(x: torch.Tensor) -> torch.Tensor:
     """Return blocks where no two neighbours differ by a slope above `NOISE_FLAT`."""
-    means = F.avg_pool2d(x, NOISE_BLOCK_PX)
-    highest, lowest = (F.max_pool2d(sign * means, 3, 1, 1) * sign for sign in (1.0, -1.0))
-    return highest - lowest < 2.0 * NOISE_BLOCK_PX * NOISE_FLAT
+    means = F.avg_pool2d(x, BLOCK_PX)
+    highest, lowest = F.max_pool2d(means, 3, 1, 1), -F.max_pool2d(-means, 3, 1, 1)
+    return highest - lowest < 2.0 * BLOCK_PX * NOISE_FLAT
 
 
 def warm(fused: torch.Tensor, ir: torch.Tensor, vis: torch.Tensor) -> torch.Tensor:
     """Return how far edges of warm objects in the dark are from the thermal ones.
 
-    It is a share of both images' edges everywhere. A person at night is an outline, and visible
-    texture across it hides it from detectors.
+    A share of all edges of both images. Visible texture across a person at night hides it.
     """
     near = F.interpolate(_near_warm(ir, vis), size=ir.shape[2:])[:, :, 1:-1, 1:-1]
     (of_ir, ax, ay), (of_vis, _, _), (_, fx, fy) = edges(ir), edges(vis), edges(fused)
@@ -232,10 +201,9 @@ def warm(fused: torch.Tensor, ir: torch.Tensor, vis: torch.Tensor) -> torch.Tens
 @torch.no_grad()
 def _near_warm(ir: torch.Tensor, vis: torch.Tensor) -> torch.Tensor:
     """Return 1 for blocks that are warm, or at their rim, in dark surroundings; else 0."""
-    means = [F.avg_pool2d(p, WARM_BLOCK_PX) for p in (ir, vis)]
-    around = [
-        F.avg_pool2d(p, WARM_AROUND, 1, WARM_AROUND // 2, count_include_pad=False) for p in means
-    ]
+    means = [F.avg_pool2d(p, BLOCK_PX) for p in (ir, vis)]
+    pad = WARM_AROUND // 2
+    around = [F.avg_pool2d(p, WARM_AROUND, 1, pad, count_include_pad=False) for p in means]
     hot = (means[0] > around[0] + WARM_MARGIN).to(ir.dtype)
     return F.max_pool2d(hot, 2 * WARM_RIM + 1, 1, WARM_RIM) * (around[1] < DARK)
 
@@ -252,10 +220,7 @@ def max_gradient(fused: torch.Tensor, ir: torch.Tensor, vis: torch.Tensor) -> to
 
 
 def colour(fused: torch.Tensor, vis: torch.Tensor) -> torch.Tensor:
-    """Return how far Cb and Cr of RGB `fused` are from those of `vis`, N x 3 x H x W.
-
-    A student that keeps the chroma loses it only where a channel is clipped.
-    """
+    """Return how far Cb and Cr of RGB `fused` are from those of `vis`, N x 3 x H x W."""
     red, _, blue = (fused - vis).unbind(1)
     change = luminance(fused) - luminance(vis)
     # BT.601: Cb = (B - Y) / 1.772, Cr = (R - Y) / 1.402.
@@ -276,9 +241,8 @@ SOURCE_TERMS: dict[str, Callable[[torch.Tensor, torch.Tensor, torch.Tensor], tor
 }
 """Terms on luminance by name, each 0 at its best."""
 
-
-MARGINS: dict[str, float] = {"ssim": 0.005, "qabf": 0.05, "vif": 0.03, "scd": 0.03}
-"""How far below the pixel-wise maximum's a term is when its image leads clearly."""
+# How far below the pixel-wise maximum's a term is when its image leads clearly.
+MARGINS = {"ssim": 0.005, "qabf": 0.05, "vif": 0.03, "scd": 0.03}
 
 
 def source_losses(
@@ -292,7 +256,6 @@ def source_losses(
     """Return the mean over the images of source terms by name.
 
     Args:
-        fused, ir, vis: Float N x 1 x H x W, 0..255.
         names: All of `SOURCE_TERMS` by default.
         lead_share: Weight of an image's lead on the pixel-wise maximum beyond `MARGINS`. Below 1
             the terms in which an image is short come first.
@@ -300,12 +263,12 @@ def source_losses(
     """
     found: dict[str, torch.Tensor] = {}
     for name in SOURCE_TERMS if names is None else names:
-        each = SOURCE_TERMS[name](fused, ir, vis)
+        term = SOURCE_TERMS[name]
+        each = term(fused, ir, vis)
         if lead_share < 1.0 and name in MARGINS:
             with torch.no_grad():
-                ahead = SOURCE_TERMS[name](torch.maximum(ir, vis), ir, vis) - MARGINS[name]
-            lead = (ahead - each).clamp_min(0.0)
-            each = each + (1.0 - lead_share) * lead
+                ahead = term(torch.maximum(ir, vis), ir, vis) - MARGINS[name]
+            each = each + (1.0 - lead_share) * (ahead - each).clamp_min(0.0)
         if factors is not None and name in factors:
             each = each * factors[name].to(each)
         found[name] = each.mean()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,7 +19,6 @@ def put_in_place(built: Path, output: Path) -> list[Path]:
 
     Raises:
         ConfigurationError: The record that is there cannot be read; nothing was moved.
-        OSError: No space, or not writable.
     """
     output.mkdir(parents=True, exist_ok=True)
     checksums = Path(model_zoo.write_checksums(str(built)))
@@ -35,14 +33,11 @@ def put_in_place(built: Path, output: Path) -> list[Path]:
             ) from error
         record = {**{n: v for n, v in earlier.items() if (output / n).is_file()}, **record}
     checksums.write_text(json.dumps(record, indent=2, sort_keys=True) + "\n")
-    placed = []
-    for path in sorted(built.iterdir(), key=lambda p: (p.name == checksums.name, p.name)):
-        os.replace(path, output / path.name)
-        placed.append(output / path.name)
-    return placed
+    finished = sorted(built.iterdir(), key=lambda p: (p.name == checksums.name, p.name))
+    return [path.replace(output / path.name) for path in finished]
 
 
 def stale_files(output: Path, name: str, written: Sequence[str]) -> list[Path]:
     """Return ONNX files of this name in other precisions, left from an earlier export."""
-    names = [f"{name}_{precision}.onnx" for precision in PRECISIONS]
-    return [output / n for n in names if n not in written and (output / n).is_file()]
+    found = (output / f"{name}_{precision}.onnx" for precision in PRECISIONS)
+    return [path for path in found if path.name not in written and path.is_file()]

@@ -1,7 +1,6 @@
-"""The skeleton of a model card, filled in as far as the files say.
+"""The skeleton of a model card (Mitchell et al., FAT* 2019), filled in as far as the files say.
 
-Sections follow Mitchell et al., "Model Cards for Model Reporting", FAT* 2019. A line
-that begins with `TODO:` asks for what only a person knows.
+A line that begins with `TODO:` asks for what only a person knows.
 """
 
 from __future__ import annotations
@@ -80,16 +79,12 @@ class CardFacts(NamedTuple):
 
 
 def write_card(path: Path, facts: CardFacts) -> None:
-    """Write the card as Markdown, whole or not at all.
-
-    Raises:
-        ConfigurationError: The evaluation or the configuration cannot be read.
-    """
+    """Write the card as Markdown, whole or not at all; errors as `model_card`."""
     write_file(path, model_card(facts))
 
 
 def model_card(facts: CardFacts) -> str:
-    """Return the card's text; errors as `write_card`."""
+    """Return the card's text; ConfigurationError where a file of `facts` cannot be read."""
     text = TEMPLATE.format(
         name=facts.name,
         variant=facts.model.variant,
@@ -105,8 +100,7 @@ def model_card(facts: CardFacts) -> str:
 
 def missing_answers(card: str) -> list[str]:
     """Return the questions of a card that nobody has answered yet."""
-    lines = [line for line in card.splitlines() if line.startswith(TODO)]
-    return [line[len(TODO) :].strip() for line in lines]
+    return [x[len(TODO) :].strip() for x in card.splitlines() if x.startswith(TODO)]
 
 
 def _files(facts: CardFacts) -> list[str]:
@@ -115,8 +109,7 @@ def _files(facts: CardFacts) -> list[str]:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         rows.append(f"| `{path.name}` | {path.stat().st_size:,} | `{digest}` | {difference} |")
     rows += ["", f"Weights: `{facts.name}.safetensors`. `checksums.json` names every file."]
-    if facts.calibration_pairs:
-        pairs = facts.calibration_pairs
+    if pairs := facts.calibration_pairs:
         rows.append(f"The int8 file's scales were drawn from {pairs} real pairs.")
     return rows
 

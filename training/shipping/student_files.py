@@ -14,7 +14,6 @@ def open_student(path: str | Path, variant: str | None = None) -> Student:
 
     Args:
         path: ``.safetensors``, which names its variant, or ``.pth`` or ``.pt``, which fits one.
-        variant: The expected variant, or None.
 
     Raises:
         CheckpointError: Missing, truncated, foreign, or of another variant than `variant`.

@@ -3,20 +3,12 @@
 Zhao et al., "DDFM: Denoising Diffusion Model for Multi-Modality Image Fusion", ICCV 2023. Nothing
 is trained on pairs: the prior has seen photographs only, and `likelihood.Rectifier` pulls every
 estimate of the image towards both sources.
-
-`MODES`:
-
-* ``paper``: from pure noise over the whole schedule, one precision a pixel. Its first estimates
-  are the prior's mean grey, so the source of less contrast is nearer and tends to win everywhere.
-* ``regional`` (default): from the pixel-wise maximum of both sources in the noise of the first
-  15 % of the schedule, with precisions shared by 15x15 pixels: the EM step chooses a source for
-  each region.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 
@@ -28,34 +20,26 @@ from training.teachers.unet import UNet
 PUBLISHED_STEPS = 100
 
 
-@dataclass(frozen=True)
-class Mode:
-    """Where sampling starts and how precisions are estimated.
+class Mode(NamedTuple):
+    """Where sampling starts and how precisions are estimated."""
 
-    Args:
-        start: Share of the schedule whose noise is added to the pixel-wise maximum; None starts
-            from noise alone.
-    """
-
-    start: float | None
+    start: float | None  # share of the schedule whose noise is added to the maximum; None: all
     precisions: likelihood.Precisions
 
 
-MODES: dict[str, Mode] = {
-    "paper": Mode(None, likelihood.PAPER),
-    "regional": Mode(0.15, likelihood.REGIONAL),
-}
+# ``paper`` starts from pure noise with one precision a pixel; its first estimates are the prior's
+# mean grey, so the source of less contrast tends to win everywhere. ``regional`` starts from the
+# maximum of both sources and shares precisions in 15x15 pixels: each region chooses a source.
+MODES = {"paper": Mode(None, likelihood.PAPER), "regional": Mode(0.15, likelihood.REGIONAL)}
 
 
 class DDFM:
     """The teacher. Its network guesses noise in luminance (1 channel) or in RGB (3).
 
     Args:
-        network: A `UNet`, trained or loaded.
         steps: Number of calls of the network, spread evenly over the schedule's part in use.
         sampler: ``ddpm`` (ancestral, as the paper has it) or ``ddim``.
         eta: Of ``ddim``: 0 draws noise at the start only.
-        mode: One of `MODES`.
 
     Raises:
         ConfigurationError: No such mode, or more steps than the schedule's part has.
@@ -85,25 +69,16 @@ class DDFM:
         Args:
             ir: N x 1 x H x W, 0..1, any size.
             vis: RGB, N x 3 x H x W, 0..1.
-            seeds: N of them; the same seed gives the same sample.
+            seeds: One a pair; the same seed gives the same sample.
 
         Returns:
-            Fused luminance, N x 1 x H x W, 0..1; NaN where it diverged. Colour comes back with
-            `images.restore_colour`.
-
-        Raises:
-            FrameError: Other shapes.
+            Luminance, N x 1 x H x W, 0..1, NaN where it diverged (`images.restore_colour`).
         """
         images.check_pair(ir, vis)
-        channels = self.network.config.in_channels
+        channels, multiple = self.network.config.in_channels, self.network.multiple
         height, width = ir.shape[2:]
-        multiple = self.network.multiple
         i, y, rgb = (images.pad(2.0 * x - 1.0, multiple) for x in (ir, luminance(vis), vis))
         rectify = likelihood.Rectifier(i, y, self.mode.precisions)
-
-        def predict_noise(x_t: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
-            return self.network(x_t, timesteps)[:, :channels].float()
-
         rectified = y
 
         def rectify_luminance(x0: torch.Tensor) -> torch.Tensor:
@@ -117,10 +92,10 @@ class DDFM:
             change = (i - y).clamp_min(0.0)
             start = ((rgb if channels == 3 else y) + change).clamp(-1.0, 1.0)
         diffusion.sample(
-            predict_noise,
+            lambda x_t, timesteps: self.network(x_t, timesteps)[:, :channels].float(),
             (len(ir), channels, *i.shape[2:]),
             self.schedule,
-            images.generators(seeds),
+            seeds,
             self.sampler,
             self.eta,
             rectify_luminance,

@@ -18,26 +18,19 @@ from irvis_fusion_core.errors import ConfigurationError
 SAMPLERS = ("ddim", "ddpm")
 SPACINGS = ("ends", "stride")
 
-PredictNoise = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-Rectify = Callable[[torch.Tensor], torch.Tensor]
-
 
 @dataclass(frozen=True)
 class Schedule:
     """The kept steps, from little noise to much."""
 
-    alphas_bar: np.ndarray
-    """Share of the image's power that is left, float64, strictly falling in (0, 1)."""
-    timesteps: np.ndarray
-    """Input of the network at each step, int64, rising."""
+    alphas_bar: np.ndarray  # share of the image's power that is left, float64, falling in (0, 1)
+    timesteps: np.ndarray  # input of the network at each step, int64, rising
 
     def __len__(self) -> int:
         return len(self.timesteps)
 
     def first(self, share: float) -> Schedule:
         """Return the part with the least noise, 0 < share <= 1, at least one step."""
-        if not 0.0 < share <= 1.0:
-            raise ConfigurationError(f"expected a share above 0 and up to 1, found {share}")
         count = max(1, round(share * len(self)))
         return Schedule(self.alphas_bar[:count], self.timesteps[:count])
 
@@ -45,18 +38,15 @@ class Schedule:
         """Keep `steps` of the steps.
 
         Args:
-            spacing: ``ends`` spreads them evenly from the first to the last (guided-diffusion's
-                "100"); ``stride`` takes every (T // steps)-th from the first (DDIM's,
-                Mask-DiFuser's).
+            spacing: ``ends`` spreads them evenly from the first to the last (guided-diffusion's);
+                ``stride`` takes every (T // steps)-th from the first (DDIM's, Mask-DiFuser's).
 
         Raises:
-            ConfigurationError: Fewer than 1 or more than there are, or an unknown spacing.
+            ConfigurationError: Fewer than 1 or more than there are.
         """
         total = len(self)
         if not 1 <= steps <= total:
             raise ConfigurationError(f"expected 1 to {total} diffusion steps, found {steps}")
-        if spacing not in SPACINGS:
-            raise ConfigurationError(f"expected a spacing out of {SPACINGS}, found {spacing!r}")
         if spacing == "stride":
             kept = np.arange(steps) * (total // steps)
         elif steps == 1:
@@ -70,19 +60,15 @@ class Schedule:
         return float(self.alphas_bar[index - 1]) if index > 0 else 1.0
 
 
-def linear_schedule(steps: int = 1000, first: float = 1e-4, last: float = 0.02) -> Schedule:
-    """Return noise variances that rise linearly, as in both published teachers."""
-    if steps < 1 or not 0.0 < first <= last < 1.0:
-        raise ConfigurationError(
-            f"expected steps >= 1 and 0 < first <= last < 1, found {steps}, {first}, {last}"
-        )
-    betas = np.linspace(first, last, steps, dtype=np.float64)
-    return Schedule(np.cumprod(1.0 - betas), np.arange(steps, dtype=np.int64))
+def linear_schedule() -> Schedule:
+    """Return 1000 noise variances from 1e-4 to 0.02, as in both published teachers."""
+    betas = np.linspace(1e-4, 0.02, 1000, dtype=np.float64)
+    return Schedule(np.cumprod(1.0 - betas), np.arange(1000, dtype=np.int64))
 
 
 def add_noise(x0: torch.Tensor, noise: torch.Tensor, alpha_bar: torch.Tensor) -> torch.Tensor:
     """Return x_t; `alpha_bar` is a scalar or one value a sample."""
-    alpha_bar = _per_sample(alpha_bar, x0)
+    alpha_bar = alpha_bar.view(-1, 1, 1, 1)
     return alpha_bar.sqrt() * x0 + (1.0 - alpha_bar).sqrt() * noise
 
 
@@ -90,14 +76,8 @@ def image_from_noise(
     x_t: torch.Tensor, noise: torch.Tensor, alpha_bar: torch.Tensor
 ) -> torch.Tensor:
     """Return x0 when `noise` was added."""
-    alpha_bar = _per_sample(alpha_bar, x_t)
+    alpha_bar = alpha_bar.view(-1, 1, 1, 1)
     return (x_t - (1.0 - alpha_bar).sqrt() * noise) / alpha_bar.sqrt()
-
-
-def noise_from_image(x_t: torch.Tensor, x0: torch.Tensor, alpha_bar: torch.Tensor) -> torch.Tensor:
-    """Return the noise when `x0` is the image."""
-    alpha_bar = _per_sample(alpha_bar, x_t)
-    return (x_t - alpha_bar.sqrt() * x0) / (1.0 - alpha_bar).sqrt()
 
 
 def ddim_step(
@@ -108,40 +88,22 @@ def ddim_step(
     eta: float,
     fresh: torch.Tensor,
 ) -> torch.Tensor:
-    """Do one DDIM step to less noise (eq. 12): eta 0 is deterministic, 1 is ancestral."""
-    sigma = eta * _posterior_variance(alpha_bar, alpha_bar_next) ** 0.5
+    """Do one DDIM step to less noise (eq. 12): eta 0 is deterministic, 1 is DDPM's posterior."""
+    variance = (1.0 - alpha_bar_next) / (1.0 - alpha_bar) * (1.0 - alpha_bar / alpha_bar_next)
+    sigma = eta * variance**0.5
     along = max(1.0 - alpha_bar_next - sigma**2, 0.0) ** 0.5
     return alpha_bar_next**0.5 * x0 + along * noise + sigma * fresh
 
 
-def ddpm_step(
-    x0: torch.Tensor,
-    x_t: torch.Tensor,
-    alpha_bar: float,
-    alpha_bar_next: float,
-    fresh: torch.Tensor,
-) -> torch.Tensor:
-    """Do one ancestral step: a draw from q(x_s | x_t, x0), DDPM's eq. 6 and 7."""
-    kept = alpha_bar / alpha_bar_next
-    of_image = alpha_bar_next**0.5 * (1.0 - kept) / (1.0 - alpha_bar)
-    of_noisy = kept**0.5 * (1.0 - alpha_bar_next) / (1.0 - alpha_bar)
-    sigma = _posterior_variance(alpha_bar, alpha_bar_next) ** 0.5
-    return of_image * x0 + of_noisy * x_t + sigma * fresh
-
-
-def _posterior_variance(alpha_bar: float, alpha_bar_next: float) -> float:
-    return (1.0 - alpha_bar_next) / (1.0 - alpha_bar) * (1.0 - alpha_bar / alpha_bar_next)
-
-
 @torch.no_grad()
 def sample(
-    predict_noise: PredictNoise,
+    predict_noise: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
     shape: tuple[int, int, int, int],
     schedule: Schedule,
-    generators: Sequence[torch.Generator],
+    seeds: Sequence[int],
     sampler: str = "ddim",
     eta: float = 1.0,
-    rectify: Rectify | None = None,
+    rectify: Callable[[torch.Tensor], torch.Tensor] | None = None,
     clip: bool = True,
     start: torch.Tensor | None = None,
     device: torch.device | str = "cpu",
@@ -151,29 +113,32 @@ def sample(
     Args:
         predict_noise: (x_t, timesteps int64 [N]) -> the noise in it, of x_t's shape.
         shape: N x C x H x W.
-        generators: One a sample, on the CPU: a sample does not depend on its neighbours in the
-            batch, nor on the device.
-        sampler: ``ddim`` with `eta`, or ``ddpm``.
+        seeds: One a sample; neither batch nor device change a sample.
+        sampler: ``ddim`` with `eta`, or ``ddpm``, which is the same as `eta` 1.
         rectify: From each step's x0 (clipped) to a better one.
         clip: Clip x0 to [-1, 1] at every step, as both teachers do.
-        start: An image of `shape` to start from, under the schedule's strongest noise; None
-            starts from noise alone.
+        start: Image under the first noise; None starts from noise alone.
 
     Returns:
         N x C x H x W, in [-1, 1] where clipped and not rectified.
 
     Raises:
-        ConfigurationError: Unknown sampler, eta outside 0..1, not one generator a sample.
+        ConfigurationError: Unknown sampler, eta outside 0..1, not one seed a sample.
     """
     if sampler not in SAMPLERS:
         raise ConfigurationError(f"expected a sampler out of {SAMPLERS}, found {sampler!r}")
     if not 0.0 <= eta <= 1.0:
         raise ConfigurationError(f"expected eta between 0 and 1, found {eta}")
-    if len(generators) != shape[0]:
-        raise ConfigurationError(
-            f"expected one generator a sample, found {len(generators)} for {shape[0]} samples"
-        )
-    x_t = draw_noise(shape, generators, device)
+    if len(seeds) != shape[0]:
+        raise ConfigurationError(f"expected {shape[0]} seeds, one a sample, found {len(seeds)}")
+    if sampler == "ddpm":
+        eta = 1.0
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+
+    def draw() -> torch.Tensor:
+        return torch.stack([torch.randn(shape[1:], generator=g) for g in generators]).to(device)
+
+    x_t = draw()
     if start is not None:
         x_t = add_noise(start, x_t, torch.tensor(float(schedule.alphas_bar[-1]), device=device))
     for index in reversed(range(len(schedule))):
@@ -188,24 +153,6 @@ def sample(
             x0 = rectify(x0)
         if index == 0:
             return x0  # alpha_bar_next is 1: nothing but the image is left
-        if clip or rectify is not None:
-            noise = noise_from_image(x_t, x0, level)
-        fresh = draw_noise(shape, generators, device)
-        if sampler == "ddpm":
-            x_t = ddpm_step(x0, x_t, alpha_bar, alpha_bar_next, fresh)
-        else:
-            x_t = ddim_step(x0, noise, alpha_bar, alpha_bar_next, eta, fresh)
+        noise = (x_t - level.sqrt() * x0) / (1.0 - level).sqrt()  # of the clipped, rectified x0
+        x_t = ddim_step(x0, noise, alpha_bar, alpha_bar_next, eta, draw())
     raise AssertionError("a schedule has at least one step")
-
-
-def draw_noise(
-    shape: tuple[int, ...], generators: Sequence[torch.Generator], device: torch.device | str
-) -> torch.Tensor:
-    """Draw standard normal noise, the n-th sample from the n-th generator."""
-    rows: list[torch.Tensor] = [torch.randn(shape[1:], generator=one) for one in generators]
-    return torch.stack(rows).to(device)
-
-
-def _per_sample(values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    values = torch.as_tensor(values, dtype=like.dtype, device=like.device)
-    return values.reshape(-1, *([1] * (like.dim() - 1))) if values.dim() else values

@@ -13,6 +13,7 @@ The variance is written last, so it says that a pair is complete.
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import shutil
@@ -36,31 +37,23 @@ class EnsembleFolder:
         self.folder = Path(folder)
 
     def open(self, settings: dict[str, Any], first: bool = True) -> None:
-        """Write the settings of the images, or continue a run that had the same.
-
-        Args:
-            first: This process writes the note; the others only compare.
-
-        Raises:
-            ConfigurationError: The folder holds images that were made with other settings.
-        """
+        """Let the first process write the settings; refuse images that were made with others."""
         path = self.folder / SETTINGS
-        if path.is_file():
-            try:
-                found = json.loads(path.read_text())
-            except ValueError:
-                found = {"settings": "unreadable"}
-            different = sorted(k for k in {*found, *settings} if found.get(k) != settings.get(k))
-            if different:
-                what = ", ".join(
-                    f"{k} {found.get(k)!r} not {settings.get(k)!r}" for k in different
-                )
-                raise ConfigurationError(
-                    f"expected images made with the same settings in {self.folder}, found "
-                    f"{what}; give another --output, or remove the folder to make them again"
-                )
-        elif first:
-            write_json(path, settings)
+        if not path.is_file():
+            if first:
+                write_json(path, settings)
+            return
+        try:
+            found = json.loads(path.read_text())
+        except ValueError:
+            found = {"settings": "unreadable"}
+        different = sorted(k for k in {*found, *settings} if found.get(k) != settings.get(k))
+        if different:
+            what = ", ".join(f"{k} {found.get(k)!r} not {settings.get(k)!r}" for k in different)
+            raise ConfigurationError(
+                f"expected images made with the same settings in {self.folder}, found {what}; "
+                "give another --output, or remove the folder to make them again"
+            )
 
     def is_done(self, stem: str) -> bool:
         """Return whether the pair's ensemble is complete."""
@@ -68,12 +61,12 @@ class EnsembleFolder:
 
     def samples(self, stem: str) -> list[Path]:
         """Return the sample images of a pair, by number."""
-        found = {}
-        for path in self.folder.glob(f"{_literal(stem)}_*.png"):
-            number = path.stem[len(stem) + 1 :]
-            if number.isdigit():
-                found[int(number)] = path
-        return [found[number] for number in sorted(found)]
+        numbered = {
+            int(path.stem[len(stem) + 1 :]): path
+            for path in self.folder.glob(f"{glob.escape(stem)}_*.png")
+            if path.stem[len(stem) + 1 :].isdigit()
+        }
+        return [numbered[k] for k in sorted(numbered)]
 
     def mean(self, stem: str) -> Path:
         """Return the path of the mean."""
@@ -82,15 +75,7 @@ class EnsembleFolder:
     def write(
         self, stem: str, samples: dict[int, np.ndarray], mean: np.ndarray, variance: np.ndarray
     ) -> None:
-        """Write an ensemble; whole files, the variance last.
-
-        Args:
-            samples: Number -> uint8 H x W x 3 RGB; `mean` the same.
-            variance: Float H x W of the luminance, white is 1.
-
-        Raises:
-            StorageError: Disk full, or not writable.
-        """
+        """Write uint8 RGB images and the float variance (white is 1), which comes last."""
         for number, image in samples.items():
             write_png(self.folder / f"{stem}_{number}.png", image)
         write_png(self.mean(stem), mean)
@@ -135,8 +120,3 @@ def refuse_ambiguous(stems: Sequence[str], samples: int) -> None:
 def to_bytes(planes: Any) -> Sequence[np.ndarray]:
     """Return a float tensor N x C x H x W in 0..1 as uint8 N x H x W x C."""
     return (planes * 255.0).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
-
-
-def _literal(stem: str) -> str:
-    """Escape a stem for `glob`."""
-    return "".join(f"[{c}]" if c in "*?[" else c for c in stem)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import cv2
@@ -13,8 +15,8 @@ import torch
 import torch.nn.functional as F
 
 from irvis_fusion_core.network.student import luminance
+from training.errors import TeacherMemoryError
 from training.teachers import images
-from training.teachers.errors import TeacherMemoryError
 
 
 class Pair(NamedTuple):
@@ -35,32 +37,20 @@ class Ensemble(NamedTuple):
     seconds: float
 
 
+@dataclass
 class EnsembleSampler:
-    """Draws `samples` fusions of every pair.
+    """Draws `samples` fusions of every pair."""
 
-    Args:
-        teacher: `DDFM` or `MaskDiFuser`; anything with ``fuse(ir, vis, seeds)``.
-        batch_size: Samples drawn at once, of one pair or of pairs of one size.
-        max_side: Longer images are fused at this size; the change of luminance by fusion is
-            enlarged, so that the visible texture stays. 0 fuses every image at its own size.
-        hold: Bring each sample's brightness into its sources' range (`hold_brightness`).
-        half: Run the network in half precision.
-    """
-
-    def __init__(
-        self,
-        teacher: Any,
-        samples: int,
-        batch_size: int,
-        device: torch.device,
-        seed: int = 0,
-        max_side: int = 0,
-        half: bool = False,
-        hold: bool = False,
-    ) -> None:
-        self.teacher, self.samples, self.batch_size = teacher, samples, batch_size
-        self.device, self.seed, self.max_side = device, seed, max_side
-        self.half, self.hold = half, hold
+    teacher: Any  # `DDFM` or `MaskDiFuser`; anything with ``fuse(ir, vis, seeds)``
+    samples: int
+    batch_size: int  # samples drawn at once, of one pair or of pairs of one size
+    device: torch.device
+    seed: int = 0
+    max_side: int = 0
+    """Longer images are fused at this size; the change of luminance by fusion is enlarged, so
+    that the visible texture stays. 0 fuses every image at its own size."""
+    half: bool = False  # run the network in half precision
+    hold: bool = False  # bring brightness into the sources' range (`hold_brightness`)
 
     @property
     def pairs_at_once(self) -> int:
@@ -68,16 +58,10 @@ class EnsembleSampler:
         return max(1, self.batch_size // self.samples)
 
     def draw(self, pairs: Sequence[Pair]) -> list[Ensemble]:
-        """Return the ensembles of some pairs of one size.
-
-        Raises:
-            TeacherMemoryError: Says which batch or size to try.
-        """
+        """Return the ensembles of some pairs of one size."""
         started = time.monotonic()
-        ir = torch.stack([torch.from_numpy(p.ir)[None] for p in pairs]).float() / 255.0
-        vis = (
-            torch.stack([torch.from_numpy(p.vis).permute(2, 0, 1) for p in pairs]).float() / 255.0
-        )
+        planes = [(p.ir[None], p.vis.transpose(2, 0, 1)) for p in pairs]
+        ir, vis = (torch.from_numpy(np.stack(x)).float() / 255.0 for x in zip(*planes))
         jobs = [(i, k) for i in range(len(pairs)) for k in range(self.samples)]
         found = [Ensemble(p.stem, {}, [], v, 0.0) for p, v in zip(pairs, vis)]
         for first in range(0, len(jobs), self.batch_size):
@@ -97,13 +81,11 @@ class EnsembleSampler:
         return [one._replace(seconds=seconds) for one in found]
 
     def _fuse(self, ir: torch.Tensor, vis: torch.Tensor, seeds: Sequence[int]) -> torch.Tensor:
-        height, width = ir.shape[2:]
         small_ir, small_vis = (_reduced(x, self.max_side) for x in (ir, vis))
         try:
             with self._precision():
-                fused = self.teacher.fuse(
-                    small_ir.to(self.device), small_vis.to(self.device), seeds
-                )
+                moved = (x.to(self.device) for x in (small_ir, small_vis))
+                fused = self.teacher.fuse(*moved, seeds)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -112,8 +94,7 @@ class EnsembleSampler:
         if small_ir.shape == ir.shape:
             return fused
         change = fused - luminance(small_vis)
-        change = F.interpolate(change, (height, width), mode="bicubic", align_corners=False)
-        return luminance(vis) + change
+        return luminance(vis) + F.interpolate(change, ir.shape[2:], mode="bicubic")
 
     def _precision(self) -> contextlib.AbstractContextManager[object]:
         if not self.half:
@@ -124,28 +105,22 @@ class EnsembleSampler:
 
 def same_size(pairs: Iterator[Pair], most: int) -> Iterator[list[Pair]]:
     """Yield groups of at most `most` neighbouring pairs of one size."""
-    group: list[Pair] = []
-    for pair in pairs:
-        if group and (len(group) == most or pair.ir.shape != group[0].ir.shape):
-            yield group
-            group = []
-        group.append(pair)
-    if group:
-        yield group
+    for _, group in itertools.groupby(pairs, key=lambda pair: pair.ir.shape):
+        while batch := list(itertools.islice(group, most)):
+            yield batch
 
 
 def summarize(ensemble: Ensemble) -> tuple[torch.Tensor, torch.Tensor]:
     """Return mean luminance 1 x H x W and its variance H x W over the kept samples."""
-    mean, variance = images.ensemble_statistics(torch.stack(list(ensemble.samples.values())))
-    return mean.float(), variance[0]
+    samples = torch.stack(list(ensemble.samples.values())).double()
+    return samples.mean(0).float(), samples.var(0, correction=0)[0]
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether torch ran out of memory, on a GPU or on the CPU."""
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return True
-    text = str(error).lower()
-    return any(words in text for words in ("not enough memory", "can't allocate", "out of memory"))
+    said = ("not enough memory", "can't allocate", "out of memory")
+    known = isinstance(error, (torch.OutOfMemoryError, MemoryError))
+    return known or any(words in str(error).lower() for words in said)
 
 
 def advice(batch: int, height: int, width: int) -> str:

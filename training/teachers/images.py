@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -11,17 +10,13 @@ import torch.nn.functional as F
 from irvis_fusion_core.errors import FrameError
 from irvis_fusion_core.network.student import luminance
 
-BLOCK = 8
-"""Side of the blocks over which a sample is compared with its sources, pixels."""
-
-DIVERGED_AT = 0.1
-"""Mean distance of blocks from the range of both sources, of full scale, of a failed sample."""
+BLOCK = 8  # side of the blocks over which a sample is compared with its sources, pixels
+DIVERGED_AT = 0.1  # mean distance of a failed sample's blocks from both sources' range, 0..1
 
 
 def check_pair(ir: torch.Tensor, vis: torch.Tensor) -> None:
     """Raise FrameError where `ir` and `vis` are not N x 1 x H x W and N x 3 x H x W."""
-    fits = ir.dim() == 4 and ir.shape[1] == 1 and vis.shape == (len(ir), 3, *ir.shape[2:])
-    if not fits:
+    if ir.dim() != 4 or ir.shape[1] != 1 or vis.shape != (len(ir), 3, *ir.shape[2:]):
         raise FrameError(
             f"expected ir N x 1 x H x W and vis N x 3 x H x W of one size, found "
             f"{tuple(ir.shape)} and {tuple(vis.shape)}; bring ir to the visible image's size"
@@ -48,11 +43,6 @@ def pad(x: torch.Tensor, multiple: int) -> torch.Tensor:
     return F.pad(x, (0, right, 0, bottom), mode="reflect" if mirrored else "replicate")
 
 
-def generators(seeds: Sequence[int]) -> list[torch.Generator]:
-    """Return one source of randomness for each sample."""
-    return [torch.Generator().manual_seed(seed) for seed in seeds]
-
-
 def seed_of(name: str, sample: int, seed: int = 0) -> int:
     """Return a seed that depends on the pair's name and the sample only."""
     digest = hashlib.sha256(f"{seed}/{name}/{sample}".encode()).digest()
@@ -68,41 +58,27 @@ def diverged(fused: torch.Tensor, ir: torch.Tensor, vis: torch.Tensor) -> list[b
     Args:
         fused: Luminance N x 1 x H x W; `ir` the same, `vis` N x 3 x H x W, all 0..1.
     """
-    found = []
-    for one, a, b in zip(fused, ir, luminance(vis)):
-        if not bool(torch.isfinite(one).all()):
-            found.append(True)
-            continue
-        one, a, b = (_blocks(plane) for plane in (one, a, b))
-        low, high = torch.minimum(a, b), torch.maximum(a, b)
-        outside = (one - high).clamp_min(0.0) + (low - one).clamp_min(0.0)
-        found.append(bool(outside.mean() > DIVERGED_AT))
-    return found
+    outside = _excess(fused, ir, vis).abs().mean((1, 2, 3))
+    # A NaN makes its whole sample's mean NaN, infinity makes it infinite.
+    return (~(outside <= DIVERGED_AT)).tolist()
 
 
 def hold_brightness(fused: torch.Tensor, ir: torch.Tensor, vis: torch.Tensor) -> torch.Tensor:
-    """Bring the brightness of every 8x8 pixels into the range of both sources there.
+    """Bring the brightness of every 8x8 pixels into the range of both sources; texture stays.
 
-    A small prior restores structure before it learns how bright a night is. Texture within blocks
-    stays. Shapes as in `diverged`.
+    A small prior restores structure before it learns how bright a night is. Shapes as `diverged`.
     """
+    excess = _excess(fused, ir, vis)
+    height, width = fused.shape[2:]
+    whole = tuple(BLOCK * blocks for blocks in excess.shape[2:])
+    smooth = F.interpolate(excess, whole, mode="bilinear", align_corners=False)
+    return (fused - smooth[:, :, :height, :width]).clamp(0.0, 1.0)
+
+
+def _excess(fused: torch.Tensor, ir: torch.Tensor, vis: torch.Tensor) -> torch.Tensor:
+    """Return how far the means of 8x8 pixels lie above (or below: negative) both sources'."""
     f, a, b = (
         F.avg_pool2d(x, BLOCK, ceil_mode=True, count_include_pad=False)
         for x in (fused, ir, luminance(vis))
     )
-    low, high = torch.minimum(a, b), torch.maximum(a, b)
-    excess = f - f.clamp(low, high)
-    size = fused.shape[2:]
-    whole = tuple(BLOCK * blocks for blocks in excess.shape[2:])
-    smooth = F.interpolate(excess, whole, mode="bilinear", align_corners=False)
-    return (fused - smooth[:, :, : size[0], : size[1]]).clamp(0.0, 1.0)
-
-
-def _blocks(plane: torch.Tensor) -> torch.Tensor:
-    return F.avg_pool2d(plane[None], BLOCK, ceil_mode=True)
-
-
-def ensemble_statistics(samples: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return mean and population variance over the first axis, in float64."""
-    samples = samples.double()
-    return samples.mean(0), samples.var(0, correction=0)
+    return f - f.clamp(torch.minimum(a, b), torch.maximum(a, b))

@@ -1,26 +1,21 @@
 """The likelihood rectification of DDFM (Zhao et al., ICCV 2023): one EM step a diffusion step.
 
-The fused luminance f should minimise |f - i|_1 + phi |f - v|_1 plus a total variation. With
-x = f - v and y = i - v, Laplace noise is a Gaussian of exponentially distributed variance, whose
-hidden precisions (m for y - x, n for x) the E-step estimates; the M-step then is a weighted
-least-squares problem per pixel. All images are in [-1, 1].
-
-As in the paper the result is f = x + v. (The published program returns i - x, which mirrors the
-update and ends at the plain average.) Iterated, the paper's step has two stable ends for the whole
-image: the infrared image, or the lower bound of its weight. `Precisions` can choose by region.
+The fused f minimises |f - i|_1 + phi |f - v|_1 plus a total variation. With x = f - v, y = i - v
+the E-step estimates hidden precisions (m of y - x, n of x) of Laplace noise, the M-step solves a
+weighted least-squares problem per pixel. Images are in [-1, 1]. As in the paper f = x + v; the
+published program returns i - x, which ends at the plain average.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 
-from irvis_fusion_core.errors import ConfigurationError
-
-TINY = 1e-3
-"""The least distance that counts, about an eighth of a grey level: precisions stay finite."""
+SMOOTHNESS = 0.5  # weight psi of the total variation
+TINY = 1e-3  # least distance that counts, an eighth of a grey level: precisions stay finite
 
 
 @dataclass(frozen=True)
@@ -28,24 +23,15 @@ class Precisions:
     """How the hidden precisions are estimated.
 
     Args:
-        window: Side of the square whose pixels share one precision, odd; 1 is the paper's E-step.
-            A pixel alone cannot tell a source from the noise of an estimate.
-        regional_scales: Estimate the scales gamma and rho in that window too, not once for the
-            whole image, so that one region may follow the infrared and another the visible.
-        bound: n is at most this many times m, so the infrared weight is at least 1 / (1 + bound);
-            the authors' is 2.
+        window: Side of the square whose pixels share one precision, odd; 1 is the paper's.
+        regional_scales: Estimate the scales gamma and rho in that window too, so that one region
+            may follow the infrared and another the visible.
+        bound: n is at most this many times m: the infrared weight is at least 1 / (1 + bound).
     """
 
     window: int = 1
     regional_scales: bool = False
     bound: float = 2.0
-
-    def __post_init__(self) -> None:
-        if self.window < 1 or self.window % 2 == 0 or self.bound <= 0.0:
-            raise ConfigurationError(
-                "expected an odd window of at least 1 and a bound above 0, found "
-                f"{self.window} and {self.bound}"
-            )
 
 
 PAPER = Precisions()
@@ -56,9 +42,7 @@ class Rectifier:
     """Rectify estimates of one batch of images; the scales of both noises are carried on.
 
     Args:
-        ir: Infrared, N x 1 x H x W, -1..1.
-        vis: Visible luminance, the same.
-        smoothness: Weight psi of the total variation.
+        ir: N x 1 x H x W, -1..1; `vis` is the visible luminance, the same.
         coupling: Eta, how strongly the M-step is held to the smoothed image.
     """
 
@@ -67,11 +51,9 @@ class Rectifier:
         ir: torch.Tensor,
         vis: torch.Tensor,
         precisions: Precisions = PAPER,
-        smoothness: float = 0.5,
         coupling: float = 0.01,
     ) -> None:
-        self.vis, self.y, self.precisions = vis, ir - vis, precisions
-        self.smoothness, self.coupling = smoothness, coupling
+        self.vis, self.y, self.precisions, self.coupling = vis, ir - vis, precisions, coupling
         self.gamma = torch.ones_like(vis[:, :1, :1, :1])
         self.rho = torch.ones_like(self.gamma)
 
@@ -96,7 +78,7 @@ class Rectifier:
         return (1.0 / precision).mean((1, 2, 3), keepdim=True)
 
     def _maximise(self, x: torch.Tensor, m: torch.Tensor, n: torch.Tensor) -> torch.Tensor:
-        k = smooth(self.y - x, self.smoothness)
+        k = smooth(self.y - x, SMOOTHNESS)
         pull = 2.0 * m * self.y + self.coupling * (self.y - k)
         return pull / (2.0 * m + 2.0 * n + self.coupling)
 
@@ -106,17 +88,11 @@ def smooth(image: torch.Tensor, weight: float) -> torch.Tensor:
 
     The quadratic half of the split total variation: in Fourier space it is one division.
     """
-    power = _difference_power(image)
-    spectrum = torch.fft.rfft2(image) / (1.0 + weight * power)
+    like: Any = {"dtype": image.dtype, "device": image.device}
+    axes = torch.fft.fftfreq(image.shape[2], **like), torch.fft.rfftfreq(image.shape[3], **like)
+    rows, columns = (2.0 - 2.0 * torch.cos(2.0 * torch.pi * f) for f in axes)
+    spectrum = torch.fft.rfft2(image) / (1.0 + weight * (rows[:, None] + columns))
     return torch.fft.irfft2(spectrum, s=image.shape[2:])
-
-
-def _difference_power(like: torch.Tensor) -> torch.Tensor:
-    """Return |D_row|^2 + |D_column|^2 of first differences, on the half plane of `rfft2`."""
-    rows = torch.fft.fftfreq(like.shape[2], device=like.device, dtype=like.dtype)
-    columns = torch.fft.rfftfreq(like.shape[3], device=like.device, dtype=like.dtype)
-    along = [2.0 - 2.0 * torch.cos(2.0 * torch.pi * f) for f in (rows, columns)]
-    return along[0][:, None] + along[1][None, :]
 
 
 def _local_mean(x: torch.Tensor, window: int) -> torch.Tensor:

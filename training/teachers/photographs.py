@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,26 +13,21 @@ from torch.utils.data import Dataset
 
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_core.image_files import IMAGE_SUFFIXES
-from training.data.images import decode
+from training.data.augmentation import resize_square
+from training.data.images import ImageStore, decode
 from training.data.sampling import Draw
 from training.errors import DataError
 from training.teachers.mask_difuser.masking import half_blind_views
 
 
 def list_photographs(roots: Sequence[str | Path]) -> list[Path]:
-    """List every image under the folders, sorted; of ``VIS/`` alone where there is one.
-
-    Raises:
-        DataError: A folder is missing, or holds no images.
-    """
+    """List every image under the folders, sorted; of ``VIS/`` alone where there is one."""
     found: list[Path] = []
     for root in map(Path, roots):
         folder = root / "VIS" if (root / "VIS").is_dir() else root
         here = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
         if not here:
-            raise DataError(
-                f"expected photographs under {folder}, found none; name another folder"
-            )
+            raise DataError(f"expected photographs under {folder}, found none; name another one")
         found += here
     return found
 
@@ -46,9 +42,6 @@ class PhotographCrops(Dataset):
         channels: 1 (luminance) or 3 (RGB).
         size: Side of a crop, pixels. Images smaller than that are enlarged.
         limit_gb: Memory for decoded images, GiB; the rest is decoded every time.
-
-    Raises:
-        DataError: An image cannot be read (when it is first needed).
     """
 
     def __init__(
@@ -66,8 +59,8 @@ class PhotographCrops(Dataset):
             )
         self.paths, self.channels, self.size = list(paths), channels, size
         self.views, self.seed = views, seed
-        self._room = int(limit_gb * 1024**3)
-        self._kept: dict[int, np.ndarray] = {}
+        read = functools.partial(_read_photograph, channels)
+        self.store = ImageStore(int(limit_gb * 1024**3), read)
 
     def __len__(self) -> int:
         """Return the number of photographs."""
@@ -77,37 +70,27 @@ class PhotographCrops(Dataset):
         """Return the crop of a `Draw`; of an index, always the same crop."""
         index, number = draw if isinstance(draw, tuple) else (int(draw), int(draw))
         random = np.random.default_rng((self.seed, number))
-        crop = self._crop(self._read(index), random)
+        crop = self._crop(self.store(self.paths[index]), random)
         item = {"image": crop}
         if self.views:
             item["view_a"], item["view_b"] = half_blind_views(crop, random)
         return {name: _to_tensor(image) for name, image in item.items()}
-
-    def _read(self, index: int) -> np.ndarray:
-        kept = self._kept.get(index)
-        if kept is not None:
-            return kept
-        image = cv2.cvtColor(decode(self.paths[index], cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
-        if self.channels == 1:
-            image = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[:, :, None]
-        if image.nbytes <= self._room:
-            self._room -= image.nbytes
-            self._kept[index] = image
-        return image
 
     def _crop(self, image: np.ndarray, random: np.random.Generator) -> np.ndarray:
         """Draw a window of one to two crops, area-averaged to the crop, mirrored by chance."""
         height, width = image.shape[:2]
         side = int(min(height, width, self.size * random.uniform(1.0, 2.0)))
         top, left = random.integers(height - side + 1), random.integers(width - side + 1)
-        crop = image[top : top + side, left : left + side]
-        if side != self.size:
-            shrink = cv2.INTER_AREA if side > self.size else cv2.INTER_LINEAR
-            crop = cv2.resize(crop, (self.size, self.size), interpolation=shrink)
-        crop = crop.reshape(self.size, self.size, self.channels)
-        if random.random() < 0.5:
-            crop = crop[:, ::-1]
-        return np.ascontiguousarray(crop)
+        window = image[top : top + side, left : left + side]
+        crop = resize_square(window, self.size, random.random() < 0.5)
+        return crop.reshape(self.size, self.size, self.channels)
+
+
+def _read_photograph(channels: int, path: Path) -> np.ndarray:
+    image = decode(path, cv2.IMREAD_COLOR)
+    if channels == 1:
+        return cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)[:, :, None]
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
 def _to_tensor(image: np.ndarray) -> torch.Tensor:

@@ -1,7 +1,4 @@
-"""Save and load the network of a teacher: ours as safetensors, the published ones as they are.
-
-Nothing is unpickled: a ``.pt`` or ``.pth`` is read with ``weights_only=True``.
-"""
+"""Save and load the network of a teacher: ours as safetensors, the published ones as they are."""
 
 from __future__ import annotations
 
@@ -14,21 +11,21 @@ import torch
 
 from irvis_fusion_core.atomic_file import replacing
 from irvis_fusion_core.errors import CheckpointError, ConfigurationError
-from irvis_fusion_core.network.checkpoint import read_metadata
+from irvis_fusion_core.network import checkpoint
 from training.teachers import unet
-from training.teachers.mask_difuser import network as mask_difuser_network
+from training.teachers.mask_difuser import encoders
+from training.teachers.mask_difuser.network import MaskDiFuserNetwork
 from training.teachers.mask_difuser.teacher import from_published
 
 PREFIX = "irvis_fusion.teacher."
-TEACHERS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
-    "ddfm": (unet.UNet, unet.UNetConfig, {"small": unet.SMALL, "published": unet.PUBLISHED}),
+TEACHERS: dict[str, tuple[Any, dict[str, Any]]] = {
+    "ddfm": (unet.UNet, {"small": unet.SMALL, "published": unet.PUBLISHED}),
     "mask_difuser": (
-        mask_difuser_network.MaskDiFuserNetwork,
-        mask_difuser_network.MaskDiFuserConfig,
-        {"small": mask_difuser_network.SMALL, "published": mask_difuser_network.PUBLISHED},
+        MaskDiFuserNetwork,
+        {"small": encoders.SMALL, "published": encoders.PUBLISHED},
     ),
 }
-"""Teacher -> class of its network, class of its configuration, configurations by name."""
+"""Teacher -> class of its network, configurations by name."""
 
 
 def create_network(
@@ -46,7 +43,7 @@ def create_network(
         raise ConfigurationError(
             f"expected a teacher out of {sorted(TEACHERS)}, found {teacher!r}"
         )
-    network, _, sizes = TEACHERS[teacher]
+    network, sizes = TEACHERS[teacher]
     if size not in sizes:
         raise ConfigurationError(f"expected a size out of {sorted(sizes)}, found {size!r}")
     fields = {k: tuple(v) if isinstance(v, list) else v for k, v in (config or {}).items()}
@@ -60,16 +57,9 @@ def create_network(
 
 
 def save_network(
-    network: torch.nn.Module,
-    path: str | Path,
-    metadata: dict[str, str] | None = None,
-    half: bool = False,
+    network: torch.nn.Module, path: str | Path, metadata: dict[str, str] | None = None
 ) -> None:
-    """Write weights and configuration as safetensors, whole or not at all.
-
-    Args:
-        half: Store matrices and convolutions in fp16; loading gives fp32 again.
-    """
+    """Write weights and configuration as safetensors, whole or not at all."""
     from safetensors.torch import save_file
 
     teacher = next(name for name, row in TEACHERS.items() if isinstance(network, row[0]))
@@ -78,10 +68,7 @@ def save_network(
         PREFIX + "config": json.dumps(dataclasses.asdict(network.config)),
         **(metadata or {}),
     }
-    tensors = {
-        name: (tensor.half() if half and tensor.dim() > 1 else tensor).detach().cpu().contiguous()
-        for name, tensor in network.state_dict().items()
-    }
+    tensors = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
     with replacing(path) as part:
         save_file(tensors, str(part), header)
 
@@ -93,8 +80,7 @@ def load_network(teacher: str, path: str | Path) -> torch.nn.Module:
         path: ``.safetensors`` of ours, or the published ``.pt`` / ``.pth`` of that teacher.
 
     Raises:
-        CheckpointError: Missing, truncated, of the other teacher, or it does not fit: the message
-            counts and names keys that are missing, unexpected, and of another shape.
+        CheckpointError: Missing, truncated, of the other teacher, or names or shapes do not fit.
     """
     path = Path(path)
     if not path.is_file():
@@ -102,10 +88,17 @@ def load_network(teacher: str, path: str | Path) -> torch.nn.Module:
     if path.suffix == ".safetensors":
         network, tensors = _open_ours(teacher, path)
     else:
-        network, tensors = create_on_meta(teacher, "published"), _read_published(path)
+        tensors = checkpoint.read_pth(path)
+        with torch.device("meta"):
+            network = create_network(teacher, "published")
         if teacher == "mask_difuser":
             tensors = from_published(tensors)
-    check_fit(tensors, network, path)
+    misfits = checkpoint.find_misfits(tensors, network)
+    if misfits:
+        raise CheckpointError(
+            f"expected {len(network.state_dict())} tensors of a {type(network).__name__} in "
+            f"{path}, found {misfits}; is it the checkpoint of another teacher or configuration?"
+        )
     # Built without memory of its own and filled by assignment: the published network is 2.2 GB.
     network.load_state_dict({k: v.float() for k, v in tensors.items()}, strict=True, assign=True)
     if teacher == "mask_difuser":
@@ -113,72 +106,19 @@ def load_network(teacher: str, path: str | Path) -> torch.nn.Module:
     return network.eval()
 
 
-def create_on_meta(
-    teacher: str, size: str = "small", config: dict[str, Any] | None = None
-) -> torch.nn.Module:
-    """Return a network as `create_network`, without memory for the weights."""
-    with torch.device("meta"):
-        return create_network(teacher, size, config)
-
-
-def check_fit(tensors: dict[str, torch.Tensor], network: torch.nn.Module, path: Path) -> None:
-    """Raise CheckpointError where names or shapes differ from the network's."""
-    expected = network.state_dict()
-    shared = sorted(set(expected) & set(tensors))
-    findings = {
-        "missing": sorted(set(expected) - set(tensors)),
-        "unexpected": sorted(set(tensors) - set(expected)),
-        "of another shape": [
-            f"{name} {tuple(tensors[name].shape)} instead of {tuple(expected[name].shape)}"
-            for name in shared
-            if tensors[name].shape != expected[name].shape
-        ],
-    }
-    if any(findings.values()):
-        found = "; ".join(
-            f"{len(names)} {what} (first: {', '.join(names[:3])})"
-            for what, names in findings.items()
-            if names
-        )
-        raise CheckpointError(
-            f"expected {len(expected)} tensors of a {type(network).__name__} in {path}, found "
-            f"{found}; is it the checkpoint of another teacher or of another configuration?"
-        )
-
-
 def _open_ours(teacher: str, path: Path) -> tuple[torch.nn.Module, dict[str, torch.Tensor]]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    header = read_metadata(path)
+    tensors, header = checkpoint.read_safetensors(path)
     if header.get(PREFIX + "name") != teacher:
         raise CheckpointError(
             f"expected weights of {teacher} in {path}, found {header.get(PREFIX + 'name')!r}; "
             "train one with training.train_teacher, or give the published file (.pt, .pth)"
         )
     try:
-        network = create_on_meta(teacher, "small", json.loads(header[PREFIX + "config"]))
-        # Copied: the file's own memory must not stay in use when it is replaced.
-        return network, {name: tensor.clone() for name, tensor in load_file(str(path)).items()}
-    except (SafetensorError, ConfigurationError, KeyError, OSError, ValueError) as error:
+        with torch.device("meta"):
+            network = create_network(teacher, "small", json.loads(header[PREFIX + "config"]))
+    except (ConfigurationError, KeyError, ValueError) as error:
         raise CheckpointError(
             f"{path} is not a whole file of ours: {error}; copy or train it again"
         ) from error
-
-
-def _read_published(path: Path) -> dict[str, torch.Tensor]:
-    try:
-        loaded: Any = torch.load(str(path), map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds: pickle, zip, runtime, EOF
-        raise CheckpointError(f"{path} is not a checkpoint of tensors alone: {error}") from error
-    for key in ("model", "state_dict"):
-        if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
-            loaded = loaded[key]
-            break
-    if not isinstance(loaded, dict) or not all(
-        isinstance(value, torch.Tensor) for value in loaded.values()
-    ):
-        raise CheckpointError(
-            f"expected names and tensors in {path}, found {type(loaded).__name__}"
-        )
-    return loaded
+    # Copied: the file's own memory must not stay in use when it is replaced.
+    return network, {name: tensor.clone() for name, tensor in tensors.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from typing import Any
 
 import lightning
@@ -20,9 +21,9 @@ VALIDATION_TIMESTEPS = (50, 200, 500, 800)
 class PriorTask(lightning.LightningModule):
     """Train the network of DDFM (`UNet`) or of Mask-DiFuser on crops of photographs.
 
-    The loss is the squared error of the noise (DDPM's simple loss), or of the velocity for a
-    network that predicts it. From epoch `image_terms_from` on, Mask-DiFuser adds terms on the
-    image that follows. A learned variance is not trained: our samplers use the fixed one.
+    The loss is the squared error of the noise, or of the velocity where the network predicts it.
+    From epoch `image_terms_from` on, Mask-DiFuser adds terms on the image that follows. A learned
+    variance is not trained: our samplers use the fixed one.
 
     Args:
         weights: ``noise`` and, for Mask-DiFuser, ``image``, ``ssim``, ``colour``.
@@ -64,9 +65,8 @@ class PriorTask(lightning.LightningModule):
         """Return the loss of a batch of crops."""
         image = batch["image"]
         # From the step's number alone, so that a resumed training draws the same.
-        random = torch.Generator().manual_seed(
-            images.seed_of(f"step {self.global_step}", self.global_rank, self.seed)
-        )
+        seed = images.seed_of(f"step {self.global_step}", self.global_rank, self.seed)
+        random = torch.Generator().manual_seed(seed)
         t = torch.randint(len(self.alphas_bar), (len(image),), generator=random)
         noise = torch.randn(image.shape, generator=random).to(image)
         t = t.to(image.device)
@@ -94,10 +94,10 @@ class PriorTask(lightning.LightningModule):
         """Move the averaged network along."""
         # A young average follows faster, or it would remember the random start for long.
         decay = min(self.ema, (1.0 + self.global_step) / (10.0 + self.global_step))
-        pairs = zip(self.average.state_dict().values(), self.network.state_dict().values())
+        kept, fresh = self.average.state_dict(), self.network.state_dict()
         with torch.no_grad():
-            for kept, fresh in pairs:
-                kept.lerp_(fresh, 1.0 - decay)
+            for name in kept:
+                kept[name].lerp_(fresh[name], 1.0 - decay)
 
     def validation_step(self, batch: dict[str, torch.Tensor], number: int) -> None:
         """Log the error of the averaged network at fixed timesteps under fixed noise."""
@@ -115,29 +115,23 @@ class PriorTask(lightning.LightningModule):
 
     def configure_optimizers(self) -> dict[str, Any]:
         """Return AdamW with a warm-up, then a cosine to a hundredth of the rate."""
-        optimizer = torch.optim.AdamW(
-            self.network.parameters(), lr=self.lr, weight_decay=self.weight_decay
-        )
+        weights = self.network.parameters()
+        optimizer = torch.optim.AdamW(weights, lr=self.lr, weight_decay=self.weight_decay)
 
         def factor(step: int) -> float:
             warm = min(1.0, (step + 1) / max(1, self.warm_up_steps))
-            progress = min(1.0, step / self.total_steps)
-            return warm * max(
-                0.01, 0.5 * (1.0 + float(torch.cos(torch.tensor(torch.pi * progress))))
-            )
+            cosine = math.cos(math.pi * min(1.0, step / self.total_steps))
+            return warm * max(0.01, 0.5 * (1.0 + cosine))
 
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
-        }
+        scheduler = {"scheduler": schedule, "interval": "step"}
+        return {"optimizer": optimizer, "lr_scheduler": scheduler}
 
 
 def image_terms(x0: torch.Tensor, image: torch.Tensor) -> dict[str, torch.Tensor]:
     """Return terms on an estimate of the image, N x C x H x W in -1..1; 0 where equal.
 
-    ``image``: squared error. ``ssim``: 1 - SSIM over all channels. ``colour``, for RGB: 1 - cosine
-    of the angle between colours.
+    ``image`` is the squared error, ``colour`` 1 - cosine of the angle between colours (RGB only).
     """
     grey, truth = (127.5 * (x.flatten(0, 1)[:, None] + 1.0) for x in (x0, image))
     terms = {"image": F.mse_loss(x0, image), "ssim": 1.0 - ssim(grey, truth).mean()}

@@ -5,20 +5,11 @@ The rule of Diff-IF (Yi et al., Information Fusion 2024), SSIM in the published 
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
 from irvis_fusion_core.metrics import score_pair
 
 WEIGHTS = {"SSIM": 2.0, "VIF": 1.0, "Qabf": 3.0}
-
-
-class Choice(NamedTuple):
-    """The best teacher of a pair, and the score of each."""
-
-    best: str
-    scores: dict[str, float]
 
 
 def merit(fused: np.ndarray, ir: np.ndarray, vis: np.ndarray) -> float:
@@ -27,7 +18,9 @@ def merit(fused: np.ndarray, ir: np.ndarray, vis: np.ndarray) -> float:
     return float(sum(weight * row[name] for name, weight in WEIGHTS.items()))
 
 
-def choose(candidates: dict[str, np.ndarray], ir: np.ndarray, vis: np.ndarray) -> Choice:
-    """Return the candidate (teacher -> its image) of the highest merit; the first of equals."""
+def choose(
+    candidates: dict[str, np.ndarray], ir: np.ndarray, vis: np.ndarray
+) -> tuple[str, dict[str, float]]:
+    """Return the teacher of the highest merit (the first of equals), and the merits of all."""
     scores = {name: merit(image, ir, vis) for name, image in candidates.items()}
-    return Choice(max(scores, key=lambda name: scores[name]), scores)
+    return max(scores, key=lambda name: scores[name]), scores

@@ -34,11 +34,7 @@ def share_of_environment() -> Share:
 
 
 def device_of(devices: str, share: Share) -> torch.device:
-    """Return the named device; for ``auto`` the local rank's GPU, else the CPU.
-
-    Raises:
-        ConfigurationError: No such device.
-    """
+    """Return the named device; for ``auto`` the local rank's GPU, else the CPU."""
     if devices == "auto" or devices.isdigit():
         cuda = torch.cuda.is_available()
         return torch.device("cuda", share.local_rank) if cuda else torch.device("cpu")
@@ -49,9 +45,7 @@ def device_of(devices: str, share: Share) -> torch.device:
             f"expected --devices auto, cpu, cuda:N or a number of processes, found {devices!r}"
         ) from error
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigurationError(
-            "expected a GPU for --devices cuda, found none; try --devices cpu"
-        )
+        raise ConfigurationError("expected a GPU for --devices cuda, found none; try cpu")
     return device
 
 

@@ -22,13 +22,11 @@ class UNetConfig:
     """The anatomy of a network.
 
     Args:
-        in_channels: Of the images.
         learned_variance: The network gives a variance after the noise, twice the channels out.
         model_channels: Width at the top; each level has `channel_mult` times as many.
         attention_at: Reductions (1, 2, 4 ...) at which self-attention is used.
         updown_blocks: Change the resolution in residual blocks, not in bare convolutions.
         scale_shift: The time embedding scales and shifts after the norm.
-        groups: Of every group norm.
         patch: Side of the pixel blocks that become channels before the first convolution.
     """
 
@@ -46,12 +44,11 @@ class UNetConfig:
     patch: int = 2
 
     def __post_init__(self) -> None:
-        for mult in self.channel_mult:
-            if self.model_channels * mult % self.groups:
-                raise ConfigurationError(
-                    f"expected widths that are multiples of groups={self.groups}, found "
-                    f"model_channels={self.model_channels} times {mult}"
-                )
+        if any(self.model_channels * mult % self.groups for mult in self.channel_mult):
+            raise ConfigurationError(
+                f"expected widths that are multiples of groups={self.groups}, found "
+                f"model_channels={self.model_channels} times {self.channel_mult}"
+            )
 
 
 PUBLISHED = UNetConfig(
@@ -97,18 +94,16 @@ class ResBlock(nn.Module):
             nn.SiLU(),
             nn.Conv2d(channels_in, channels_out, 3, padding=1),
         )
-        self.emb_layers = nn.Sequential(
-            nn.SiLU(), nn.Linear(embedding, channels_out * (2 if config.scale_shift else 1))
-        )
+        conditions = channels_out * (2 if config.scale_shift else 1)
+        self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(embedding, conditions))
         self.out_layers = nn.Sequential(
             nn.GroupNorm(config.groups, channels_out),
             nn.SiLU(),
             nn.Dropout(config.dropout),
             _zeroed(nn.Conv2d(channels_out, channels_out, 3, padding=1)),
         )
-        self.skip_connection: nn.Module = nn.Identity()
-        if channels_in != channels_out:
-            self.skip_connection = nn.Conv2d(channels_in, channels_out, 1)
+        same = channels_in == channels_out
+        self.skip_connection = nn.Identity() if same else nn.Conv2d(channels_in, channels_out, 1)
 
     def forward(self, x: torch.Tensor, embedding: torch.Tensor) -> torch.Tensor:
         h = self.in_layers[1](self.in_layers[0](x))
@@ -143,10 +138,7 @@ class Resample(nn.Module):
 
 
 class Attention(nn.Module):
-    """Self-attention over all places: N x C x H x W -> the same.
-
-    The fused projection holds query, key and value head by head (the "legacy" order).
-    """
+    """Self-attention over all places; `qkv` holds query, key and value head by head."""
 
     def __init__(self, channels: int, config: UNetConfig) -> None:
         super().__init__()
@@ -183,8 +175,8 @@ class UNet(nn.Module):
     """Guess the noise in an image.
 
     ``forward(x, timesteps)``: x float N x in_channels x H x W, H and W multiples of `multiple`;
-    timesteps int64 [N], 0..999. Gives N x in_channels x H x W, the noise; with
-    ``learned_variance`` twice as many channels, the noise first.
+    timesteps int64 [N], 0..999. Gives the noise, N x in_channels x H x W, and with
+    ``learned_variance`` as many channels more.
     """
 
     def __init__(self, config: UNetConfig) -> None:
@@ -197,15 +189,30 @@ class UNet(nn.Module):
             nn.Linear(width, 4 * width), nn.SiLU(), nn.Linear(4 * width, 4 * width)
         )
         channels = width * config.channel_mult[0]
+        last = len(config.channel_mult) - 1
         self.input_blocks = nn.ModuleList([Stage(nn.Conv2d(pixels, channels, 3, padding=1))])
-        skips, channels = self._build_encoder(channels)
+        skips = [channels]
+        for level, mult in enumerate(config.channel_mult):
+            for _ in range(config.res_blocks):
+                self.input_blocks.append(Stage(*self._layers(channels, level)))
+                channels = mult * width
+                skips.append(channels)
+            if level < last:
+                self.input_blocks.append(Stage(self._resampler(channels, "down")))
+                skips.append(channels)
         self.middle_block = Stage(
             ResBlock(channels, channels, config),
             Attention(channels, config),
             ResBlock(channels, channels, config),
         )
         self.output_blocks = nn.ModuleList()
-        channels = self._build_decoder(skips, channels)
+        for level in reversed(range(last + 1)):
+            for block in range(config.res_blocks + 1):
+                layers = self._layers(channels + skips.pop(), level)
+                channels = config.channel_mult[level] * width
+                if level and block == config.res_blocks:
+                    layers.append(self._resampler(channels, "up"))
+                self.output_blocks.append(Stage(*layers))
         outputs = pixels * (2 if config.learned_variance else 1)
         self.out = nn.Sequential(
             nn.GroupNorm(config.groups, channels),
@@ -213,40 +220,12 @@ class UNet(nn.Module):
             _zeroed(nn.Conv2d(channels, outputs, 3, padding=1)),
         )
 
-    def _build_encoder(self, channels: int) -> tuple[list[int], int]:
-        config, skips, reduction = self.config, [channels], 1
-        for level, mult in enumerate(config.channel_mult):
-            for _ in range(config.res_blocks):
-                layers: list[nn.Module] = [
-                    ResBlock(channels, mult * config.model_channels, config)
-                ]
-                channels = mult * config.model_channels
-                if reduction in config.attention_at:
-                    layers.append(Attention(channels, config))
-                self.input_blocks.append(Stage(*layers))
-                skips.append(channels)
-            if level + 1 < len(config.channel_mult):
-                self.input_blocks.append(Stage(self._resampler(channels, "down")))
-                skips.append(channels)
-                reduction *= 2
-        return skips, channels
-
-    def _build_decoder(self, skips: list[int], channels: int) -> int:
-        config = self.config
-        reduction = 2 ** (len(config.channel_mult) - 1)
-        for level, mult in reversed(list(enumerate(config.channel_mult))):
-            for block in range(config.res_blocks + 1):
-                layers: list[nn.Module] = [
-                    ResBlock(channels + skips.pop(), mult * config.model_channels, config)
-                ]
-                channels = mult * config.model_channels
-                if reduction in config.attention_at:
-                    layers.append(Attention(channels, config))
-                if level and block == config.res_blocks:
-                    layers.append(self._resampler(channels, "up"))
-                    reduction //= 2
-                self.output_blocks.append(Stage(*layers))
-        return channels
+    def _layers(self, channels_in: int, level: int) -> list[nn.Module]:
+        channels = self.config.channel_mult[level] * self.config.model_channels
+        layers: list[nn.Module] = [ResBlock(channels_in, channels, self.config)]
+        if 2**level in self.config.attention_at:
+            layers.append(Attention(channels, self.config))
+        return layers
 
     def _resampler(self, channels: int, how: str) -> nn.Module:
         if self.config.updown_blocks:
@@ -255,7 +234,7 @@ class UNet(nn.Module):
 
     def forward(self, x: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
         embedding = self.time_embed(timestep_embedding(timesteps, self.config.model_channels))
-        h = F.pixel_unshuffle(x, self.config.patch) if self.config.patch > 1 else x
+        h = F.pixel_unshuffle(x, self.config.patch)
         skips = []
         for stage in self.input_blocks:
             h = stage(h, embedding)
@@ -263,5 +242,4 @@ class UNet(nn.Module):
         h = self.middle_block(h, embedding)
         for stage in self.output_blocks:
             h = stage(torch.cat([h, skips.pop()], 1), embedding)
-        h = self.out(h)
-        return F.pixel_shuffle(h, self.config.patch) if self.config.patch > 1 else h
+        return F.pixel_shuffle(self.out(h), self.config.patch)

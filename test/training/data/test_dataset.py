@@ -11,7 +11,8 @@ from torch.utils.data import DataLoader
 
 from irvis_fusion_core.errors import ConfigurationError
 from training.data.augmentation import Augmentation
-from training.data.dataset import FusionDataset, ImageStore, Root, parse_root
+from training.data.dataset import FusionDataset, Root, parse_root
+from training.data.images import ImageStore
 from training.data.listing import list_images
 from training.data.sampling import Draw, EpochSampler
 from training.errors import DataError

@@ -102,12 +102,6 @@ def test_smoothing_solves_the_linear_system(size):
     assert np.allclose(found[0, 0], expected)
 
 
-def test_wrong_precisions_are_named():
-    for wrong in ({"window": 4}, {"window": 0}, {"bound": 0.0}):
-        with pytest.raises(ConfigurationError, match="odd window"):
-            likelihood.Precisions(**wrong)
-
-
 # --- the teacher -----------------------------------------------------------------------------
 
 

@@ -32,6 +32,6 @@ def test_the_best_is_chosen_and_the_first_of_equals(pair):
     ir, vis = pair
     noise = np.random.default_rng(1).integers(0, 256, ir.shape, dtype=np.uint8)
     good = np.maximum(ir, vis)
-    choice = selection.choose({"noise": noise, "good": good, "same": good.copy()}, ir, vis)
-    assert choice.best == "good" and set(choice.scores) == {"noise", "good", "same"}
-    assert choice.scores["good"] == choice.scores["same"] > choice.scores["noise"]
+    best, merits = selection.choose({"noise": noise, "good": good, "same": good.copy()}, ir, vis)
+    assert best == "good" and set(merits) == {"noise", "good", "same"}
+    assert merits["good"] == merits["same"] > merits["noise"]

@@ -18,7 +18,6 @@ class MaskDiFuserConfig:
     """The anatomy of a network.
 
     Args:
-        in_channels: Of each view and of the fused image.
         channels: Width of the U-Net's top level; each level has `channel_mult` times as many.
         attention_levels: Where self-attention is used, 0 is the top.
         cross_attention_from: The first level that attends to the tokens of both views.
@@ -27,9 +26,8 @@ class MaskDiFuserConfig:
         semantic: Channels of a token; the encoder reduces 16 times.
         patch: Side of the pixel blocks that become channels first.
         prediction: Output of the last layer: the ``noise`` (published), or the ``velocity``
-            sqrt(a) noise - sqrt(1 - a) image (Salimans and Ho, arXiv 2202.00512), from which the
-            noise follows. Under much noise the velocity is nearly the image, which a short
-            training learns better.
+            sqrt(a) noise - sqrt(1 - a) image (arXiv 2202.00512), from which the noise follows.
+            Under much noise it is nearly the image, which a short training learns better.
     """
 
     in_channels: int = 1
@@ -78,15 +76,10 @@ PUBLISHED = MaskDiFuserConfig(
 SMALL = MaskDiFuserConfig()
 
 
-def norm_conv(
-    groups: int, channels_in: int, channels_out: int, stride: int = 1
-) -> list[nn.Module]:
+def norm_conv(groups: int, before: int, channels: int, stride: int = 1) -> list[nn.Module]:
     """Return group normalisation, SiLU and a 3x3 convolution."""
-    return [
-        nn.GroupNorm(groups, channels_in),
-        nn.SiLU(),
-        nn.Conv2d(channels_in, channels_out, 3, stride, 1),
-    ]
+    conv = nn.Conv2d(before, channels, 3, stride, 1)
+    return [nn.GroupNorm(groups, before), nn.SiLU(), conv]
 
 
 class FeatureMixer(nn.Module):
@@ -94,18 +87,16 @@ class FeatureMixer(nn.Module):
 
     def __init__(self, channels: int, groups: int) -> None:
         super().__init__()
-        self.by_channel = nn.Sequential(
-            nn.Conv2d(4 * channels, 2 * channels, 1),
-            nn.GroupNorm(groups, 2 * channels),
+        self.by_channel = self._weights(4 * channels, 2 * channels, channels, groups)
+        self.by_place = self._weights(2 * channels, channels, channels, groups)
+
+    @staticmethod
+    def _weights(channels_in: int, hidden: int, channels: int, groups: int) -> nn.Sequential:
+        return nn.Sequential(
+            nn.Conv2d(channels_in, hidden, 1),
+            nn.GroupNorm(groups, hidden),
             nn.SiLU(),
-            nn.Conv2d(2 * channels, channels, 1),
-            nn.GroupNorm(groups, channels),
-        )
-        self.by_place = nn.Sequential(
-            nn.Conv2d(2 * channels, channels, 1),
-            nn.GroupNorm(groups, channels),
-            nn.SiLU(),
-            nn.Conv2d(channels, channels, 1),
+            nn.Conv2d(hidden, channels, 1),
             nn.GroupNorm(groups, channels),
         )
 
@@ -121,9 +112,8 @@ class ContentEncoder(nn.Module):
 
     def __init__(self, pixels: int, config: MaskDiFuserConfig) -> None:
         super().__init__()
-        first, *rest = config.content
-        layers: list[nn.Module] = [nn.Conv2d(pixels, first, 3, 1, 1)]
-        for before, width in zip(config.content, rest):
+        layers: list[nn.Module] = [nn.Conv2d(pixels, config.content[0], 3, 1, 1)]
+        for before, width in zip(config.content, config.content[1:]):
             layers += norm_conv(config.groups, before, width)
         self.view = nn.Sequential(*layers)
         width, half = config.content[-1], config.content[-1] // 2

@@ -1,8 +1,8 @@
 """Two half-blind views of one photograph, from which Mask-DiFuser learns to fuse.
 
-The image is cut into 8x8 cells. Each is masked in one view and shown in the other, half and half
-by chance. Nine masked cells in ten are painted grey, the tenth shows a degraded copy. One shown
-cell in ten is degraded too, so that the network has to restore and not only to choose.
+Each of 8x8 cells is masked in one view and shown in the other, by chance. Nine masked cells in ten
+are painted grey, the tenth shows a degraded copy. One shown cell in ten is degraded too, so that
+the network has to restore and not only to choose.
 """
 
 from __future__ import annotations
@@ -10,24 +10,22 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from training.data.augmentation import add_noise, tone_curve
+
 CELLS = 8
 SHOWN, PAINTED, DEGRADED = 0, 1, 2
 DEGRADED_SHARE = 0.1
 
 
-def dual_masks(random: np.random.Generator, cells: int = CELLS) -> tuple[np.ndarray, np.ndarray]:
-    """Return each view's uint8 [cells, cells] of SHOWN, PAINTED, DEGRADED.
-
-    No cell is painted in both views.
-    """
-    order = random.permutation(cells * cells)
-    halves = np.array_split(order, 2)
-    views = np.full((2, cells * cells), SHOWN, np.uint8)
+def dual_masks(random: np.random.Generator) -> np.ndarray:
+    """Return uint8 [2, 8, 8] of SHOWN, PAINTED, DEGRADED; no cell is painted in both views."""
+    halves = np.array_split(random.permutation(CELLS * CELLS), 2)
+    views = np.full((2, CELLS * CELLS), SHOWN, np.uint8)
     for view, (masked, shown) in zip(views, (halves, halves[::-1])):
         view[masked] = PAINTED
         view[_some(random, masked)] = DEGRADED
         view[_some(random, shown)] = DEGRADED
-    return views[0].reshape(cells, cells), views[1].reshape(cells, cells)
+    return views.reshape(2, CELLS, CELLS)
 
 
 def _some(random: np.random.Generator, cells: np.ndarray) -> np.ndarray:
@@ -38,9 +36,8 @@ def half_blind_views(
     image: np.ndarray, random: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return two views of a uint8 image [height, width, channels], of its shape."""
-    size = (image.shape[1], image.shape[0])
+    size, views = (image.shape[1], image.shape[0]), []
     grey = random.integers(256)
-    views = []
     degraded = degrade(image, random)
     for mask in dual_masks(random):
         cells = cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST)[:, :, None]
@@ -60,8 +57,7 @@ def _blur(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
 
 
 def _noise(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    noise = random.normal(0.0, random.uniform(5.0, 35.0), image.shape)
-    return (image + noise).round().clip(0, 255).astype(np.uint8)
+    return add_noise(image, random.normal(0.0, random.uniform(5.0, 35.0), image.shape))
 
 
 def _snow(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
@@ -70,9 +66,8 @@ def _snow(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
     count = height * width // 60
     flakes = np.zeros((height, width), np.float32)
     rows, columns = random.integers(height - 1, size=count), random.integers(width - 1, size=count)
-    for down in (0, 1):
-        for right in (0, 1):
-            flakes[rows + down, columns + right] = 255.0
+    for down, right in np.ndindex(2, 2):
+        flakes[rows + down, columns + right] = 255.0
     flakes = cv2.GaussianBlur(flakes, (5, 5), 0)[:, :, None]
     return (0.7 * image + 0.3 * flakes).round().clip(0, 255).astype(np.uint8)
 
@@ -92,5 +87,4 @@ def _disturb_spectrum(image: np.ndarray, random: np.random.Generator) -> np.ndar
 
 def _expose(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """Apply a gamma between a third and three."""
-    gamma = 3.0 ** random.uniform(-1.0, 1.0)
-    return (255.0 * (image / 255.0) ** gamma).round().astype(np.uint8)
+    return tone_curve(3.0 ** random.uniform(-1.0, 1.0))[image]

@@ -15,15 +15,11 @@ import torch.nn.functional as F
 
 from training.teachers.diffusion import linear_schedule
 from training.teachers.mask_difuser.encoders import (
-    PUBLISHED,
-    SMALL,
     ContentEncoder,
     MaskDiFuserConfig,
     SemanticEncoder,
     norm_conv,
 )
-
-__all__ = ["PUBLISHED", "SMALL", "Condition", "MaskDiFuserConfig", "MaskDiFuserNetwork"]
 
 
 class Condition(NamedTuple):
@@ -89,17 +85,13 @@ class ConditionedBlock(nn.Module):
         self.time = nn.Sequential(nn.SiLU(), nn.Linear(4 * config.channels, channels))
         norm, activation, conv = norm_conv(groups, channels, channels)
         self.second = nn.Sequential(norm, activation, nn.Dropout(config.dropout), conv)
-        self.skip: nn.Module = nn.Identity()
-        if channels_in != channels:
-            self.skip = nn.Conv2d(channels_in, channels, 1)
+        same = channels_in == channels
+        self.skip = nn.Identity() if same else nn.Conv2d(channels_in, channels, 1)
         self.attention = SelfAttention(channels, groups) if attend else nn.Identity()
         self.cross = CrossAttention(channels, config.semantic, groups) if cross else None
         if cross:
-            self.combine = nn.Sequential(
-                nn.Conv2d(3 * channels, channels, 3, 1, 1),
-                nn.GroupNorm(groups, channels),
-                nn.SiLU(),
-            )
+            conv = nn.Conv2d(3 * channels, channels, 3, 1, 1)
+            self.combine = nn.Sequential(conv, nn.GroupNorm(groups, channels), nn.SiLU())
 
     def forward(self, x: torch.Tensor, embedding: torch.Tensor, seen: Condition) -> torch.Tensor:
         h = self.first(x) + self.time(embedding)[:, :, None, None]
@@ -112,23 +104,12 @@ class ConditionedBlock(nn.Module):
         return h + self.combine(torch.cat([ab, ba, ab + ba], 1))
 
 
-class Downsample(nn.Conv2d):
-    """A convolution of stride 2."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__(channels, channels, 3, stride=2, padding=1)
-
-
 class Upsample(nn.Conv2d):
     """Bilinear doubling, then a convolution."""
 
-    def __init__(self, channels: int) -> None:
-        super().__init__(channels, channels, 3, padding=1)
-
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return super().forward(
-            F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
-        )
+        x = F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+        return super().forward(x)
 
 
 class MaskDiFuserNetwork(nn.Module):
@@ -150,14 +131,12 @@ class MaskDiFuserNetwork(nn.Module):
         self.content = ContentEncoder(pixels, config)
         self.semantic = SemanticEncoder(pixels, config)
         noisy = config.content_out
-        self.noisy = nn.Sequential(
-            nn.Conv2d(pixels, noisy, 3, 1, 1), nn.GroupNorm(config.groups, noisy), nn.SiLU()
-        )
-        self.head = nn.Conv2d(config.content_out + noisy, width, 3, 1, 1)
+        conv = nn.Conv2d(pixels, noisy, 3, 1, 1)
+        self.noisy = nn.Sequential(conv, nn.GroupNorm(config.groups, noisy), nn.SiLU())
+        self.head = nn.Conv2d(2 * noisy, width, 3, 1, 1)
         self._build_unet()
-        self.tail = nn.Sequential(
-            *norm_conv(config.groups, width * config.channel_mult[0], pixels)
-        )
+        top = width * config.channel_mult[0]
+        self.tail = nn.Sequential(*norm_conv(config.groups, top, pixels))
 
     def fill_tables(self) -> None:
         """Compute embeddings of the timesteps and shares of the image, which are not stored."""
@@ -170,7 +149,9 @@ class MaskDiFuserNetwork(nn.Module):
         config, last = self.config, len(self.config.channel_mult) - 1
         channels, skips = config.channels, [config.channels]
 
-        def block(before: int, level: int, attend: bool) -> ConditionedBlock:
+        def block(before: int, level: int, attend: bool | None = None) -> ConditionedBlock:
+            if attend is None:
+                attend = level in config.attention_levels
             cross = level >= config.cross_attention_from
             width = config.channels * config.channel_mult[level]
             return ConditionedBlock(before, width, config, attend, cross)
@@ -178,34 +159,34 @@ class MaskDiFuserNetwork(nn.Module):
         self.down = nn.ModuleList()
         for level in range(last + 1):
             for _ in range(config.res_blocks):
-                self.down.append(block(channels, level, level in config.attention_levels))
+                self.down.append(block(channels, level))
                 channels = config.channels * config.channel_mult[level]
                 skips.append(channels)
             if level < last:
-                self.down.append(Downsample(channels))
+                self.down.append(nn.Conv2d(channels, channels, 3, 2, 1))
                 skips.append(channels)
         self.middle = nn.ModuleList([block(channels, last, True), block(channels, last, False)])
         self.up = nn.ModuleList()
         for level in reversed(range(last + 1)):
             for _ in range(config.res_blocks + 1):
-                attend = level in config.attention_levels
-                self.up.append(block(channels + skips.pop(), level, attend))
+                self.up.append(block(channels + skips.pop(), level))
                 channels = config.channels * config.channel_mult[level]
             if level:
-                self.up.append(Upsample(channels))
+                self.up.append(Upsample(channels, channels, 3, 1, 1))
 
     def condition(self, a: torch.Tensor, b: torch.Tensor) -> Condition:
         """Encode both views."""
-        a, b = (self._to_blocks(view) for view in (a, b))
+        a, b = (F.pixel_unshuffle(view, self.config.patch) for view in (a, b))
         return Condition(self.semantic(a), self.semantic(b), self.content(a, b))
 
     def forward(self, x: torch.Tensor, timesteps: torch.Tensor, seen: Condition) -> torch.Tensor:
         embedding = self.time_embed(self.sinusoids[timesteps])
-        h = self.head(torch.cat([seen.content, self.noisy(self._to_blocks(x))], 1))
+        noisy = self.noisy(F.pixel_unshuffle(x, self.config.patch))
+        h = self.head(torch.cat([seen.content, noisy], 1))
         skips = [h]
         for layer in self.down:
-            conditioned = isinstance(layer, ConditionedBlock)
-            h = layer(h, embedding, seen) if conditioned else layer(h)
+            conditions = (embedding, seen) if isinstance(layer, ConditionedBlock) else ()
+            h = layer(h, *conditions)
             skips.append(h)
         for layer in self.middle:
             h = layer(h, embedding, seen)
@@ -214,12 +195,8 @@ class MaskDiFuserNetwork(nn.Module):
                 h = layer(torch.cat([h, skips.pop()], 1), embedding, seen)
             else:
                 h = layer(h)
-        h = self.tail(h)
-        h = F.pixel_shuffle(h, self.config.patch) if self.config.patch > 1 else h
+        h = F.pixel_shuffle(self.tail(h), self.config.patch)
         if self.config.prediction == "noise":
             return h
         a = self.alphas_bar[timesteps].view(-1, 1, 1, 1)
         return a.sqrt() * h.float() + (1.0 - a).sqrt() * x
-
-    def _to_blocks(self, x: torch.Tensor) -> torch.Tensor:
-        return F.pixel_unshuffle(x, self.config.patch) if self.config.patch > 1 else x

@@ -1,8 +1,7 @@
 """Mask-DiFuser as a teacher, and the names of its published checkpoint.
 
 Tang, Li and Ma, "Mask-DiFuser: A Masked Diffusion Model for Unified Unsupervised Image Fusion",
-TPAMI 2025. The network was trained to restore photographs from two half-blind views
-(`masking.py`); at fusion time the views are infrared and visible.
+TPAMI 2025. Trained on two half-blind views of photographs (`masking.py`), it fuses IR and visible.
 """
 
 from __future__ import annotations
@@ -63,35 +62,31 @@ _LEFT_OUT = ("conbine.", "encoder.transformer_encoder.layers.", "time_embedding.
 
 def our_name(published: str) -> str | None:
     """Return the name of a published tensor in `MaskDiFuserNetwork`; None if unneeded."""
-    name = published[len("module.") :] if published.startswith("module.") else published
+    name = _renamed(published, [("module.", "")])
     if name.startswith(_LEFT_OUT):
         return None
-    for theirs, ours in _PREFIXES:
-        if name.startswith(theirs + "."):
-            name = ours + name[len(theirs) :]
-            break
+    name = _renamed(name, _PREFIXES)
     block = re.match(r"((?:down|middle|up)\.\d+\.)(.*)", name)
-    if block:
-        inside = block.group(2)
-        for theirs, ours in _INSIDE_A_BLOCK:
-            if inside.startswith(theirs):
-                inside = ours + inside[len(theirs) :]
-                break
-        name = block.group(1) + inside
+    return block.group(1) + _renamed(block.group(2), _INSIDE_A_BLOCK) if block else name
+
+
+def _renamed(name: str, prefixes: Sequence[tuple[str, str]]) -> str:
+    """Exchange the first of `prefixes` (theirs, ours) that the name has."""
+    for theirs, ours in prefixes:
+        if name.startswith(theirs):
+            return ours + name[len(theirs) :]
     return name
 
 
 def from_published(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Return a published state dict under our names; unknown names stay."""
-    named = ((our_name(name), tensor) for name, tensor in tensors.items())
-    return {name: tensor for name, tensor in named if name is not None}
+    return {ours: v for name, v in tensors.items() if (ours := our_name(name)) is not None}
 
 
 class MaskDiFuser:
-    """The teacher.
+    """The teacher. Its network sees luminance (1 channel) or RGB (3).
 
     Args:
-        network: Trained or loaded; it sees luminance (1 channel) or RGB (3).
         steps: Of DDIM, of the 1000 the network was trained with.
         eta: 1 is the published, stochastic sampling: an ensemble has a variance.
     """
@@ -106,11 +101,7 @@ class MaskDiFuser:
 
     @torch.no_grad()
     def fuse(self, ir: torch.Tensor, vis: torch.Tensor, seeds: Sequence[int]) -> torch.Tensor:
-        """Return one sample of each pair; arguments and result as `DDFM.fuse`.
-
-        It returns luminance alone, since the student keeps the visible colour. (The published
-        program saves its own RGB, stretched.)
-        """
+        """Return one sample of each pair; arguments and result as `DDFM.fuse`."""
         images.check_pair(ir, vis)
         channels = self.network.config.in_channels
         height, width = ir.shape[2:]
@@ -121,7 +112,7 @@ class MaskDiFuser:
             lambda x_t, timesteps: self.network(x_t, timesteps, seen).float(),
             tuple(a.shape),
             self.schedule,
-            images.generators(seeds),
+            seeds,
             "ddim",
             self.eta,
             device=ir.device,
