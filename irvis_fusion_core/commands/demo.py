@@ -113,7 +113,7 @@ def _people(detector: PeopleDetector | None, pair: DemoPair, fused: np.ndarray) 
         return ["-", "-", "-", there]
     counts = []
     for image in (pair.vis, cv2.cvtColor(pair.ir, cv2.COLOR_GRAY2RGB), fused):
-        found = detector.find(image)
+        found = [each.box for each in detector.find(image)]
         hits = len(found) if pair.people is None else count_hits(found, pair.people)
         counts.append(str(hits))
     return [*counts, there]
