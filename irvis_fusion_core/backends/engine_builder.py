@@ -14,10 +14,9 @@ from irvis_fusion_core.backends.cuda_device import Gpu, find_gpu, version_text
 from irvis_fusion_core.backends.cuda_memory import open_cuda_memory
 from irvis_fusion_core.backends.engine_cache import EngineCache, EngineKey
 from irvis_fusion_core.backends.model_file import ModelFile, read_model_file
-from irvis_fusion_core.backends.protocol import BackendOptions
+from irvis_fusion_core.backends.protocol import BackendOptions, import_engine
 from irvis_fusion_core.backends.tensorrt_network import (
     builds_without_gpu,
-    import_tensorrt,
     is_strongly_typed,
     serialize_network,
     supported_compute_capabilities,
@@ -193,7 +192,7 @@ def _choose_builder(
     refusals = []
     for module in _MODULES if engine == "auto" else (engine,):
         try:
-            trt = import_tensorrt(module)
+            trt = import_engine(module)
             return trt, _target(trt, index, compute_capability)
         except EngineUnavailableError as error:
             refusals.append(f"{module}: {error}")

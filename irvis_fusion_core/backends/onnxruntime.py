@@ -8,7 +8,7 @@ import numpy as np
 
 from irvis_fusion_core.backends.cuda_device import find_gpu
 from irvis_fusion_core.backends.model_file import ModelFile
-from irvis_fusion_core.backends.protocol import Availability, Backend, BackendOptions
+from irvis_fusion_core.backends.protocol import Backend, BackendOptions, import_engine
 from irvis_fusion_core.errors import EngineError, EngineUnavailableError
 
 _PROVIDERS = {
@@ -22,7 +22,6 @@ _PROVIDERS = {
     "coreml": "CoreMLExecutionProvider",
     "xnnpack": "XnnpackExecutionProvider",
 }
-_INSTALL = "install it with `pip install irvis_fusion[onnx]`"
 _LOG_ERRORS_ONLY = 3  # onnxruntime severity: 0 verbose, 1 info, 2 warning, 3 error, 4 fatal
 
 
@@ -34,38 +33,29 @@ class OnnxRuntimeBackend(Backend):
     def __init__(self, model: ModelFile, options: BackendOptions) -> None:
         super().__init__(model, options)
         self._require_model_precision()
-        self._version = self._require_available().version
+        self._version = self.probe(options.device).require().version
         self._providers = _providers(options.device)
         if model.fixed_size is not None:
             self._compile_for(*model.fixed_size)
 
     @classmethod
-    def probe(cls, device: str | None = None) -> Availability:
-        try:
-            import onnxruntime
-        except ImportError as error:
-            reason = f"onnxruntime cannot be imported ({error}); {_INSTALL}"
-            return Availability(cls.name, False, reason)
+    def _find(cls, device: str | None) -> tuple[str, str]:
+        onnxruntime = import_engine("onnxruntime")
         version = onnxruntime.__version__
         present = onnxruntime.get_available_providers()
         if device is not None:
             kind = device.lower().partition(":")[0]
-            provider = _PROVIDERS.get(kind)
-            if provider not in present:
-                return Availability(
-                    cls.name,
-                    False,
-                    "onnxruntime {} has no provider for device {!r}, only {}; install the wheel "
-                    "built for it (onnxruntime-gpu for cuda)".format(
-                        version, device, ", ".join(_short(name) for name in present)
-                    ),
-                    version,
+            if _PROVIDERS.get(kind) not in present:
+                raise EngineUnavailableError(
+                    f"onnxruntime {version} has no provider for device {device!r}, only "
+                    f"{', '.join(map(_short, present))}; install the wheel built for it "
+                    "(onnxruntime-gpu for cuda)"
                 )
             if kind in ("cuda", "tensorrt"):
                 gpu, reason = find_gpu(_index(device))
                 if gpu is None:
-                    return Availability(cls.name, False, reason, version)
-        return Availability(cls.name, True, f"onnxruntime {version} is installed", version)
+                    raise EngineUnavailableError(reason)
+        return version, f"onnxruntime {version} is installed"
 
     def _compile(self, height: int, width: int) -> Any:
         import onnxruntime

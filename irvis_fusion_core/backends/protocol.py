@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable
@@ -20,6 +21,12 @@ from irvis_fusion_core.errors import (
 )
 
 _PRECISION_NAMES = {"f32": "fp32", "f16": "fp16", "half": "fp16", "float32": "fp32"}
+_INSTALL = {
+    "tensorrt": "on a Jetson it comes with JetPack (`apt install python3-libnvinfer`), "
+    "elsewhere `pip install tensorrt`",
+    "tensorrt_rtx": "install it with `pip install irvis_fusion[rtx]`",
+    "onnxruntime": "install it with `pip install irvis_fusion[onnx]`",
+}
 CUDA_MEMORIES = ("auto", "pycuda", "cuda_python", "torch")
 
 
@@ -98,11 +105,19 @@ class Availability(NamedTuple):
     reason: str
     version: str | None = None
 
+    def require(self) -> Availability:
+        """Return this, or raise EngineUnavailableError where the engine cannot run."""
+        if not self.available:
+            raise EngineUnavailableError(
+                f"expected the {self.name} engine to run here, but {self.reason}"
+            )
+        return self
+
 
 class Backend(ABC):
     """One model opened on one engine. Use it from one thread at a time.
 
-    A subclass sets `name`, implements `probe`, `_compile`, `_run` and `_describe`, and may
+    A subclass sets `name`, implements `_find`, `_compile`, `_run` and `_describe`, and may
     implement `_release` (free one compiled size) and `_close`.
     """
 
@@ -119,9 +134,13 @@ class Backend(ABC):
         self._closed = False
 
     @classmethod
-    @abstractmethod
     def probe(cls, device: str | None = None) -> Availability:
         """Return whether this engine can run here, on `device` where one is named."""
+        try:
+            version, found = cls._find(device)
+        except EngineUnavailableError as error:
+            return Availability(cls.name, False, str(error))
+        return Availability(cls.name, True, found, version)
 
     @classmethod
     def open(cls, model_path: str, options: BackendOptions | None = None) -> Backend:
@@ -216,6 +235,15 @@ class Backend(ABC):
 
     # ---- for subclasses -------------------------------------------------------------------
 
+    @classmethod
+    def _find(cls, device: str | None) -> tuple[str, str]:
+        """Return the engine's version and a line on it.
+
+        Raises:
+            EngineUnavailableError: the reason why it cannot run on `device`.
+        """
+        raise NotImplementedError
+
     @abstractmethod
     def _compile(self, height: int, width: int) -> Any:
         """Prepare the engine for one frame size; `_run` gets the result."""
@@ -235,15 +263,6 @@ class Backend(ABC):
     def _close(self) -> None:
         """Free what all sizes share; most engines share nothing."""
         return
-
-    def _require_available(self) -> Availability:
-        """Probe this engine, and raise EngineUnavailableError where it cannot run."""
-        found = self.probe(self.options.device)
-        if not found.available:
-            raise EngineUnavailableError(
-                f"expected the {self.name} engine to run here, but {found.reason}"
-            )
-        return found
 
     def _require_model_precision(self) -> None:
         """Refuse a `precision` other than the model's, for engines that follow the ONNX file."""
@@ -278,6 +297,19 @@ class Backend(ABC):
                 f"{self.model.path}, found {width}x{height}; resize them or export the model "
                 "with a dynamic size"
             )
+
+
+def import_engine(module: str) -> Any:
+    """Import an engine's module.
+
+    Raises:
+        EngineUnavailableError: it is not installed, or its libraries do not load.
+    """
+    try:
+        return importlib.import_module(module)
+    except (ImportError, OSError) as error:
+        advice = _INSTALL.get(module, f"install it with `pip install irvis_fusion[{module}]`")
+        raise EngineUnavailableError(f"{module} cannot be imported ({error}); {advice}") from error
 
 
 def _check_frames(ir: np.ndarray, vis: np.ndarray) -> None:

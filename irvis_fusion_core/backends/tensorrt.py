@@ -12,15 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from irvis_fusion_core.backends.cuda_device import find_gpu
-from irvis_fusion_core.backends.cuda_memory import installed_packages, open_cuda_memory
-from irvis_fusion_core.backends.device_memory import Buffer
+from irvis_fusion_core.backends.cuda_device import Gpu, find_gpu
+from irvis_fusion_core.backends.cuda_memory import Buffer, installed_packages, open_cuda_memory
 from irvis_fusion_core.backends.engine_builder import build_into_cache, engine_key, keep_blob
 from irvis_fusion_core.backends.engine_cache import EngineCache, EngineKey
 from irvis_fusion_core.backends.model_file import ModelFile
-from irvis_fusion_core.backends.protocol import Availability, Backend, BackendOptions
+from irvis_fusion_core.backends.protocol import Backend, BackendOptions, import_engine
 from irvis_fusion_core.backends.tensorrt_network import (
-    import_tensorrt,
     make_logger,
     supported_compute_capabilities,
 )
@@ -56,15 +54,10 @@ class TensorRtBackend(Backend):
     def __init__(self, model: ModelFile, options: BackendOptions) -> None:
         super().__init__(model, options)
         self._require_model_precision()
-        self._trt = import_tensorrt(self.module)
-        self._require_available()
-        index = options.cuda_index() or 0
-        gpu, reason = find_gpu(index)
-        if gpu is None:
-            raise EngineUnavailableError(f"expected a GPU for {self.name}, but {reason}")
-        self._gpu = gpu
+        self.probe(options.device).require()
+        self._trt, self._gpu = self._look(options.device)
         self._cache = EngineCache(options.cache_dir)
-        self._memory = open_cuda_memory(options.cuda_memory, index)
+        self._memory = open_cuda_memory(options.cuda_memory, self._gpu.ordinal)
         with self._memory.active():
             self._logger = make_logger(self._trt)
             self._runtime = self._trt.Runtime(self._logger)
@@ -72,31 +65,35 @@ class TensorRtBackend(Backend):
             self._compile_for(*model.fixed_size)
 
     @classmethod
-    def probe(cls, device: str | None = None) -> Availability:
+    def _find(cls, device: str | None) -> tuple[str, str]:
+        trt, gpu = cls._look(device)
+        return trt.__version__, f"{cls.name} {trt.__version__} on {gpu.name}"
+
+    @classmethod
+    def _look(cls, device: str | None) -> tuple[Any, Gpu]:
+        """Return the module and the GPU; raise EngineUnavailableError where one is missing."""
         index = BackendOptions(device=device).cuda_index()
         if index is None:
-            reason = f"{cls.name} runs on cuda only, and device {device!r} was asked for"
-            return Availability(cls.name, False, reason)
-        try:
-            trt = import_tensorrt(cls.module)
-        except EngineUnavailableError as error:
-            return Availability(cls.name, False, str(error))
-        version = trt.__version__
+            raise EngineUnavailableError(
+                f"{cls.name} runs on cuda only, and device {device!r} was asked for"
+            )
+        trt = import_engine(cls.module)
         gpu, reason = find_gpu(index)
         if gpu is None:
-            return Availability(cls.name, False, reason, version)
+            raise EngineUnavailableError(reason)
         supported = supported_compute_capabilities(trt)
         if supported is not None and gpu.compute_capability not in supported:
-            reason = f"{cls.name} {version} does not know {gpu.name} ({gpu.capability})"
-            return Availability(cls.name, False, reason, version)
+            raise EngineUnavailableError(
+                f"{cls.name} {trt.__version__} does not know {gpu.name} ({gpu.capability})"
+            )
         if not installed_packages():
-            reason = "no package gives memory on the GPU; install cuda-python, pycuda or torch"
-            return Availability(cls.name, False, reason, version)
-        return Availability(cls.name, True, f"{cls.name} {version} on {gpu.name}", version)
+            raise EngineUnavailableError(
+                "no package gives memory on the GPU; install cuda-python, pycuda or torch"
+            )
+        return trt, gpu
 
     def _compile(self, height: int, width: int) -> _CompiledSize:
-        gpu = self._gpu
-        key = engine_key(self._trt, self.model, height, width, gpu)
+        key = engine_key(self._trt, self.model, height, width, self._gpu)
         with self._memory.active():
             engine, reason = self._load_or_build(key)
             context, save_kernels = self._create_context(engine, key)

@@ -12,34 +12,14 @@ https://docs.nvidia.com/deeplearning/tensorrt/latest/inference-library/python-ap
 
 from __future__ import annotations
 
-import importlib
 import logging
 from typing import Any
 
 from irvis_fusion_core.backends.engine_cache import EngineKey
 from irvis_fusion_core.backends.model_file import ModelFile
-from irvis_fusion_core.errors import EngineError, EngineUnavailableError
+from irvis_fusion_core.errors import EngineError
 
-_INSTALL = {
-    "tensorrt": "on a Jetson it comes with JetPack (`apt install python3-libnvinfer`), "
-    "elsewhere `pip install tensorrt`",
-    "tensorrt_rtx": "install it with `pip install irvis_fusion[rtx]`",
-}
 _logger = logging.getLogger(__name__)
-
-
-def import_tensorrt(module: str) -> Any:
-    """Import `tensorrt` or `tensorrt_rtx`.
-
-    Raises:
-        EngineUnavailableError: it is not installed, or its libraries do not load.
-    """
-    try:
-        return importlib.import_module(module)
-    except (ImportError, OSError) as error:
-        raise EngineUnavailableError(
-            f"{module} cannot be imported ({error}); {_INSTALL[module]}"
-        ) from error
 
 
 def make_logger(trt: Any) -> Any:

@@ -13,10 +13,14 @@ import numpy as np
 
 from irvis_fusion_core.backends.cuda_device import find_gpu
 from irvis_fusion_core.backends.model_file import PRECISIONS, ModelFile, read_model_file
-from irvis_fusion_core.backends.protocol import Availability, Backend, BackendOptions
-from irvis_fusion_core.errors import ConfigurationError, EngineError, ModelError
+from irvis_fusion_core.backends.protocol import Backend, BackendOptions, import_engine
+from irvis_fusion_core.errors import (
+    ConfigurationError,
+    EngineError,
+    EngineUnavailableError,
+    ModelError,
+)
 
-_INSTALL = "install it with `pip install irvis_fusion[torch]`"
 # Before a capture, so that cuDNN has chosen its algorithms and the allocator its blocks:
 # https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs
 _RUNS_BEFORE_CAPTURE = 3
@@ -39,7 +43,7 @@ class TorchBackend(Backend):
     def __init__(self, model: ModelFile, options: BackendOptions) -> None:
         # The luminance weights follow the order of the frames: no swap is needed.
         super().__init__(model._replace(vis_order=options.vis_order), options)
-        self._version = self._require_available().version
+        self._version = self.probe(options.device).require().version
         import torch
 
         from irvis_fusion_core.network.checkpoint import load_checkpoint
@@ -76,26 +80,24 @@ class TorchBackend(Backend):
         )
 
     @classmethod
-    def probe(cls, device: str | None = None) -> Availability:
+    def _find(cls, device: str | None) -> tuple[str, str]:
         kind = None if device is None else device.lower().partition(":")[0]
         if kind == "cuda":
             # First, because importing torch takes seconds.
             gpu, reason = find_gpu(BackendOptions(device=device).cuda_index() or 0)
             if gpu is None:
-                return Availability(cls.name, False, reason)
-        try:
-            import torch
-        except ImportError as error:
-            reason = f"torch cannot be imported ({error}); {_INSTALL}"
-            return Availability(cls.name, False, reason)
+                raise EngineUnavailableError(reason)
+        torch = import_engine("torch")
         version = torch.__version__
         if kind not in (None, "cpu", "cuda"):
-            reason = f"torch is used on cpu or cuda only, and device {device!r} was asked for"
-            return Availability(cls.name, False, reason, version)
+            raise EngineUnavailableError(
+                f"torch is used on cpu or cuda only, and device {device!r} was asked for"
+            )
         if kind == "cuda" and not torch.cuda.is_available():
-            reason = f"torch {version} cannot use the GPU; install the build for this CUDA version"
-            return Availability(cls.name, False, reason, version)
-        return Availability(cls.name, True, f"torch {version} is installed", version)
+            raise EngineUnavailableError(
+                f"torch {version} cannot use the GPU; install the build for this CUDA version"
+            )
+        return version, f"torch {version} is installed"
 
     def _choose_precision(self) -> str:
         on_cuda = self._device.type == "cuda"
