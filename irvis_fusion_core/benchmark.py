@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import platform
-import statistics
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -37,9 +36,8 @@ def summarize(durations_s: Sequence[float]) -> Timing:
     """Return median and percentiles (linear between neighbours) of durations in seconds."""
     if not durations_s:
         raise ConfigurationError("expected at least one measured round, found none")
-    p10, p90, p99 = np.percentile(np.asarray(durations_s) * 1e3, [10, 90, 99])
-    median = statistics.median(durations_s) * 1e3
-    return Timing(median, float(p10), float(p90), float(p99), len(durations_s))
+    median, p10, p90, p99 = np.percentile(np.asarray(durations_s) * 1e3, [50, 10, 90, 99]).tolist()
+    return Timing(median, p10, p90, p99, len(durations_s))
 
 
 def time_interleaved(
@@ -124,7 +122,7 @@ def machine() -> dict[str, str]:
 
     gpu, _ = find_gpu(0)
     return {
-        "processor": processor_name(),
+        "processor": cpu_info("model name", "Model") or platform.processor() or platform.machine(),
         "cores": str(usable_cores()),
         "gpu": gpu.name if gpu else "none",
         "system": platform.platform(terse=True),
@@ -139,13 +137,13 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-def processor_name() -> str:
-    """Return the processor's name from Linux, else from Python."""
+def cpu_info(*names: str) -> str:
+    """Return the first entry of /proc/cpuinfo with one of these names; "" where there is none."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as stream:
             for line in stream:
-                if line.startswith(("model name", "Model")):
+                if line.startswith(names):
                     return line.partition(":")[2].strip()
     except OSError:  # not Linux
         pass
-    return platform.processor() or platform.machine()
+    return ""

@@ -100,14 +100,12 @@ class FlickerLimiter:
         level = _block_means(cv2.cvtColor(fused, code))
         sources = [_block_means(ir.reshape(shape)), _block_means(cv2.cvtColor(vis, code))]
         before = self._before
-        if before is not None and self._follows(before, shape, stamp_s):
+        same_size = before is not None and before.shape == shape
+        if before and same_size and 0.0 <= stamp_s - before.stamp_s <= self._gap_s:
             correction, level = self._bound(level, sources, before)
             _add(fused, correction)
         self._before = _Moment(stamp_s, shape, level, sources)
         return fused
-
-    def _follows(self, before: _Moment, shape: tuple[int, int], stamp_s: float) -> bool:
-        return before.shape == shape and 0.0 <= stamp_s - before.stamp_s <= self._gap_s
 
     def _bound(
         self, level: np.ndarray, sources: list[np.ndarray], before: _Moment
@@ -126,11 +124,7 @@ class FlickerLimiter:
             step = np.clip(level, lowest, highest) - level
             total += step
             level = level + cv2.sepFilter2D(
-                step,
-                -1,
-                _MEAN_OF_INTERPOLATED,
-                _MEAN_OF_INTERPOLATED,
-                borderType=cv2.BORDER_REPLICATE,
+                step, -1, *[_MEAN_OF_INTERPOLATED] * 2, borderType=cv2.BORDER_REPLICATE
             )
         return total, level
 
@@ -148,12 +142,8 @@ def _add(fused: np.ndarray, correction: np.ndarray) -> None:
     """Interpolate the correction between block centres, round it, and add it to all channels."""
     height, width = fused.shape[:2]
     rows, columns = correction.shape
-    full = cv2.resize(
-        np.clip(correction, -255.0, 255.0),
-        (columns * BLOCK_PX, rows * BLOCK_PX),
-        interpolation=cv2.INTER_LINEAR,
-    )
-    steps = np.rint(full).astype(np.int16)
+    size = (columns * BLOCK_PX, rows * BLOCK_PX)
+    steps = np.rint(cv2.resize(np.clip(correction, -255.0, 255.0), size)).astype(np.int16)
     if not steps.any():
         return
     below, right = height - steps.shape[0], width - steps.shape[1]

@@ -15,8 +15,6 @@ import numpy as np
 from irvis_fusion_core.errors import FrameError
 
 IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
-
-
 AnyPath = Union[str, "os.PathLike[str]"]
 
 
@@ -39,7 +37,7 @@ def match_by_stem(ir_folder: AnyPath, vis_folder: AnyPath) -> list[FilePair]:
     for folder, found in ((ir_folder, ir), (vis_folder, vis)):
         if not found:
             raise FrameError(
-                "expected images ({}) in {}, found none".format(", ".join(IMAGE_SUFFIXES), folder)
+                f"expected images ({', '.join(IMAGE_SUFFIXES)}) in {folder}, found none"
             )
     lonely = sorted(set(ir) ^ set(vis))
     if lonely:
@@ -82,11 +80,7 @@ def read_thermal(path: AnyPath) -> np.ndarray:
 
 
 def read_thermal_8_bit(path: AnyPath) -> np.ndarray:
-    """Read a thermal image as uint8 [height, width]; raw images are rescaled one by one.
-
-    Raises:
-        FrameError: the file is missing, truncated, or no image.
-    """
+    """Read a thermal image as uint8 [height, width], as `read_thermal` and `thermal_to_8_bit`."""
     return thermal_to_8_bit(read_thermal(path))
 
 
@@ -106,15 +100,12 @@ def write_image(path: AnyPath, image: np.ndarray) -> None:
         FrameError: OpenCV does not write this extension, or the place is not writable.
     """
     path = os.fspath(path)
-    folder = os.path.dirname(os.path.abspath(path))
-    os.makedirs(folder, exist_ok=True)
+    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     try:
         written = cv2.imwrite(path, image)
     except cv2.error as error:
         raise FrameError(
-            "expected to write {}, found: {}; choose .png, .jpg or .bmp".format(
-                path, str(error).strip()
-            )
+            f"expected to write {path}, found: {str(error).strip()}; choose .png, .jpg or .bmp"
         ) from error
     if not written:
         raise FrameError(
@@ -150,9 +141,8 @@ def images_by_stem(folder: AnyPath) -> dict[str, str]:
             continue
         if stem in found:
             raise FrameError(
-                "expected one image called {} in {}, found {} and {}; remove one".format(
-                    stem, folder, os.path.basename(found[stem]), name
-                )
+                f"expected one image called {stem} in {folder}, found "
+                f"{os.path.basename(found[stem])} and {name}; remove one"
             )
         found[stem] = os.path.join(folder, name)
     return found

@@ -20,16 +20,7 @@ class Engine(Protocol):
     def fuse_frame(
         self, ir_frame: np.ndarray, vis_frame: np.ndarray, /, order: str = "rgb"
     ) -> np.ndarray:
-        """Fuse one pair.
-
-        Args:
-            ir_frame: uint8 [height, width], [height, width, 1] or [height, width, 3].
-            vis_frame: uint8 [height, width, 3] of the same size.
-            order: channel order of the frames given and returned, "rgb" or "bgr".
-
-        Returns:
-            uint8 [height, width, 3] in `order`; the caller owns it.
-        """
+        """Fuse one pair; shapes and `order` are those of `RealtimeFusion.fuse_frame`."""
         ...
 
     def warm_up(self, height: int, width: int, /) -> None:

@@ -24,7 +24,7 @@ BOUNDS = {"fp32": 1, "fp16": 4}
 in fp32, half-precision arithmetic in fp16 (the last mix stays fp32)."""
 
 _ONNX_UINT8 = 2  # TensorProto.DataType.UINT8
-_CHANNELS = {"ir": 1, "vis": 3, "fused": 3}
+CHANNELS = {"ir": 1, "vis": 3, "fused": 3}
 
 Dimension = Union[int, str]  # a fixed number of pixels, or the name of a free dimension
 
@@ -121,7 +121,7 @@ def _check_interface(
         )
     sizes = {}
     for name, element_type, shape in inputs + outputs:
-        channels = _CHANNELS[name]
+        channels = CHANNELS[name]
         # Tracing names an output's sizes; an input always states batch and channels.
         free = (str,) if name == "fused" else ()
         if (

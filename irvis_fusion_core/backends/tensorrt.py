@@ -16,7 +16,7 @@ from irvis_fusion_core.backends.cuda_device import Gpu, find_gpu
 from irvis_fusion_core.backends.cuda_memory import Buffer, installed_packages, open_cuda_memory
 from irvis_fusion_core.backends.engine_builder import build_into_cache, engine_key, keep_blob
 from irvis_fusion_core.backends.engine_cache import EngineCache, EngineKey
-from irvis_fusion_core.backends.model_file import ModelFile
+from irvis_fusion_core.backends.model_file import CHANNELS, ModelFile
 from irvis_fusion_core.backends.protocol import Backend, BackendOptions, import_engine
 from irvis_fusion_core.backends.tensorrt_network import (
     make_logger,
@@ -24,7 +24,6 @@ from irvis_fusion_core.backends.tensorrt_network import (
 )
 from irvis_fusion_core.errors import EngineError, EngineUnavailableError
 
-_CHANNELS = {"ir": 1, "vis": 3, "fused": 3}
 _logger = logging.getLogger(__name__)
 
 
@@ -99,7 +98,7 @@ class TensorRtBackend(Backend):
             context, save_kernels = self._create_context(engine, key)
             compiled = _CompiledSize(engine, context, reason)
             try:
-                for name, channels in _CHANNELS.items():
+                for name, channels in CHANNELS.items():
                     shape = (1, height, width, channels)
                     compiled.buffers[name] = self._memory.allocate(shape)
                     if name != "fused" and not context.set_input_shape(name, shape):

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from irvis_fusion_core.backends.cuda_device import find_gpu
-from irvis_fusion_core.backends.model_file import PRECISIONS, ModelFile, read_model_file
+from irvis_fusion_core.backends.model_file import CHANNELS, PRECISIONS, ModelFile, read_model_file
 from irvis_fusion_core.backends.protocol import Backend, BackendOptions, import_engine
 from irvis_fusion_core.errors import (
     ConfigurationError,
@@ -122,7 +122,7 @@ class TorchBackend(Backend):
         if self._device.type == "cpu":
             return _CompiledSize(network, {}, {}, None)
         pinned, on_device = {}, {}
-        for name, channels in (("ir", 1), ("vis", 3), ("fused", 3)):
+        for name, channels in CHANNELS.items():
             shape = (1, height, width, channels)
             pinned[name] = torch.zeros(shape, dtype=torch.uint8, pin_memory=True)
             on_device[name] = torch.zeros(shape, dtype=torch.uint8, device=self._device)

@@ -23,18 +23,17 @@ from irvis_fusion_core.errors import EngineUnavailableError
 def main(arguments: list[str]) -> int:
     """Run the command."""
     parser = make_parser(__doc__, "analyze")
-    parser.add_argument(
+    add = parser.add_argument
+    add(
         "--variants",
         type=one_of(model_zoo.VARIANTS, "variants"),
         default=list(model_zoo.VARIANTS),
         help="separated by commas (default: all)",
     )
-    parser.add_argument("--checkpoint", help="a .safetensors, in place of --variants")
-    parser.add_argument(
-        "--size", type=parse_size, default=(512, 512), help="WIDTHxHEIGHT (default: 512x512)"
-    )
-    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: torch's)")
+    add("--checkpoint", help="a .safetensors, in place of --variants")
+    add("--size", type=parse_size, default=(512, 512), help="WIDTHxHEIGHT (default: 512x512)")
+    add("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    add("--threads", type=int, default=0, help="CPU threads (default: torch's)")
     options = parser.parse_args(arguments)
     try:
         import torch

@@ -29,18 +29,15 @@ from irvis_fusion_core.image_files import pairs_in, read_thermal_8_bit, read_vis
 def main(arguments: list[str]) -> int:
     """Run the command."""
     parser = make_parser(__doc__, "export")
-    parser.add_argument(
-        "--checkpoint", help=".safetensors or .pth (default: the shipped weights of --variant)"
-    )
-    parser.add_argument(
-        "--variant", choices=model_zoo.VARIANTS, help="size of the student; a .pth does not tell"
-    )
-    parser.add_argument("--output", required=True, help=".onnx file to write")
-    parser.add_argument("--precision", choices=sorted(BOUNDS), default="fp32")
-    parser.add_argument("--size", type=parse_size, help="WIDTHxHEIGHT, where only one will come")
-    parser.add_argument("--vis-order", choices=("rgb", "bgr"), default="rgb")
-    parser.add_argument("--opset", type=int, default=17)
-    parser.add_argument("--pairs", metavar="DIR", help="folder with IR/ and VIS/ to compare on")
+    add = parser.add_argument
+    add("--checkpoint", help=".safetensors or .pth (default: the shipped weights of --variant)")
+    add("--variant", choices=model_zoo.VARIANTS, help="size of the student; a .pth does not tell")
+    add("--output", required=True, help=".onnx file to write")
+    add("--precision", choices=sorted(BOUNDS), default="fp32")
+    add("--size", type=parse_size, help="WIDTHxHEIGHT, where only one will come")
+    add("--vis-order", choices=("rgb", "bgr"), default="rgb")
+    add("--opset", type=int, default=17)
+    add("--pairs", metavar="DIR", help="folder with IR/ and VIS/ to compare on")
     options = parser.parse_args(arguments)
     if options.checkpoint is None and options.variant is None:
         parser.error("one of --checkpoint and --variant is needed")

@@ -29,14 +29,11 @@ from irvis_fusion_core.image_files import FilePair, pairs_in, read_thermal_8_bit
 def main(arguments: list[str]) -> int:
     """Run the command."""
     parser = make_parser(__doc__, "quantize")
-    parser.add_argument(
-        "--model", default="nano", help="nano, small, base, or an fp32 .onnx file (default: nano)"
-    )
-    parser.add_argument("--pairs", required=True, metavar="DIR", help="folder with IR/ and VIS/")
-    parser.add_argument("--output", required=True, help=".onnx file to write")
-    parser.add_argument(
-        "--count", type=int, default=64, help="how many pairs to use, evenly spread (default: 64)"
-    )
+    add = parser.add_argument
+    add("--model", default="nano", help="nano, small, base, or an fp32 .onnx file (default: nano)")
+    add("--pairs", required=True, metavar="DIR", help="folder with IR/ and VIS/")
+    add("--output", required=True, help=".onnx file to write")
+    add("--count", type=int, default=64, help="how many pairs to use, evenly spread (default: 64)")
     options = parser.parse_args(arguments)
     source = model_zoo.path(options.model, "fp32")
     order = read_model_file(source).vis_order

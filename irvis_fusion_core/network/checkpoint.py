@@ -143,11 +143,8 @@ def _read_pth(path: Path) -> dict[str, torch.Tensor]:
         if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
             loaded = loaded[key]
             break
-    if (
-        not isinstance(loaded, dict)
-        or not loaded
-        or not all(isinstance(v, torch.Tensor) for v in loaded.values())
-    ):
+    named = isinstance(loaded, dict) and loaded
+    if not named or not all(isinstance(v, torch.Tensor) for v in loaded.values()):
         raise CheckpointError(
             f"expected names and tensors in {path}, found {type(loaded).__name__}"
         )
@@ -163,16 +160,13 @@ def _check_fit(tensors: dict[str, torch.Tensor], model: Student, path: Path) -> 
         for name in sorted(set(expected) & set(tensors))
         if tensors[name].shape != expected[name].shape
     ]
-    if missing or unexpected or reshaped:
-        parts = [
-            f"{len(names)} {what} (first: {', '.join(names[:3])})"
-            for what, names in (
-                ("missing", missing),
-                ("unexpected", unexpected),
-                ("of another shape", reshaped),
-            )
-            if names
-        ]
+    kinds = {"missing": missing, "unexpected": unexpected, "of another shape": reshaped}
+    parts = [
+        f"{len(names)} {kind} (first: {', '.join(names[:3])})"
+        for kind, names in kinds.items()
+        if names
+    ]
+    if parts:
         raise CheckpointError(
             f"{path} does not fit a {model.variant} student: "
             f"{'; '.join(parts)}; is it of another variant?"

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from irvis_fusion_core.atomic_file import replacing
+from irvis_fusion_core.backends.model_file import FORMAT_VERSION, METADATA_PREFIX, PRECISIONS
 from irvis_fusion_core.errors import (
     CalibrationError,
     ConfigurationError,
@@ -32,7 +33,6 @@ from irvis_fusion_core.network.student import HEADS, Student
 OPSETS = (17, 17)
 """Oldest and newest opset: `PixelStudent` needs 17, TensorRT 8.5 reads up to 17."""
 
-METADATA_PREFIX = "irvis_fusion."
 FramePair = Tuple[np.ndarray, np.ndarray]
 """IR uint8 H x W x 1 and visible uint8 H x W x 3, in the model's channel order."""
 
@@ -82,7 +82,7 @@ def export_to_onnx(
             f"expected opset 17, found {opset_version}: older ones lack "
             "operators that the student uses, TensorRT 8.5 reads none newer"
         )
-    if precision not in ("fp32", "fp16", "int8"):
+    if precision not in PRECISIONS:
         raise ConfigurationError(f"expected precision fp32, fp16 or int8, found {precision!r}")
     output_path = Path(output_path)
     if precision == "int8":
@@ -120,7 +120,12 @@ def export_to_onnx(
     _name_output_shape(graph, size)
     _describe(
         graph,
-        {"format": "1", "variant": model.variant, "precision": precision, "vis_order": vis_order},
+        {
+            "format": FORMAT_VERSION,
+            "variant": model.variant,
+            "precision": precision,
+            "vis_order": vis_order,
+        },
     )
     _write_checked(onnx, graph, output_path)
     return output_path
@@ -162,11 +167,7 @@ def quantize(
             pair = next(self.rest, None)
             return None if pair is None else {"ir": pair[0][None], "vis": pair[1][None]}
 
-    exclude = [
-        node.name
-        for node in graph.graph.node
-        if any(node.name.endswith(layer) for layer in FP32_LAYERS)
-    ]
+    exclude = [node.name for node in graph.graph.node if node.name.endswith(FP32_LAYERS)]
     with tempfile.TemporaryDirectory() as folder:
         part = os.path.join(folder, "int8.onnx")
         quantization.quantize_static(
@@ -188,12 +189,7 @@ def quantize(
             },
         )
         graph = onnx.load(part)
-    own = {
-        key[len(METADATA_PREFIX) :]: value
-        for key, value in metadata.items()
-        if key.startswith(METADATA_PREFIX)
-    }
-    _describe(graph, {**own, "precision": "int8", "calibration_pairs": str(len(pairs))})
+    _describe(graph, {"precision": "int8", "calibration_pairs": str(len(pairs))}, metadata)
     _write_checked(onnx, graph, output_path)
     if report is not None:
         report(quantization_cost(onnx_path, output_path, pairs))
@@ -280,8 +276,10 @@ def _name_output_shape(graph: Any, size: tuple[int, int] | None) -> None:
         setattr(dim, "dim_param" if isinstance(value, str) else "dim_value", value)
 
 
-def _describe(graph: Any, metadata: dict[str, str]) -> None:
+def _describe(graph: Any, metadata: dict[str, str], old: dict[str, str] | None = None) -> None:
+    """Set our metadata, on top of what the graph and `old` have."""
     kept = {entry.key: entry.value for entry in graph.metadata_props}
+    kept.update({k: v for k, v in (old or {}).items() if k.startswith(METADATA_PREFIX)})
     kept.update({METADATA_PREFIX + key: value for key, value in metadata.items()})
     del graph.metadata_props[:]
     for key, value in sorted(kept.items()):

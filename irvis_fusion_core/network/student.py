@@ -74,6 +74,14 @@ SIZES: dict[str, StudentSize] = {
 }
 
 
+def _blocks(
+    channels: int, size: StudentSize, scale: int, excite: bool = True
+) -> list[InvertedResidual]:
+    """Return the blocks of one scale: 0, 1, 2 for 1/4, 1/8, 1/16."""
+    count = size.blocks[scale]
+    return [InvertedResidual(channels, channels, size.expansion, 1, excite) for _ in range(count)]
+
+
 class Encoder(nn.Module):
     """One modality: 16 x H/4 x W/4 -> features at 1/4, 1/8 and 1/16."""
 
@@ -82,21 +90,11 @@ class Encoder(nn.Module):
         c1, c2, c3 = size.channels
         self.stem = conv_norm(in_channels, c1, 3)
         # Squeeze-and-excitation only where pixels are few: at 1/4 it would cost a full pass.
-        self.stage1 = nn.Sequential(
-            *[
-                InvertedResidual(c1, c1, size.expansion, excite=False)
-                for _ in range(size.blocks[0])
-            ]
-        )
-        self.stage2 = self._stage(c1, c2, size.blocks[1], size.expansion)
-        self.stage3 = self._stage(c2, c3, size.blocks[2], size.expansion)
-
-    @staticmethod
-    def _stage(in_channels: int, channels: int, blocks: int, expansion: int) -> nn.Sequential:
-        down = InvertedResidual(in_channels, channels, expansion, stride=2)
-        return nn.Sequential(
-            down, *[InvertedResidual(channels, channels, expansion) for _ in range(blocks)]
-        )
+        self.stage1 = nn.Sequential(*_blocks(c1, size, 0, excite=False))
+        down = InvertedResidual(c1, c2, size.expansion, stride=2)
+        self.stage2 = nn.Sequential(down, *_blocks(c2, size, 1))
+        down = InvertedResidual(c2, c3, size.expansion, stride=2)
+        self.stage3 = nn.Sequential(down, *_blocks(c3, size, 2))
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
         x1 = self.stage1(self.stem(x))
@@ -134,16 +132,9 @@ class Decoder(nn.Module):
         super().__init__()
         c1, c2, c3 = size.channels
         self.up2 = conv_norm(c3, c2)
-        self.refine2 = nn.Sequential(
-            *[InvertedResidual(c2, c2, size.expansion) for _ in range(size.blocks[1])]
-        )
+        self.refine2 = nn.Sequential(*_blocks(c2, size, 1))
         self.up1 = conv_norm(c2, c1)
-        self.refine1 = nn.Sequential(
-            *[
-                InvertedResidual(c1, c1, size.expansion, excite=False)
-                for _ in range(size.blocks[0])
-            ]
-        )
+        self.refine1 = nn.Sequential(*_blocks(c1, size, 0, excite=False))
 
     def forward(self, features: list[torch.Tensor]) -> torch.Tensor:
         x1, x2, x3 = features
