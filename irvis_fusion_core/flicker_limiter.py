@@ -16,19 +16,12 @@ import numpy as np
 from irvis_fusion_core.errors import ConfigurationError, FrameError
 from irvis_fusion_core.frames import check_order
 
-BLOCK_PX = 8
-"""Sensor noise averages out in such blocks, pumping brightness does not."""
-
-GAP_S = 0.5
-"""After a longer gap the next frame counts as a first one."""
-
+BLOCK_PX = 8  # sensor noise averages out in such blocks, pumping brightness does not
+GAP_S = 0.5  # after a longer gap the next frame counts as a first one
+# Share of the suppressed change that passes in each frame: half of it within 35 frames, so that a
+# still image catches up.
 LEAK = 0.02
-"""Share of the suppressed change that passes in each frame: half of it within 35 frames, so that a
-still image catches up."""
-
-ROUNDING = 0.15
-"""Grey levels by which rounding can move the mean of a block."""
-
+ROUNDING = 0.15  # grey levels by which rounding can move the mean of a block
 _PASSES = 5
 # Weights of a block and its neighbours in the mean of the interpolated correction.
 _MEAN_OF_INTERPOLATED = np.array([0.125, 0.75, 0.125], np.float32)

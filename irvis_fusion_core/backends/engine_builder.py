@@ -10,17 +10,13 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+from irvis_fusion_core.backends import tensorrt_network
 from irvis_fusion_core.backends.cuda_device import Gpu, find_gpu, version_text
 from irvis_fusion_core.backends.cuda_memory import open_cuda_memory
 from irvis_fusion_core.backends.engine_cache import EngineCache, EngineKey
 from irvis_fusion_core.backends.model_file import ModelFile, read_model_file
 from irvis_fusion_core.backends.protocol import BackendOptions, import_engine
-from irvis_fusion_core.backends.tensorrt_network import (
-    builds_without_gpu,
-    is_strongly_typed,
-    serialize_network,
-    supported_compute_capabilities,
-)
+from irvis_fusion_core.backends.tensorrt_network import builds_without_gpu, serialize_network
 from irvis_fusion_core.errors import ConfigurationError, EngineError, EngineUnavailableError
 
 PROGRESS_INTERVAL_S = 5.0
@@ -54,7 +50,10 @@ def engine_key(trt: Any, model: ModelFile, height: int, width: int, gpu: Gpu) ->
         precision=model.precision,
         height=height,
         width=width,
-        options={"builder_revision": BUILDER_REVISION, "strongly_typed": is_strongly_typed(trt)},
+        options={
+            "builder_revision": BUILDER_REVISION,
+            "strongly_typed": tensorrt_network.is_strongly_typed(trt),
+        },
     )
 
 
@@ -216,7 +215,7 @@ def _target(trt: Any, index: int, compute_capability: tuple[int, int] | None) ->
             f"{version_text(compute_capability)} was asked for; build on the robot, or with "
             "tensorrt_rtx"
         )
-    supported = supported_compute_capabilities(trt)
+    supported = tensorrt_network.supported_compute_capabilities(trt)
     if supported is not None and gpu.compute_capability not in supported:
         raise EngineUnavailableError(
             f"{trt.__name__} {trt.__version__} builds for compute capability "

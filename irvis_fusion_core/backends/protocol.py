@@ -21,12 +21,11 @@ from irvis_fusion_core.errors import (
 )
 
 _PRECISION_NAMES = {"f32": "fp32", "f16": "fp16", "half": "fp16", "float32": "fp32"}
-_INSTALL = {
-    "tensorrt": "on a Jetson it comes with JetPack (`apt install python3-libnvinfer`), "
-    "elsewhere `pip install tensorrt`",
-    "tensorrt_rtx": "install it with `pip install irvis_fusion[rtx]`",
-    "onnxruntime": "install it with `pip install irvis_fusion[onnx]`",
-}
+_EXTRAS = {"tensorrt_rtx": "rtx", "onnxruntime": "onnx", "onnxruntime.quantization": "onnx"}
+_INSTALL_TENSORRT = (
+    "on a Jetson it comes with JetPack (`apt install python3-libnvinfer`), "
+    "elsewhere `pip install tensorrt`"
+)
 CUDA_MEMORIES = ("auto", "pycuda", "cuda_python", "torch")
 
 
@@ -299,8 +298,8 @@ class Backend(ABC):
             )
 
 
-def import_engine(module: str) -> Any:
-    """Import an engine's module.
+def import_engine(module: str, extra: str | None = None) -> Any:
+    """Import an engine's module; `extra` of our package installs it, by default its namesake.
 
     Raises:
         EngineUnavailableError: it is not installed, or its libraries do not load.
@@ -308,7 +307,9 @@ def import_engine(module: str) -> Any:
     try:
         return importlib.import_module(module)
     except (ImportError, OSError) as error:
-        advice = _INSTALL.get(module, f"install it with `pip install irvis_fusion[{module}]`")
+        extra = extra or _EXTRAS.get(module, module)
+        advice = f"install it with `pip install irvis_fusion[{extra}]`"
+        advice = _INSTALL_TENSORRT if module == "tensorrt" else advice
         raise EngineUnavailableError(f"{module} cannot be imported ({error}); {advice}") from error
 
 

@@ -71,13 +71,10 @@ class TorchBackend(Backend):
         options = options or BackendOptions()
         if not os.fspath(model_path).endswith(".safetensors"):
             return cls(read_model_file(model_path), options)
-        variant = os.path.splitext(os.path.basename(model_path))[0]
-        return cls(
-            ModelFile(
-                os.fspath(model_path), "", variant, "fp32", options.vis_order, "height", "width"
-            ),
-            options,
-        )
+        path = os.fspath(model_path)
+        variant = os.path.splitext(os.path.basename(path))[0]
+        model = ModelFile(path, "", variant, "fp32", options.vis_order, "height", "width")
+        return cls(model, options)
 
     @classmethod
     def _find(cls, device: str | None) -> tuple[str, str]:
@@ -102,13 +99,11 @@ class TorchBackend(Backend):
     def _choose_precision(self) -> str:
         on_cuda = self._device.type == "cuda"
         allowed = ("fp16", "fp32") if on_cuda else ("fp32",)
-        wanted = self.options.precision
-        if wanted is None:
-            return allowed[0]
+        wanted = self.options.precision or allowed[0]
         if wanted not in allowed:
             raise ConfigurationError(
-                "expected precision {} for torch on {}, found {}; leave it out, or choose another "
-                "backend".format(" or ".join(allowed), self._device.type, wanted)
+                f"expected precision {' or '.join(allowed)} for torch on {self._device.type}, "
+                f"found {wanted}; leave it out, or choose another backend"
             )
         return wanted
 
@@ -222,8 +217,8 @@ def weights_beside(model: ModelFile) -> str:
         if os.path.isfile(path):
             return path
     raise ModelError(
-        "expected the weights of {} beside it as {}, found none; put the checkpoint there, or "
-        "choose a backend that runs the ONNX file".format(model.path, " or ".join(candidates))
+        f"expected the weights of {model.path} in its folder as {' or '.join(candidates)}, found "
+        "none; put the checkpoint there, or choose a backend that runs the ONNX file"
     )
 
 

@@ -20,8 +20,9 @@ import numpy as np
 
 from irvis_fusion_core import model_zoo
 from irvis_fusion_core.backends.model_file import BOUNDS
+from irvis_fusion_core.backends.protocol import import_engine
 from irvis_fusion_core.command_line import command, make_parser, parse_size
-from irvis_fusion_core.errors import EngineUnavailableError, ModelError
+from irvis_fusion_core.errors import ModelError
 from irvis_fusion_core.image_files import pairs_in, read_thermal_8_bit, read_visible
 
 
@@ -41,14 +42,10 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     if options.checkpoint is None and options.variant is None:
         parser.error("one of --checkpoint and --variant is needed")
-    try:
-        from irvis_fusion_core.network.checkpoint import load_checkpoint
-        from irvis_fusion_core.network.export import export_to_onnx
-        from irvis_fusion_core.network.student import create_student_model
-    except ImportError as error:
-        raise EngineUnavailableError(
-            f"expected torch to export with, found: {error}; pip install 'irvis_fusion[train]'"
-        ) from error
+    import_engine("torch", "train")
+    from irvis_fusion_core.network.checkpoint import load_checkpoint
+    from irvis_fusion_core.network.export import export_to_onnx
+    from irvis_fusion_core.network.student import create_student_model
 
     checkpoint = options.checkpoint or model_zoo.weights_path(options.variant)
     model = create_student_model(options.variant) if options.variant else None

@@ -19,8 +19,9 @@ import numpy as np
 
 from irvis_fusion_core import model_zoo
 from irvis_fusion_core.backends.model_file import read_model_file
+from irvis_fusion_core.backends.protocol import import_engine
 from irvis_fusion_core.command_line import command, make_parser
-from irvis_fusion_core.errors import CalibrationError, EngineUnavailableError, FrameError
+from irvis_fusion_core.errors import CalibrationError, FrameError
 from irvis_fusion_core.frames import normalize_pair
 from irvis_fusion_core.image_files import FilePair, pairs_in, read_thermal_8_bit, read_visible
 
@@ -41,13 +42,9 @@ def main(arguments: list[str]) -> int:
         files = spread(pairs_in(options.pairs), options.count)
     except FrameError as error:
         raise CalibrationError(f"expected real pairs to calibrate with: {error}") from error
-    try:
-        from irvis_fusion_core.network.export import quantize
-    except ImportError as error:
-        raise EngineUnavailableError(
-            f"expected torch and onnx to quantise with, found: {error}; "
-            "pip install 'irvis_fusion[train]'"
-        ) from error
+    import_engine("torch", "train")
+    from irvis_fusion_core.network.export import quantize
+
     os.makedirs(os.path.dirname(os.path.abspath(options.output)), exist_ok=True)
     quantize(source, options.output, read_pairs(files, order), report=print)
     return 0

@@ -73,9 +73,7 @@ class Annotations:
         if entry is None:
             return None
         scaled = entry.boxes * (width, height, width, height)
-        return [
-            Truth(Box(*(float(v) for v in box)), label) for box, label in zip(scaled, entry.labels)
-        ]
+        return [Truth(Box(*box), label) for box, label in zip(scaled.tolist(), entry.labels)]
 
 
 def read_annotations(
@@ -152,13 +150,10 @@ def _read_coco(path: str) -> dict[str, _Entry]:
             f"expected COCO annotations (images, annotations, categories) in {path}, found "
             f"{type(error).__name__}: {error}"
         ) from error
-    entries = {}
-    for key, boxes in found.items():
-        width, height = sizes[key]
-        entries[names[key]] = _entry(
-            [box for box, _ in boxes], [label for _, label in boxes], (width, height), path
-        )
-    return entries
+    return {
+        names[key]: _entry([box for box, _ in objects], [k for _, k in objects], sizes[key], path)
+        for key, objects in found.items()
+    }
 
 
 def _read_yolo(folder: str, class_names: Sequence[str]) -> dict[str, _Entry]:

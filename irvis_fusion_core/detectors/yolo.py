@@ -63,7 +63,6 @@ class YoloDetector:
         self.labels: tuple[str, ...] = tuple(
             normal_label(name) for name in _class_names(self._network.metadata)
         )
-        self._height, self._width = self._network.input_size
 
     def find(self, image: np.ndarray) -> list[Detection]:
         """Return objects in a uint8 RGB image [height, width, 3], surest first.
@@ -71,19 +70,16 @@ class YoloDetector:
         Raises:
             ModelError: the model's output is not YOLO's.
         """
-        fitted, place = fit(image, self._height, self._width)
+        fitted, place = fit(image, *self._network.input_size)
         tensor = np.ascontiguousarray(fitted.transpose(2, 0, 1)[None], np.float32) / 255.0
-        boxes, scores, classes = read_output(
-            self._network.run(tensor), len(self.labels), self.min_score
-        )
+        output = self._network.run(tensor)
+        boxes, scores, classes = read_output(output, len(self.labels), self.min_score)
         boxes = (boxes - (place.left, place.top, place.left, place.top)) / place.scale
         height, width = image.shape[:2]
         boxes = np.clip(boxes, 0, (width, height, width, height))
         return [
-            Detection(
-                Box(*(float(v) for v in (x0, y0, x1 - x0, y1 - y0))), float(score), self._label(k)
-            )
-            for (x0, y0, x1, y1), score, k in zip(boxes, scores, classes.astype(int))
+            Detection(Box(x0, y0, x1 - x0, y1 - y0), float(score), self._label(k))
+            for (x0, y0, x1, y1), score, k in zip(boxes.tolist(), scores, classes.astype(int))
             if x1 > x0 and y1 > y0
         ]
 

@@ -6,7 +6,6 @@ int8 is Q/DQ from real images. The last mix is always fp32.
 
 from __future__ import annotations
 
-import importlib
 import io
 import os
 import tempfile
@@ -21,21 +20,15 @@ import torch
 
 from irvis_fusion_core.atomic_file import replacing
 from irvis_fusion_core.backends.model_file import FORMAT_VERSION, METADATA_PREFIX, PRECISIONS
-from irvis_fusion_core.errors import (
-    CalibrationError,
-    ConfigurationError,
-    EngineUnavailableError,
-    ModelError,
-)
+from irvis_fusion_core.backends.protocol import import_engine
+from irvis_fusion_core.errors import CalibrationError, ConfigurationError, ModelError
 from irvis_fusion_core.network.pixel_student import PixelStudent
 from irvis_fusion_core.network.student import HEADS, Student
 
-OPSETS = (17, 17)
-"""Oldest and newest opset: `PixelStudent` needs 17, TensorRT 8.5 reads up to 17."""
-
+OPSET = 17  # `PixelStudent` needs it, TensorRT 8.5 reads nothing newer
+# IR uint8 H x W x 1 and visible uint8 H x W x 3, in the model's channel order.
 FramePair = Tuple[np.ndarray, np.ndarray]
-"""IR uint8 H x W x 1 and visible uint8 H x W x 3, in the model's channel order."""
-
+# Layers that stay fp32 in int8 files.
 FP32_LAYERS = tuple(
     f"/{layer}/Conv"
     for layer in (
@@ -53,14 +46,13 @@ FP32_LAYERS = tuple(
         "detail_1",
     )
 )
-"""Layers that stay fp32 in int8 files."""
 
 
 def export_to_onnx(
     model: Student,
     output_path: str | Path,
     input_size: Sequence[int] | None = None,
-    opset_version: int = 17,
+    opset_version: int = OPSET,
     precision: str = "fp32",
     vis_order: str = "rgb",
     calibration_pairs: Iterable[FramePair] | None = None,
@@ -76,8 +68,8 @@ def export_to_onnx(
         ConfigurationError: an impossible option.
         EngineUnavailableError: the `onnx` package is missing.
     """
-    onnx = _require("onnx")
-    if not OPSETS[0] <= opset_version <= OPSETS[1]:
+    onnx = import_engine("onnx")
+    if opset_version != OPSET:
         raise ConfigurationError(
             f"expected opset 17, found {opset_version}: older ones lack "
             "operators that the student uses, TensorRT 8.5 reads none newer"
@@ -96,10 +88,7 @@ def export_to_onnx(
     pixels = PixelStudent(_copy_in(model, precision), vis_order, size).eval()
     # A free size is traced at one that needs padding, so that the padding is not folded away.
     height, width = size or (70, 90)
-    example = (
-        torch.zeros(1, height, width, 1, dtype=torch.uint8),
-        torch.zeros(1, height, width, 3, dtype=torch.uint8),
-    )
+    example = tuple(torch.zeros(1, height, width, c, dtype=torch.uint8) for c in (1, 3))
     axes = None if size else {name: {1: "height", 2: "width"} for name in ("ir", "vis", "fused")}
     traced = io.BytesIO()
     with warnings.catch_warnings():
@@ -147,8 +136,8 @@ def quantize(
     Raises:
         CalibrationError: too few pairs, constant images, or pure noise.
     """
-    onnx = _require("onnx")
-    quantization = _require("onnxruntime.quantization", "onnxruntime")
+    onnx = import_engine("onnx")
+    quantization = import_engine("onnxruntime.quantization")
     pairs = _calibration_set(calibration_pairs)
     output_path = Path(output_path)
     graph = onnx.load(str(onnx_path))
@@ -202,7 +191,7 @@ def quantization_cost(
     """Return a line with PSNR (mean, worst) and SSIM of one file's images against another's."""
     from irvis_fusion_core.metrics.fidelity import ssim_mean
 
-    runtime = _require("onnxruntime")
+    runtime = import_engine("onnxruntime")
     sessions = [
         runtime.InferenceSession(str(p), providers=["CPUExecutionProvider"])
         for p in (reference_path, path)
@@ -291,14 +280,3 @@ def _write_checked(onnx: ModuleType, graph: Any, output_path: Path) -> None:
     onnx.checker.check_model(graph, full_check=True)
     with replacing(output_path) as part:
         onnx.save(graph, str(part))
-
-
-def _require(module: str, package: str | None = None) -> ModuleType:
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        package = package or module
-        raise EngineUnavailableError(
-            f"export needs the package {package}, which is not installed "
-            f"({error}); pip install 'irvis_fusion[onnx]'"
-        ) from error

@@ -31,29 +31,14 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 from irvis_fusion_core.errors import ConfigurationError, FrameError
-from irvis_fusion_core.network.blocks import (
-    InvertedResidual,
-    SqueezeExcite,
-    bilinear_weights,
-    conv_norm,
-    gain,
-    gate,
-)
+from irvis_fusion_core.network import blocks
+from irvis_fusion_core.network.blocks import InvertedResidual, conv_norm, gain, gate
 
-STEM = 4
-"""Space-to-depth block of the stem: 16 pixels become 16 channels."""
-
-MULTIPLE = 16
-"""Heights and widths are padded to this: the stem and two halvings."""
-
-LUMA_WEIGHTS = (0.299, 0.587, 0.114)
-"""BT.601, full range, for R, G, B."""
-
-MAX_RESIDUAL = 0.25
-"""Range of the residual in units of full scale: a correction, not a second image."""
-
-HEADS = ("follow", "recede", "keep_ir", "keep_vis", "residual")
-"""The last convolutions, one for each part of the mix."""
+STEM = 4  # space-to-depth block of the stem: 16 pixels become 16 channels
+MULTIPLE = 16  # heights and widths are padded to this: the stem and two halvings
+LUMA_WEIGHTS = (0.299, 0.587, 0.114)  # BT.601, full range, for R, G, B
+MAX_RESIDUAL = 0.25  # of full scale: the residual is a correction, not a second image
+HEADS = ("follow", "recede", "keep_ir", "keep_vis", "residual")  # last convolutions of the mix
 
 
 @dataclass(frozen=True)
@@ -116,7 +101,7 @@ class CrossModalFusion(nn.Module):
         self.attend_ir = nn.Conv2d(16, 1, 1)
         self.attend_vis = nn.Conv2d(16, 1, 1)
         self.mix = conv_norm(2 * channels, channels)
-        self.excite = SqueezeExcite(channels) if excite else nn.Identity()
+        self.excite = blocks.SqueezeExcite(channels) if excite else nn.Identity()
 
     def forward(self, ir: torch.Tensor, vis: torch.Tensor) -> torch.Tensor:
         seen = self.look(torch.cat([ir, vis], 1))
@@ -151,7 +136,7 @@ class Detail(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("ramps", bilinear_weights(STEM), persistent=False)
+        self.register_buffer("ramps", blocks.bilinear_weights(STEM), persistent=False)
 
     def forward(self, blocks: torch.Tensor) -> torch.Tensor:
         mean = F.avg_pool2d(
