@@ -14,7 +14,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from irvis_fusion_core.backends.cuda_device import find_gpu
 from irvis_fusion_core.errors import ConfigurationError
+from irvis_fusion_core.frames import normalize_pair, swap_order
 
 
 class Timing(NamedTuple):
@@ -50,7 +52,7 @@ def time_interleaved(
     """Time each call once per round or, with `turn_s`, repeatedly within its turn.
 
     Args:
-        calls: name -> function.
+        calls: the functions by name.
         rounds: number of turns of each call; the order rotates from round to round.
         warm_up: number of calls before, not measured.
         turn_s: length of a turn, seconds. The first of several calls in a turn is not counted:
@@ -94,8 +96,6 @@ def stage_calls(fusion: Any, ir: np.ndarray, vis: np.ndarray) -> dict[str, Calla
     channel order twice, as frames of the other order need; `fuse_frame`: everything, with frames
     in the engine's own order.
     """
-    from irvis_fusion_core.frames import normalize_pair, swap_order
-
     backend = fusion.backend
     order = backend.options.vis_order
     engine_ir, engine_vis = normalize_pair(ir, vis, order)
@@ -118,8 +118,6 @@ def example_pair(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
 
 def machine() -> dict[str, str]:
     """Return processor, cores that this process may use, GPU, system and Python."""
-    from irvis_fusion_core.backends.cuda_device import find_gpu
-
     gpu, _ = find_gpu(0)
     return {
         "processor": cpu_info("model name", "Model") or platform.processor() or platform.machine(),

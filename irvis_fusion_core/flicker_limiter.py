@@ -28,23 +28,20 @@ _MEAN_OF_INTERPOLATED = np.array([0.125, 0.75, 0.125], np.float32)
 
 
 class _Moment(NamedTuple):
-    """A frame's time in seconds, its size, and its luminance's means by blocks, float32."""
-
     stamp_s: float
     shape: tuple[int, int]
-    fused: np.ndarray
+    fused: np.ndarray  # means of the luminance by blocks, float32
     sources: list[np.ndarray]
 
 
 class FlickerLimiter:
-    """Bounds the change of fused frames, which are given one after the other by one thread."""
+    """Bounds the change of fused frames, which are given one after the other by one thread.
+
+    Raises:
+        ConfigurationError: a negative `gap_s`, or a `leak` outside 0..1.
+    """
 
     def __init__(self, gap_s: float = GAP_S, leak: float = LEAK) -> None:
-        """Take the longest gap between frames, and the share that passes.
-
-        Raises:
-            ConfigurationError: a negative `gap_s`, or a `leak` outside 0..1.
-        """
         if not gap_s >= 0.0 or not 0.0 <= leak <= 1.0:
             raise ConfigurationError(
                 f"expected gap_s of 0 or more and leak within 0..1, found {gap_s} and {leak}"

@@ -30,8 +30,7 @@ def match_by_stem(ir_folder: AnyPath, vis_folder: AnyPath) -> list[FilePair]:
     """Pair the images of two folders by file name without extension, sorted.
 
     Raises:
-        FrameError: a folder is missing or holds no images, a name occurs twice in a folder, or
-            an image has no partner.
+        FrameError: a folder is missing or empty, a name occurs twice, or has no partner.
     """
     ir, vis = images_by_stem(ir_folder), images_by_stem(vis_folder)
     for folder, found in ((ir_folder, ir), (vis_folder, vis)):
@@ -50,11 +49,7 @@ def match_by_stem(ir_folder: AnyPath, vis_folder: AnyPath) -> list[FilePair]:
 
 
 def pairs_in(folder: AnyPath) -> list[FilePair]:
-    """Return the pairs of a folder that holds `IR/` and `VIS/`, sorted by name.
-
-    Raises:
-        FrameError: as `match_by_stem`.
-    """
+    """Return `match_by_stem` of the folders `IR/` and `VIS/` in a folder."""
     return match_by_stem(os.path.join(folder, "IR"), os.path.join(folder, "VIS"))
 
 
@@ -70,10 +65,7 @@ def read_visible(path: AnyPath) -> np.ndarray:
 def read_thermal(path: AnyPath) -> np.ndarray:
     """Read a thermal image as stored: [height, width] of uint8, uint16 or float32.
 
-    Colour files are read as luminance: most thermal images saved as colour are grey.
-
-    Raises:
-        FrameError: the file is missing, truncated, or no image.
+    Colour files give their luminance. Raises as `read_visible`.
     """
     image = _read(path, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_GRAYSCALE)
     return image if image.ndim == 2 else image[:, :, 0]
@@ -108,9 +100,7 @@ def write_image(path: AnyPath, image: np.ndarray) -> None:
             f"expected to write {path}, found: {str(error).strip()}; choose .png, .jpg or .bmp"
         ) from error
     if not written:
-        raise FrameError(
-            f"expected to write {path}, found that it is not writable or disk is full"
-        )
+        raise FrameError(f"expected to write {path}, found it not writable or the disk full")
 
 
 def _read(path: AnyPath, flags: int) -> np.ndarray:

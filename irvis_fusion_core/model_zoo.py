@@ -64,12 +64,7 @@ def path(name: str, precision: str = "fp32", folder: str | None = None) -> str:
 
 
 def weights_path(name: str, folder: str | None = None) -> str:
-    """Return the path of a shipped safetensors file, to fine-tune or export.
-
-    Raises:
-        ConfigurationError: an unknown variant.
-        ModelError: the file is missing, truncated or changed.
-    """
+    """Return the path of a shipped safetensors file, to fine-tune or export; raises as `path`."""
     _check_variant(name)
     return _verified(name + ".safetensors", folder or MODELS_DIR)
 
@@ -81,10 +76,7 @@ def is_path(name: str) -> bool:
 
 
 def write_checksums(folder: str | None = None) -> str:
-    """Record the SHA-256 of every model file in the folder; return the path of the record.
-
-    `python3 -m irvis_fusion_core.model_zoo` calls it after an export.
-    """
+    """Record the SHA-256 of every model file in the folder; return the path of the record."""
     folder = folder or MODELS_DIR
     names = sorted(n for n in os.listdir(folder) if n.endswith((".onnx", ".safetensors")))
     record = {name: _sha256(os.path.join(folder, name)) for name in names}

@@ -40,14 +40,9 @@ class ThermalStage(Protocol):
     """Turns raw thermal frames into 8-bit images; may remember earlier frames."""
 
     def __call__(self, raw: np.ndarray, stamp_s: float | None = None, /) -> np.ndarray:
-        """Rescale one frame.
+        """Return raw (uint8, uint16 or float32) [height, width] as uint8, owned by the caller.
 
-        Args:
-            raw: uint8, uint16 or float32 [height, width].
-            stamp_s: time of the frame, seconds; None where it is unknown.
-
-        Returns:
-            uint8 [height, width]; the caller owns it.
+        The stamp is in seconds, and None where it is unknown.
         """
         ...
 
@@ -64,11 +59,7 @@ class Registration(Protocol):
     def warp(
         self, ir: np.ndarray, vis_size: tuple[int, int], /
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Map one image.
-
-        Args:
-            ir: uint8 [height, width] of the thermal camera.
-            vis_size: (height, width) of the visible image.
+        """Map one uint8 [height, width] image to `vis_size`, (height, width).
 
         Returns:
             The image, uint8 of `vis_size`, and its coverage, uint8 of `vis_size` (255: thermal

@@ -67,10 +67,9 @@ class CudaMemory(ABC):
         self._done.synchronize()
 
     def capture(self, enqueue: Callable[[], None]) -> Callable[[], None] | None:
-        """Record the work that `enqueue` enqueues, which must have run once before.
+        """Record what `enqueue` enqueues, and return its replay; None without CUDA graphs.
 
-        Returns:
-            A function that replays it, or None where the package has no CUDA graphs.
+        It must have run once before.
         """
         return None
 
@@ -96,9 +95,8 @@ class CudaPythonMemory(CudaMemory):
         self._index = index
         self._graphs: dict[Callable[[], None], Any] = {}
         with self.active():
-            self._stream = self._call(
-                "cudaStreamCreateWithFlags", self._cuda.cudaStreamNonBlocking
-            )
+            flags = self._cuda.cudaStreamNonBlocking
+            self._stream = self._call("cudaStreamCreateWithFlags", flags)
             flags = self._cuda.cudaEventBlockingSync | self._cuda.cudaEventDisableTiming
             self._done = self._call("cudaEventCreateWithFlags", flags)
         self.stream = int(self._stream)
@@ -172,10 +170,7 @@ class CudaPythonMemory(CudaMemory):
 
 
 class PycudaMemory(CudaMemory):
-    """pycuda with the primary context; it has no CUDA graphs.
-
-    `pycuda.autoinit` would make a context of the importing thread, which breaks in callbacks.
-    """
+    """pycuda with the primary context (`autoinit` makes one of the importing thread); no graph."""
 
     name = "pycuda"
 
@@ -186,9 +181,8 @@ class PycudaMemory(CudaMemory):
             driver.init()
             self._context = driver.Device(index).retain_primary_context()
         except driver.Error as error:
-            raise EngineUnavailableError(
-                f"pycuda cannot use CUDA device {index}: {error}"
-            ) from error
+            text = f"pycuda cannot use CUDA device {index}: {error}"
+            raise EngineUnavailableError(text) from error
         self._driver = driver
         self.errors = (driver.Error,)
         with self.active():

@@ -37,7 +37,7 @@ class BuiltEngine(NamedTuple):
 
 
 def engine_key(trt: Any, model: ModelFile, height: int, width: int, gpu: Gpu) -> EngineKey:
-    """Return everything that the engine of this model, size and GPU depends on."""
+    """Return what the engine of this model, size and GPU depends on."""
     return EngineKey(
         model=os.path.splitext(os.path.basename(model.path))[0],
         onnx_sha256=model.sha256,

@@ -5,13 +5,9 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterator
 
+from irvis_fusion_core import errors
 from irvis_fusion_core.backends.protocol import Availability, Backend, BackendOptions
-from irvis_fusion_core.errors import (
-    ConfigurationError,
-    EngineError,
-    EngineUnavailableError,
-    ModelError,
-)
+from irvis_fusion_core.errors import ConfigurationError, EngineUnavailableError
 
 # name -> (module, class); the order is the one of `probe_backends` and of the documentation.
 _BACKENDS: dict[str, tuple[str, str]] = {
@@ -48,9 +44,7 @@ def backend_class(name: str) -> type[Backend]:
     """
     if name not in _BACKENDS:
         raise ConfigurationError(
-            "expected backend to be auto or one of {}, found {!r}".format(
-                ", ".join(_BACKENDS), name
-            )
+            f"expected backend to be auto or one of {', '.join(_BACKENDS)}, found {name!r}"
         )
     module, attribute = _BACKENDS[name]
     return getattr(importlib.import_module(module), attribute)
@@ -103,7 +97,7 @@ def open_backend(name: str, model_path: str, options: BackendOptions | None = No
     for label, candidate in _runnable(options.device, passed_over):
         try:
             backend = candidate.open(model_path, options)
-        except (ModelError, ConfigurationError, EngineError, EngineUnavailableError) as error:
+        except errors.FusionError as error:
             passed_over.append(f"{label}: {error}")
             failures.append(error)
             continue

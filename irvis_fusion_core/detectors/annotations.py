@@ -49,11 +49,6 @@ class Annotations:
     def __init__(
         self, entries: dict[str, _Entry], frame_names: Sequence[str] | None = None
     ) -> None:
-        """Take entries by name without extension.
-
-        Raises:
-            AnnotationError: a name that fits no frame.
-        """
         self.labels = sorted({label for entry in entries.values() for label in entry.labels})
         self.frames = len(entries)
         self._by_stamp: dict[int, _Entry] = {}

@@ -44,17 +44,15 @@ class YoloDetector:
         name: for tables.
         labels: its classes by number; empty where the file does not name them.
         min_overlap: overlap over union from which a detection counts.
+
+    Raises:
+        EngineUnavailableError: neither ONNX Runtime nor this OpenCV can run it.
+        ModelError: the file is missing, or its input is not one image.
     """
 
     min_overlap = 0.5
 
     def __init__(self, path: str, min_score: float = 0.25) -> None:
-        """Open the model.
-
-        Raises:
-            EngineUnavailableError: neither ONNX Runtime nor this OpenCV can run it.
-            ModelError: the file is missing, or its input is not one image.
-        """
         if not os.path.isfile(path):
             raise ModelError(f"expected a detector's .onnx at {path}, found no such file")
         self.name = os.path.basename(path)
@@ -164,9 +162,8 @@ class _RuntimeNetwork:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         try:
-            self._session = onnxruntime.InferenceSession(
-                path, options, providers=["CPUExecutionProvider"]
-            )
+            cpu = ["CPUExecutionProvider"]
+            self._session = onnxruntime.InferenceSession(path, options, providers=cpu)
         except Exception as error:  # onnxruntime's own classes, which have no common root
             raise ModelError(
                 f"expected an ONNX detector in {path}, found: {error}; export it once more"

@@ -209,14 +209,9 @@ class Student(nn.Module):
         brighter = F.relu(difference)
         darker = brighter - difference
         dtype = self.follow.weight.dtype
-        features = [
-            fuse(a, b)
-            for fuse, a, b in zip(
-                self.fusions,
-                self.ir_encoder(ir_blocks.to(dtype)),
-                self.vis_encoder(y_blocks.to(dtype)),
-            )
-        ]
+        ir_features = self.ir_encoder(ir_blocks.to(dtype))
+        vis_features = self.vis_encoder(y_blocks.to(dtype))
+        features = [fuse(a, b) for fuse, a, b in zip(self.fusions, ir_features, vis_features)]
         x = torch.cat([self.decoder(features), ir_blocks.to(dtype), y_blocks.to(dtype)], 1)
         x = self.head_depthwise(self.head_mix(x))
         change = (
@@ -247,14 +242,13 @@ class Student(nn.Module):
         for name, x in (("ir", ir), ("vis", vis)):
             if x.dim() != 4 or x.shape[1] != self.in_channels:
                 raise FrameError(
-                    f"expected {name} as N x {self.in_channels} x H x W, found shape "
-                    f"{tuple(x.shape)}; convert it or create the student with other "
-                    "in_channels"
+                    f"expected {name} as N x {self.in_channels} x H x W, found {tuple(x.shape)}; "
+                    "convert it or create the student with other in_channels"
                 )
         if ir.shape[2:] != vis.shape[2:]:
             raise FrameError(
-                f"ir is {tuple(ir.shape[2:])}, vis {tuple(vis.shape[2:])}; bring ir "
-                "to the visible image's size first"
+                f"expected ir and vis of one size, found {tuple(ir.shape[2:])} and "
+                f"{tuple(vis.shape[2:])}; bring ir to the visible image's size first"
             )
         y = luminance(vis)
         height, width = y.shape[2:]
