@@ -93,19 +93,18 @@ def build_engine(
     trt, gpu = _choose_builder(engine, options, compute_capability)
     cache = EngineCache(options.cache_dir)
     key = engine_key(trt, model, height, width, gpu)
-    found, reason = cache.load(key)
+    path, (found, reason) = cache.path(key), cache.load(key)
     if found is not None:
-        return BuiltEngine(cache.path(key), key, False, reason, 0.0)
+        return BuiltEngine(path, key, False, reason, 0.0)
+    progress = progress or options.progress or _logger.info
     with _on_device(trt, options):
-        _, seconds = build_into_cache(
-            trt, model, key, cache, reason, progress or options.progress or _logger.info
-        )
-    if not os.path.exists(cache.path(key)):
+        _, seconds = build_into_cache(trt, model, key, cache, reason, progress)
+    if not os.path.exists(path):
         raise EngineError(
-            f"expected to keep the engine as {cache.path(key)}, found that it cannot be written; "
+            f"expected to keep the engine as {path}, found that it cannot be written; "
             "free space on the disk, or give another cache_dir"
         )
-    return BuiltEngine(cache.path(key), key, True, reason, seconds)
+    return BuiltEngine(path, key, True, reason, seconds)
 
 
 def build_into_cache(

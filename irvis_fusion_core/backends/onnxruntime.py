@@ -67,10 +67,9 @@ class OnnxRuntimeBackend(Backend):
         for dimension, pixels in ((self.model.height, height), (self.model.width, width)):
             if isinstance(dimension, str) and dimension:
                 settings.add_free_dimension_override_by_name(dimension, pixels)
+        path, providers = self.model.path, self._providers
         try:
-            session = onnxruntime.InferenceSession(
-                self.model.path, settings, providers=self._providers
-            )
+            session = onnxruntime.InferenceSession(path, settings, providers=providers)
         # onnxruntime derives its errors from RuntimeError, ValueError and Exception in turn.
         except Exception as error:
             raise EngineError(
@@ -78,14 +77,12 @@ class OnnxRuntimeBackend(Backend):
                 f"{width}x{height}, found: {error}; check the file with `irvis_fusion doctor`, "
                 "or export it again"
             ) from error
-        wanted = self._providers[0]
-        wanted = wanted if isinstance(wanted, str) else wanted[0]
+        wanted, found = _names(self._providers)[0], session.get_providers()[0]
         # A provider whose libraries are missing is dropped with a log line only.
-        if self.options.device is not None and session.get_providers()[0] != wanted:
+        if self.options.device is not None and found != wanted:
             raise EngineUnavailableError(
                 f"expected ONNX Runtime on {_short(wanted)}, found that it fell back to "
-                f"{_short(session.get_providers()[0])}; install the libraries "
-                "(CUDA, cuDNN) that this onnxruntime wheel needs"
+                f"{_short(found)}; install the libraries (CUDA, cuDNN) that this wheel needs"
             )
         return session
 
@@ -100,7 +97,7 @@ class OnnxRuntimeBackend(Backend):
             ) from error
 
     def _describe(self) -> dict[str, Any]:
-        providers = [name if isinstance(name, str) else name[0] for name in self._providers]
+        providers = _names(self._providers)
         if self._compiled:
             providers = next(reversed(self._compiled.values())).get_providers()
         return {
@@ -121,9 +118,11 @@ def _providers(device: str | None) -> list[Any]:
     provider = _PROVIDERS[device.lower().partition(":")[0]]
     if provider == cpu:
         return [cpu]
-    if _index(device):
-        return [(provider, {"device_id": _index(device)}), cpu]
-    return [provider, cpu]
+    return [(provider, {"device_id": _index(device)}) if _index(device) else provider, cpu]
+
+
+def _names(providers: list[Any]) -> list[str]:
+    return [name if isinstance(name, str) else name[0] for name in providers]
 
 
 def _index(device: str) -> int:

@@ -71,12 +71,9 @@ class OpenVinoBackend(Backend):
 
     def _run(self, compiled: Any, ir: np.ndarray, vis: np.ndarray) -> np.ndarray:
         try:
-            # share_*: no copy here; the output memory is the engine's own.
-            outputs = compiled.infer(
-                {"ir": ir[np.newaxis], "vis": vis[np.newaxis]},
-                share_inputs=True,
-                share_outputs=True,
-            )
+            inputs = {"ir": ir[np.newaxis], "vis": vis[np.newaxis]}
+            # No copy here; the output memory is the engine's own.
+            outputs = compiled.infer(inputs, share_inputs=True, share_outputs=True)
         except RuntimeError as error:
             raise EngineError(
                 f"expected OpenVINO to run {self.model.path}, found: {error}; try another backend"
@@ -87,11 +84,8 @@ class OpenVinoBackend(Backend):
         self._network = self._core = None
 
     def _describe(self) -> dict[str, Any]:
-        return {
-            "engine": f"openvino {self._version}",
-            "device": self._device,
-            "inference_precision": self._precision,
-        }
+        engine = f"openvino {self._version}"
+        return {"engine": engine, "device": self._device, "inference_precision": self._precision}
 
 
 def _inference_precision(model: ModelFile, options: BackendOptions) -> str:

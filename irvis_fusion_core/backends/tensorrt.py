@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -27,20 +28,20 @@ from irvis_fusion_core.errors import EngineError, EngineUnavailableError
 _logger = logging.getLogger(__name__)
 
 
+def _nothing() -> None:
+    """Enqueue nothing: `_record` has not run yet."""
+
+
+@dataclass
 class _CompiledSize:
     """An engine ready to run: its memory, and how to enqueue a frame."""
 
-    def __init__(self, engine: Any, context: Any, reason: str) -> None:
-        self.engine = engine
-        self.context = context
-        self.reason = reason  # why the engine was built, or that it was found
-        self.buffers: dict[str, Buffer] = {}
-        self.enqueue: Callable[[], None] = _nothing
-        self.as_graph = False
-
-
-def _nothing() -> None:
-    """Enqueue nothing: `_record` has not run yet."""
+    engine: Any
+    context: Any
+    reason: str  # why the engine was built, or that it was found
+    buffers: dict[str, Buffer] = field(default_factory=dict)
+    enqueue: Callable[[], None] = _nothing
+    as_graph: bool = False
 
 
 class TensorRtBackend(Backend):
@@ -134,16 +135,15 @@ class TensorRtBackend(Backend):
     def _create_context(self, engine: Any, key: EngineKey) -> tuple[Any, Callable[[], None]]:
         """Return an execution context, and a function that keeps its kernels after the first run.
 
-        TensorRT for RTX compiles kernels for the GPU on the first run; keeping them saves seconds
-        at the next start. TensorRT has them in the engine.
+        TensorRT for RTX compiles them on the first run; TensorRT has them in the engine.
         """
         config: Any = getattr(engine, "create_runtime_config", lambda: None)()
         kernels = getattr(config, "create_runtime_cache", lambda: None)()
+        name = key.file_name() + ".runtime_cache"
+        known = None if kernels is None else self._cache.load_blob(name)
         if kernels is None:
             context = engine.create_execution_context()
         else:
-            name = key.file_name() + ".runtime_cache"
-            known = self._cache.load_blob(name)
             if known is not None:
                 kernels.deserialize(known)  # refuses what another driver or GPU wrote
             config.set_runtime_cache(kernels)
@@ -196,10 +196,9 @@ class TensorRtBackend(Backend):
     def _release(self, compiled: _CompiledSize) -> None:
         with self._memory.active():
             self._memory.forget(compiled.enqueue)
-            # The context before its engine, and both while their device is current.
             compiled.enqueue = _nothing
-            compiled.context = None
-            compiled.engine = None
+            # The context before its engine, and both while their device is current.
+            compiled.context = compiled.engine = None
             while compiled.buffers:
                 self._memory.free(compiled.buffers.popitem()[1])
 

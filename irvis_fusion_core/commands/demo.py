@@ -74,10 +74,8 @@ def show_core(options: argparse.Namespace) -> None:
     command_line.print_table(rows)
     film_name = write_film(options.output, film)
     print("%s on %s, model %s" % (facts["engine"], facts["device"], facts["variant"]))
-    print(
-        "%d images (visible | thermal | fused) and %s are in %s"
-        % (len(film), film_name, options.output)
-    )
+    kinds = "(visible | thermal | fused)"
+    print(f"{len(film)} images {kinds} and {film_name} are in {options.output}")
 
 
 def make_detector() -> PeopleDetector | None:

@@ -60,9 +60,9 @@ def main(arguments: list[str]) -> int:
         print("differs from the student by at most %d grey levels" % worst)
         if worst > BOUNDS[options.precision]:
             raise ModelError(
-                "expected %s to differ from the student by at most %d grey levels, found %d; "
-                "export it as fp32, or report the weights that do this"
-                % (options.output, BOUNDS[options.precision], worst)
+                f"expected {options.output} to differ from the student by at most "
+                f"{BOUNDS[options.precision]} grey levels, found {worst}; export it as fp32, or "
+                "report the weights that do this"
             )
     return 0
 

@@ -106,13 +106,10 @@ def _fuse_all(fusion: Any, pairs: _Pairs, kind: str, options: Any) -> tuple[int,
 def _kind(ir: str, vis: str) -> str:
     kinds = []
     for path in (ir, vis):
-        if os.path.isdir(path):
-            kinds.append("folder")
-        elif not os.path.isfile(path):
+        if not os.path.exists(path):
             raise FrameError(f"expected an image, folder or video at {path}, found nothing there")
-        else:
-            is_image = path.lower().endswith(IMAGE_SUFFIXES)
-            kinds.append("image" if is_image else "video")
+        image_or_video = "image" if path.lower().endswith(IMAGE_SUFFIXES) else "video"
+        kinds.append("folder" if os.path.isdir(path) else image_or_video)
     if kinds[0] != kinds[1]:
         raise ConfigurationError(
             f"expected --ir and --vis of one kind, found a {kinds[0]} and a {kinds[1]}"

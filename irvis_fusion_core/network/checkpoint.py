@@ -13,11 +13,10 @@ from typing import Any
 import torch
 
 from irvis_fusion_core.atomic_file import replacing
+from irvis_fusion_core.backends.model_file import FORMAT_VERSION as FORMAT
+from irvis_fusion_core.backends.model_file import METADATA_PREFIX as PREFIX
 from irvis_fusion_core.errors import CheckpointError, ConfigurationError
 from irvis_fusion_core.network.student import Student, create_student_model
-
-FORMAT = "1"
-PREFIX = "irvis_fusion."
 
 
 def save_checkpoint(
@@ -118,9 +117,8 @@ def _read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, st
 def _student_of(header: dict[str, str], path: Path) -> Student:
     if header.get(PREFIX + "format") != FORMAT:
         raise CheckpointError(
-            f"expected irvis_fusion weights (format {FORMAT}) in {path}, found "
-            f"format {header.get(PREFIX + 'format')!r}; pass the model if they "
-            "fit it"
+            f"expected irvis_fusion weights (format {FORMAT}) in {path}, found format "
+            f"{header.get(PREFIX + 'format')!r}; pass the model if they fit it"
         )
     try:
         return create_student_model(

@@ -71,8 +71,8 @@ def export_to_onnx(
     onnx = import_engine("onnx")
     if opset_version != OPSET:
         raise ConfigurationError(
-            f"expected opset 17, found {opset_version}: older ones lack "
-            "operators that the student uses, TensorRT 8.5 reads none newer"
+            f"expected opset {OPSET}, found {opset_version}: older ones lack operators that the "
+            "student uses, TensorRT 8.5 reads none newer"
         )
     if precision not in PRECISIONS:
         raise ConfigurationError(f"expected precision fp32, fp16 or int8, found {precision!r}")
@@ -224,8 +224,8 @@ def _height_and_width(input_size: Sequence[int] | None) -> tuple[int, int] | Non
         size = size[2:]
     if len(size) != 2 or min(size) < 1:
         raise ConfigurationError(
-            "expected input_size as None, (height, width) or (1, channels, "
-            f"height, width), found {tuple(input_size)}"
+            "expected input_size as None, (height, width) or (1, channels, height, width), found "
+            f"{tuple(input_size)}"
         )
     return size[0], size[1]
 
@@ -240,8 +240,8 @@ def _calibration_set(pairs: Iterable[FramePair]) -> list[FramePair]:
             break
     if len(kept) < 8:
         raise CalibrationError(
-            f"expected at least 8 real pairs to calibrate int8, found "
-            f"{len(kept)}; pass a folder with IR/ and VIS/ of your cameras"
+            f"expected at least 8 real pairs to calibrate int8, found {len(kept)}; pass a folder "
+            "with IR/ and VIS/ of your cameras"
         )
     for index, pair in enumerate(kept):
         for name, image in zip(("ir", "vis"), pair):
@@ -251,8 +251,8 @@ def _calibration_set(pairs: Iterable[FramePair]) -> list[FramePair]:
             if plane.std() < 1.0 or step > plane.std():
                 what = "constant" if plane.std() < 1.0 else "noise"
                 raise CalibrationError(
-                    f"expected real images, calibration pair {index}'s "
-                    f"{name} is {what}; scales drawn from it would be wrong"
+                    f"expected real images, calibration pair {index}'s {name} is {what}; scales "
+                    "drawn from it would be wrong"
                 )
     return kept
 
