@@ -102,9 +102,8 @@ def one_of(names: Iterable[str], what: str) -> Callable[[str], list[str]]:
         chosen = [part.strip() for part in text.split(",") if part.strip()]
         unknown = [part for part in chosen if part not in allowed]
         if unknown or not chosen:
-            raise argparse.ArgumentTypeError(
-                "expected {} out of {}, found {!r}".format(what, ", ".join(allowed), text)
-            )
+            expected = f"{what} out of {', '.join(allowed)}"
+            raise argparse.ArgumentTypeError(f"expected {expected}, found {text!r}")
         return chosen
 
     return parse

@@ -7,12 +7,14 @@ ir, vis = read_thermal(files.ir), read_visible(files.vis)
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import NamedTuple, Union
 
 import cv2
 import numpy as np
 
 from irvis_fusion_core.errors import FrameError
+from irvis_fusion_core.frames import normalize_pair
 
 IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 AnyPath = Union[str, "os.PathLike[str]"]
@@ -83,6 +85,14 @@ def thermal_to_8_bit(ir: np.ndarray) -> np.ndarray:
     from irvis_fusion_core.thermal import ThermalRescale
 
     return ThermalRescale(smoothing_s=0.0)(ir)
+
+
+def read_pairs(files: list[FilePair], order: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield the images of the pairs, 8-bit and in the model's channel order."""
+    for each in files:
+        vis = read_visible(each.vis)
+        ordered = vis[:, :, ::-1] if order == "rgb" else vis
+        yield normalize_pair(read_thermal_8_bit(each.ir), ordered, order)
 
 
 def write_image(path: AnyPath, image: np.ndarray) -> None:

@@ -15,9 +15,10 @@ from irvis_fusion_core.backends.cuda_device import Gpu, find_gpu, version_text
 from irvis_fusion_core.backends.cuda_memory import open_cuda_memory
 from irvis_fusion_core.backends.engine_cache import EngineCache, EngineKey
 from irvis_fusion_core.backends.model_file import ModelFile, read_model_file
-from irvis_fusion_core.backends.protocol import BackendOptions, import_engine
+from irvis_fusion_core.backends.protocol import BackendOptions
 from irvis_fusion_core.backends.tensorrt_network import builds_without_gpu, serialize_network
 from irvis_fusion_core.errors import ConfigurationError, EngineError, EngineUnavailableError
+from irvis_fusion_core.optional_packages import import_engine
 
 PROGRESS_INTERVAL_S = 5.0
 BUILDER_REVISION = 1  # increase it when a change here makes different engines

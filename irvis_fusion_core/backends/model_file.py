@@ -142,9 +142,6 @@ def _check_interface(
     return sizes["ir"]
 
 
-# ---- protobuf -----------------------------------------------------------------------------
-
-
 def _read_model(content: memoryview) -> tuple[list[_Tensor], list[_Tensor], dict[str, str]]:
     graphs = list(_messages(content, 7))  # ModelProto.graph
     if len(graphs) != 1:

@@ -8,8 +8,9 @@ import numpy as np
 
 from irvis_fusion_core.backends.cuda_device import find_gpu
 from irvis_fusion_core.backends.model_file import ModelFile
-from irvis_fusion_core.backends.protocol import Backend, BackendOptions, import_engine
+from irvis_fusion_core.backends.protocol import Backend, BackendOptions
 from irvis_fusion_core.errors import EngineError, EngineUnavailableError
+from irvis_fusion_core.optional_packages import import_engine
 
 _PROVIDERS = {
     "cpu": "CPUExecutionProvider",

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from irvis_fusion_core.backends.model_file import ModelFile
-from irvis_fusion_core.backends.protocol import Backend, BackendOptions, import_engine
+from irvis_fusion_core.backends.protocol import Backend, BackendOptions
 from irvis_fusion_core.errors import ConfigurationError, EngineError, EngineUnavailableError
+from irvis_fusion_core.optional_packages import import_engine
 
 # bf16 is opt-in: it is faster where the processor has AMX or AVX512-BF16, and a little coarser.
 _INFERENCE_PRECISION = {"fp32": "f32", "fp16": "f16", "bf16": "bf16"}

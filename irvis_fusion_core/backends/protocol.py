@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable
@@ -17,11 +16,6 @@ from irvis_fusion_core.backends.model_file import VIS_ORDERS, ModelFile, read_mo
 from irvis_fusion_core.errors import ConfigurationError, EngineUnavailableError
 
 _PRECISION_NAMES = {"f32": "fp32", "f16": "fp16", "half": "fp16", "float32": "fp32"}
-_EXTRAS = {"tensorrt_rtx": "rtx", "onnxruntime": "onnx", "onnxruntime.quantization": "onnx"}
-_INSTALL_TENSORRT = (
-    "on a Jetson it comes with JetPack (`apt install python3-libnvinfer`), "
-    "elsewhere `pip install tensorrt`"
-)
 CUDA_MEMORIES = ("auto", "pycuda", "cuda_python", "torch")
 
 
@@ -219,8 +213,6 @@ class Backend(ABC):
     def __exit__(self, *exception: Any) -> None:
         self.close()
 
-    # ---- for subclasses -------------------------------------------------------------------
-
     @classmethod
     def _find(cls, device: str | None) -> tuple[str, str]:
         """Return the engine's version and a line on it.
@@ -283,21 +275,6 @@ class Backend(ABC):
                 f"{self.model.path}, found {width}x{height}; resize them or export the model "
                 "with a dynamic size"
             )
-
-
-def import_engine(module: str, extra: str | None = None) -> Any:
-    """Import an engine's module; `extra` of our package installs it, by default its namesake.
-
-    Raises:
-        EngineUnavailableError: it is not installed, or its libraries do not load.
-    """
-    try:
-        return importlib.import_module(module)
-    except (ImportError, OSError) as error:
-        extra = extra or _EXTRAS.get(module, module)
-        advice = f"install it with `pip install irvis_fusion[{extra}]`"
-        advice = _INSTALL_TENSORRT if module == "tensorrt" else advice
-        raise EngineUnavailableError(f"{module} cannot be imported ({error}); {advice}") from error
 
 
 def _check_frames(ir: np.ndarray, vis: np.ndarray) -> None:

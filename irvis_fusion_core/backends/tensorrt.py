@@ -18,12 +18,13 @@ from irvis_fusion_core.backends.cuda_memory import Buffer, installed_packages, o
 from irvis_fusion_core.backends.engine_builder import build_into_cache, engine_key, keep_blob
 from irvis_fusion_core.backends.engine_cache import EngineCache, EngineKey
 from irvis_fusion_core.backends.model_file import CHANNELS, ModelFile
-from irvis_fusion_core.backends.protocol import Backend, BackendOptions, import_engine
+from irvis_fusion_core.backends.protocol import Backend, BackendOptions
 from irvis_fusion_core.backends.tensorrt_network import (
     make_logger,
     supported_compute_capabilities,
 )
 from irvis_fusion_core.errors import EngineError, EngineUnavailableError
+from irvis_fusion_core.optional_packages import import_engine
 
 _logger = logging.getLogger(__name__)
 

@@ -13,13 +13,14 @@ import numpy as np
 
 from irvis_fusion_core.backends.cuda_device import find_gpu
 from irvis_fusion_core.backends.model_file import CHANNELS, PRECISIONS, ModelFile, read_model_file
-from irvis_fusion_core.backends.protocol import Backend, BackendOptions, import_engine
+from irvis_fusion_core.backends.protocol import Backend, BackendOptions
 from irvis_fusion_core.errors import (
     ConfigurationError,
     EngineError,
     EngineUnavailableError,
     ModelError,
 )
+from irvis_fusion_core.optional_packages import import_engine
 
 # Before a capture, so that cuDNN has chosen its algorithms and the allocator its blocks:
 # https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs

@@ -15,8 +15,8 @@ import sys
 from typing import Any
 
 from irvis_fusion_core import model_zoo
-from irvis_fusion_core.backends.protocol import import_engine
 from irvis_fusion_core.command_line import command, make_parser, one_of, parse_size, print_table
+from irvis_fusion_core.optional_packages import import_engine
 
 
 @command

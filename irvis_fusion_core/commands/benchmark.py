@@ -10,6 +10,7 @@ examples::
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 from typing import Any, NamedTuple
 
@@ -30,11 +31,6 @@ class Case(NamedTuple):
     backend: str
     model: str
     precision: str
-
-    @property
-    def label(self) -> str:
-        """The name in tables."""
-        return " ".join(self)
 
 
 @command
@@ -84,17 +80,13 @@ def open_cases(
     from irvis_fusion_core.fusion import RealtimeFusion
 
     fusions: dict[Case, Any] = {}
-    for model in models:
-        for backend in backends:
-            for precision in precisions:
-                case = Case(backend, model, precision)
-                try:
-                    fusion = RealtimeFusion(
-                        model, backend, precision=precision, threads=threads, device=device
-                    )
-                    fusions[case._replace(precision=_arithmetic(fusion, precision))] = fusion
-                except FusionError as error:
-                    print(f"not measured: {case.label}: {error}", file=log)
+    for model, backend, precision in itertools.product(models, backends, precisions):
+        options = {"precision": precision, "threads": threads, "device": device}
+        try:
+            fusion = RealtimeFusion(model, backend, **options)
+            fusions[Case(backend, model, _arithmetic(fusion, precision))] = fusion
+        except FusionError as error:
+            print(f"not measured: {backend} {model} {precision}: {error}", file=log)
     return fusions
 
 

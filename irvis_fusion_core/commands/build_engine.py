@@ -64,9 +64,8 @@ def main(arguments: list[str]) -> int:
 def _capability(text: str) -> tuple[int, int]:
     major, _, minor = text.partition(".")
     if not (major.isdigit() and minor.isdigit()):
-        raise argparse.ArgumentTypeError(
-            f"expected a compute capability such as 8.6, found {text!r}"
-        )
+        expected = "a compute capability such as 8.6"
+        raise argparse.ArgumentTypeError(f"expected {expected}, found {text!r}")
     return int(major), int(minor)
 
 

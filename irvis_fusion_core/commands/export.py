@@ -20,10 +20,10 @@ import numpy as np
 
 from irvis_fusion_core import model_zoo
 from irvis_fusion_core.backends.model_file import BOUNDS
-from irvis_fusion_core.backends.protocol import import_engine
 from irvis_fusion_core.command_line import command, make_parser, parse_size
 from irvis_fusion_core.errors import ModelError
-from irvis_fusion_core.image_files import pairs_in, read_thermal_8_bit, read_visible
+from irvis_fusion_core.image_files import pairs_in, read_pairs
+from irvis_fusion_core.optional_packages import import_engine
 
 
 @command
@@ -77,10 +77,7 @@ def largest_difference(model: Any, onnx_path: str, vis_order: str, folder: str) 
     student = PixelStudent(model, vis_order).eval()
     worst = 0
     with open_backend("onnxruntime", onnx_path, BackendOptions(vis_order=vis_order)) as backend:
-        for pair in pairs_in(folder):
-            vis = read_visible(pair.vis)
-            vis = np.ascontiguousarray(vis[:, :, ::-1] if vis_order == "rgb" else vis)
-            ir = np.ascontiguousarray(read_thermal_8_bit(pair.ir)[:, :, np.newaxis])
+        for ir, vis in read_pairs(pairs_in(folder), vis_order):
             with torch.no_grad():
                 expected = student(torch.from_numpy(ir)[None], torch.from_numpy(vis)[None])
             difference = backend.fuse(ir, vis).astype(np.int16) - expected[0].numpy()

@@ -13,17 +13,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
-
-import numpy as np
 
 from irvis_fusion_core import model_zoo
 from irvis_fusion_core.backends.model_file import read_model_file
-from irvis_fusion_core.backends.protocol import import_engine
 from irvis_fusion_core.command_line import command, make_parser
 from irvis_fusion_core.errors import CalibrationError, FrameError
-from irvis_fusion_core.frames import normalize_pair
-from irvis_fusion_core.image_files import FilePair, pairs_in, read_thermal_8_bit, read_visible
+from irvis_fusion_core.image_files import FilePair, pairs_in, read_pairs
+from irvis_fusion_core.optional_packages import import_engine
 
 
 @command
@@ -57,14 +53,6 @@ def spread(files: list[FilePair], count: int) -> list[FilePair]:
     if len(files) <= count:
         return files
     return [files[i * len(files) // count] for i in range(count)]
-
-
-def read_pairs(files: list[FilePair], order: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield the images of the pairs, 8-bit and in the model's channel order."""
-    for each in files:
-        vis = read_visible(each.vis)
-        ordered = vis[:, :, ::-1] if order == "rgb" else vis
-        yield normalize_pair(read_thermal_8_bit(each.ir), ordered, order)
 
 
 if __name__ == "__main__":

@@ -22,8 +22,6 @@ _SIGNS = ("CAFE", "BAR", "HOTEL", "SHOP")
 
 
 class StreetFrame(NamedTuple):
-    """One moment."""
-
     ir: np.ndarray  # uint8 [height, width]
     vis: np.ndarray  # uint8 [height, width, 3], RGB
     boxes: list[Box]
@@ -72,8 +70,6 @@ class NightStreet:
         vis = cv2.add(cv2.GaussianBlur(vis, (3, 3), 0), self._vis_noise[number], dtype=cv2.CV_8U)
         ir = cv2.add(cv2.GaussianBlur(ir, (5, 5), 0), self._ir_noise[number], dtype=cv2.CV_8U)
         return StreetFrame(ir, vis, boxes)
-
-    # ---- what stands still ------------------------------------------------------------------
 
     def _draw_background(self) -> tuple[np.ndarray, np.ndarray]:
         """Return sky, houses and road without light and people: visible, thermal."""
@@ -167,8 +163,6 @@ class NightStreet:
             np.round(self._random.normal(0.0, sigma, shape)).astype(np.int16)
             for _ in range(_NOISE_FRAMES)
         ]
-
-    # ---- who walks --------------------------------------------------------------------------
 
     def _make_pedestrian(self, index: int, count: int) -> Pedestrian:
         if index == 0:

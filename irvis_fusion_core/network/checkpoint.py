@@ -13,10 +13,11 @@ from typing import Any
 import torch
 
 from irvis_fusion_core.atomic_file import replacing
-from irvis_fusion_core.backends.model_file import FORMAT_VERSION as FORMAT
-from irvis_fusion_core.backends.model_file import METADATA_PREFIX as PREFIX
 from irvis_fusion_core.errors import CheckpointError, ConfigurationError
 from irvis_fusion_core.network.student import Student, create_student_model
+
+FORMAT = "1"
+METADATA_PREFIX = "irvis_fusion."
 
 
 def save_checkpoint(
@@ -41,10 +42,10 @@ def save_checkpoint(
             ".pth files are read, not written"
         )
     header = {
-        PREFIX + "format": FORMAT,
-        PREFIX + "variant": model.variant,
-        PREFIX + "in_channels": str(model.in_channels),
-        PREFIX + "out_channels": str(model.out_channels),
+        METADATA_PREFIX + "format": FORMAT,
+        METADATA_PREFIX + "variant": model.variant,
+        METADATA_PREFIX + "in_channels": str(model.in_channels),
+        METADATA_PREFIX + "out_channels": str(model.out_channels),
         **(metadata or {}),
     }
     tensors = {
@@ -115,16 +116,16 @@ def _read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, st
 
 
 def _student_of(header: dict[str, str], path: Path) -> Student:
-    if header.get(PREFIX + "format") != FORMAT:
+    if header.get(METADATA_PREFIX + "format") != FORMAT:
         raise CheckpointError(
             f"expected irvis_fusion weights (format {FORMAT}) in {path}, found format "
-            f"{header.get(PREFIX + 'format')!r}; pass the model if they fit it"
+            f"{header.get(METADATA_PREFIX + 'format')!r}; pass the model if they fit it"
         )
     try:
         return create_student_model(
-            header[PREFIX + "variant"],
-            int(header.get(PREFIX + "in_channels", "3")),
-            int(header.get(PREFIX + "out_channels", "3")),
+            header[METADATA_PREFIX + "variant"],
+            int(header.get(METADATA_PREFIX + "in_channels", "3")),
+            int(header.get(METADATA_PREFIX + "out_channels", "3")),
         )
     except (KeyError, ValueError, ConfigurationError) as error:
         raise CheckpointError(

@@ -19,11 +19,11 @@ import numpy as np
 import torch
 
 from irvis_fusion_core.atomic_file import replacing
-from irvis_fusion_core.backends.model_file import FORMAT_VERSION, METADATA_PREFIX, PRECISIONS
-from irvis_fusion_core.backends.protocol import import_engine
 from irvis_fusion_core.errors import CalibrationError, ConfigurationError, ModelError
+from irvis_fusion_core.network.checkpoint import METADATA_PREFIX
 from irvis_fusion_core.network.pixel_student import PixelStudent
 from irvis_fusion_core.network.student import HEADS, Student
+from irvis_fusion_core.optional_packages import import_engine
 
 OPSET = 17  # `PixelStudent` needs it, TensorRT 8.5 reads nothing newer
 # IR uint8 H x W x 1 and visible uint8 H x W x 3, in the model's channel order.
@@ -74,7 +74,7 @@ def export_to_onnx(
             f"expected opset {OPSET}, found {opset_version}: older ones lack operators that the "
             "student uses, TensorRT 8.5 reads none newer"
         )
-    if precision not in PRECISIONS:
+    if precision not in ("fp32", "fp16", "int8"):
         raise ConfigurationError(f"expected precision fp32, fp16 or int8, found {precision!r}")
     output_path = Path(output_path)
     if precision == "int8":
@@ -110,7 +110,7 @@ def export_to_onnx(
     _describe(
         graph,
         {
-            "format": FORMAT_VERSION,
+            "format": "1",
             "variant": model.variant,
             "precision": precision,
             "vis_order": vis_order,
