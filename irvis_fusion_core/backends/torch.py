@@ -11,15 +11,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from irvis_fusion_core import errors
 from irvis_fusion_core.backends.cuda_device import find_gpu
 from irvis_fusion_core.backends.model_file import CHANNELS, PRECISIONS, ModelFile, read_model_file
 from irvis_fusion_core.backends.protocol import Backend, BackendOptions
-from irvis_fusion_core.errors import (
-    ConfigurationError,
-    EngineError,
-    EngineUnavailableError,
-    ModelError,
-)
 from irvis_fusion_core.optional_packages import import_engine
 
 # Before a capture, so that cuDNN has chosen its algorithms and the allocator its blocks:
@@ -84,15 +79,15 @@ class TorchBackend(Backend):
             # First, because importing torch takes seconds.
             gpu, reason = find_gpu(BackendOptions(device=device).cuda_index() or 0)
             if gpu is None:
-                raise EngineUnavailableError(reason)
+                raise errors.EngineUnavailableError(reason)
         torch = import_engine("torch")
         version = torch.__version__
         if kind not in (None, "cpu", "cuda"):
-            raise EngineUnavailableError(
+            raise errors.EngineUnavailableError(
                 f"torch is used on cpu or cuda only, and device {device!r} was asked for"
             )
         if kind == "cuda" and not torch.cuda.is_available():
-            raise EngineUnavailableError(
+            raise errors.EngineUnavailableError(
                 f"torch {version} cannot use the GPU; install the build for this CUDA version"
             )
         return version, f"torch {version} is installed"
@@ -102,7 +97,7 @@ class TorchBackend(Backend):
         allowed = ("fp16", "fp32") if on_cuda else ("fp32",)
         wanted = self.options.precision or allowed[0]
         if wanted not in allowed:
-            raise ConfigurationError(
+            raise errors.ConfigurationError(
                 f"expected precision {' or '.join(allowed)} for torch on {self._device.type}, "
                 f"found {wanted}; leave it out, or choose another backend"
             )
@@ -154,7 +149,7 @@ class TorchBackend(Backend):
                 self._done.synchronize()
                 return compiled.pinned["fused"].numpy()[0]
         except RuntimeError as error:
-            raise EngineError(
+            raise errors.EngineError(
                 f"expected torch to run {self._weights} on {self._device}, found: {error}; "
                 "try another backend, or a smaller frame if memory ran out"
             ) from error
@@ -204,7 +199,7 @@ def weights_beside(model: ModelFile) -> str:
     if model.path.endswith(".safetensors"):
         if os.path.isfile(model.path):
             return model.path
-        raise ModelError(
+        raise errors.ModelError(
             f"expected weights at {model.path!r}, found no such file; "
             "give the path of a .safetensors"
         )
@@ -217,7 +212,7 @@ def weights_beside(model: ModelFile) -> str:
     for path in candidates:
         if os.path.isfile(path):
             return path
-    raise ModelError(
+    raise errors.ModelError(
         f"expected the weights of {model.path} in its folder as {' or '.join(candidates)}, found "
         "none; put the checkpoint there, or choose a backend that runs the ONNX file"
     )
