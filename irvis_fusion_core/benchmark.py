@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import os
 import platform
-import statistics
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from irvis_fusion_core.backends.cuda_device import find_gpu
 from irvis_fusion_core.errors import ConfigurationError
+from irvis_fusion_core.frames import normalize_pair, swap_order
 
 
 class Timing(NamedTuple):
@@ -37,9 +38,8 @@ def summarize(durations_s: Sequence[float]) -> Timing:
     """Return median and percentiles (linear between neighbours) of durations in seconds."""
     if not durations_s:
         raise ConfigurationError("expected at least one measured round, found none")
-    p10, p90, p99 = np.percentile(np.asarray(durations_s) * 1e3, [10, 90, 99])
-    median = statistics.median(durations_s) * 1e3
-    return Timing(median, float(p10), float(p90), float(p99), len(durations_s))
+    median, p10, p90, p99 = np.percentile(np.asarray(durations_s) * 1e3, [50, 10, 90, 99]).tolist()
+    return Timing(median, p10, p90, p99, len(durations_s))
 
 
 def time_interleaved(
@@ -52,7 +52,7 @@ def time_interleaved(
     """Time each call once per round or, with `turn_s`, repeatedly within its turn.
 
     Args:
-        calls: name -> function.
+        calls: the functions by name.
         rounds: number of turns of each call; the order rotates from round to round.
         warm_up: number of calls before, not measured.
         turn_s: length of a turn, seconds. The first of several calls in a turn is not counted:
@@ -96,8 +96,6 @@ def stage_calls(fusion: Any, ir: np.ndarray, vis: np.ndarray) -> dict[str, Calla
     channel order twice, as frames of the other order need; `fuse_frame`: everything, with frames
     in the engine's own order.
     """
-    from irvis_fusion_core.frames import normalize_pair, swap_order
-
     backend = fusion.backend
     order = backend.options.vis_order
     engine_ir, engine_vis = normalize_pair(ir, vis, order)
@@ -120,11 +118,9 @@ def example_pair(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
 
 def machine() -> dict[str, str]:
     """Return processor, cores that this process may use, GPU, system and Python."""
-    from irvis_fusion_core.backends.cuda_device import find_gpu
-
     gpu, _ = find_gpu(0)
     return {
-        "processor": processor_name(),
+        "processor": cpu_info("model name", "Model") or platform.processor() or platform.machine(),
         "cores": str(usable_cores()),
         "gpu": gpu.name if gpu else "none",
         "system": platform.platform(terse=True),
@@ -139,13 +135,13 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-def processor_name() -> str:
-    """Return the processor's name from Linux, else from Python."""
+def cpu_info(*names: str) -> str:
+    """Return the first entry of /proc/cpuinfo with one of these names; "" where there is none."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as stream:
             for line in stream:
-                if line.startswith(("model name", "Model")):
+                if line.startswith(names):
                     return line.partition(":")[2].strip()
     except OSError:  # not Linux
         pass
-    return platform.processor() or platform.machine()
+    return ""

@@ -56,21 +56,19 @@ def make_parser(module_doc: str | None, name: str) -> argparse.ArgumentParser:
 
 def add_engine_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of the engine, for `open_fusion`."""
-    group = parser.add_argument_group("engine")
-    group.add_argument(
+    add = parser.add_argument_group("engine").add_argument
+    add(
         "--model", default="auto", help="auto, nano, small, base, or an .onnx file (default: auto)"
     )
-    group.add_argument(
+    add(
         "--backend",
         default="auto",
         help="auto, tensorrt, tensorrt_rtx, torch, openvino or onnxruntime (default: auto)",
     )
-    group.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: the best there is)")
-    group.add_argument("--precision", help="fp32, fp16, bf16 or int8 (default: the engine's)")
-    group.add_argument(
-        "--threads", type=int, default=0, metavar="N", help="CPU threads (default: the engine's)"
-    )
-    group.add_argument("--cache-dir", metavar="DIR", help="folder of built TensorRT engines")
+    add("--device", help="cpu, cuda, cuda:1, ... (default: the best there is)")
+    add("--precision", help="fp32, fp16, bf16 or int8 (default: the engine's)")
+    add("--threads", type=int, default=0, metavar="N", help="CPU threads (default: the engine's)")
+    add("--cache-dir", metavar="DIR", help="folder of built TensorRT engines")
 
 
 def open_fusion(options: argparse.Namespace) -> Any:
@@ -104,9 +102,8 @@ def one_of(names: Iterable[str], what: str) -> Callable[[str], list[str]]:
         chosen = [part.strip() for part in text.split(",") if part.strip()]
         unknown = [part for part in chosen if part not in allowed]
         if unknown or not chosen:
-            raise argparse.ArgumentTypeError(
-                "expected {} out of {}, found {!r}".format(what, ", ".join(allowed), text)
-            )
+            expected = f"{what} out of {', '.join(allowed)}"
+            raise argparse.ArgumentTypeError(f"expected {expected}, found {text!r}")
         return chosen
 
     return parse
@@ -138,16 +135,9 @@ def progress_line(done: int, total: int, elapsed_s: float, width: int = 30) -> s
     rate = done / elapsed_s if elapsed_s > 0 else 0.0
     if total <= 0:
         return "%d frames, %.1f a second" % (done, rate)
-    filled = width * min(done, total) // total
+    bar = ("#" * (width * min(done, total) // total)).ljust(width, ".")
     left_s = (total - done) / rate if rate and total > done else 0.0
-    return "[%s%s] %d/%d, %.1f a second, %d s left " % (
-        "#" * filled,
-        "." * (width - filled),
-        done,
-        total,
-        rate,
-        left_s,
-    )
+    return "[%s] %d/%d, %.1f a second, %d s left " % (bar, done, total, rate, left_s)
 
 
 def print_table(rows: list[list[str]], stream: Any = None) -> None:

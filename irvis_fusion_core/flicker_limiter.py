@@ -16,42 +16,32 @@ import numpy as np
 from irvis_fusion_core.errors import ConfigurationError, FrameError
 from irvis_fusion_core.frames import check_order
 
-BLOCK_PX = 8
-"""Sensor noise averages out in such blocks, pumping brightness does not."""
-
-GAP_S = 0.5
-"""After a longer gap the next frame counts as a first one."""
-
+BLOCK_PX = 8  # sensor noise averages out in such blocks, pumping brightness does not
+GAP_S = 0.5  # after a longer gap the next frame counts as a first one
+# Share of the suppressed change that passes in each frame: half of it within 35 frames, so that a
+# still image catches up.
 LEAK = 0.02
-"""Share of the suppressed change that passes in each frame: half of it within 35 frames, so that a
-still image catches up."""
-
-ROUNDING = 0.15
-"""Grey levels by which rounding can move the mean of a block."""
-
+ROUNDING = 0.15  # grey levels by which rounding can move the mean of a block
 _PASSES = 5
 # Weights of a block and its neighbours in the mean of the interpolated correction.
 _MEAN_OF_INTERPOLATED = np.array([0.125, 0.75, 0.125], np.float32)
 
 
 class _Moment(NamedTuple):
-    """A frame's time in seconds, its size, and its luminance's means by blocks, float32."""
-
     stamp_s: float
     shape: tuple[int, int]
-    fused: np.ndarray
+    fused: np.ndarray  # means of the luminance by blocks, float32
     sources: list[np.ndarray]
 
 
 class FlickerLimiter:
-    """Bounds the change of fused frames, which are given one after the other by one thread."""
+    """Bounds the change of fused frames, which are given one after the other by one thread.
+
+    Raises:
+        ConfigurationError: a negative `gap_s`, or a `leak` outside 0..1.
+    """
 
     def __init__(self, gap_s: float = GAP_S, leak: float = LEAK) -> None:
-        """Take the longest gap between frames, and the share that passes.
-
-        Raises:
-            ConfigurationError: a negative `gap_s`, or a `leak` outside 0..1.
-        """
         if not gap_s >= 0.0 or not 0.0 <= leak <= 1.0:
             raise ConfigurationError(
                 f"expected gap_s of 0 or more and leak within 0..1, found {gap_s} and {leak}"
@@ -100,14 +90,12 @@ class FlickerLimiter:
         level = _block_means(cv2.cvtColor(fused, code))
         sources = [_block_means(ir.reshape(shape)), _block_means(cv2.cvtColor(vis, code))]
         before = self._before
-        if before is not None and self._follows(before, shape, stamp_s):
+        same_size = before is not None and before.shape == shape
+        if before and same_size and 0.0 <= stamp_s - before.stamp_s <= self._gap_s:
             correction, level = self._bound(level, sources, before)
             _add(fused, correction)
         self._before = _Moment(stamp_s, shape, level, sources)
         return fused
-
-    def _follows(self, before: _Moment, shape: tuple[int, int], stamp_s: float) -> bool:
-        return before.shape == shape and 0.0 <= stamp_s - before.stamp_s <= self._gap_s
 
     def _bound(
         self, level: np.ndarray, sources: list[np.ndarray], before: _Moment
@@ -126,11 +114,7 @@ class FlickerLimiter:
             step = np.clip(level, lowest, highest) - level
             total += step
             level = level + cv2.sepFilter2D(
-                step,
-                -1,
-                _MEAN_OF_INTERPOLATED,
-                _MEAN_OF_INTERPOLATED,
-                borderType=cv2.BORDER_REPLICATE,
+                step, -1, *[_MEAN_OF_INTERPOLATED] * 2, borderType=cv2.BORDER_REPLICATE
             )
         return total, level
 
@@ -148,12 +132,8 @@ def _add(fused: np.ndarray, correction: np.ndarray) -> None:
     """Interpolate the correction between block centres, round it, and add it to all channels."""
     height, width = fused.shape[:2]
     rows, columns = correction.shape
-    full = cv2.resize(
-        np.clip(correction, -255.0, 255.0),
-        (columns * BLOCK_PX, rows * BLOCK_PX),
-        interpolation=cv2.INTER_LINEAR,
-    )
-    steps = np.rint(full).astype(np.int16)
+    size = (columns * BLOCK_PX, rows * BLOCK_PX)
+    steps = np.rint(cv2.resize(np.clip(correction, -255.0, 255.0), size)).astype(np.int16)
     if not steps.any():
         return
     below, right = height - steps.shape[0], width - steps.shape[1]

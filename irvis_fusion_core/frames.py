@@ -47,36 +47,24 @@ def normalize_pair(ir: Any, vis: Any, order: str = "rgb") -> tuple[np.ndarray, n
         return ir[:, :, np.newaxis], vis
     check_order(order)
     ir = normalize_ir(ir, order)
-    vis = _normalize_vis(vis)
+    _check_array("vis", vis, (3,), (3,))
     if ir.shape[:2] != vis.shape[:2]:
         raise FrameError(
             "expected ir and vis of one size, found %dx%d and %dx%d (width x height); register ir "
             "to vis first (irvis_fusion_core.registration), or resize it if both lenses see the "
             "same" % (ir.shape[1], ir.shape[0], vis.shape[1], vis.shape[0])
         )
-    return ir, vis
+    return ir, np.ascontiguousarray(vis)
 
 
 def normalize_ir(ir: Any, order: str = "rgb") -> np.ndarray:
     """Return `ir` as uint8 [height, width, 1], C-contiguous; see `normalize_pair`."""
-    _check_array("ir", ir, (2, 3))
+    _check_array("ir", ir, (2, 3), (1, 3))
     if ir.ndim == 2:
         ir = ir[:, :, np.newaxis]
-    channels = ir.shape[2]
-    if channels == 3:
+    if ir.shape[2] == 3:
         code = cv2.COLOR_RGB2GRAY if order == "rgb" else cv2.COLOR_BGR2GRAY
         return cv2.cvtColor(np.ascontiguousarray(ir), code)[:, :, np.newaxis]
-    if channels != 1:
-        raise FrameError(
-            "expected ir with 1 or 3 channels, found %d (shape %s); %s"
-            % (
-                channels,
-                list(ir.shape),
-                "drop the alpha channel: ir[..., :3]"
-                if channels == 4
-                else "give height x width x channels, one frame at a time",
-            )
-        )
     return np.ascontiguousarray(ir)
 
 
@@ -91,46 +79,34 @@ def check_order(order: str) -> None:
         raise ConfigurationError(f"expected order to be rgb or bgr, found {order!r}")
 
 
-def _normalize_vis(vis: Any) -> np.ndarray:
-    _check_array("vis", vis, (3,))
-    if vis.shape[2] != 3:
-        raise FrameError(
-            "expected vis with 3 channels, found %d (shape %s); %s"
-            % (
-                vis.shape[2],
-                list(vis.shape),
-                {
-                    1: "make a colour image of it: cv2.cvtColor(vis, cv2.COLOR_GRAY2RGB)",
-                    4: "drop the alpha channel: vis[..., :3]",
-                }.get(vis.shape[2], "give height x width x channels, not channels first"),
-            )
-        )
-    return np.ascontiguousarray(vis)
+_MAKE_COLOUR = "make a colour image of it: cv2.cvtColor(vis, cv2.COLOR_GRAY2RGB)"
 
 
-def _check_array(name: str, frame: Any, ranks: tuple[int, ...]) -> None:
-    layout = "[height, width, 3]" if ranks == (3,) else "[height, width(, channels)]"
-    expected = f"expected {name} to be a uint8 array {layout}, found "
-    if not isinstance(frame, np.ndarray):
-        if frame is None:
-            raise FrameError(
-                expected
-                + "None; cv2.imread and VideoCapture.read give that when they fail: check "
-                "that the file or camera is there"
-            )
-        raise FrameError("%s%s; convert it with numpy.asarray" % (expected, type(frame).__name__))
-    if frame.dtype != np.uint8:
-        raise FrameError(expected + _describe_dtype(name, frame))
-    if frame.ndim not in ranks:
-        advice = "give one frame at a time, height and width first"
-        if frame.ndim == 2:
-            advice = "make a colour image of it: cv2.cvtColor(vis, cv2.COLOR_GRAY2RGB)"
-        raise FrameError("%sshape %s; %s" % (expected, list(frame.shape), advice))
-    if frame.size == 0:
-        raise FrameError(
-            "%san empty one of shape %s; check the camera's or the crop's size"
-            % (expected, list(frame.shape))
+def _check_array(name: str, frame: Any, ranks: tuple[int, ...], channels: tuple[int, ...]) -> None:
+    """Raise FrameError unless the frame is a uint8 array of such a rank and channels."""
+    problem = ""
+    if frame is None:
+        problem = (
+            "None; cv2.imread and VideoCapture.read give that when they fail: check that the file "
+            "or camera is there"
         )
+    elif not isinstance(frame, np.ndarray):
+        problem = f"{type(frame).__name__}; convert it with numpy.asarray"
+    elif frame.dtype != np.uint8:
+        problem = _describe_dtype(name, frame)
+    elif frame.ndim not in ranks:
+        one = "give one frame at a time, height and width first"
+        problem = f"shape {list(frame.shape)}; {_MAKE_COLOUR if frame.ndim == 2 else one}"
+    elif frame.size == 0:
+        problem = f"an empty one of shape {list(frame.shape)}; check the camera's or crop's size"
+    elif frame.ndim == 3 and frame.shape[2] not in channels:
+        advice = {1: _MAKE_COLOUR, 4: f"drop the alpha channel: {name}[..., :3]"}.get(
+            frame.shape[2], "give height x width x channels, not channels first"
+        )
+        problem = f"{frame.shape[2]} channels (shape {list(frame.shape)}); {advice}"
+    if problem:
+        layout = "[height, width, 3]" if ranks == (3,) else "[height, width(, 1 or 3)]"
+        raise FrameError(f"expected {name} to be a uint8 array {layout}, found {problem}")
 
 
 def _describe_dtype(name: str, frame: np.ndarray) -> str:
@@ -138,15 +114,10 @@ def _describe_dtype(name: str, frame: np.ndarray) -> str:
     if np.issubdtype(frame.dtype, np.floating):
         bad = int(frame.size - np.count_nonzero(np.isfinite(frame)))
         if bad:
-            return "%s with %d values that are NaN or infinite; mask them before converting%s" % (
-                frame.dtype,
-                bad,
-                " (irvis_fusion_core.thermal does)" if name == "ir" else "",
-            )
+            by = " (irvis_fusion_core.thermal does)" if name == "ir" else ""
+            text = f"{frame.dtype} with {bad} values that are NaN or infinite; "
+            return f"{text}mask them before converting{by}"
+    advice = "scale it to 0..255 and convert: numpy.clip(vis, 0, 255).astype(numpy.uint8)"
     if name == "ir":
-        return "%s; irvis_fusion_core.thermal turns raw counts and temperatures into 8 bits" % (
-            frame.dtype
-        )
-    return "%s; scale it to 0..255 and convert: numpy.clip(vis, 0, 255).astype(numpy.uint8)" % (
-        frame.dtype
-    )
+        advice = "irvis_fusion_core.thermal turns raw counts and temperatures into 8 bits"
+    return f"{frame.dtype}; {advice}"

@@ -20,8 +20,6 @@ _SMALL_BOARDS = ("Orin Nano", "Xavier NX")
 
 
 class _Plan(NamedTuple):
-    """The model file to open, its device and its precision."""
-
     model_path: str
     device: str | None
     precision: str | None
@@ -48,10 +46,7 @@ class RealtimeFusion:
         backend: the open `Backend`.
 
     Raises:
-        ModelError: a model file is missing, truncated or not an irvis_fusion model.
-        EngineUnavailableError: the engine is not installed or cannot run here.
-        EngineError: the engine does not accept the model.
-        ConfigurationError: an option has an impossible value.
+        ModelError, EngineUnavailableError, EngineError, ConfigurationError: as `Backend.open`.
     """
 
     def __init__(

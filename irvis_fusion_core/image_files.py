@@ -7,16 +7,16 @@ ir, vis = read_thermal(files.ir), read_visible(files.vis)
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import NamedTuple, Union
 
 import cv2
 import numpy as np
 
 from irvis_fusion_core.errors import FrameError
+from irvis_fusion_core.frames import normalize_pair
 
 IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
-
-
 AnyPath = Union[str, "os.PathLike[str]"]
 
 
@@ -32,14 +32,13 @@ def match_by_stem(ir_folder: AnyPath, vis_folder: AnyPath) -> list[FilePair]:
     """Pair the images of two folders by file name without extension, sorted.
 
     Raises:
-        FrameError: a folder is missing or holds no images, a name occurs twice in a folder, or
-            an image has no partner.
+        FrameError: a folder is missing or empty, a name occurs twice, or has no partner.
     """
     ir, vis = images_by_stem(ir_folder), images_by_stem(vis_folder)
     for folder, found in ((ir_folder, ir), (vis_folder, vis)):
         if not found:
             raise FrameError(
-                "expected images ({}) in {}, found none".format(", ".join(IMAGE_SUFFIXES), folder)
+                f"expected images ({', '.join(IMAGE_SUFFIXES)}) in {folder}, found none"
             )
     lonely = sorted(set(ir) ^ set(vis))
     if lonely:
@@ -52,11 +51,7 @@ def match_by_stem(ir_folder: AnyPath, vis_folder: AnyPath) -> list[FilePair]:
 
 
 def pairs_in(folder: AnyPath) -> list[FilePair]:
-    """Return the pairs of a folder that holds `IR/` and `VIS/`, sorted by name.
-
-    Raises:
-        FrameError: as `match_by_stem`.
-    """
+    """Return `match_by_stem` of the folders `IR/` and `VIS/` in a folder."""
     return match_by_stem(os.path.join(folder, "IR"), os.path.join(folder, "VIS"))
 
 
@@ -72,21 +67,14 @@ def read_visible(path: AnyPath) -> np.ndarray:
 def read_thermal(path: AnyPath) -> np.ndarray:
     """Read a thermal image as stored: [height, width] of uint8, uint16 or float32.
 
-    Colour files are read as luminance: most thermal images saved as colour are grey.
-
-    Raises:
-        FrameError: the file is missing, truncated, or no image.
+    Colour files give their luminance. Raises as `read_visible`.
     """
     image = _read(path, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_GRAYSCALE)
     return image if image.ndim == 2 else image[:, :, 0]
 
 
 def read_thermal_8_bit(path: AnyPath) -> np.ndarray:
-    """Read a thermal image as uint8 [height, width]; raw images are rescaled one by one.
-
-    Raises:
-        FrameError: the file is missing, truncated, or no image.
-    """
+    """Read a thermal image as uint8 [height, width], as `read_thermal` and `thermal_to_8_bit`."""
     return thermal_to_8_bit(read_thermal(path))
 
 
@@ -99,6 +87,14 @@ def thermal_to_8_bit(ir: np.ndarray) -> np.ndarray:
     return ThermalRescale(smoothing_s=0.0)(ir)
 
 
+def read_pairs(files: list[FilePair], order: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield the images of the pairs, 8-bit and in the model's channel order."""
+    for each in files:
+        vis = read_visible(each.vis)
+        ordered = vis[:, :, ::-1] if order == "rgb" else vis
+        yield normalize_pair(read_thermal_8_bit(each.ir), ordered, order)
+
+
 def write_image(path: AnyPath, image: np.ndarray) -> None:
     """Write a BGR or grey image, and its folder where that is missing.
 
@@ -106,20 +102,15 @@ def write_image(path: AnyPath, image: np.ndarray) -> None:
         FrameError: OpenCV does not write this extension, or the place is not writable.
     """
     path = os.fspath(path)
-    folder = os.path.dirname(os.path.abspath(path))
-    os.makedirs(folder, exist_ok=True)
+    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     try:
         written = cv2.imwrite(path, image)
     except cv2.error as error:
         raise FrameError(
-            "expected to write {}, found: {}; choose .png, .jpg or .bmp".format(
-                path, str(error).strip()
-            )
+            f"expected to write {path}, found: {str(error).strip()}; choose .png, .jpg or .bmp"
         ) from error
     if not written:
-        raise FrameError(
-            f"expected to write {path}, found that it is not writable or disk is full"
-        )
+        raise FrameError(f"expected to write {path}, found it not writable or the disk full")
 
 
 def _read(path: AnyPath, flags: int) -> np.ndarray:
@@ -150,9 +141,8 @@ def images_by_stem(folder: AnyPath) -> dict[str, str]:
             continue
         if stem in found:
             raise FrameError(
-                "expected one image called {} in {}, found {} and {}; remove one".format(
-                    stem, folder, os.path.basename(found[stem]), name
-                )
+                f"expected one image called {stem} in {folder}, found "
+                f"{os.path.basename(found[stem])} and {name}; remove one"
             )
         found[stem] = os.path.join(folder, name)
     return found

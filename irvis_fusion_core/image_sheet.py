@@ -44,9 +44,7 @@ def stack_rows(rows: Sequence[np.ndarray]) -> np.ndarray:
     """Return rows of images below each other, with a white gap; narrower rows are filled up."""
     widest = max(row.shape[1] for row in rows)
     padded = [
-        cv2.copyMakeBorder(
-            row, 0, GAP_PX, 0, widest - row.shape[1], cv2.BORDER_CONSTANT, value=(_WHITE,) * 3
-        )
+        np.pad(row, ((0, GAP_PX), (0, widest - row.shape[1]), (0, 0)), constant_values=_WHITE)
         for row in rows
     ]
     return np.concatenate(padded)[:-GAP_PX]

@@ -9,21 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from typing import Any
 
 from irvis_fusion_core.atomic_file import write_file
-from irvis_fusion_core.backends.model_file import PRECISIONS, read_model_file
+from irvis_fusion_core.backends.model_file import PRECISIONS
 from irvis_fusion_core.errors import ConfigurationError, ModelError
 
 MODELS_DIR = os.path.join(os.path.dirname(os.path.abspath(__file__)), "models")
 VARIANTS = ("nano", "small", "base")
 CHECKSUMS = "checksums.json"
-
-USES = {
-    "nano": "any CPU; the default where there is no GPU",
-    "small": "Jetson Orin Nano and Xavier NX, good CPUs",
-    "base": "desktop GPUs, Jetson Orin NX and AGX",
-}
 
 
 def list_models(folder: str | None = None) -> list[str]:
@@ -71,39 +64,9 @@ def path(name: str, precision: str = "fp32", folder: str | None = None) -> str:
 
 
 def weights_path(name: str, folder: str | None = None) -> str:
-    """Return the path of a shipped safetensors file, to fine-tune or export.
-
-    Raises:
-        ConfigurationError: an unknown variant.
-        ModelError: the file is missing, truncated or changed.
-    """
+    """Return the path of a shipped safetensors file, to fine-tune or export; raises as `path`."""
     _check_variant(name)
     return _verified(name + ".safetensors", folder or MODELS_DIR)
-
-
-def describe(name: str, folder: str | None = None) -> dict[str, Any]:
-    """Describe a model, shipped or the user's own.
-
-    Returns:
-        For a variant: name, use, card (path of its model card, or None), weights, and `files`
-        with an entry for each precision. For a path: one entry in `files`. An entry has path,
-        bytes, sha256, variant, precision, vis_order, height and width (a number, or the name of
-        a free dimension).
-
-    Raises:
-        ConfigurationError, ModelError: as `path`.
-    """
-    if is_path(name):
-        return {"name": name, "use": "your own", "files": [_describe_file(path(name))]}
-    folder = folder or MODELS_DIR
-    card = os.path.join(folder, "MODEL_CARD.md")
-    return {
-        "name": name,
-        "use": USES[name],
-        "card": card if os.path.isfile(card) else None,
-        "weights": os.path.join(folder, name + ".safetensors"),
-        "files": [_describe_file(path(name, p, folder)) for p in precisions(name, folder)],
-    }
 
 
 def is_path(name: str) -> bool:
@@ -113,22 +76,13 @@ def is_path(name: str) -> bool:
 
 
 def write_checksums(folder: str | None = None) -> str:
-    """Record the SHA-256 of every model file in the folder; return the path of the record.
-
-    `python3 -m irvis_fusion_core.model_zoo` calls it after an export.
-    """
+    """Record the SHA-256 of every model file in the folder; return the path of the record."""
     folder = folder or MODELS_DIR
     names = sorted(n for n in os.listdir(folder) if n.endswith((".onnx", ".safetensors")))
     record = {name: _sha256(os.path.join(folder, name)) for name in names}
     target = os.path.join(folder, CHECKSUMS)
     write_file(target, json.dumps(record, indent=2, sort_keys=True) + "\n")
     return target
-
-
-def _describe_file(onnx_path: str) -> dict[str, Any]:
-    facts = dict(read_model_file(onnx_path)._asdict())
-    facts["bytes"] = os.path.getsize(onnx_path)
-    return facts
 
 
 def _onnx_name(variant: str, precision: str) -> str:
@@ -148,16 +102,13 @@ def _checksums(folder: str) -> dict[str, str]:
     try:
         with open(target) as stream:
             record = json.load(stream)
+        if not isinstance(record, dict):
+            raise ValueError(f"{type(record).__name__}, not names and checksums")
     except (OSError, ValueError) as error:
         raise ModelError(
             f"expected the list of shipped models in {target}, found: {error}; install the "
             "package again, or give the path of a model"
         ) from error
-    if not isinstance(record, dict):
-        raise ModelError(
-            f"expected names and checksums in {target}, found {type(record).__name__}; install "
-            "the package again, or give the path of a model"
-        )
     return record
 
 
@@ -167,12 +118,13 @@ _whole: set[tuple[str, int, int]] = set()
 
 def _verified(file_name: str, folder: str) -> str:
     """Return the path of a shipped file after checking its bytes."""
-    wanted = _checksums(folder).get(file_name)
+    record = _checksums(folder)
+    wanted = record.get(file_name)
     target = os.path.join(folder, file_name)
     if wanted is None:
         raise ModelError(
             f"expected {file_name} among the shipped models, found "
-            f"{', '.join(sorted(_checksums(folder))) or 'none'}; choose one of these or export it"
+            f"{', '.join(sorted(record)) or 'none'}; choose one of these or export it"
         )
     try:
         status = os.stat(target)
@@ -185,22 +137,17 @@ def _verified(file_name: str, folder: str) -> str:
         found = _sha256(target)
         if found != wanted:
             raise ModelError(
-                "expected {} to have the SHA-256 {}…, found {}… in {} bytes: it is truncated, "
-                "changed, or a Git LFS pointer; install the package again, or give your own model "
-                "by its path outside the package".format(
-                    target, wanted[:12], found[:12], status.st_size
-                )
+                f"expected {target} to have the SHA-256 {wanted[:12]}…, found {found[:12]}… in "
+                f"{status.st_size} bytes: it is truncated, changed, or a Git LFS pointer; install "
+                "the package again, or give your own model by its path outside the package"
             )
         _whole.add(identity)
     return target
 
 
 def _sha256(file_path: str) -> str:
-    digest = hashlib.sha256()
     with open(file_path, "rb") as stream:
-        for block in iter(lambda: stream.read(1 << 20), b""):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.sha256(stream.read()).hexdigest()
 
 
 if __name__ == "__main__":

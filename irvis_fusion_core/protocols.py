@@ -20,16 +20,7 @@ class Engine(Protocol):
     def fuse_frame(
         self, ir_frame: np.ndarray, vis_frame: np.ndarray, /, order: str = "rgb"
     ) -> np.ndarray:
-        """Fuse one pair.
-
-        Args:
-            ir_frame: uint8 [height, width], [height, width, 1] or [height, width, 3].
-            vis_frame: uint8 [height, width, 3] of the same size.
-            order: channel order of the frames given and returned, "rgb" or "bgr".
-
-        Returns:
-            uint8 [height, width, 3] in `order`; the caller owns it.
-        """
+        """Fuse one pair; shapes and `order` are those of `RealtimeFusion.fuse_frame`."""
         ...
 
     def warm_up(self, height: int, width: int, /) -> None:
@@ -49,14 +40,9 @@ class ThermalStage(Protocol):
     """Turns raw thermal frames into 8-bit images; may remember earlier frames."""
 
     def __call__(self, raw: np.ndarray, stamp_s: float | None = None, /) -> np.ndarray:
-        """Rescale one frame.
+        """Return raw (uint8, uint16 or float32) [height, width] as uint8, owned by the caller.
 
-        Args:
-            raw: uint8, uint16 or float32 [height, width].
-            stamp_s: time of the frame, seconds; None where it is unknown.
-
-        Returns:
-            uint8 [height, width]; the caller owns it.
+        The stamp is in seconds, and None where it is unknown.
         """
         ...
 
@@ -73,11 +59,7 @@ class Registration(Protocol):
     def warp(
         self, ir: np.ndarray, vis_size: tuple[int, int], /
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Map one image.
-
-        Args:
-            ir: uint8 [height, width] of the thermal camera.
-            vis_size: (height, width) of the visible image.
+        """Map one uint8 [height, width] image to `vis_size`, (height, width).
 
         Returns:
             The image, uint8 of `vis_size`, and its coverage, uint8 of `vis_size` (255: thermal

@@ -24,7 +24,7 @@ FORBIDDEN_PACKAGES = {
 # Package -> its floors, the lowest first. A room imports rooms of its own floor and below.
 FLOORS = {
     "irvis_fusion_core": (
-        "errors protocols moved_modules atomic_file image_sheet film frames",
+        "errors protocols moved_modules atomic_file image_sheet film frames optional_packages",
         "metrics thermal registration streams network detectors backends calibration "
         "flicker_limiter image_files model_zoo",
         "fusion benchmark command_line",

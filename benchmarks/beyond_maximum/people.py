@@ -28,8 +28,7 @@ from benchmarks.shared.pairs import Pair
 from irvis_fusion_core.detectors import detection
 from irvis_fusion_core.detectors.box import Box
 from irvis_fusion_core.detectors.detection import Detection
-from irvis_fusion_core.detectors.hog import HogDetector
-from irvis_fusion_core.detectors.people_detector import MIN_OVERLAP
+from irvis_fusion_core.detectors.people_detector import MIN_OVERLAP, PeopleDetector
 
 # Mean of the middle above the median of the sides: grey levels, and share of the image's range
 # from its median to its hottest, for people are among the warmest at night.
@@ -72,7 +71,7 @@ def people(
     pairs: Iterable[Pair], fusions: Mapping[str, Fusion], crops: Crops, title: str
 ) -> Table:
     """Return the table of finds on every fusion's images."""
-    detector = HogDetector()
+    detector = PeopleDetector()
     counts = {name: np.zeros(3, int) for name in fusions}  # found, warm, warm and in the pool
     used, pooled = [], 0
     for pair in pairs:

@@ -12,15 +12,74 @@ import contextlib
 import ctypes
 import importlib
 import importlib.util
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from irvis_fusion_core.backends.device_memory import Buffer, CudaMemory
 from irvis_fusion_core.errors import EngineError, EngineUnavailableError
 
 _INSTALL = "install one with `pip install cuda-python`, `pip install pycuda` or torch for CUDA"
+
+
+class Buffer(NamedTuple):
+    """Bytes on the device and their page-locked twin on the host."""
+
+    host: np.ndarray  # uint8
+    address: int  # on the device
+    owner: Any  # kept alive as long as the buffer
+
+
+class CudaMemory(ABC):
+    """One device and one stream. `synchronize` waits by a blocking event and uses no core."""
+
+    name = ""
+    stream = 0  # the CUDA stream's handle
+    errors: tuple[type[BaseException], ...] = ()  # raised by the package
+    _stream: Any
+    _done: Any  # an event of the package
+
+    @contextlib.contextmanager
+    @abstractmethod
+    def active(self) -> Iterator[None]:
+        """Make the device's primary context current in this thread."""
+
+    @abstractmethod
+    def allocate(self, shape: tuple[int, ...]) -> Buffer:
+        """Return a uint8 buffer of this shape on host and device."""
+
+    def free(self, buffer: Buffer) -> None:
+        """Free both sides; `buffer.host` must not be touched again."""
+        return  # freed with the last reference
+
+    @abstractmethod
+    def upload(self, buffer: Buffer) -> None:
+        """Enqueue the copy from host to device."""
+
+    @abstractmethod
+    def download(self, buffer: Buffer) -> None:
+        """Enqueue the copy from device to host."""
+
+    def synchronize(self) -> None:
+        """Wait until everything enqueued is done."""
+        self._done.record(self._stream)
+        self._done.synchronize()
+
+    def capture(self, enqueue: Callable[[], None]) -> Callable[[], None] | None:
+        """Record what `enqueue` enqueues, and return its replay; None without CUDA graphs.
+
+        It must have run once before.
+        """
+        return None
+
+    def forget(self, replay: Callable[[], None]) -> None:
+        """Free a recording of `capture`; other functions are ignored."""
+        return  # freed with the last reference
+
+    @abstractmethod
+    def close(self) -> None:
+        """Free the stream, after the buffers have been freed one by one."""
 
 
 class CudaPythonMemory(CudaMemory):
@@ -29,13 +88,15 @@ class CudaPythonMemory(CudaMemory):
     name = "cuda_python"
 
     def __init__(self, index: int) -> None:
-        self._cuda = _import_cuda_runtime()
+        try:
+            self._cuda = importlib.import_module("cuda.bindings.runtime")
+        except ImportError:
+            self._cuda = importlib.import_module("cuda.cudart")
         self._index = index
         self._graphs: dict[Callable[[], None], Any] = {}
         with self.active():
-            self._stream = self._call(
-                "cudaStreamCreateWithFlags", self._cuda.cudaStreamNonBlocking
-            )
+            flags = self._cuda.cudaStreamNonBlocking
+            self._stream = self._call("cudaStreamCreateWithFlags", flags)
             flags = self._cuda.cudaEventBlockingSync | self._cuda.cudaEventDisableTiming
             self._done = self._call("cudaEventCreateWithFlags", flags)
         self.stream = int(self._stream)
@@ -66,13 +127,14 @@ class CudaPythonMemory(CudaMemory):
 
     def upload(self, buffer: Buffer) -> None:
         kind = self._cuda.cudaMemcpyKind.cudaMemcpyHostToDevice
-        size = buffer.host.nbytes
-        self._call("cudaMemcpyAsync", buffer.address, buffer.owner, size, kind, self._stream)
+        self._copy(buffer.address, buffer.owner, buffer.host.nbytes, kind)
 
     def download(self, buffer: Buffer) -> None:
         kind = self._cuda.cudaMemcpyKind.cudaMemcpyDeviceToHost
-        size = buffer.host.nbytes
-        self._call("cudaMemcpyAsync", buffer.owner, buffer.address, size, kind, self._stream)
+        self._copy(buffer.owner, buffer.address, buffer.host.nbytes, kind)
+
+    def _copy(self, target: Any, source: Any, size: int, kind: Any) -> None:
+        self._call("cudaMemcpyAsync", target, source, size, kind, self._stream)
 
     def synchronize(self) -> None:
         self._call("cudaEventRecord", self._done, self._stream)
@@ -108,10 +170,7 @@ class CudaPythonMemory(CudaMemory):
 
 
 class PycudaMemory(CudaMemory):
-    """pycuda with the primary context; it has no CUDA graphs.
-
-    `pycuda.autoinit` would make a context of the importing thread, which breaks in callbacks.
-    """
+    """pycuda with the primary context (`autoinit` makes one of the importing thread); no graph."""
 
     name = "pycuda"
 
@@ -122,9 +181,8 @@ class PycudaMemory(CudaMemory):
             driver.init()
             self._context = driver.Device(index).retain_primary_context()
         except driver.Error as error:
-            raise EngineUnavailableError(
-                f"pycuda cannot use CUDA device {index}: {error}"
-            ) from error
+            text = f"pycuda cannot use CUDA device {index}: {error}"
+            raise EngineUnavailableError(text) from error
         self._driver = driver
         self.errors = (driver.Error,)
         with self.active():
@@ -156,16 +214,6 @@ class PycudaMemory(CudaMemory):
 
     def download(self, buffer: Buffer) -> None:
         self._driver.memcpy_dtoh_async(buffer.host, buffer.address, self._stream)
-
-    def synchronize(self) -> None:
-        self._done.record(self._stream)
-        self._done.synchronize()
-
-    def capture(self, enqueue: Callable[[], None]) -> Callable[[], None] | None:
-        return None
-
-    def forget(self, replay: Callable[[], None]) -> None:
-        """Do nothing: nothing was captured."""
 
     def close(self) -> None:
         with self.active():
@@ -205,9 +253,6 @@ class TorchMemory(CudaMemory):
         device = self._torch.empty(shape, dtype=self._torch.uint8, device=self._device)
         return Buffer(host.numpy(), int(device.data_ptr()), (host, device))
 
-    def free(self, buffer: Buffer) -> None:
-        """Do nothing: torch frees with the last reference."""
-
     def upload(self, buffer: Buffer) -> None:
         host, device = buffer.owner
         with self._torch.cuda.stream(self._stream):
@@ -217,10 +262,6 @@ class TorchMemory(CudaMemory):
         host, device = buffer.owner
         with self._torch.cuda.stream(self._stream):
             host.copy_(device, non_blocking=True)
-
-    def synchronize(self) -> None:
-        self._done.record(self._stream)
-        self._done.synchronize()
 
     def capture(self, enqueue: Callable[[], None]) -> Callable[[], None] | None:
         graph = self._torch.cuda.CUDAGraph()
@@ -232,9 +273,6 @@ class TorchMemory(CudaMemory):
                 graph.replay()
 
         return replay
-
-    def forget(self, replay: Callable[[], None]) -> None:
-        """Do nothing: the graph goes with `replay`."""
 
     def close(self) -> None:
         self._torch.cuda.empty_cache()
@@ -265,13 +303,6 @@ def open_cuda_memory(name: str, index: int) -> CudaMemory:
         "expected a package that gives memory on the GPU, found none; "
         f"{_INSTALL}. Tried: {'; '.join(failures)}"
     )
-
-
-def _import_cuda_runtime() -> Any:
-    try:
-        return importlib.import_module("cuda.bindings.runtime")
-    except ImportError:
-        return importlib.import_module("cuda.cudart")
 
 
 def installed_packages() -> list[str]:

@@ -10,19 +10,15 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+from irvis_fusion_core.backends import tensorrt_network
 from irvis_fusion_core.backends.cuda_device import Gpu, find_gpu, version_text
 from irvis_fusion_core.backends.cuda_memory import open_cuda_memory
 from irvis_fusion_core.backends.engine_cache import EngineCache, EngineKey
 from irvis_fusion_core.backends.model_file import ModelFile, read_model_file
 from irvis_fusion_core.backends.protocol import BackendOptions
-from irvis_fusion_core.backends.tensorrt_network import (
-    builds_without_gpu,
-    import_tensorrt,
-    is_strongly_typed,
-    serialize_network,
-    supported_compute_capabilities,
-)
+from irvis_fusion_core.backends.tensorrt_network import builds_without_gpu, serialize_network
 from irvis_fusion_core.errors import ConfigurationError, EngineError, EngineUnavailableError
+from irvis_fusion_core.optional_packages import import_engine
 
 PROGRESS_INTERVAL_S = 5.0
 BUILDER_REVISION = 1  # increase it when a change here makes different engines
@@ -42,7 +38,7 @@ class BuiltEngine(NamedTuple):
 
 
 def engine_key(trt: Any, model: ModelFile, height: int, width: int, gpu: Gpu) -> EngineKey:
-    """Return everything that the engine of this model, size and GPU depends on."""
+    """Return what the engine of this model, size and GPU depends on."""
     return EngineKey(
         model=os.path.splitext(os.path.basename(model.path))[0],
         onnx_sha256=model.sha256,
@@ -55,7 +51,10 @@ def engine_key(trt: Any, model: ModelFile, height: int, width: int, gpu: Gpu) ->
         precision=model.precision,
         height=height,
         width=width,
-        options={"builder_revision": BUILDER_REVISION, "strongly_typed": is_strongly_typed(trt)},
+        options={
+            "builder_revision": BUILDER_REVISION,
+            "strongly_typed": tensorrt_network.is_strongly_typed(trt),
+        },
     )
 
 
@@ -95,19 +94,18 @@ def build_engine(
     trt, gpu = _choose_builder(engine, options, compute_capability)
     cache = EngineCache(options.cache_dir)
     key = engine_key(trt, model, height, width, gpu)
-    found, reason = cache.load(key)
+    path, (found, reason) = cache.path(key), cache.load(key)
     if found is not None:
-        return BuiltEngine(cache.path(key), key, False, reason, 0.0)
+        return BuiltEngine(path, key, False, reason, 0.0)
+    progress = progress or options.progress or _logger.info
     with _on_device(trt, options):
-        _, seconds = build_into_cache(
-            trt, model, key, cache, reason, progress or options.progress or _logger.info
-        )
-    if not os.path.exists(cache.path(key)):
+        _, seconds = build_into_cache(trt, model, key, cache, reason, progress)
+    if not os.path.exists(path):
         raise EngineError(
-            f"expected to keep the engine as {cache.path(key)}, found that it cannot be written; "
+            f"expected to keep the engine as {path}, found that it cannot be written; "
             "free space on the disk, or give another cache_dir"
         )
-    return BuiltEngine(cache.path(key), key, True, reason, seconds)
+    return BuiltEngine(path, key, True, reason, seconds)
 
 
 def build_into_cache(
@@ -193,7 +191,7 @@ def _choose_builder(
     refusals = []
     for module in _MODULES if engine == "auto" else (engine,):
         try:
-            trt = import_tensorrt(module)
+            trt = import_engine(module)
             return trt, _target(trt, index, compute_capability)
         except EngineUnavailableError as error:
             refusals.append(f"{module}: {error}")
@@ -217,7 +215,7 @@ def _target(trt: Any, index: int, compute_capability: tuple[int, int] | None) ->
             f"{version_text(compute_capability)} was asked for; build on the robot, or with "
             "tensorrt_rtx"
         )
-    supported = supported_compute_capabilities(trt)
+    supported = tensorrt_network.supported_compute_capabilities(trt)
     if supported is not None and gpu.compute_capability not in supported:
         raise EngineUnavailableError(
             f"{trt.__name__} {trt.__version__} builds for compute capability "

@@ -125,11 +125,9 @@ class EngineCache:
 
     def _read_verified(self, name: str) -> tuple[bytes | None, dict[str, Any], str]:
         path = os.path.join(self.directory, name)
-        facts: dict[str, Any] = {}
         try:
-            record = _read_own(path + ".json")
-            blob = _read_own(path)
-            facts = json.loads(record.decode("utf-8"))
+            record, blob = _read_own(path + ".json"), _read_own(path)
+            facts: Any = json.loads(record.decode("utf-8"))
         except OSError as error:
             return None, {}, str(error)
         except ValueError:

@@ -19,12 +19,11 @@ METADATA_PREFIX = "irvis_fusion."
 FORMAT_VERSION = "1"
 PRECISIONS = ("fp32", "fp16", "int8")
 VIS_ORDERS = ("rgb", "bgr")
+# Grey levels by which the images of an exported file may differ from the student's own: rounding
+# in fp32, half-precision arithmetic in fp16 (the last mix stays fp32).
 BOUNDS = {"fp32": 1, "fp16": 4}
-"""Grey levels by which the images of an exported file may differ from the student's own: rounding
-in fp32, half-precision arithmetic in fp16 (the last mix stays fp32)."""
-
 _ONNX_UINT8 = 2  # TensorProto.DataType.UINT8
-_CHANNELS = {"ir": 1, "vis": 3, "fused": 3}
+CHANNELS = {"ir": 1, "vis": 3, "fused": 3}
 
 Dimension = Union[int, str]  # a fixed number of pixels, or the name of a free dimension
 
@@ -114,14 +113,13 @@ def _check_interface(
     names = sorted(name for name, _, _ in inputs), [name for name, _, _ in outputs]
     if names != (["ir", "vis"], ["fused"]):
         raise ModelError(
-            "expected a model with inputs ir, vis and output fused in {!r}, found inputs {} and "
-            "outputs {}; export it with `irvis_fusion export`".format(
-                path, ", ".join(names[0]) or "none", ", ".join(names[1]) or "none"
-            )
+            f"expected a model with inputs ir, vis and output fused in {path!r}, found inputs "
+            f"{', '.join(names[0]) or 'none'} and outputs {', '.join(names[1]) or 'none'}; "
+            "export it with `irvis_fusion export`"
         )
     sizes = {}
     for name, element_type, shape in inputs + outputs:
-        channels = _CHANNELS[name]
+        channels = CHANNELS[name]
         # Tracing names an output's sizes; an input always states batch and channels.
         free = (str,) if name == "fused" else ()
         if (
@@ -144,32 +142,24 @@ def _check_interface(
     return sizes["ir"]
 
 
-# ---- protobuf -----------------------------------------------------------------------------
-
-
 def _read_model(content: memoryview) -> tuple[list[_Tensor], list[_Tensor], dict[str, str]]:
-    inputs: list[_Tensor] = []
-    outputs: list[_Tensor] = []
-    initializers: set[str] = set()
-    metadata: dict[str, str] = {}
-    graphs = 0
-    for field, value in _fields(content):
-        if field == 7 and isinstance(value, memoryview):  # ModelProto.graph
-            graphs += 1
-            for graph_field, graph_value in _fields(value):
-                if not isinstance(graph_value, memoryview):
-                    continue
-                if graph_field == 5:  # GraphProto.initializer; some exporters repeat it as input
-                    initializers.add(_text(_first(graph_value, 8)))
-                elif graph_field == 11:
-                    inputs.append(_read_tensor(graph_value))
-                elif graph_field == 12:
-                    outputs.append(_read_tensor(graph_value))
-        elif field == 14 and isinstance(value, memoryview):  # ModelProto.metadata_props
-            metadata[_text(_first(value, 1))] = _text(_first(value, 2))
-    if graphs != 1:
+    graphs = list(_messages(content, 7))  # ModelProto.graph
+    if len(graphs) != 1:
         raise ValueError("an ONNX model holds one graph")
+    # GraphProto.initializer: some exporters repeat them as inputs.
+    initializers = {_text(_first(each, 8)) for each in _messages(graphs[0], 5)}
+    inputs = [_read_tensor(each) for each in _messages(graphs[0], 11)]
+    outputs = [_read_tensor(each) for each in _messages(graphs[0], 12)]
+    metadata = {  # ModelProto.metadata_props
+        _text(_first(each, 1)): _text(_first(each, 2)) for each in _messages(content, 14)
+    }
     return [tensor for tensor in inputs if tensor[0] not in initializers], outputs, metadata
+
+
+def _messages(message: memoryview, wanted: int) -> Iterator[memoryview]:
+    for field, value in _fields(message):
+        if field == wanted and isinstance(value, memoryview):
+            yield value
 
 
 def _read_tensor(value_info: memoryview) -> _Tensor:

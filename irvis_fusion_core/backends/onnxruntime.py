@@ -8,8 +8,9 @@ import numpy as np
 
 from irvis_fusion_core.backends.cuda_device import find_gpu
 from irvis_fusion_core.backends.model_file import ModelFile
-from irvis_fusion_core.backends.protocol import Availability, Backend, BackendOptions
+from irvis_fusion_core.backends.protocol import Backend, BackendOptions
 from irvis_fusion_core.errors import EngineError, EngineUnavailableError
+from irvis_fusion_core.optional_packages import import_engine
 
 _PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -22,7 +23,6 @@ _PROVIDERS = {
     "coreml": "CoreMLExecutionProvider",
     "xnnpack": "XnnpackExecutionProvider",
 }
-_INSTALL = "install it with `pip install irvis_fusion[onnx]`"
 _LOG_ERRORS_ONLY = 3  # onnxruntime severity: 0 verbose, 1 info, 2 warning, 3 error, 4 fatal
 
 
@@ -34,38 +34,29 @@ class OnnxRuntimeBackend(Backend):
     def __init__(self, model: ModelFile, options: BackendOptions) -> None:
         super().__init__(model, options)
         self._require_model_precision()
-        self._version = self._require_available().version
+        self._version = self.probe(options.device).require().version
         self._providers = _providers(options.device)
         if model.fixed_size is not None:
             self._compile_for(*model.fixed_size)
 
     @classmethod
-    def probe(cls, device: str | None = None) -> Availability:
-        try:
-            import onnxruntime
-        except ImportError as error:
-            reason = f"onnxruntime cannot be imported ({error}); {_INSTALL}"
-            return Availability(cls.name, False, reason)
+    def _find(cls, device: str | None) -> tuple[str, str]:
+        onnxruntime = import_engine("onnxruntime")
         version = onnxruntime.__version__
         present = onnxruntime.get_available_providers()
         if device is not None:
             kind = device.lower().partition(":")[0]
-            provider = _PROVIDERS.get(kind)
-            if provider not in present:
-                return Availability(
-                    cls.name,
-                    False,
-                    "onnxruntime {} has no provider for device {!r}, only {}; install the wheel "
-                    "built for it (onnxruntime-gpu for cuda)".format(
-                        version, device, ", ".join(_short(name) for name in present)
-                    ),
-                    version,
+            if _PROVIDERS.get(kind) not in present:
+                raise EngineUnavailableError(
+                    f"onnxruntime {version} has no provider for device {device!r}, only "
+                    f"{', '.join(map(_short, present))}; install the wheel built for it "
+                    "(onnxruntime-gpu for cuda)"
                 )
             if kind in ("cuda", "tensorrt"):
                 gpu, reason = find_gpu(_index(device))
                 if gpu is None:
-                    return Availability(cls.name, False, reason, version)
-        return Availability(cls.name, True, f"onnxruntime {version} is installed", version)
+                    raise EngineUnavailableError(reason)
+        return version, f"onnxruntime {version} is installed"
 
     def _compile(self, height: int, width: int) -> Any:
         import onnxruntime
@@ -77,10 +68,9 @@ class OnnxRuntimeBackend(Backend):
         for dimension, pixels in ((self.model.height, height), (self.model.width, width)):
             if isinstance(dimension, str) and dimension:
                 settings.add_free_dimension_override_by_name(dimension, pixels)
+        path, providers = self.model.path, self._providers
         try:
-            session = onnxruntime.InferenceSession(
-                self.model.path, settings, providers=self._providers
-            )
+            session = onnxruntime.InferenceSession(path, settings, providers=providers)
         # onnxruntime derives its errors from RuntimeError, ValueError and Exception in turn.
         except Exception as error:
             raise EngineError(
@@ -88,14 +78,12 @@ class OnnxRuntimeBackend(Backend):
                 f"{width}x{height}, found: {error}; check the file with `irvis_fusion doctor`, "
                 "or export it again"
             ) from error
-        wanted = self._providers[0]
-        wanted = wanted if isinstance(wanted, str) else wanted[0]
+        wanted, found = _names(self._providers)[0], session.get_providers()[0]
         # A provider whose libraries are missing is dropped with a log line only.
-        if self.options.device is not None and session.get_providers()[0] != wanted:
+        if self.options.device is not None and found != wanted:
             raise EngineUnavailableError(
                 f"expected ONNX Runtime on {_short(wanted)}, found that it fell back to "
-                f"{_short(session.get_providers()[0])}; install the libraries "
-                "(CUDA, cuDNN) that this onnxruntime wheel needs"
+                f"{_short(found)}; install the libraries (CUDA, cuDNN) that this wheel needs"
             )
         return session
 
@@ -110,7 +98,7 @@ class OnnxRuntimeBackend(Backend):
             ) from error
 
     def _describe(self) -> dict[str, Any]:
-        providers = [name if isinstance(name, str) else name[0] for name in self._providers]
+        providers = _names(self._providers)
         if self._compiled:
             providers = next(reversed(self._compiled.values())).get_providers()
         return {
@@ -131,9 +119,11 @@ def _providers(device: str | None) -> list[Any]:
     provider = _PROVIDERS[device.lower().partition(":")[0]]
     if provider == cpu:
         return [cpu]
-    if _index(device):
-        return [(provider, {"device_id": _index(device)}), cpu]
-    return [provider, cpu]
+    return [(provider, {"device_id": _index(device)}) if _index(device) else provider, cpu]
+
+
+def _names(providers: list[Any]) -> list[str]:
+    return [name if isinstance(name, str) else name[0] for name in providers]
 
 
 def _index(device: str) -> int:

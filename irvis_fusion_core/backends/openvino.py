@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from irvis_fusion_core.backends.model_file import ModelFile
-from irvis_fusion_core.backends.protocol import Availability, Backend, BackendOptions
-from irvis_fusion_core.errors import ConfigurationError, EngineError
+from irvis_fusion_core.backends.protocol import Backend, BackendOptions
+from irvis_fusion_core.errors import ConfigurationError, EngineError, EngineUnavailableError
+from irvis_fusion_core.optional_packages import import_engine
 
-_INSTALL = "install it with `pip install irvis_fusion[openvino]`"
 # bf16 is opt-in: it is faster where the processor has AMX or AVX512-BF16, and a little coarser.
 _INFERENCE_PRECISION = {"fp32": "f32", "fp16": "f16", "bf16": "bf16"}
 
@@ -24,7 +24,7 @@ class OpenVinoBackend(Backend):
     def __init__(self, model: ModelFile, options: BackendOptions) -> None:
         super().__init__(model, options)
         self._precision = _inference_precision(model, options)
-        self._version = self._require_available().version
+        self._version = self.probe(options.device).require().version
         import openvino
 
         self._device = (options.device or "CPU").upper()
@@ -40,25 +40,18 @@ class OpenVinoBackend(Backend):
             self._compile_for(*model.fixed_size)
 
     @classmethod
-    def probe(cls, device: str | None = None) -> Availability:
-        try:
-            import openvino
-        except ImportError as error:
-            reason = f"openvino cannot be imported ({error}); {_INSTALL}"
-            return Availability(cls.name, False, reason)
+    def _find(cls, device: str | None) -> tuple[str, str]:
+        openvino = import_engine("openvino")
         version = openvino.__version__.partition("-")[0]
         if device is not None:
             present = openvino.Core().available_devices
             kind = device.upper()
             if not any(kind == name or name.startswith(kind + ".") for name in present):
-                return Availability(
-                    cls.name,
-                    False,
-                    "openvino {} finds no device {!r} here, only {}; install that device's driver "
-                    "or choose one of these".format(version, device, ", ".join(present)),
-                    version,
+                raise EngineUnavailableError(
+                    f"openvino {version} finds no device {device!r} here, only "
+                    f"{', '.join(present)}; install that device's driver or choose one of these"
                 )
-        return Availability(cls.name, True, f"openvino {version} is installed", version)
+        return version, f"openvino {version} is installed"
 
     def _compile(self, height: int, width: int) -> Any:
         settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
@@ -79,12 +72,9 @@ class OpenVinoBackend(Backend):
 
     def _run(self, compiled: Any, ir: np.ndarray, vis: np.ndarray) -> np.ndarray:
         try:
-            # share_*: no copy here; the output memory is the engine's own.
-            outputs = compiled.infer(
-                {"ir": ir[np.newaxis], "vis": vis[np.newaxis]},
-                share_inputs=True,
-                share_outputs=True,
-            )
+            inputs = {"ir": ir[np.newaxis], "vis": vis[np.newaxis]}
+            # No copy here; the output memory is the engine's own.
+            outputs = compiled.infer(inputs, share_inputs=True, share_outputs=True)
         except RuntimeError as error:
             raise EngineError(
                 f"expected OpenVINO to run {self.model.path}, found: {error}; try another backend"
@@ -95,11 +85,8 @@ class OpenVinoBackend(Backend):
         self._network = self._core = None
 
     def _describe(self) -> dict[str, Any]:
-        return {
-            "engine": f"openvino {self._version}",
-            "device": self._device,
-            "inference_precision": self._precision,
-        }
+        engine = f"openvino {self._version}"
+        return {"engine": engine, "device": self._device, "inference_precision": self._precision}
 
 
 def _inference_precision(model: ModelFile, options: BackendOptions) -> str:

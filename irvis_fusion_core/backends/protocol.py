@@ -11,13 +11,9 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
+from irvis_fusion_core import errors
 from irvis_fusion_core.backends.model_file import VIS_ORDERS, ModelFile, read_model_file
-from irvis_fusion_core.errors import (
-    ConfigurationError,
-    EngineError,
-    EngineUnavailableError,
-    FrameError,
-)
+from irvis_fusion_core.errors import ConfigurationError, EngineUnavailableError
 
 _PRECISION_NAMES = {"f32": "fp32", "f16": "fp16", "half": "fp16", "float32": "fp32"}
 CUDA_MEMORIES = ("auto", "pycuda", "cuda_python", "torch")
@@ -68,25 +64,21 @@ class BackendOptions:
             _expect_one_of("precision", precision, ("fp32", "fp16", "bf16", "int8"))
             object.__setattr__(self, "precision", precision)
         if self.device is not None and (not isinstance(self.device, str) or not self.device):
-            raise ConfigurationError(
-                "expected device to be None or a name like 'cpu' or 'cuda:0', found "
-                f"{self.device!r}"
+            text = (
+                f"expected device to be None, 'cpu', 'cuda:0' or the like, found {self.device!r}"
             )
+            raise ConfigurationError(text)
 
     def cuda_index(self) -> int | None:
-        """Return the number of the CUDA device that `device` names, None for other devices.
-
-        A `device` of None gives 0, the GPU that is used if there is one.
-        """
+        """Return the number of the CUDA device of `device`: 0 for None, None for other devices."""
         if self.device is None:
             return 0
         kind, _, number = self.device.lower().partition(":")
         if kind != "cuda":
             return None
         if number and not number.isdigit():
-            raise ConfigurationError(
-                f"expected device to be 'cuda' or 'cuda:NUMBER', found {self.device!r}"
-            )
+            text = f"expected device to be 'cuda' or 'cuda:NUMBER', found {self.device!r}"
+            raise ConfigurationError(text)
         return int(number or 0)
 
 
@@ -98,17 +90,24 @@ class Availability(NamedTuple):
     reason: str
     version: str | None = None
 
+    def require(self) -> Availability:
+        """Return this, or raise EngineUnavailableError where the engine cannot run."""
+        if not self.available:
+            raise EngineUnavailableError(
+                f"expected the {self.name} engine to run here, but {self.reason}"
+            )
+        return self
+
 
 class Backend(ABC):
     """One model opened on one engine. Use it from one thread at a time.
 
-    A subclass sets `name`, implements `probe`, `_compile`, `_run` and `_describe`, and may
+    A subclass sets `name`, implements `_find`, `_compile`, `_run` and `_describe`, and may
     implement `_release` (free one compiled size) and `_close`.
     """
 
     name = ""
-    reuses_result = False
-    """The next frame overwrites the memory that `_run` returns: it is copied for the caller."""
+    reuses_result = False  # the next frame overwrites what `_run` returns: the caller gets a copy
 
     def __init__(self, model: ModelFile, options: BackendOptions) -> None:
         self.model = model
@@ -119,9 +118,13 @@ class Backend(ABC):
         self._closed = False
 
     @classmethod
-    @abstractmethod
     def probe(cls, device: str | None = None) -> Availability:
         """Return whether this engine can run here, on `device` where one is named."""
+        try:
+            version, found = cls._find(device)
+        except EngineUnavailableError as error:
+            return Availability(cls.name, False, str(error))
+        return Availability(cls.name, True, found, version)
 
     @classmethod
     def open(cls, model_path: str, options: BackendOptions | None = None) -> Backend:
@@ -154,12 +157,9 @@ class Backend(ABC):
         return self.fuse_checked(ir, vis, self.options.vis_order)
 
     def fuse_checked(self, ir: np.ndarray, vis: np.ndarray, order: str) -> np.ndarray:
-        """Fuse a pair from `frames.normalize_pair`: type and layout are not checked again.
+        """Fuse a pair from `frames.normalize_pair` without checking type and layout again.
 
-        Args:
-            ir: uint8 [height, width, 1], C-contiguous.
-            vis: uint8 [height, width, 3] in `order`, C-contiguous.
-            order: channel order of `vis` and of the result, "rgb" or "bgr".
+        `order`, "rgb" or "bgr", is the channel order of `vis` and of the result.
         """
         size = vis.shape[0], vis.shape[1]
         compiled = self._compiled.get(size)
@@ -195,7 +195,7 @@ class Backend(ABC):
 
     def describe(self) -> dict[str, Any]:
         """Return engine and version, model, precision, device and compiled sizes."""
-        description = {
+        return {
             "backend": self.name,
             "model": self.model.path,
             "variant": self.model.variant,
@@ -204,9 +204,8 @@ class Backend(ABC):
             "threads": self.options.threads,
             "compiled_sizes": [f"{width}x{height}" for height, width in self._compiled],
             "passed_over": list(self.passed_over),
+            **self._describe(),
         }
-        description.update(self._describe())
-        return description
 
     def __enter__(self) -> Backend:
         return self
@@ -214,7 +213,14 @@ class Backend(ABC):
     def __exit__(self, *exception: Any) -> None:
         self.close()
 
-    # ---- for subclasses -------------------------------------------------------------------
+    @classmethod
+    def _find(cls, device: str | None) -> tuple[str, str]:
+        """Return the engine's version and a line on it.
+
+        Raises:
+            EngineUnavailableError: the reason why it cannot run on `device`.
+        """
+        raise NotImplementedError
 
     @abstractmethod
     def _compile(self, height: int, width: int) -> Any:
@@ -235,15 +241,6 @@ class Backend(ABC):
     def _close(self) -> None:
         """Free what all sizes share; most engines share nothing."""
         return
-
-    def _require_available(self) -> Availability:
-        """Probe this engine, and raise EngineUnavailableError where it cannot run."""
-        found = self.probe(self.options.device)
-        if not found.available:
-            raise EngineUnavailableError(
-                f"expected the {self.name} engine to run here, but {found.reason}"
-            )
-        return found
 
     def _require_model_precision(self) -> None:
         """Refuse a `precision` other than the model's, for engines that follow the ONNX file."""
@@ -266,14 +263,14 @@ class Backend(ABC):
 
     def _check_open(self) -> None:
         if self._closed:
-            raise EngineError(
+            raise errors.EngineError(
                 f"expected an open {self.name} backend, found it closed; open it again"
             )
 
     def _check_size(self, height: int, width: int) -> None:
         fixed = self.model.fixed_size
         if fixed is not None and fixed != (height, width):
-            raise FrameError(
+            raise errors.FrameError(
                 f"expected frames of {fixed[1]}x{fixed[0]} (width x height), the only size of "
                 f"{self.model.path}, found {width}x{height}; resize them or export the model "
                 "with a dynamic size"
@@ -290,13 +287,13 @@ def _check_frames(ir: np.ndarray, vis: np.ndarray) -> None:
             or not frame.flags.c_contiguous
             or frame.size == 0
         ):
-            raise FrameError(
+            raise errors.FrameError(
                 f"expected {name} to be a C-contiguous uint8 array "
                 f"[height, width, {channels}], found {_describe_array(frame)}; "
                 "RealtimeFusion.fuse_frame converts others"
             )
     if ir.shape[:2] != vis.shape[:2]:
-        raise FrameError(
+        raise errors.FrameError(
             f"expected ir and vis of one size, found {ir.shape[1]}x{ir.shape[0]} and "
             f"{vis.shape[1]}x{vis.shape[0]} (width x height); register ir to vis first"
         )
@@ -304,9 +301,8 @@ def _check_frames(ir: np.ndarray, vis: np.ndarray) -> None:
 
 def _expect_one_of(name: str, value: Any, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
-        raise ConfigurationError(
-            "expected {} to be one of {}, found {!r}".format(name, ", ".join(allowed), value)
-        )
+        text = f"expected {name} to be one of {', '.join(allowed)}, found {value!r}"
+        raise ConfigurationError(text)
 
 
 def _describe_array(value: Any) -> str:

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import importlib
-from typing import NamedTuple
+from collections.abc import Iterator
 
+from irvis_fusion_core import errors
 from irvis_fusion_core.backends.protocol import Availability, Backend, BackendOptions
-from irvis_fusion_core.errors import (
-    ConfigurationError,
-    EngineError,
-    EngineUnavailableError,
-    ModelError,
-)
+from irvis_fusion_core.errors import ConfigurationError, EngineUnavailableError
 
 # name -> (module, class); the order is the one of `probe_backends` and of the documentation.
 _BACKENDS: dict[str, tuple[str, str]] = {
@@ -23,20 +19,15 @@ _BACKENDS: dict[str, tuple[str, str]] = {
 }
 
 
-class _Candidate(NamedTuple):
-    name: str
-    device: str | None  # to probe and open with; None leaves it to the backend
-
-
-# Fastest first, as measured: a GPU before a CPU, and on the CPU OpenVINO before ONNX Runtime
-# (two to four times) before torch.
+# Engine and device, fastest first, as measured: a GPU before a CPU, and on the CPU OpenVINO before
+# ONNX Runtime (two to four times) before torch.
 _AUTO_ORDER = (
-    _Candidate("tensorrt", "cuda"),
-    _Candidate("tensorrt_rtx", "cuda"),
-    _Candidate("torch", "cuda"),
-    _Candidate("openvino", "cpu"),
-    _Candidate("onnxruntime", "cpu"),
-    _Candidate("torch", "cpu"),
+    ("tensorrt", "cuda"),
+    ("tensorrt_rtx", "cuda"),
+    ("torch", "cuda"),
+    ("openvino", "cpu"),
+    ("onnxruntime", "cpu"),
+    ("torch", "cpu"),
 )
 
 
@@ -53,9 +44,7 @@ def backend_class(name: str) -> type[Backend]:
     """
     if name not in _BACKENDS:
         raise ConfigurationError(
-            "expected backend to be auto or one of {}, found {!r}".format(
-                ", ".join(_BACKENDS), name
-            )
+            f"expected backend to be auto or one of {', '.join(_BACKENDS)}, found {name!r}"
         )
     module, attribute = _BACKENDS[name]
     return getattr(importlib.import_module(module), attribute)
@@ -84,16 +73,12 @@ def choose_backend(
     """
     if name != "auto":
         backend = backend_class(name)
-        availability = backend.probe(device)
-        if not availability.available:
-            raise EngineUnavailableError(_unavailable(availability))
+        backend.probe(device).require()
         return backend, []
     passed_over: list[str] = []
-    for candidate in _AUTO_ORDER:
-        found = _probe_candidate(candidate, device, passed_over)
-        if found is not None:
-            return found, passed_over
-    raise EngineUnavailableError(_none_runs(passed_over))
+    for _, backend in _runnable(device, passed_over):
+        return backend, passed_over
+    raise _nothing_runs(passed_over)
 
 
 def open_backend(name: str, model_path: str, options: BackendOptions | None = None) -> Backend:
@@ -109,52 +94,39 @@ def open_backend(name: str, model_path: str, options: BackendOptions | None = No
         return backend_class(name).open(model_path, options)
     passed_over: list[str] = []
     failures: list[Exception] = []
-    for candidate in _AUTO_ORDER:
-        found = _probe_candidate(candidate, options.device, passed_over)
-        if found is None:
-            continue
+    for label, candidate in _runnable(options.device, passed_over):
         try:
-            backend = found.open(model_path, options)
-        except (ModelError, ConfigurationError, EngineError, EngineUnavailableError) as error:
-            passed_over.append(f"{_label(candidate)}: {error}")
+            backend = candidate.open(model_path, options)
+        except errors.FusionError as error:
+            passed_over.append(f"{label}: {error}")
             failures.append(error)
             continue
         backend.passed_over = passed_over
         return backend
     # Where all engines refuse for the same kind of reason, report that reason.
-    if failures and len({type(error) for error in failures}) == 1:
+    if len({type(error) for error in failures}) == 1:
         raise failures[0]
-    raise EngineUnavailableError(_none_runs(passed_over))
+    raise _nothing_runs(passed_over)
 
 
-def _probe_candidate(
-    candidate: _Candidate, device: str | None, passed_over: list[str]
-) -> type[Backend] | None:
+def _runnable(device: str | None, passed_over: list[str]) -> Iterator[tuple[str, type[Backend]]]:
+    """Yield what can run on `device`, best first; append to `passed_over` why others cannot."""
     wanted = None if device is None else device.lower().partition(":")[0]
-    if wanted is not None and wanted != candidate.device:
-        passed_over.append(
-            f"{_label(candidate)}: it runs on {candidate.device}, "
-            f"and device {device} was asked for"
-        )
-        return None
-    backend = backend_class(candidate.name)
-    availability = backend.probe(device or candidate.device)
-    if not availability.available:
-        passed_over.append(f"{_label(candidate)}: {availability.reason}")
-        return None
-    return backend
+    for name, place in _AUTO_ORDER:
+        label = f"{name} on {place}"
+        if wanted not in (None, place):
+            passed_over.append(f"{label}: it runs on {place}, and device {device} was asked for")
+            continue
+        backend = backend_class(name)
+        found = backend.probe(device or place)
+        if found.available:
+            yield label, backend
+        else:
+            passed_over.append(f"{label}: {found.reason}")
 
 
-def _label(candidate: _Candidate) -> str:
-    return f"{candidate.name} on {candidate.device}"
-
-
-def _unavailable(availability: Availability) -> str:
-    return f"expected the {availability.name} engine to run here, but {availability.reason}"
-
-
-def _none_runs(passed_over: list[str]) -> str:
-    return (
+def _nothing_runs(passed_over: list[str]) -> EngineUnavailableError:
+    return EngineUnavailableError(
         "expected at least one inference engine, found none that can run this model here; "
         "on a CPU `pip install irvis_fusion[openvino]` is the fastest. Tried:\n  "
         + "\n  ".join(passed_over)

@@ -8,42 +8,41 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from irvis_fusion_core.backends.cuda_device import find_gpu
-from irvis_fusion_core.backends.cuda_memory import installed_packages, open_cuda_memory
-from irvis_fusion_core.backends.device_memory import Buffer
+from irvis_fusion_core.backends.cuda_device import Gpu, find_gpu
+from irvis_fusion_core.backends.cuda_memory import Buffer, installed_packages, open_cuda_memory
 from irvis_fusion_core.backends.engine_builder import build_into_cache, engine_key, keep_blob
 from irvis_fusion_core.backends.engine_cache import EngineCache, EngineKey
-from irvis_fusion_core.backends.model_file import ModelFile
-from irvis_fusion_core.backends.protocol import Availability, Backend, BackendOptions
+from irvis_fusion_core.backends.model_file import CHANNELS, ModelFile
+from irvis_fusion_core.backends.protocol import Backend, BackendOptions
 from irvis_fusion_core.backends.tensorrt_network import (
-    import_tensorrt,
     make_logger,
     supported_compute_capabilities,
 )
 from irvis_fusion_core.errors import EngineError, EngineUnavailableError
+from irvis_fusion_core.optional_packages import import_engine
 
-_CHANNELS = {"ir": 1, "vis": 3, "fused": 3}
 _logger = logging.getLogger(__name__)
-
-
-class _CompiledSize:
-    """An engine ready to run: its memory, and how to enqueue a frame."""
-
-    def __init__(self, engine: Any, context: Any, reason: str) -> None:
-        self.engine = engine
-        self.context = context
-        self.reason = reason  # why the engine was built, or that it was found
-        self.buffers: dict[str, Buffer] = {}
-        self.enqueue: Callable[[], None] = _nothing
-        self.as_graph = False
 
 
 def _nothing() -> None:
     """Enqueue nothing: `_record` has not run yet."""
+
+
+@dataclass
+class _CompiledSize:
+    """An engine ready to run: its memory, and how to enqueue a frame."""
+
+    engine: Any
+    context: Any
+    reason: str  # why the engine was built, or that it was found
+    buffers: dict[str, Buffer] = field(default_factory=dict)
+    enqueue: Callable[[], None] = _nothing
+    as_graph: bool = False
 
 
 class TensorRtBackend(Backend):
@@ -56,15 +55,10 @@ class TensorRtBackend(Backend):
     def __init__(self, model: ModelFile, options: BackendOptions) -> None:
         super().__init__(model, options)
         self._require_model_precision()
-        self._trt = import_tensorrt(self.module)
-        self._require_available()
-        index = options.cuda_index() or 0
-        gpu, reason = find_gpu(index)
-        if gpu is None:
-            raise EngineUnavailableError(f"expected a GPU for {self.name}, but {reason}")
-        self._gpu = gpu
+        self.probe(options.device).require()
+        self._trt, self._gpu = self._look(options.device)
         self._cache = EngineCache(options.cache_dir)
-        self._memory = open_cuda_memory(options.cuda_memory, index)
+        self._memory = open_cuda_memory(options.cuda_memory, self._gpu.ordinal)
         with self._memory.active():
             self._logger = make_logger(self._trt)
             self._runtime = self._trt.Runtime(self._logger)
@@ -72,37 +66,41 @@ class TensorRtBackend(Backend):
             self._compile_for(*model.fixed_size)
 
     @classmethod
-    def probe(cls, device: str | None = None) -> Availability:
+    def _find(cls, device: str | None) -> tuple[str, str]:
+        trt, gpu = cls._look(device)
+        return trt.__version__, f"{cls.name} {trt.__version__} on {gpu.name}"
+
+    @classmethod
+    def _look(cls, device: str | None) -> tuple[Any, Gpu]:
+        """Return the module and the GPU; raise EngineUnavailableError where one is missing."""
         index = BackendOptions(device=device).cuda_index()
         if index is None:
-            reason = f"{cls.name} runs on cuda only, and device {device!r} was asked for"
-            return Availability(cls.name, False, reason)
-        try:
-            trt = import_tensorrt(cls.module)
-        except EngineUnavailableError as error:
-            return Availability(cls.name, False, str(error))
-        version = trt.__version__
+            raise EngineUnavailableError(
+                f"{cls.name} runs on cuda only, and device {device!r} was asked for"
+            )
+        trt = import_engine(cls.module)
         gpu, reason = find_gpu(index)
         if gpu is None:
-            return Availability(cls.name, False, reason, version)
+            raise EngineUnavailableError(reason)
         supported = supported_compute_capabilities(trt)
         if supported is not None and gpu.compute_capability not in supported:
-            reason = f"{cls.name} {version} does not know {gpu.name} ({gpu.capability})"
-            return Availability(cls.name, False, reason, version)
+            raise EngineUnavailableError(
+                f"{cls.name} {trt.__version__} does not know {gpu.name} ({gpu.capability})"
+            )
         if not installed_packages():
-            reason = "no package gives memory on the GPU; install cuda-python, pycuda or torch"
-            return Availability(cls.name, False, reason, version)
-        return Availability(cls.name, True, f"{cls.name} {version} on {gpu.name}", version)
+            raise EngineUnavailableError(
+                "no package gives memory on the GPU; install cuda-python, pycuda or torch"
+            )
+        return trt, gpu
 
     def _compile(self, height: int, width: int) -> _CompiledSize:
-        gpu = self._gpu
-        key = engine_key(self._trt, self.model, height, width, gpu)
+        key = engine_key(self._trt, self.model, height, width, self._gpu)
         with self._memory.active():
             engine, reason = self._load_or_build(key)
             context, save_kernels = self._create_context(engine, key)
             compiled = _CompiledSize(engine, context, reason)
             try:
-                for name, channels in _CHANNELS.items():
+                for name, channels in CHANNELS.items():
                     shape = (1, height, width, channels)
                     compiled.buffers[name] = self._memory.allocate(shape)
                     if name != "fused" and not context.set_input_shape(name, shape):
@@ -138,16 +136,15 @@ class TensorRtBackend(Backend):
     def _create_context(self, engine: Any, key: EngineKey) -> tuple[Any, Callable[[], None]]:
         """Return an execution context, and a function that keeps its kernels after the first run.
 
-        TensorRT for RTX compiles kernels for the GPU on the first run; keeping them saves seconds
-        at the next start. TensorRT has them in the engine.
+        TensorRT for RTX compiles them on the first run; TensorRT has them in the engine.
         """
         config: Any = getattr(engine, "create_runtime_config", lambda: None)()
         kernels = getattr(config, "create_runtime_cache", lambda: None)()
+        name = key.file_name() + ".runtime_cache"
+        known = None if kernels is None else self._cache.load_blob(name)
         if kernels is None:
             context = engine.create_execution_context()
         else:
-            name = key.file_name() + ".runtime_cache"
-            known = self._cache.load_blob(name)
             if known is not None:
                 kernels.deserialize(known)  # refuses what another driver or GPU wrote
             config.set_runtime_cache(kernels)
@@ -200,10 +197,9 @@ class TensorRtBackend(Backend):
     def _release(self, compiled: _CompiledSize) -> None:
         with self._memory.active():
             self._memory.forget(compiled.enqueue)
-            # The context before its engine, and both while their device is current.
             compiled.enqueue = _nothing
-            compiled.context = None
-            compiled.engine = None
+            # The context before its engine, and both while their device is current.
+            compiled.context = compiled.engine = None
             while compiled.buffers:
                 self._memory.free(compiled.buffers.popitem()[1])
 

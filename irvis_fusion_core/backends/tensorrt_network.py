@@ -12,34 +12,14 @@ https://docs.nvidia.com/deeplearning/tensorrt/latest/inference-library/python-ap
 
 from __future__ import annotations
 
-import importlib
 import logging
 from typing import Any
 
 from irvis_fusion_core.backends.engine_cache import EngineKey
 from irvis_fusion_core.backends.model_file import ModelFile
-from irvis_fusion_core.errors import EngineError, EngineUnavailableError
+from irvis_fusion_core.errors import EngineError
 
-_INSTALL = {
-    "tensorrt": "on a Jetson it comes with JetPack (`apt install python3-libnvinfer`), "
-    "elsewhere `pip install tensorrt`",
-    "tensorrt_rtx": "install it with `pip install irvis_fusion[rtx]`",
-}
 _logger = logging.getLogger(__name__)
-
-
-def import_tensorrt(module: str) -> Any:
-    """Import `tensorrt` or `tensorrt_rtx`.
-
-    Raises:
-        EngineUnavailableError: it is not installed, or its libraries do not load.
-    """
-    try:
-        return importlib.import_module(module)
-    except (ImportError, OSError) as error:
-        raise EngineUnavailableError(
-            f"{module} cannot be imported ({error}); {_INSTALL[module]}"
-        ) from error
 
 
 def make_logger(trt: Any) -> Any:
@@ -95,7 +75,9 @@ def serialize_network(
     builder = trt.Builder(logger)
     if builder is None:
         raise EngineError(_failure(trt, "start its builder", model, logger.errors))
-    network = builder.create_network(_network_flags(trt))
+    known = trt.NetworkDefinitionCreationFlag.__members__
+    flags = [1 << int(known[n]) for n in ("EXPLICIT_BATCH", "STRONGLY_TYPED") if n in known]
+    network = builder.create_network(sum(flags))
     parser = trt.OnnxParser(network, logger)
     with open(model.path, "rb") as stream:
         parsed = parser.parse(stream.read())
@@ -103,7 +85,12 @@ def serialize_network(
         errors = [str(parser.get_error(i)) for i in range(parser.num_errors)]
         raise EngineError(_failure(trt, "parse", model, errors or logger.errors))
     config = builder.create_builder_config()
-    config.add_optimization_profile(_static_profile(builder, key))
+    # One size only: TensorRT then chooses kernels and plans memory for it.
+    profile = builder.create_optimization_profile()
+    for name, channels in (("ir", 1), ("vis", 3)):
+        shape = (1, key.height, key.width, channels)
+        profile.set_shape(name, shape, shape, shape)
+    config.add_optimization_profile(profile)
     if not is_strongly_typed(trt):
         _permit_precision(trt, config, network, model.precision)
     if builds_without_gpu(trt):
@@ -122,24 +109,6 @@ def serialize_network(
     if engine is None:
         raise EngineError(_failure(trt, "build an engine of", model, logger.errors))
     return bytes(engine), None if timing is None else bytes(timing.serialize())
-
-
-def _network_flags(trt: Any) -> int:
-    flags = 0
-    known = trt.NetworkDefinitionCreationFlag.__members__
-    for name in ("EXPLICIT_BATCH", "STRONGLY_TYPED"):
-        if name in known:
-            flags |= 1 << int(known[name])
-    return flags
-
-
-def _static_profile(builder: Any, key: EngineKey) -> Any:
-    """Allow one size only: TensorRT then chooses kernels and plans memory for it."""
-    profile = builder.create_optimization_profile()
-    for name, channels in (("ir", 1), ("vis", 3)):
-        shape = (1, key.height, key.width, channels)
-        profile.set_shape(name, shape, shape, shape)
-    return profile
 
 
 def _permit_precision(trt: Any, config: Any, network: Any, precision: str) -> None:
@@ -171,11 +140,8 @@ def _permit_precision(trt: Any, config: Any, network: Any, precision: str) -> No
         if layer.type in arithmetic and layer.get_output(0).dtype in (trt.float32, trt.float16):
             layer.precision = trt.float32
             layer.set_output_type(0, trt.float32)
-        waiting += [
-            layer.get_input(j).name
-            for j in range(layer.num_inputs)
-            if layer.get_input(j) is not None
-        ]
+        inputs = [layer.get_input(j) for j in range(layer.num_inputs)]
+        waiting += [tensor.name for tensor in inputs if tensor is not None]
 
 
 def _failure(trt: Any, action: str, model: ModelFile, errors: list[str]) -> str:

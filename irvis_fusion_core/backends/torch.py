@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from irvis_fusion_core import errors
 from irvis_fusion_core.backends.cuda_device import find_gpu
-from irvis_fusion_core.backends.model_file import PRECISIONS, ModelFile, read_model_file
-from irvis_fusion_core.backends.protocol import Availability, Backend, BackendOptions
-from irvis_fusion_core.errors import ConfigurationError, EngineError, ModelError
+from irvis_fusion_core.backends.model_file import CHANNELS, PRECISIONS, ModelFile, read_model_file
+from irvis_fusion_core.backends.protocol import Backend, BackendOptions
+from irvis_fusion_core.optional_packages import import_engine
 
-_INSTALL = "install it with `pip install irvis_fusion[torch]`"
 # Before a capture, so that cuDNN has chosen its algorithms and the allocator its blocks:
 # https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs
 _RUNS_BEFORE_CAPTURE = 3
@@ -39,7 +39,7 @@ class TorchBackend(Backend):
     def __init__(self, model: ModelFile, options: BackendOptions) -> None:
         # The luminance weights follow the order of the frames: no swap is needed.
         super().__init__(model._replace(vis_order=options.vis_order), options)
-        self._version = self._require_available().version
+        self._version = self.probe(options.device).require().version
         import torch
 
         from irvis_fusion_core.network.checkpoint import load_checkpoint
@@ -67,46 +67,39 @@ class TorchBackend(Backend):
         options = options or BackendOptions()
         if not os.fspath(model_path).endswith(".safetensors"):
             return cls(read_model_file(model_path), options)
-        variant = os.path.splitext(os.path.basename(model_path))[0]
-        return cls(
-            ModelFile(
-                os.fspath(model_path), "", variant, "fp32", options.vis_order, "height", "width"
-            ),
-            options,
-        )
+        path = os.fspath(model_path)
+        variant = os.path.splitext(os.path.basename(path))[0]
+        model = ModelFile(path, "", variant, "fp32", options.vis_order, "height", "width")
+        return cls(model, options)
 
     @classmethod
-    def probe(cls, device: str | None = None) -> Availability:
+    def _find(cls, device: str | None) -> tuple[str, str]:
         kind = None if device is None else device.lower().partition(":")[0]
         if kind == "cuda":
             # First, because importing torch takes seconds.
             gpu, reason = find_gpu(BackendOptions(device=device).cuda_index() or 0)
             if gpu is None:
-                return Availability(cls.name, False, reason)
-        try:
-            import torch
-        except ImportError as error:
-            reason = f"torch cannot be imported ({error}); {_INSTALL}"
-            return Availability(cls.name, False, reason)
+                raise errors.EngineUnavailableError(reason)
+        torch = import_engine("torch")
         version = torch.__version__
         if kind not in (None, "cpu", "cuda"):
-            reason = f"torch is used on cpu or cuda only, and device {device!r} was asked for"
-            return Availability(cls.name, False, reason, version)
+            raise errors.EngineUnavailableError(
+                f"torch is used on cpu or cuda only, and device {device!r} was asked for"
+            )
         if kind == "cuda" and not torch.cuda.is_available():
-            reason = f"torch {version} cannot use the GPU; install the build for this CUDA version"
-            return Availability(cls.name, False, reason, version)
-        return Availability(cls.name, True, f"torch {version} is installed", version)
+            raise errors.EngineUnavailableError(
+                f"torch {version} cannot use the GPU; install the build for this CUDA version"
+            )
+        return version, f"torch {version} is installed"
 
     def _choose_precision(self) -> str:
         on_cuda = self._device.type == "cuda"
         allowed = ("fp16", "fp32") if on_cuda else ("fp32",)
-        wanted = self.options.precision
-        if wanted is None:
-            return allowed[0]
+        wanted = self.options.precision or allowed[0]
         if wanted not in allowed:
-            raise ConfigurationError(
-                "expected precision {} for torch on {}, found {}; leave it out, or choose another "
-                "backend".format(" or ".join(allowed), self._device.type, wanted)
+            raise errors.ConfigurationError(
+                f"expected precision {' or '.join(allowed)} for torch on {self._device.type}, "
+                f"found {wanted}; leave it out, or choose another backend"
             )
         return wanted
 
@@ -120,7 +113,7 @@ class TorchBackend(Backend):
         if self._device.type == "cpu":
             return _CompiledSize(network, {}, {}, None)
         pinned, on_device = {}, {}
-        for name, channels in (("ir", 1), ("vis", 3), ("fused", 3)):
+        for name, channels in CHANNELS.items():
             shape = (1, height, width, channels)
             pinned[name] = torch.zeros(shape, dtype=torch.uint8, pin_memory=True)
             on_device[name] = torch.zeros(shape, dtype=torch.uint8, device=self._device)
@@ -156,7 +149,7 @@ class TorchBackend(Backend):
                 self._done.synchronize()
                 return compiled.pinned["fused"].numpy()[0]
         except RuntimeError as error:
-            raise EngineError(
+            raise errors.EngineError(
                 f"expected torch to run {self._weights} on {self._device}, found: {error}; "
                 "try another backend, or a smaller frame if memory ran out"
             ) from error
@@ -206,7 +199,7 @@ def weights_beside(model: ModelFile) -> str:
     if model.path.endswith(".safetensors"):
         if os.path.isfile(model.path):
             return model.path
-        raise ModelError(
+        raise errors.ModelError(
             f"expected weights at {model.path!r}, found no such file; "
             "give the path of a .safetensors"
         )
@@ -219,9 +212,9 @@ def weights_beside(model: ModelFile) -> str:
     for path in candidates:
         if os.path.isfile(path):
             return path
-    raise ModelError(
-        "expected the weights of {} beside it as {}, found none; put the checkpoint there, or "
-        "choose a backend that runs the ONNX file".format(model.path, " or ".join(candidates))
+    raise errors.ModelError(
+        f"expected the weights of {model.path} in its folder as {' or '.join(candidates)}, found "
+        "none; put the checkpoint there, or choose a backend that runs the ONNX file"
     )
 
 

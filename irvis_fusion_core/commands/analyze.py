@@ -16,36 +16,30 @@ from typing import Any
 
 from irvis_fusion_core import model_zoo
 from irvis_fusion_core.command_line import command, make_parser, one_of, parse_size, print_table
-from irvis_fusion_core.errors import EngineUnavailableError
+from irvis_fusion_core.optional_packages import import_engine
 
 
 @command
 def main(arguments: list[str]) -> int:
     """Run the command."""
     parser = make_parser(__doc__, "analyze")
-    parser.add_argument(
+    add = parser.add_argument
+    add(
         "--variants",
         type=one_of(model_zoo.VARIANTS, "variants"),
         default=list(model_zoo.VARIANTS),
         help="separated by commas (default: all)",
     )
-    parser.add_argument("--checkpoint", help="a .safetensors, in place of --variants")
-    parser.add_argument(
-        "--size", type=parse_size, default=(512, 512), help="WIDTHxHEIGHT (default: 512x512)"
-    )
-    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: torch's)")
+    add("--checkpoint", help="a .safetensors, in place of --variants")
+    add("--size", type=parse_size, default=(512, 512), help="WIDTHxHEIGHT (default: 512x512)")
+    add("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    add("--threads", type=int, default=0, help="CPU threads (default: torch's)")
     options = parser.parse_args(arguments)
-    try:
-        import torch
+    torch = import_engine("torch")
+    from irvis_fusion_core.network.analysis import analyze_model
+    from irvis_fusion_core.network.checkpoint import load_checkpoint
+    from irvis_fusion_core.network.student import create_student_model
 
-        from irvis_fusion_core.network.analysis import analyze_model
-        from irvis_fusion_core.network.checkpoint import load_checkpoint
-        from irvis_fusion_core.network.student import create_student_model
-    except ImportError as error:
-        raise EngineUnavailableError(
-            f"expected torch to analyse with, found: {error}; pip install 'irvis_fusion[torch]'"
-        ) from error
     if options.threads:
         torch.set_num_threads(options.threads)
     if options.checkpoint:
@@ -55,19 +49,11 @@ def main(arguments: list[str]) -> int:
     height, width = options.size
     rows = [["model", "parameters M", "GMAC", "GFLOP", "ms", "memory MB"]]
     for name, model in models.items():
-        found = analyze_model(
-            model, (1, model.in_channels, height, width), options.device, verbose=False
-        )
-        rows.append(
-            [
-                name,
-                "%.3f" % (found["parameters"] / 1e6),
-                "%.3f" % (found["flops"] / 2e9),
-                "%.2f" % (found["flops"] / 1e9),
-                "%.1f" % found["latency_ms"],
-                "%.1f" % found["memory_mb"],
-            ]
-        )
+        size = (1, model.in_channels, height, width)
+        found = analyze_model(model, size, options.device, verbose=False)
+        parameters, flops, latency_ms, memory_mb = found.values()
+        sizes = ["%.3f" % (parameters / 1e6), "%.3f" % (flops / 2e9), "%.2f" % (flops / 1e9)]
+        rows.append([name, *sizes, "%.1f" % latency_ms, "%.1f" % memory_mb])
     print("%dx%d, torch %s, fp32, %s" % (width, height, torch.__version__, options.device))
     print_table(rows)
     return 0

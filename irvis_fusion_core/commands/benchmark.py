@@ -10,18 +10,13 @@ examples::
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 from typing import Any, NamedTuple
 
 from irvis_fusion_core import model_zoo
-from irvis_fusion_core.backends import backend_names
-from irvis_fusion_core.benchmark import (
-    Timing,
-    example_pair,
-    machine,
-    stage_calls,
-    time_interleaved,
-)
+from irvis_fusion_core.backends import backend_names, probe_backends
+from irvis_fusion_core.benchmark import example_pair, machine, stage_calls, time_interleaved
 from irvis_fusion_core.command_line import command, make_parser, one_of, parse_size, print_table
 from irvis_fusion_core.errors import ConfigurationError, FusionError
 
@@ -36,11 +31,6 @@ class Case(NamedTuple):
     backend: str
     model: str
     precision: str
-
-    @property
-    def label(self) -> str:
-        """The name in tables."""
-        return " ".join(self)
 
 
 @command
@@ -61,8 +51,7 @@ def main(arguments: list[str]) -> int:
                 "\n%dx%d, uint8 to uint8, %s threads, median of interleaved rounds"
                 % (width, height, options.threads or "the engine's own number of")
             )
-            rows = measure(fusions, height, width, options.rounds, options.stages)
-            print_table(rows)
+            print_table(measure(fusions, height, width, options.rounds, options.stages))
         finally:
             for fusion in fusions.values():
                 fusion.close()
@@ -76,8 +65,6 @@ def main(arguments: list[str]) -> int:
 
 def available_backends() -> list[str]:
     """Return the engines that can run here."""
-    from irvis_fusion_core.backends import probe_backends
-
     return [found.name for found in probe_backends() if found.available]
 
 
@@ -93,17 +80,13 @@ def open_cases(
     from irvis_fusion_core.fusion import RealtimeFusion
 
     fusions: dict[Case, Any] = {}
-    for model in models:
-        for backend in backends:
-            for precision in precisions:
-                case = Case(backend, model, precision)
-                try:
-                    fusion = RealtimeFusion(
-                        model, backend, precision=precision, threads=threads, device=device
-                    )
-                    fusions[case._replace(precision=_arithmetic(fusion, precision))] = fusion
-                except FusionError as error:
-                    print(f"not measured: {case.label}: {error}", file=log)
+    for model, backend, precision in itertools.product(models, backends, precisions):
+        options = {"precision": precision, "threads": threads, "device": device}
+        try:
+            fusion = RealtimeFusion(model, backend, **options)
+            fusions[Case(backend, model, _arithmetic(fusion, precision))] = fusion
+        except FusionError as error:
+            print(f"not measured: {backend} {model} {precision}: {error}", file=log)
     return fusions
 
 
@@ -121,7 +104,8 @@ def measure(
     rows = [["engine", "model", "precision", "stage", "median ms", "p90 ms", "p99 ms", "per s"]]
     if calls:
         for (case, stage), timing in time_interleaved(calls, rounds, turn_s=TURN_S).items():  # type: ignore
-            rows.append([*case, stage, *_figures(timing)])
+            figures = (timing.median_ms, timing.p90_ms, timing.p99_ms)
+            rows.append([*case, stage, *("%.2f" % ms for ms in figures), "%.1f" % timing.rate_hz])
     return rows
 
 
@@ -131,43 +115,35 @@ def _arithmetic(fusion: Any, precision: str) -> str:
     return precision if precision != "fp16" or used == "fp16" else f"fp16 run as {used}"
 
 
-def _figures(timing: Timing) -> list[str]:
-    return [
-        "%.2f" % timing.median_ms,
-        "%.2f" % timing.p90_ms,
-        "%.2f" % timing.p99_ms,
-        "%.1f" % timing.rate_hz,
-    ]
-
-
 def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = make_parser(__doc__, "benchmark")
-    parser.add_argument(
+    add = parser.add_argument
+    add(
         "--backends",
         type=one_of(backend_names(), "engines"),
         help="engines, separated by commas (default: all that are here)",
     )
-    parser.add_argument(
+    add(
         "--models",
         type=lambda text: text.split(","),
         help="variants or .onnx files (default: all)",
     )
-    parser.add_argument(
+    add(
         "--precisions",
         type=one_of(PRECISIONS, "precisions"),
         default=["fp32"],
         help="fp32, fp16, bf16, int8 (default: fp32)",
     )
-    parser.add_argument(
+    add(
         "--sizes",
         type=lambda text: [parse_size(part) for part in text.split(",")],
         default=[(480, 640)],
         help="frame sizes, WIDTHxHEIGHT, separated by commas (default: 640x480)",
     )
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: engine's)")
-    parser.add_argument("--device", help="cpu, cuda, ... (default: the best there is)")
-    parser.add_argument("--rounds", type=int, default=30, help="rounds (default: 30)")
-    parser.add_argument("--stages", action="store_true", help="each stage of a frame apart")
+    add("--threads", type=int, default=0, help="CPU threads (default: engine's)")
+    add("--device", help="cpu, cuda, ... (default: the best there is)")
+    add("--rounds", type=int, default=30, help="rounds (default: 30)")
+    add("--stages", action="store_true", help="each stage of a frame apart")
     return parser.parse_args(arguments)
 
 

@@ -24,26 +24,19 @@ from irvis_fusion_core.fusion import automatic_variant
 def main(arguments: list[str]) -> int:
     """Run the command."""
     parser = make_parser(__doc__, "build_engine")
-    parser.add_argument(
-        "--model", default="auto", help="nano, small, base, or an .onnx file (default: auto)"
-    )
-    parser.add_argument(
-        "--precision", default="fp16", help="of a shipped model: fp32, fp16, int8 (default: fp16)"
-    )
-    parser.add_argument(
-        "--size", type=parse_size, default=(480, 640), help="frame size (default: 640x480)"
-    )
-    parser.add_argument(
-        "--engine", default="auto", help="tensorrt, tensorrt_rtx or auto (default: auto)"
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add("--model", default="auto", help="nano, small, base, or an .onnx file (default: auto)")
+    add("--precision", default="fp16", help="of a shipped model: fp32, fp16, int8 (default: fp16)")
+    add("--size", type=parse_size, default=(480, 640), help="frame size (default: 640x480)")
+    add("--engine", default="auto", help="tensorrt, tensorrt_rtx or auto (default: auto)")
+    add(
         "--compute-capability",
         type=_capability,
         metavar="X.Y",
         help="build for a GPU that is not here, such as 8.6 (tensorrt_rtx only)",
     )
-    parser.add_argument("--device", help="cuda, cuda:1, ... (default: cuda)")
-    parser.add_argument("--cache-dir", metavar="DIR", help="folder to keep engines in")
+    add("--device", help="cuda, cuda:1, ... (default: cuda)")
+    add("--cache-dir", metavar="DIR", help="folder to keep engines in")
     options = parser.parse_args(arguments)
 
     from irvis_fusion_core.backends import BackendOptions
@@ -71,9 +64,8 @@ def main(arguments: list[str]) -> int:
 def _capability(text: str) -> tuple[int, int]:
     major, _, minor = text.partition(".")
     if not (major.isdigit() and minor.isdigit()):
-        raise argparse.ArgumentTypeError(
-            f"expected a compute capability such as 8.6, found {text!r}"
-        )
+        expected = "a compute capability such as 8.6"
+        raise argparse.ArgumentTypeError(f"expected {expected}, found {text!r}")
     return int(major), int(minor)
 
 

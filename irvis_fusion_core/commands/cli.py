@@ -29,12 +29,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     name = name.replace("-", "_")
     if name not in commands:
-        print(
-            "irvis_fusion: expected a command out of {}, found {!r}; see --help".format(
-                ", ".join(sorted(commands)) or "none (is the package installed?)", arguments[0]
-            ),
-            file=sys.stderr,
-        )
+        known = ", ".join(sorted(commands)) or "none (is the package installed?)"
+        text = f"expected a command out of {known}, found {arguments[0]!r}; see --help"
+        print(f"irvis_fusion: {text}", file=sys.stderr)
         return 2
     try:
         command = commands[name].load()

@@ -17,14 +17,8 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from irvis_fusion_core.command_line import (
-    add_engine_options,
-    command,
-    make_parser,
-    open_fusion,
-    print_table,
-    show_progress,
-)
+from irvis_fusion_core import command_line
+from irvis_fusion_core.command_line import command
 from irvis_fusion_core.demo.demo_pairs import DemoPair, DemoPairs
 from irvis_fusion_core.detectors.people_detector import PeopleDetector, count_hits
 from irvis_fusion_core.errors import ConfigurationError, EngineUnavailableError
@@ -38,7 +32,7 @@ FILM_PERIOD_S = 0.25
 
 def make_demo_parser() -> argparse.ArgumentParser:
     """Return the options of the demo, with or without ROS."""
-    parser = make_parser(__doc__, "demo")
+    parser = command_line.make_parser(__doc__, "demo")
     parser.add_argument("--output", default="out/demo", help="folder (default: out/demo)")
     parser.add_argument(
         "--pairs",
@@ -47,7 +41,7 @@ def make_demo_parser() -> argparse.ArgumentParser:
         help="folder with IR/ and VIS/ (default: $DEMO_PAIRS, else a drawn street)",
     )
     parser.add_argument("--count", type=int, default=16, help="pairs to fuse (default: 16)")
-    add_engine_options(parser)
+    command_line.add_engine_options(parser)
     return parser
 
 
@@ -65,9 +59,9 @@ def show_core(options: argparse.Namespace) -> None:
     rows = [["image", "fuse ms", "people on visible", "on thermal", "on fused", "are there"]]
     film = []
     detector = make_detector()
-    with open_fusion(options) as fusion:
+    with command_line.open_fusion(options) as fusion:
         fusion.warm_up(pairs.height, pairs.width)
-        for pair in show_progress(pairs.first(options.count), options.count):
+        for pair in command_line.show_progress(pairs.first(options.count), options.count):
             started = time.perf_counter()
             fused = fusion.fuse_frame(pair.ir, pair.vis)
             elapsed_ms = 1e3 * (time.perf_counter() - started)
@@ -77,13 +71,11 @@ def show_core(options: argparse.Namespace) -> None:
             write_image(path, caption_row(images)[..., ::-1])
             film.append(caption_row(images, min(FILM_IMAGE_WIDTH, pairs.width)))
         facts = fusion.describe()
-    print_table(rows)
+    command_line.print_table(rows)
     film_name = write_film(options.output, film)
     print("%s on %s, model %s" % (facts["engine"], facts["device"], facts["variant"]))
-    print(
-        "%d images (visible | thermal | fused) and %s are in %s"
-        % (len(film), film_name, options.output)
-    )
+    kinds = "(visible | thermal | fused)"
+    print(f"{len(film)} images {kinds} and {film_name} are in {options.output}")
 
 
 def make_detector() -> PeopleDetector | None:
@@ -113,7 +105,7 @@ def _people(detector: PeopleDetector | None, pair: DemoPair, fused: np.ndarray) 
         return ["-", "-", "-", there]
     counts = []
     for image in (pair.vis, cv2.cvtColor(pair.ir, cv2.COLOR_GRAY2RGB), fused):
-        found = detector.find(image)
+        found = [each.box for each in detector.find(image)]
         hits = len(found) if pair.people is None else count_hits(found, pair.people)
         counts.append(str(hits))
     return [*counts, there]

@@ -17,8 +17,9 @@ import sys
 from typing import Any
 
 from irvis_fusion_core import __version__, model_zoo
-from irvis_fusion_core.benchmark import machine
-from irvis_fusion_core.command_line import add_engine_options, command, make_parser
+from irvis_fusion_core.backends import probe_backends
+from irvis_fusion_core.benchmark import cpu_info, example_pair, machine
+from irvis_fusion_core.command_line import add_engine_options, command, make_parser, open_fusion
 from irvis_fusion_core.errors import FusionError, ModelError
 
 # Module -> purpose. Engines are probed instead.
@@ -56,18 +57,12 @@ def main(arguments: list[str]) -> int:
         version = installed_version(name)
         _line(version is not None, name, f"{version or 'not installed'} ({purpose})")
     print("\nEngines")
-    _print_engines()
+    for found in probe_backends():
+        _line(found.available, found.name, found.reason)
     print("\nModels")
     _print_models()
     print("\nWhat would run")
     return _print_choice(options)
-
-
-def _print_engines() -> None:
-    from irvis_fusion_core.backends import probe_backends
-
-    for found in probe_backends():
-        _line(found.available, found.name, found.reason)
 
 
 def _print_models() -> None:
@@ -91,9 +86,6 @@ def _print_models() -> None:
 
 def _print_choice(options: Any) -> int:
     """Open the engine that would be chosen, fuse a small pair, and print the choice."""
-    from irvis_fusion_core.benchmark import example_pair
-    from irvis_fusion_core.command_line import open_fusion
-
     try:
         with open_fusion(options) as fusion:
             facts = fusion.describe()
@@ -104,12 +96,8 @@ def _print_choice(options: Any) -> int:
             if "tensorrt" not in facts["backend"]:
                 fusion.fuse_frame(*example_pair(64, 96))
                 tried = "opened, and fused a pair"
-            _line(True, "engine", "{} on {}".format(facts["engine"], facts["device"]))
-            _line(
-                True,
-                "model",
-                "{} {}: {}".format(facts["variant"], facts["precision"], facts["model"]),
-            )
+            _line(True, "engine", "{engine} on {device}".format(**facts))
+            _line(True, "model", "{variant} {precision}: {model}".format(**facts))
             _line(True, "tried", tried)
             return 0
     except FusionError as error:
@@ -142,16 +130,9 @@ def installed_version(module: str) -> str | None:
 
 
 def cpu_flags() -> list[str]:
-    """Return the `CPU_FLAGS` that the processor has, from /proc/cpuinfo (Linux on x86)."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as stream:
-            for line in stream:
-                if line.startswith("flags"):
-                    present = set(line.partition(":")[2].split())
-                    return [flag for flag in CPU_FLAGS if flag in present]
-    except OSError:  # not Linux
-        pass
-    return []
+    """Return the `CPU_FLAGS` that the processor has (Linux on x86)."""
+    present = cpu_info("flags").split()
+    return [flag for flag in CPU_FLAGS if flag in present]
 
 
 def _line(good: bool, name: str, text: str) -> None:

@@ -21,37 +21,31 @@ import numpy as np
 from irvis_fusion_core import model_zoo
 from irvis_fusion_core.backends.model_file import BOUNDS
 from irvis_fusion_core.command_line import command, make_parser, parse_size
-from irvis_fusion_core.errors import EngineUnavailableError, ModelError
-from irvis_fusion_core.image_files import pairs_in, read_thermal_8_bit, read_visible
+from irvis_fusion_core.errors import ModelError
+from irvis_fusion_core.image_files import pairs_in, read_pairs
+from irvis_fusion_core.optional_packages import import_engine
 
 
 @command
 def main(arguments: list[str]) -> int:
     """Run the command."""
     parser = make_parser(__doc__, "export")
-    parser.add_argument(
-        "--checkpoint", help=".safetensors or .pth (default: the shipped weights of --variant)"
-    )
-    parser.add_argument(
-        "--variant", choices=model_zoo.VARIANTS, help="size of the student; a .pth does not tell"
-    )
-    parser.add_argument("--output", required=True, help=".onnx file to write")
-    parser.add_argument("--precision", choices=sorted(BOUNDS), default="fp32")
-    parser.add_argument("--size", type=parse_size, help="WIDTHxHEIGHT, where only one will come")
-    parser.add_argument("--vis-order", choices=("rgb", "bgr"), default="rgb")
-    parser.add_argument("--opset", type=int, default=17)
-    parser.add_argument("--pairs", metavar="DIR", help="folder with IR/ and VIS/ to compare on")
+    add = parser.add_argument
+    add("--checkpoint", help=".safetensors or .pth (default: the shipped weights of --variant)")
+    add("--variant", choices=model_zoo.VARIANTS, help="size of the student; a .pth does not tell")
+    add("--output", required=True, help=".onnx file to write")
+    add("--precision", choices=sorted(BOUNDS), default="fp32")
+    add("--size", type=parse_size, help="WIDTHxHEIGHT, where only one will come")
+    add("--vis-order", choices=("rgb", "bgr"), default="rgb")
+    add("--opset", type=int, default=17)
+    add("--pairs", metavar="DIR", help="folder with IR/ and VIS/ to compare on")
     options = parser.parse_args(arguments)
     if options.checkpoint is None and options.variant is None:
         parser.error("one of --checkpoint and --variant is needed")
-    try:
-        from irvis_fusion_core.network.checkpoint import load_checkpoint
-        from irvis_fusion_core.network.export import export_to_onnx
-        from irvis_fusion_core.network.student import create_student_model
-    except ImportError as error:
-        raise EngineUnavailableError(
-            f"expected torch to export with, found: {error}; pip install 'irvis_fusion[train]'"
-        ) from error
+    import_engine("torch", "train")
+    from irvis_fusion_core.network.checkpoint import load_checkpoint
+    from irvis_fusion_core.network.export import export_to_onnx
+    from irvis_fusion_core.network.student import create_student_model
 
     checkpoint = options.checkpoint or model_zoo.weights_path(options.variant)
     model = create_student_model(options.variant) if options.variant else None
@@ -66,9 +60,9 @@ def main(arguments: list[str]) -> int:
         print("differs from the student by at most %d grey levels" % worst)
         if worst > BOUNDS[options.precision]:
             raise ModelError(
-                "expected %s to differ from the student by at most %d grey levels, found %d; "
-                "export it as fp32, or report the weights that do this"
-                % (options.output, BOUNDS[options.precision], worst)
+                f"expected {options.output} to differ from the student by at most "
+                f"{BOUNDS[options.precision]} grey levels, found {worst}; export it as fp32, or "
+                "report the weights that do this"
             )
     return 0
 
@@ -83,10 +77,7 @@ def largest_difference(model: Any, onnx_path: str, vis_order: str, folder: str) 
     student = PixelStudent(model, vis_order).eval()
     worst = 0
     with open_backend("onnxruntime", onnx_path, BackendOptions(vis_order=vis_order)) as backend:
-        for pair in pairs_in(folder):
-            vis = read_visible(pair.vis)
-            vis = np.ascontiguousarray(vis[:, :, ::-1] if vis_order == "rgb" else vis)
-            ir = np.ascontiguousarray(read_thermal_8_bit(pair.ir)[:, :, np.newaxis])
+        for ir, vis in read_pairs(pairs_in(folder), vis_order):
             with torch.no_grad():
                 expected = student(torch.from_numpy(ir)[None], torch.from_numpy(vis)[None])
             difference = backend.fuse(ir, vis).astype(np.int16) - expected[0].numpy()

@@ -21,22 +21,10 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from irvis_fusion_core.command_line import (
-    add_engine_options,
-    command,
-    make_parser,
-    open_fusion,
-    show_progress,
-)
+from irvis_fusion_core import command_line, image_files
+from irvis_fusion_core.command_line import command
 from irvis_fusion_core.errors import ConfigurationError, FrameError
-from irvis_fusion_core.image_files import (
-    IMAGE_SUFFIXES,
-    FilePair,
-    match_by_stem,
-    read_thermal,
-    read_visible,
-    write_image,
-)
+from irvis_fusion_core.image_files import IMAGE_SUFFIXES, FilePair
 from irvis_fusion_core.thermal import ThermalRescale
 
 # Both are in every OpenCV wheel.
@@ -54,32 +42,26 @@ class _Pairs(NamedTuple):
 @command
 def main(arguments: list[str]) -> int:
     """Run the command."""
-    parser = make_parser(__doc__, "fuse")
-    parser.add_argument("--ir", required=True, help="thermal image, folder or video")
-    parser.add_argument("--vis", required=True, help="visible image, folder or video")
-    parser.add_argument("--output", required=True, help="image, folder or video to write")
-    parser.add_argument(
-        "--side-by-side", action="store_true", help="write visible | thermal | fused in one image"
-    )
-    parser.add_argument("--quiet", action="store_true", help="no progress bar, no summary")
-    add_engine_options(parser)
+    parser = command_line.make_parser(__doc__, "fuse")
+    add = parser.add_argument
+    add("--ir", required=True, help="thermal image, folder or video")
+    add("--vis", required=True, help="visible image, folder or video")
+    add("--output", required=True, help="image, folder or video to write")
+    add("--side-by-side", action="store_true", help="write visible | thermal | fused in one image")
+    add("--quiet", action="store_true", help="no progress bar, no summary")
+    command_line.add_engine_options(parser)
     options = parser.parse_args(arguments)
     kind = _kind(options.ir, options.vis)
     _check_output(kind, options.output, options.ir, options.vis)
     pairs = _open_pairs(kind, options.ir, options.vis)
-    with open_fusion(options) as fusion:
+    with command_line.open_fusion(options) as fusion:
         frames, seconds = _fuse_all(fusion, pairs, kind, options)
         description = fusion.describe()
     if not options.quiet:
+        model = os.path.basename(description["model"])
         print(
-            "%d fused into %s by %s with %s, %.1f ms each"
-            % (
-                frames,
-                options.output,
-                description["engine"],
-                os.path.basename(description["model"]),
-                1e3 * seconds / frames,
-            ),
+            f"{frames} fused into {options.output} by {description['engine']} with {model}, "
+            f"{1e3 * seconds / frames:.1f} ms each",
             file=sys.stderr,
         )
     return 0
@@ -88,10 +70,10 @@ def main(arguments: list[str]) -> int:
 def _fuse_all(fusion: Any, pairs: _Pairs, kind: str, options: Any) -> tuple[int, float]:
     """Fuse and write every pair; return their number, and the seconds spent fusing."""
     rescale = ThermalRescale()
-    video: _VideoFile | None = None
+    video: cv2.VideoWriter | None = None
     frames, seconds = 0, 0.0
     try:
-        for name, raw, vis in show_progress(pairs.items, pairs.total, options.quiet):
+        for name, raw, vis in command_line.show_progress(pairs.items, pairs.total, options.quiet):
             if kind != "video":  # images of a folder need not be a sequence
                 rescale.reset()
             ir = raw if raw.dtype == np.uint8 else rescale(raw)
@@ -107,17 +89,15 @@ def _fuse_all(fusion: Any, pairs: _Pairs, kind: str, options: Any) -> tuple[int,
                 fused = np.hstack([vis, cv2.cvtColor(ir, cv2.COLOR_GRAY2BGR), fused])
             if kind == "video":
                 if video is None:
-                    video = _VideoFile(options.output, fused.shape[:2], pairs.rate_hz)
+                    video = _create_video(options.output, fused, pairs.rate_hz)
                 video.write(fused)
             else:
-                target = options.output
-                if kind == "folder":
-                    target = os.path.join(options.output, name + ".png")
-                write_image(target, fused)
+                in_folder = os.path.join(options.output, name + ".png")
+                image_files.write_image(in_folder if kind == "folder" else options.output, fused)
             frames += 1
     finally:
         if video is not None:
-            video.close()
+            video.release()
     if frames == 0:
         raise FrameError(f"expected frames in {options.ir} and {options.vis}, found none")
     return frames, seconds
@@ -126,13 +106,10 @@ def _fuse_all(fusion: Any, pairs: _Pairs, kind: str, options: Any) -> tuple[int,
 def _kind(ir: str, vis: str) -> str:
     kinds = []
     for path in (ir, vis):
-        if os.path.isdir(path):
-            kinds.append("folder")
-        elif not os.path.isfile(path):
+        if not os.path.exists(path):
             raise FrameError(f"expected an image, folder or video at {path}, found nothing there")
-        else:
-            is_image = path.lower().endswith(IMAGE_SUFFIXES)
-            kinds.append("image" if is_image else "video")
+        image_or_video = "image" if path.lower().endswith(IMAGE_SUFFIXES) else "video"
+        kinds.append("folder" if os.path.isdir(path) else image_or_video)
     if kinds[0] != kinds[1]:
         raise ConfigurationError(
             f"expected --ir and --vis of one kind, found a {kinds[0]} and a {kinds[1]}"
@@ -146,18 +123,11 @@ def _check_output(kind: str, output: str, ir: str, vis: str) -> None:
         raise ConfigurationError(
             f"expected --output to differ from the inputs, found {output}, one of them"
         )
-    suffix = os.path.splitext(output)[1].lower()
-    if kind == "image" and suffix not in IMAGE_SUFFIXES:
+    allowed = {"image": IMAGE_SUFFIXES, "video": tuple(_VIDEO_CODECS)}.get(kind)
+    if allowed and os.path.splitext(output)[1].lower() not in allowed:
         raise ConfigurationError(
-            "expected --output to end in one of {} as the inputs are images, found {}".format(
-                ", ".join(IMAGE_SUFFIXES), output
-            )
-        )
-    if kind == "video" and suffix not in _VIDEO_CODECS:
-        raise ConfigurationError(
-            "expected --output to end in one of {} as the inputs are videos, found {}".format(
-                ", ".join(_VIDEO_CODECS), output
-            )
+            f"expected --output to end in one of {', '.join(allowed)} as the inputs are {kind}s, "
+            f"found {output}"
         )
     if kind == "folder" and os.path.isfile(output):
         raise ConfigurationError(f"expected --output to be a folder, found the file {output}")
@@ -167,10 +137,13 @@ def _open_pairs(kind: str, ir: str, vis: str) -> _Pairs:
     if kind == "video":
         return _read_videos(ir, vis)
     if kind == "folder":
-        files = match_by_stem(ir, vis)
+        files = image_files.match_by_stem(ir, vis)
     else:
         files = [FilePair(os.path.splitext(os.path.basename(vis))[0], ir, vis)]
-    items = ((each.stem, read_thermal(each.ir), read_visible(each.vis)) for each in files)
+    items = (
+        (each.stem, image_files.read_thermal(each.ir), image_files.read_visible(each.vis))
+        for each in files
+    )
     return _Pairs(items, len(files), 0.0)
 
 
@@ -186,12 +159,9 @@ def _read_videos(ir_path: str, vis_path: str) -> _Pairs:
         while True:
             (ir_there, ir_frame), (vis_there, vis_frame) = ir.read(), vis.read()
             if ir_there != vis_there:
-                print(
-                    "irvis_fusion fuse: {} ends before {}, after {} frames".format(
-                        *((vis_path, ir_path) if ir_there else (ir_path, vis_path)), number
-                    ),
-                    file=sys.stderr,
-                )
+                first, other = (vis_path, ir_path) if ir_there else (ir_path, vis_path)
+                text = f"irvis_fusion fuse: {first} ends before {other}, after {number} frames"
+                print(text, file=sys.stderr)
             if not (ir_there and vis_there):
                 break
             yield "frame %d" % number, cv2.cvtColor(ir_frame, cv2.COLOR_BGR2GRAY), vis_frame
@@ -212,25 +182,18 @@ def _open_video(path: str) -> Any:
     return video
 
 
-class _VideoFile:
-    """A video being written."""
-
-    def __init__(self, path: str, size: tuple[int, int], rate_hz: float) -> None:
-        os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-        codec = _VIDEO_CODECS[os.path.splitext(path)[1].lower()]
-        fourcc = cv2.VideoWriter_fourcc(*codec)
-        self._writer = cv2.VideoWriter(path, fourcc, rate_hz, (size[1], size[0]))
-        if not self._writer.isOpened():
-            raise FrameError(
-                f"expected to write a video to {path}, found that OpenCV cannot; "
-                "is the place writable? .avi works in every build"
-            )
-
-    def write(self, frame: np.ndarray) -> None:
-        self._writer.write(frame)
-
-    def close(self) -> None:
-        self._writer.release()
+def _create_video(path: str, frame: np.ndarray, rate_hz: float) -> cv2.VideoWriter:
+    """Open a video of frames like this one for writing."""
+    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+    codec = _VIDEO_CODECS[os.path.splitext(path)[1].lower()]
+    size = (frame.shape[1], frame.shape[0])
+    video = cv2.VideoWriter(path, cv2.VideoWriter_fourcc(*codec), rate_hz, size)
+    if not video.isOpened():
+        raise FrameError(
+            f"expected to write a video to {path}, found that OpenCV cannot; "
+            "is the place writable? .avi works in every build"
+        )
+    return video
 
 
 if __name__ == "__main__":

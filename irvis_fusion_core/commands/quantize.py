@@ -13,30 +13,24 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
-
-import numpy as np
 
 from irvis_fusion_core import model_zoo
 from irvis_fusion_core.backends.model_file import read_model_file
 from irvis_fusion_core.command_line import command, make_parser
-from irvis_fusion_core.errors import CalibrationError, EngineUnavailableError, FrameError
-from irvis_fusion_core.frames import normalize_pair
-from irvis_fusion_core.image_files import FilePair, pairs_in, read_thermal_8_bit, read_visible
+from irvis_fusion_core.errors import CalibrationError, FrameError
+from irvis_fusion_core.image_files import FilePair, pairs_in, read_pairs
+from irvis_fusion_core.optional_packages import import_engine
 
 
 @command
 def main(arguments: list[str]) -> int:
     """Run the command."""
     parser = make_parser(__doc__, "quantize")
-    parser.add_argument(
-        "--model", default="nano", help="nano, small, base, or an fp32 .onnx file (default: nano)"
-    )
-    parser.add_argument("--pairs", required=True, metavar="DIR", help="folder with IR/ and VIS/")
-    parser.add_argument("--output", required=True, help=".onnx file to write")
-    parser.add_argument(
-        "--count", type=int, default=64, help="how many pairs to use, evenly spread (default: 64)"
-    )
+    add = parser.add_argument
+    add("--model", default="nano", help="nano, small, base, or an fp32 .onnx file (default: nano)")
+    add("--pairs", required=True, metavar="DIR", help="folder with IR/ and VIS/")
+    add("--output", required=True, help=".onnx file to write")
+    add("--count", type=int, default=64, help="how many pairs to use, evenly spread (default: 64)")
     options = parser.parse_args(arguments)
     source = model_zoo.path(options.model, "fp32")
     order = read_model_file(source).vis_order
@@ -44,13 +38,9 @@ def main(arguments: list[str]) -> int:
         files = spread(pairs_in(options.pairs), options.count)
     except FrameError as error:
         raise CalibrationError(f"expected real pairs to calibrate with: {error}") from error
-    try:
-        from irvis_fusion_core.network.export import quantize
-    except ImportError as error:
-        raise EngineUnavailableError(
-            f"expected torch and onnx to quantise with, found: {error}; "
-            "pip install 'irvis_fusion[train]'"
-        ) from error
+    import_engine("torch", "train")
+    from irvis_fusion_core.network.export import quantize
+
     os.makedirs(os.path.dirname(os.path.abspath(options.output)), exist_ok=True)
     quantize(source, options.output, read_pairs(files, order), report=print)
     return 0
@@ -63,14 +53,6 @@ def spread(files: list[FilePair], count: int) -> list[FilePair]:
     if len(files) <= count:
         return files
     return [files[i * len(files) // count] for i in range(count)]
-
-
-def read_pairs(files: list[FilePair], order: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield the images of the pairs, 8-bit and in the model's channel order."""
-    for each in files:
-        vis = read_visible(each.vis)
-        ordered = vis[:, :, ::-1] if order == "rgb" else vis
-        yield normalize_pair(read_thermal_8_bit(each.ir), ordered, order)
 
 
 if __name__ == "__main__":

@@ -41,9 +41,7 @@ class DemoPairs:
         self.files: list[FilePair] = [] if folder is None else pairs_in(folder)
         self.rate_hz = rate_hz
         if size is None:
-            size = (480, 640)
-            if self.files:
-                size = read_visible(self.files[0].vis).shape[:2]
+            size = read_visible(self.files[0].vis).shape[:2] if self.files else (480, 640)
         self.height, self.width = size
         self._street = None if self.files else NightStreet(self.width, self.height)
 
@@ -74,9 +72,5 @@ class DemoPairs:
 
     def first(self, count: int) -> Iterator[DemoPair]:
         """Yield `count` pairs: each of a folder at most once, the street's half a second apart."""
-        if self.files:
-            for number in range(min(count, len(self.files))):
-                yield self.pair(number)
-        else:
-            for number in range(count):
-                yield self.pair(int(number * self.rate_hz / 2))
+        for number in range(min(count, len(self.files)) if self.files else count):
+            yield self.pair(number if self.files else int(number * self.rate_hz / 2))

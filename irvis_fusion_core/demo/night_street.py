@@ -18,11 +18,10 @@ from irvis_fusion_core.detectors.box import Box
 
 _SUBPIXEL_BITS = 4  # cv2 draws at 1/16 of a pixel, so that walking is smooth
 _NOISE_FRAMES = 8
+_SIGNS = ("CAFE", "BAR", "HOTEL", "SHOP")
 
 
 class StreetFrame(NamedTuple):
-    """One moment."""
-
     ir: np.ndarray  # uint8 [height, width]
     vis: np.ndarray  # uint8 [height, width, 3], RGB
     boxes: list[Box]
@@ -63,17 +62,14 @@ class NightStreet:
     def frame(self, time_s: float) -> StreetFrame:
         """Draw the moment `time_s` (seconds from the beginning, 0 or later)."""
         vis, ir = self._vis.copy(), self._ir.copy()
-        boxes = []
         # Small people are far away, and are drawn first.
-        for person in sorted(self._people, key=lambda each: each.height):
-            boxes.append(self._draw_person(vis, ir, person, time_s))
+        people = sorted(self._people, key=lambda each: each.height)
+        boxes = [self._draw_person(vis, ir, person, time_s) for person in people]
         vis = cv2.add(vis, self._light)
         number = int(round(time_s * 1000.0)) % _NOISE_FRAMES
         vis = cv2.add(cv2.GaussianBlur(vis, (3, 3), 0), self._vis_noise[number], dtype=cv2.CV_8U)
         ir = cv2.add(cv2.GaussianBlur(ir, (5, 5), 0), self._ir_noise[number], dtype=cv2.CV_8U)
         return StreetFrame(ir, vis, boxes)
-
-    # ---- what stands still ------------------------------------------------------------------
 
     def _draw_background(self) -> tuple[np.ndarray, np.ndarray]:
         """Return sky, houses and road without light and people: visible, thermal."""
@@ -95,11 +91,9 @@ class NightStreet:
         vis[horizon:] = np.clip(road[..., None] * (1.0, 1.0, 1.1), 0, 255)
         ir[horizon:] = np.clip(62.0 + 14.0 * rows + 2.0 * texture, 0, 255)
         for i in range(6):  # lane markings: paint is visible, not warm
-            left = int((0.1 + 0.17 * i) * w)
-            top = int(0.86 * h)
-            cv2.rectangle(
-                vis, (left, top), (left + int(0.07 * w), top + max(1, h // 100)), (46, 46, 42), -1
-            )
+            left, top = int((0.1 + 0.17 * i) * w), int(0.86 * h)
+            corner = (left + int(0.07 * w), top + max(1, h // 100))
+            cv2.rectangle(vis, (left, top), corner, (46, 46, 42), -1)
         self._draw_car(vis, ir)
         return vis, ir
 
@@ -126,37 +120,19 @@ class NightStreet:
                 cv2.rectangle(vis, (left, upper), corner, (22, 20, 18), 1)
                 # Glass is opaque to a thermal camera, and leaks a little heat.
                 cv2.rectangle(ir, (left, upper), corner, 74.0, -1)
-        sign = (x + width // 8, horizon - int(0.02 * h))
-        cv2.putText(
-            vis,
-            ("CAFE", "BAR", "HOTEL", "SHOP")[x % 4],
-            sign,
-            cv2.FONT_HERSHEY_SIMPLEX,
-            0.55 * self._scale,
-            (70, 120, 60),
-            max(1, int(1.4 * self._scale)),
-            cv2.LINE_AA,
-        )
+        sign, place = _SIGNS[x % 4], (x + width // 8, horizon - int(0.02 * h))
+        font, size, thick = cv2.FONT_HERSHEY_SIMPLEX, 0.55 * self._scale, int(1.4 * self._scale)
+        cv2.putText(vis, sign, place, font, size, (70, 120, 60), max(1, thick), cv2.LINE_AA)
 
     def _draw_car(self, vis: np.ndarray, ir: np.ndarray) -> None:
         """Draw a parked car with a warm bonnet and tyres, headlights on."""
         s, x, y = self._scale, int(0.8 * self.width), int(0.62 * self.height)
-        body = np.array(
-            [
-                [-62, 0],
-                [-56, -26],
-                [-30, -32],
-                [-18, -56],
-                [34, -56],
-                [48, -30],
-                [64, -24],
-                [66, 0],
-            ]
-        )
+        front = [(-62, 0), (-56, -26), (-30, -32)]
+        body = np.array([*front, (-18, -56), (34, -56), (48, -30), (64, -24), (66, 0)])
         points = [(body * s + (x, y)).astype(np.int32)]
         cv2.fillPoly(vis, points, (20, 14, 14), cv2.LINE_AA)
         cv2.fillPoly(ir, points, 70, cv2.LINE_AA)
-        bonnet = np.array([[-62, 0], [-56, -26], [-30, -32], [-24, 0]])
+        bonnet = np.array([*front, (-24, 0)])
         cv2.fillPoly(ir, [(bonnet * s + (x, y)).astype(np.int32)], 150, cv2.LINE_AA)
         for wheel in (-40, 42):
             centre = (int(x + wheel * s), y)
@@ -187,8 +163,6 @@ class NightStreet:
             np.round(self._random.normal(0.0, sigma, shape)).astype(np.int16)
             for _ in range(_NOISE_FRAMES)
         ]
-
-    # ---- who walks --------------------------------------------------------------------------
 
     def _make_pedestrian(self, index: int, count: int) -> Pedestrian:
         if index == 0:
@@ -235,24 +209,13 @@ def _draw_body(
         scaled = np.array([(x + size * px, top + size * py) for px, py in points])
         fixed = np.round(scaled * (1 << _SUBPIXEL_BITS)).astype(np.int32)
         thickness = max(1, int(round(size * width)))
-        cv2.polylines(
-            canvas,
-            [fixed],
-            False,
-            [int(c) for c in colour],
-            thickness,
-            cv2.LINE_AA,
-            _SUBPIXEL_BITS,
-        )
+        cv2.polylines(canvas, [fixed], False, colour, thickness, cv2.LINE_AA, _SUBPIXEL_BITS)
 
     stride = 0.075 * swing
     for side in (-1.0, 1.0):
         foot = 0.075 * side + side * stride
-        limb(
-            [(0.055 * side, 0.5), (0.062 * side + 0.6 * side * stride, 0.72), (foot, 0.95)],
-            0.085,
-            clothes,
-        )
+        knee = 0.062 * side + 0.6 * side * stride
+        limb([(0.055 * side, 0.5), (knee, 0.72), (foot, 0.95)], 0.085, clothes)
         limb([(foot, 0.955), (foot + 0.03 * side, 0.97)], 0.05, clothes)
         hand = (0.155 * side - 0.6 * side * stride, 0.5)
         limb([(0.115 * side, 0.2), (0.15 * side, 0.35), hand], 0.055, clothes)
@@ -261,19 +224,8 @@ def _draw_body(
         [(-0.12, 0.17), (0.12, 0.17), (0.135, 0.22), (0.1, 0.53), (-0.1, 0.53), (-0.135, 0.22)]
     )
     fixed = np.round((torso * size + (x, top)) * (1 << _SUBPIXEL_BITS)).astype(np.int32)
-    cv2.fillPoly(canvas, [fixed], [int(c) for c in clothes], cv2.LINE_AA, _SUBPIXEL_BITS)
+    cv2.fillPoly(canvas, [fixed], clothes, cv2.LINE_AA, _SUBPIXEL_BITS)
     limb([(0.0, 0.13), (0.0, 0.18)], 0.06, skin)
-    centre = np.round(np.array([x, top + 0.075 * size]) * (1 << _SUBPIXEL_BITS)).astype(int)
-    axes = np.round(np.array([0.052, 0.073]) * size * (1 << _SUBPIXEL_BITS)).astype(int)
-    cv2.ellipse(
-        canvas,
-        (int(centre[0]), int(centre[1])),
-        (int(axes[0]), int(axes[1])),
-        0,
-        0,
-        360,
-        [int(c) for c in skin],
-        -1,
-        cv2.LINE_AA,
-        _SUBPIXEL_BITS,
-    )
+    ellipse = np.array([(x, top + 0.075 * size), (0.052 * size, 0.073 * size)])
+    centre, axes = np.round(ellipse * (1 << _SUBPIXEL_BITS)).astype(int).tolist()
+    cv2.ellipse(canvas, centre, axes, 0, 0, 360, skin, -1, cv2.LINE_AA, _SUBPIXEL_BITS)

@@ -49,11 +49,6 @@ class Annotations:
     def __init__(
         self, entries: dict[str, _Entry], frame_names: Sequence[str] | None = None
     ) -> None:
-        """Take entries by name without extension.
-
-        Raises:
-            AnnotationError: a name that fits no frame.
-        """
         self.labels = sorted({label for entry in entries.values() for label in entry.labels})
         self.frames = len(entries)
         self._by_stamp: dict[int, _Entry] = {}
@@ -73,9 +68,7 @@ class Annotations:
         if entry is None:
             return None
         scaled = entry.boxes * (width, height, width, height)
-        return [
-            Truth(Box(*(float(v) for v in box)), label) for box, label in zip(scaled, entry.labels)
-        ]
+        return [Truth(Box(*box), label) for box, label in zip(scaled.tolist(), entry.labels)]
 
 
 def read_annotations(
@@ -152,13 +145,10 @@ def _read_coco(path: str) -> dict[str, _Entry]:
             f"expected COCO annotations (images, annotations, categories) in {path}, found "
             f"{type(error).__name__}: {error}"
         ) from error
-    entries = {}
-    for key, boxes in found.items():
-        width, height = sizes[key]
-        entries[names[key]] = _entry(
-            [box for box, _ in boxes], [label for _, label in boxes], (width, height), path
-        )
-    return entries
+    return {
+        names[key]: _entry([box for box, _ in objects], [k for _, k in objects], sizes[key], path)
+        for key, objects in found.items()
+    }
 
 
 def _read_yolo(folder: str, class_names: Sequence[str]) -> dict[str, _Entry]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 
-from irvis_fusion_core.detectors.box import Box
-from irvis_fusion_core.detectors.people_detector import overlap
+from irvis_fusion_core.detectors.box import Box, overlap
 
 PERSON = "person"
 _PEOPLE = {"people", "pedestrian", "pedestrians", "persons", "human", "walker"}
@@ -56,18 +57,21 @@ def count_matches(
     return hits
 
 
+@dataclass
 class Tally:
-    """Counts detections over many images, and true ones where there are annotations."""
+    """Counts detections over many images, and true ones where there are annotations.
 
-    def __init__(self, min_overlap: float = 0.5) -> None:
-        """Start at zero; `min_overlap` as of `count_matches`."""
-        self.min_overlap = min_overlap
-        self.images = 0
-        self.found = 0
-        self.annotated_images = 0
-        self.true = 0
-        self.false = 0
-        self.missed = 0
+    Args:
+        min_overlap: as of `count_matches`.
+    """
+
+    min_overlap: float = 0.5
+    images: int = 0
+    found: int = 0
+    annotated_images: int = 0
+    true: int = 0
+    false: int = 0
+    missed: int = 0
 
     def add(self, found: Sequence[Detection], truth: Sequence[Truth] | None = None) -> None:
         """Count one image; `truth` is None where it is not annotated."""
@@ -93,17 +97,10 @@ class Tally:
 
     def summary(self) -> dict[str, float | None]:
         """Return all counts and shares by name."""
-        return {
-            "images": self.images,
-            "found": self.found,
-            "found_per_image": self.found / self.images if self.images else None,
-            "annotated_images": self.annotated_images,
-            "true": self.true,
-            "false": self.false,
-            "missed": self.missed,
-            "precision": self.precision,
-            "recall": self.recall,
-        }
+        counts = asdict(self)
+        del counts["min_overlap"]
+        counts["found_per_image"] = self.found / self.images if self.images else None
+        return {**counts, "precision": self.precision, "recall": self.recall}
 
 
 def suppress_overlaps(
@@ -111,20 +108,19 @@ def suppress_overlaps(
 ) -> list[int]:
     """Return the indices to keep, surest first: of overlapping boxes of a class the surest.
 
+    Boxes with a score of 0 go too.
+
     Args:
         boxes: float [n, 4] as left, top, right, bottom.
-        scores, labels: [n].
+        scores: [n].
+        labels: [n].
     """
-    area = np.maximum(boxes[:, 2] - boxes[:, 0], 0) * np.maximum(boxes[:, 3] - boxes[:, 1], 0)
-    order = np.argsort(-scores, kind="stable")
-    kept: list[int] = []
-    while order.size:
-        first, rest = order[0], order[1:]
-        kept.append(int(first))
-        low = np.maximum(boxes[rest, :2], boxes[first, :2])
-        high = np.minimum(boxes[rest, 2:], boxes[first, 2:])
-        shared = np.prod(np.maximum(high - low, 0), axis=1)
-        union = area[rest] + area[first] - shared
-        ratio = shared / np.maximum(union, 1e-12)
-        order = rest[(ratio <= most_overlap) | (labels[rest] != labels[first])]
-    return kept
+    if not len(boxes):
+        return []
+    # Classes side by side do not overlap: OpenCV's own form by class is too new for robots.
+    classes = np.unique(labels, return_inverse=True)[1]
+    shift = (np.ptp(boxes) + 1.0) * classes[:, np.newaxis]
+    corners = boxes[:, :2] + shift
+    shifted = np.hstack([corners, boxes[:, 2:] + shift - corners])
+    kept = cv2.dnn.NMSBoxes(shifted.tolist(), scores.tolist(), 0.0, most_overlap)
+    return [int(index) for index in np.ravel(kept)]

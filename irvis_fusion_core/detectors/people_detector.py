@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from irvis_fusion_core.detectors.box import Box
+from irvis_fusion_core.detectors.box import Box, overlap
+from irvis_fusion_core.detectors.detection import PERSON, Detection
 from irvis_fusion_core.errors import EngineUnavailableError
 
 # Overlap over union from which a detection counts. The detector's window has a margin of a sixth
@@ -22,11 +23,15 @@ _WINDOW = (128, 64)  # height, width of the detector's window
 
 
 class PeopleDetector:
-    """Finds upright people.
+    """Finds upright people; the attributes are those of `YoloDetector`.
 
     Raises:
         EngineUnavailableError: this OpenCV has no HOG detector.
     """
+
+    name = "OpenCV HOG people detector"
+    labels: tuple[str, ...] = (PERSON,)
+    min_overlap = MIN_OVERLAP
 
     def __init__(self) -> None:
         if not hasattr(cv2, "HOGDescriptor"):
@@ -37,36 +42,19 @@ class PeopleDetector:
         self._hog = cv2.HOGDescriptor()
         self._hog.setSVMDetector(cv2.HOGDescriptor_getDefaultPeopleDetector())
 
-    def find(self, image: np.ndarray) -> list[Box]:
-        """Return people in a uint8 colour image [height, width, 3], best first."""
-        return [box for box, _ in self.find_scored(image)]
-
-    def find_scored(self, image: np.ndarray) -> list[tuple[Box, float]]:
-        """As `find`, with the score of each box (above `MIN_SCORE`)."""
+    def find(self, image: np.ndarray) -> list[Detection]:
+        """Return people in a uint8 colour image [height, width, 3], surest first."""
         if image.shape[0] < _WINDOW[0] or image.shape[1] < _WINDOW[1]:
             return []  # smaller than the window; OpenCV would raise
         found, scores = self._hog.detectMultiScale(
             np.ascontiguousarray(image), winStride=(8, 8), padding=(8, 8), scale=1.05
         )
-        ranked = sorted(
-            ((float(score), box) for score, box in zip(np.ravel(scores), found)),
-            key=lambda pair: -pair[0],
-        )
-        return [
-            (Box(*(float(number) for number in box)), score)
-            for score, box in ranked
+        people = [
+            Detection(Box(*map(float, box)), float(score), PERSON)
+            for box, score in zip(found, np.ravel(scores))
             if score > MIN_SCORE
         ]
-
-
-def overlap(a: Box, b: Box) -> float:
-    """Return the intersection over union of two boxes, 0..1."""
-    width = min(a.left + a.width, b.left + b.width) - max(a.left, b.left)
-    height = min(a.top + a.height, b.top + b.height) - max(a.top, b.top)
-    if width <= 0 or height <= 0:
-        return 0.0
-    shared = width * height
-    return shared / (a.width * a.height + b.width * b.height - shared)
+        return sorted(people, key=lambda each: -each.score)
 
 
 def count_hits(found: Sequence[Box], truth: Sequence[Box]) -> int:

@@ -44,17 +44,15 @@ class YoloDetector:
         name: for tables.
         labels: its classes by number; empty where the file does not name them.
         min_overlap: overlap over union from which a detection counts.
+
+    Raises:
+        EngineUnavailableError: neither ONNX Runtime nor this OpenCV can run it.
+        ModelError: the file is missing, or its input is not one image.
     """
 
     min_overlap = 0.5
 
     def __init__(self, path: str, min_score: float = 0.25) -> None:
-        """Open the model.
-
-        Raises:
-            EngineUnavailableError: neither ONNX Runtime nor this OpenCV can run it.
-            ModelError: the file is missing, or its input is not one image.
-        """
         if not os.path.isfile(path):
             raise ModelError(f"expected a detector's .onnx at {path}, found no such file")
         self.name = os.path.basename(path)
@@ -63,7 +61,6 @@ class YoloDetector:
         self.labels: tuple[str, ...] = tuple(
             normal_label(name) for name in _class_names(self._network.metadata)
         )
-        self._height, self._width = self._network.input_size
 
     def find(self, image: np.ndarray) -> list[Detection]:
         """Return objects in a uint8 RGB image [height, width, 3], surest first.
@@ -71,19 +68,16 @@ class YoloDetector:
         Raises:
             ModelError: the model's output is not YOLO's.
         """
-        fitted, place = fit(image, self._height, self._width)
+        fitted, place = fit(image, *self._network.input_size)
         tensor = np.ascontiguousarray(fitted.transpose(2, 0, 1)[None], np.float32) / 255.0
-        boxes, scores, classes = read_output(
-            self._network.run(tensor), len(self.labels), self.min_score
-        )
+        output = self._network.run(tensor)
+        boxes, scores, classes = read_output(output, len(self.labels), self.min_score)
         boxes = (boxes - (place.left, place.top, place.left, place.top)) / place.scale
         height, width = image.shape[:2]
         boxes = np.clip(boxes, 0, (width, height, width, height))
         return [
-            Detection(
-                Box(*(float(v) for v in (x0, y0, x1 - x0, y1 - y0))), float(score), self._label(k)
-            )
-            for (x0, y0, x1, y1), score, k in zip(boxes, scores, classes.astype(int))
+            Detection(Box(x0, y0, x1 - x0, y1 - y0), float(score), self._label(k))
+            for (x0, y0, x1, y1), score, k in zip(boxes.tolist(), scores, classes.astype(int))
             if x1 > x0 and y1 > y0
         ]
 
@@ -168,9 +162,8 @@ class _RuntimeNetwork:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         try:
-            self._session = onnxruntime.InferenceSession(
-                path, options, providers=["CPUExecutionProvider"]
-            )
+            cpu = ["CPUExecutionProvider"]
+            self._session = onnxruntime.InferenceSession(path, options, providers=cpu)
         except Exception as error:  # onnxruntime's own classes, which have no common root
             raise ModelError(
                 f"expected an ONNX detector in {path}, found: {error}; export it once more"

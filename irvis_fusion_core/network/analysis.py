@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -28,16 +28,24 @@ def count_macs(model: nn.Module, inputs: Sequence[torch.Tensor]) -> int:
         total[0] += places * weight.numel()
 
     counted = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
-    hooks = [m.register_forward_hook(count) for m in model.modules() if isinstance(m, counted)]
     training = model.training
+    model.eval()
+    _run_hooked(model, inputs, [m for m in model.modules() if isinstance(m, counted)], count)
+    model.train(training)
+    return total[0]
+
+
+def _run_hooked(
+    model: nn.Module, inputs: Sequence[torch.Tensor], modules: list[nn.Module], hook: Callable
+) -> None:
+    """Run one forward pass, and call `hook(module, inputs, output)` for these modules."""
+    handles = [module.register_forward_hook(hook) for module in modules]
     try:
         with torch.no_grad():
-            model.eval()(*inputs)
+            model(*inputs)
     finally:
-        for hook in hooks:
-            hook.remove()
-        model.train(training)
-    return total[0]
+        for handle in handles:
+            handle.remove()
 
 
 def analyze_model(
@@ -116,13 +124,6 @@ def _memory_mb(model: nn.Module, inputs: list[torch.Tensor]) -> float:
         tensors = [t for t in (*given, output) if isinstance(t, torch.Tensor)]
         largest[0] = max(largest[0], sum(t.numel() * t.element_size() for t in tensors))
 
-    leaves = [m for m in model.modules() if not list(m.children())]
-    hooks = [m.register_forward_hook(look) for m in leaves]
-    try:
-        with torch.no_grad():
-            model(*inputs)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    _run_hooked(model, inputs, [m for m in model.modules() if not list(m.children())], look)
     weights = sum(p.numel() * p.element_size() for p in model.parameters())
     return (weights + largest[0]) / 2**20

@@ -17,7 +17,7 @@ from irvis_fusion_core.errors import CheckpointError, ConfigurationError
 from irvis_fusion_core.network.student import Student, create_student_model
 
 FORMAT = "1"
-PREFIX = "irvis_fusion."
+METADATA_PREFIX = "irvis_fusion."
 
 
 def save_checkpoint(
@@ -42,10 +42,10 @@ def save_checkpoint(
             ".pth files are read, not written"
         )
     header = {
-        PREFIX + "format": FORMAT,
-        PREFIX + "variant": model.variant,
-        PREFIX + "in_channels": str(model.in_channels),
-        PREFIX + "out_channels": str(model.out_channels),
+        METADATA_PREFIX + "format": FORMAT,
+        METADATA_PREFIX + "variant": model.variant,
+        METADATA_PREFIX + "in_channels": str(model.in_channels),
+        METADATA_PREFIX + "out_channels": str(model.out_channels),
         **(metadata or {}),
     }
     tensors = {
@@ -125,17 +125,16 @@ def read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str
 
 
 def _student_of(header: dict[str, str], path: Path) -> Student:
-    if header.get(PREFIX + "format") != FORMAT:
+    if header.get(METADATA_PREFIX + "format") != FORMAT:
         raise CheckpointError(
-            f"expected irvis_fusion weights (format {FORMAT}) in {path}, found "
-            f"format {header.get(PREFIX + 'format')!r}; pass the model if they "
-            "fit it"
+            f"expected irvis_fusion weights (format {FORMAT}) in {path}, found format "
+            f"{header.get(METADATA_PREFIX + 'format')!r}; pass the model if they fit it"
         )
     try:
         return create_student_model(
-            header[PREFIX + "variant"],
-            int(header.get(PREFIX + "in_channels", "3")),
-            int(header.get(PREFIX + "out_channels", "3")),
+            header[METADATA_PREFIX + "variant"],
+            int(header.get(METADATA_PREFIX + "in_channels", "3")),
+            int(header.get(METADATA_PREFIX + "out_channels", "3")),
         )
     except (KeyError, ValueError, ConfigurationError) as error:
         raise CheckpointError(
@@ -157,11 +156,8 @@ def read_pth(path: Path) -> dict[str, torch.Tensor]:
         if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
             loaded = loaded[key]
             break
-    if (
-        not isinstance(loaded, dict)
-        or not loaded
-        or not all(isinstance(v, torch.Tensor) for v in loaded.values())
-    ):
+    named = isinstance(loaded, dict) and loaded
+    if not named or not all(isinstance(v, torch.Tensor) for v in loaded.values()):
         raise CheckpointError(
             f"expected names and tensors in {path}, found {type(loaded).__name__}"
         )

@@ -6,7 +6,6 @@ int8 is Q/DQ from real images. The last mix is always fp32.
 
 from __future__ import annotations
 
-import importlib
 import io
 import os
 import tempfile
@@ -20,22 +19,16 @@ import numpy as np
 import torch
 
 from irvis_fusion_core.atomic_file import replacing
-from irvis_fusion_core.errors import (
-    CalibrationError,
-    ConfigurationError,
-    EngineUnavailableError,
-    ModelError,
-)
+from irvis_fusion_core.errors import CalibrationError, ConfigurationError, ModelError
+from irvis_fusion_core.network.checkpoint import METADATA_PREFIX
 from irvis_fusion_core.network.pixel_student import PixelStudent
 from irvis_fusion_core.network.student import HEADS, Student
+from irvis_fusion_core.optional_packages import import_engine
 
-OPSETS = (17, 17)
-"""Oldest and newest opset: `PixelStudent` needs 17, TensorRT 8.5 reads up to 17."""
-
-METADATA_PREFIX = "irvis_fusion."
+OPSET = 17  # `PixelStudent` needs it, TensorRT 8.5 reads nothing newer
+# IR uint8 H x W x 1 and visible uint8 H x W x 3, in the model's channel order.
 FramePair = Tuple[np.ndarray, np.ndarray]
-"""IR uint8 H x W x 1 and visible uint8 H x W x 3, in the model's channel order."""
-
+# Layers that stay fp32 in int8 files.
 FP32_LAYERS = tuple(
     f"/{layer}/Conv"
     for layer in (
@@ -53,14 +46,13 @@ FP32_LAYERS = tuple(
         "detail_1",
     )
 )
-"""Layers that stay fp32 in int8 files."""
 
 
 def export_to_onnx(
     model: Student,
     output_path: str | Path,
     input_size: Sequence[int] | None = None,
-    opset_version: int = 17,
+    opset_version: int = OPSET,
     precision: str = "fp32",
     vis_order: str = "rgb",
     calibration_pairs: Iterable[FramePair] | None = None,
@@ -76,11 +68,11 @@ def export_to_onnx(
         ConfigurationError: an impossible option.
         EngineUnavailableError: the `onnx` package is missing.
     """
-    onnx = _require("onnx")
-    if not OPSETS[0] <= opset_version <= OPSETS[1]:
+    onnx = import_engine("onnx")
+    if opset_version != OPSET:
         raise ConfigurationError(
-            f"expected opset 17, found {opset_version}: older ones lack "
-            "operators that the student uses, TensorRT 8.5 reads none newer"
+            f"expected opset {OPSET}, found {opset_version}: older ones lack operators that the "
+            "student uses, TensorRT 8.5 reads none newer"
         )
     if precision not in ("fp32", "fp16", "int8"):
         raise ConfigurationError(f"expected precision fp32, fp16 or int8, found {precision!r}")
@@ -96,10 +88,7 @@ def export_to_onnx(
     pixels = PixelStudent(_copy_in(model, precision), vis_order, size).eval()
     # A free size is traced at one that needs padding, so that the padding is not folded away.
     height, width = size or (70, 90)
-    example = (
-        torch.zeros(1, height, width, 1, dtype=torch.uint8),
-        torch.zeros(1, height, width, 3, dtype=torch.uint8),
-    )
+    example = tuple(torch.zeros(1, height, width, c, dtype=torch.uint8) for c in (1, 3))
     axes = None if size else {name: {1: "height", 2: "width"} for name in ("ir", "vis", "fused")}
     traced = io.BytesIO()
     with warnings.catch_warnings():
@@ -120,7 +109,12 @@ def export_to_onnx(
     _name_output_shape(graph, size)
     _describe(
         graph,
-        {"format": "1", "variant": model.variant, "precision": precision, "vis_order": vis_order},
+        {
+            "format": "1",
+            "variant": model.variant,
+            "precision": precision,
+            "vis_order": vis_order,
+        },
     )
     _write_checked(onnx, graph, output_path)
     return output_path
@@ -142,8 +136,8 @@ def quantize(
     Raises:
         CalibrationError: too few pairs, constant images, or pure noise.
     """
-    onnx = _require("onnx")
-    quantization = _require("onnxruntime.quantization", "onnxruntime")
+    onnx = import_engine("onnx")
+    quantization = import_engine("onnxruntime.quantization")
     pairs = _calibration_set(calibration_pairs)
     output_path = Path(output_path)
     graph = onnx.load(str(onnx_path))
@@ -162,11 +156,7 @@ def quantize(
             pair = next(self.rest, None)
             return None if pair is None else {"ir": pair[0][None], "vis": pair[1][None]}
 
-    exclude = [
-        node.name
-        for node in graph.graph.node
-        if any(node.name.endswith(layer) for layer in FP32_LAYERS)
-    ]
+    exclude = [node.name for node in graph.graph.node if node.name.endswith(FP32_LAYERS)]
     with tempfile.TemporaryDirectory() as folder:
         part = os.path.join(folder, "int8.onnx")
         quantization.quantize_static(
@@ -188,12 +178,7 @@ def quantize(
             },
         )
         graph = onnx.load(part)
-    own = {
-        key[len(METADATA_PREFIX) :]: value
-        for key, value in metadata.items()
-        if key.startswith(METADATA_PREFIX)
-    }
-    _describe(graph, {**own, "precision": "int8", "calibration_pairs": str(len(pairs))})
+    _describe(graph, {"precision": "int8", "calibration_pairs": str(len(pairs))}, metadata)
     _write_checked(onnx, graph, output_path)
     if report is not None:
         report(quantization_cost(onnx_path, output_path, pairs))
@@ -206,7 +191,7 @@ def quantization_cost(
     """Return a line with PSNR (mean, worst) and SSIM of one file's images against another's."""
     from irvis_fusion_core.metrics.fidelity import ssim_mean
 
-    runtime = _require("onnxruntime")
+    runtime = import_engine("onnxruntime")
     sessions = [
         runtime.InferenceSession(str(p), providers=["CPUExecutionProvider"])
         for p in (reference_path, path)
@@ -239,8 +224,8 @@ def _height_and_width(input_size: Sequence[int] | None) -> tuple[int, int] | Non
         size = size[2:]
     if len(size) != 2 or min(size) < 1:
         raise ConfigurationError(
-            "expected input_size as None, (height, width) or (1, channels, "
-            f"height, width), found {tuple(input_size)}"
+            "expected input_size as None, (height, width) or (1, channels, height, width), found "
+            f"{tuple(input_size)}"
         )
     return size[0], size[1]
 
@@ -255,8 +240,8 @@ def _calibration_set(pairs: Iterable[FramePair]) -> list[FramePair]:
             break
     if len(kept) < 8:
         raise CalibrationError(
-            f"expected at least 8 real pairs to calibrate int8, found "
-            f"{len(kept)}; pass a folder with IR/ and VIS/ of your cameras"
+            f"expected at least 8 real pairs to calibrate int8, found {len(kept)}; pass a folder "
+            "with IR/ and VIS/ of your cameras"
         )
     for index, pair in enumerate(kept):
         for name, image in zip(("ir", "vis"), pair):
@@ -266,8 +251,8 @@ def _calibration_set(pairs: Iterable[FramePair]) -> list[FramePair]:
             if plane.std() < 1.0 or step > plane.std():
                 what = "constant" if plane.std() < 1.0 else "noise"
                 raise CalibrationError(
-                    f"expected real images, calibration pair {index}'s "
-                    f"{name} is {what}; scales drawn from it would be wrong"
+                    f"expected real images, calibration pair {index}'s {name} is {what}; scales "
+                    "drawn from it would be wrong"
                 )
     return kept
 
@@ -280,8 +265,10 @@ def _name_output_shape(graph: Any, size: tuple[int, int] | None) -> None:
         setattr(dim, "dim_param" if isinstance(value, str) else "dim_value", value)
 
 
-def _describe(graph: Any, metadata: dict[str, str]) -> None:
+def _describe(graph: Any, metadata: dict[str, str], old: dict[str, str] | None = None) -> None:
+    """Set our metadata, on top of what the graph and `old` have."""
     kept = {entry.key: entry.value for entry in graph.metadata_props}
+    kept.update({k: v for k, v in (old or {}).items() if k.startswith(METADATA_PREFIX)})
     kept.update({METADATA_PREFIX + key: value for key, value in metadata.items()})
     del graph.metadata_props[:]
     for key, value in sorted(kept.items()):
@@ -293,14 +280,3 @@ def _write_checked(onnx: ModuleType, graph: Any, output_path: Path) -> None:
     onnx.checker.check_model(graph, full_check=True)
     with replacing(output_path) as part:
         onnx.save(graph, str(part))
-
-
-def _require(module: str, package: str | None = None) -> ModuleType:
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        package = package or module
-        raise EngineUnavailableError(
-            f"export needs the package {package}, which is not installed "
-            f"({error}); pip install 'irvis_fusion[onnx]'"
-        ) from error

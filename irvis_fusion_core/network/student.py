@@ -31,29 +31,14 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 from irvis_fusion_core.errors import ConfigurationError, FrameError
-from irvis_fusion_core.network.blocks import (
-    InvertedResidual,
-    SqueezeExcite,
-    bilinear_weights,
-    conv_norm,
-    gain,
-    gate,
-)
+from irvis_fusion_core.network import blocks
+from irvis_fusion_core.network.blocks import InvertedResidual, conv_norm, gain, gate
 
-STEM = 4
-"""Space-to-depth block of the stem: 16 pixels become 16 channels."""
-
-MULTIPLE = 16
-"""Heights and widths are padded to this: the stem and two halvings."""
-
-LUMA_WEIGHTS = (0.299, 0.587, 0.114)
-"""BT.601, full range, for R, G, B."""
-
-MAX_RESIDUAL = 0.25
-"""Range of the residual in units of full scale: a correction, not a second image."""
-
-HEADS = ("follow", "recede", "keep_ir", "keep_vis", "residual")
-"""The last convolutions, one for each part of the mix."""
+STEM = 4  # space-to-depth block of the stem: 16 pixels become 16 channels
+MULTIPLE = 16  # heights and widths are padded to this: the stem and two halvings
+LUMA_WEIGHTS = (0.299, 0.587, 0.114)  # BT.601, full range, for R, G, B
+MAX_RESIDUAL = 0.25  # of full scale: the residual is a correction, not a second image
+HEADS = ("follow", "recede", "keep_ir", "keep_vis", "residual")  # last convolutions of the mix
 
 
 @dataclass(frozen=True)
@@ -74,6 +59,14 @@ SIZES: dict[str, StudentSize] = {
 }
 
 
+def _blocks(
+    channels: int, size: StudentSize, scale: int, excite: bool = True
+) -> list[InvertedResidual]:
+    """Return the blocks of one scale: 0, 1, 2 for 1/4, 1/8, 1/16."""
+    count = size.blocks[scale]
+    return [InvertedResidual(channels, channels, size.expansion, 1, excite) for _ in range(count)]
+
+
 class Encoder(nn.Module):
     """One modality: 16 x H/4 x W/4 -> features at 1/4, 1/8 and 1/16."""
 
@@ -82,21 +75,11 @@ class Encoder(nn.Module):
         c1, c2, c3 = size.channels
         self.stem = conv_norm(in_channels, c1, 3)
         # Squeeze-and-excitation only where pixels are few: at 1/4 it would cost a full pass.
-        self.stage1 = nn.Sequential(
-            *[
-                InvertedResidual(c1, c1, size.expansion, excite=False)
-                for _ in range(size.blocks[0])
-            ]
-        )
-        self.stage2 = self._stage(c1, c2, size.blocks[1], size.expansion)
-        self.stage3 = self._stage(c2, c3, size.blocks[2], size.expansion)
-
-    @staticmethod
-    def _stage(in_channels: int, channels: int, blocks: int, expansion: int) -> nn.Sequential:
-        down = InvertedResidual(in_channels, channels, expansion, stride=2)
-        return nn.Sequential(
-            down, *[InvertedResidual(channels, channels, expansion) for _ in range(blocks)]
-        )
+        self.stage1 = nn.Sequential(*_blocks(c1, size, 0, excite=False))
+        down = InvertedResidual(c1, c2, size.expansion, stride=2)
+        self.stage2 = nn.Sequential(down, *_blocks(c2, size, 1))
+        down = InvertedResidual(c2, c3, size.expansion, stride=2)
+        self.stage3 = nn.Sequential(down, *_blocks(c3, size, 2))
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
         x1 = self.stage1(self.stem(x))
@@ -118,7 +101,7 @@ class CrossModalFusion(nn.Module):
         self.attend_ir = nn.Conv2d(16, 1, 1)
         self.attend_vis = nn.Conv2d(16, 1, 1)
         self.mix = conv_norm(2 * channels, channels)
-        self.excite = SqueezeExcite(channels) if excite else nn.Identity()
+        self.excite = blocks.SqueezeExcite(channels) if excite else nn.Identity()
 
     def forward(self, ir: torch.Tensor, vis: torch.Tensor) -> torch.Tensor:
         seen = self.look(torch.cat([ir, vis], 1))
@@ -134,16 +117,9 @@ class Decoder(nn.Module):
         super().__init__()
         c1, c2, c3 = size.channels
         self.up2 = conv_norm(c3, c2)
-        self.refine2 = nn.Sequential(
-            *[InvertedResidual(c2, c2, size.expansion) for _ in range(size.blocks[1])]
-        )
+        self.refine2 = nn.Sequential(*_blocks(c2, size, 1))
         self.up1 = conv_norm(c2, c1)
-        self.refine1 = nn.Sequential(
-            *[
-                InvertedResidual(c1, c1, size.expansion, excite=False)
-                for _ in range(size.blocks[0])
-            ]
-        )
+        self.refine1 = nn.Sequential(*_blocks(c1, size, 0, excite=False))
 
     def forward(self, features: list[torch.Tensor]) -> torch.Tensor:
         x1, x2, x3 = features
@@ -160,7 +136,7 @@ class Detail(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("ramps", bilinear_weights(STEM), persistent=False)
+        self.register_buffer("ramps", blocks.bilinear_weights(STEM), persistent=False)
 
     def forward(self, blocks: torch.Tensor) -> torch.Tensor:
         mean = F.avg_pool2d(
@@ -233,14 +209,9 @@ class Student(nn.Module):
         brighter = F.relu(difference)
         darker = brighter - difference
         dtype = self.follow.weight.dtype
-        features = [
-            fuse(a, b)
-            for fuse, a, b in zip(
-                self.fusions,
-                self.ir_encoder(ir_blocks.to(dtype)),
-                self.vis_encoder(y_blocks.to(dtype)),
-            )
-        ]
+        ir_features = self.ir_encoder(ir_blocks.to(dtype))
+        vis_features = self.vis_encoder(y_blocks.to(dtype))
+        features = [fuse(a, b) for fuse, a, b in zip(self.fusions, ir_features, vis_features)]
         x = torch.cat([self.decoder(features), ir_blocks.to(dtype), y_blocks.to(dtype)], 1)
         x = self.head_depthwise(self.head_mix(x))
         change = (
@@ -271,14 +242,13 @@ class Student(nn.Module):
         for name, x in (("ir", ir), ("vis", vis)):
             if x.dim() != 4 or x.shape[1] != self.in_channels:
                 raise FrameError(
-                    f"expected {name} as N x {self.in_channels} x H x W, found shape "
-                    f"{tuple(x.shape)}; convert it or create the student with other "
-                    "in_channels"
+                    f"expected {name} as N x {self.in_channels} x H x W, found {tuple(x.shape)}; "
+                    "convert it or create the student with other in_channels"
                 )
         if ir.shape[2:] != vis.shape[2:]:
             raise FrameError(
-                f"ir is {tuple(ir.shape[2:])}, vis {tuple(vis.shape[2:])}; bring ir "
-                "to the visible image's size first"
+                f"expected ir and vis of one size, found {tuple(ir.shape[2:])} and "
+                f"{tuple(vis.shape[2:])}; bring ir to the visible image's size first"
             )
         y = luminance(vis)
         height, width = y.shape[2:]

@@ -63,7 +63,7 @@ def look(
         if message is None:
             continue
         image = view(message)
-        found = None if detector is None else [list(box) for box in detector.find(image)]
+        found = None if detector is None else [list(each.box) for each in detector.find(image)]
         detections.append({"stamp_ns": stamp_ns(message.header.stamp), "people": found})
         if options.images:
             number = (len(detections) - 1) % MAX_IMAGES  # the last ones are kept

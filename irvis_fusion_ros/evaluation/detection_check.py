@@ -13,7 +13,7 @@ from irvis_fusion_ros.evaluation.image_store import Shown, TopFrames, as_rgb, dr
 from irvis_fusion_ros.evaluation.measure import Sampling
 
 if TYPE_CHECKING:
-    from irvis_fusion_core.detectors.selection import Detector
+    from irvis_fusion_core.detectors import Detector
 
 SHOWN = 2
 

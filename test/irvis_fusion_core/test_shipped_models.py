@@ -10,6 +10,7 @@ from real_data import real_pairs
 
 from irvis_fusion_core import metrics, model_zoo
 from irvis_fusion_core.backends import BackendOptions, open_backend
+from irvis_fusion_core.backends.model_file import read_model_file
 
 VALIDATION = ("msrs/val", "roadscene/val")
 
@@ -25,8 +26,10 @@ def test_every_variant_ships_whole():
     assert model_zoo.list_models() == ["nano", "small", "base"]
     for variant in model_zoo.VARIANTS:
         assert {"fp16", "int8"} <= set(model_zoo.precisions(variant))
-        for entry in model_zoo.describe(variant)["files"]:
-            assert entry["variant"] == variant and entry["height"] == "height"
+        for precision in model_zoo.precisions(variant):
+            file = read_model_file(model_zoo.path(variant, precision))
+            assert (file.variant, file.precision) == (variant, precision)
+            assert file.fixed_size is None
         model_zoo.weights_path(variant)  # raises where it is missing or changed
 
 

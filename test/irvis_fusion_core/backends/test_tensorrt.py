@@ -18,7 +18,7 @@ import pytest
 from irvis_fusion_core.backends import BackendOptions, engine_builder, open_backend
 from irvis_fusion_core.backends import tensorrt as tensorrt_backend
 from irvis_fusion_core.backends.cuda_device import Gpu, find_gpu
-from irvis_fusion_core.backends.device_memory import Buffer, CudaMemory
+from irvis_fusion_core.backends.cuda_memory import Buffer, CudaMemory
 from irvis_fusion_core.errors import ConfigurationError, EngineError, EngineUnavailableError
 
 ORIN = Gpu(0, "Orin", (8, 7))

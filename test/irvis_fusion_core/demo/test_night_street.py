@@ -5,8 +5,8 @@ import pytest
 
 from irvis_fusion_core.demo.demo_pairs import DemoPairs
 from irvis_fusion_core.demo.night_street import NightStreet
-from irvis_fusion_core.detectors.box import Box
-from irvis_fusion_core.detectors.people_detector import count_hits, overlap
+from irvis_fusion_core.detectors.box import Box, overlap
+from irvis_fusion_core.detectors.people_detector import count_hits
 from irvis_fusion_core.errors import FrameError
 from irvis_fusion_core.image_files import write_image
 
@@ -85,8 +85,10 @@ def test_the_detector_finds_more_people_in_thermal_than_in_visible_images():
     visible = thermal = 0
     for time_s in (0.0, 1.0, 2.0, 3.0):
         frame = street.frame(time_s)
-        visible += count_hits(detector.find(frame.vis), frame.boxes)
-        thermal += count_hits(detector.find(np.dstack([frame.ir] * 3)), frame.boxes)
+        seen = [each.box for each in detector.find(frame.vis)]
+        warm = [each.box for each in detector.find(np.dstack([frame.ir] * 3))]
+        visible += count_hits(seen, frame.boxes)
+        thermal += count_hits(warm, frame.boxes)
     assert thermal >= visible + 4
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from irvis_fusion_core.detectors import HogDetector, open_detector
+from irvis_fusion_core.detectors import PeopleDetector, open_detector
 from irvis_fusion_core.detectors.yolo import YoloDetector, fit, read_output
 from irvis_fusion_core.errors import ModelError
 
@@ -140,6 +140,6 @@ def test_models_that_are_no_detectors_are_refused(tmp_path):
 def test_hog_survives_images_smaller_than_its_window():
     # OpenCV itself ends with a segmentation fault on some of these.
     detector = open_detector()
-    assert isinstance(detector, HogDetector)
+    assert isinstance(detector, PeopleDetector)
     for shape in [(64, 64, 3), (127, 200, 3), (200, 63, 3), (128, 64, 3)]:
         assert isinstance(detector.find(np.zeros(shape, np.uint8)), list)
