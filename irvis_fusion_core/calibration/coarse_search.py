@@ -28,7 +28,6 @@ class CoarseAlignment(NamedTuple):
 
     matrix: np.ndarray  # float64 3x3, IR pixels to visible pixels
     score: float  # correlation x sqrt(overlap in pixels)
-    correlation: float
 
 
 class Placed(NamedTuple):
@@ -59,17 +58,17 @@ def search(
     `scales` are visible pixels per IR pixel; images are compared with a visible diagonal of
     `diagonal_px`.
     """
-    ir_size, vis_size = _size(pairs[0][0]), _size(pairs[0][1])
+    ir_size, vis_size = pairs[0][0].shape[:2], pairs[0][1].shape[:2]
     shrink = diagonal_px / float(np.hypot(*vis_size))
     vis_small = [resized(vis, shrink) for _, vis in pairs]
     fields = [double_angle_field(vis) for vis in vis_small]
-    back = np.linalg.inv(stretch(vis_size, _size(vis_small[0])))
+    height, width = fields[0].shape
+    back = np.linalg.inv(stretch(vis_size, (height, width)))
     spectra: dict[tuple[int, int], list[Spectra]] = {}
     found: list[CoarseAlignment] = []
     for scale in scales:
         for turn in turns_deg:
             placed = [_place(ir, scale * shrink, turn) for ir, _ in pairs]
-            height, width = fields[0].shape
             # Transforms of both sizes together keep shifts from wrapping around.
             size = (
                 _transform_size(height + placed[0].image.shape[0]),
@@ -77,18 +76,13 @@ def search(
             )
             if size not in spectra:
                 spectra[size] = [transforms(f, np.ones(f.shape, bool), size) for f in fields]
-            surface, score = surfaces(placed, spectra[size], (height, width), size)
+            _, score = surfaces(placed, spectra[size], (height, width), size)
             for row, column in _peaks(score):
                 shift_y = row if row < height else row - size[0]
                 shift_x = column if column < width else column - size[1]
                 move = np.array([[1, 0, shift_x], [0, 1, shift_y], [0, 0, 1.0]])
-                found.append(
-                    CoarseAlignment(
-                        back @ move @ placed[0].matrix,
-                        float(score[row, column]),
-                        float(surface[row, column]),
-                    )
-                )
+                matrix = back @ move @ placed[0].matrix
+                found.append(CoarseAlignment(matrix, float(score[row, column])))
     return _distinct(found, ir_size, vis_size, most)
 
 
@@ -112,10 +106,6 @@ def surfaces(
     return surface, surface * np.sqrt(overlap)
 
 
-def _size(image: np.ndarray) -> tuple[int, int]:
-    return image.shape[0], image.shape[1]
-
-
 def _peaks(score: np.ndarray, most: int = 3, apart_px: int = 6) -> list[tuple[int, int]]:
     """Return up to `most` places (row, column) of the highest scores that lie apart."""
     score = score.copy()
@@ -134,7 +124,7 @@ def _peaks(score: np.ndarray, most: int = 3, apart_px: int = 6) -> list[tuple[in
 def _place(ir: np.ndarray, scale: float, turn_deg: float) -> Placed:
     """Scale an IR image and turn it about its centre."""
     small = resized(ir, scale)
-    matrix = stretch(_size(ir), _size(small))
+    matrix = stretch(ir.shape[:2], small.shape[:2])
     if turn_deg == 0.0:
         return Placed(small, np.ones(small.shape, bool), matrix)
     height, width = small.shape
@@ -146,15 +136,12 @@ def _place(ir: np.ndarray, scale: float, turn_deg: float) -> Placed:
 
 
 def transforms(field: np.ndarray, mask: np.ndarray, size: tuple[int, int]) -> Spectra:
-    padded = np.zeros((*size, 2), np.float32)
-    padded[: field.shape[0], : field.shape[1], 0] = field.real
-    padded[: field.shape[0], : field.shape[1], 1] = field.imag
-    real = np.zeros(size, np.float32)
-    real[: field.shape[0], : field.shape[1]] = field.real**2 + field.imag**2
-    known = np.zeros(size, np.float32)
-    known[: field.shape[0], : field.shape[1]] = mask
-    rows = field.shape[0]
-    return Spectra(*(cv2.dft(plane, nonzeroRows=rows) for plane in (padded, real, known)))
+    rows, columns = field.shape
+    planes = [np.zeros((*size, *depth), np.float32) for depth in ((2,), (), ())]
+    planes[0][:rows, :columns] = np.dstack([field.real, field.imag])
+    planes[1][:rows, :columns] = field.real**2 + field.imag**2
+    planes[2][:rows, :columns] = mask
+    return Spectra(*(cv2.dft(plane, nonzeroRows=rows) for plane in planes))
 
 
 def _correlate(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -175,14 +162,8 @@ def _distinct(
     found: list[CoarseAlignment], ir_size: tuple[int, int], vis_size: tuple[int, int], most: int
 ) -> list[CoarseAlignment]:
     """Keep the best of alignments that are close together, at most `most`."""
-    height, width = ir_size
-    probes = np.array(
-        [
-            [width / 2, height / 2, 1],
-            [width / 4, height / 4, 1],
-            [3 * width / 4, 3 * height / 4, 1],
-        ]
-    ).T
+    places = np.array([0.25, 0.5, 0.75])
+    probes = np.stack([ir_size[1] * places, ir_size[0] * places, np.ones(3)])
     limit = _APART * float(np.hypot(*vis_size))
     kept: list[CoarseAlignment] = []
     for one in sorted(found, key=lambda item: -item.score):

@@ -97,6 +97,11 @@ def project(homography: np.ndarray, points: np.ndarray) -> np.ndarray:
     return lifted[:, :2] / lifted[:, 2:]
 
 
+def scale_of(homography: np.ndarray) -> float:
+    """Return by how much a homography enlarges the image at (0, 0), without perspective."""
+    return float(np.sqrt(abs(np.linalg.det(homography[:2, :2] / homography[2, 2]))))
+
+
 def checked_homography(homography: np.ndarray | Sequence, ir_size: Size) -> np.ndarray:
     """Return float64 3x3 with H[2, 2] = 1 that can warp an IR image of `ir_size`.
 
