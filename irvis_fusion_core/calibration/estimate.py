@@ -75,8 +75,14 @@ def estimate_homography(
     progress(f"matching blocks in {len(greys)} frames")
     ir_size, vis_size = (image.shape for image in greys[0])
     fine = _checked(refine(greys, _best(greys, starts)), ir_size, len(greys))
-    evidence = (ir_size, vis_size, len(greys), left_out, distinctness)
-    return Estimate(*vars(fine).values(), *evidence)
+    return Estimate(
+        **vars(fine),
+        ir_size=ir_size,
+        vis_size=vis_size,
+        frames=len(greys),
+        left_out=left_out,
+        distinctness=distinctness,
+    )
 
 
 def _usable(pairs: Sequence[Pair]) -> tuple[list[Pair], int]:

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from irvis_fusion_core.errors import CalibrationError
-from irvis_fusion_core.registration.camera_geometry import Size, as_matrix, size_change
+from irvis_fusion_core.registration.camera_geometry import Numbers, Size, as_matrix, size_change
 
 PINHOLE_LENSES = ("", "plumb_bob", "rational_polynomial", "thin_prism", "pinhole")
 FISHEYE_LENSES = ("equidistant", "fisheye", "kannala_brandt")
@@ -64,17 +64,14 @@ class CameraModel(NamedTuple):
         """Return the length up to which the lens model holds: a tenth beyond the border's rays."""
         height, width = self.size
         along = np.linspace(0.0, 1.0, 17)
-        border = [
-            (column * (width - 1), row * (height - 1))
-            for t in along
-            for column, row in ((t, 0.0), (t, 1.0), (0.0, t), (1.0, t))
-        ]
-        return _WIDEST_RAY * float(np.linalg.norm(self.rays(np.array(border)), axis=1).max())
+        shares = [place for t in along for place in ((t, 0.0), (t, 1.0), (0.0, t), (1.0, t))]
+        border = np.array(shares) * (width - 1, height - 1)
+        return _WIDEST_RAY * float(np.linalg.norm(self.rays(border), axis=1).max())
 
 
 def make_camera(
     name: str,
-    matrix: np.ndarray | Sequence,
+    matrix: Numbers,
     distortion: Sequence[float],
     size: Sequence[int],
     lens: str = "",
@@ -91,7 +88,7 @@ def make_camera(
             f"the {name} camera is not calibrated (its focal length is {k[0, 0]:g}): calibrate "
             "it, for example with camera_calibration, and let its driver publish the result"
         )
-    height, width = checked_size(f"calibrated_{name}_size", size)
+    size = checked_size(f"calibrated_{name}_size", size)
     if lens not in PINHOLE_LENSES + FISHEYE_LENSES:
         known = ", ".join((*PINHOLE_LENSES[1:], *FISHEYE_LENSES))
         raise CalibrationError(
@@ -100,7 +97,7 @@ def make_camera(
         )
     fisheye = lens in FISHEYE_LENSES
     coefficients = checked_distortion(f"{name}_distortion", distortion, fisheye)
-    return CameraModel(k, coefficients, (height, width), fisheye, frame_id)
+    return CameraModel(k, coefficients, size, fisheye, frame_id)
 
 
 def read_camera_file(path: str, name: str, rectified: bool = False) -> CameraModel:
@@ -117,18 +114,15 @@ def read_camera_file(path: str, name: str, rectified: bool = False) -> CameraMod
         raise CalibrationError(
             f"reading {path} needs PyYAML, which is not installed: pip install pyyaml"
         ) from error
+    expected = f"expected the {name} camera's calibration (YAML) at {path}, found"
     try:
         # The path comes from a parameter: it may name a device or a bag.
         if os.path.getsize(path) > _LARGEST_FILE_BYTES or not os.path.isfile(path):
-            raise CalibrationError(
-                f"expected the {name} camera's calibration (YAML) at {path}, found something else"
-            )
+            raise CalibrationError(f"{expected} something else")
         with open(path, encoding="utf-8") as file:
             tree = yaml.safe_load(file)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise CalibrationError(
-            f"expected the {name} camera's calibration (YAML) at {path}, found: {error}"
-        ) from error
+        raise CalibrationError(f"{expected}: {error}") from error
     try:
         size = (int(tree["image_height"]), int(tree["image_width"]))
         matrix = tree["camera_matrix"]["data"]

@@ -23,11 +23,10 @@ import numpy as np
 
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_core.protocols import Registration
-from irvis_fusion_core.registration.alignment_tracker import MOTIONS, AlignmentTracker
+from irvis_fusion_core.registration.alignment_tracker import AlignmentTracker, TrackerOptions
 from irvis_fusion_core.registration.camera_geometry import Size, stretch
 from irvis_fusion_core.registration.warp_maps import (
     MapRegistration,
-    PixelMap,
     grey_image,
     pixel_grid,
     through,
@@ -39,20 +38,6 @@ _WORTH_PX = 0.25
 _NICENESS = 10
 
 
-class StretchedRegistration(MapRegistration):
-    """`ResizeRegistration` by maps, so that it can be corrected."""
-
-    mode = "resize"
-
-    def _ir_points(
-        self, ir_size: Size, vis_size: Size, columns: np.ndarray, rows: np.ndarray
-    ) -> PixelMap:
-        return through(stretch(vis_size, ir_size), columns, rows)
-
-    def describe(self) -> dict[str, Any]:
-        return {"mode": self.mode}
-
-
 class OnlineRegistration:
     """Corrects a calibrated registration by what the images show.
 
@@ -61,8 +46,8 @@ class OnlineRegistration:
     Args:
         base: the calibrated registration, used unchanged until there is evidence.
         period_s: time between compared pairs, seconds.
-        smoothing_s, max_shift_px, min_confidence, hold_s, motion: see `AlignmentTracker`.
         in_background: False compares within `offer`, for tools that process files.
+        **options: the fields of `TrackerOptions`.
 
     Raises:
         ConfigurationError: an option has an impossible value.
@@ -74,32 +59,23 @@ class OnlineRegistration:
         self,
         base: Registration,
         period_s: float = 1.0,
-        smoothing_s: float = 10.0,
-        max_shift_px: float = 30.0,
-        min_confidence: float = 4.0,
-        hold_s: float = 60.0,
-        motion: str = "similarity",
         in_background: bool = True,
+        **options: Any,
     ) -> None:
         if not isinstance(base, MapRegistration):
             raise ConfigurationError(
                 "online alignment corrects a registration by maps (homography, calibration), "
                 f"found {type(base).__name__}"
             )
-        if motion not in MOTIONS:
+        if not period_s > 0.0:
             raise ConfigurationError(
-                f"motion must be one of {', '.join(MOTIONS)}, found {motion!r}"
-            )
-        if not (period_s > 0.0 and smoothing_s > 0.0 and hold_s >= 0.0 and max_shift_px > 0.0):
-            raise ConfigurationError(
-                "online alignment needs positive period_s, smoothing_s and max_shift_px and "
-                f"hold_s >= 0, found {period_s}, {smoothing_s}, {max_shift_px} and {hold_s}"
+                f"online alignment needs a positive period_s, found {period_s}"
             )
         self._base = base
         self._active = base
         self._active_correction = np.eye(3)
         self._period_s = period_s
-        self._options = (smoothing_s, max_shift_px, min_confidence, hold_s, motion)
+        self._options = TrackerOptions(**options)
         self._in_background = in_background
         self._tracker: AlignmentTracker | None = None
         self._sizes: tuple | None = None
@@ -131,14 +107,9 @@ class OnlineRegistration:
             self._compare(ir, vis, now_s)
             return True
         # A short-lived thread per period: nothing has to be stopped with this object.
-        thread = threading.Thread(
-            target=self._compare_politely,
-            args=(ir, vis, now_s),
-            name="online_alignment",
-            daemon=True,
-        )
+        work, given = self._compare_politely, (ir, vis, now_s)
         try:
-            thread.start()
+            threading.Thread(target=work, args=given, name="online_alignment", daemon=True).start()
         except RuntimeError as error:  # the system has no more threads
             self._failure = f"no thread for the comparison: {error}"
             self._busy.clear()
@@ -160,9 +131,8 @@ class OnlineRegistration:
     def describe(self) -> dict[str, Any]:
         """Return the base's description and the state of the alignment."""
         tracker = self._tracker
-        alignment = {"state": "calibrated", "pairs_compared": "0"}
-        if tracker is not None:
-            alignment = tracker.describe()
+        nothing = {"state": "calibrated", "pairs_compared": "0"}
+        alignment = nothing if tracker is None else tracker.describe()
         if self._failure:
             alignment["failure"] = self._failure
         return {**self._base.describe(), "base": self._base.mode, "mode": self.mode, **alignment}
@@ -192,15 +162,10 @@ class OnlineRegistration:
         if tracker is None or small is None:
             raise ConfigurationError("online alignment has not begun")
         x, y, known, blur = small
-        warped = cv2.remap(
-            ir if blur <= 0.5 else cv2.GaussianBlur(ir, (0, 0), blur),
-            x,
-            y,
-            cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_REPLICATE,
-        )
-        size = (tracker.size[1], tracker.size[0])
-        seen = cv2.resize(vis, size, interpolation=cv2.INTER_AREA)
+        if blur > 0.5:
+            ir = cv2.GaussianBlur(ir, (0, 0), blur)
+        warped = cv2.remap(ir, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        seen = cv2.resize(vis, tracker.size[::-1], interpolation=cv2.INTER_AREA)
         if seen.ndim == 3:
             # The channel order does not matter for edges.
             seen = cv2.cvtColor(seen, cv2.COLOR_BGR2GRAY)
@@ -220,7 +185,7 @@ class OnlineRegistration:
     def _begin(self, ir_size: Size, vis_size: Size) -> None:
         """Start over for images of these sizes."""
         self._active, self._active_correction = self._base, np.eye(3)
-        tracker = AlignmentTracker(vis_size, *self._options)
+        tracker = AlignmentTracker(vis_size, self._options)
         # The small image's grid, in pixels of the visible one.
         columns, rows, _ = through(stretch(tracker.size, vis_size), *pixel_grid(tracker.size))
         x, y, known = self._base.ir_points(ir_size, vis_size, columns, rows)

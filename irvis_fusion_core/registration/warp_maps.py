@@ -15,7 +15,12 @@ import cv2
 import numpy as np
 
 from irvis_fusion_core.errors import CalibrationError, ConfigurationError, FrameError
-from irvis_fusion_core.registration.camera_geometry import Size, checked_homography, size_change
+from irvis_fusion_core.registration.camera_geometry import (
+    Size,
+    checked_homography,
+    size_change,
+    stretch,
+)
 
 PixelMap = Tuple[np.ndarray, np.ndarray, np.ndarray]
 """IR x and y (float64) of visible pixels, and whether they have a place in the IR image (bool)."""
@@ -85,9 +90,9 @@ class MapRegistration(ABC):
         return warped, coverage
 
     def _build(self, ir_size: Size, vis_size: Size) -> tuple:
+        height, width = ir_size
         x, y, leads = self._everywhere(ir_size, vis_size)
         seen = leads & _within(x, y, ir_size)
-        height, width = ir_size
         if not seen.any():
             raise CalibrationError(
                 f"with this calibration IR of {size_name(ir_size)} lies nowhere in the visible "
@@ -118,9 +123,7 @@ class MapRegistration(ABC):
         """`_located` for every visible pixel."""
         height, width = vis_size
         # Powers of two, which the fractions of `remap` hold exactly.
-        step = next(
-            step for step in (32, 16, 8, 4, 2, 1) if step * 120 <= max(vis_size) or step == 1
-        )
+        step = max(step for step in (32, 16, 8, 4, 2, 1) if step * 120 <= max(*vis_size, 120))
         if step == 1 or not self.coarse:
             return self._located(ir_size, vis_size, *pixel_grid(vis_size))
         grid = pixel_grid(((height + step - 2) // step + 1, (width + step - 2) // step + 1))
@@ -140,9 +143,20 @@ class MapRegistration(ABC):
     ) -> PixelMap:
         """Return IR x and y of visible pixels, and whether a ray leads there."""
 
-    @abstractmethod
     def describe(self) -> dict[str, Any]:
         """Return mode and calibration, for people and reports."""
+        return {"mode": self.mode}
+
+
+class StretchedRegistration(MapRegistration):
+    """Stretches IR to the visible size as mode `resize` does, but can be corrected."""
+
+    mode = "resize"
+
+    def _ir_points(
+        self, ir_size: Size, vis_size: Size, columns: np.ndarray, rows: np.ndarray
+    ) -> PixelMap:
+        return through(stretch(vis_size, ir_size), columns, rows)
 
 
 def through(h: np.ndarray, x: np.ndarray, y: np.ndarray) -> PixelMap:
@@ -183,8 +197,7 @@ def fill_uncovered(ir: np.ndarray, vis_luma: np.ndarray, coverage: np.ndarray) -
 
 def _within(x: np.ndarray, y: np.ndarray, size: Size) -> np.ndarray:
     """Return where points lie in the image, up to the outer border of its pixels."""
-    height, width = size
-    return (x >= -0.5) & (x <= width - 0.5) & (y >= -0.5) & (y <= height - 0.5)
+    return (x >= -0.5) & (x <= size[1] - 0.5) & (y >= -0.5) & (y <= size[0] - 0.5)
 
 
 def _soft_coverage(seen: np.ndarray, soft_edge_px: float) -> np.ndarray | None:

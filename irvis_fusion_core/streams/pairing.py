@@ -23,17 +23,16 @@ loop of a bag gives the same pairs.
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass
 from typing import Any
 
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_core.streams.pairing_policy import (
     CLEARED,
-    DUPLICATE_STAMP,
     IR_AHEAD,
     IR_TOO_OLD,
     NO_IR,
     NO_PARTNER,
-    NS_PER_S,
     PAIRED,
     QUEUE_FULL,
     WAITED,
@@ -43,25 +42,7 @@ from irvis_fusion_core.streams.pairing_policy import (
     ThermalFrame,
     check_positive,
 )
-
-__all__ = [
-    "CLEARED",
-    "DUPLICATE_STAMP",
-    "IR_AHEAD",
-    "IR_TOO_OLD",
-    "NO_IR",
-    "NO_PARTNER",
-    "PAIRED",
-    "POLICIES",
-    "QUEUE_FULL",
-    "WAITED",
-    "ZERO_STAMP",
-    "LatestIr",
-    "Pair",
-    "PairNearest",
-    "PairingPolicy",
-    "make_pairing",
-]
+from irvis_fusion_core.streams.stamps import NS_PER_S
 
 POLICIES = ("latest_ir", "pair")
 
@@ -104,13 +85,12 @@ class LatestIr(PairingPolicy):
         self._follow_vis_jump(stamp_ns)
         self._vis_stream.advance(stamp_ns)
         nearest = self._nearest_ir(stamp_ns)
-        skew_ns = 0 if nearest is None else nearest.time_ns - stamp_ns
         if nearest is None:
             reason = NO_IR
-        elif abs(skew_ns) <= self._window_ns:
+        elif abs(nearest.time_ns - stamp_ns) <= self._window_ns:
             reason = PAIRED
         else:
-            reason = IR_TOO_OLD if skew_ns < 0 else IR_AHEAD
+            reason = IR_TOO_OLD if nearest.time_ns < stamp_ns else IR_AHEAD
         return [self._released(Pair.of(stamp_ns, item, nearest, reason))]
 
     def expire(self, now_ns: int) -> list[Pair]:
@@ -118,16 +98,14 @@ class LatestIr(PairingPolicy):
         return []
 
 
+@dataclass(eq=False)
 class _Waiting:
     """A visible frame in the queue; `outcome` is None until it is known."""
 
-    __slots__ = ("stamp_ns", "item", "arrived_ns", "outcome")
-
-    def __init__(self, stamp_ns: int, item: Any, arrived_ns: int | None) -> None:
-        self.stamp_ns = stamp_ns
-        self.item = item
-        self.arrived_ns = arrived_ns
-        self.outcome: Pair | None = None
+    stamp_ns: int
+    item: Any
+    arrived_ns: int | None
+    outcome: Pair | None = None
 
 
 class PairNearest(PairingPolicy):
@@ -181,14 +159,12 @@ class PairNearest(PairingPolicy):
         counts from the first `expire`.
         """
         self._counters["vis_in"] += 1
-        frame = _Waiting(stamp_ns, item, now_ns)
         released: list[Pair] = []
-        if stamp_ns > 0:
+        outcome = None if stamp_ns > 0 else Pair.of(stamp_ns, item, None, ZERO_STAMP)
+        if outcome is None:
             released = self._follow_vis_jump(stamp_ns)
             self._vis_stream.advance(stamp_ns)
-        else:
-            frame.outcome = Pair.of(stamp_ns, item, None, ZERO_STAMP)
-        self._queue.append(frame)
+        self._queue.append(_Waiting(stamp_ns, item, now_ns, outcome))
         self._settle()
         if len(self._queue) > self.depth:
             self._decide_now(self._queue[0], QUEUE_FULL)
@@ -211,12 +187,9 @@ class PairNearest(PairingPolicy):
                 elif now_ns - frame.arrived_ns >= self._max_wait_ns:
                     self._decide_now(frame, WAITED)
         settled: list[Pair] = []
-        while self._queue:
-            outcome = self._queue[0].outcome
-            if outcome is None:
-                break
+        while self._queue and self._queue[0].outcome is not None:
+            settled.append(self._released(self._queue[0].outcome))
             self._queue.popleft()
-            settled.append(self._released(outcome))
         return settled
 
     def _settle(self) -> None:
@@ -259,9 +232,8 @@ class PairNearest(PairingPolicy):
         next_ir, next_vis = self._ir_stream.soonest_next_ns(), self._vis_stream.soonest_next_ns()
         if next_ir is None or next_vis is None:
             return False
-        ir_can_beat = max(0, next_ir - frame.stamp_ns) < skew_ns
-        vis_can_beat = max(0, next_vis - ir.time_ns) < skew_ns
-        return not (ir_can_beat or vis_can_beat)
+        soonest_ns = min(next_ir - frame.stamp_ns, next_vis - ir.time_ns)
+        return max(0, soonest_ns) >= skew_ns
 
     def _is_passed_by(self, frame: _Waiting) -> bool:
         """Return whether no thermal frame, held or to come, can lie within the slop."""
@@ -276,8 +248,7 @@ class PairNearest(PairingPolicy):
         frame.outcome = Pair.of(frame.stamp_ns, frame.item, ir, PAIRED)
 
     def _leave_alone(self, frame: _Waiting, reason: str) -> None:
-        if self._ir_stream.last_ns is None:
-            reason = NO_IR
+        reason = NO_IR if self._ir_stream.last_ns is None else reason
         nearest = self._nearest_ir(frame.stamp_ns)
         frame.outcome = Pair.of(frame.stamp_ns, frame.item, nearest, reason)
 

@@ -66,20 +66,19 @@ class Stream:
     """The newest time of a stream, and its shortest interval."""
 
     def __init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
         self.last_ns: int | None = None
         self._shortest_ns: int | None = None
 
     def advance(self, time_ns: int) -> None:
-        if self.last_ns is not None and time_ns > self.last_ns:
-            interval = time_ns - self.last_ns
-            if self._shortest_ns is None or interval < self._shortest_ns:
-                self._shortest_ns = interval
-        if self.last_ns is None or time_ns > self.last_ns:
+        if self.last_ns is None:
             self.last_ns = time_ns
-
-    def restart(self) -> None:
-        self.last_ns = None
-        self._shortest_ns = None
+        elif time_ns > self.last_ns:
+            interval = time_ns - self.last_ns
+            self._shortest_ns = min(interval, self._shortest_ns or interval)
+            self.last_ns = time_ns
 
     def soonest_next_ns(self) -> int | None:
         """Return the earliest possible time of the next frame, None before the first.
@@ -87,9 +86,7 @@ class Stream:
         Half the shortest interval seen is a safe lower bound for a camera, and saves waiting for
         a whole thermal period (111 ms at 9 Hz).
         """
-        if self.last_ns is None:
-            return None
-        return self.last_ns + (self._shortest_ns or 0) // 2
+        return None if self.last_ns is None else self.last_ns + (self._shortest_ns or 0) // 2
 
 
 class PairingPolicy(ABC):
@@ -170,9 +167,8 @@ class PairingPolicy(ABC):
             self._counters["ir_dropped." + ZERO_STAMP] += 1
             return False, []
         time_ns = stamp_ns + self._offset_ns
-        # The newest may have left with its partner; held frames may be in any order.
-        known = {held.time_ns for held in self._ir}
-        if time_ns in known or time_ns == self._ir_stream.last_ns:
+        # The newest may have left with its partner.
+        if time_ns in (self._ir_stream.last_ns, *(held.time_ns for held in self._ir)):
             self._counters["ir_dropped." + DUPLICATE_STAMP] += 1
             return False, []
         released = self._follow_ir_jump(time_ns)
@@ -212,13 +208,7 @@ class PairingPolicy(ABC):
 
     def _nearest_ir(self, stamp_ns: int) -> ThermalFrame | None:
         """Return the nearest held thermal frame, the earlier of two equally near ones."""
-        nearest, least_ns = None, 0
-        for ir in self._ir:
-            apart_ns = abs(ir.time_ns - stamp_ns)
-            earlier = nearest is not None and ir.time_ns < nearest.time_ns
-            if nearest is None or apart_ns < least_ns or (apart_ns == least_ns and earlier):
-                nearest, least_ns = ir, apart_ns
-        return nearest
+        return min(self._ir, key=lambda ir: (abs(ir.time_ns - stamp_ns), ir.time_ns), default=None)
 
 
 def check_positive(name: str, value: float) -> None:
