@@ -1,8 +1,7 @@
 """Calibrates both cameras and their relative pose from a board that both see.
 
-Zhang's method by OpenCV: each camera from all views in which it sees the board, then the pose from
-the views that both see. The board must be visible in infrared: heated, or cut out before a warm or
-cold ground. Its infrared contrast may be reversed.
+Zhang's method by OpenCV: each camera from all its views of the board, then the pose from the views
+that both have. The board must be visible in infrared; its contrast may be reversed there.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """Searches the place of the infrared image in the visible one, over scale, turn and shift.
 
-For every scale and turn the normalised correlation of the two edge fields is computed in Fourier
-space for all shifts, over the overlap only (Padfield, "Masked object registration in the Fourier
-domain", 2012). The correlations of several frames of a fixed rig are summed, so that chance
-agreements cancel.
+For every scale and turn the edge fields are correlated in Fourier space for all shifts, over the
+overlap only (Padfield, "Masked object registration in the Fourier domain", 2012), and summed over
+the frames of a fixed rig.
 """
 
 from __future__ import annotations
@@ -89,10 +88,7 @@ def search(
 def surfaces(
     placed: list[Placed], spectra: list[Spectra], vis_size: tuple[int, int], size: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return correlation and score for every shift, of all frames together.
-
-    `spectra` are those of the visible frames, for transforms of `size`.
-    """
+    """Return correlation and score of all frames for every shift; `size` is that of `spectra`."""
     total = energy = np.zeros(size, np.float32)
     for (image, mask, _), vis in zip(placed, spectra):
         ir = transforms(double_angle_field(image, mask=mask), mask, size)

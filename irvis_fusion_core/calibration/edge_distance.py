@@ -1,14 +1,9 @@
 """Measures the distance of infrared edges from visible ones, independent of the estimate.
 
-Edges are Canny's, distances Euclidean to the nearest visible edge of similar direction (within
-22.5 degrees, contrast may be reversed). The estimate uses blurred gradient channels and block
-correlation instead.
-
-Many IR edges have no visible counterpart, and in an image full of edges *any* alignment has some
-nearby. `chance` repeats the measurement with the IR image shifted in 24 ways. The distances are a
-mixture of edges with a counterpart and of edges without, which are distributed as by chance. The
-share that finds nothing within reach tells their number; `median_px` and `p90_px` describe the
-rest, `raw_median_px` all edges within reach.
+Distances lead from Canny's edges to the nearest visible edge of similar direction (within 22.5
+degrees, contrast may be reversed). They mix edges with a counterpart and edges without, which are
+distributed as by chance: as with the IR image shifted, in 24 ways. The share that finds nothing
+within reach tells their number; `median_px` and `p90_px` describe the rest.
 """
 
 from __future__ import annotations

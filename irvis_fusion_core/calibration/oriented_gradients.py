@@ -1,8 +1,7 @@
 """Edge orientations, which an infrared and a visible image of one scene have in common.
 
-Contrast may be reversed (a warm road is bright in one and dark in the other), so orientations are
-taken modulo 180 degrees. Strengths are divided by those of the surroundings, so that a faint edge
-on an even ground counts as much as a strong one among others.
+Contrast may be reversed, so orientations are taken modulo 180 degrees. Strengths are relative to
+those of the surroundings, so that faint edges on an even ground count.
 """
 
 from __future__ import annotations

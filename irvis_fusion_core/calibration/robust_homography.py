@@ -1,8 +1,8 @@
 """A homography from matches with many outliers: RANSAC, then a weighted robust fit.
 
 The fit minimises Mahalanobis distances (a block on a straight edge is located only across it) with
-Geman-McClure weights, by Gauss-Newton. Cameras that look the same way differ by a nearly affine
-map, so a prior limits the two perspective terms: a few matches in one corner cannot bend the rest.
+Geman-McClure weights, by Gauss-Newton. A prior limits the two perspective terms, so that a few
+matches in one corner cannot bend the rest.
 """
 
 from __future__ import annotations

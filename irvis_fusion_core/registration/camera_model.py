@@ -96,7 +96,14 @@ def make_camera(
             "images instead and say so (registration.ir_rectified, vis_rectified)"
         )
     fisheye = lens in FISHEYE_LENSES
-    coefficients = checked_distortion(f"{name}_distortion", distortion, fisheye)
+    coefficients = np.asarray(distortion, np.float64).reshape(-1)
+    counts = (0, 4) if fisheye else (0, 4, 5, 8, 12, 14)
+    if coefficients.size not in counts or not np.isfinite(coefficients).all():
+        raise CalibrationError(
+            f"{name}_distortion must be {', '.join(map(str, counts))} finite coefficients in "
+            f"OpenCV's order, found {list(distortion)!r}"
+        )
+    coefficients = coefficients if coefficients.size else np.zeros(4)
     return CameraModel(k, coefficients, size, fisheye, frame_id)
 
 
@@ -151,9 +158,7 @@ def camera_from_info(info: Any, name: str, rectified: bool = False) -> CameraMod
     """Return the camera of a sensor_msgs/CameraInfo, or of any object with its fields.
 
     A region of interest moves the centre; binning gives a smaller image of the same aspect.
-
-    Raises:
-        CalibrationError: as `make_camera`.
+    Raises as `make_camera`.
     """
     matrix = rectified_matrix(info.p) if rectified else as_matrix(f"{name} k", list(info.k))
     size = (int(info.height), int(info.width))
@@ -173,15 +178,3 @@ def checked_size(name: str, size: Sequence[int]) -> Size:
     if len(values) != 2 or min(values) < 2:
         raise CalibrationError(f"{name} must be (height, width) in pixels, found {size!r}")
     return values[0], values[1]
-
-
-def checked_distortion(name: str, values: Sequence[float], fisheye: bool = False) -> np.ndarray:
-    """Return finite coefficients in a number that the lens model takes; four zeros for none."""
-    distortion = np.asarray(values, np.float64).reshape(-1)
-    counts = (0, 4) if fisheye else (0, 4, 5, 8, 12, 14)
-    if distortion.size not in counts or not np.isfinite(distortion).all():
-        raise CalibrationError(
-            f"{name} must be {', '.join(map(str, counts))} finite coefficients in OpenCV's order, "
-            f"found {list(values)!r}"
-        )
-    return distortion if distortion.size else np.zeros(4)

@@ -44,13 +44,10 @@ class MapRegistration(ABC):
         self._correction: tuple[np.ndarray, Size] | None = None
 
     def corrected(self, correction: np.ndarray, vis_size: Size) -> MapRegistration:
-        """Return a copy that moves the warped image by `correction`, 3x3, in visible pixels.
+        """Return a copy that maps a point to `correction` x where this registration maps it to x.
 
-        A point that this registration maps to x, the copy maps to `correction` x. Corrections do
-        not add up: a copy of a copy starts from the original.
-
-        Raises:
-            CalibrationError: the correction is singular or mirrors.
+        The correction is 3x3 in visible pixels. Corrections do not add up: a copy of a copy starts
+        from the original. CalibrationError where it is singular or mirrors.
         """
         other = copy(self)
         other._maps = OrderedDict()
@@ -180,16 +177,12 @@ def pixel_grid(size: Size) -> tuple[np.ndarray, np.ndarray]:
 def fill_uncovered(ir: np.ndarray, vis_luma: np.ndarray, coverage: np.ndarray) -> np.ndarray:
     """Blend IR with the visible luminance by `coverage`, all uint8 HxW.
 
-    Fusing an image with itself gives that image, so pixels without IR stay visible, without a
-    border.
+    Fusing an image with itself gives that image, so pixels without IR stay visible.
     """
-    shapes = {ir.shape, vis_luma.shape, coverage.shape}
-    if len(shapes) != 1 or {ir.dtype, vis_luma.dtype, coverage.dtype} != {np.dtype(np.uint8)}:
-        raise FrameError(
-            "fill_uncovered needs three uint8 HxW images of one size, found "
-            f"{ir.shape} {ir.dtype}, {vis_luma.shape} {vis_luma.dtype}, {coverage.shape} "
-            f"{coverage.dtype}"
-        )
+    images = (ir, vis_luma, coverage)
+    if {(image.shape, image.dtype) for image in images} != {(ir.shape, np.dtype(np.uint8))}:
+        found = ", ".join(f"{image.shape} {image.dtype}" for image in images)
+        raise FrameError(f"fill_uncovered needs three uint8 HxW images of one size, found {found}")
     known = cv2.multiply(ir, coverage, scale=1.0 / 255.0)
     unknown = cv2.multiply(vis_luma, cv2.bitwise_not(coverage), scale=1.0 / 255.0)
     return cv2.add(known, unknown)
@@ -220,8 +213,7 @@ def grey_image(ir: np.ndarray) -> np.ndarray:
     if not isinstance(ir, np.ndarray) or ir.ndim != 2 or ir.dtype != np.uint8 or ir.size == 0:
         found = f"{ir.shape} {ir.dtype}" if isinstance(ir, np.ndarray) else type(ir).__name__
         raise FrameError(
-            f"registration needs a uint8 HxW IR image, found {found}; rescale raw thermal "
-            "frames first"
+            f"registration needs a uint8 HxW IR image, found {found}; rescale raw frames first"
         )
     return ir
 

@@ -1,11 +1,7 @@
 """Whether the thermal camera is usable, and what to publish when it is not.
 
-A thermal camera that fails must never cost the robot its visible image. Each thermal frame is
-inspected when it arrives, and each visible frame asks for a verdict.
-
 Ages come from *stamps*, so that a bag or a simulation at any speed is judged by its own time. The
-watchdog uses the *monotonic* clock, which clock jumps do not change. Nothing here knows ROS or is
-locked: use an object from one thread.
+watchdog uses the *monotonic* clock. Nothing is locked: use an object from one thread.
 """
 
 from __future__ import annotations
@@ -62,12 +58,8 @@ class Verdict(NamedTuple):
 def decide(verdict: Verdict, on_ir_loss: str = PASSTHROUGH) -> str:
     """Return what to do with the visible frame at hand: FUSE, PASSTHROUGH, HOLD or STOP.
 
-    PASSTHROUGH publishes it unchanged. HOLD fuses it with the last usable thermal frame, which
-    shows warm objects where they were, or passes it through where there is none yet. STOP
-    publishes nothing.
-
-    Raises:
-        ConfigurationError: another `on_ir_loss`.
+    PASSTHROUGH publishes it unchanged. HOLD fuses it with the last usable thermal frame, or passes
+    it through where there is none yet. STOP publishes nothing.
     """
     if on_ir_loss not in ON_IR_LOSS:
         raise ConfigurationError(
@@ -138,11 +130,7 @@ class IrHealth:
         self._newest = _Newest(stamp_ns, arrived_ns, frame, digest, same_since_ns)
 
     def verdict(self, now_ns: int, monotonic_ns: int | None = None) -> Verdict:
-        """Judge the camera at `now_ns`, a time on the scale of the stamps.
-
-        Give the visible frame's stamp, so that a bag played without simulated time is judged
-        fairly, or the node's clock where there is no visible frame.
-        """
+        """Judge the camera at `now_ns`, the visible frame's stamp or else the node's clock."""
         if self._newest is None:
             return Verdict(False, MISSING, "no thermal frame has arrived; is the camera running?")
         monotonic_ns = time.monotonic_ns() if monotonic_ns is None else monotonic_ns

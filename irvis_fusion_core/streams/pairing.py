@@ -1,23 +1,13 @@
 """Pair a visible and a thermal stream by time, without losing a visible frame.
 
-Two policies of one shape:
+In both policies every visible frame comes out **exactly once and in the order of arrival**, as a
+pair or alone with a reason; `depth` bounds the memory; dropped frames are counted by cause. Stamps
+are int nanoseconds. `ir_time_offset_s` is *added* to thermal stamps: a camera whose stamps are
+0.3 s late needs -0.3. Nothing reads a clock or is locked: call an object from one thread.
 
-* `LatestIr` pairs every visible frame immediately with the nearest thermal frame held, if that is
-  fresh enough: the visible rate, no waiting.
-* `PairNearest` matches one to one, nearest in time first and within a slop. A visible frame waits
-  until no nearer partner can come, or until its wait is over.
-
-In both, every visible frame comes out **exactly once and in the order of arrival**, as a pair or
-alone with a reason; memory is bounded by `depth`; every dropped frame is counted by cause.
-
-Stamps are int nanoseconds. `ir_time_offset_s` is *added* to a thermal stamp before it is compared:
-a camera whose stamps are 0.3 s late needs -0.3. Nothing here knows ROS or reads a clock, and
-nothing is locked: call an object from one thread.
-
-A stamp that goes back by more than the policy's window is a jump (a bag that loops, a clock that
-was set): frames from before the jump are released or forgotten. Frames of the other stream, which
-may jump earlier or later, are kept if they are nearer to the new time than to the old. So each
-loop of a bag gives the same pairs.
+A stamp that goes back by more than the policy's window is a jump (a bag loops, a clock is set):
+earlier frames are released or forgotten, unless they are nearer to the new time than to the old
+(the other stream jumped first). So each loop of a bag gives the same pairs.
 """
 
 from __future__ import annotations
@@ -54,9 +44,8 @@ _PROOF_HORIZON_NS = 1 * NS_PER_S
 class LatestIr(PairingPolicy):
     """Pairs every visible frame at once with the nearest thermal frame, within `max_ir_age_s`.
 
-    On live streams the nearest is the newest. For visible frames that arrive late, `depth` older
-    thermal frames are held. A thermal frame can serve several visible ones. Frames more than
-    `max_ir_age_s` ahead are refused as well.
+    `depth` thermal frames are held for visible frames that arrive late. A thermal frame can serve
+    several visible ones; frames more than `max_ir_age_s` ahead are refused as well.
     """
 
     name = "latest_ir"
@@ -111,11 +100,10 @@ class _Waiting:
 class PairNearest(PairingPolicy):
     """Pairs one to one within `slop_s`, nearest first: the stable matching by |skew|.
 
-    No two frames are nearer to each other than each is to its partner (equal skews: the earlier
-    frame wins), as long as no camera halves its shortest interval and nothing waits longer than
-    `max_wait_s`. ROS's synchroniser pairs greedily.
-
-    At 30/9 Hz two of three visible frames come out alone with `NO_PARTNER`, by design.
+    A visible frame waits until no nearer partner can come, `max_wait_s` at most. No two frames
+    are nearer to each other than each is to its partner (equal skews: the earlier wins), as long
+    as no camera halves its shortest interval. At 30/9 Hz two of three visible frames come out
+    alone with `NO_PARTNER`, by design.
     """
 
     name = "pair"

@@ -1,7 +1,4 @@
-"""The common part of pairing policies: outcomes and reasons, stream times, jumps, counters.
-
-See `irvis_fusion_core.streams.pairing` for the contract; import from there.
-"""
+"""The common part of pairing policies; see `irvis_fusion_core.streams.pairing`."""
 
 from __future__ import annotations
 
@@ -36,9 +33,9 @@ class ThermalFrame(NamedTuple):
 class Pair(NamedTuple):
     """One visible frame on its way out, with its thermal frame or without one.
 
-    `ir_stamp_ns` is the thermal frame's own stamp, as given. `skew_s` is thermal minus visible in
-    seconds after `ir_time_offset_s`; for a frame without partner, the skew of the nearest thermal
-    frame held, or None. `reason` is `PAIRED` or the cause.
+    `ir_stamp_ns` is the thermal frame's own stamp. `skew_s` is thermal minus visible in seconds
+    after `ir_time_offset_s`; without partner, that of the nearest thermal frame held, or None.
+    `reason` is `PAIRED` or the cause.
     """
 
     vis_stamp_ns: int
@@ -81,10 +78,9 @@ class Stream:
             self.last_ns = time_ns
 
     def soonest_next_ns(self) -> int | None:
-        """Return the earliest possible time of the next frame, None before the first.
+        """Return the earliest time of the next frame, None before the first.
 
-        Half the shortest interval seen is a safe lower bound for a camera, and saves waiting for
-        a whole thermal period (111 ms at 9 Hz).
+        It comes after half the shortest interval seen at least.
         """
         return None if self.last_ns is None else self.last_ns + (self._shortest_ns or 0) // 2
 
@@ -123,7 +119,7 @@ class PairingPolicy(ABC):
 
     @property
     def counters(self) -> dict[str, int]:
-        """A copy of the counts since construction; `clear` leaves them.
+        """A copy of the counts since construction.
 
         Keys: `vis_in`, `ir_in`, `paired`, `vis_only.<reason>`, `ir_dropped.<cause>`,
         `cleared.<reason>`. Always: vis_in = paired + all vis_only + `pending`.
@@ -202,8 +198,7 @@ class PairingPolicy(ABC):
 
     def _released(self, outcome: Pair) -> Pair:
         """Count an outcome on its way out."""
-        reason = outcome.reason
-        self._counters[PAIRED if reason == PAIRED else "vis_only." + reason] += 1
+        self._counters[PAIRED if outcome.paired else f"vis_only.{outcome.reason}"] += 1
         return outcome
 
     def _nearest_ir(self, stamp_ns: int) -> ThermalFrame | None:

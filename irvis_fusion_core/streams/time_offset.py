@@ -3,8 +3,7 @@
     motion = MotionEnergy(); motion.add(stamp_s, image) ...      # one for each stream
     offset = estimate_time_offset(ir_motion, vis_motion)
 
-Pairing adds `offset.ir_time_offset_s` to infrared stamps: a camera whose stamps are 0.3 s late
-needs -0.3. Only *changes* of motion carry information: still scenes and even motion are refused.
+Only *changes* of motion carry information: still scenes and even motion are refused.
 """
 
 from __future__ import annotations
@@ -93,8 +92,8 @@ def estimate_time_offset(
         if activity.std() < LEAST_ACTIVITY:
             raise CalibrationError(
                 f"nothing moves by fits and starts in the {name} stream (activity varies by "
-                f"{activity.std():.2f}, needed is {LEAST_ACTIVITY}); record 10 s or more while "
-                "the cameras are turned jerkily or somebody waves before them"
+                f"{activity.std():.2f}, needed is {LEAST_ACTIVITY}); record 10 s of jerky turns "
+                "of the cameras or of somebody who waves"
             )
     start_s = vis_times[0] - ir_times[0]
     lags, correlations, overlaps = _correlations(
