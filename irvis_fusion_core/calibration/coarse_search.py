@@ -16,6 +16,8 @@ import numpy as np
 from irvis_fusion_core.calibration.oriented_gradients import double_angle_field, resized
 from irvis_fusion_core.registration.camera_geometry import stretch
 
+# Diagonal of the visible images that are compared.
+_DIAGONAL_PX = 360.0
 # The overlap must be at least this share of the smaller image.
 _LEAST_OVERLAP = 0.3
 # Alignments count as different where points move by more than this share of the diagonal.
@@ -49,16 +51,14 @@ def search(
     pairs: Sequence[tuple[np.ndarray, np.ndarray]],
     scales: Sequence[float],
     turns_deg: Sequence[float] = (0.0,),
-    diagonal_px: float = 360.0,
     most: int = 5,
 ) -> list[CoarseAlignment]:
     """Return the best distinct alignments, best first, of (IR, visible) float32 grey images.
 
-    `scales` are visible pixels per IR pixel; images are compared with a visible diagonal of
-    `diagonal_px`.
+    `scales` are visible pixels per IR pixel.
     """
     ir_size, vis_size = pairs[0][0].shape[:2], pairs[0][1].shape[:2]
-    shrink = diagonal_px / float(np.hypot(*vis_size))
+    shrink = _DIAGONAL_PX / float(np.hypot(*vis_size))
     vis_small = [resized(vis, shrink) for _, vis in pairs]
     fields = [double_angle_field(vis) for vis in vis_small]
     height, width = fields[0].shape
@@ -102,17 +102,17 @@ def surfaces(
     return surface, surface * np.sqrt(overlap)
 
 
-def _peaks(score: np.ndarray, most: int = 3, apart_px: int = 6) -> list[tuple[int, int]]:
-    """Return up to `most` places (row, column) of the highest scores that lie apart."""
+def _peaks(score: np.ndarray) -> list[tuple[int, int]]:
+    """Return up to three places (row, column) of the highest scores that lie apart."""
     score = score.copy()
+    near = np.arange(-6, 7)
     places = []
-    for _ in range(most):
+    for _ in range(3):
         row, column = np.unravel_index(int(np.argmax(score)), score.shape)
         if score[row, column] <= 0.0:
             break
         places.append((int(row), int(column)))
-        rows = (np.arange(-apart_px, apart_px + 1) + row) % score.shape[0]
-        columns = (np.arange(-apart_px, apart_px + 1) + column) % score.shape[1]
+        rows, columns = (near + row) % score.shape[0], (near + column) % score.shape[1]
         score[np.ix_(rows, columns)] = 0.0
     return places
 

@@ -127,7 +127,7 @@ def _starts(greys: list[Pair], scales: tuple[float, float]) -> tuple[list[np.nda
         scale = scale_of(one.matrix)
         found += search(chosen, [scale / 1.02, scale * 1.02], _TURNS_DEG, most=2)
     if not found:
-        raise _nothing_found()
+        raise CalibrationError(_NOTHING_FOUND)
     found.sort(key=lambda item: -item.score)
     runner_up = straight[1].score if len(straight) > 1 else 0.0
     return [item.matrix for item in found[:5]], found[0].score / max(runner_up, 1e-6)
@@ -144,7 +144,7 @@ def _best(greys: list[Pair], starts: list[np.ndarray]) -> np.ndarray:
 
 def _checked(fine: FineAlignment | None, ir_size: tuple[int, int], frames: int) -> FineAlignment:
     if fine is None:
-        raise _nothing_found()
+        raise CalibrationError(_NOTHING_FOUND)
     share = fine.inliers / max(1, fine.blocks)
     least_share = LEAST_POOLED_SHARE if frames >= POOLED_FRAMES else LEAST_INLIER_SHARE
     if fine.inliers < LEAST_INLIERS or share < least_share or fine.coverage < LEAST_COVERAGE:
@@ -160,7 +160,4 @@ _ADVICE = (
     "use more frames, of scenes with edges that both cameras see (buildings, trees, people, cars, "
     "at the distance that matters), taken at the same time, and not blurred"
 )
-
-
-def _nothing_found() -> CalibrationError:
-    return CalibrationError(f"found no place of the IR image in the visible one; {_ADVICE}")
+_NOTHING_FOUND = f"found no place of the IR image in the visible one; {_ADVICE}"

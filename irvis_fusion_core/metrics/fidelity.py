@@ -1,7 +1,7 @@
-"""VIF, Qabf, SSIM and MS-SSIM on bare planes: how much a fused image keeps of its sources.
+"""VIF, Qabf, SSIM and MS-SSIM: how much a fused image keeps of its sources.
 
-Every function takes the fused and both source planes as float64 HxW of one size, grey levels
-0..255. The public forms in `metrics.table` take images and check them.
+`vif`, `qabf` and `ms_ssim` take images as `metrics.table` does, the others planes: float64 HxW of
+one size, grey levels 0..255.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from irvis_fusion_core.errors import FrameError
+from irvis_fusion_core.metrics.planes import planes
 
 # Xydeas and Petrovic, "Objective image fusion performance measure", Electronics Letters 2000.
 _STRENGTH_GAIN, _STRENGTH_SLOPE, _STRENGTH_CENTRE = 0.9994, -15.0, 0.5
@@ -27,11 +28,12 @@ MS_SSIM_LEAST_SIDE = 176
 _MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 
 
-def vif(f: np.ndarray, a: np.ndarray, b: np.ndarray) -> float:
+def vif(fused: np.ndarray, ir: np.ndarray, vis: np.ndarray) -> float:
     """Pixel-domain visual information fidelity against IR plus against VIS, four scales.
 
     Windows of 17, 9, 5, 3 pixels without padding, so each side needs at least 41 pixels.
     """
+    f, a, b = planes(fused, ir, vis)
     if min(f.shape) < VIF_LEAST_SIDE:
         raise FrameError(f"VIF needs at least 41x41 pixels for its four scales, found {f.shape}")
     gained, available = np.zeros(2), np.zeros(2)
@@ -72,12 +74,12 @@ def _vif_terms(
     return float(kept), float(np.log1p(var_source / _VIF_NOISE_VARIANCE).sum())
 
 
-def qabf(f: np.ndarray, a: np.ndarray, b: np.ndarray) -> float:
-    """Edge strength and orientation kept, weighted by source strength, 0..1.
+def qabf(fused: np.ndarray, ir: np.ndarray, vis: np.ndarray) -> float:
+    """Edge strength and orientation kept of both sources, weighted by source strength, 0..1.
 
     Sobel with zeros outside the image, as published (replicated borders give other values).
     """
-    edges_f, *sources = edges(f), edges(a), edges(b)
+    edges_f, *sources = (edges(plane) for plane in planes(fused, ir, vis))
     weight = sum(source[0].sum() for source in sources)
     kept = sum((edge_kept(source, edges_f) * source[0]).sum() for source in sources)
     return float(kept / weight) if weight else 0.0
@@ -155,12 +157,13 @@ def _ssim_maps(moments: list[np.ndarray], span: float) -> tuple[np.ndarray, np.n
     return luma, (2.0 * cov + c2) / (var_f + var_s + c2)
 
 
-def ms_ssim(f: np.ndarray, a: np.ndarray, b: np.ndarray) -> float:
+def ms_ssim(fused: np.ndarray, ir: np.ndarray, vis: np.ndarray) -> float:
     """Five-scale SSIM, mean over both sources, range 255; each side needs 176 pixels.
 
     11x11 Gaussian of sigma 1.5, halving by 2x2 means. A negative scale (inverted structure)
     counts as zero: it has no fractional power.
     """
+    f, a, b = planes(fused, ir, vis)
     if min(f.shape) < MS_SSIM_LEAST_SIDE:
         raise FrameError(f"MS-SSIM needs at least 176x176 pixels for five scales, found {f.shape}")
     kernel = cv2.getGaussianKernel(11, 1.5, cv2.CV_64F)

@@ -17,6 +17,7 @@ import numpy as np
 
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_core.metrics import fidelity
+from irvis_fusion_core.metrics.fidelity import ms_ssim, qabf, vif
 from irvis_fusion_core.metrics.planes import luminance, planes
 from irvis_fusion_core.metrics.video_metrics import FlickerMeter, alignment, flicker
 
@@ -112,16 +113,6 @@ def _psnr(fused: np.ndarray, ir: np.ndarray, vis: np.ndarray, peak: float) -> fl
     return float(10.0 * np.log10(peak**2 / error)) if peak > 0.0 else float("-inf")
 
 
-def vif(fused: np.ndarray, ir: np.ndarray, vis: np.ndarray) -> float:
-    """Pixel-domain visual information fidelity against IR plus against VIS (>= 41x41 pixels)."""
-    return fidelity.vif(*planes(fused, ir, vis))
-
-
-def qabf(fused: np.ndarray, ir: np.ndarray, vis: np.ndarray) -> float:
-    """Edge strength and orientation kept of both sources, 0..1."""
-    return fidelity.qabf(*planes(fused, ir, vis))
-
-
 def ssim(fused: np.ndarray, ir: np.ndarray, vis: np.ndarray) -> float:
     """Published convention: SSIM(F,IR) + SSIM(F,VIS), 0..2, dynamic range taken as 2."""
     f, a, b = planes(fused, ir, vis)
@@ -132,11 +123,6 @@ def ssim255(fused: np.ndarray, ir: np.ndarray, vis: np.ndarray) -> float:
     """Clean convention: mean of both structural similarities, dynamic range 255."""
     f, a, b = planes(fused, ir, vis)
     return fidelity.ssim_mean(f, a, b, 255.0)
-
-
-def ms_ssim(fused: np.ndarray, ir: np.ndarray, vis: np.ndarray) -> float:
-    """Five-scale SSIM, mean over both sources, range 255 (>= 176x176 pixels)."""
-    return fidelity.ms_ssim(*planes(fused, ir, vis))
 
 
 _METRICS: dict[str, Callable[..., float]] = {

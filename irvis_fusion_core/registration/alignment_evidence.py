@@ -39,6 +39,12 @@ _TILE_TOLERANCE_PX = 2.0
 _PRIOR_WEIGHT = 3.0
 
 MOTIONS = ("shift", "similarity", "affine")
+_SHIFTS = [[[0, 0, 1], [0, 0, 0]], [[0, 0, 0], [0, 0, 1]]]
+_BASES = {
+    "similarity": np.array([*_SHIFTS, [[1, 0, 0], [0, 1, 0]], [[0, -1, 0], [1, 0, 0]]], float),
+    "affine": np.eye(6)[[2, 5, 0, 1, 3, 4]].reshape(6, 2, 3),
+}
+"""Name -> 2x3 displacements, first both shifts, that a motion is a weighted sum of."""
 
 
 class Estimate(NamedTuple):
@@ -189,15 +195,10 @@ def _common_motion(
     """
     middle = np.array([(size[1] - 1) / 2.0, (size[0] - 1) / 2.0])
     reach = float(np.hypot(*middle))
-    u, v = ((centres - middle) / reach).T
-    one, none = np.ones(len(u)), np.zeros(len(u))
-    # Parameters: shift x, y; then the growth of both displacements across the image.
-    across, down = (
-        (np.stack([one, none, u, v, none, none], 1), np.stack([none, one, none, none, u, v], 1))
-        if motion == "affine"
-        else (np.stack([one, none, u, -v], 1), np.stack([none, one, v, u], 1))
-    )
-    prior = np.full(across.shape[1], _PRIOR_WEIGHT)
+    basis = _BASES[motion]
+    from_middle = np.column_stack([(centres - middle) / reach, np.ones(len(centres))])
+    across, down = from_middle @ basis[:, 0].T, from_middle @ basis[:, 1].T
+    prior = np.full(len(basis), _PRIOR_WEIGHT)
     prior[:2] = 0.0
     used = weights > 0.0
     while int(used.sum()) >= _LEAST_TILES:
@@ -209,16 +210,9 @@ def _common_motion(
         moved = np.stack([across[used] @ found, down[used] @ found], axis=1)
         distances = np.linalg.norm(moved - places[used], axis=1)
         if distances.max() <= _TILE_TOLERANCE_PX:
-            return _matrix(motion, found, middle, reach), int(used.sum())
+            moves = np.tensordot(found, basis, 1)
+            linear = np.eye(2) + moves[:, :2] / reach
+            shift = middle + moves[:, 2] - linear @ middle
+            return np.column_stack([linear, shift]), int(used.sum())
         used[np.flatnonzero(used)[int(distances.argmax())]] = False
     return None, 0
-
-
-def _matrix(motion: str, found: np.ndarray, middle: np.ndarray, reach: float) -> np.ndarray:
-    """Return the 2x3 of the parameters of `_common_motion`."""
-    x, y, *growth = (float(value) for value in found)
-    if motion != "affine":
-        stretch, turn = growth
-        growth = [stretch, -turn, turn, stretch]
-    linear = np.eye(2) + np.array(growth).reshape(2, 2) / reach
-    return np.column_stack([linear, middle + (x, y) - linear @ middle])

@@ -1,7 +1,6 @@
 """Chooses the correction of a calibration, from one compared pair to the next.
 
-Evidence (`alignment_evidence`) is collected, gated by its confidence, bounded and smoothed. The
-correction returns to the calibrated value when the evidence ends.
+Evidence is gated by its confidence, bounded and smoothed. Without it the correction goes back.
 """
 
 from __future__ import annotations

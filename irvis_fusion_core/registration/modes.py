@@ -94,8 +94,7 @@ class HomographyRegistration(MapRegistration):
             )
         self._ir_size = _optional_size("calibrated_ir_size", calibrated_ir_size)
         self._vis_size = _optional_size("calibrated_vis_size", calibrated_vis_size)
-        # Without a calibrated size a common one serves to find gross errors early; the check is
-        # repeated with the sizes of the frames.
+        # Finds gross errors early; the check is repeated with the sizes of the frames.
         self._homography = geometry.checked_homography(homography, self._ir_size or (480, 640))
 
     def _ir_points(
@@ -118,14 +117,11 @@ class HomographyRegistration(MapRegistration):
 class CalibratedRegistration(MapRegistration):
     """Both camera calibrations with lens distortion, the extrinsics, and one depth.
 
-    Matrices are 3x3, distortions OpenCV's (k1, k2, p1, p2[, k3[, k4, k5, k6]]: camera_info
-    `plumb_bob` or `rational_polynomial`; four for `equidistant` lenses, with `ir_lens` or
-    `vis_lens` saying so); X_vis = R X_ir + t in metres.
+    Matrices are 3x3, lenses and distortions as in `camera_model`; X_vis = R X_ir + t in metres.
     """
 
     mode = "calibration"
-    # Lenses cost seconds for every pixel; between the points of the coarse grid they bend by less
-    # than a hundredth of a pixel.
+    # Between the points of the coarse grid lenses bend by less than a hundredth of a pixel.
     coarse = True
 
     def __init__(
@@ -189,9 +185,9 @@ MODES = (*_KINDS, OnlineRegistration.mode)
 def make_registration(mode: str = "none", **options: Any) -> Registration:
     """Build a registration from its mode and the options of its class.
 
-    Mode "online" corrects the mode that `online_base` names (default: resize), which takes the
-    other options; the options of `OnlineRegistration` begin with `online_`. Options that are None
-    or an empty list count as not given, so that a table of parameters can be passed whole.
+    Mode "online" corrects the mode that `online_base` names (default: resize); the options of
+    `OnlineRegistration` begin with `online_`. Options that are None or empty lists count as not
+    given, so that a table of parameters can be passed whole.
 
     Raises:
         ConfigurationError: an unknown mode, or options that the mode does not take or lacks.

@@ -4,9 +4,8 @@
     ir, coverage = registration.warp(grey, vis.shape[:2])    # on the frame path
     registration.offer(grey, vis)                            # after it; returns immediately
 
-A bumped mount, a warm lens, or a scene nearer than the calibrated depth shifts the whole thermal
-image by a few pixels. Once in `period_s` a pair is compared with the calibration on a thread of
-its own; `alignment_tracker` decides about the correction.
+Once in `period_s` a pair is compared with the calibration on a thread of its own;
+`alignment_tracker` decides about the correction.
 """
 
 from __future__ import annotations
@@ -73,7 +72,8 @@ class OnlineRegistration:
             )
         self._base = base
         self._active = base
-        self._active_correction = np.eye(3)
+        self.correction = np.eye(3)
+        """The 3x3 in use, visible pixels: from the calibrated place of IR to the corrected one."""
         self._period_s = period_s
         self._options = TrackerOptions(**options)
         self._in_background = in_background
@@ -123,11 +123,6 @@ class OnlineRegistration:
             time.sleep(0.002)
         return not self._busy.is_set()
 
-    @property
-    def correction(self) -> np.ndarray:
-        """The 3x3 in use, visible pixels: from the calibrated place of IR to the corrected one."""
-        return self._active_correction
-
     def describe(self) -> dict[str, Any]:
         """Return the base's description and the state of the alignment."""
         tracker = self._tracker
@@ -156,12 +151,10 @@ class OnlineRegistration:
 
     def _follow(self, ir: np.ndarray, vis: np.ndarray, now_s: float) -> None:
         sizes = (ir.shape[:2], vis.shape[:2])
-        if self._tracker is None or self._sizes != sizes:
-            self._begin(*sizes)
-        tracker, small = self._tracker, self._small
-        if tracker is None or small is None:
-            raise ConfigurationError("online alignment has not begun")
-        x, y, known, blur = small
+        if self._tracker is None or self._small is None or self._sizes != sizes:
+            self._tracker, self._small = self._begin(*sizes)
+        tracker = self._tracker
+        x, y, known, blur = self._small
         if blur > 0.5:
             ir = cv2.GaussianBlur(ir, (0, 0), blur)
         warped = cv2.remap(ir, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
@@ -170,21 +163,21 @@ class OnlineRegistration:
             # The channel order does not matter for edges.
             seen = cv2.cvtColor(seen, cv2.COLOR_BGR2GRAY)
         correction = tracker.add(warped, seen, known, now_s)
-        change = correction @ np.linalg.inv(self._active_correction)
+        change = correction @ np.linalg.inv(self.correction)
         if tracker.reach_px(change) < _WORTH_PX and tracker.state != "calibrated":
             return
-        if np.array_equal(correction, self._active_correction):
+        if np.array_equal(correction, self.correction):
             return
         active = self._base
         if not np.array_equal(correction, np.eye(3)):
             active = self._base.corrected(correction, sizes[1])
             active.prepare(*sizes)
         # One assignment: the frame path sees the old maps or the new ones.
-        self._active, self._active_correction = active, correction
+        self._active, self.correction = active, correction
 
-    def _begin(self, ir_size: Size, vis_size: Size) -> None:
-        """Start over for images of these sizes."""
-        self._active, self._active_correction = self._base, np.eye(3)
+    def _begin(self, ir_size: Size, vis_size: Size) -> tuple[AlignmentTracker, tuple]:
+        """Start over for images of these sizes; return a tracker, and the maps to its images."""
+        self._active, self.correction = self._base, np.eye(3)
         tracker = AlignmentTracker(vis_size, self._options)
         # The small image's grid, in pixels of the visible one.
         columns, rows, _ = through(stretch(tracker.size, vis_size), *pixel_grid(tracker.size))
@@ -192,10 +185,11 @@ class OnlineRegistration:
         steps = [np.abs(np.diff(x, axis=1))[known[:, 1:]], np.abs(np.diff(y, axis=0))[known[1:]]]
         step = float(np.median(np.concatenate(steps))) if known.any() else 1.0
         # Where a small pixel spans several IR pixels, IR is smoothed against aliasing.
-        self._small = (
+        small = (
             np.where(known, x, -1.0).astype(np.float32),
             np.where(known, y, -1.0).astype(np.float32),
             known.astype(np.uint8),
             0.4 * step if step > 1.25 else 0.0,
         )
-        self._tracker, self._sizes = tracker, (ir_size, vis_size)
+        self._sizes = (ir_size, vis_size)
+        return tracker, small

@@ -7,7 +7,6 @@ with a soft edge between; None where the whole visible image is covered.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections import OrderedDict
 from copy import copy
 from typing import Any, Tuple
 
@@ -40,17 +39,19 @@ class MapRegistration(ABC):
         if not 0.0 <= soft_edge_px < 1000.0:
             raise ConfigurationError(f"soft_edge_px must be 0..1000 pixels, found {soft_edge_px}")
         self._soft_edge_px = soft_edge_px
-        self._maps: OrderedDict = OrderedDict()
+        self._maps: dict[tuple[Size, Size], tuple] = {}
         self._correction: tuple[np.ndarray, Size] | None = None
 
     def corrected(self, correction: np.ndarray, vis_size: Size) -> MapRegistration:
         """Return a copy that maps a point to `correction` x where this registration maps it to x.
 
-        The correction is 3x3 in visible pixels. Corrections do not add up: a copy of a copy starts
-        from the original. CalibrationError where it is singular or mirrors.
+        The correction is 3x3 in visible pixels. A copy of a copy starts from the original.
+
+        Raises:
+            CalibrationError: the correction is singular or mirrors.
         """
         other = copy(self)
-        other._maps = OrderedDict()
+        other._maps = {}
         backward = np.linalg.inv(checked_homography(correction, vis_size))
         other._correction = (backward, (int(vis_size[0]), int(vis_size[1])))
         return other
@@ -80,8 +81,8 @@ class MapRegistration(ABC):
         key = (ir.shape, (int(vis_size[0]), int(vis_size[1])))
         if key not in self._maps:
             self._maps[key] = self._build(*key)
-            while len(self._maps) > _CACHED_SIZES:
-                self._maps.popitem(last=False)
+            if len(self._maps) > _CACHED_SIZES:
+                del self._maps[next(iter(self._maps))]
         whole, fraction, coverage = self._maps[key]
         warped = cv2.remap(ir, whole, fraction, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         return warped, coverage

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 import zlib
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -60,6 +61,9 @@ def decide(verdict: Verdict, on_ir_loss: str = PASSTHROUGH) -> str:
 
     PASSTHROUGH publishes it unchanged. HOLD fuses it with the last usable thermal frame, or passes
     it through where there is none yet. STOP publishes nothing.
+
+    Raises:
+        ConfigurationError: another `on_ir_loss`.
     """
     if on_ir_loss not in ON_IR_LOSS:
         raise ConfigurationError(
@@ -69,45 +73,43 @@ def decide(verdict: Verdict, on_ir_loss: str = PASSTHROUGH) -> str:
     return FUSE if verdict.usable else on_ir_loss
 
 
+@dataclass(eq=False)
 class IrHealth:
     """Watch one thermal stream: `add_frame` for each arrival, `verdict` for each visible frame.
 
     A flat-field correction holds the image for 0.5-0.9 s with fresh stamps, and cheap cores send
     each image three times at 26 Hz; `frozen_after_s` = 2.0 tells both from a frozen camera.
+
+    Args:
+        max_ir_age_s: age from which a thermal frame is stale.
+        frozen_after_s: time without change after which the image is frozen; 0: never.
+        expected_size: (height, width), None for any size.
+        ir_time_offset_s: added to thermal stamps, as in pairing.
+        missing_after_s: silence on the monotonic clock after which the camera is missing; a bag
+            played at a tenth of its speed needs more.
+
+    Raises:
+        ConfigurationError: a value out of range.
     """
 
-    def __init__(
-        self,
-        max_ir_age_s: float = 0.3,
-        frozen_after_s: float = 2.0,
-        expected_size: tuple[int, int] | None = None,
-        ir_time_offset_s: float = 0.0,
-        missing_after_s: float = 2.0,
-    ) -> None:
-        """Take the limits; ConfigurationError for a value out of range.
+    max_ir_age_s: float = 0.3
+    frozen_after_s: float = 2.0
+    expected_size: tuple[int, int] | None = None
+    ir_time_offset_s: float = 0.0
+    missing_after_s: float = 2.0
 
-        Args:
-            max_ir_age_s: age from which a thermal frame is stale.
-            frozen_after_s: time without change after which the image is frozen; 0: never.
-            expected_size: (height, width), None for any size.
-            ir_time_offset_s: added to thermal stamps, as in pairing.
-            missing_after_s: silence on the monotonic clock after which the camera is missing; a
-                bag played at a tenth of its speed needs more.
-        """
-        _check_seconds("max_ir_age_s", max_ir_age_s, above_zero=True)
-        _check_seconds("missing_after_s", missing_after_s, above_zero=True)
-        _check_seconds("frozen_after_s", frozen_after_s, above_zero=False)
-        if not math.isfinite(ir_time_offset_s):
-            raise ConfigurationError(f"ir_time_offset_s must be finite, got {ir_time_offset_s!r}")
-        if expected_size is not None and (len(expected_size) != 2 or min(expected_size) < 1):
+    def __post_init__(self) -> None:
+        _check_seconds("max_ir_age_s", self.max_ir_age_s, above_zero=True)
+        _check_seconds("missing_after_s", self.missing_after_s, above_zero=True)
+        _check_seconds("frozen_after_s", self.frozen_after_s, above_zero=False)
+        offset_s, size = self.ir_time_offset_s, self.expected_size
+        if not math.isfinite(offset_s):
+            raise ConfigurationError(f"ir_time_offset_s must be finite, got {offset_s!r}")
+        if size is not None and (len(size) != 2 or min(size) < 1):
             raise ConfigurationError(
-                f"expected_size must be (height, width) in pixels, got {expected_size!r}"
+                f"expected_size must be (height, width) in pixels, got {size!r}"
             )
-        self.max_ir_age_s = max_ir_age_s
-        self.frozen_after_s = frozen_after_s
-        self.missing_after_s = missing_after_s
-        self.expected_size = None if expected_size is None else tuple(expected_size)
-        self._offset_ns = round(ir_time_offset_s * NS_PER_S)
+        self._offset_ns = round(offset_s * NS_PER_S)
         self.reset()
 
     def reset(self) -> None:
@@ -144,7 +146,7 @@ class IrHealth:
         if newest.stamp_ns <= 0:
             return UNSTAMPED, "the thermal frames carry no stamp; have the driver stamp them"
         height, width = newest.frame.shape[:2]
-        if self.expected_size is not None and (height, width) != self.expected_size:
+        if self.expected_size is not None and (height, width) != tuple(self.expected_size):
             expected = f"{self.expected_size[1]}x{self.expected_size[0]}"
             return WRONG_SIZE, (
                 f"thermal frames are {width}x{height}, expected {expected}; correct the "

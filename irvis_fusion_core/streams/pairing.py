@@ -53,7 +53,6 @@ class LatestIr(PairingPolicy):
     def __init__(
         self, max_ir_age_s: float = 0.3, ir_time_offset_s: float = 0.0, depth: int = 10
     ) -> None:
-        """Raise ConfigurationError unless max_ir_age_s > 0, the offset is finite, depth >= 1."""
         check_positive("max_ir_age_s", max_ir_age_s)
         super().__init__(max_ir_age_s, ir_time_offset_s, depth)
         self.max_ir_age_s = max_ir_age_s
@@ -81,10 +80,6 @@ class LatestIr(PairingPolicy):
         else:
             reason = IR_TOO_OLD if nearest.time_ns < stamp_ns else IR_AHEAD
         return [self._released(Pair.of(stamp_ns, item, nearest, reason))]
-
-    def expire(self, now_ns: int) -> list[Pair]:
-        """Release nothing: no frame waits."""
-        return []
 
 
 @dataclass(eq=False)
@@ -115,7 +110,6 @@ class PairNearest(PairingPolicy):
         depth: int = 10,
         max_wait_s: float = 0.1,
     ) -> None:
-        """Raise ConfigurationError unless slop_s, max_wait_s > 0, offset finite, depth >= 1."""
         check_positive("slop_s", slop_s)
         check_positive("max_wait_s", max_wait_s)
         super().__init__(slop_s, ir_time_offset_s, depth)
