@@ -148,8 +148,7 @@ def _find(image: np.ndarray, board: Board) -> np.ndarray | None:
 def _turned_alike(ir: np.ndarray, vis: np.ndarray) -> np.ndarray:
     """Return the IR points from the same end of the board as the visible ones.
 
-    A board with reversed contrast is found from its other end. The cameras are mounted side by
-    side, so the long side of the board has the same direction in both.
+    A board with reversed contrast is found from its other end.
     """
     along = float((ir[-1] - ir[0]) @ (vis[-1] - vis[0]))
     return ir if along > 0.0 else np.ascontiguousarray(ir[::-1])

@@ -74,7 +74,10 @@ def estimate_homography(
         distinctness = float("inf")
     progress(f"matching blocks in {len(greys)} frames")
     ir_size, vis_size = (image.shape for image in greys[0])
-    fine = _checked(refine(greys, _best(greys, starts)), ir_size, len(greys))
+    few = greys[:: max(1, len(greys) // 4)]
+    # The start that most blocks agree with.
+    best = max(starts, key=lambda h: quick_inliers(few, h)) if len(starts) > 1 else starts[0]
+    fine = _checked(refine(greys, best), ir_size, len(greys))
     return Estimate(
         **vars(fine),
         ir_size=ir_size,
@@ -131,15 +134,6 @@ def _starts(greys: list[Pair], scales: tuple[float, float]) -> tuple[list[np.nda
     found.sort(key=lambda item: -item.score)
     runner_up = straight[1].score if len(straight) > 1 else 0.0
     return [item.matrix for item in found[:5]], found[0].score / max(runner_up, 1e-6)
-
-
-def _best(greys: list[Pair], starts: list[np.ndarray]) -> np.ndarray:
-    """Return the start that most blocks agree with."""
-    if len(starts) == 1:
-        return starts[0]
-    few = greys[:: max(1, len(greys) // 4)]
-    counts = [quick_inliers(few, start) for start in starts]
-    return starts[int(np.argmax(counts))]
 
 
 def _checked(fine: FineAlignment | None, ir_size: tuple[int, int], frames: int) -> FineAlignment:

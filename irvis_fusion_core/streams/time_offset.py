@@ -42,7 +42,7 @@ class MotionEnergy:
 
     def __init__(self) -> None:
         self._last: tuple[float, np.ndarray] | None = None
-        self._times_s: list[float] = []
+        self.times_s: list[float] = []  # midway between two frames
         self._energies: list[float] = []
 
     def add(self, stamp_s: float, image: np.ndarray) -> None:
@@ -60,14 +60,9 @@ class MotionEnergy:
             change = small - before
             # Gain control shifts the whole image, motion only parts of it.
             change = np.abs(change - np.median(change))
-            self._times_s.append((stamp_s + before_s) / 2.0)
+            self.times_s.append((stamp_s + before_s) / 2.0)
             self._energies.append(float(change.mean()) / (stamp_s - before_s))
         self._last = (stamp_s, small)
-
-    @property
-    def times_s(self) -> np.ndarray:
-        """Times midway between two frames, seconds."""
-        return np.array(self._times_s)
 
     @property
     def energies(self) -> np.ndarray:
@@ -117,11 +112,11 @@ def _small(image: np.ndarray) -> np.ndarray:
 
 def _check_enough(name: str, motion: MotionEnergy) -> None:
     times = motion.times_s
-    seconds = float(times[-1] - times[0]) if len(times) else 0.0
+    seconds = times[-1] - times[0] if times else 0.0
     if len(times) < LEAST_FRAMES or seconds < LEAST_SECONDS:
         raise CalibrationError(
             f"expected {LEAST_FRAMES} different {name} frames over {LEAST_SECONDS:g} s or more, "
-            f"found {len(times) + 1 if len(times) else 0} over {seconds:.1f} s; record for longer"
+            f"found {len(times) + 1 if times else 0} over {seconds:.1f} s; record for longer"
         )
 
 
