@@ -29,6 +29,7 @@ from benchmarks.shared.pairs import read_pairs
 from benchmarks.shared.tables import markdown_table
 from irvis_fusion_core.registration import online_alignment
 from irvis_fusion_core.registration.camera_geometry import project
+from irvis_fusion_core.registration.warp_maps import StretchedRegistration
 
 PAIRS = 60
 DRIFTS = {
@@ -65,7 +66,7 @@ def left_px(found: np.ndarray, true: np.ndarray, size: Sequence[int]) -> np.ndar
 
 def follow(pairs: Pairs, drift: np.ndarray, motion: str) -> list[float]:
     """Return the table's columns for pairs whose IR images drift."""
-    stretched = online_alignment.StretchedRegistration(0.0)
+    stretched = StretchedRegistration(0.0)
     registration = online_alignment.OnlineRegistration(
         stretched, motion=motion, in_background=False
     )

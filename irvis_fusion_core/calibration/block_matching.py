@@ -47,32 +47,21 @@ def match_blocks(
     """
     height, width = vis.shape[:2]
     half = block_px // 2
-    known_integral = cv2.integral(known.astype(np.uint8))
     energy = (ir * ir).sum(axis=2)
     typical = float(energy[known].mean()) if known.any() else 0.0
     rows, looked = [], 0
     # Blocks at the border are searched beyond it too, where nothing matches.
     padded = cv2.copyMakeBorder(vis, *[reach_px] * 4, cv2.BORDER_CONSTANT, value=[0.0] * 4)
+    searched_px = block_px + 2 * reach_px
     for y in range(half, height - half, step_px):
         for x in range(half, width - half, step_px):
             top, left = y - half, x - half
-            inside = (
-                known_integral[top + block_px, left + block_px]
-                - known_integral[top, left + block_px]
-                - known_integral[top + block_px, left]
-                + known_integral[top, left]
-            )
-            if inside < block_px * block_px:
-                continue
-            block = ir[top : top + block_px, left : left + block_px]
-            if energy[top : top + block_px, left : left + block_px].mean() < 0.3 * typical:
+            block = np.s_[top : top + block_px, left : left + block_px]
+            if not known[block].all() or energy[block].mean() < 0.3 * typical:
                 continue
             looked += 1
-            area = padded[
-                top : top + block_px + 2 * reach_px, left : left + block_px + 2 * reach_px
-            ]
-            surface = cv2.matchTemplate(area, block, cv2.TM_CCORR_NORMED)
-            peak = _peak(surface)
+            area = padded[top : top + searched_px, left : left + searched_px]
+            peak = _peak(cv2.matchTemplate(area, ir[block], cv2.TM_CCORR_NORMED))
             if peak is not None:
                 dx, dy, value, precision = peak
                 rows.append(((x, y), (x + dx - reach_px, y + dy - reach_px), value, precision))

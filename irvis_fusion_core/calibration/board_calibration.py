@@ -1,8 +1,7 @@
 """Calibrates both cameras and their relative pose from a board that both see.
 
-Zhang's method by OpenCV: each camera from all views in which it sees the board, then the pose from
-the views that both see. The board must be visible in infrared: heated, or cut out before a warm or
-cold ground. Its infrared contrast may be reversed.
+Zhang's method by OpenCV: each camera from all its views of the board, then the pose from the views
+that both have. The board must be visible in infrared; its contrast may be reversed there.
 """
 
 from __future__ import annotations
@@ -26,6 +25,10 @@ _LARGEST_FOCAL_SPREAD = 0.03
 _LARGEST_RMS_PX = 1.5
 # Images below this width are enlarged for the search; Leptons have 160.
 _LEAST_WIDTH = 480
+_GRIDS = {
+    "circles": cv2.CALIB_CB_SYMMETRIC_GRID,
+    "asymmetric_circles": cv2.CALIB_CB_ASYMMETRIC_GRID,
+}
 _SUBPIXEL = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 40, 1e-3)
 
 
@@ -71,8 +74,7 @@ def parse_board(text: str) -> Board:
         raise argparse.ArgumentTypeError(f"expected a board of 3x3 or more, found {text!r}")
     if board.columns == board.rows and kind != "asymmetric_circles":
         raise argparse.ArgumentTypeError(
-            f"a board with as many rows as columns looks the same turned by 90 degrees, found "
-            f"{text!r}; cover one row"
+            f"a square board looks the same turned by 90 degrees, found {text!r}; cover one row"
         )
     return board
 
@@ -81,8 +83,7 @@ def find_board(pixels: np.ndarray, board: Board) -> np.ndarray | None:
     """Return the board's points, float32 Nx2 pixels, row by row; None if it is not complete."""
     image = np.clip(grey(pixels), 0, 255).astype(np.uint8)
     factor = max(1, int(np.ceil(_LEAST_WIDTH / image.shape[1])))
-    if factor > 1:
-        image = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
+    image = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
     stretched = cv2.normalize(image, None, 0, 255, cv2.NORM_MINMAX)
     for candidate in (stretched, 255 - stretched):
         found = _find(candidate, board)
@@ -114,22 +115,16 @@ def calibrate_boards(
     model = board.points_m(square_m)
     ir, ir_rms = _one("ir", [a for a, _ in found if a is not None], model, sizes[0])
     vis, vis_rms = _one("vis", [b for _, b in found if b is not None], model, sizes[1])
+    points = ([model] * len(both), [a for a, _ in both], [b for _, b in both])
+    cameras = (ir.matrix, ir.distortion, vis.matrix, vis.distortion)
     rms, *_, rotation, translation, _, _ = cv2.stereoCalibrate(
-        [model] * len(both),
-        [a for a, _ in both],
-        [b for _, b in both],
-        ir.matrix,
-        ir.distortion,
-        vis.matrix,
-        vis.distortion,
-        sizes[0][::-1],
-        flags=cv2.CALIB_FIX_INTRINSIC,
+        *points, *cameras, sizes[0][::-1], flags=cv2.CALIB_FIX_INTRINSIC
     )
     if not rms <= 2 * _LARGEST_RMS_PX:
         raise CalibrationError(
-            f"the two cameras' views of the board do not agree ({rms:.1f} px): the images of a "
-            "pair were not taken at the same time; hold the board still, or see "
-            "`irvis_fusion estimate_time_offset`"
+            f"the two cameras' views of the board do not agree ({rms:.1f} px): expected pairs "
+            "taken at the same time; hold the board still, or see `irvis_fusion "
+            "estimate_time_offset`"
         )
     return BoardCalibration(
         ir, vis, rotation, translation.reshape(3), ir_rms, vis_rms, float(rms), views
@@ -139,28 +134,21 @@ def calibrate_boards(
 def _find(image: np.ndarray, board: Board) -> np.ndarray | None:
     size = (board.columns, board.rows)
     if board.kind == "chessboard":
-        there, points = cv2.findChessboardCornersSB(
-            image, size, flags=cv2.CALIB_CB_NORMALIZE_IMAGE | cv2.CALIB_CB_ACCURACY
-        )
+        flags = cv2.CALIB_CB_NORMALIZE_IMAGE | cv2.CALIB_CB_ACCURACY
+        there, points = cv2.findChessboardCornersSB(image, size, flags=flags)
         if not there:
             there, points = cv2.findChessboardCorners(image, size)
             if there:
                 points = cv2.cornerSubPix(image, points, (4, 4), (-1, -1), _SUBPIXEL)
     else:
-        grid = (
-            cv2.CALIB_CB_SYMMETRIC_GRID
-            if board.kind == "circles"
-            else cv2.CALIB_CB_ASYMMETRIC_GRID
-        )
-        there, points = cv2.findCirclesGrid(image, size, flags=grid)
+        there, points = cv2.findCirclesGrid(image, size, flags=_GRIDS[board.kind])
     return points.reshape(-1, 2) if there else None
 
 
 def _turned_alike(ir: np.ndarray, vis: np.ndarray) -> np.ndarray:
     """Return the IR points from the same end of the board as the visible ones.
 
-    A board with reversed contrast is found from its other end. The cameras are mounted side by
-    side, so the long side of the board has the same direction in both.
+    A board with reversed contrast is found from its other end.
     """
     along = float((ir[-1] - ir[0]) @ (vis[-1] - vis[0]))
     return ir if along > 0.0 else np.ascontiguousarray(ir[::-1])
@@ -170,9 +158,8 @@ def _one(
     name: str, views: list[np.ndarray], model: np.ndarray, size: tuple[int, int]
 ) -> tuple[CameraModel, float]:
     # k3 needs many views, and bends the corners without them.
-    flags = cv2.CALIB_FIX_K3
     rms, matrix, distortion, _, _, spread, _, _ = cv2.calibrateCameraExtended(
-        [model] * len(views), views, size[::-1], None, None, flags=flags
+        [model] * len(views), views, size[::-1], None, None, flags=cv2.CALIB_FIX_K3
     )
     focal_spread = float(max(spread[0, 0] / matrix[0, 0], spread[1, 0] / matrix[1, 1]))
     if not (rms <= _LARGEST_RMS_PX and focal_spread <= _LARGEST_FOCAL_SPREAD):

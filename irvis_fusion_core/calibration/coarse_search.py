@@ -1,9 +1,8 @@
 """Searches the place of the infrared image in the visible one, over scale, turn and shift.
 
-For every scale and turn the normalised correlation of the two edge fields is computed in Fourier
-space for all shifts, over the overlap only (Padfield, "Masked object registration in the Fourier
-domain", 2012). The correlations of several frames of a fixed rig are summed, so that chance
-agreements cancel.
+For every scale and turn the edge fields are correlated in Fourier space for all shifts, over the
+overlap only (Padfield, "Masked object registration in the Fourier domain", 2012), and summed over
+the frames of a fixed rig.
 """
 
 from __future__ import annotations
@@ -17,6 +16,8 @@ import numpy as np
 from irvis_fusion_core.calibration.oriented_gradients import double_angle_field, resized
 from irvis_fusion_core.registration.camera_geometry import stretch
 
+# Diagonal of the visible images that are compared.
+_DIAGONAL_PX = 360.0
 # The overlap must be at least this share of the smaller image.
 _LEAST_OVERLAP = 0.3
 # Alignments count as different where points move by more than this share of the diagonal.
@@ -28,7 +29,6 @@ class CoarseAlignment(NamedTuple):
 
     matrix: np.ndarray  # float64 3x3, IR pixels to visible pixels
     score: float  # correlation x sqrt(overlap in pixels)
-    correlation: float
 
 
 class Placed(NamedTuple):
@@ -51,25 +51,23 @@ def search(
     pairs: Sequence[tuple[np.ndarray, np.ndarray]],
     scales: Sequence[float],
     turns_deg: Sequence[float] = (0.0,),
-    diagonal_px: float = 360.0,
     most: int = 5,
 ) -> list[CoarseAlignment]:
     """Return the best distinct alignments, best first, of (IR, visible) float32 grey images.
 
-    `scales` are visible pixels per IR pixel; images are compared with a visible diagonal of
-    `diagonal_px`.
+    `scales` are visible pixels per IR pixel.
     """
-    ir_size, vis_size = _size(pairs[0][0]), _size(pairs[0][1])
-    shrink = diagonal_px / float(np.hypot(*vis_size))
+    ir_size, vis_size = pairs[0][0].shape[:2], pairs[0][1].shape[:2]
+    shrink = _DIAGONAL_PX / float(np.hypot(*vis_size))
     vis_small = [resized(vis, shrink) for _, vis in pairs]
     fields = [double_angle_field(vis) for vis in vis_small]
-    back = np.linalg.inv(stretch(vis_size, _size(vis_small[0])))
+    height, width = fields[0].shape
+    back = np.linalg.inv(stretch(vis_size, (height, width)))
     spectra: dict[tuple[int, int], list[Spectra]] = {}
     found: list[CoarseAlignment] = []
     for scale in scales:
         for turn in turns_deg:
             placed = [_place(ir, scale * shrink, turn) for ir, _ in pairs]
-            height, width = fields[0].shape
             # Transforms of both sizes together keep shifts from wrapping around.
             size = (
                 _transform_size(height + placed[0].image.shape[0]),
@@ -77,28 +75,20 @@ def search(
             )
             if size not in spectra:
                 spectra[size] = [transforms(f, np.ones(f.shape, bool), size) for f in fields]
-            surface, score = surfaces(placed, spectra[size], (height, width), size)
+            _, score = surfaces(placed, spectra[size], (height, width), size)
             for row, column in _peaks(score):
                 shift_y = row if row < height else row - size[0]
                 shift_x = column if column < width else column - size[1]
                 move = np.array([[1, 0, shift_x], [0, 1, shift_y], [0, 0, 1.0]])
-                found.append(
-                    CoarseAlignment(
-                        back @ move @ placed[0].matrix,
-                        float(score[row, column]),
-                        float(surface[row, column]),
-                    )
-                )
+                matrix = back @ move @ placed[0].matrix
+                found.append(CoarseAlignment(matrix, float(score[row, column])))
     return _distinct(found, ir_size, vis_size, most)
 
 
 def surfaces(
     placed: list[Placed], spectra: list[Spectra], vis_size: tuple[int, int], size: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return correlation and score for every shift, of all frames together.
-
-    `spectra` are those of the visible frames, for transforms of `size`.
-    """
+    """Return correlation and score of all frames for every shift; `size` is that of `spectra`."""
     total = energy = np.zeros(size, np.float32)
     for (image, mask, _), vis in zip(placed, spectra):
         ir = transforms(double_angle_field(image, mask=mask), mask, size)
@@ -112,21 +102,17 @@ def surfaces(
     return surface, surface * np.sqrt(overlap)
 
 
-def _size(image: np.ndarray) -> tuple[int, int]:
-    return image.shape[0], image.shape[1]
-
-
-def _peaks(score: np.ndarray, most: int = 3, apart_px: int = 6) -> list[tuple[int, int]]:
-    """Return up to `most` places (row, column) of the highest scores that lie apart."""
+def _peaks(score: np.ndarray) -> list[tuple[int, int]]:
+    """Return up to three places (row, column) of the highest scores that lie apart."""
     score = score.copy()
+    near = np.arange(-6, 7)
     places = []
-    for _ in range(most):
+    for _ in range(3):
         row, column = np.unravel_index(int(np.argmax(score)), score.shape)
         if score[row, column] <= 0.0:
             break
         places.append((int(row), int(column)))
-        rows = (np.arange(-apart_px, apart_px + 1) + row) % score.shape[0]
-        columns = (np.arange(-apart_px, apart_px + 1) + column) % score.shape[1]
+        rows, columns = (near + row) % score.shape[0], (near + column) % score.shape[1]
         score[np.ix_(rows, columns)] = 0.0
     return places
 
@@ -134,7 +120,7 @@ def _peaks(score: np.ndarray, most: int = 3, apart_px: int = 6) -> list[tuple[in
 def _place(ir: np.ndarray, scale: float, turn_deg: float) -> Placed:
     """Scale an IR image and turn it about its centre."""
     small = resized(ir, scale)
-    matrix = stretch(_size(ir), _size(small))
+    matrix = stretch(ir.shape[:2], small.shape[:2])
     if turn_deg == 0.0:
         return Placed(small, np.ones(small.shape, bool), matrix)
     height, width = small.shape
@@ -146,15 +132,12 @@ def _place(ir: np.ndarray, scale: float, turn_deg: float) -> Placed:
 
 
 def transforms(field: np.ndarray, mask: np.ndarray, size: tuple[int, int]) -> Spectra:
-    padded = np.zeros((*size, 2), np.float32)
-    padded[: field.shape[0], : field.shape[1], 0] = field.real
-    padded[: field.shape[0], : field.shape[1], 1] = field.imag
-    real = np.zeros(size, np.float32)
-    real[: field.shape[0], : field.shape[1]] = field.real**2 + field.imag**2
-    known = np.zeros(size, np.float32)
-    known[: field.shape[0], : field.shape[1]] = mask
-    rows = field.shape[0]
-    return Spectra(*(cv2.dft(plane, nonzeroRows=rows) for plane in (padded, real, known)))
+    rows, columns = field.shape
+    planes = [np.zeros((*size, *depth), np.float32) for depth in ((2,), (), ())]
+    planes[0][:rows, :columns] = np.dstack([field.real, field.imag])
+    planes[1][:rows, :columns] = field.real**2 + field.imag**2
+    planes[2][:rows, :columns] = mask
+    return Spectra(*(cv2.dft(plane, nonzeroRows=rows) for plane in planes))
 
 
 def _correlate(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -175,14 +158,8 @@ def _distinct(
     found: list[CoarseAlignment], ir_size: tuple[int, int], vis_size: tuple[int, int], most: int
 ) -> list[CoarseAlignment]:
     """Keep the best of alignments that are close together, at most `most`."""
-    height, width = ir_size
-    probes = np.array(
-        [
-            [width / 2, height / 2, 1],
-            [width / 4, height / 4, 1],
-            [3 * width / 4, 3 * height / 4, 1],
-        ]
-    ).T
+    places = np.array([0.25, 0.5, 0.75])
+    probes = np.stack([ir_size[1] * places, ir_size[0] * places, np.ones(3)])
     limit = _APART * float(np.hypot(*vis_size))
     kept: list[CoarseAlignment] = []
     for one in sorted(found, key=lambda item: -item.score):

@@ -1,14 +1,9 @@
 """Measures the distance of infrared edges from visible ones, independent of the estimate.
 
-Edges are Canny's, distances Euclidean to the nearest visible edge of similar direction (within
-22.5 degrees, contrast may be reversed). The estimate uses blurred gradient channels and block
-correlation instead.
-
-Many IR edges have no visible counterpart, and in an image full of edges *any* alignment has some
-nearby. `chance` repeats the measurement with the IR image shifted in 24 ways. The distances are a
-mixture of edges with a counterpart and of edges without, which are distributed as by chance. The
-share that finds nothing within reach tells their number; `median_px` and `p90_px` describe the
-rest, `raw_median_px` all edges within reach.
+Distances lead from Canny's edges to the nearest visible edge of similar direction (within 22.5
+degrees, contrast may be reversed). They mix edges with a counterpart and edges without, which are
+distributed as by chance: as with the IR image shifted, in 24 ways. The share that finds nothing
+within reach tells their number; `median_px` and `p90_px` describe the rest.
 """
 
 from __future__ import annotations
@@ -19,7 +14,7 @@ import cv2
 import numpy as np
 
 from irvis_fusion_core.calibration.oriented_gradients import grey
-from irvis_fusion_core.registration.camera_geometry import project
+from irvis_fusion_core.registration.camera_geometry import project, scale_of
 
 _BINS = 8
 # Shifts that sample chance, as shares of the visible diagonal.
@@ -44,13 +39,9 @@ def edge_distance(
 ) -> EdgeDistance:
     """Measure an alignment of full-size uint8 images; `homography` maps IR to visible pixels."""
     homography = np.asarray(homography, np.float64)
-    scale = float(np.sqrt(abs(np.linalg.det(homography[:2, :2]))))
     ir_edges, ir_angles = edges(ir, 1.0)
-    vis_edges, vis_angles = edges(vis, max(1.0, 0.7 * scale))
-    distances = _distance_by_direction(vis_edges, vis_angles)
+    distances = _distance_by_direction(*edges(vis, max(1.0, 0.7 * scale_of(homography))))
     rows, columns = np.nonzero(ir_edges)
-    if rows.size == 0:
-        return EdgeDistance(np.inf, np.inf, 0.0, np.inf, np.inf, 0)
     start = np.stack([columns, rows], 1).astype(np.float64)
     angle = ir_angles[rows, columns]
     # The gradient is normal to the edge; a homography maps tangents, not normals.
@@ -73,10 +64,8 @@ def _separated(found: np.ndarray, chance: np.ndarray, reach_px: float) -> EdgeDi
     """Separate the mixture `found` by the distribution of `chance`."""
     if found.size == 0 or chance.size == 0:
         return EdgeDistance(np.inf, np.inf, 0.0, np.inf, np.inf, int(found.size))
-    raw, by_chance = (
-        float(np.median(d[d <= reach_px])) if (d <= reach_px).any() else np.inf
-        for d in (found, chance)
-    )
+    near = (d[d <= reach_px] for d in (found, chance))
+    raw, by_chance = (float(np.median(d)) if d.size else np.inf for d in near)
     beyond = float((chance > reach_px).mean())
     without = min(1.0, float((found > reach_px).mean()) / max(beyond, 1e-9))
     median = p90 = np.inf
@@ -97,28 +86,24 @@ def edges(image: np.ndarray, blur_px: float) -> tuple[np.ndarray, np.ndarray]:
     gy = cv2.Sobel(smooth, cv2.CV_32F, 0, 1) * 4
     strong = max(8.0, float(np.percentile(np.hypot(gx, gy), 92)))
     limit = 32767
-    thin = cv2.Canny(
-        np.clip(gx, -limit, limit).astype(np.int16),
-        np.clip(gy, -limit, limit).astype(np.int16),
-        0.4 * strong,
-        strong,
-        L2gradient=True,
-    )
+    across, down = (np.clip(g, -limit, limit).astype(np.int16) for g in (gx, gy))
+    thin = cv2.Canny(across, down, 0.4 * strong, strong, L2gradient=True)
     return thin > 0, np.arctan2(gy, gx)
 
 
 def _distance_by_direction(thin: np.ndarray, angles: np.ndarray) -> np.ndarray:
     """Return float32 BINSxHxW: distance to the nearest edge of each direction."""
-    bins = np.round((angles % np.pi) / np.pi * _BINS).astype(int) % _BINS
+    bins = _bins(angles)
     layers = []
     for number in range(_BINS):
-        near = (bins == number) | (bins == (number + 1) % _BINS) | (bins == (number - 1) % _BINS)
-        layers.append(
-            cv2.distanceTransform(
-                (~(thin & near)).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE
-            )
-        )
+        near = np.isin((bins - number) % _BINS, (0, 1, _BINS - 1))
+        others = (~(thin & near)).astype(np.uint8)
+        layers.append(cv2.distanceTransform(others, cv2.DIST_L2, cv2.DIST_MASK_PRECISE))
     return np.array(layers)
+
+
+def _bins(angles: np.ndarray) -> np.ndarray:
+    return np.round((angles % np.pi) / np.pi * _BINS).astype(int) % _BINS
 
 
 def _look_up(distances: np.ndarray, points: np.ndarray, angles: np.ndarray) -> np.ndarray:
@@ -126,5 +111,4 @@ def _look_up(distances: np.ndarray, points: np.ndarray, angles: np.ndarray) -> n
     _, height, width = distances.shape
     columns, rows = np.round(points[:, 0]).astype(int), np.round(points[:, 1]).astype(int)
     inside = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
-    bins = np.round((angles % np.pi) / np.pi * _BINS).astype(int) % _BINS
-    return distances[bins[inside], rows[inside], columns[inside]]
+    return distances[_bins(angles[inside]), rows[inside], columns[inside]]

@@ -10,15 +10,15 @@ CalibrationError.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from irvis_fusion_core.calibration.coarse_search import CoarseAlignment, search
+from irvis_fusion_core.calibration.coarse_search import search
 from irvis_fusion_core.calibration.fine_alignment import FineAlignment, Pair, quick_inliers, refine
 from irvis_fusion_core.calibration.oriented_gradients import grey
 from irvis_fusion_core.errors import CalibrationError
-from irvis_fusion_core.registration.camera_geometry import checked_homography
+from irvis_fusion_core.registration.camera_geometry import checked_homography, scale_of
 
 # Scales to try, relative to an IR image of the visible area: from 2.5 times the focal length of
 # the visible lens to less than half.
@@ -39,19 +39,14 @@ LEAST_COVERAGE = 0.25
 _LEAST_CONTRAST = 1.5
 
 
-class Estimate(NamedTuple):
-    """An accepted homography, and its evidence. Sizes are (height, width)."""
+@dataclass(frozen=True)
+class Estimate(FineAlignment):
+    """An accepted homography (H[2, 2] = 1), and its evidence. Sizes are (height, width)."""
 
-    homography: np.ndarray  # float64 3x3, H[2, 2] = 1, IR pixels to visible pixels
     ir_size: tuple[int, int]
     vis_size: tuple[int, int]
     frames: int
     left_out: int  # frames without contrast
-    blocks: int
-    inliers: int
-    coverage: float  # share of the common part of the images inside the inliers' hull
-    median_px: float  # held-out residuals, visible pixels
-    p90_px: float
     distinctness: float  # score of the coarse search over the next best
 
 
@@ -78,20 +73,18 @@ def estimate_homography(
         starts = [checked_homography(initial, greys[0][0].shape)]
         distinctness = float("inf")
     progress(f"matching blocks in {len(greys)} frames")
-    fine = refine(greys, _best(greys, starts))
-    fine = _checked(fine, greys[0][0].shape, len(greys))
+    ir_size, vis_size = (image.shape for image in greys[0])
+    few = greys[:: max(1, len(greys) // 4)]
+    # The start that most blocks agree with.
+    best = max(starts, key=lambda h: quick_inliers(few, h)) if len(starts) > 1 else starts[0]
+    fine = _checked(refine(greys, best), ir_size, len(greys))
     return Estimate(
-        fine.homography,
-        greys[0][0].shape,
-        greys[0][1].shape,
-        len(greys),
-        left_out,
-        fine.blocks,
-        fine.inliers,
-        fine.coverage,
-        fine.median_px,
-        fine.p90_px,
-        distinctness,
+        **vars(fine),
+        ir_size=ir_size,
+        vis_size=vis_size,
+        frames=len(greys),
+        left_out=left_out,
+        distinctness=distinctness,
     )
 
 
@@ -125,38 +118,27 @@ def _usable(pairs: Sequence[Pair]) -> tuple[list[Pair], int]:
 
 def _starts(greys: list[Pair], scales: tuple[float, float]) -> tuple[list[np.ndarray], float]:
     """Return similarities to begin with, best first, and how far the best stands out."""
-    chosen = [
-        greys[i] for i in np.unique(np.linspace(0, len(greys) - 1, _COARSE_FRAMES, dtype=int))
-    ]
-    (ir, vis) = chosen[0]
+    frames = np.unique(np.linspace(0, len(greys) - 1, _COARSE_FRAMES, dtype=int))
+    chosen = [greys[i] for i in frames]
+    ir, vis = chosen[0]
     even = float(np.sqrt(vis.size / ir.size))
     steps = max(2, int(np.log(scales[1] / scales[0]) / np.log(_SCALE_STEP)) + 1)
     straight = search(chosen, list(even * np.geomspace(scales[0], scales[1], steps)))
     found = list(straight)
     for one in straight[:2]:
         # Turns are searched only near the best scales.
-        scale = float(np.sqrt(np.linalg.det(one.matrix[:2, :2])))
+        scale = scale_of(one.matrix)
         found += search(chosen, [scale / 1.02, scale * 1.02], _TURNS_DEG, most=2)
     if not found:
-        raise _nothing_found()
+        raise CalibrationError(_NOTHING_FOUND)
     found.sort(key=lambda item: -item.score)
     runner_up = straight[1].score if len(straight) > 1 else 0.0
-    best: CoarseAlignment = found[0]
-    return [item.matrix for item in found[:5]], best.score / max(runner_up, 1e-6)
-
-
-def _best(greys: list[Pair], starts: list[np.ndarray]) -> np.ndarray:
-    """Return the start that most blocks agree with."""
-    if len(starts) == 1:
-        return starts[0]
-    few = greys[:: max(1, len(greys) // 4)]
-    counts = [quick_inliers(few, start) for start in starts]
-    return starts[int(np.argmax(counts))]
+    return [item.matrix for item in found[:5]], found[0].score / max(runner_up, 1e-6)
 
 
 def _checked(fine: FineAlignment | None, ir_size: tuple[int, int], frames: int) -> FineAlignment:
     if fine is None:
-        raise _nothing_found()
+        raise CalibrationError(_NOTHING_FOUND)
     share = fine.inliers / max(1, fine.blocks)
     least_share = LEAST_POOLED_SHARE if frames >= POOLED_FRAMES else LEAST_INLIER_SHARE
     if fine.inliers < LEAST_INLIERS or share < least_share or fine.coverage < LEAST_COVERAGE:
@@ -165,14 +147,11 @@ def _checked(fine: FineAlignment | None, ir_size: tuple[int, int], frames: int) 
             f"agree ({share:.0%}) around {fine.coverage:.0%} of the common image, needed are "
             f"{LEAST_INLIERS}, {least_share:.0%} and {LEAST_COVERAGE:.0%}; " + _ADVICE
         )
-    return fine._replace(homography=checked_homography(fine.homography, ir_size))
+    return replace(fine, homography=checked_homography(fine.homography, ir_size))
 
 
 _ADVICE = (
     "use more frames, of scenes with edges that both cameras see (buildings, trees, people, cars, "
     "at the distance that matters), taken at the same time, and not blurred"
 )
-
-
-def _nothing_found() -> CalibrationError:
-    return CalibrationError(f"found no place of the IR image in the visible one; {_ADVICE}")
+_NOTHING_FOUND = f"found no place of the IR image in the visible one; {_ADVICE}"

@@ -6,6 +6,7 @@ Every frame of a fixed rig contributes its matches to one fit.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple, Tuple
 
 import cv2
@@ -13,15 +14,14 @@ import numpy as np
 
 from irvis_fusion_core.calibration.block_matching import Matches, channels, match_blocks
 from irvis_fusion_core.calibration.oriented_gradients import resized
-from irvis_fusion_core.calibration.robust_homography import Fit, fit_homography
-from irvis_fusion_core.registration.camera_geometry import project, stretch
+from irvis_fusion_core.calibration.robust_homography import fit_homography
+from irvis_fusion_core.registration.camera_geometry import project, scale_of, stretch
 
 # Pixels of the working grid for each IR pixel: a finer grid shows no more of the IR image.
 _IR_PIXEL = 1.3
 # Length of the working grid's diagonal: blocks need room, and more is only slower.
 _LEAST_DIAGONAL_PX = 480.0
 _LARGEST_DIAGONAL_PX = 1400.0
-
 
 Pair = Tuple[np.ndarray, np.ndarray]
 """IR and visible image, float32 HxW grey."""
@@ -46,7 +46,8 @@ ROUNDS = (
 )
 
 
-class FineAlignment(NamedTuple):
+@dataclass(frozen=True)
+class FineAlignment:
     """A homography between full-size images, and its evidence (visible pixels)."""
 
     homography: np.ndarray  # float64 3x3, IR to visible
@@ -90,7 +91,7 @@ class _Grid:
     def __init__(self, pairs: Sequence[Pair], scale: float, homography: np.ndarray) -> None:
         self._irs = [ir for ir, _ in pairs]
         visible = [resized(vis, scale) for _, vis in pairs]
-        ir_pixel = scale * _scale_of(homography)
+        ir_pixel = scale * scale_of(homography)
         if ir_pixel > _IR_PIXEL:
             sharpest = 0.5 * float(np.sqrt(ir_pixel**2 - 1.0))
             visible = [cv2.GaussianBlur(vis, (0, 0), sharpest) for vis in visible]
@@ -129,9 +130,8 @@ def _held_out(matches: Matches, size: tuple[int, int], each: Round) -> np.ndarra
     residuals = []
     for held in (0, 1):
         train, test = parity != held, parity == held
-        fit: Fit | None = fit_homography(
-            Matches(*(column[train] for column in matches)), size, each.tolerance
-        )
+        half = Matches(*(column[train] for column in matches))
+        fit = fit_homography(half, size, each.tolerance)
         if fit is None or not test.any():
             continue
         placed = project(fit.homography, matches.at[test])
@@ -157,11 +157,7 @@ def quick_inliers(pairs: Sequence[Pair], homography: np.ndarray) -> int:
 
 
 def _finest(pairs: Sequence[Pair], homography: np.ndarray) -> float:
-    scale = _scale_of(homography)
+    scale = scale_of(homography)
     diagonal = float(np.hypot(*pairs[0][1].shape))
     wanted = max(_IR_PIXEL / scale, _LEAST_DIAGONAL_PX / diagonal)
     return min(1.0, wanted, _LARGEST_DIAGONAL_PX / diagonal)
-
-
-def _scale_of(homography: np.ndarray) -> float:
-    return float(np.sqrt(abs(np.linalg.det(homography[:2, :2] / homography[2, 2]))))

@@ -1,8 +1,7 @@
 """Edge orientations, which an infrared and a visible image of one scene have in common.
 
-Contrast may be reversed (a warm road is bright in one and dark in the other), so orientations are
-taken modulo 180 degrees. Strengths are divided by those of the surroundings, so that a faint edge
-on an even ground counts as much as a strong one among others.
+Contrast may be reversed, so orientations are taken modulo 180 degrees. Strengths are relative to
+those of the surroundings, so that faint edges on an even ground count.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ _NOISE_FLOOR = 1.0
 
 
 def grey(image: np.ndarray) -> np.ndarray:
-    """float32 HxW of an image HxW or HxWx3 (BGR or RGB: the green channel dominates both)."""
+    """Return float32 HxW of HxW or HxWx3 (BGR or RGB: the green channel dominates both)."""
     if image.ndim == 3:
         image = cv2.cvtColor(np.ascontiguousarray(image[..., :3]), cv2.COLOR_BGR2GRAY)
     return image.astype(np.float32)
@@ -32,7 +31,7 @@ def resized(image: np.ndarray, scale: float) -> np.ndarray:
 def double_angle_field(
     image: np.ndarray, blur_px: float = 1.0, mask: np.ndarray | None = None
 ) -> np.ndarray:
-    """complex64 HxW: strength in 0..1 of the edge at a pixel, at twice its angle.
+    """Return complex64 HxW: strength in 0..1 of the edge at a pixel, at twice its angle.
 
     Twice the angle makes an edge equal to itself with reversed contrast, and opposite to one at
     right angles. `mask` (bool HxW) is where the image is known; 0 elsewhere and at its border.
@@ -42,13 +41,9 @@ def double_angle_field(
     gy = cv2.Scharr(smooth, cv2.CV_32F, 0, 1)
     magnitude = np.hypot(gx, gy)
     known = np.ones(image.shape, np.uint8) if mask is None else mask.astype(np.uint8)
-    known = cv2.erode(
-        known,
-        np.ones((3, 3), np.uint8),
-        iterations=int(np.ceil(2 * blur_px)) + 1,
-        borderType=cv2.BORDER_CONSTANT,
-        borderValue=0,
-    )
+    side = 2 * int(np.ceil(2 * blur_px)) + 3
+    known = cv2.copyMakeBorder(known, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
+    known = cv2.erode(known, np.ones((side, side), np.uint8))[1:-1, 1:-1]
     magnitude *= known
     if not known.any() or not magnitude.any():
         return np.zeros(image.shape, np.complex64)

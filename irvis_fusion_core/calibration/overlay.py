@@ -5,17 +5,17 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from irvis_fusion_core.calibration.oriented_gradients import grey
 from irvis_fusion_core.image_sheet import caption_row, stack_rows
 from irvis_fusion_core.registration.camera_geometry import stretch
 
-_FIELDS = 14
 _WIDTH_PX = 1200
 # Infrared fields are tinted (BGR), to tell them from visible ones.
 _TINT = (0.55, 0.85, 1.0)
 
 
 def checkerboard(
-    ir: np.ndarray, vis: np.ndarray, homography: np.ndarray, fields: int = _FIELDS
+    ir: np.ndarray, vis: np.ndarray, homography: np.ndarray, fields: int = 14
 ) -> np.ndarray:
     """Return uint8 HxWx3 BGR of the visible size; every other field is the IR image, tinted.
 
@@ -38,20 +38,11 @@ def checkerboard(
 def before_and_after(ir: np.ndarray, vis: np.ndarray, homography: np.ndarray) -> np.ndarray:
     """Return two checkerboards below each other: IR stretched, and calibrated."""
     stretched = stretch(ir.shape[:2], vis.shape[:2])
-    width = min(_WIDTH_PX, vis.shape[1])
-    return stack_rows(
-        [
-            caption_row({title: checkerboard(ir, vis, matrix)}, width)
-            for title, matrix in (
-                ("before: IR stretched", stretched),
-                ("after: calibrated", homography),
-            )
-        ]
-    )
+    maps = {"before: IR stretched": stretched, "after: calibrated": homography}
+    boards = ({title: checkerboard(ir, vis, h)} for title, h in maps.items())
+    return stack_rows([caption_row(board, min(_WIDTH_PX, vis.shape[1])) for board in boards])
 
 
 def _even(image: np.ndarray) -> np.ndarray:
     """Return the grey image with local contrast, for dark scenes."""
-    if image.ndim == 3:
-        image = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_BGR2GRAY)
-    return cv2.createCLAHE(2.0, (8, 8)).apply(image)
+    return cv2.createCLAHE(2.0, (8, 8)).apply(grey(image).astype(np.uint8))

@@ -1,14 +1,14 @@
 """Writes measured parameters into the YAML file of the node, and keeps the rest.
 
-Comments and other parameters stay as they are: single lines are replaced. The file is written
-whole or not at all.
+Comments and other parameters stay as they are: single lines are replaced.
 """
 
 from __future__ import annotations
 
-import os
+import json
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,13 +31,12 @@ def update_parameters(path: str, values: Mapping[str, Any], note: str = "") -> N
         ConfigurationError: the file has no section, several, or nested forms of a name, is not
             writable, or a value is not finite.
     """
-    text = _HEAD
-    if os.path.exists(path):
-        try:
-            with open(path, encoding="utf-8") as stream:
-                text = stream.read()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigurationError(f"expected a YAML file at {path}, found: {error}") from error
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        text = _HEAD
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"expected a YAML file at {path}, found: {error}") from error
     replace_file(path, updated(text, values, note, path))
 
 
@@ -77,49 +76,38 @@ def yaml_text(key: str, value: Any) -> str:
     """Return a number, string or list of numbers as YAML; ROS needs the point of floats."""
     if isinstance(value, (list, tuple, np.ndarray)):
         return "[" + ", ".join(yaml_text(key, item) for item in value) + "]"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, (int, np.integer)):
-        return str(int(value))
-    if isinstance(value, (float, np.floating)):
-        if not np.isfinite(value):
-            raise ConfigurationError(f"expected a finite {key}, found {value}")
-        # YAML 1.1 reads 1e-07, as repr gives it, as a string: a point is needed.
-        text = repr(float(value))
-        mantissa, letter, exponent = text.partition("e")
-        return text if "." in mantissa else f"{mantissa}.0{letter}{exponent}"
-    return '"' + str(value).replace("\\", "\\\\").replace('"', '\\"') + '"'
+    value = value.item() if isinstance(value, np.generic) else value
+    if not isinstance(value, float):
+        return json.dumps(value, ensure_ascii=False)
+    if not np.isfinite(value):
+        raise ConfigurationError(f"expected a finite {key}, found {value}")
+    # YAML 1.1 reads 1e-07, as repr gives it, as a string: a point is needed.
+    mantissa, letter, exponent = repr(value).partition("e")
+    return f"{mantissa}{'' if '.' in mantissa else '.0'}{letter}{exponent}"
 
 
 def _extent(lines: list[str], begin: int, outer: int) -> tuple[int, str]:
     """Return the end of the section (last own line + 1), and the indentation in it."""
-    end, indent = begin, " " * (outer + 2)
-    first = True
-    for number in range(begin, len(lines)):
-        line = lines[number]
-        bare = line.strip()
-        if not bare or bare.startswith("#"):
+    end, indent = begin, ""
+    for number, line in enumerate(lines[begin:], begin):
+        if not line.strip() or line.lstrip().startswith("#"):
             continue
-        depth = len(line) - len(line.lstrip(" "))
-        if depth <= outer:
+        if _depth(line) <= outer:
             break
-        if first:
-            indent, first = " " * depth, False
+        indent = indent or " " * _depth(line)
         end = number + 1
-    return end, indent
+    return end, indent or " " * (outer + 2)
+
+
+def _depth(line: str) -> int:
+    return len(line) - len(line.lstrip(" "))
 
 
 def _continues(line: str, indent: str) -> bool:
     bare = line.strip()
-    return (
-        bool(bare)
-        and not bare.startswith("#")
-        and (
-            len(line) - len(line.lstrip(" ")) > len(indent)
-            or bare.startswith("- ")
-            or bare in ("]", "-")
-        )
-    )
+    if not bare or bare.startswith("#"):
+        return False
+    return _depth(line) > len(indent) or bare.startswith("- ") or bare in ("]", "-")
 
 
 def _refuse_nested(lines: list[str], indent: str, key: str, name: str) -> None:
@@ -132,11 +120,7 @@ def _refuse_nested(lines: list[str], indent: str, key: str, name: str) -> None:
 
 
 def replace_file(path: str, text: str) -> None:
-    """Write a file whole or not at all.
-
-    Raises:
-        ConfigurationError: the place cannot be written to.
-    """
+    """Write a file whole or not at all; ConfigurationError where that is not possible."""
     try:
         write_file(path, text)
     except OSError as error:

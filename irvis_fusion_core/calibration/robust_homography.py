@@ -1,8 +1,8 @@
 """A homography from matches with many outliers: RANSAC, then a weighted robust fit.
 
 The fit minimises Mahalanobis distances (a block on a straight edge is located only across it) with
-Geman-McClure weights, by Gauss-Newton. Cameras that look the same way differ by a nearly affine
-map, so a prior limits the two perspective terms: a few matches in one corner cannot bend the rest.
+Geman-McClure weights, by Gauss-Newton. A prior limits the two perspective terms, so that a few
+matches in one corner cannot bend the rest.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ class Fit(NamedTuple):
 
     homography: np.ndarray  # float64 3x3
     inliers: np.ndarray  # bool N
-    residuals: np.ndarray  # float64 N, pixels: error of each match
 
 
 def fit_homography(matches: Matches, size: tuple[int, int], tolerance_px: float) -> Fit | None:
@@ -33,40 +32,29 @@ def fit_homography(matches: Matches, size: tuple[int, int], tolerance_px: float)
     if len(matches.at) < 8:
         return None
     # An affine map agrees by chance less often than a homography.
-    affine, _ = cv2.estimateAffine2D(
-        matches.at,
-        matches.found,
-        method=cv2.RANSAC,
-        ransacReprojThreshold=1.5 * tolerance_px,
-        maxIters=5000,
-        confidence=0.999,
-    )
+    options = {"ransacReprojThreshold": 1.5 * tolerance_px, "maxIters": 5000, "confidence": 0.999}
+    affine, _ = cv2.estimateAffine2D(matches.at, matches.found, method=cv2.RANSAC, **options)
     if affine is None:
         return None
     height, width = size
     half = max(height, width) / 2.0
-    centred = np.array(
-        [[1 / half, 0, -width / 2 / half], [0, 1 / half, -height / 2 / half], [0, 0, 1.0]]
-    )
+    centred = np.diag([1 / half, 1 / half, 1.0])
+    centred[:2, 2] = -width / 2 / half, -height / 2 / half
     at, found = project(centred, matches.at), project(centred, matches.found)
     h = centred @ np.vstack([affine, [0, 0, 1]]) @ np.linalg.inv(centred)
-    weights = _shapes(matches)
+    # The weight of each direction of a match, Nx2x2, with `weight` as largest eigenvalue.
+    largest = np.linalg.eigvalsh(matches.precision)[:, 1]
+    shapes = matches.precision * (matches.weight / np.maximum(largest, 1e-12))[:, None, None]
     for number in range(_ROUNDS):
         # From a wide basin to a narrow one.
         spread = tolerance_px / half * max(0.5, 2.0 - 0.25 * number)
-        h = _step(h / h[2, 2], at, found, weights, spread)
+        h = _step(h / h[2, 2], at, found, shapes, spread)
     h = np.linalg.inv(centred) @ h @ centred
     residuals = np.linalg.norm(project(h, matches.at) - matches.found, axis=1)
     inliers = residuals <= tolerance_px
     if inliers.sum() < 8:
         return None
-    return Fit(h / h[2, 2], inliers, residuals)
-
-
-def _shapes(matches: Matches) -> np.ndarray:
-    """Return the weight of each direction of a match, Nx2x2, largest eigenvalue `weight`."""
-    largest = np.linalg.eigvalsh(matches.precision)[:, 1]
-    return matches.precision * (matches.weight / np.maximum(largest, 1e-12))[:, None, None]
+    return Fit(h / h[2, 2], inliers)
 
 
 def _step(
@@ -77,17 +65,10 @@ def _step(
     scale = h[2, 0] * x + h[2, 1] * y + h[2, 2]
     mapped = project(h, at)
     error = found - mapped
-    zero, one = np.zeros_like(x), np.ones_like(x)
-    jacobian = (
-        np.stack(
-            [
-                np.stack([x, y, one, zero, zero, zero, -mapped[:, 0] * x, -mapped[:, 0] * y], 1),
-                np.stack([zero, zero, zero, x, y, one, -mapped[:, 1] * x, -mapped[:, 1] * y], 1),
-            ],
-            axis=1,
-        )
-        / scale[:, None, None]
-    )
+    jacobian = np.zeros((len(at), 2, 8))
+    jacobian[:, 0, :3] = jacobian[:, 1, 3:6] = np.stack([x, y, np.ones_like(x)], axis=1)
+    jacobian[:, :, 6:] = -mapped[:, :, None] * at[:, None]
+    jacobian /= scale[:, None, None]
     distance = np.einsum("ni,nij,nj->n", error, shapes, error) / spread**2
     robust = 1.0 / (1.0 + distance) ** 2
     weighted = shapes * robust[:, None, None] / spread**2
@@ -95,7 +76,7 @@ def _step(
     right = np.einsum("nia,nij,nj->a", jacobian, weighted, error)
     prior = np.zeros(8)
     prior[6:] = 1.0 / _PERSPECTIVE_SPREAD**2
-    present = np.append(h.ravel()[:6], [h[2, 0], h[2, 1]])
+    present = h.ravel()[:8]
     normal += np.diag(prior) + 1e-9 * np.eye(8) * np.trace(normal)
     change = np.linalg.solve(normal, right - prior * present)
-    return np.append(h.ravel()[:8] + change, 1.0).reshape(3, 3)
+    return np.append(present + change, 1.0).reshape(3, 3)

@@ -1,18 +1,18 @@
-"""VIF, Qabf, SSIM and MS-SSIM on bare planes: how much a fused image keeps of its sources.
+"""VIF, Qabf, SSIM and MS-SSIM: how much a fused image keeps of its sources.
 
-Every function takes the fused and both source planes as float64 HxW of one size, grey levels
-0..255. The public forms in `metrics.table` take images and check them.
+`vif`, `qabf` and `ms_ssim` take images as `metrics.table` does, the others planes: float64 HxW of
+one size, grey levels 0..255.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import cv2
 import numpy as np
 
 from irvis_fusion_core.errors import FrameError
+from irvis_fusion_core.metrics.planes import planes
 
 # Xydeas and Petrovic, "Objective image fusion performance measure", Electronics Letters 2000.
 _STRENGTH_GAIN, _STRENGTH_SLOPE, _STRENGTH_CENTRE = 0.9994, -15.0, 0.5
@@ -28,36 +28,34 @@ MS_SSIM_LEAST_SIDE = 176
 _MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 
 
-def vif(f: np.ndarray, a: np.ndarray, b: np.ndarray) -> float:
+def vif(fused: np.ndarray, ir: np.ndarray, vis: np.ndarray) -> float:
     """Pixel-domain visual information fidelity against IR plus against VIS, four scales.
 
     Windows of 17, 9, 5, 3 pixels without padding, so each side needs at least 41 pixels.
     """
+    f, a, b = planes(fused, ir, vis)
     if min(f.shape) < VIF_LEAST_SIDE:
         raise FrameError(f"VIF needs at least 41x41 pixels for its four scales, found {f.shape}")
-    gained = np.zeros(2)
-    available = np.zeros(2)
+    gained, available = np.zeros(2), np.zeros(2)
     for scale in range(4):
         size = 2 ** (4 - scale) + 1
         kernel = cv2.getGaussianKernel(size, size / 5.0, cv2.CV_64F)
         if scale:
             f, a, b = (np.ascontiguousarray(_valid(p, kernel)[::2, ::2]) for p in (f, a, b))
-        mean_f = _valid(f, kernel)
-        var_f = np.maximum(_valid(f * f, kernel) - mean_f * mean_f, 0.0)
+        of_f = _moments(f, kernel)
         for index, source in enumerate((a, b)):
-            mean_s = _valid(source, kernel)
-            var_s = np.maximum(_valid(source * source, kernel) - mean_s * mean_s, 0.0)
-            covariance = _valid(f * source, kernel) - mean_f * mean_s
-            gain_num, gain_den = _vif_terms(var_s, var_f, covariance)
-            gained[index] += gain_num
-            available[index] += gain_den
+            _, _, var_f, var_s, covariance = _pair_moments(f, of_f, source, kernel)
+            var_f, var_s = np.maximum(var_f, 0.0), np.maximum(var_s, 0.0)
+            kept, own = _vif_terms(var_s, var_f, covariance)
+            gained[index] += kept
+            available[index] += own
     # A source without structure has nothing to lose.
     ratio = np.divide(gained, available, out=np.ones(2), where=available > 0)
     return float(ratio.sum())
 
 
 def _valid(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    """Separable filter, only where the window lies inside the image."""
+    """Return the separable filter's result where the window lies inside the image."""
     half = kernel.shape[0] // 2
     full = cv2.sepFilter2D(image, -1, kernel, kernel, borderType=cv2.BORDER_REPLICATE)
     return full[half : full.shape[0] - half, half : full.shape[1] - half]
@@ -76,22 +74,19 @@ def _vif_terms(
     return float(kept), float(np.log1p(var_source / _VIF_NOISE_VARIANCE).sum())
 
 
-def qabf(f: np.ndarray, a: np.ndarray, b: np.ndarray) -> float:
-    """Edge strength and orientation kept, weighted by source strength, 0..1.
+def qabf(fused: np.ndarray, ir: np.ndarray, vis: np.ndarray) -> float:
+    """Edge strength and orientation kept of both sources, weighted by source strength, 0..1.
 
     Sobel with zeros outside the image, as published (replicated borders give other values).
     """
-    edges_f, edges_a, edges_b = edges(f), edges(a), edges(b)
-    weight = edges_a[0].sum() + edges_b[0].sum()
-    if weight == 0.0:
-        return 0.0
-    kept_a = (edge_kept(edges_a, edges_f) * edges_a[0]).sum()
-    kept_b = (edge_kept(edges_b, edges_f) * edges_b[0]).sum()
-    return float((kept_a + kept_b) / weight)
+    edges_f, *sources = (edges(plane) for plane in planes(fused, ir, vis))
+    weight = sum(source[0].sum() for source in sources)
+    kept = sum((edge_kept(source, edges_f) * source[0]).sum() for source in sources)
+    return float(kept / weight) if weight else 0.0
 
 
 def edges(plane: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sobel strength and orientation in -pi/2..pi/2 (pi/2 where the x part is zero)."""
+    """Return Sobel strength and orientation, -pi/2..pi/2 (pi/2 where the x part is zero)."""
     x = cv2.Sobel(plane, -1, 1, 0, ksize=3, borderType=cv2.BORDER_CONSTANT)
     y = cv2.Sobel(plane, -1, 0, 1, ksize=3, borderType=cv2.BORDER_CONSTANT)
     flat = x == 0
@@ -128,62 +123,47 @@ def ssim_means(
 
     Wang et al., TIP 2004: 7x7 uniform window, sample (n-1) covariance, border left out.
     """
-    kernel = np.full((7, 1), 1.0 / 7.0)
-    unbiased = 49.0 / 48.0
-    moments_f = _moments(f, kernel, unbiased)
+    kernel, unbiased = np.full((7, 1), 1.0 / 7.0), 49.0 / 48.0
+    of_f = _moments(f, kernel, unbiased)
     sums = [0.0] * len(data_ranges)
     for source in (a, b):
-        moments = _pair_moments(f, moments_f, source, kernel, unbiased)
+        moments = _pair_moments(f, of_f, source, kernel, unbiased)
         for index, data_range in enumerate(data_ranges):
             luma, structure = _ssim_maps(moments, data_range)
             sums[index] += float(np.mean(luma * structure))
     return [total / 2.0 for total in sums]
 
 
-class _Moments(NamedTuple):
-    """Local means, variances and covariance of two images."""
-
-    mean_f: np.ndarray
-    mean_s: np.ndarray
-    var_f: np.ndarray
-    var_s: np.ndarray
-    covariance: np.ndarray
-
-
-def _moments(
-    plane: np.ndarray, kernel: np.ndarray, unbiased: float = 1.0
-) -> tuple[np.ndarray, np.ndarray]:
+def _moments(plane: np.ndarray, kernel: np.ndarray, unbiased: float = 1.0) -> list[np.ndarray]:
+    """Return local means and variances."""
     mean = _valid(plane, kernel)
-    return mean, unbiased * (_valid(plane * plane, kernel) - mean * mean)
+    return [mean, unbiased * (_valid(plane * plane, kernel) - mean * mean)]
 
 
 def _pair_moments(
-    f: np.ndarray,
-    moments_f: tuple[np.ndarray, np.ndarray],
-    source: np.ndarray,
-    kernel: np.ndarray,
-    unbiased: float = 1.0,
-) -> _Moments:
-    mean_f, var_f = moments_f
-    mean_s, var_s = _moments(source, kernel, unbiased)
-    covariance = unbiased * (_valid(f * source, kernel) - mean_f * mean_s)
-    return _Moments(mean_f, mean_s, var_f, var_s, covariance)
+    f: np.ndarray, of_f: list[np.ndarray], s: np.ndarray, kernel: np.ndarray, unbiased: float = 1.0
+) -> list[np.ndarray]:
+    """Return both means, both variances, and the covariance; `of_f` are the moments of f."""
+    of_s = _moments(s, kernel, unbiased)
+    covariance = unbiased * (_valid(f * s, kernel) - of_f[0] * of_s[0])
+    return [of_f[0], of_s[0], of_f[1], of_s[1], covariance]
 
 
-def _ssim_maps(m: _Moments, data_range: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the luminance map and the contrast-structure map of SSIM."""
-    c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
-    both = m.mean_f * m.mean_s
-    luma = (2.0 * both + c1) / (m.mean_f * m.mean_f + m.mean_s * m.mean_s + c1)
-    return luma, (2.0 * m.covariance + c2) / (m.var_f + m.var_s + c2)
+def _ssim_maps(moments: list[np.ndarray], span: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the luminance map and the contrast-structure map of SSIM from `_pair_moments`."""
+    f, s, var_f, var_s, cov = moments
+    c1, c2 = (0.01 * span) ** 2, (0.03 * span) ** 2
+    luma = (2.0 * (f * s) + c1) / (f * f + s * s + c1)
+    return luma, (2.0 * cov + c2) / (var_f + var_s + c2)
 
 
-def ms_ssim(f: np.ndarray, a: np.ndarray, b: np.ndarray) -> float:
+def ms_ssim(fused: np.ndarray, ir: np.ndarray, vis: np.ndarray) -> float:
     """Five-scale SSIM, mean over both sources, range 255; each side needs 176 pixels.
 
     11x11 Gaussian of sigma 1.5, halving by 2x2 means. A negative scale (inverted structure)
     counts as zero: it has no fractional power.
     """
+    f, a, b = planes(fused, ir, vis)
     if min(f.shape) < MS_SSIM_LEAST_SIDE:
         raise FrameError(f"MS-SSIM needs at least 176x176 pixels for five scales, found {f.shape}")
     kernel = cv2.getGaussianKernel(11, 1.5, cv2.CV_64F)
@@ -193,10 +173,10 @@ def ms_ssim(f: np.ndarray, a: np.ndarray, b: np.ndarray) -> float:
             half = (f.shape[1] // 2, f.shape[0] // 2)
             even = [p[: 2 * half[1], : 2 * half[0]] for p in (f, a, b)]
             f, a, b = (cv2.resize(p, half, interpolation=cv2.INTER_AREA) for p in even)
-        moments_f = _moments(f, kernel)
+        of_f = _moments(f, kernel)
+        last = scale == len(_MS_SSIM_WEIGHTS) - 1
         for index, source in enumerate((a, b)):
-            luma, structure = _ssim_maps(_pair_moments(f, moments_f, source, kernel), 255.0)
-            last = scale == len(_MS_SSIM_WEIGHTS) - 1
+            luma, structure = _ssim_maps(_pair_moments(f, of_f, source, kernel), 255.0)
             value = np.mean(luma * structure) if last else np.mean(structure)
             products[index] *= max(float(value), 0.0) ** weight
     return float(products.mean())

@@ -16,24 +16,22 @@ def luminance(image: np.ndarray) -> np.ndarray:
             f"metrics need uint8 images, found {found}; round and clip to 0..255 first, "
             "because unrounded values inflate MI and EN"
         )
-    if image.ndim == 3 and image.shape[2] == 1:
-        image = image[:, :, 0]
-    if image.ndim == 2 and min(image.shape) >= 8:
-        return image
-    if image.ndim == 3 and image.shape[2] == 3 and min(image.shape[:2]) >= 8:
+    depth = image.shape[2:]
+    if image.ndim < 2 or min(image.shape[:2]) < 8 or depth not in ((), (1,), (3,)):
+        raise FrameError(
+            f"metrics need HxW, HxWx1 or HxWx3 images of at least 8x8, found {image.shape}"
+        )
+    if depth == (3,):
         return cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY)
-    raise FrameError(
-        f"metrics need HxW, HxWx1 or HxWx3 images of at least 8x8, found {image.shape}"
-    )
+    return image.reshape(image.shape[:2])
 
 
 def planes(*images: np.ndarray) -> list[np.ndarray]:
     """Return the luminance of each image as float64 HxW, all of one size."""
     grey = [luminance(image) for image in images]
     if len({plane.shape for plane in grey}) != 1:
+        sizes = ", ".join(f"{plane.shape[1]}x{plane.shape[0]}" for plane in grey)
         raise FrameError(
-            "metrics need images of one size, found "
-            + ", ".join(f"{plane.shape[1]}x{plane.shape[0]}" for plane in grey)
-            + " (width x height); register IR to the visible image first"
+            f"metrics need images of one size, found {sizes}; register IR to the visible image"
         )
     return [plane.astype(np.float64) for plane in grey]

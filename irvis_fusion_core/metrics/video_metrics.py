@@ -43,10 +43,8 @@ def alignment(fused: np.ndarray, ir: np.ndarray, vis: np.ndarray) -> dict[str, f
 def _gradient(plane: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the derivatives at a scale of 1 px (Gaussian, then Sobel), grey levels per pixel."""
     smooth = cv2.GaussianBlur(plane, (0, 0), 1.0)
-    return (
-        cv2.Sobel(smooth, -1, 1, 0, ksize=3, scale=0.125),
-        cv2.Sobel(smooth, -1, 0, 1, ksize=3, scale=0.125),
-    )
+    x, y = (cv2.Sobel(smooth, -1, *order, ksize=3, scale=0.125) for order in ((1, 0), (0, 1)))
+    return x, y
 
 
 def _gradient_agreement(
@@ -99,14 +97,14 @@ def flicker(
     change between frames after averaging blocks of 8x8 pixels: sensor noise averages out, pumping
     brightness does not. Each source alone scores 0, their mean only rounding.
     """
-    lengths = (len(fused_frames), len(ir_frames), len(vis_frames))
+    videos = (fused_frames, ir_frames, vis_frames)
+    lengths = [len(frames) for frames in videos]
     if len(set(lengths)) != 1 or lengths[0] < 2:
         raise FrameError(
-            "flicker needs three sequences of one length, at least two frames, found lengths "
-            f"{lengths}"
+            f"flicker needs videos of one length, at least two frames, found lengths {lengths}"
         )
     meter = FlickerMeter()
-    excess = [meter.add(*frames) for frames in zip(fused_frames, ir_frames, vis_frames)]
+    excess = [meter.add(*frames) for frames in zip(*videos)]
     return float(np.mean([value for value in excess if value is not None]))
 
 

@@ -6,18 +6,10 @@ from irvis_fusion_core.registration.modes import (
     MODES,
     CalibratedRegistration,
     HomographyRegistration,
-    NoRegistration,
     ResizeRegistration,
     make_registration,
 )
 from irvis_fusion_core.registration.warp_maps import fill_uncovered
 
-__all__ = [
-    "MODES",
-    "CalibratedRegistration",
-    "HomographyRegistration",
-    "NoRegistration",
-    "ResizeRegistration",
-    "fill_uncovered",
-    "make_registration",
-]
+__all__ = ["MODES", "fill_uncovered", "make_registration"]
+__all__ += ["CalibratedRegistration", "HomographyRegistration", "ResizeRegistration"]

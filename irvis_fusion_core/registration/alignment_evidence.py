@@ -1,10 +1,9 @@
 """Evidence of the misalignment between thermal and visible images, from many pairs.
 
-Thermal and visible edges lie at the same places, but their contrast may be reversed. Doubling the
-angle of a gradient makes both alike, as in orientation correlation (Fitch, Kadyrov, Christmas and
-Kittler, BMVC 2002). Each tile of the thermal image is correlated with its surroundings in the
-visible one, and the correlation surfaces are summed over time: motion of the scene cancels, a
-shift between the cameras adds up.
+Orientation correlation (Fitch, Kadyrov, Christmas and Kittler, BMVC 2002) with doubled angles, so
+that contrast may be reversed. Each tile of the thermal image is correlated with its surroundings
+in the visible one. The surfaces are summed over time: motion of the scene cancels, a shift between
+the cameras adds up.
 """
 
 from __future__ import annotations
@@ -40,6 +39,12 @@ _TILE_TOLERANCE_PX = 2.0
 _PRIOR_WEIGHT = 3.0
 
 MOTIONS = ("shift", "similarity", "affine")
+_SHIFTS = [[[0, 0, 1], [0, 0, 0]], [[0, 0, 0], [0, 0, 1]]]
+_BASES = {
+    "similarity": np.array([*_SHIFTS, [[1, 0, 0], [0, 1, 0]], [[0, -1, 0], [1, 0, 0]]], float),
+    "affine": np.eye(6)[[2, 5, 0, 1, 3, 4]].reshape(6, 2, 3),
+}
+"""Name -> 2x3 displacements, first both shifts, that a motion is a weighted sum of."""
 
 
 class Estimate(NamedTuple):
@@ -60,13 +65,12 @@ class Estimate(NamedTuple):
 class AlignmentEvidence:
     """Sums correlation surfaces of pairs of one size; old ones fade.
 
+    `weight` is the number of pairs with edges that the evidence is worth.
+
     Args:
         size: (height, width) of the images; 200 to 500 pixels wide is enough.
         largest_shift_px: least search range, in these pixels.
         memory_s: age at which evidence counts 37 %.
-
-    Attributes:
-        weight: number of pairs with edges that the evidence is worth.
     """
 
     def __init__(self, size: Size, largest_shift_px: float, memory_s: float = 10.0) -> None:
@@ -75,7 +79,10 @@ class AlignmentEvidence:
         self._memory_s = memory_s
         width = 2 * self.search_px + 1
         self._surfaces = np.zeros((_TILES[0] * _TILES[1], width, width), np.float32)
-        self._centres = np.array([_centre(tile) for tile in _tiles(size)], np.float64)
+        # (top, bottom, left, right) of each tile, and its centre (x, y).
+        self._tiles = _tiles(size)
+        ends = np.array(self._tiles, np.float64)
+        self._centres = np.stack([ends[:, 2:].sum(axis=1), ends[:, :2].sum(axis=1)], 1) / 2 - 0.5
         self.weight = 0.0
 
     def fade(self, elapsed_s: float) -> None:
@@ -90,10 +97,8 @@ class AlignmentEvidence:
         ir_edges, vis_edges = orientation(ir, known), orientation(vis)
         fewest = min(float(np.abs(edges).mean()) for edges in (ir_edges, vis_edges))
         self.weight += min(fewest / _ENOUGH_EDGES, 1.0)
-        vis_edges = cv2.copyMakeBorder(
-            vis_edges, reach, reach, reach, reach, cv2.BORDER_CONSTANT, value=(0, 0)
-        )
-        for surface, (top, bottom, left, right) in zip(self._surfaces, _tiles(self.size)):
+        vis_edges = cv2.copyMakeBorder(vis_edges, *[reach] * 4, cv2.BORDER_CONSTANT, value=(0, 0))
+        for surface, (top, bottom, left, right) in zip(self._surfaces, self._tiles):
             tile = np.ascontiguousarray(ir_edges[top:bottom, left:right])
             around = vis_edges[top : bottom + 2 * reach, left : right + 2 * reach]
             surface += cv2.matchTemplate(around, tile, cv2.TM_CCORR)
@@ -136,9 +141,8 @@ def orientation(image: np.ndarray, known: np.ndarray | None = None) -> np.ndarra
     across = cv2.Sobel(smooth, cv2.CV_32F, 1, 0, ksize=3, scale=0.125)
     down = cv2.Sobel(smooth, cv2.CV_32F, 0, 1, ksize=3, scale=0.125)
     squared = across * across + down * down
-    weight = 1.0 / (
-        squared + cv2.boxFilter(squared, -1, _CONTRAST_WINDOW) + _LEAST_SQUARED_GRADIENT
-    )
+    around = cv2.boxFilter(squared, -1, _CONTRAST_WINDOW)
+    weight = 1.0 / (squared + around + _LEAST_SQUARED_GRADIENT)
     if known is not None:
         # The border of the thermal image is not an edge of the scene.
         weight *= cv2.erode((known > 0).astype(np.float32), np.ones((9, 9), np.uint8))
@@ -156,11 +160,6 @@ def _tiles(size: Size) -> list[tuple[int, int, int, int]]:
     ]
 
 
-def _centre(tile: tuple[int, int, int, int]) -> tuple[float, float]:
-    top, bottom, left, right = tile
-    return (left + right - 1) / 2.0, (top + bottom - 1) / 2.0
-
-
 def _peak(surface: np.ndarray) -> tuple[float, float, float, float]:
     """Return the highest peak: x and y from the centre, height, and lead over the next peak."""
     deviation = float(surface.std())
@@ -171,10 +170,8 @@ def _peak(surface: np.ndarray) -> tuple[float, float, float, float]:
     x = column - (surface.shape[1] - 1) // 2 + _vertex(surface[row], column)
     y = row - (surface.shape[0] - 1) // 2 + _vertex(surface[:, column], row)
     elsewhere = surface.copy()
-    radius = _PEAK_RADIUS_PX
-    elsewhere[
-        max(row - radius, 0) : row + radius + 1, max(column - radius, 0) : column + radius + 1
-    ] = -np.inf
+    top, left = (max(at - _PEAK_RADIUS_PX, 0) for at in (row, column))
+    elsewhere[top : row + _PEAK_RADIUS_PX + 1, left : column + _PEAK_RADIUS_PX + 1] = -np.inf
     usual = float(np.median(surface))
     second = max(float(elsewhere.max()) - usual, 1e-6 * (best - usual))
     return x, y, (best - float(surface.mean())) / deviation, (best - usual) / second
@@ -194,20 +191,14 @@ def _common_motion(
 ) -> tuple[np.ndarray | None, int]:
     """Fit one motion to all places by weighted least squares; drop outliers one by one.
 
-    A prior keeps turn, stretch and shear small, as they are between two cameras on one mount, so
-    that a single tile at the border cannot turn the image.
+    A prior keeps turn, stretch and shear small, so that a single tile cannot turn the image.
     """
     middle = np.array([(size[1] - 1) / 2.0, (size[0] - 1) / 2.0])
     reach = float(np.hypot(*middle))
-    u, v = ((centres - middle) / reach).T
-    one, none = np.ones(len(u)), np.zeros(len(u))
-    # Parameters: shift x, y; then the growth of both displacements across the image.
-    across, down = (
-        (np.stack([one, none, u, v, none, none], 1), np.stack([none, one, none, none, u, v], 1))
-        if motion == "affine"
-        else (np.stack([one, none, u, -v], 1), np.stack([none, one, v, u], 1))
-    )
-    prior = np.full(across.shape[1], _PRIOR_WEIGHT)
+    basis = _BASES[motion]
+    from_middle = np.column_stack([(centres - middle) / reach, np.ones(len(centres))])
+    across, down = from_middle @ basis[:, 0].T, from_middle @ basis[:, 1].T
+    prior = np.full(len(basis), _PRIOR_WEIGHT)
     prior[:2] = 0.0
     used = weights > 0.0
     while int(used.sum()) >= _LEAST_TILES:
@@ -219,16 +210,9 @@ def _common_motion(
         moved = np.stack([across[used] @ found, down[used] @ found], axis=1)
         distances = np.linalg.norm(moved - places[used], axis=1)
         if distances.max() <= _TILE_TOLERANCE_PX:
-            return _matrix(motion, found, middle, reach), int(used.sum())
+            moves = np.tensordot(found, basis, 1)
+            linear = np.eye(2) + moves[:, :2] / reach
+            shift = middle + moves[:, 2] - linear @ middle
+            return np.column_stack([linear, shift]), int(used.sum())
         used[np.flatnonzero(used)[int(distances.argmax())]] = False
     return None, 0
-
-
-def _matrix(motion: str, found: np.ndarray, middle: np.ndarray, reach: float) -> np.ndarray:
-    """Return the 2x3 of the parameters of `_common_motion`."""
-    x, y, *growth = (float(value) for value in found)
-    if motion != "affine":
-        stretch, turn = growth
-        growth = [stretch, -turn, turn, stretch]
-    linear = np.eye(2) + np.array(growth).reshape(2, 2) / reach
-    return np.column_stack([linear, middle + (x, y) - linear @ middle])

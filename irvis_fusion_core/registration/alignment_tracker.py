@@ -1,17 +1,17 @@
 """Chooses the correction of a calibration, from one compared pair to the next.
 
-Evidence (`alignment_evidence`) is collected, gated by its confidence, bounded and smoothed. The
-correction returns to the calibrated value when the evidence ends.
+Evidence is gated by its confidence, bounded and smoothed. Without it the correction goes back.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
+from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_core.registration.alignment_evidence import MOTIONS, AlignmentEvidence, Estimate
-from irvis_fusion_core.registration.camera_geometry import Size, stretch
-
-__all__ = ["MOTIONS", "AlignmentTracker"]
+from irvis_fusion_core.registration.camera_geometry import Size, corners, project, stretch
 
 CALIBRATED = "calibrated"
 FOLLOWING = "following"
@@ -31,11 +31,11 @@ _NONE_PX = 0.25
 _LEAST_LEAD = 1.4
 
 
-class AlignmentTracker:
-    """Chooses the correction, 3x3 in visible pixels, given pairs of one size by one thread.
+@dataclass(frozen=True)
+class TrackerOptions:
+    """How far and how fast corrections follow the images.
 
     Args:
-        vis_size: (height, width) of the visible images.
         smoothing_s: time constant, of the evidence and of the correction that follows it.
         max_shift_px: largest displacement of a corner, visible pixels; estimates beyond it are
             not used (calibrate again).
@@ -44,30 +44,41 @@ class AlignmentTracker:
         hold_s: time for which the last confident correction is kept without further evidence.
         motion: the motion to correct where enough parts of the image agree: "shift",
             "similarity" (also turn and scale), "affine" (less steady).
+
+    Raises:
+        ConfigurationError: an option has an impossible value.
     """
 
-    def __init__(
-        self,
-        vis_size: Size,
-        smoothing_s: float = 10.0,
-        max_shift_px: float = 30.0,
-        min_confidence: float = 4.0,
-        hold_s: float = 60.0,
-        motion: str = "similarity",
-    ) -> None:
+    smoothing_s: float = 10.0
+    max_shift_px: float = 30.0
+    min_confidence: float = 4.0
+    hold_s: float = 60.0
+    motion: str = "similarity"
+
+    def __post_init__(self) -> None:
+        if self.motion not in MOTIONS:
+            raise ConfigurationError(
+                f"motion must be one of {', '.join(MOTIONS)}, found {self.motion!r}"
+            )
+        if not (self.smoothing_s > 0.0 and self.hold_s >= 0.0 and self.max_shift_px > 0.0):
+            raise ConfigurationError(
+                "online alignment needs positive smoothing_s and max_shift_px and hold_s >= 0, "
+                f"found {self.smoothing_s}, {self.max_shift_px} and {self.hold_s}"
+            )
+
+
+class AlignmentTracker:
+    """Chooses the correction, 3x3 in visible pixels, given pairs of one size by one thread."""
+
+    def __init__(self, vis_size: Size, options: TrackerOptions) -> None:
         self._vis_size = vis_size
+        self._options = options
         # Never enlarged: that would not make edges more precise.
         self.scale = max(1.0, max(vis_size) / float(_LARGEST_SIDE_PX))
-        self.size = (
-            max(int(round(vis_size[0] / self.scale)), 2),
-            max(int(round(vis_size[1] / self.scale)), 2),
-        )
-        self._evidence = AlignmentEvidence(self.size, max_shift_px / self.scale, smoothing_s)
-        self._smoothing_s = smoothing_s
-        self._max_shift_px = max_shift_px
-        self._min_confidence = min_confidence
-        self._hold_s = hold_s
-        self._motion = motion
+        height, width = (max(int(round(side / self.scale)), 2) for side in vis_size)
+        self.size = (height, width)
+        reach = options.max_shift_px / self.scale
+        self._evidence = AlignmentEvidence(self.size, reach, options.smoothing_s)
         self._recent: list[np.ndarray] = []
         self._good_s: float | None = None
         self._last_s: float | None = None
@@ -89,14 +100,14 @@ class AlignmentTracker:
         self._evidence.fade(elapsed_s)
         self._evidence.add(ir, vis, known)
         self.pairs += 1
-        self.estimate = self._evidence.estimate(self._motion)
+        self.estimate = self._evidence.estimate(self._options.motion)
         measured = self._in_visible_pixels(self.estimate.matrix)
         self.reason = self._why_not(self.estimate, measured)
         if not self.reason:
             self._good_s = now_s
             self._go_towards(measured, elapsed_s)
             self.state = FOLLOWING
-        elif self._good_s is not None and now_s - self._good_s <= self._hold_s:
+        elif self._good_s is not None and now_s - self._good_s <= self._options.hold_s:
             self.state = HOLDING
         elif self.reach_px(self.correction) > _NONE_PX:
             self._go_towards(np.eye(3), elapsed_s)
@@ -108,21 +119,16 @@ class AlignmentTracker:
 
     def reach_px(self, matrix: np.ndarray) -> float:
         """Return the largest displacement of a corner, visible pixels."""
-        height, width = self._vis_size
-        x, y = (
-            np.array([0.0, width - 1, width - 1, 0.0]),
-            np.array([0.0, 0, height - 1, height - 1]),
-        )
-        moved = matrix @ np.stack([x, y, np.ones(4)])
-        return float(np.hypot(moved[0] / moved[2] - x, moved[1] / moved[2] - y).max())
+        still = corners(self._vis_size)
+        return float(np.linalg.norm(project(matrix, still) - still, axis=1).max())
 
     def describe(self) -> dict[str, str]:
         """Return state, correction and confidence, for /diagnostics."""
-        middle = ((self._vis_size[1] - 1) / 2.0, (self._vis_size[0] - 1) / 2.0)
-        at = self.correction @ np.array([middle[0], middle[1], 1.0])
+        middle = corners(self._vis_size).mean(axis=0)
+        moved = self.correction[:2] @ np.append(middle, 1.0) - middle
         values = {
             "state": self.state,
-            "correction_px": "{:.2f}, {:.2f}".format(at[0] - middle[0], at[1] - middle[1]),
+            "correction_px": "{:.2f}, {:.2f}".format(*moved),
             "correction_at_corners_px": f"{self.reach_px(self.correction):.2f}",
             "pairs_compared": str(self.pairs),
         }
@@ -138,36 +144,32 @@ class AlignmentTracker:
 
     def _why_not(self, estimate: Estimate, measured: np.ndarray) -> str:
         """Return why the estimate is not used; empty when it is."""
-        if self._evidence.weight < _LEAST_WEIGHT:
+        reason = self._why_unusable(estimate, self.reach_px(measured))
+        if reason:
             self._recent = []
-            return "there are hardly any edges in one of the images"
-        if estimate.height < self._min_confidence:
-            self._recent = []
-            return "confidence {:.2f} is below {:.2f}: the images share too few edges".format(
-                estimate.height, self._min_confidence
-            )
-        if estimate.lead < _LEAST_LEAD:
-            self._recent = []
-            return f"ambiguous: the next best place is as likely to {100 / estimate.lead:.0f} %"
-        reach = self.reach_px(measured)
-        if reach > self._max_shift_px:
-            self._recent = []
-            return (
-                f"off by {reach:.1f} px, more than the bound of {self._max_shift_px:.1f} px: "
-                "calibrate again"
-            )
+            return reason
         self._recent = [*self._recent[-(_AGREEING - 1) :], measured]
         limit = _AGREEMENT_PX * self.scale
-        spread = max(self._distance_px(measured, other) for other in self._recent)
-        if len(self._recent) < _AGREEING or spread > limit:
+        apart = [self.reach_px(measured @ np.linalg.inv(other)) for other in self._recent]
+        if len(self._recent) < _AGREEING or max(apart) > limit:
             return f"waiting for {_AGREEING} estimates that agree within {limit:.1f} px"
         return ""
 
-    def _distance_px(self, one: np.ndarray, other: np.ndarray) -> float:
-        return self.reach_px(one @ np.linalg.inv(other))
+    def _why_unusable(self, estimate: Estimate, reach_px: float) -> str:
+        least, most = self._options.min_confidence, self._options.max_shift_px
+        if self._evidence.weight < _LEAST_WEIGHT:
+            return "there are hardly any edges in one of the images"
+        if estimate.height < least:
+            found = f"{estimate.height:.2f} is below {least:.2f}"
+            return f"confidence {found}: the images share too few edges"
+        if estimate.lead < _LEAST_LEAD:
+            return f"ambiguous: the next best place is as likely to {100 / estimate.lead:.0f} %"
+        if reach_px > most:
+            return f"off by {reach_px:.1f} px, more than {most:.1f} px: calibrate again"
+        return ""
 
     def _go_towards(self, target: np.ndarray, elapsed_s: float) -> None:
-        share = 1.0 - float(np.exp(-elapsed_s / self._smoothing_s))
+        share = 1.0 - float(np.exp(-elapsed_s / self._options.smoothing_s))
         self.correction = self.correction + share * (target - self.correction)
 
     def _in_visible_pixels(self, matrix: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ points from the IR camera's optical frame to the visible one's: X_vis = R X_ir +
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Tuple
+from typing import Tuple, Union
 
 import numpy as np
 
@@ -16,6 +16,8 @@ from irvis_fusion_core.errors import CalibrationError
 
 Size = Tuple[int, int]
 """(height, width) in pixels."""
+Numbers = Union[np.ndarray, Sequence]
+"""An array or nested lists."""
 
 # Sizes whose aspect differs by less than this are the same image at another scale.
 _ASPECT_TOLERANCE = 0.01
@@ -24,21 +26,19 @@ _LARGEST_AREA_FACTOR = 1e4
 
 
 def plane_homography(
-    ir_matrix: np.ndarray | Sequence,
-    vis_matrix: np.ndarray | Sequence,
-    rotation: np.ndarray | Sequence,
+    ir_matrix: Numbers,
+    vis_matrix: Numbers,
+    rotation: Numbers,
     translation_m: Sequence[float],
     depth_m: float,
-    normal: Sequence[float] = (0.0, 0.0, 1.0),
 ) -> np.ndarray:
-    """Return H = K_vis (R + t n^T / d) K_ir^-1 for the plane n^T X_ir = d.
+    """Return H = K_vis (R + t n^T / d) K_ir^-1, H[2, 2] = 1, for the plane at Z_ir = d.
 
-    Hartley and Zisserman, 13.1. An infinite `depth_m` leaves the rotation alone. The result is
-    float64 3x3 with H[2, 2] = 1.
+    Hartley and Zisserman, 13.1. An infinite `depth_m` leaves the rotation alone.
     """
     k_ir = as_matrix("ir_matrix", ir_matrix)
     k_vis = as_matrix("vis_matrix", vis_matrix)
-    plane = plane_motion(rotation, translation_m, depth_m, normal)
+    plane = plane_motion(rotation, translation_m, depth_m)
     if min(k_ir[0, 0], k_ir[1, 1], k_vis[0, 0], k_vis[1, 1]) <= 0.0:
         raise CalibrationError(
             "both camera matrices need positive focal lengths; an uncalibrated camera_info holds "
@@ -47,29 +47,23 @@ def plane_homography(
     return _normalised(k_vis @ plane @ np.linalg.inv(k_ir))
 
 
-def plane_motion(
-    rotation: np.ndarray | Sequence,
-    translation_m: Sequence[float],
-    depth_m: float,
-    normal: Sequence[float] = (0.0, 0.0, 1.0),
-) -> np.ndarray:
-    """Return R + t n^T / d, the homography between normalised image coordinates."""
+def plane_motion(rotation: Numbers, translation_m: Sequence[float], depth_m: float) -> np.ndarray:
+    """Return R + t n^T / d, the homography between rays, for the plane at Z_ir = d."""
     if not depth_m > 0.0:
         raise CalibrationError(f"depth_m must be positive metres (or inf), found {depth_m}")
     turn = as_matrix("rotation", rotation)
     if not np.allclose(turn @ turn.T, np.eye(3), atol=1e-3) or np.linalg.det(turn) < 0.0:
         raise CalibrationError("rotation must be orthonormal with determinant +1")
     shift = np.asarray(translation_m, np.float64).reshape(-1)
-    direction = np.asarray(normal, np.float64).reshape(-1)
-    if shift.shape != (3,) or direction.shape != (3,) or not np.isfinite(shift).all():
-        raise CalibrationError("translation_m and normal must be three finite numbers each")
-    return turn + np.outer(shift, direction) / depth_m
+    if shift.shape != (3,) or not np.isfinite(shift).all():
+        raise CalibrationError("translation_m must be three finite numbers")
+    return turn + np.outer(shift, (0.0, 0.0, 1.0)) / depth_m
 
 
 def expected_error_px(
-    ir_matrix: np.ndarray | Sequence,
-    vis_matrix: np.ndarray | Sequence,
-    rotation: np.ndarray | Sequence,
+    ir_matrix: Numbers,
+    vis_matrix: Numbers,
+    rotation: Numbers,
     translation_m: Sequence[float],
     set_depth_m: float,
     depths_m: Sequence[float],
@@ -84,11 +78,8 @@ def expected_error_px(
     columns, rows = np.meshgrid(np.linspace(0, width - 1, 5), np.linspace(0, height - 1, 5))
     points = np.stack([columns.ravel(), rows.ravel()], axis=1)
     assumed = project(plane_homography(*extrinsics, depth_m=set_depth_m), points)
-    errors = {}
-    for depth_m in depths_m:
-        true = project(plane_homography(*extrinsics, depth_m=depth_m), points)
-        errors[float(depth_m)] = float(np.linalg.norm(true - assumed, axis=1).max())
-    return errors
+    true = {d: project(plane_homography(*extrinsics, depth_m=d), points) for d in depths_m}
+    return {float(d): float(np.linalg.norm(t - assumed, axis=1).max()) for d, t in true.items()}
 
 
 def project(homography: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -97,7 +88,18 @@ def project(homography: np.ndarray, points: np.ndarray) -> np.ndarray:
     return lifted[:, :2] / lifted[:, 2:]
 
 
-def checked_homography(homography: np.ndarray | Sequence, ir_size: Size) -> np.ndarray:
+def scale_of(homography: np.ndarray) -> float:
+    """Return by how much a homography enlarges the image at (0, 0), without perspective."""
+    return float(np.sqrt(abs(np.linalg.det(homography[:2, :2] / homography[2, 2]))))
+
+
+def corners(size: Size) -> np.ndarray:
+    """Return the centres of the corner pixels, float64 4x2, clockwise from the top left."""
+    right, bottom = size[1] - 1.0, size[0] - 1.0
+    return np.array([[0.0, 0.0], [right, 0.0], [right, bottom], [0.0, bottom]])
+
+
+def checked_homography(homography: Numbers, ir_size: Size) -> np.ndarray:
     """Return float64 3x3 with H[2, 2] = 1 that can warp an IR image of `ir_size`.
 
     Raises:
@@ -106,10 +108,7 @@ def checked_homography(homography: np.ndarray | Sequence, ir_size: Size) -> np.n
     """
     h = as_matrix("homography", homography)
     height, width = ir_size
-    corners = np.array(
-        [[0, 0, 1], [width - 1, 0, 1], [width - 1, height - 1, 1], [0, height - 1, 1]], np.float64
-    )
-    projected = corners @ h.T
+    projected = np.column_stack([corners(ir_size), np.ones(4)]) @ h.T
     scale = projected[:, 2]
     if np.abs(scale).min() <= 1e-9 * np.abs(h).max() or scale.min() * scale.max() < 0.0:
         raise CalibrationError(
@@ -191,7 +190,7 @@ def quaternion_matrix(quaternion: Sequence[float]) -> np.ndarray:
     )
 
 
-def as_matrix(name: str, value: np.ndarray | Sequence) -> np.ndarray:
+def as_matrix(name: str, value: Numbers) -> np.ndarray:
     """Return float64 3x3 from nested lists or nine numbers."""
     try:
         matrix = np.asarray(value, np.float64)

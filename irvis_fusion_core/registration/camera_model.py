@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from irvis_fusion_core.errors import CalibrationError
-from irvis_fusion_core.registration.camera_geometry import Size, as_matrix, size_change
+from irvis_fusion_core.registration.camera_geometry import Numbers, Size, as_matrix, size_change
 
 PINHOLE_LENSES = ("", "plumb_bob", "rational_polynomial", "thin_prism", "pinhole")
 FISHEYE_LENSES = ("equidistant", "fisheye", "kannala_brandt")
@@ -64,17 +64,14 @@ class CameraModel(NamedTuple):
         """Return the length up to which the lens model holds: a tenth beyond the border's rays."""
         height, width = self.size
         along = np.linspace(0.0, 1.0, 17)
-        border = [
-            (column * (width - 1), row * (height - 1))
-            for t in along
-            for column, row in ((t, 0.0), (t, 1.0), (0.0, t), (1.0, t))
-        ]
-        return _WIDEST_RAY * float(np.linalg.norm(self.rays(np.array(border)), axis=1).max())
+        shares = [place for t in along for place in ((t, 0.0), (t, 1.0), (0.0, t), (1.0, t))]
+        border = np.array(shares) * (width - 1, height - 1)
+        return _WIDEST_RAY * float(np.linalg.norm(self.rays(border), axis=1).max())
 
 
 def make_camera(
     name: str,
-    matrix: np.ndarray | Sequence,
+    matrix: Numbers,
     distortion: Sequence[float],
     size: Sequence[int],
     lens: str = "",
@@ -91,7 +88,7 @@ def make_camera(
             f"the {name} camera is not calibrated (its focal length is {k[0, 0]:g}): calibrate "
             "it, for example with camera_calibration, and let its driver publish the result"
         )
-    height, width = checked_size(f"calibrated_{name}_size", size)
+    size = checked_size(f"calibrated_{name}_size", size)
     if lens not in PINHOLE_LENSES + FISHEYE_LENSES:
         known = ", ".join((*PINHOLE_LENSES[1:], *FISHEYE_LENSES))
         raise CalibrationError(
@@ -99,8 +96,15 @@ def make_camera(
             "images instead and say so (registration.ir_rectified, vis_rectified)"
         )
     fisheye = lens in FISHEYE_LENSES
-    coefficients = checked_distortion(f"{name}_distortion", distortion, fisheye)
-    return CameraModel(k, coefficients, (height, width), fisheye, frame_id)
+    coefficients = np.asarray(distortion, np.float64).reshape(-1)
+    counts = (0, 4) if fisheye else (0, 4, 5, 8, 12, 14)
+    if coefficients.size not in counts or not np.isfinite(coefficients).all():
+        raise CalibrationError(
+            f"{name}_distortion must be {', '.join(map(str, counts))} finite coefficients in "
+            f"OpenCV's order, found {list(distortion)!r}"
+        )
+    coefficients = coefficients if coefficients.size else np.zeros(4)
+    return CameraModel(k, coefficients, size, fisheye, frame_id)
 
 
 def read_camera_file(path: str, name: str, rectified: bool = False) -> CameraModel:
@@ -117,18 +121,15 @@ def read_camera_file(path: str, name: str, rectified: bool = False) -> CameraMod
         raise CalibrationError(
             f"reading {path} needs PyYAML, which is not installed: pip install pyyaml"
         ) from error
+    expected = f"expected the {name} camera's calibration (YAML) at {path}, found"
     try:
         # The path comes from a parameter: it may name a device or a bag.
         if os.path.getsize(path) > _LARGEST_FILE_BYTES or not os.path.isfile(path):
-            raise CalibrationError(
-                f"expected the {name} camera's calibration (YAML) at {path}, found something else"
-            )
+            raise CalibrationError(f"{expected} something else")
         with open(path, encoding="utf-8") as file:
             tree = yaml.safe_load(file)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise CalibrationError(
-            f"expected the {name} camera's calibration (YAML) at {path}, found: {error}"
-        ) from error
+        raise CalibrationError(f"{expected}: {error}") from error
     try:
         size = (int(tree["image_height"]), int(tree["image_width"]))
         matrix = tree["camera_matrix"]["data"]
@@ -157,9 +158,7 @@ def camera_from_info(info: Any, name: str, rectified: bool = False) -> CameraMod
     """Return the camera of a sensor_msgs/CameraInfo, or of any object with its fields.
 
     A region of interest moves the centre; binning gives a smaller image of the same aspect.
-
-    Raises:
-        CalibrationError: as `make_camera`.
+    Raises as `make_camera`.
     """
     matrix = rectified_matrix(info.p) if rectified else as_matrix(f"{name} k", list(info.k))
     size = (int(info.height), int(info.width))
@@ -179,15 +178,3 @@ def checked_size(name: str, size: Sequence[int]) -> Size:
     if len(values) != 2 or min(values) < 2:
         raise CalibrationError(f"{name} must be (height, width) in pixels, found {size!r}")
     return values[0], values[1]
-
-
-def checked_distortion(name: str, values: Sequence[float], fisheye: bool = False) -> np.ndarray:
-    """Return finite coefficients in a number that the lens model takes; four zeros for none."""
-    distortion = np.asarray(values, np.float64).reshape(-1)
-    counts = (0, 4) if fisheye else (0, 4, 5, 8, 12, 14)
-    if distortion.size not in counts or not np.isfinite(distortion).all():
-        raise CalibrationError(
-            f"{name} must be {', '.join(map(str, counts))} finite coefficients in OpenCV's order, "
-            f"found {list(values)!r}"
-        )
-    return distortion if distortion.size else np.zeros(4)

@@ -6,8 +6,7 @@
     if coverage is not None:
         ir = fill_uncovered(ir, vis_luma, coverage)
 
-Sizes are (height, width). `coverage` is uint8 HxW: 255 where IR is known, 0 where it is not,
-with a soft edge between; None where the whole visible image is covered.
+See `warp_maps` for sizes and coverage.
 """
 
 from __future__ import annotations
@@ -21,15 +20,13 @@ import numpy as np
 from irvis_fusion_core.errors import CalibrationError, ConfigurationError, FrameError
 from irvis_fusion_core.protocols import Registration
 from irvis_fusion_core.registration import camera_geometry as geometry
-from irvis_fusion_core.registration.camera_geometry import Size
+from irvis_fusion_core.registration.camera_geometry import Numbers, Size
 from irvis_fusion_core.registration.camera_model import checked_size, make_camera
-from irvis_fusion_core.registration.online_alignment import (
-    OnlineRegistration,
-    StretchedRegistration,
-)
+from irvis_fusion_core.registration.online_alignment import OnlineRegistration
 from irvis_fusion_core.registration.warp_maps import (
     MapRegistration,
     PixelMap,
+    StretchedRegistration,
     grey_image,
     size_name,
     through,
@@ -84,7 +81,7 @@ class HomographyRegistration(MapRegistration):
 
     def __init__(
         self,
-        homography: np.ndarray | Sequence | None = None,
+        homography: Numbers | None = None,
         calibrated_ir_size: Size | None = None,
         calibrated_vis_size: Size | None = None,
         soft_edge_px: float = 16.0,
@@ -97,20 +94,14 @@ class HomographyRegistration(MapRegistration):
             )
         self._ir_size = _optional_size("calibrated_ir_size", calibrated_ir_size)
         self._vis_size = _optional_size("calibrated_vis_size", calibrated_vis_size)
-        # Without a calibrated size a common one serves to find gross errors early; the check is
-        # repeated with the sizes of the frames.
+        # Finds gross errors early; the check is repeated with the sizes of the frames.
         self._homography = geometry.checked_homography(homography, self._ir_size or (480, 640))
 
     def _ir_points(
         self, ir_size: Size, vis_size: Size, columns: np.ndarray, rows: np.ndarray
     ) -> PixelMap:
-        homography = geometry.rescaled_homography(
-            self._homography,
-            self._ir_size or ir_size,
-            ir_size,
-            self._vis_size or vis_size,
-            vis_size,
-        )
+        sizes = (self._ir_size or ir_size, ir_size, self._vis_size or vis_size, vis_size)
+        homography = geometry.rescaled_homography(self._homography, *sizes)
         backward = np.linalg.inv(geometry.checked_homography(homography, ir_size))
         return through(backward, columns, rows)
 
@@ -126,21 +117,18 @@ class HomographyRegistration(MapRegistration):
 class CalibratedRegistration(MapRegistration):
     """Both camera calibrations with lens distortion, the extrinsics, and one depth.
 
-    Matrices are 3x3, distortions OpenCV's (k1, k2, p1, p2[, k3[, k4, k5, k6]]: camera_info
-    `plumb_bob` or `rational_polynomial`; four for `equidistant` lenses, with `ir_lens` or
-    `vis_lens` saying so); X_vis = R X_ir + t in metres.
+    Matrices are 3x3, lenses and distortions as in `camera_model`; X_vis = R X_ir + t in metres.
     """
 
     mode = "calibration"
-    # Lenses cost seconds for every pixel; between the points of the coarse grid they bend by less
-    # than a hundredth of a pixel.
+    # Between the points of the coarse grid lenses bend by less than a hundredth of a pixel.
     coarse = True
 
     def __init__(
         self,
-        ir_matrix: np.ndarray | Sequence,
-        vis_matrix: np.ndarray | Sequence,
-        rotation: np.ndarray | Sequence,
+        ir_matrix: Numbers,
+        vis_matrix: Numbers,
+        rotation: Numbers,
         translation_m: Sequence[float],
         depth_m: float,
         calibrated_ir_size: Size,
@@ -155,15 +143,11 @@ class CalibratedRegistration(MapRegistration):
         self._ir = make_camera("ir", ir_matrix, ir_distortion, calibrated_ir_size, ir_lens)
         self._vis = make_camera("vis", vis_matrix, vis_distortion, calibrated_vis_size, vis_lens)
         self._depth_m = depth_m
-        self._extrinsics = (rotation, translation_m)
+        self._cameras = (self._ir.matrix, self._vis.matrix, rotation, translation_m)
         self._motion = geometry.plane_motion(rotation, translation_m, depth_m)
         # Checked without the lenses, which do not repair a degenerate motion.
-        self._homography = geometry.checked_homography(
-            geometry.plane_homography(
-                self._ir.matrix, self._vis.matrix, rotation, translation_m, depth_m
-            ),
-            self._ir.size,
-        )
+        homography = geometry.plane_homography(*self._cameras, depth_m)
+        self._homography = geometry.checked_homography(homography, self._ir.size)
 
     def _ir_points(
         self, ir_size: Size, vis_size: Size, columns: np.ndarray, rows: np.ndarray
@@ -177,28 +161,15 @@ class CalibratedRegistration(MapRegistration):
         shape = columns.shape
         return ir[:, 0].reshape(shape), ir[:, 1].reshape(shape), seen.reshape(shape)
 
-    def expected_errors_px(self, depths_m: Sequence[float] = DEPTHS_M) -> dict[float, float]:
-        """Return depth in metres -> largest error at that depth, visible pixels."""
-        return geometry.expected_error_px(
-            self._ir.matrix,
-            self._vis.matrix,
-            *self._extrinsics,
-            set_depth_m=self._depth_m,
-            depths_m=depths_m,
-            ir_size=self._ir.size,
-        )
-
     def describe(self) -> dict[str, Any]:
+        errors = geometry.expected_error_px(*self._cameras, self._depth_m, DEPTHS_M, self._ir.size)
         return {
             "mode": self.mode,
             "depth_m": self._depth_m,
             "homography": self._homography.tolist(),
             "calibrated_ir_size": self._ir.size,
             "calibrated_vis_size": self._vis.size,
-            "expected_error_px": ", ".join(
-                f"{error:.1f} at {depth_m:g} m"
-                for depth_m, error in self.expected_errors_px().items()
-            ),
+            "expected_error_px": ", ".join(f"{e:.1f} at {d:g} m" for d, e in errors.items()),
         }
 
 
@@ -214,9 +185,9 @@ MODES = (*_KINDS, OnlineRegistration.mode)
 def make_registration(mode: str = "none", **options: Any) -> Registration:
     """Build a registration from its mode and the options of its class.
 
-    Mode "online" corrects the mode that `online_base` names (default: resize), which takes the
-    other options; the options of `OnlineRegistration` begin with `online_`. Options that are None
-    or an empty list count as not given, so that a table of parameters can be passed whole.
+    Mode "online" corrects the mode that `online_base` names (default: resize); the options of
+    `OnlineRegistration` begin with `online_`. Options that are None or empty lists count as not
+    given, so that a table of parameters can be passed whole.
 
     Raises:
         ConfigurationError: an unknown mode, or options that the mode does not take or lacks.
@@ -226,14 +197,10 @@ def make_registration(mode: str = "none", **options: Any) -> Registration:
         raise ConfigurationError(
             f"registration mode must be one of {', '.join(MODES)}, found {mode!r}"
         )
-    given = {
-        name: value
-        for name, value in options.items()
-        if value is not None and not (isinstance(value, (list, tuple)) and not value)
-    }
+    given = {n: v for n, v in options.items() if v is not None and np.size(v)}
     try:
         if mode == OnlineRegistration.mode:
-            return _make_online(given)
+            return _make_online(**given)
         kind = _KINDS[mode]
         # The others have no options.
         return kind(**given) if issubclass(kind, MapRegistration) else kind()
@@ -241,15 +208,13 @@ def make_registration(mode: str = "none", **options: Any) -> Registration:
         raise ConfigurationError(f"registration mode {mode!r}: {error}") from error
 
 
-def _make_online(given: dict[str, Any]) -> OnlineRegistration:
+def _make_online(online_base: str = ResizeRegistration.mode, **given: Any) -> OnlineRegistration:
     prefix = "online_"
-    online = {n[len(prefix) :]: v for n, v in given.items() if n.startswith(prefix)}
-    options = {n: v for n, v in given.items() if not n.startswith(prefix)}
-    base_mode = online.pop("base", ResizeRegistration.mode)
-    if base_mode == ResizeRegistration.mode:
-        base: Registration = StretchedRegistration(options.get("soft_edge_px", 16.0))
+    online = {n[len(prefix) :]: given.pop(n) for n in list(given) if n.startswith(prefix)}
+    if online_base == ResizeRegistration.mode:
+        base: Registration = StretchedRegistration(given.get("soft_edge_px", 16.0))
     else:
-        base = make_registration(base_mode, **options)
+        base = make_registration(online_base, **given)
     return OnlineRegistration(base, **online)
 
 

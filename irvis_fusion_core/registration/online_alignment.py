@@ -4,9 +4,8 @@
     ir, coverage = registration.warp(grey, vis.shape[:2])    # on the frame path
     registration.offer(grey, vis)                            # after it; returns immediately
 
-A bumped mount, a warm lens, or a scene nearer than the calibrated depth shifts the whole thermal
-image by a few pixels. Once in `period_s` a pair is compared with the calibration on a thread of
-its own; `alignment_tracker` decides about the correction.
+Once in `period_s` a pair is compared with the calibration on a thread of its own;
+`alignment_tracker` decides about the correction.
 """
 
 from __future__ import annotations
@@ -23,11 +22,10 @@ import numpy as np
 
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_core.protocols import Registration
-from irvis_fusion_core.registration.alignment_tracker import MOTIONS, AlignmentTracker
+from irvis_fusion_core.registration.alignment_tracker import AlignmentTracker, TrackerOptions
 from irvis_fusion_core.registration.camera_geometry import Size, stretch
 from irvis_fusion_core.registration.warp_maps import (
     MapRegistration,
-    PixelMap,
     grey_image,
     pixel_grid,
     through,
@@ -39,20 +37,6 @@ _WORTH_PX = 0.25
 _NICENESS = 10
 
 
-class StretchedRegistration(MapRegistration):
-    """`ResizeRegistration` by maps, so that it can be corrected."""
-
-    mode = "resize"
-
-    def _ir_points(
-        self, ir_size: Size, vis_size: Size, columns: np.ndarray, rows: np.ndarray
-    ) -> PixelMap:
-        return through(stretch(vis_size, ir_size), columns, rows)
-
-    def describe(self) -> dict[str, Any]:
-        return {"mode": self.mode}
-
-
 class OnlineRegistration:
     """Corrects a calibrated registration by what the images show.
 
@@ -61,8 +45,8 @@ class OnlineRegistration:
     Args:
         base: the calibrated registration, used unchanged until there is evidence.
         period_s: time between compared pairs, seconds.
-        smoothing_s, max_shift_px, min_confidence, hold_s, motion: see `AlignmentTracker`.
         in_background: False compares within `offer`, for tools that process files.
+        **options: the fields of `TrackerOptions`.
 
     Raises:
         ConfigurationError: an option has an impossible value.
@@ -74,32 +58,24 @@ class OnlineRegistration:
         self,
         base: Registration,
         period_s: float = 1.0,
-        smoothing_s: float = 10.0,
-        max_shift_px: float = 30.0,
-        min_confidence: float = 4.0,
-        hold_s: float = 60.0,
-        motion: str = "similarity",
         in_background: bool = True,
+        **options: Any,
     ) -> None:
         if not isinstance(base, MapRegistration):
             raise ConfigurationError(
                 "online alignment corrects a registration by maps (homography, calibration), "
                 f"found {type(base).__name__}"
             )
-        if motion not in MOTIONS:
+        if not period_s > 0.0:
             raise ConfigurationError(
-                f"motion must be one of {', '.join(MOTIONS)}, found {motion!r}"
-            )
-        if not (period_s > 0.0 and smoothing_s > 0.0 and hold_s >= 0.0 and max_shift_px > 0.0):
-            raise ConfigurationError(
-                "online alignment needs positive period_s, smoothing_s and max_shift_px and "
-                f"hold_s >= 0, found {period_s}, {smoothing_s}, {max_shift_px} and {hold_s}"
+                f"online alignment needs a positive period_s, found {period_s}"
             )
         self._base = base
         self._active = base
-        self._active_correction = np.eye(3)
+        self.correction = np.eye(3)
+        """The 3x3 in use, visible pixels: from the calibrated place of IR to the corrected one."""
         self._period_s = period_s
-        self._options = (smoothing_s, max_shift_px, min_confidence, hold_s, motion)
+        self._options = TrackerOptions(**options)
         self._in_background = in_background
         self._tracker: AlignmentTracker | None = None
         self._sizes: tuple | None = None
@@ -131,14 +107,9 @@ class OnlineRegistration:
             self._compare(ir, vis, now_s)
             return True
         # A short-lived thread per period: nothing has to be stopped with this object.
-        thread = threading.Thread(
-            target=self._compare_politely,
-            args=(ir, vis, now_s),
-            name="online_alignment",
-            daemon=True,
-        )
+        work, given = self._compare_politely, (ir, vis, now_s)
         try:
-            thread.start()
+            threading.Thread(target=work, args=given, name="online_alignment", daemon=True).start()
         except RuntimeError as error:  # the system has no more threads
             self._failure = f"no thread for the comparison: {error}"
             self._busy.clear()
@@ -152,17 +123,11 @@ class OnlineRegistration:
             time.sleep(0.002)
         return not self._busy.is_set()
 
-    @property
-    def correction(self) -> np.ndarray:
-        """The 3x3 in use, visible pixels: from the calibrated place of IR to the corrected one."""
-        return self._active_correction
-
     def describe(self) -> dict[str, Any]:
         """Return the base's description and the state of the alignment."""
         tracker = self._tracker
-        alignment = {"state": "calibrated", "pairs_compared": "0"}
-        if tracker is not None:
-            alignment = tracker.describe()
+        nothing = {"state": "calibrated", "pairs_compared": "0"}
+        alignment = nothing if tracker is None else tracker.describe()
         if self._failure:
             alignment["failure"] = self._failure
         return {**self._base.describe(), "base": self._base.mode, "mode": self.mode, **alignment}
@@ -186,51 +151,45 @@ class OnlineRegistration:
 
     def _follow(self, ir: np.ndarray, vis: np.ndarray, now_s: float) -> None:
         sizes = (ir.shape[:2], vis.shape[:2])
-        if self._tracker is None or self._sizes != sizes:
-            self._begin(*sizes)
-        tracker, small = self._tracker, self._small
-        if tracker is None or small is None:
-            raise ConfigurationError("online alignment has not begun")
-        x, y, known, blur = small
-        warped = cv2.remap(
-            ir if blur <= 0.5 else cv2.GaussianBlur(ir, (0, 0), blur),
-            x,
-            y,
-            cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_REPLICATE,
-        )
-        size = (tracker.size[1], tracker.size[0])
-        seen = cv2.resize(vis, size, interpolation=cv2.INTER_AREA)
+        if self._tracker is None or self._small is None or self._sizes != sizes:
+            self._tracker, self._small = self._begin(*sizes)
+        tracker = self._tracker
+        x, y, known, blur = self._small
+        if blur > 0.5:
+            ir = cv2.GaussianBlur(ir, (0, 0), blur)
+        warped = cv2.remap(ir, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        seen = cv2.resize(vis, tracker.size[::-1], interpolation=cv2.INTER_AREA)
         if seen.ndim == 3:
             # The channel order does not matter for edges.
             seen = cv2.cvtColor(seen, cv2.COLOR_BGR2GRAY)
         correction = tracker.add(warped, seen, known, now_s)
-        change = correction @ np.linalg.inv(self._active_correction)
+        change = correction @ np.linalg.inv(self.correction)
         if tracker.reach_px(change) < _WORTH_PX and tracker.state != "calibrated":
             return
-        if np.array_equal(correction, self._active_correction):
+        if np.array_equal(correction, self.correction):
             return
         active = self._base
         if not np.array_equal(correction, np.eye(3)):
             active = self._base.corrected(correction, sizes[1])
             active.prepare(*sizes)
         # One assignment: the frame path sees the old maps or the new ones.
-        self._active, self._active_correction = active, correction
+        self._active, self.correction = active, correction
 
-    def _begin(self, ir_size: Size, vis_size: Size) -> None:
-        """Start over for images of these sizes."""
-        self._active, self._active_correction = self._base, np.eye(3)
-        tracker = AlignmentTracker(vis_size, *self._options)
+    def _begin(self, ir_size: Size, vis_size: Size) -> tuple[AlignmentTracker, tuple]:
+        """Start over for images of these sizes; return a tracker, and the maps to its images."""
+        self._active, self.correction = self._base, np.eye(3)
+        tracker = AlignmentTracker(vis_size, self._options)
         # The small image's grid, in pixels of the visible one.
         columns, rows, _ = through(stretch(tracker.size, vis_size), *pixel_grid(tracker.size))
         x, y, known = self._base.ir_points(ir_size, vis_size, columns, rows)
         steps = [np.abs(np.diff(x, axis=1))[known[:, 1:]], np.abs(np.diff(y, axis=0))[known[1:]]]
         step = float(np.median(np.concatenate(steps))) if known.any() else 1.0
         # Where a small pixel spans several IR pixels, IR is smoothed against aliasing.
-        self._small = (
+        small = (
             np.where(known, x, -1.0).astype(np.float32),
             np.where(known, y, -1.0).astype(np.float32),
             known.astype(np.uint8),
             0.4 * step if step > 1.25 else 0.0,
         )
-        self._tracker, self._sizes = tracker, (ir_size, vis_size)
+        self._sizes = (ir_size, vis_size)
+        return tracker, small

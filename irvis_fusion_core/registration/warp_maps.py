@@ -7,7 +7,6 @@ with a soft edge between; None where the whole visible image is covered.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections import OrderedDict
 from copy import copy
 from typing import Any, Tuple
 
@@ -15,7 +14,12 @@ import cv2
 import numpy as np
 
 from irvis_fusion_core.errors import CalibrationError, ConfigurationError, FrameError
-from irvis_fusion_core.registration.camera_geometry import Size, checked_homography, size_change
+from irvis_fusion_core.registration.camera_geometry import (
+    Size,
+    checked_homography,
+    size_change,
+    stretch,
+)
 
 PixelMap = Tuple[np.ndarray, np.ndarray, np.ndarray]
 """IR x and y (float64) of visible pixels, and whether they have a place in the IR image (bool)."""
@@ -35,20 +39,19 @@ class MapRegistration(ABC):
         if not 0.0 <= soft_edge_px < 1000.0:
             raise ConfigurationError(f"soft_edge_px must be 0..1000 pixels, found {soft_edge_px}")
         self._soft_edge_px = soft_edge_px
-        self._maps: OrderedDict = OrderedDict()
+        self._maps: dict[tuple[Size, Size], tuple] = {}
         self._correction: tuple[np.ndarray, Size] | None = None
 
     def corrected(self, correction: np.ndarray, vis_size: Size) -> MapRegistration:
-        """Return a copy that moves the warped image by `correction`, 3x3, in visible pixels.
+        """Return a copy that maps a point to `correction` x where this registration maps it to x.
 
-        A point that this registration maps to x, the copy maps to `correction` x. Corrections do
-        not add up: a copy of a copy starts from the original.
+        The correction is 3x3 in visible pixels. A copy of a copy starts from the original.
 
         Raises:
             CalibrationError: the correction is singular or mirrors.
         """
         other = copy(self)
-        other._maps = OrderedDict()
+        other._maps = {}
         backward = np.linalg.inv(checked_homography(correction, vis_size))
         other._correction = (backward, (int(vis_size[0]), int(vis_size[1])))
         return other
@@ -78,16 +81,16 @@ class MapRegistration(ABC):
         key = (ir.shape, (int(vis_size[0]), int(vis_size[1])))
         if key not in self._maps:
             self._maps[key] = self._build(*key)
-            while len(self._maps) > _CACHED_SIZES:
-                self._maps.popitem(last=False)
+            if len(self._maps) > _CACHED_SIZES:
+                del self._maps[next(iter(self._maps))]
         whole, fraction, coverage = self._maps[key]
         warped = cv2.remap(ir, whole, fraction, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         return warped, coverage
 
     def _build(self, ir_size: Size, vis_size: Size) -> tuple:
+        height, width = ir_size
         x, y, leads = self._everywhere(ir_size, vis_size)
         seen = leads & _within(x, y, ir_size)
-        height, width = ir_size
         if not seen.any():
             raise CalibrationError(
                 f"with this calibration IR of {size_name(ir_size)} lies nowhere in the visible "
@@ -118,9 +121,7 @@ class MapRegistration(ABC):
         """`_located` for every visible pixel."""
         height, width = vis_size
         # Powers of two, which the fractions of `remap` hold exactly.
-        step = next(
-            step for step in (32, 16, 8, 4, 2, 1) if step * 120 <= max(vis_size) or step == 1
-        )
+        step = max(step for step in (32, 16, 8, 4, 2, 1) if step * 120 <= max(*vis_size, 120))
         if step == 1 or not self.coarse:
             return self._located(ir_size, vis_size, *pixel_grid(vis_size))
         grid = pixel_grid(((height + step - 2) // step + 1, (width + step - 2) // step + 1))
@@ -140,9 +141,20 @@ class MapRegistration(ABC):
     ) -> PixelMap:
         """Return IR x and y of visible pixels, and whether a ray leads there."""
 
-    @abstractmethod
     def describe(self) -> dict[str, Any]:
         """Return mode and calibration, for people and reports."""
+        return {"mode": self.mode}
+
+
+class StretchedRegistration(MapRegistration):
+    """Stretches IR to the visible size as mode `resize` does, but can be corrected."""
+
+    mode = "resize"
+
+    def _ir_points(
+        self, ir_size: Size, vis_size: Size, columns: np.ndarray, rows: np.ndarray
+    ) -> PixelMap:
+        return through(stretch(vis_size, ir_size), columns, rows)
 
 
 def through(h: np.ndarray, x: np.ndarray, y: np.ndarray) -> PixelMap:
@@ -166,16 +178,12 @@ def pixel_grid(size: Size) -> tuple[np.ndarray, np.ndarray]:
 def fill_uncovered(ir: np.ndarray, vis_luma: np.ndarray, coverage: np.ndarray) -> np.ndarray:
     """Blend IR with the visible luminance by `coverage`, all uint8 HxW.
 
-    Fusing an image with itself gives that image, so pixels without IR stay visible, without a
-    border.
+    Fusing an image with itself gives that image, so pixels without IR stay visible.
     """
-    shapes = {ir.shape, vis_luma.shape, coverage.shape}
-    if len(shapes) != 1 or {ir.dtype, vis_luma.dtype, coverage.dtype} != {np.dtype(np.uint8)}:
-        raise FrameError(
-            "fill_uncovered needs three uint8 HxW images of one size, found "
-            f"{ir.shape} {ir.dtype}, {vis_luma.shape} {vis_luma.dtype}, {coverage.shape} "
-            f"{coverage.dtype}"
-        )
+    images = (ir, vis_luma, coverage)
+    if {(image.shape, image.dtype) for image in images} != {(ir.shape, np.dtype(np.uint8))}:
+        found = ", ".join(f"{image.shape} {image.dtype}" for image in images)
+        raise FrameError(f"fill_uncovered needs three uint8 HxW images of one size, found {found}")
     known = cv2.multiply(ir, coverage, scale=1.0 / 255.0)
     unknown = cv2.multiply(vis_luma, cv2.bitwise_not(coverage), scale=1.0 / 255.0)
     return cv2.add(known, unknown)
@@ -183,8 +191,7 @@ def fill_uncovered(ir: np.ndarray, vis_luma: np.ndarray, coverage: np.ndarray) -
 
 def _within(x: np.ndarray, y: np.ndarray, size: Size) -> np.ndarray:
     """Return where points lie in the image, up to the outer border of its pixels."""
-    height, width = size
-    return (x >= -0.5) & (x <= width - 0.5) & (y >= -0.5) & (y <= height - 0.5)
+    return (x >= -0.5) & (x <= size[1] - 0.5) & (y >= -0.5) & (y <= size[0] - 0.5)
 
 
 def _soft_coverage(seen: np.ndarray, soft_edge_px: float) -> np.ndarray | None:
@@ -207,8 +214,7 @@ def grey_image(ir: np.ndarray) -> np.ndarray:
     if not isinstance(ir, np.ndarray) or ir.ndim != 2 or ir.dtype != np.uint8 or ir.size == 0:
         found = f"{ir.shape} {ir.dtype}" if isinstance(ir, np.ndarray) else type(ir).__name__
         raise FrameError(
-            f"registration needs a uint8 HxW IR image, found {found}; rescale raw thermal "
-            "frames first"
+            f"registration needs a uint8 HxW IR image, found {found}; rescale raw frames first"
         )
     return ir
 

@@ -1,11 +1,7 @@
 """Whether the thermal camera is usable, and what to publish when it is not.
 
-A thermal camera that fails must never cost the robot its visible image. Each thermal frame is
-inspected when it arrives, and each visible frame asks for a verdict.
-
 Ages come from *stamps*, so that a bag or a simulation at any speed is judged by its own time. The
-watchdog uses the *monotonic* clock, which clock jumps do not change. Nothing here knows ROS or is
-locked: use an object from one thread.
+watchdog uses the *monotonic* clock. Nothing is locked: use an object from one thread.
 """
 
 from __future__ import annotations
@@ -13,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 import zlib
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -36,9 +33,19 @@ HOLD = "hold"
 STOP = "stop"
 ON_IR_LOSS = (PASSTHROUGH, HOLD, STOP)
 
-# Every fourth row and column: 19 kB of a 640x480 frame, about 10 us of CRC. Sensor noise changes
-# it in each new frame; frames are compared in full only where the subsample has not changed.
+# Every fourth row and column, about 10 us of CRC at 640x480. Frames are compared in full only
+# where this subsample has not changed.
 _DIGEST_STRIDE = 4
+
+
+class _Newest(NamedTuple):
+    """The newest thermal frame."""
+
+    stamp_ns: int
+    arrived_ns: int
+    frame: np.ndarray
+    digest: int
+    same_since_ns: int
 
 
 class Verdict(NamedTuple):
@@ -52,9 +59,8 @@ class Verdict(NamedTuple):
 def decide(verdict: Verdict, on_ir_loss: str = PASSTHROUGH) -> str:
     """Return what to do with the visible frame at hand: FUSE, PASSTHROUGH, HOLD or STOP.
 
-    PASSTHROUGH publishes it unchanged. HOLD fuses it with the last usable thermal frame, which
-    shows warm objects where they were, or passes it through where there is none yet. STOP
-    publishes nothing.
+    PASSTHROUGH publishes it unchanged. HOLD fuses it with the last usable thermal frame, or passes
+    it through where there is none yet. STOP publishes nothing.
 
     Raises:
         ConfigurationError: another `on_ir_loss`.
@@ -67,58 +73,48 @@ def decide(verdict: Verdict, on_ir_loss: str = PASSTHROUGH) -> str:
     return FUSE if verdict.usable else on_ir_loss
 
 
+@dataclass(eq=False)
 class IrHealth:
     """Watch one thermal stream: `add_frame` for each arrival, `verdict` for each visible frame.
 
     A flat-field correction holds the image for 0.5-0.9 s with fresh stamps, and cheap cores send
     each image three times at 26 Hz; `frozen_after_s` = 2.0 tells both from a frozen camera.
+
+    Args:
+        max_ir_age_s: age from which a thermal frame is stale.
+        frozen_after_s: time without change after which the image is frozen; 0: never.
+        expected_size: (height, width), None for any size.
+        ir_time_offset_s: added to thermal stamps, as in pairing.
+        missing_after_s: silence on the monotonic clock after which the camera is missing; a bag
+            played at a tenth of its speed needs more.
+
+    Raises:
+        ConfigurationError: a value out of range.
     """
 
-    def __init__(
-        self,
-        max_ir_age_s: float = 0.3,
-        frozen_after_s: float = 2.0,
-        expected_size: tuple[int, int] | None = None,
-        ir_time_offset_s: float = 0.0,
-        missing_after_s: float = 2.0,
-    ) -> None:
-        """Take the limits.
+    max_ir_age_s: float = 0.3
+    frozen_after_s: float = 2.0
+    expected_size: tuple[int, int] | None = None
+    ir_time_offset_s: float = 0.0
+    missing_after_s: float = 2.0
 
-        Args:
-            max_ir_age_s: age from which a thermal frame is stale.
-            frozen_after_s: time without change after which the image is frozen; 0 switches the
-                check off.
-            expected_size: (height, width), None for any size.
-            ir_time_offset_s: added to thermal stamps, as in pairing.
-            missing_after_s: silence on the monotonic clock after which the camera is missing; a
-                bag played at a tenth of its speed needs more.
-
-        Raises:
-            ConfigurationError: a value out of range.
-        """
-        _check_seconds("max_ir_age_s", max_ir_age_s, above_zero=True)
-        _check_seconds("missing_after_s", missing_after_s, above_zero=True)
-        _check_seconds("frozen_after_s", frozen_after_s, above_zero=False)
-        if not math.isfinite(ir_time_offset_s):
-            raise ConfigurationError(f"ir_time_offset_s must be finite, got {ir_time_offset_s!r}")
-        if expected_size is not None and (len(expected_size) != 2 or min(expected_size) < 1):
+    def __post_init__(self) -> None:
+        _check_seconds("max_ir_age_s", self.max_ir_age_s, above_zero=True)
+        _check_seconds("missing_after_s", self.missing_after_s, above_zero=True)
+        _check_seconds("frozen_after_s", self.frozen_after_s, above_zero=False)
+        offset_s, size = self.ir_time_offset_s, self.expected_size
+        if not math.isfinite(offset_s):
+            raise ConfigurationError(f"ir_time_offset_s must be finite, got {offset_s!r}")
+        if size is not None and (len(size) != 2 or min(size) < 1):
             raise ConfigurationError(
-                f"expected_size must be (height, width) in pixels, got {expected_size!r}"
+                f"expected_size must be (height, width) in pixels, got {size!r}"
             )
-        self.max_ir_age_s = max_ir_age_s
-        self.frozen_after_s = frozen_after_s
-        self.missing_after_s = missing_after_s
-        self.expected_size = None if expected_size is None else tuple(expected_size)
-        self._offset_ns = round(ir_time_offset_s * NS_PER_S)
+        self._offset_ns = round(offset_s * NS_PER_S)
         self.reset()
 
     def reset(self) -> None:
         """Forget all frames, after a clock jump or a restart: MISSING until a frame comes."""
-        self._stamp_ns: int | None = None
-        self._arrived_ns: int | None = None
-        self._frame: np.ndarray | None = None
-        self._digest: int | None = None
-        self._same_since_ns: int | None = None
+        self._newest: _Newest | None = None
 
     def add_frame(self, stamp_ns: int, frame: np.ndarray, monotonic_ns: int | None = None) -> None:
         """Inspect an arriving frame.
@@ -128,78 +124,58 @@ class IrHealth:
             frame: HxW or HxWxC of any dtype; kept until the next one, so do not write to it.
             monotonic_ns: its arrival on `time.monotonic_ns`; None reads the clock.
         """
-        digest = self._digest_of(frame)
-        stamp_went_back = self._stamp_ns is not None and stamp_ns < self._stamp_ns
-        if stamp_went_back or not self._shows_the_same(frame, digest):
-            self._same_since_ns = stamp_ns
-        self._digest = digest
-        self._frame = frame
-        self._stamp_ns = stamp_ns
-        self._arrived_ns = time.monotonic_ns() if monotonic_ns is None else monotonic_ns
+        digest = zlib.crc32(frame[::_DIGEST_STRIDE, ::_DIGEST_STRIDE].tobytes())
+        last, same_since_ns = self._newest, stamp_ns
+        if last and stamp_ns >= last.stamp_ns and digest == last.digest:
+            same_since_ns = last.same_since_ns if _same(frame, last.frame) else stamp_ns
+        arrived_ns = time.monotonic_ns() if monotonic_ns is None else monotonic_ns
+        self._newest = _Newest(stamp_ns, arrived_ns, frame, digest, same_since_ns)
 
     def verdict(self, now_ns: int, monotonic_ns: int | None = None) -> Verdict:
-        """Judge the camera at `now_ns`, a time on the scale of the stamps.
-
-        Give the visible frame's stamp, so that a bag played without simulated time is judged
-        fairly, or the node's clock where there is no visible frame.
-        """
-        if self._stamp_ns is None or self._arrived_ns is None or self._frame is None:
+        """Judge the camera at `now_ns`, the visible frame's stamp or else the node's clock."""
+        if self._newest is None:
             return Verdict(False, MISSING, "no thermal frame has arrived; is the camera running?")
         monotonic_ns = time.monotonic_ns() if monotonic_ns is None else monotonic_ns
-        silence_s = (monotonic_ns - self._arrived_ns) / NS_PER_S
+        silence_s = (monotonic_ns - self._newest.arrived_ns) / NS_PER_S
+        reason, text = self._judge(self._newest, now_ns, silence_s)
+        return Verdict(reason == OK, reason, text)
+
+    def _judge(self, newest: _Newest, now_ns: int, silence_s: float) -> tuple[str, str]:
         if silence_s > self.missing_after_s:
-            text = f"no thermal frame for {silence_s:.1f} s; is the camera running?"
-            return Verdict(False, MISSING, text)
-        problem = self._problem_of_frame() or self._problem_of_age(now_ns, silence_s)
-        return problem or Verdict(True, OK, "thermal frames arrive and change")
-
-    def _problem_of_frame(self) -> Verdict | None:
-        if self._stamp_ns is None or self._frame is None or self._same_since_ns is None:
-            return None
-        if self._stamp_ns <= 0:
-            text = "the thermal frames carry no stamp; have the driver stamp them"
-            return Verdict(False, UNSTAMPED, text)
-        height, width = self._frame.shape[:2]
-        if self.expected_size is not None and (height, width) != self.expected_size:
-            text = (
-                f"thermal frames are {width}x{height}, expected "
-                f"{self.expected_size[1]}x{self.expected_size[0]}; correct the parameter, or the "
-                "driver's mode"
+            return MISSING, f"no thermal frame for {silence_s:.1f} s; is the camera running?"
+        if newest.stamp_ns <= 0:
+            return UNSTAMPED, "the thermal frames carry no stamp; have the driver stamp them"
+        height, width = newest.frame.shape[:2]
+        if self.expected_size is not None and (height, width) != tuple(self.expected_size):
+            expected = f"{self.expected_size[1]}x{self.expected_size[0]}"
+            return WRONG_SIZE, (
+                f"thermal frames are {width}x{height}, expected {expected}; correct the "
+                "parameter, or the driver's mode"
             )
-            return Verdict(False, WRONG_SIZE, text)
-        same_s = (self._stamp_ns - self._same_since_ns) / NS_PER_S
+        same_s = (newest.stamp_ns - newest.same_since_ns) / NS_PER_S
         if 0 < self.frozen_after_s <= same_s:
-            text = f"the thermal image has not changed for {same_s:.1f} s while stamps moved"
-            return Verdict(False, FROZEN, text)
-        return None
-
-    def _problem_of_age(self, now_ns: int, silence_s: float) -> Verdict | None:
-        if self._stamp_ns is None:
-            return None
-        age_s = (now_ns - self._stamp_ns - self._offset_ns) / NS_PER_S
+            return (
+                FROZEN,
+                f"the thermal image has not changed for {same_s:.1f} s while stamps moved",
+            )
+        age_s = (now_ns - newest.stamp_ns - self._offset_ns) / NS_PER_S
         if age_s > self.max_ir_age_s and silence_s > self.max_ir_age_s:
-            text = f"the newest thermal frame is {age_s:.2f} s old and none has followed"
-            return Verdict(False, STALE, text)
-        hint = "set ir_time_offset_s, and use_sim_time where a bag is played"
-        if age_s > self.max_ir_age_s:
-            text = f"thermal frames arrive, but their stamps lie {age_s:.2f} s behind; {hint}"
-            return Verdict(False, LATE, text)
-        if age_s < -self.max_ir_age_s:
-            text = f"thermal frames arrive, but their stamps lie {-age_s:.2f} s ahead; {hint}"
-            return Verdict(False, AHEAD, text)
-        return None
+            return STALE, f"the newest thermal frame is {age_s:.2f} s old and none has followed"
+        if abs(age_s) > self.max_ir_age_s:
+            behind = age_s > 0
+            return LATE if behind else AHEAD, (
+                f"thermal frames arrive, but their stamps lie {abs(age_s):.2f} s "
+                f"{'behind' if behind else 'ahead'}; set ir_time_offset_s, and use_sim_time where "
+                "a bag is played"
+            )
+        return OK, "thermal frames arrive and change"
 
-    def _digest_of(self, frame: np.ndarray) -> int:
-        return zlib.crc32(frame[::_DIGEST_STRIDE, ::_DIGEST_STRIDE].tobytes())
 
-    def _shows_the_same(self, frame: np.ndarray, digest: int) -> bool:
-        last = self._frame
-        if last is None or digest != self._digest:
-            return False
-        if frame.shape != last.shape or frame.dtype != last.dtype:
-            return False
-        # NaN marks a dead pixel: equal where both images have one.
-        return np.array_equal(frame, last, equal_nan=frame.dtype.kind == "f")
+def _same(frame: np.ndarray, last: np.ndarray) -> bool:
+    if frame.shape != last.shape or frame.dtype != last.dtype:
+        return False
+    # NaN marks a dead pixel: equal where both images have one.
+    return np.array_equal(frame, last, equal_nan=frame.dtype.kind == "f")
 
 
 def _check_seconds(name: str, value: float, above_zero: bool) -> None:

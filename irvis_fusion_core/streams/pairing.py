@@ -1,39 +1,28 @@
 """Pair a visible and a thermal stream by time, without losing a visible frame.
 
-Two policies of one shape:
+In both policies every visible frame comes out **exactly once and in the order of arrival**, as a
+pair or alone with a reason; `depth` bounds the memory; dropped frames are counted by cause. Stamps
+are int nanoseconds. `ir_time_offset_s` is *added* to thermal stamps: a camera whose stamps are
+0.3 s late needs -0.3. Nothing reads a clock or is locked: call an object from one thread.
 
-* `LatestIr` pairs every visible frame immediately with the nearest thermal frame held, if that is
-  fresh enough: the visible rate, no waiting.
-* `PairNearest` matches one to one, nearest in time first and within a slop. A visible frame waits
-  until no nearer partner can come, or until its wait is over.
-
-In both, every visible frame comes out **exactly once and in the order of arrival**, as a pair or
-alone with a reason; memory is bounded by `depth`; every dropped frame is counted by cause.
-
-Stamps are int nanoseconds. `ir_time_offset_s` is *added* to a thermal stamp before it is compared:
-a camera whose stamps are 0.3 s late needs -0.3. Nothing here knows ROS or reads a clock, and
-nothing is locked: call an object from one thread.
-
-A stamp that goes back by more than the policy's window is a jump (a bag that loops, a clock that
-was set): frames from before the jump are released or forgotten. Frames of the other stream, which
-may jump earlier or later, are kept if they are nearer to the new time than to the old. So each
-loop of a bag gives the same pairs.
+A stamp that goes back by more than the policy's window is a jump (a bag loops, a clock is set):
+earlier frames are released or forgotten, unless they are nearer to the new time than to the old
+(the other stream jumped first). So each loop of a bag gives the same pairs.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass
 from typing import Any
 
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_core.streams.pairing_policy import (
     CLEARED,
-    DUPLICATE_STAMP,
     IR_AHEAD,
     IR_TOO_OLD,
     NO_IR,
     NO_PARTNER,
-    NS_PER_S,
     PAIRED,
     QUEUE_FULL,
     WAITED,
@@ -43,25 +32,7 @@ from irvis_fusion_core.streams.pairing_policy import (
     ThermalFrame,
     check_positive,
 )
-
-__all__ = [
-    "CLEARED",
-    "DUPLICATE_STAMP",
-    "IR_AHEAD",
-    "IR_TOO_OLD",
-    "NO_IR",
-    "NO_PARTNER",
-    "PAIRED",
-    "POLICIES",
-    "QUEUE_FULL",
-    "WAITED",
-    "ZERO_STAMP",
-    "LatestIr",
-    "Pair",
-    "PairNearest",
-    "PairingPolicy",
-    "make_pairing",
-]
+from irvis_fusion_core.streams.stamps import NS_PER_S
 
 POLICIES = ("latest_ir", "pair")
 
@@ -73,9 +44,8 @@ _PROOF_HORIZON_NS = 1 * NS_PER_S
 class LatestIr(PairingPolicy):
     """Pairs every visible frame at once with the nearest thermal frame, within `max_ir_age_s`.
 
-    On live streams the nearest is the newest. For visible frames that arrive late, `depth` older
-    thermal frames are held. A thermal frame can serve several visible ones. Frames more than
-    `max_ir_age_s` ahead are refused as well.
+    `depth` thermal frames are held for visible frames that arrive late. A thermal frame can serve
+    several visible ones; frames more than `max_ir_age_s` ahead are refused as well.
     """
 
     name = "latest_ir"
@@ -83,7 +53,6 @@ class LatestIr(PairingPolicy):
     def __init__(
         self, max_ir_age_s: float = 0.3, ir_time_offset_s: float = 0.0, depth: int = 10
     ) -> None:
-        """Raise ConfigurationError unless max_ir_age_s > 0, the offset is finite, depth >= 1."""
         check_positive("max_ir_age_s", max_ir_age_s)
         super().__init__(max_ir_age_s, ir_time_offset_s, depth)
         self.max_ir_age_s = max_ir_age_s
@@ -104,40 +73,32 @@ class LatestIr(PairingPolicy):
         self._follow_vis_jump(stamp_ns)
         self._vis_stream.advance(stamp_ns)
         nearest = self._nearest_ir(stamp_ns)
-        skew_ns = 0 if nearest is None else nearest.time_ns - stamp_ns
         if nearest is None:
             reason = NO_IR
-        elif abs(skew_ns) <= self._window_ns:
+        elif abs(nearest.time_ns - stamp_ns) <= self._window_ns:
             reason = PAIRED
         else:
-            reason = IR_TOO_OLD if skew_ns < 0 else IR_AHEAD
+            reason = IR_TOO_OLD if nearest.time_ns < stamp_ns else IR_AHEAD
         return [self._released(Pair.of(stamp_ns, item, nearest, reason))]
 
-    def expire(self, now_ns: int) -> list[Pair]:
-        """Release nothing: no frame waits."""
-        return []
 
-
+@dataclass(eq=False)
 class _Waiting:
     """A visible frame in the queue; `outcome` is None until it is known."""
 
-    __slots__ = ("stamp_ns", "item", "arrived_ns", "outcome")
-
-    def __init__(self, stamp_ns: int, item: Any, arrived_ns: int | None) -> None:
-        self.stamp_ns = stamp_ns
-        self.item = item
-        self.arrived_ns = arrived_ns
-        self.outcome: Pair | None = None
+    stamp_ns: int
+    item: Any
+    arrived_ns: int | None
+    outcome: Pair | None = None
 
 
 class PairNearest(PairingPolicy):
     """Pairs one to one within `slop_s`, nearest first: the stable matching by |skew|.
 
-    No two frames are nearer to each other than each is to its partner (equal skews: the earlier
-    frame wins), as long as no camera halves its shortest interval and nothing waits longer than
-    `max_wait_s`. ROS's synchroniser pairs greedily.
-
-    At 30/9 Hz two of three visible frames come out alone with `NO_PARTNER`, by design.
+    A visible frame waits until no nearer partner can come, `max_wait_s` at most. No two frames
+    are nearer to each other than each is to its partner (equal skews: the earlier wins), as long
+    as no camera halves its shortest interval. At 30/9 Hz two of three visible frames come out
+    alone with `NO_PARTNER`, by design.
     """
 
     name = "pair"
@@ -149,7 +110,6 @@ class PairNearest(PairingPolicy):
         depth: int = 10,
         max_wait_s: float = 0.1,
     ) -> None:
-        """Raise ConfigurationError unless slop_s, max_wait_s > 0, offset finite, depth >= 1."""
         check_positive("slop_s", slop_s)
         check_positive("max_wait_s", max_wait_s)
         super().__init__(slop_s, ir_time_offset_s, depth)
@@ -181,14 +141,12 @@ class PairNearest(PairingPolicy):
         counts from the first `expire`.
         """
         self._counters["vis_in"] += 1
-        frame = _Waiting(stamp_ns, item, now_ns)
         released: list[Pair] = []
-        if stamp_ns > 0:
+        outcome = None if stamp_ns > 0 else Pair.of(stamp_ns, item, None, ZERO_STAMP)
+        if outcome is None:
             released = self._follow_vis_jump(stamp_ns)
             self._vis_stream.advance(stamp_ns)
-        else:
-            frame.outcome = Pair.of(stamp_ns, item, None, ZERO_STAMP)
-        self._queue.append(frame)
+        self._queue.append(_Waiting(stamp_ns, item, now_ns, outcome))
         self._settle()
         if len(self._queue) > self.depth:
             self._decide_now(self._queue[0], QUEUE_FULL)
@@ -211,12 +169,9 @@ class PairNearest(PairingPolicy):
                 elif now_ns - frame.arrived_ns >= self._max_wait_ns:
                     self._decide_now(frame, WAITED)
         settled: list[Pair] = []
-        while self._queue:
-            outcome = self._queue[0].outcome
-            if outcome is None:
-                break
+        while self._queue and self._queue[0].outcome is not None:
+            settled.append(self._released(self._queue[0].outcome))
             self._queue.popleft()
-            settled.append(self._released(outcome))
         return settled
 
     def _settle(self) -> None:
@@ -259,9 +214,8 @@ class PairNearest(PairingPolicy):
         next_ir, next_vis = self._ir_stream.soonest_next_ns(), self._vis_stream.soonest_next_ns()
         if next_ir is None or next_vis is None:
             return False
-        ir_can_beat = max(0, next_ir - frame.stamp_ns) < skew_ns
-        vis_can_beat = max(0, next_vis - ir.time_ns) < skew_ns
-        return not (ir_can_beat or vis_can_beat)
+        soonest_ns = min(next_ir - frame.stamp_ns, next_vis - ir.time_ns)
+        return max(0, soonest_ns) >= skew_ns
 
     def _is_passed_by(self, frame: _Waiting) -> bool:
         """Return whether no thermal frame, held or to come, can lie within the slop."""
@@ -276,8 +230,7 @@ class PairNearest(PairingPolicy):
         frame.outcome = Pair.of(frame.stamp_ns, frame.item, ir, PAIRED)
 
     def _leave_alone(self, frame: _Waiting, reason: str) -> None:
-        if self._ir_stream.last_ns is None:
-            reason = NO_IR
+        reason = NO_IR if self._ir_stream.last_ns is None else reason
         nearest = self._nearest_ir(frame.stamp_ns)
         frame.outcome = Pair.of(frame.stamp_ns, frame.item, nearest, reason)
 

@@ -1,7 +1,4 @@
-"""The common part of pairing policies: outcomes and reasons, stream times, jumps, counters.
-
-See `irvis_fusion_core.streams.pairing` for the contract; import from there.
-"""
+"""The common part of pairing policies; see `irvis_fusion_core.streams.pairing`."""
 
 from __future__ import annotations
 
@@ -36,9 +33,9 @@ class ThermalFrame(NamedTuple):
 class Pair(NamedTuple):
     """One visible frame on its way out, with its thermal frame or without one.
 
-    `ir_stamp_ns` is the thermal frame's own stamp, as given. `skew_s` is thermal minus visible in
-    seconds after `ir_time_offset_s`; for a frame without partner, the skew of the nearest thermal
-    frame held, or None. `reason` is `PAIRED` or the cause.
+    `ir_stamp_ns` is the thermal frame's own stamp. `skew_s` is thermal minus visible in seconds
+    after `ir_time_offset_s`; without partner, that of the nearest thermal frame held, or None.
+    `reason` is `PAIRED` or the cause.
     """
 
     vis_stamp_ns: int
@@ -66,30 +63,26 @@ class Stream:
     """The newest time of a stream, and its shortest interval."""
 
     def __init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
         self.last_ns: int | None = None
         self._shortest_ns: int | None = None
 
     def advance(self, time_ns: int) -> None:
-        if self.last_ns is not None and time_ns > self.last_ns:
+        if self.last_ns is None:
+            self.last_ns = time_ns
+        elif time_ns > self.last_ns:
             interval = time_ns - self.last_ns
-            if self._shortest_ns is None or interval < self._shortest_ns:
-                self._shortest_ns = interval
-        if self.last_ns is None or time_ns > self.last_ns:
+            self._shortest_ns = min(interval, self._shortest_ns or interval)
             self.last_ns = time_ns
 
-    def restart(self) -> None:
-        self.last_ns = None
-        self._shortest_ns = None
-
     def soonest_next_ns(self) -> int | None:
-        """Return the earliest possible time of the next frame, None before the first.
+        """Return the earliest time of the next frame, None before the first.
 
-        Half the shortest interval seen is a safe lower bound for a camera, and saves waiting for
-        a whole thermal period (111 ms at 9 Hz).
+        It comes after half the shortest interval seen at least.
         """
-        if self.last_ns is None:
-            return None
-        return self.last_ns + (self._shortest_ns or 0) // 2
+        return None if self.last_ns is None else self.last_ns + (self._shortest_ns or 0) // 2
 
 
 class PairingPolicy(ABC):
@@ -120,13 +113,13 @@ class PairingPolicy(ABC):
     def add_vis(self, stamp_ns: int, item: Any, now_ns: int | None = None) -> list[Pair]:
         """Take a visible frame; return the visible frames that can leave now, in order."""
 
-    @abstractmethod
     def expire(self, now_ns: int) -> list[Pair]:
         """Return the visible frames whose wait is over at `now_ns`."""
+        return []
 
     @property
     def counters(self) -> dict[str, int]:
-        """A copy of the counts since construction; `clear` leaves them.
+        """A copy of the counts since construction.
 
         Keys: `vis_in`, `ir_in`, `paired`, `vis_only.<reason>`, `ir_dropped.<cause>`,
         `cleared.<reason>`. Always: vis_in = paired + all vis_only + `pending`.
@@ -170,9 +163,8 @@ class PairingPolicy(ABC):
             self._counters["ir_dropped." + ZERO_STAMP] += 1
             return False, []
         time_ns = stamp_ns + self._offset_ns
-        # The newest may have left with its partner; held frames may be in any order.
-        known = {held.time_ns for held in self._ir}
-        if time_ns in known or time_ns == self._ir_stream.last_ns:
+        # The newest may have left with its partner.
+        if time_ns in (self._ir_stream.last_ns, *(held.time_ns for held in self._ir)):
             self._counters["ir_dropped." + DUPLICATE_STAMP] += 1
             return False, []
         released = self._follow_ir_jump(time_ns)
@@ -206,19 +198,12 @@ class PairingPolicy(ABC):
 
     def _released(self, outcome: Pair) -> Pair:
         """Count an outcome on its way out."""
-        reason = outcome.reason
-        self._counters[PAIRED if reason == PAIRED else "vis_only." + reason] += 1
+        self._counters[PAIRED if outcome.paired else f"vis_only.{outcome.reason}"] += 1
         return outcome
 
     def _nearest_ir(self, stamp_ns: int) -> ThermalFrame | None:
         """Return the nearest held thermal frame, the earlier of two equally near ones."""
-        nearest, least_ns = None, 0
-        for ir in self._ir:
-            apart_ns = abs(ir.time_ns - stamp_ns)
-            earlier = nearest is not None and ir.time_ns < nearest.time_ns
-            if nearest is None or apart_ns < least_ns or (apart_ns == least_ns and earlier):
-                nearest, least_ns = ir, apart_ns
-        return nearest
+        return min(self._ir, key=lambda ir: (abs(ir.time_ns - stamp_ns), ir.time_ns), default=None)
 
 
 def check_positive(name: str, value: float) -> None:

@@ -3,8 +3,7 @@
     motion = MotionEnergy(); motion.add(stamp_s, image) ...      # one for each stream
     offset = estimate_time_offset(ir_motion, vis_motion)
 
-Pairing adds `offset.ir_time_offset_s` to infrared stamps: a camera whose stamps are 0.3 s late
-needs -0.3. Only *changes* of motion carry information: still scenes and even motion are refused.
+Only *changes* of motion carry information: still scenes and even motion are refused.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ class MotionEnergy:
 
     def __init__(self) -> None:
         self._last: tuple[float, np.ndarray] | None = None
-        self._times_s: list[float] = []
+        self.times_s: list[float] = []  # midway between two frames
         self._energies: list[float] = []
 
     def add(self, stamp_s: float, image: np.ndarray) -> None:
@@ -61,14 +60,9 @@ class MotionEnergy:
             change = small - before
             # Gain control shifts the whole image, motion only parts of it.
             change = np.abs(change - np.median(change))
-            self._times_s.append((stamp_s + before_s) / 2.0)
+            self.times_s.append((stamp_s + before_s) / 2.0)
             self._energies.append(float(change.mean()) / (stamp_s - before_s))
         self._last = (stamp_s, small)
-
-    @property
-    def times_s(self) -> np.ndarray:
-        """Times midway between two frames, seconds."""
-        return np.array(self._times_s)
 
     @property
     def energies(self) -> np.ndarray:
@@ -84,8 +78,8 @@ def estimate_time_offset(
     Raises:
         CalibrationError: too few frames, nothing that moves, or no offset that stands out.
     """
-    for name, motion in (("infrared", ir), ("visible", vis)):
-        _check_enough(name, motion)
+    _check_enough("infrared", ir)
+    _check_enough("visible", vis)
     step_s = 0.25 * min(float(np.median(np.diff(m.times_s))) for m in (ir, vis))
     ir_times, ir_activity = _activity(ir, step_s)
     vis_times, vis_activity = _activity(vis, step_s)
@@ -93,11 +87,12 @@ def estimate_time_offset(
         if activity.std() < LEAST_ACTIVITY:
             raise CalibrationError(
                 f"nothing moves by fits and starts in the {name} stream (activity varies by "
-                f"{activity.std():.2f}, needed is {LEAST_ACTIVITY}); record 10 s or more while "
-                "the cameras are turned jerkily or somebody waves before them"
+                f"{activity.std():.2f}, needed is {LEAST_ACTIVITY}); record 10 s of jerky turns "
+                "of the cameras or of somebody who waves"
             )
+    start_s = vis_times[0] - ir_times[0]
     lags, correlations, overlaps = _correlations(
-        ir_times[0], ir_activity, vis_times[0], vis_activity, step_s, largest_s
+        ir_activity, vis_activity, start_s, step_s, largest_s
     )
     return _peak(lags, correlations, overlaps, step_s, largest_s)
 
@@ -117,11 +112,11 @@ def _small(image: np.ndarray) -> np.ndarray:
 
 def _check_enough(name: str, motion: MotionEnergy) -> None:
     times = motion.times_s
-    seconds = float(times[-1] - times[0]) if len(times) else 0.0
+    seconds = times[-1] - times[0] if times else 0.0
     if len(times) < LEAST_FRAMES or seconds < LEAST_SECONDS:
         raise CalibrationError(
             f"expected {LEAST_FRAMES} different {name} frames over {LEAST_SECONDS:g} s or more, "
-            f"found {len(times) + 1 if len(times) else 0} over {seconds:.1f} s; record for longer"
+            f"found {len(times) + 1 if times else 0} over {seconds:.1f} s; record for longer"
         )
 
 
@@ -141,38 +136,31 @@ def _activity(motion: MotionEnergy, step_s: float) -> tuple[np.ndarray, np.ndarr
 
 
 def _correlations(
-    ir_start: float,
-    ir: np.ndarray,
-    vis_start: float,
-    vis: np.ndarray,
-    step_s: float,
-    largest_s: float,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return lags, correlation coefficients and overlaps (in samples).
+    ir: np.ndarray, vis: np.ndarray, start_s: float, step_s: float, largest_s: float
+) -> np.ndarray:
+    """Return rows of lags (s), correlation coefficients and overlaps (samples).
 
-    Lag L pairs ir[i] with vis[i + L]; as an offset, L steps plus the difference of the starts.
+    Lag L pairs ir[i] with vis[i + L]; as an offset, L steps plus `start_s`, vis after ir.
     """
-    start = vis_start - ir_start
-    first = int(np.ceil((-largest_s - start) / step_s))
-    last = int(np.floor((largest_s - start) / step_s))
-    lags, found, overlaps = [], [], []
-    least = 0.5 * min(len(ir), len(vis))
+    first = int(np.ceil((-largest_s - start_s) / step_s))
+    last = int(np.floor((largest_s - start_s) / step_s))
+    found = []
+    least = max(0.5 * min(len(ir), len(vis)), LEAST_SECONDS / 2 / step_s)
     for lag in range(first, last + 1):
         low, high = max(0, -lag), min(len(ir), len(vis) - lag)
-        if high - low < max(least, LEAST_SECONDS / 2 / step_s):
+        if high - low < least:
             continue
         a, b = ir[low:high], vis[low + lag : high + lag]
         spread = float(a.std() * b.std())
         covariance = float(((a - a.mean()) * (b - b.mean())).mean())
-        lags.append(lag * step_s + start)
-        found.append(covariance / spread if spread > 0.0 else 0.0)
-        overlaps.append(high - low)
-    if len(lags) < 3:
+        correlation = covariance / spread if spread > 0.0 else 0.0
+        found.append((lag * step_s + start_s, correlation, high - low))
+    if len(found) < 3:
         raise CalibrationError(
             f"the two streams do not overlap in time within {largest_s:g} s; were they recorded "
             "at once, and with stamps of one clock?"
         )
-    return np.array(lags), np.array(found), np.array(overlaps)
+    return np.array(found).T
 
 
 def _peak(
@@ -197,6 +185,5 @@ def _peak(
     before, after = correlations[best - 1], correlations[best + 1]
     curvature = before - 2.0 * peak + after
     shift = 0.5 * (before - after) / curvature if curvature < 0.0 else 0.0
-    return TimeOffset(
-        float(lags[best] + shift * step_s), peak, ratio, float(overlaps[best] * step_s)
-    )
+    offset_s = float(lags[best] + shift * step_s)
+    return TimeOffset(offset_s, peak, ratio, float(overlaps[best] * step_s))

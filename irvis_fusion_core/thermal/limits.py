@@ -1,8 +1,7 @@
 """The raw values that become black and white, steady over time.
 
-Per-frame minimum and maximum pump: one hot pixel remaps the whole image. These limits are robust
-percentiles of the frame or of a grid of fields, low-passed over time. They are float32 raw units,
-of shape () or (fields down, fields across).
+Robust percentiles of the frame or of a grid of fields, low-passed over time: float32 raw units, of
+shape () or (fields down, fields across). Per-frame minimum and maximum would pump.
 """
 
 from __future__ import annotations
@@ -57,8 +56,7 @@ def field_limits(
     cells = cells.reshape(fields, fields, rows * columns)
     ranks = [_rank(rows * columns, percent) for percent in (low_percent, high_percent)]
     parted = np.partition(cells, ranks, axis=2)
-    low = parted[:, :, ranks[0]].copy()
-    high = parted[:, :, ranks[1]].copy()
+    low, high = (parted[:, :, rank].copy() for rank in ranks)
 
     # A field hotter (colder) than its neighbours spreads its limit to them, so that a warm object
     # gets no dark halo at the border of its field.
@@ -98,35 +96,32 @@ class SteadyLimits:
     """Low-passes limits over time; follows a new scene immediately."""
 
     def __init__(self, smoothing_s: float) -> None:
-        self._low = LowPass(smoothing_s)
-        self._high = LowPass(smoothing_s)
+        self._limits = LowPass(smoothing_s)
         self._strange_frames = 0
 
     def reset(self) -> None:
         """Forget the past: the next reading is taken unchanged."""
-        self._low.reset()
-        self._high.reset()
+        self._limits.reset()
         self._strange_frames = 0
 
     def update(
         self, low: np.ndarray, high: np.ndarray, elapsed_s: float
     ) -> tuple[np.ndarray, np.ndarray]:
         """Take one reading, `elapsed_s` after the last one; return the limits to use."""
-        held_low, held_high = self._low.value, self._high.value
-        if held_low is not None and held_high is not None:
-            held = (float(held_low.mean()), float(held_high.mean()))
-            if _is_another_scene(held, (float(low.mean()), float(high.mean()))):
-                self._strange_frames += 1
-                if self._strange_frames < _NEW_SCENE_FRAMES:
-                    return held_low, held_high
-                self.reset()
+        held, read = self._limits.value, np.stack([low, high])
+        if held is not None and _is_another_scene(held, read):
+            self._strange_frames += 1
+            if self._strange_frames < _NEW_SCENE_FRAMES:
+                return held[0], held[1]
+            self.reset()
         self._strange_frames = 0
-        return self._low.update(low, elapsed_s), self._high.update(high, elapsed_s)
+        low, high = self._limits.update(read, elapsed_s)
+        return np.asarray(low), np.asarray(high)
 
 
-def _is_another_scene(held: tuple[float, float], read: tuple[float, float]) -> bool:
-    overlap = min(held[1], read[1]) - max(held[0], read[0])
-    smaller = min(held[1] - held[0], read[1] - read[0])
-    larger = max(held[1] - held[0], read[1] - read[0])
+def _is_another_scene(held: np.ndarray, read: np.ndarray) -> bool:
+    lows, highs = zip(*([float(limit.mean()) for limit in limits] for limits in (held, read)))
+    overlap = min(highs) - max(lows)
+    smaller, larger = sorted(high - low for low, high in zip(lows, highs))
     # A window much narrower than the held one is another scene too, inside it or not.
     return overlap < _NEW_SCENE_OVERLAP * smaller or smaller < 0.1 * larger

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from irvis_fusion_core.errors import ConfigurationError, FrameError
+from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_core.thermal.limits import SteadyLimits, field_limits, frame_limits
 from irvis_fusion_core.thermal.options import ThermalOptions, expect_one_of
 
@@ -21,19 +21,12 @@ _LEAST_SPAN_8_BIT = 16.0
 
 
 class Sample(NamedTuple):
-    """A subsampled frame.
+    """A subsampled frame."""
 
-    Attributes:
-        values: uint8 or float32 [rows, columns]; unusable ones hold the median of the others.
-        usable: bool [rows, columns].
-        unit: "counts", "centikelvin", "kelvin" or "celsius".
-        is_8_bit: the raw frame was uint8.
-    """
-
-    values: np.ndarray
-    usable: np.ndarray
-    unit: str
-    is_8_bit: bool
+    values: np.ndarray  # uint8 or float32 HxW; unusable ones hold the median of the others
+    usable: np.ndarray  # bool HxW
+    unit: str  # "counts", "centikelvin", "kelvin" or "celsius"
+    is_8_bit: bool  # the raw frame was uint8
 
 
 class Limits(NamedTuple):
@@ -47,7 +40,7 @@ class Method(ABC):
     """Chooses the limits of each frame."""
 
     passes_through = False
-    """Frames keep their values: `limits` is not called."""
+    """Frames must be uint8 and keep their values: `limits` is not called."""
     by_place = False
     """Limits differ from place to place, so that no table of grey values exists for a frame."""
     in_degrees = False
@@ -59,14 +52,6 @@ class Method(ABC):
     @abstractmethod
     def limits(self, sample: Sample, elapsed_s: float) -> Limits:
         """Return the limits for a frame that comes `elapsed_s` after the last one."""
-
-    def check(self, dtype: np.dtype) -> None:
-        """Refuse raw types that the method cannot use.
-
-        Raises:
-            FrameError: names the types that it can.
-        """
-        del dtype  # most methods use every type
 
     def reset(self) -> None:
         """Forget earlier frames."""
@@ -114,8 +99,8 @@ class Window(Method):
         low, high, unit = options.window_low, options.window_high, options.window_unit
         if low is None or high is None or not np.isfinite([low, high]).all() or low >= high:
             raise ConfigurationError(
-                "thermal method 'window' needs finite window_low < window_high in "
-                f"{unit}, found {low} and {high}"
+                f"thermal method 'window' needs finite window_low < window_high in {unit}, found "
+                f"{low} and {high}"
             )
         if unit != "counts" and options.raw_unit == "counts":
             raise ConfigurationError(
@@ -139,16 +124,9 @@ class Window(Method):
 
 
 class Unchanged(Method):
-    """uint8 frames as they are; refuses every other type."""
+    """uint8 frames as they are."""
 
     passes_through = True
-
-    def check(self, dtype: np.dtype) -> None:
-        if dtype != np.uint8:
-            raise FrameError(
-                f"thermal method 'none' passes uint8 frames only, found {dtype}; "
-                "choose 'percentile', 'fieldwise' or 'window'"
-            )
 
     def limits(self, sample: Sample, elapsed_s: float) -> Limits:
         return Limits(np.asarray(0.0, np.float32), np.asarray(255.0, np.float32))
@@ -163,10 +141,6 @@ METHODS: dict[str, type[Method]] = {
 
 
 def make_method(options: ThermalOptions) -> Method:
-    """Build the method that `options.method` names.
-
-    Raises:
-        ConfigurationError: there is no such method, or its settings do not go together.
-    """
+    """Build the method that `options.method` names; ConfigurationError if that is impossible."""
     expect_one_of("method", options.method, tuple(METHODS))
     return METHODS[options.method](options)

@@ -64,17 +64,11 @@ class ThermalOptions:
                 f"smoothing_s must be 0 or more seconds, found {self.smoothing_s}"
             )
         if self.clahe_clip < 0.0 or not 2 <= self.fields <= 16:
-            raise ConfigurationError(
-                "clahe_clip must be >= 0 and fields 2..16, found "
-                f"{self.clahe_clip} and {self.fields}"
-            )
+            found = f"{self.clahe_clip} and {self.fields}"
+            raise ConfigurationError(f"clahe_clip must be >= 0 and fields 2..16, found {found}")
 
 
 def expect_one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
-    """Refuse a value that is not one of the choices.
-
-    Raises:
-        ConfigurationError: names the choices.
-    """
+    """Raise ConfigurationError, which names the choices, for any other value."""
     if value not in choices:
         raise ConfigurationError(f"{name} must be one of {', '.join(choices)}, found {value!r}")

@@ -11,11 +11,7 @@ _KELVIN_FROM = 150.0
 
 
 def checked_frame(raw: np.ndarray) -> np.ndarray:
-    """Return the frame as [height, width] of uint8, uint16 or float32, in native byte order.
-
-    Raises:
-        FrameError: another rank, type, or an empty frame.
-    """
+    """Return HxW of uint8, uint16 or float32 in native byte order; FrameError if impossible."""
     if not isinstance(raw, np.ndarray):
         raise FrameError(f"a thermal frame must be a numpy array, found {type(raw).__name__}")
     if raw.ndim == 3 and raw.shape[2] == 1:
@@ -49,13 +45,8 @@ def usable_values(raw: np.ndarray, saturated: float | None) -> np.ndarray:
 def replace_missing(raw: np.ndarray, frame: np.ndarray) -> np.ndarray | None:
     """Replace NaN and infinite values in `frame`, float32 of `raw`, in place.
 
-    +inf becomes the hottest finite value, NaN and -inf the coldest.
-
-    Returns:
-        Where the camera gave no value, bool, or None where it gave one everywhere.
-
-    Raises:
-        FrameError: no value is finite.
+    +inf becomes the hottest finite value, NaN and -inf the coldest; FrameError where no value is
+    finite. Returns where the camera gave no value (bool HxW), or None where it gave all.
     """
     if raw.dtype == np.uint16:
         return None if raw.all() else raw == 0
@@ -74,13 +65,8 @@ def replace_missing(raw: np.ndarray, frame: np.ndarray) -> np.ndarray | None:
 def guessed_unit(dtype: np.dtype, sample: np.ndarray, in_degrees: bool) -> str:
     """Return the unit of raw values from their type and size.
 
-    Args:
-        dtype: of the raw frame.
-        sample: some values of it.
-        in_degrees: the user gave limits as temperatures, so integers must be centikelvin.
-
-    Raises:
-        FrameError: 8-bit frames cannot hold temperatures.
+    With `in_degrees` the limits are temperatures: integers must be centikelvin, and 8-bit frames
+    raise FrameError.
     """
     if np.issubdtype(dtype, np.floating):
         return "kelvin" if float(np.median(sample)) > _KELVIN_FROM else "celsius"

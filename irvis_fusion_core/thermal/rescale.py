@@ -16,15 +16,10 @@ import cv2
 import numpy as np
 
 from irvis_fusion_core.errors import FrameError
+from irvis_fusion_core.thermal import raw_frames
 from irvis_fusion_core.thermal.limits import LowPass
 from irvis_fusion_core.thermal.methods import Limits, Sample, make_method
 from irvis_fusion_core.thermal.options import ThermalOptions
-from irvis_fusion_core.thermal.raw_frames import (
-    checked_frame,
-    guessed_unit,
-    replace_missing,
-    usable_values,
-)
 from irvis_fusion_core.thermal.repair import column_offsets, repair_dead_pixels
 from irvis_fusion_core.thermal.stretch import Stretch
 
@@ -42,9 +37,8 @@ _ALL_OF_8_BITS = np.arange(256, dtype=np.float32)[np.newaxis]
 class ThermalRescale:
     """Map raw thermal frames HxW to uint8 HxW; remembers its limits from frame to frame.
 
-    NaN, -inf and, in uint16 frames, 0 mean "no data": they come out as 0, which a fusion reads as
-    "nothing warm here". Saturated values and +inf come out as the hottest, for they may be a
-    fire. None of them moves the limits.
+    NaN, -inf and, in uint16 frames, 0 mean "no data": they come out as 0. Saturated values and
+    +inf come out as the hottest. None of them moves the limits.
 
     Args:
         method: a name of `thermal.METHODS`, or all settings as `ThermalOptions`.
@@ -55,15 +49,12 @@ class ThermalRescale:
     """
 
     def __init__(self, method: str | ThermalOptions = "percentile", **settings: Any) -> None:
-        if isinstance(method, ThermalOptions):
-            options = replace(method, **settings)
-        else:
-            options = ThermalOptions(method, **settings)
+        options = method if isinstance(method, ThermalOptions) else ThermalOptions(method)
+        options = replace(options, **settings)
         self._options = options
         self._method = make_method(options)
-        self._clahe = (
-            cv2.createCLAHE(options.clahe_clip, (8, 8)) if options.clahe_clip > 0.0 else None
-        )
+        clip = options.clahe_clip
+        self._clahe = cv2.createCLAHE(clip, (8, 8)) if clip > 0.0 else None
         self._by_table = not (options.dead_pixels or options.columns or self._method.by_place)
         self._stretch = Stretch()
         self._steady_columns = LowPass(options.smoothing_s)
@@ -98,9 +89,13 @@ class ThermalRescale:
         Raises:
             FrameError: not a thermal frame, or without a single usable pixel.
         """
-        raw = checked_frame(raw)
-        self._method.check(raw.dtype)
+        raw = raw_frames.checked_frame(raw)
         if self._method.passes_through:
+            if raw.dtype != np.uint8:
+                raise FrameError(
+                    f"thermal method 'none' passes uint8 frames only, found {raw.dtype}; choose "
+                    "'percentile', 'fieldwise' or 'window'"
+                )
             return self._finish(raw.copy())
         elapsed_s = self._advance(raw, stamp_s)
         if raw.dtype == np.uint8 and self._by_table:
@@ -108,7 +103,7 @@ class ThermalRescale:
             return self._finish(cv2.LUT(raw, self._stretch(_ALL_OF_8_BITS, *self._limits)))
         frame = self._frame
         np.copyto(frame, raw)
-        missing = replace_missing(raw, frame)
+        missing = raw_frames.replace_missing(raw, frame)
         if self._options.dead_pixels:
             frame = repair_dead_pixels(frame)
         if self._options.columns:
@@ -139,7 +134,7 @@ class ThermalRescale:
     def _find_limits(self, raw: np.ndarray, frame: np.ndarray, elapsed_s: float) -> Limits:
         step = _SAMPLE_STEP if min(raw.shape) >= 128 else 1
         values = frame[::step, ::step]
-        usable = usable_values(raw[::step, ::step], self._options.saturated)
+        usable = raw_frames.usable_values(raw[::step, ::step], self._options.saturated)
         if not usable.all():
             if not usable.any():
                 raise FrameError(
@@ -150,7 +145,8 @@ class ThermalRescale:
         if self._unit is None:
             self._unit = self._options.raw_unit
             if self._unit == "auto":
-                self._unit = guessed_unit(raw.dtype, values, self._method.in_degrees)
+                in_degrees = self._method.in_degrees
+                self._unit = raw_frames.guessed_unit(raw.dtype, values, in_degrees)
         sample = Sample(values, usable, self._unit, is_8_bit=raw.dtype == np.uint8)
         return self._method.limits(sample, elapsed_s)
 

@@ -34,9 +34,7 @@ class Stretch:
     def _would_be_seen(self, low: np.ndarray, high: np.ndarray) -> bool:
         if self._limits is None or self._limits[0].shape != low.shape:
             return True
-        moved = max(
-            float(np.abs(now - used).max()) for now, used in zip((low, high), self._limits)
-        )
+        moved = float(np.abs(np.subtract((low, high), self._limits)).max())
         return 255.0 * moved > _UNSEEN_GREY * float((high - low).min())
 
     def _renew(self, shape: tuple[int, ...], low: np.ndarray, high: np.ndarray) -> None:

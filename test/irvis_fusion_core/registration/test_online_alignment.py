@@ -15,10 +15,8 @@ from irvis_fusion_core.registration.alignment_evidence import (
     orientation,
 )
 from irvis_fusion_core.registration.alignment_tracker import AlignmentTracker
-from irvis_fusion_core.registration.online_alignment import (
-    OnlineRegistration,
-    StretchedRegistration,
-)
+from irvis_fusion_core.registration.online_alignment import OnlineRegistration
+from irvis_fusion_core.registration.warp_maps import StretchedRegistration
 
 SIZE = (240, 320)
 
