@@ -75,6 +75,8 @@ class BagReader:
             first = merged.get(topic[:2], topic._replace(messages=0))
             merged[topic[:2]] = first._replace(messages=first.messages + topic.messages)
         self.topics = [merged[key] for key in sorted(merged)]
+        for reader in self._readers if not merged else ():
+            next(reader.messages([]), None)  # raises where the reason is a cut
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -85,8 +87,8 @@ class BagReader:
         wanted = {topic[:2]: topic for topic in topics}
         for reader in self._readers:
             chosen = [c for c in reader.connections if (c.topic, c.msgtype) in wanted]
-            if not chosen:
-                continue  # rosbags takes an empty list for every topic
+            if not chosen and not isinstance(reader, CutMcap):
+                continue  # rosbags takes an empty list for every topic; CutMcap tells the cut
             for connection, recorded_ns, raw in reader.messages(chosen):
                 yield wanted[connection.topic, connection.msgtype], recorded_ns, raw
 
