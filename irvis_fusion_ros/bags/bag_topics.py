@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -36,6 +37,17 @@ class FusionTopics(NamedTuple):
     vis_info: str | None = None
     ir_info: str | None = None
     tf_static: str | None = None
+
+
+def add_bag_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the BAG of a command."""
+    parser.add_argument("bag", metavar="BAG", help="a bag's folder, or its .db3 or .mcap file")
+
+
+def add_topic_options(parser: argparse._ActionsContainer) -> None:
+    """Add the options for the arguments of `choose_topics`."""
+    parser.add_argument("--ir-topic", metavar="TOPIC", help="thermal images (default: guessed)")
+    parser.add_argument("--vis-topic", metavar="TOPIC", help="visible images (default: guessed)")
 
 
 def find_topics(

@@ -23,7 +23,7 @@ from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_core.streams.stamps import NS_PER_S
 from irvis_fusion_core.streams.time_offset import MotionEnergy, TimeOffset, estimate_time_offset
 from irvis_fusion_ros.bags.bag import BagError, read_images
-from irvis_fusion_ros.bags.bag_topics import choose_topics
+from irvis_fusion_ros.bags.bag_topics import add_bag_argument, add_topic_options, choose_topics
 from irvis_fusion_ros.messages.image_messages import (
     ImageMessageError,
     thermal_frame,
@@ -35,14 +35,13 @@ from irvis_fusion_ros.messages.image_messages import (
 def main(arguments: list[str]) -> int:
     """Run the command."""
     parser = make_parser(__doc__, "estimate_time_offset")
-    parser.add_argument("bag", metavar="BAG", help="a bag's folder, .db3 or .mcap")
-    parser.add_argument("--ir-topic", metavar="TOPIC", help="thermal images (default: guessed)")
-    parser.add_argument("--vis-topic", metavar="TOPIC", help="visible images (default: guessed)")
-    parser.add_argument("--output", metavar="YAML", help="created, or changed in place")
-    parser.add_argument(
-        "--largest-s", type=float, default=2.0, help="largest offset tried (default: +-2 s)"
-    )
-    parser.add_argument("--seconds", type=float, default=120.0, help="of the bag (default: 120)")
+    add_bag_argument(parser)
+    add_topic_options(parser)
+    add = parser.add_argument
+    add("--output", metavar="YAML", help="created, or changed in place")
+    text = "largest offset tried (default: +-2 s)"
+    add("--largest-s", type=float, default=2.0, help=text)
+    add("--seconds", type=float, default=120.0, help="of the bag (default: 120)")
     options = parser.parse_args(arguments)
     if not 0.0 < options.largest_s <= 10.0 or options.seconds <= 0.0:
         raise ConfigurationError("expected --largest-s within 0 and 10, and --seconds above 0")

@@ -23,7 +23,13 @@ from irvis_fusion_core.command_line import command, make_parser, show_progress
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_ros.bags.bag import BagError, StoredTopic, all_topics
 from irvis_fusion_ros.bags.bag_storage import storage_of
-from irvis_fusion_ros.bags.bag_topics import FusionTopics, find_topics, topic_name
+from irvis_fusion_ros.bags.bag_topics import (
+    FusionTopics,
+    add_bag_argument,
+    add_topic_options,
+    find_topics,
+    topic_name,
+)
 from irvis_fusion_ros.bags.bag_writer import STORAGES, BagWriter
 from irvis_fusion_ros.bags.replay.fused_bag import FusedBag, FusedTopics
 from irvis_fusion_ros.bags.replay.offline_advice import why_nothing_fused
@@ -69,44 +75,28 @@ def main(arguments: list[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = make_parser(__doc__, "fuse_bag")
-    parser.add_argument("bag", metavar="BAG", help="a bag's folder, or its .db3 or .mcap file")
+    add_bag_argument(parser)
     parser.add_argument("--output", required=True, metavar="BAG2", help="folder of the new bag")
     parser.add_argument("--overwrite", action="store_true", help="replace the bag BAG2")
-    parser.add_argument("--ir-topic", metavar="TOPIC", help="thermal images (default: guessed)")
-    parser.add_argument("--vis-topic", metavar="TOPIC", help="visible images (default: guessed)")
+    add_topic_options(parser)
     add_settings_options(parser)
-    group = parser.add_argument_group("the new bag")
-    group.add_argument(
-        "--copy",
-        default=ALL,
-        metavar="WHAT",
-        help="topics of BAG to copy: all, cameras (both images and their camera_info), none,"
-        " or names with commas between (default: all)",
+    add = parser.add_argument_group("the new bag").add_argument
+    text = (
+        "topics of BAG to copy: all, cameras (both images and their camera_info), none, or names"
     )
-    group.add_argument(
-        "--fused",
-        default="/fused",
-        metavar="NAME",
-        help="namespace of the new topics: NAME/image_raw, NAME/camera_info (default: /fused)",
-    )
-    group.add_argument(
-        "--transport",
-        choices=("raw", "compressed", "both"),
-        help="Image, or JPEG on NAME/image_raw/compressed, or both (default: raw, and both with"
-        " publish_compressed:=true)",
-    )
-    group.add_argument(
-        "--with-ir",
-        action="store_true",
-        help="also NAME/ir: the 8-bit thermal image on the visible grid, as it was fused",
-    )
-    group.add_argument(
-        "--with-diagnostics",
-        action="store_true",
-        help="also NAME/diagnostics: the outcomes of the frames, once a second",
-    )
-    group.add_argument("--storage", choices=STORAGES, help="of BAG2 (default: that of BAG)")
-    group.add_argument("--compress", action="store_true", help="compress with zstd, lossless")
+    text += " with commas between (default: all)"
+    add("--copy", default=ALL, metavar="WHAT", help=text)
+    text = "namespace of the new topics: NAME/image_raw, NAME/camera_info (default: /fused)"
+    add("--fused", default="/fused", metavar="NAME", help=text)
+    text = "Image, or JPEG on NAME/image_raw/compressed, or both (default: raw, and both with"
+    text += " publish_compressed:=true)"
+    add("--transport", choices=("raw", "compressed", "both"), help=text)
+    text = "also NAME/ir: the 8-bit thermal image on the visible grid, as it was fused"
+    add("--with-ir", action="store_true", help=text)
+    text = "also NAME/diagnostics: the outcomes of the frames, once a second"
+    add("--with-diagnostics", action="store_true", help=text)
+    add("--storage", choices=STORAGES, help="of BAG2 (default: that of BAG)")
+    add("--compress", action="store_true", help="compress with zstd, lossless")
     parser.add_argument("--quiet", action="store_true", help="no progress bar, no summary")
     return parser
 

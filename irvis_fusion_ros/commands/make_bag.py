@@ -72,36 +72,19 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--storage", choices=STORAGES, default="sqlite3", help="default: sqlite3")
     parser.add_argument("--compress", action="store_true", help="compress with zstd, lossless")
     parser.add_argument("--quiet", action="store_true", help="no progress, no summary")
-    length = parser.add_argument_group("length")
-    length.add_argument("--loops", type=_positive, default=1, help="number of passes through DIR")
-    length.add_argument(
-        "--frames", type=_positive, metavar="N", help="visible frames due, instead of --loops"
+    add = parser.add_argument_group("length").add_argument
+    add("--loops", type=_positive, default=1, help="number of passes through DIR")
+    add("--frames", type=_positive, metavar="N", help="visible frames due, instead of --loops")
+    text = (
+        "pairs of DIR a second: 1 for unrelated scenes (default: the rate of the visible camera, "
     )
-    length.add_argument(
-        "--pairs-hz",
-        type=float,
-        metavar="HZ",
-        help="pairs of DIR a second: 1 for unrelated scenes (default: the rate of the visible "
-        "camera, as for a video)",
-    )
-    length.add_argument(
-        "--start-s",
-        type=float,
-        default=float(START_S),
-        metavar="S",
-        help="Unix time of the beginning (default: %d)" % START_S,
-    )
-    length.add_argument(
-        "--loop-stamps",
-        type=float,
-        default=0.0,
-        metavar="S",
-        help="stamps go back to the beginning every S seconds, as when a bag is played in a loop",
-    )
-    length.add_argument("--seed", type=int, default=0, help="of jitter and drops (default: 0)")
-    length.add_argument(
-        "--jitter-s", type=float, default=0.0, metavar="S", help="of both cameras, uniform"
-    )
+    add("--pairs-hz", type=float, metavar="HZ", help=text + "as for a video)")
+    text = f"Unix time of the beginning (default: {START_S})"
+    add("--start-s", type=float, default=float(START_S), metavar="S", help=text)
+    text = "stamps go back to the beginning every S seconds, as when a bag is played in a loop"
+    add("--loop-stamps", type=float, default=0.0, metavar="S", help=text)
+    add("--seed", type=int, default=0, help="of jitter and drops (default: 0)")
+    add("--jitter-s", type=float, default=0.0, metavar="S", help="of both cameras, uniform")
     _add_camera(parser, "vis", "visible", VIS_ENCODINGS, "bgr8")
     _add_camera(parser, "ir", "thermal", IR_ENCODINGS, "mono8")
     return parser
@@ -133,14 +116,10 @@ def _add_camera(
     add("no-camera-info", action="store_true", help="without camera_info")
     if name == "ir":
         add("frozen", type=_span, action="append", default=[], metavar="FROM:TO", help="in s")
-        add(
-            "counts",
-            type=_counts,
-            default=ROOM_COUNTS,
-            metavar="LOW:HIGH",
-            help="raw values of black and white of 8-bit images (default: %d:%d, 20 … 40 °C in"
-            " centikelvin)" % ROOM_COUNTS,
-        )
+        low, high = ROOM_COUNTS
+        text = "raw values of black and white of 8-bit images (default: "
+        text += f"{low}:{high}, 20 … 40 °C in centikelvin)"
+        add("counts", type=_counts, default=ROOM_COUNTS, metavar="LOW:HIGH", help=text)
 
 
 def _cameras(options: argparse.Namespace) -> list[MadeCamera]:
