@@ -49,7 +49,7 @@ def stamp_of(message: StampedMessage) -> int:
 
 
 def all_topics(bag: str) -> list[StoredTopic]:
-    """Return every topic of a bag (a folder, .db3 or .mcap) by name.
+    """Return every topic of a bag (a folder, .db3 or .mcap), sorted by name.
 
     Raises:
         BagReaderUnavailableError: `rosbags` is not installed.
@@ -99,10 +99,9 @@ def read_messages(
         messages = reader.messages(wanted)
         while True:
             with reading_errors(bag):  # not around the yield: the caller's errors are its own
-                found = next(messages, None)
-                if found is None:
+                topic, recorded_ns, raw = next(messages, (None, 0, b""))
+                if topic is None:
                     return
-                topic, recorded_ns, raw = found
                 decode = topic.type in (CAMERA_INFO_TYPE, TF_TYPE) or is_wanted_image(topic)
                 message = reader.decode(raw, topic.type) if decode else None
             yield BagMessage(topic.name, topic.type, recorded_ns, raw, message)
@@ -110,16 +109,16 @@ def read_messages(
 
 def list_topics(topics: Sequence[StoredTopic]) -> str:
     """Return the topics of a bag, image topics first, as error messages name them."""
+    images, rest = [], []
+    for topic in topics:
+        if topic.type in IMAGE_TYPES:
+            images.append(f"{topic.name} ({topic.type.rpartition('/')[2]}, {topic.messages})")
+        else:
+            rest.append(f"{topic.name} ({topic.type})")
     text = "no image topics (sensor_msgs/Image or CompressedImage)"
-    images = [topic for topic in topics if topic.type in IMAGE_TYPES]
     if images:
-        text = "the image topics " + ", ".join(
-            f"{t.name} ({t.type.rpartition('/')[2]}, {t.messages})" for t in images
-        )
-    rest = [topic for topic in topics if topic.type not in IMAGE_TYPES]
-    if rest:
-        text += "; and of other types " + ", ".join(f"{t.name} ({t.type})" for t in rest)
-    return text
+        text = "the image topics " + ", ".join(images)
+    return text + ("; and of other types " + ", ".join(rest) if rest else "")
 
 
 def _check_there(

@@ -22,7 +22,8 @@ class RecordedCalibrations:
     def needs(self, topics: FusionTopics) -> list[str]:
         """Return those of a bag's other topics that the registration is made of."""
         self._topics = topics
-        wanted = zip(needed_topics(self._settings), _names(topics))
+        names = topics.ir_info, topics.vis_info, topics.tf_static
+        wanted = zip(needed_topics(self._settings), names)
         return [name for is_needed, name in wanted if is_needed and name]
 
     def add(self, topic: str, message: Any) -> bool:
@@ -43,9 +44,4 @@ class RecordedCalibrations:
         return self._cameras.snapshot(settings)
 
     def _topic_of(self, camera: str) -> str:
-        ir, vis, _ = (None, None, None) if self._topics is None else _names(self._topics)
-        return (ir if camera == "ir" else vis) or camera + "/camera_info"
-
-
-def _names(topics: FusionTopics) -> tuple[str | None, str | None, str | None]:
-    return topics.ir_info, topics.vis_info, topics.tf_static
+        return getattr(self._topics, camera + "_info", None) or camera + "/camera_info"
