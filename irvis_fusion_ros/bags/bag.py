@@ -6,8 +6,6 @@ CompressedImage, so `irvis_fusion_ros.messages.image_messages` takes them.
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -55,7 +53,7 @@ def all_topics(bag: str) -> list[StoredTopic]:
         BagReaderUnavailableError: `rosbags` is not installed.
         BagError: The bag is missing, truncated, or not a ROS 2 bag.
     """
-    with _opened(bag) as reader:
+    with BagReader(bag) as reader:
         return list(reader.topics)
 
 
@@ -65,11 +63,7 @@ def image_topics(bag: str) -> list[StoredTopic]:
 
 
 def read_images(bag: str, topics: Sequence[str]) -> Iterator[BagImage]:
-    """Yield the images of these topics in order of recording; hold one message at a time.
-
-    Raises:
-        BagError: As `read_messages`.
-    """
+    """Yield the images of these topics as `read_messages` does."""
     for found in read_messages(bag, topics):
         stamped_ns = stamp_of(found.message)
         yield BagImage(found.topic, stamped_ns or found.recorded_ns, found.message)
@@ -89,7 +83,7 @@ def read_messages(
         BagReaderUnavailableError: `rosbags` is not installed.
         BagError: The bag cannot be read to its end, or lacks such a topic.
     """
-    with _opened(bag) as reader:
+    with BagReader(bag) as reader:
         _check_there(bag, reader.topics, images, others)
 
         def is_wanted_image(topic: StoredTopic) -> bool:
@@ -133,11 +127,3 @@ def _check_there(
                 raise BagError(
                     f"expected a{kind} topic {name!r} in {bag}{is_a}, found {list_topics(topics)}"
                 )
-
-
-@contextlib.contextmanager
-def _opened(bag: str) -> Iterator[BagReader]:
-    with contextlib.ExitStack() as stack:
-        with reading_errors(bag):
-            reader = stack.enter_context(BagReader(os.fspath(bag)))
-        yield reader

@@ -39,7 +39,7 @@ class BagReader:
     """
 
     def __init__(self, bag: str) -> None:
-        """Find the files; nothing is opened yet.
+        """Open nothing yet.
 
         Raises:
             BagReaderUnavailableError: `rosbags` is not installed.
@@ -54,29 +54,14 @@ class BagReader:
                 "expected a ROS 2 bag (a folder with metadata.yaml, a .db3 or a .mcap), found "
                 f"nothing at {bag}"
             )
-        self._paths = _unfinished_files(bag) or [Path(bag)]
+        self._bag = os.fspath(bag)
         self._stack = contextlib.ExitStack()
         self._readers: list[Reader | CutMcap] = []
         self.topics: list[StoredTopic] = []
 
     def __enter__(self) -> BagReader:
-        with contextlib.ExitStack() as stack:
-            for path in self._paths:
-                cut = path.is_file() and is_cut(path)
-                reader = CutMcap(path) if cut else self._rosbag2.Reader(path)
-                self._readers.append(stack.enter_context(reader))
-            self._stack = stack.pop_all()
-        merged: dict[tuple[str, str], StoredTopic] = {}
-        for each in (c for reader in self._readers for c in reader.connections):
-            topic = StoredTopic(
-                each.topic, each.msgtype, each.msgcount, each.msgdef.data, each.digest,
-                getattr(each.ext, "offered_qos_profiles", ()),
-            )  # fmt: skip
-            first = merged.get(topic[:2], topic._replace(messages=0))
-            merged[topic[:2]] = first._replace(messages=first.messages + topic.messages)
-        self.topics = [merged[key] for key in sorted(merged)]
-        for reader in self._readers if not merged else ():
-            next(reader.messages([]), None)  # raises where the reason is a cut
+        with reading_errors(self._bag):
+            self._open()
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -96,12 +81,31 @@ class BagReader:
         """Return the message of type `kind` that `raw` holds."""
         return self._store.deserialize_cdr(raw, kind)
 
+    def _open(self) -> None:
+        with contextlib.ExitStack() as stack:
+            for path in _unfinished_files(self._bag) or [Path(self._bag)]:
+                cut = path.is_file() and is_cut(path)
+                reader = CutMcap(path) if cut else self._rosbag2.Reader(path)
+                self._readers.append(stack.enter_context(reader))
+            self._stack = stack.pop_all()
+        merged: dict[tuple[str, str], StoredTopic] = {}
+        for each in (c for reader in self._readers for c in reader.connections):
+            topic = StoredTopic(
+                each.topic, each.msgtype, each.msgcount, each.msgdef.data, each.digest,
+                getattr(each.ext, "offered_qos_profiles", ()),
+            )  # fmt: skip
+            first = merged.get(topic[:2], topic._replace(messages=0))
+            merged[topic[:2]] = first._replace(messages=first.messages + topic.messages)
+        self.topics = [merged[key] for key in sorted(merged)]
+        for reader in self._readers if not merged else ():
+            next(reader.messages([]), None)  # raises where the reason is a cut
+
 
 def storage_of(bag: str) -> str:
     """Return "sqlite3" or "mcap", by the name of a file or by metadata.yaml.
 
     Raises:
-        BagError: The bag cannot be read.
+        BagError: metadata.yaml cannot be read.
     """
     files = _unfinished_files(bag) or [Path(bag)]
     if files[0].suffix in SUFFIXES:

@@ -46,11 +46,7 @@ def add_topic_options(parser: argparse._ActionsContainer) -> None:
 def find_topics(
     bag: str, ir_topic: str | None = None, vis_topic: str | None = None
 ) -> FusionTopics:
-    """Return the topics; `camera_info` is looked for in the image topic's namespace.
-
-    Raises:
-        BagError: As `choose_topics`.
-    """
+    """Return the topics of `choose_topics`, with the `camera_info` in their namespaces."""
     ir, vis = choose_topics(bag, ir_topic, vis_topic)
     topics = bags.all_topics(bag)
     infos = {topic.name for topic in topics if topic.type == bags.CAMERA_INFO_TYPE}
@@ -127,7 +123,7 @@ def topic_name(text: str) -> str:
 
 
 def _info_of(topic: str, infos: set[str]) -> str | None:
-    """Return /camera/camera_info for /camera/image_raw and /camera/image_raw/compressed."""
+    # /camera/camera_info for /camera/image_raw and for /camera/image_raw/compressed
     name = re.sub("/[^/]*(/compressed(Depth)?)?$", "/camera_info", topic)
     return name if name in infos else None
 

@@ -38,7 +38,6 @@ class MadeCamera(NamedTuple):
 
     @property
     def image_topic(self) -> str:
-        """The topic of the images."""
         return self.topic + ("/compressed" if self.form.codec else "")
 
     @property

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from typing import Any
 
 from irvis_fusion_core.command_line import command, make_parser, parse_size, show_progress
 from irvis_fusion_core.errors import ConfigurationError
@@ -95,8 +96,9 @@ def _add_camera(
 ) -> None:
     group = parser.add_argument_group(f"the {word} camera")
 
-    def add(option: str, **how: object) -> None:
-        group.add_argument(f"--{name}-{option}", **how)  # type: ignore[arg-type]
+    def add(option: str, field: str = "", **how: Any) -> None:
+        dest = f"{name}_{field or option.replace('-', '_')}"
+        group.add_argument(f"--{name}-{option}", dest=dest, **how)
 
     if name == "vis":
         add("rate-hz", type=float, default=30.0, metavar="HZ", help="default: 30")
@@ -107,15 +109,18 @@ def _add_camera(
     add("encoding", choices=encodings, default=first, help=f"default: {first}")
     add("codec", choices=CODECS, help="send CompressedImage on TOPIC/compressed (default: Image)")
     add("size", type=parse_size, metavar="WxH", help="default: that of the images")
-    add("offset-s", type=float, default=0.0, metavar="S", help="added to stamps: clock error")
+    text = "added to stamps: clock error"
+    add("offset-s", "stamp_offset_s", type=float, default=0.0, metavar="S", help=text)
     add("phase-s", type=float, default=0.0, metavar="S", help="time of the first image")
     add("delay-s", type=float, default=0.0, metavar="S", help="from stamp to recording")
-    add("drop", type=float, default=0.0, metavar="SHARE", help="share lost at random, 0 … 1")
-    add("gap", type=_span, action="append", default=[], metavar="FROM:TO", help="no images, in s")
+    text = "share lost at random, 0 … 1"
+    add("drop", "dropped_share", type=float, default=0.0, metavar="SHARE", help=text)
+    spans: dict[str, Any] = {"type": _span, "action": "append", "default": []}
+    add("gap", "gaps", metavar="FROM:TO", help="no images, in s", **spans)
     add("field-of-view-deg", type=float, default=0.0, metavar="DEG", help="for a calibration")
     add("no-camera-info", action="store_true", help="without camera_info")
     if name == "ir":
-        add("frozen", type=_span, action="append", default=[], metavar="FROM:TO", help="in s")
+        add("frozen", metavar="FROM:TO", help="in s", **spans)
         low, high = ROOM_COUNTS
         text = "raw values of black and white of 8-bit images (default: "
         text += f"{low}:{high}, 20 … 40 °C in centikelvin)"
@@ -127,21 +132,19 @@ def _cameras(options: argparse.Namespace) -> list[MadeCamera]:
     cameras = []
     for name in ("ir", "vis"):
         of = {key[len(name) + 1 :]: given[key] for key in given if key.startswith(name + "_")}
-        timing = CameraTiming(
-            rate_hz=of["rate_hz"] or options.vis_rate_hz,
-            jitter_s=options.jitter_s,
-            phase_s=of["phase_s"],
-            stamp_offset_s=of["offset_s"],
-            delay_s=of["delay_s"],
-            dropped_share=of["drop"],
-            gaps=tuple(of["gap"]),
-            frozen=tuple(of.get("frozen", ())),
+        timing = {field: of[field] for field in CameraTiming._fields if field in of}
+        timing["rate_hz"] = of["rate_hz"] or options.vis_rate_hz
+        form = {field: of[field] for field in ImageForm._fields if field in of}
+        camera = MadeCamera(
+            name,
+            topic_name(of["topic"]),
+            of["frame_id"],
+            CameraTiming(jitter_s=options.jitter_s, **timing),
+            ImageForm(**form),
+            not of["no_camera_info"],
+            of["field_of_view_deg"],
         )
-        counts = of.get("counts", ROOM_COUNTS)
-        form = ImageForm(of["encoding"], of["codec"], of["size"], counts)
-        topic, with_info = topic_name(of["topic"]), not of["no_camera_info"]
-        view_deg = of["field_of_view_deg"]
-        cameras.append(MadeCamera(name, topic, of["frame_id"], timing, form, with_info, view_deg))
+        cameras.append(camera)
     if cameras[0].topic == cameras[1].topic:
         raise ConfigurationError(f"expected two topics, found {cameras[0].topic} for both")
     return cameras
