@@ -1,9 +1,9 @@
 """Measure what the fusion node adds to a frame, against a bare relay and ROS's stock pairing.
 
-A camera process publishes both streams (640x480 at 30 Hz), the node under test runs in a process
-of its own, and a consumer process subscribes to its output. Latency is from the stamp to arrival
-at the consumer. The node's own cost is everything but the engine: reading, rescaling, registering,
-writing and publishing a frame, and waiting for the worker. It is measured in two ways::
+A camera process publishes both streams (640x480 at 30 Hz), the node under test and a consumer of
+its output run in processes of their own. Latency is from the stamp to arrival at the consumer. The
+node's own cost is everything but the engine: reading, rescaling, registering, writing and
+publishing a frame, and waiting for the worker. Two measurements of it have to agree::
 
     inside     wait_ms + node_ms of the node's latency topics, frame by frame
     outside    by an observer in the consumer's process: the time from the middleware's reception
@@ -11,16 +11,13 @@ writing and publishing a frame, and waiting for the worker. It is measured in tw
                one, minus the engine's, minus the same time through a bare relay, plus the relay's
                time to publish, which the node has to spend as well
 
-Both have to agree. Examples::
-
     python -m benchmarks.node_latency --seconds 60
     python -m benchmarks.node_latency --seconds 10 --backend openvino --model nano
 
-`--reference-engine-ms 8` replaces the engine by one that waits that long and fuses by maximum, to
-measure the node where no model or engine is installed. All processes use the DDS profile for large
-images, unless `--no-dds-profile` is given. If ROS's message_filters is installed, its pairing is
-measured too: in front of a bare relay, and selected in the node. The relay is measured before and
-after the node, for half the time each.
+`--reference-engine-ms 8` replaces the engine by one that waits that long and fuses by maximum. All
+processes use the DDS profile for large images, unless `--no-dds-profile` is given. If ROS's
+message_filters is installed, its pairing is measured too: in front of a bare relay, and in the
+node. The relay is measured before and after the node, for half the time each.
 """
 
 from __future__ import annotations

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from rosbags.rosbag2 import Writer
 
 STORAGES = tuple(SUFFIXES.values())
-PART = ".part"
-OLD = ".old"
 MARK = "UNFINISHED.txt"
 COMMIT_EVERY = 32
 """Messages between two commits to SQLite: at most these are lost when a run is killed."""
@@ -71,7 +69,7 @@ class BagWriter:
             )
         self.path = os.path.normpath(os.fspath(path))
         self.messages = 0
-        self._part = self.path + PART
+        self._part = self.path + ".part"
         self.unfinished = os.path.join(self._part, os.path.basename(self.path))
         self._lock = contextlib.ExitStack()
         _check_free(self.path, overwrite)
@@ -96,8 +94,7 @@ class BagWriter:
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if error is not None:
-            self._keep(error)
-            return
+            return self._keep(error)
         try:
             with self._errors_named():
                 self._writer.close()
@@ -278,7 +275,7 @@ def _locked(mark: str) -> IO[str]:
 
 def _replace(new: str, path: str) -> None:
     """Rename `new` to `path`; remove the old bag only after that."""
-    old = path + OLD
+    old = path + ".old"
     if not os.path.lexists(path):
         os.rename(new, path)
         return

@@ -86,7 +86,9 @@ class OfflineFusion:
         self._decider = FrameDecider(settings) if decider is None else decider
         self._calibrations = RecordedCalibrations(settings)
         # Not in the background: the same bag gives the same images.
-        self._stages = CurrentStages(settings, self._calibrations.snapshot, in_background=False)
+        self._stages = CurrentStages(
+            settings, self._calibrations.known.snapshot, in_background=False
+        )
         self._owns_engine = fusion is None
         self.engine = open_fusion(settings, progress) if fusion is None else fusion
         self._fuser = PairFuser(self.engine)
