@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import heapq
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import cv2
@@ -119,7 +119,8 @@ def write_bag(
     for camera in cameras:
         check_timing(camera.name, camera.timing)
         made_images.check_form(camera.name, camera.form)
-    converted = [_converter(camera, source) for camera in cameras]
+    cached = functools.lru_cache(IMAGES_KEPT)
+    converted = [cached(functools.partial(_pixels, camera, source)) for camera in cameras]
     # Each camera has its own random numbers: leaving one out does not change the other.
     streams = [
         zip(shots(camera.timing, duration_s, seed + 7919 * index), itertools.repeat(index))
@@ -144,13 +145,8 @@ def write_bag(
         yield camera.name
 
 
-def _converter(camera: MadeCamera, source: PairSource) -> Callable[[int], np.ndarray]:
-    """Return number of a pair -> the camera's image in its own form; keep the last ones."""
-
-    @functools.lru_cache(IMAGES_KEPT)
-    def pixels(number: int) -> np.ndarray:
-        if camera.name == "ir":
-            return made_images.thermal_pixels(source.ir(number), camera.form)
-        return made_images.visible_pixels(source.vis(number), camera.form)
-
-    return pixels
+def _pixels(camera: MadeCamera, source: PairSource, number: int) -> np.ndarray:
+    """Return the camera's image of a pair, in the camera's own form."""
+    if camera.name == "ir":
+        return made_images.thermal_pixels(source.ir(number), camera.form)
+    return made_images.visible_pixels(source.vis(number), camera.form)

@@ -88,11 +88,9 @@ def _tell(found: BoardCalibration, files: Mapping[str, str], options: argparse.N
         f"together {found.pair_rms_px:.2f} px (RMS)"
     )
     for name, camera in (("IR", found.ir), ("visible", found.vis)):
-        k = camera.matrix
-        print(
-            f"{name:17}f {k[0, 0]:.1f} {k[1, 1]:.1f}, centre {k[0, 2]:.1f} {k[1, 2]:.1f}, "
-            "distortion " + " ".join(f"{v:.4f}" for v in camera.distortion)
-        )
+        k, distortion = camera.matrix, " ".join(f"{v:.4f}" for v in camera.distortion)
+        lens = f"f {k[0, 0]:.1f} {k[1, 1]:.1f}, centre {k[0, 2]:.1f} {k[1, 2]:.1f}"
+        print(f"{name:17}{lens}, distortion {distortion}")
     x, y, z = found.translation_m * 100.0
     print(f"IR camera at     {x:.1f} {y:.1f} {z:.1f} cm (right, down, ahead of the visible one)")
     print(f"written          {options.output}, {files['ir']}, {files['vis']}")

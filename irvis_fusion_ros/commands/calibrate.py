@@ -114,9 +114,8 @@ def _pairs(options: argparse.Namespace) -> list[CalibrationPair]:
         from irvis_fusion_ros.calibration.live_frames import live_frames
 
         _say(f"listening for {options.seconds:g} s")
-        return live_frames(
-            tuple(options.live), options.frames, options.seconds, *times, progress=_say
-        )
+        topics = tuple(options.live)
+        return live_frames(topics, options.frames, options.seconds, *times, progress=_say)
     topics = choose_topics(options.bag, options.ir_topic, options.vis_topic)
     _say(f"IR is {topics[0]}, visible is {topics[1]}")
     return bag_frames(options.bag, topics, options.frames, *times)
@@ -142,10 +141,8 @@ def _write(
     (ir_h, ir_w), (vis_h, vis_w) = estimate.ir_size, estimate.vis_size
     print(f"pairs            {estimate.frames} used, {estimate.left_out} without contrast")
     print(f"sizes            IR {ir_w}x{ir_h} onto visible {vis_w}x{vis_h}")
-    print(
-        f"blocks           {estimate.inliers} of {estimate.blocks} agree, around "
-        f"{estimate.coverage:.0%} of the common image"
-    )
+    around = f"around {estimate.coverage:.0%} of the common image"
+    print(f"blocks           {estimate.inliers} of {estimate.blocks} agree, {around}")
     print(
         f"residual         {estimate.median_px:.1f} px median, {estimate.p90_px:.1f} px at 90 % "
         "(visible pixels, blocks that the fit has not seen)"

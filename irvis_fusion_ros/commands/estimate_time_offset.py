@@ -87,9 +87,9 @@ def offset_of_bag(bag: str, topics: Sequence[str], largest_s: float, seconds: fl
             unusable[image.topic] = error
             continue
         motions[image.topic].add(stamp_s, pixels)
-    for topic, error in unusable.items():
+    for topic, reason in unusable.items():
         if not motions[topic].energies.size:
-            raise BagError(f"no image of {topic} in {bag} can be decoded: {error}")
+            raise BagError(f"no image of {topic} in {bag} can be decoded: {reason}")
     return estimate_time_offset(motions[topics[0]], motions[topics[1]], largest_s)
 
 

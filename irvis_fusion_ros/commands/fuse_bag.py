@@ -69,7 +69,7 @@ def main(arguments: list[str]) -> int:
                     f"the visible images as they passed are kept in {writer.unfinished}"
                 )
         if not options.quiet:
-            _tell(options, cameras, fusion, writer)
+            _tell(cameras, fusion, writer)
     return 0
 
 
@@ -81,10 +81,8 @@ def _parser() -> argparse.ArgumentParser:
     add_topic_options(parser)
     add_settings_options(parser)
     add = parser.add_argument_group("the new bag").add_argument
-    text = (
-        "topics of BAG to copy: all, cameras (both images and their camera_info), none, or names"
-    )
-    text += " with commas between (default: all)"
+    text = "topics of BAG to copy: all, cameras (both images and their camera_info), none, or"
+    text += " names with commas between (default: all)"
     add("--copy", default=ALL, metavar="WHAT", help=text)
     text = "namespace of the new topics: NAME/image_raw, NAME/camera_info (default: /fused)"
     add("--fused", default="/fused", metavar="NAME", help=text)
@@ -105,10 +103,8 @@ def _refuse_itself(bag: str, output: str) -> None:
     """Raise ConfigurationError if the fused bag would replace the recording."""
     output = os.path.realpath(output)
     if output in (os.path.realpath(bag), os.path.dirname(os.path.realpath(bag))):
-        raise ConfigurationError(
-            f"expected --output other than {bag}, found that bag or its folder; choose another "
-            "name"
-        )
+        found = "that bag or its folder; choose another name"
+        raise ConfigurationError(f"expected --output other than {bag}, found {found}")
 
 
 def _fused_topics(options: argparse.Namespace, settings: Settings) -> FusedTopics:
@@ -150,19 +146,14 @@ def _copied(
     return [topic for topic in there if topic.name in names]
 
 
-def _tell(
-    options: argparse.Namespace, cameras: FusionTopics, fusion: OfflineFusion, writer: BagWriter
-) -> None:
+def _tell(cameras: FusionTopics, fusion: OfflineFusion, writer: BagWriter) -> None:
     """Print the outcomes, the engine, the events and the new bag's path on stderr."""
     counts = ", ".join(f"{name} {count}" for name, count in sorted(fusion.counts().items()))
-    description = fusion.engine.describe()
-    lines = [
-        f"{cameras.ir} into {cameras.vis}: {counts}",
-        f"by {description['engine']} with {description['model']}",
-    ]
-    lines += [f"{kind} ({of.times}): {of.text}" for kind, of in sorted(fusion.events.items())]
-    lines.append(f"{writer.messages} messages in {writer.path}")
-    _say("\n".join(lines))
+    _say(f"{cameras.ir} into {cameras.vis}: {counts}")
+    _say("by {engine} with {model}".format(**fusion.engine.describe()))
+    for kind, event in sorted(fusion.events.items()):
+        _say(f"{kind} ({event.times}): {event.text}")
+    _say(f"{writer.messages} messages in {writer.path}")
 
 
 def _say(text: str) -> None:

@@ -30,9 +30,6 @@ def add_bag_options(parser: argparse.ArgumentParser) -> None:
 def pairs_of_bag(options: argparse.Namespace) -> Iterator[None]:
     """Let `options.pairs` name a folder with the bag's pairs within the block, if there is a bag.
 
-    The demo's cameras are a process that shows the pairs again and again: read from files, only
-    one is in memory.
-
     Raises:
         BagError: The bag cannot be read, or has no pairs.
         ConfigurationError: A bag and a folder of pairs were given.
