@@ -14,7 +14,6 @@ from __future__ import annotations
 if not __package__:
     import shared.as_module  # noqa: F401
 
-import argparse
 import os
 import shlex
 import subprocess
@@ -22,6 +21,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+from benchmarks.shared.options import make_parser
 
 ROOT = Path(__file__).resolve().parents[1]
 FUSE = "fuse_bag {bag} --output {output} --copy none --transport compressed --quiet"
@@ -31,9 +32,7 @@ MOST_GROWTH = 1.10
 
 def main() -> int:
     """Print the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__)
     parser.add_argument("--pairs", help="folder with IR/ and VIS/ (default: a drawn street)")
     parser.add_argument("--frames", type=int, nargs=2, default=[1000, 10000], metavar="N")
     parser.add_argument("--storage", choices=("sqlite3", "mcap"), default="sqlite3")
@@ -54,11 +53,8 @@ def main() -> int:
             seconds = time.monotonic() - started_s
             size_mb = sum(entry.stat().st_size for entry in os.scandir(bag)) / 1e6
         peaks.append(peak_mb)
-        print(
-            f"| {frames} | {size_mb:.0f} MB | {seconds:.0f} | {frames / seconds:.1f} |"
-            f" {peak_mb:.0f} MB |",
-            flush=True,
-        )
+        row = f"| {frames} | {size_mb:.0f} MB | {seconds:.0f} | {frames / seconds:.1f} |"
+        print(f"{row} {peak_mb:.0f} MB |", flush=True)
     growth = peaks[1] / peaks[0]
     print(f"\nlonger / shorter: {growth:.3f} (at most {MOST_GROWTH:.2f})")
     return 0 if growth <= MOST_GROWTH else 1
@@ -68,9 +64,8 @@ def peak_memory_mb(command: str) -> float:
     """Run `irvis_fusion COMMAND` to its end; return its peak memory."""
     name, *arguments = shlex.split(command)
     module = [sys.executable, "-m", f"irvis_fusion_ros.commands.{name}", *arguments]
-    child = subprocess.Popen(
-        module, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT
-    )
+    silent = subprocess.DEVNULL
+    child = subprocess.Popen(module, stdout=silent, stderr=silent, cwd=ROOT)
     _, status, usage = os.wait4(child.pid, 0)
     if status != 0:
         raise SystemExit(f"expected `irvis_fusion {command}` to succeed, found status {status}")

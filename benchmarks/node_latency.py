@@ -1,9 +1,9 @@
 """Measure what the fusion node adds to a frame, against a bare relay and ROS's stock pairing.
 
-A camera process publishes both streams (640x480 at 30 Hz), the node under test runs in a process
-of its own, and a consumer process subscribes to its output. Latency is from the stamp to arrival
-at the consumer. The node's own cost is everything but the engine: reading, rescaling, registering,
-writing and publishing a frame, and waiting for the worker. It is measured in two ways::
+A camera process publishes both streams (640x480 at 30 Hz), the node under test and a consumer of
+its output run in processes of their own. Latency is from the stamp to arrival at the consumer. The
+node's own cost is everything but the engine: reading, rescaling, registering, writing and
+publishing a frame, and waiting for the worker. Two measurements of it have to agree::
 
     inside     wait_ms + node_ms of the node's latency topics, frame by frame
     outside    by an observer in the consumer's process: the time from the middleware's reception
@@ -11,16 +11,13 @@ writing and publishing a frame, and waiting for the worker. It is measured in tw
                one, minus the engine's, minus the same time through a bare relay, plus the relay's
                time to publish, which the node has to spend as well
 
-Both have to agree. Examples::
-
     python -m benchmarks.node_latency --seconds 60
     python -m benchmarks.node_latency --seconds 10 --backend openvino --model nano
 
-`--reference-engine-ms 8` replaces the engine by one that waits that long and fuses by maximum, to
-measure the node where no model or engine is installed. All processes use the DDS profile for large
-images, unless `--no-dds-profile` is given. If ROS's message_filters is installed, its pairing is
-measured too: in front of a bare relay, and selected in the node. The relay is measured before and
-after the node, for half the time each.
+`--reference-engine-ms 8` replaces the engine by one that waits that long and fuses by maximum. All
+processes use the DDS profile for large images, unless `--no-dds-profile` is given. If ROS's
+message_filters is installed, its pairing is measured too: in front of a bare relay, and in the
+node. The relay is measured before and after the node, for half the time each.
 """
 
 from __future__ import annotations
@@ -40,22 +37,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.node_latency_roles import (
-    HEIGHT,
-    STEPS,
-    WIDTH,
-    run_camera,
-    run_consumer,
-    run_reference_node,
-    run_relay,
-)
+from benchmarks import node_latency_roles as roles
+from benchmarks.shared.options import make_parser
+from irvis_fusion_ros.running_node import environment as environments
 from irvis_fusion_ros.running_node.child_process import ChildProcess
-from irvis_fusion_ros.running_node.environment import (
-    NODE_MODULE,
-    TRANSPORT_VARIABLES,
-    make_environment,
-    parameter_arguments,
-)
+from irvis_fusion_ros.running_node.environment import parameter_arguments
 
 ROOT = Path(__file__).resolve().parents[1]
 THIS = ("-m", "benchmarks.node_latency")
@@ -92,35 +78,32 @@ class Check(NamedTuple):
 
 def make_run(camera: Mapping[str, Any], consumer: Mapping[str, Any], cpu_s: float) -> Run:
     """Compare what was sent with what arrived; latencies are of frames after the warm-up."""
-    every = camera["warm_up"] + camera["sent"]
     stamps = [stamp for stamp, _, _ in consumer["arrivals"]]
     first: dict[int, tuple[int, int]] = {}
     for stamp, received_ns, callback_ns in consumer["arrivals"]:
         first.setdefault(stamp, (received_ns, callback_ns))
     observed = {stamp: received_ns for stamp, received_ns, _ in consumer["observed"]}
-    measured = [stamp for stamp in camera["sent"] if stamp in first]
-    begin_ns = camera["sent"][0]
+    sent = camera["sent"]
+    measured = [stamp for stamp in sent if stamp in first]
     return Run(
-        sent=len(camera["sent"]),
+        sent=len(sent),
         latencies_ms=[(first[stamp][1] - stamp) / 1e6 for stamp in measured],
         residences_ms=[(first[s][0] - observed[s]) / 1e6 for s in measured if s in observed],
-        lost=len(set(every) - set(first)),
+        lost=len({*camera["warm_up"], *sent} - set(first)),
         twice=len(stamps) - len(first),
         disordered=sum(after < before for before, after in zip(stamps, stamps[1:])),
         debug={
             # Those of the last warm-up frame may arrive after the first measured one was sent.
-            name: [value for at_ns, value in values if at_ns >= begin_ns][-len(camera["sent"]) :]
+            name: [value for at_ns, value in values if at_ns >= sent[0]][-len(sent) :]
             for name, values in consumer["debug"].items()
         },
         cpu_s=cpu_s,
     )
 
 
-def percentiles(values: list[float]) -> tuple[float, float]:
+def percentiles(values: Sequence[float] | np.ndarray) -> tuple[float, float]:
     """Return p50 and p99; NaN of nothing."""
-    if not values:
-        return float("nan"), float("nan")
-    p50, p99 = np.percentile(values, (50, 99))
+    p50, p99 = np.percentile(values, (50, 99)) if len(values) else (np.nan, np.nan)
     return float(p50), float(p99)
 
 
@@ -138,13 +121,11 @@ def own_cost_outside(node: Run, relay: Run) -> float:
     engine_ms = np.array(node.debug["engine_ms"])
     residences_ms = np.array(node.residences_ms)
     if len(engine_ms) == len(residences_ms):
-        without_engine = percentiles(list(residences_ms - engine_ms))[0]
+        without_engine_ms = percentiles(residences_ms - engine_ms)[0]
     else:
-        without_engine = (
-            percentiles(node.residences_ms)[0] - percentiles(node.debug["engine_ms"])[0]
-        )
-    relay_ms = percentiles(relay.residences_ms)[0]
-    return without_engine - relay_ms + percentiles(relay.debug["relay_publish_ms"])[0]
+        without_engine_ms = percentiles(residences_ms)[0] - percentiles(engine_ms)[0]
+    relay_ms, publish_ms = relay.residences_ms, relay.debug["relay_publish_ms"]
+    return without_engine_ms - percentiles(relay_ms)[0] + percentiles(publish_ms)[0]
 
 
 def together(first: Run, second: Run) -> Run:
@@ -169,23 +150,18 @@ def verdict(node: Run, relay: Run, rate_hz: float) -> list[Check]:
         ("own cost a frame (p50), outside", OWN_COST_LIMIT_MS, outside_ms),
         ("inside and outside differ by", AGREEMENT_LIMIT_MS, abs(inside_ms - outside_ms)),
     )
-    return [
-        Check(
-            "every visible frame out once, in order",
-            in_order.format(0, 0, 0),
-            in_order.format(*wrong),
-            not any(wrong),
-        ),
-        *(
-            Check(what, f"{limit_ms:.1f} ms", f"{found_ms:.2f} ms", found_ms <= limit_ms)
-            for what, limit_ms, found_ms in limits
-        ),
-    ]
+    limit, found = in_order.format(0, 0, 0), in_order.format(*wrong)
+    checks = [Check("every visible frame out once, in order", limit, found, not any(wrong))]
+    for what, limit_ms, found_ms in limits:
+        holds = found_ms <= limit_ms
+        checks.append(Check(what, f"{limit_ms:.1f} ms", f"{found_ms:.2f} ms", holds))
+    return checks
 
 
 def report(runs: Mapping[str, Run], options: argparse.Namespace) -> None:
     """Print the tables."""
-    print(f"{WIDTH}x{HEIGHT} bgr8 and mono8 at {options.rate_hz:g} Hz for {options.seconds:g} s")
+    size, rate = f"{roles.WIDTH}x{roles.HEIGHT}", f"{options.rate_hz:g} Hz"
+    print(f"{size} bgr8 and mono8 at {rate} for {options.seconds:g} s")
     print("| node | frames in | out | stamp to arrival p50 | p99 | cpu s |\n" + "|---" * 6 + "|")
     for name, run in runs.items():
         p50, p99 = percentiles(run.latencies_ms)
@@ -199,7 +175,7 @@ def report(runs: Mapping[str, Run], options: argparse.Namespace) -> None:
         ("engine", node.debug["engine_ms"]),
         ("node's own cost: wait for the worker", node.debug["wait_ms"]),
         ("node's own cost: all else", node.debug["node_ms"]),
-        *((f"  of it {name[:-3]}", node.debug[name]) for name in STEPS),
+        *((f"  of it {name[:-3]}", node.debug[name]) for name in roles.STEPS),
         ("node's own cost together", own_cost_inside(node)),
         ("observer: from the visible frame to the fused one", node.residences_ms),
         ("observer: the same through the relay", relay.residences_ms),
@@ -218,11 +194,11 @@ def measure(name: str, arguments: Sequence[str], options: argparse.Namespace) ->
     Raises:
         EngineError: A process ended with an error, or did not end.
     """
-    for variable in TRANSPORT_VARIABLES:  # the profile alone decides
+    for variable in environments.TRANSPORT_VARIABLES:  # the profile alone decides
         os.environ.pop(variable, None)
-    environment = make_environment(60 + os.getpid() % 40, options.dds_profile)
-    path = filter(None, [str(ROOT), environment.get("PYTHONPATH")])
-    environment["PYTHONPATH"] = os.pathsep.join(path)
+    environment = environments.make_environment(60 + os.getpid() % 40, options.dds_profile)
+    path = [str(ROOT), environment.get("PYTHONPATH", "")]
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, path))
     seconds = options.seconds / 2 if name == RELAY else options.seconds
     shared = ["--seconds", str(seconds), "--rate-hz", str(options.rate_hz)]
     shared += ["--warm-up-s", str(options.warm_up_s)]
@@ -244,7 +220,7 @@ def measure(name: str, arguments: Sequence[str], options: argparse.Namespace) ->
 def compare(options: argparse.Namespace) -> None:
     """Measure relay, stock pairing where installed, and the node; print the tables."""
     if options.reference_engine_ms is None:
-        node = ["-m", NODE_MODULE, "--ros-args"]
+        node = ["-m", environments.NODE_MODULE, "--ros-args"]
     else:
         milliseconds = str(options.reference_engine_ms)
         node = [*THIS, "--role", "node", "--reference-engine-ms", milliseconds, "--ros-args"]
@@ -255,12 +231,10 @@ def compare(options: argparse.Namespace) -> None:
     runs = {NODE: measure(NODE, node, options)}
     runs[RELAY] = together(before, measure(RELAY, relay, options))
     if importlib.util.find_spec("message_filters"):
+        paired = [*node, *parameter_arguments({"pairing": "message_filters"})]
         for name, arguments in (
             ("bare relay behind message_filters", [*THIS, "--role", "stock"]),
-            (
-                "fusion_node, pairing: message_filters",
-                [*node, *parameter_arguments({"pairing": "message_filters"})],
-            ),
+            ("fusion_node, pairing: message_filters", paired),
         ):
             runs[name] = measure(name, arguments, options)
     else:
@@ -270,28 +244,27 @@ def compare(options: argparse.Namespace) -> None:
 
 def main() -> int:
     """Parse the command line and run the role."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--seconds", type=float, default=60.0)
-    parser.add_argument("--rate-hz", type=float, default=30.0)
-    parser.add_argument("--settle-s", type=float, default=5.0, help="for the engine to load")
-    parser.add_argument("--warm-up-s", type=float, default=3.0, help="before the measurement")
-    parser.add_argument("--model", default="auto")
-    parser.add_argument("--backend", default="auto")
-    parser.add_argument("--threads", type=int, default=0, help="of the engine; 0: its own choice")
-    parser.add_argument("--reference-engine-ms", type=float, default=None)
-    parser.add_argument("--no-dds-profile", dest="dds_profile", action="store_false")
-    parser.add_argument("--role", default="compare", help=argparse.SUPPRESS)
+    parser = make_parser(__doc__)
+    add = parser.add_argument
+    add("--seconds", type=float, default=60.0)
+    add("--rate-hz", type=float, default=30.0)
+    add("--settle-s", type=float, default=5.0, help="for the engine to load")
+    add("--warm-up-s", type=float, default=3.0, help="before the measurement")
+    add("--model", default="auto")
+    add("--backend", default="auto")
+    add("--threads", type=int, default=0, help="of the engine; 0: its own choice")
+    add("--reference-engine-ms", type=float, default=None)
+    add("--no-dds-profile", dest="dds_profile", action="store_false")
+    add("--role", default="compare", help=argparse.SUPPRESS)
     options, ros_arguments = parser.parse_known_args()
+    if options.role == "node":
+        return roles.run_reference_node(options.reference_engine_ms, ros_arguments)
     if options.role == "camera":
-        run_camera(options.seconds, options.rate_hz, options.warm_up_s)
+        roles.run_camera(options.seconds, options.rate_hz, options.warm_up_s)
     elif options.role == "consumer":
-        run_consumer(options.seconds + options.warm_up_s)
+        roles.run_consumer(options.seconds + options.warm_up_s)
     elif options.role in ("relay", "stock"):
-        run_relay(pairing=options.role == "stock")
-    elif options.role == "node":
-        return run_reference_node(options.reference_engine_ms, ros_arguments)
+        roles.run_relay(pairing=options.role == "stock")
     else:
         compare(options)
     return 0

@@ -6,6 +6,7 @@ Camera and consumer print one line of JSON each.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import sys
 import time
@@ -77,30 +78,22 @@ def run_consumer(seconds: float) -> None:
     arrivals: list[tuple[int, int, int]] = []
     observed: list[tuple[int, int, int]] = []
     last_s = [time.monotonic()]
-    debug: dict[str, list[tuple[int, float]]] = {}
+    debug: dict[str, list[tuple[int, float]]] = {n: [] for n in (*DEBUG, "relay_publish_ms")}
 
-    def on_image(message: Image, info: dict, seen: list[tuple[int, int, int]] = arrivals) -> None:
+    def on_image(message: Image, info: dict, seen: list[tuple[int, int, int]]) -> None:
         now_ns = node.get_clock().now().nanoseconds
         seen.append((stamp_ns(message.header.stamp), info["received_timestamp"], now_ns))
         last_s[0] = time.monotonic()
 
-    def on_visible(message: Image, info: dict) -> None:
-        on_image(message, info, observed)
-
-    def listen(topic: str, name: str) -> None:
-        values = debug.setdefault(name, [])
-
-        def on_value(message: Float32) -> None:
-            values.append((node.get_clock().now().nanoseconds, message.data))
-
-        subscribe(Float32, topic, on_value, 50)
+    def on_value(message: Float32, name: str) -> None:
+        debug[name].append((node.get_clock().now().nanoseconds, message.data))
 
     subscribe: Any = node.create_subscription  # rclpy's types lack a callback that takes `info`
-    subscribe(Image, "fused/image_raw", on_image, 10)
-    subscribe(Image, "vis/image_raw", on_visible, 10)
-    for name in DEBUG:
-        listen("/fusion_node/debug/" + name, name)
-    listen(RELAY_TOPIC, "relay_publish_ms")
+    subscribe(Image, "fused/image_raw", functools.partial(on_image, seen=arrivals), 10)
+    subscribe(Image, "vis/image_raw", functools.partial(on_image, seen=observed), 10)
+    topics = {name: "/fusion_node/debug/" + name for name in DEBUG}
+    for name, topic in {**topics, "relay_publish_ms": RELAY_TOPIC}.items():
+        subscribe(Float32, topic, functools.partial(on_value, name=name), 50)
     end_s = time.monotonic() + seconds + 60.0
     while time.monotonic() < end_s:
         rclpy.spin_once(node, timeout_sec=0.2)

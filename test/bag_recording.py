@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from irvis_fusion_ros.bags.bag_writer import STORAGES, BagWriter
-from irvis_fusion_ros.bags.made_images import make_header
+from irvis_fusion_ros.bags.made_images import ImageForm, image_message, make_header
 
 __all__ = ["STORAGES", "Recording", "needs_rosbags", "numbered_image", "street"]
 
@@ -28,15 +28,7 @@ class Recording:
         self.frames = []
 
     def image(self, topic, stamp_ns, pixels, encoding, recorded_ns=None, **fields):
-        message = types.SimpleNamespace(
-            header=make_header(stamp_ns, "camera"),
-            height=pixels.shape[0],
-            width=pixels.shape[1],
-            encoding=encoding,
-            is_bigendian=0,
-            step=pixels[0].nbytes,
-            data=np.frombuffer(pixels.tobytes(), np.uint8),
-        )
+        message = image_message(pixels, ImageForm(encoding), stamp_ns, "camera")
         vars(message).update(fields)
         self.frames.append((topic, recorded_ns or stamp_ns, message, IMAGE))
 

@@ -2,33 +2,27 @@
 
 import numpy as np
 from bag_recording import MS, START_NS, Recording
+from made_bags import ReferenceFusion
 
 from irvis_fusion_core.errors import EngineError
 
 HEIGHT, WIDTH = 72, 96
 
 
-class MaximumEngine:
+class MaximumEngine(ReferenceFusion):
     """The pixel-wise maximum, as an engine; `fails_at` raises at that image."""
 
     def __init__(self, fails_at=None):
-        self.fused = 0
+        super().__init__()
         self.fails_at = fails_at
 
     def fuse_frame(self, ir, vis, order="rgb"):
-        if self.fused == self.fails_at:
+        if len(self.pairs) == self.fails_at:
             raise EngineError("expected the engine to run, found that it failed on purpose")
-        self.fused += 1
-        return np.maximum(vis, ir.reshape(*ir.shape[:2], 1))
-
-    def warm_up(self, height, width):
-        pass
+        return super().fuse_frame(ir, vis, order)
 
     def describe(self):
         return {"engine": "maximum", "model": "none"}
-
-    def close(self):
-        pass
 
 
 def scene(number):

@@ -2,6 +2,7 @@
 
 import cv2
 import numpy as np
+from bag_recording import START_NS
 
 from irvis_fusion_core.image_files import write_image
 from irvis_fusion_ros.bags.bag import all_topics, read_messages
@@ -10,7 +11,6 @@ from irvis_fusion_ros.bags.camera_schedule import CameraTiming
 from irvis_fusion_ros.bags.made_bag import MadeCamera, PairSource, write_bag
 from irvis_fusion_ros.bags.made_images import ImageForm
 
-START_NS = 1_700_000_000_000_000_000
 SIZE = (48, 64)
 
 

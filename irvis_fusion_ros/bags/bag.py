@@ -6,8 +6,6 @@ CompressedImage, so `irvis_fusion_ros.messages.image_messages` takes them.
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -49,13 +47,13 @@ def stamp_of(message: StampedMessage) -> int:
 
 
 def all_topics(bag: str) -> list[StoredTopic]:
-    """Return every topic of a bag (a folder, .db3 or .mcap) by name.
+    """Return every topic of a bag (a folder, .db3 or .mcap), sorted by name.
 
     Raises:
         BagReaderUnavailableError: `rosbags` is not installed.
         BagError: The bag is missing, truncated, or not a ROS 2 bag.
     """
-    with _opened(bag) as reader:
+    with BagReader(bag) as reader:
         return list(reader.topics)
 
 
@@ -65,11 +63,7 @@ def image_topics(bag: str) -> list[StoredTopic]:
 
 
 def read_images(bag: str, topics: Sequence[str]) -> Iterator[BagImage]:
-    """Yield the images of these topics in order of recording; hold one message at a time.
-
-    Raises:
-        BagError: As `read_messages`.
-    """
+    """Yield the images of these topics as `read_messages` does."""
     for found in read_messages(bag, topics):
         stamped_ns = stamp_of(found.message)
         yield BagImage(found.topic, stamped_ns or found.recorded_ns, found.message)
@@ -89,7 +83,7 @@ def read_messages(
         BagReaderUnavailableError: `rosbags` is not installed.
         BagError: The bag cannot be read to its end, or lacks such a topic.
     """
-    with _opened(bag) as reader:
+    with BagReader(bag) as reader:
         _check_there(bag, reader.topics, images, others)
 
         def is_wanted_image(topic: StoredTopic) -> bool:
@@ -99,10 +93,9 @@ def read_messages(
         messages = reader.messages(wanted)
         while True:
             with reading_errors(bag):  # not around the yield: the caller's errors are its own
-                found = next(messages, None)
-                if found is None:
+                topic, recorded_ns, raw = next(messages, (None, 0, b""))
+                if topic is None:
                     return
-                topic, recorded_ns, raw = found
                 decode = topic.type in (CAMERA_INFO_TYPE, TF_TYPE) or is_wanted_image(topic)
                 message = reader.decode(raw, topic.type) if decode else None
             yield BagMessage(topic.name, topic.type, recorded_ns, raw, message)
@@ -110,16 +103,16 @@ def read_messages(
 
 def list_topics(topics: Sequence[StoredTopic]) -> str:
     """Return the topics of a bag, image topics first, as error messages name them."""
+    images, rest = [], []
+    for topic in topics:
+        if topic.type in IMAGE_TYPES:
+            images.append(f"{topic.name} ({topic.type.rpartition('/')[2]}, {topic.messages})")
+        else:
+            rest.append(f"{topic.name} ({topic.type})")
     text = "no image topics (sensor_msgs/Image or CompressedImage)"
-    images = [topic for topic in topics if topic.type in IMAGE_TYPES]
     if images:
-        text = "the image topics " + ", ".join(
-            f"{t.name} ({t.type.rpartition('/')[2]}, {t.messages})" for t in images
-        )
-    rest = [topic for topic in topics if topic.type not in IMAGE_TYPES]
-    if rest:
-        text += "; and of other types " + ", ".join(f"{t.name} ({t.type})" for t in rest)
-    return text
+        text = "the image topics " + ", ".join(images)
+    return text + ("; and of other types " + ", ".join(rest) if rest else "")
 
 
 def _check_there(
@@ -134,11 +127,3 @@ def _check_there(
                 raise BagError(
                     f"expected a{kind} topic {name!r} in {bag}{is_a}, found {list_topics(topics)}"
                 )
-
-
-@contextlib.contextmanager
-def _opened(bag: str) -> Iterator[BagReader]:
-    with contextlib.ExitStack() as stack:
-        with reading_errors(bag):
-            reader = stack.enter_context(BagReader(os.fspath(bag)))
-        yield reader

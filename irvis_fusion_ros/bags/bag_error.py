@@ -28,9 +28,7 @@ def bag_library(name: str) -> ModuleType:
     except ImportError as error:
         advice = "`pip install 'irvis_fusion[bag]'`"
         if sys.version_info < (3, 10):
-            advice += (
-                " needs Python 3.10 or newer: copy the bag to a machine or container that has one"
-            )
+            advice += " needs Python 3.10 or newer: copy the bag to a machine that has one"
         raise BagReaderUnavailableError(
             f"expected the Python package {name.partition('.')[0]}, which reads and writes bags, "
             f"found {error}; {advice}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -25,58 +26,67 @@ from irvis_fusion_ros.messages.image_messages import (
 MOST_PAIRS = 300
 
 
-class MatchedMessages:
-    """Pairs of messages of two topics, each in one pair at most; see `PairNearest`.
+def images_of(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
+    """Return the raw thermal image and the visible one, BGR, of a pair of messages.
+
+    Raises:
+        ImageMessageError: One of them cannot be decoded.
+    """
+    vis, order = visible_frame(pair.vis)
+    if order == "rgb":
+        vis = cv2.cvtColor(vis, cv2.COLOR_RGB2BGR)
+    return thermal_frame(pair.ir), np.ascontiguousarray(vis)
+
+
+def matched_images(
+    bag: str, topics: tuple[str, str], slop_s: float, ir_time_offset_s: float, every: int = 1
+) -> Iterator[tuple[Pair, np.ndarray, np.ndarray]]:
+    """Yield pairs of messages with their images; see `images_of`.
+
+    A message is in one pair at most. Pairs that cannot be decoded are left out. Memory holds what
+    may still pair.
 
     Args:
         topics: Thermal and visible.
         slop_s, ir_time_offset_s: Those of `irvis_fusion_core.streams.pairing.PairNearest`.
+        every: Decode one pair of this number.
 
-    Attributes:
-        unusable: The caller's last decoding error, named when no pair is left.
+    Raises:
+        BagError: The bag cannot be read, or has no pair.
     """
+    pairing = PairNearest(slop_s, ir_time_offset_s)
+    closest_s, unusable, given = float("inf"), None, 0
+    pairs = _outcomes(bag, topics, pairing)
+    paired = itertools.count()
+    for pair in pairs:
+        if not pair.paired:
+            closest_s = min(closest_s, float("inf") if pair.skew_s is None else abs(pair.skew_s))
+        elif next(paired) % every == 0:
+            try:
+                images = images_of(pair)
+            except ImageMessageError as error:
+                unusable = error
+                continue
+            yield (pair, *images)
+            given += 1
+    if given:
+        return
+    why = f"{pairing.counters.get('ir_in', 0)} and {pairing.counters.get('vis_in', 0)} frames"
+    if closest_s < float("inf"):
+        why += f", the nearest two {closest_s:.3f} s apart"
+    if unusable is not None:
+        why += f", and frames that cannot be decoded: {unusable}"
+    raise BagError(
+        f"expected frames of {topics[0]} and {topics[1]} within {slop_s} s of one another in "
+        f"{bag}, found {why}; see `irvis_fusion estimate_time_offset` and --ir-time-offset-s"
+    ) from unusable
 
-    def __init__(
-        self, bag: str, topics: tuple[str, str], slop_s: float, ir_time_offset_s: float
-    ) -> None:
-        """Read nothing yet."""
-        self._bag, self._topics, self._slop_s = bag, topics, slop_s
-        self._pairing = PairNearest(slop_s, ir_time_offset_s)
-        self._closest_s: float | None = None
-        self.unusable: ImageMessageError | None = None
 
-    def __iter__(self) -> Iterator[Pair]:
-        """Yield the pairs; memory holds what may still pair.
-
-        Raises:
-            BagError: The bag cannot be read.
-        """
-        for pair in self._outcomes():
-            if pair.paired:
-                yield pair
-            elif pair.skew_s is not None:
-                skews_s = [abs(s) for s in (pair.skew_s, self._closest_s) if s is not None]
-                self._closest_s = min(skews_s)
-
-    def no_pairs(self) -> BagError:
-        """Return the error that says why there are no pairs."""
-        counts = self._pairing.counters
-        why = f"{counts.get('ir_in', 0)} and {counts.get('vis_in', 0)} frames"
-        if self._closest_s is not None:
-            why += f", the nearest two {self._closest_s:.3f} s apart"
-        if self.unusable is not None:
-            why += f", and frames that cannot be decoded: {self.unusable}"
-        return BagError(
-            f"expected frames of {self._topics[0]} and {self._topics[1]} within {self._slop_s} s "
-            f"of one another in {self._bag}, found {why}; see `irvis_fusion estimate_time_offset` "
-            "and --ir-time-offset-s"
-        )
-
-    def _outcomes(self) -> Iterator[Pair]:
-        for topic, stamp_ns, message in read_images(self._bag, self._topics):
-            add = self._pairing.add_ir if topic == self._topics[0] else self._pairing.add_vis
-            yield from add(stamp_ns, message)
-        yield from self._pairing.clear("end")
+def _outcomes(bag: str, topics: tuple[str, str], pairing: PairNearest) -> Iterator[Pair]:
+    for topic, stamp_ns, message in read_images(bag, topics):
+        add = pairing.add_ir if topic == topics[0] else pairing.add_vis
+        yield from add(stamp_ns, message)
+    yield from pairing.clear("end")
 
 
 class BagPair(NamedTuple):
@@ -97,30 +107,17 @@ def bag_pairs(
     """Yield the first `most` pairs of a bag; leave out frames that cannot be decoded.
 
     Thermal frames are rescaled to 8 bit with limits that follow the stream, and stretched to the
-    visible size. For the arguments see `MatchedMessages`.
+    visible size. For the arguments see `matched_images`.
 
     Raises:
         BagError: The bag cannot be read, or has no pair.
     """
-    matched = MatchedMessages(bag, topics, slop_s, ir_time_offset_s)
     rescale, registration = ThermalRescale(), make_registration("resize")
-    given = 0
-    for pair in matched:
-        try:
-            raw = thermal_frame(pair.ir)
-            vis, order = visible_frame(pair.vis)
-        except ImageMessageError as error:
-            matched.unusable = error
-            continue
+    images = matched_images(bag, topics, slop_s, ir_time_offset_s)
+    for pair, raw, vis in itertools.islice(images, most):
         assert pair.ir_stamp_ns is not None  # the pair has a thermal frame
         grey, _ = registration.warp(rescale(raw, pair.ir_stamp_ns / NS_PER_S), vis.shape[:2])
-        vis = cv2.cvtColor(vis, cv2.COLOR_BGR2RGB) if order == "bgr" else vis
-        yield BagPair(pair.vis_stamp_ns, grey, np.ascontiguousarray(vis))
-        given += 1
-        if given == most:
-            return
-    if not given:
-        raise matched.no_pairs() from matched.unusable
+        yield BagPair(pair.vis_stamp_ns, grey, cv2.cvtColor(vis, cv2.COLOR_BGR2RGB))
 
 
 def write_pairs(pairs: Iterator[BagPair], folder: str) -> int:

@@ -39,7 +39,7 @@ class BagReader:
     """
 
     def __init__(self, bag: str) -> None:
-        """Find the files; nothing is opened yet.
+        """Open nothing yet.
 
         Raises:
             BagReaderUnavailableError: `rosbags` is not installed.
@@ -54,14 +54,36 @@ class BagReader:
                 "expected a ROS 2 bag (a folder with metadata.yaml, a .db3 or a .mcap), found "
                 f"nothing at {bag}"
             )
-        self._paths = _unfinished_files(bag) or [Path(bag)]
+        self._bag = os.fspath(bag)
         self._stack = contextlib.ExitStack()
         self._readers: list[Reader | CutMcap] = []
         self.topics: list[StoredTopic] = []
 
     def __enter__(self) -> BagReader:
+        with reading_errors(self._bag):
+            self._open()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._stack.close()
+
+    def messages(self, topics: Sequence[StoredTopic]) -> Iterator[tuple[StoredTopic, int, bytes]]:
+        """Yield (topic, time of recording in ns, bytes) of these topics, in order of recording."""
+        wanted = {topic[:2]: topic for topic in topics}
+        for reader in self._readers:
+            chosen = [c for c in reader.connections if (c.topic, c.msgtype) in wanted]
+            if not chosen and not isinstance(reader, CutMcap):
+                continue  # rosbags takes an empty list for every topic; CutMcap tells the cut
+            for connection, recorded_ns, raw in reader.messages(chosen):
+                yield wanted[connection.topic, connection.msgtype], recorded_ns, raw
+
+    def decode(self, raw: bytes, kind: str) -> Any:
+        """Return the message of type `kind` that `raw` holds."""
+        return self._store.deserialize_cdr(raw, kind)
+
+    def _open(self) -> None:
         with contextlib.ExitStack() as stack:
-            for path in self._paths:
+            for path in _unfinished_files(self._bag) or [Path(self._bag)]:
                 cut = path.is_file() and is_cut(path)
                 reader = CutMcap(path) if cut else self._rosbag2.Reader(path)
                 self._readers.append(stack.enter_context(reader))
@@ -75,31 +97,15 @@ class BagReader:
             first = merged.get(topic[:2], topic._replace(messages=0))
             merged[topic[:2]] = first._replace(messages=first.messages + topic.messages)
         self.topics = [merged[key] for key in sorted(merged)]
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._stack.close()
-
-    def messages(self, topics: Sequence[StoredTopic]) -> Iterator[tuple[StoredTopic, int, bytes]]:
-        """Yield (topic, time of recording in ns, bytes) of these topics, in order of recording."""
-        wanted = {topic[:2]: topic for topic in topics}
-        for reader in self._readers:
-            chosen = [c for c in reader.connections if (c.topic, c.msgtype) in wanted]
-            if not chosen:
-                continue  # rosbags takes an empty list for every topic
-            for connection, recorded_ns, raw in reader.messages(chosen):
-                yield wanted[connection.topic, connection.msgtype], recorded_ns, raw
-
-    def decode(self, raw: bytes, kind: str) -> Any:
-        """Return the message of type `kind` that `raw` holds."""
-        return self._store.deserialize_cdr(raw, kind)
+        for reader in self._readers if not merged else ():
+            next(reader.messages([]), None)  # raises where the reason is a cut
 
 
 def storage_of(bag: str) -> str:
     """Return "sqlite3" or "mcap", by the name of a file or by metadata.yaml.
 
     Raises:
-        BagError: The bag cannot be read.
+        BagError: metadata.yaml cannot be read.
     """
     files = _unfinished_files(bag) or [Path(bag)]
     if files[0].suffix in SUFFIXES:

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from irvis_fusion_core.errors import ConfigurationError
-from irvis_fusion_ros.bags.bag import (
-    CAMERA_INFO_TYPE,
-    IMAGE_TYPES,
-    TF_TYPE,
-    all_topics,
-    list_topics,
-    read_images,
-)
+from irvis_fusion_ros.bags import bag as bags
 from irvis_fusion_ros.bags.bag_error import BagError
 from irvis_fusion_ros.bags.bag_storage import StoredTopic
 
@@ -38,18 +32,25 @@ class FusionTopics(NamedTuple):
     tf_static: str | None = None
 
 
+def add_bag_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the BAG of a command."""
+    parser.add_argument("bag", metavar="BAG", help="a bag's folder, or its .db3 or .mcap file")
+
+
+def add_topic_options(parser: argparse._ActionsContainer) -> None:
+    """Add the options for the arguments of `choose_topics`."""
+    parser.add_argument("--ir-topic", metavar="TOPIC", help="thermal images (default: guessed)")
+    parser.add_argument("--vis-topic", metavar="TOPIC", help="visible images (default: guessed)")
+
+
 def find_topics(
     bag: str, ir_topic: str | None = None, vis_topic: str | None = None
 ) -> FusionTopics:
-    """Return the topics; `camera_info` is looked for in the image topic's namespace.
-
-    Raises:
-        BagError: As `choose_topics`.
-    """
+    """Return the topics of `choose_topics`, with the `camera_info` in their namespaces."""
     ir, vis = choose_topics(bag, ir_topic, vis_topic)
-    topics = all_topics(bag)
-    infos = {topic.name for topic in topics if topic.type == CAMERA_INFO_TYPE}
-    tf_static = "/tf_static" if ("/tf_static", TF_TYPE) in [t[:2] for t in topics] else None
+    topics = bags.all_topics(bag)
+    infos = {topic.name for topic in topics if topic.type == bags.CAMERA_INFO_TYPE}
+    tf_static = "/tf_static" if ("/tf_static", bags.TF_TYPE) in [t[:2] for t in topics] else None
     return FusionTopics(ir, vis, _info_of(vis, infos), _info_of(ir, infos), tf_static)
 
 
@@ -61,12 +62,12 @@ def choose_topics(
     Raises:
         BagError: The bag has no such topics, or they cannot be told apart.
     """
-    topics = all_topics(bag)
-    images = {topic.name for topic in topics if topic.type in IMAGE_TYPES}
+    topics = bags.all_topics(bag)
+    images = {topic.name for topic in topics if topic.type in bags.IMAGE_TYPES}
     for given in (ir_topic, vis_topic):
         if given and given not in images:
             raise BagError(
-                f"expected an image topic {given!r} in {bag}, found {list_topics(topics)}"
+                f"expected an image topic {given!r} in {bag}, found {bags.list_topics(topics)}"
             )
     if ir_topic and ir_topic == vis_topic:
         raise BagError(f"expected two topics, found {ir_topic!r} as both thermal and visible")
@@ -80,7 +81,7 @@ def choose_topics(
     if ir and vis:
         return ir, vis
     missing = " and ".join(k for k, topic in (("thermal", ir), ("visible", vis)) if not topic)
-    found = list_topics([topic for topic in topics if topic.type in IMAGE_TYPES])
+    found = bags.list_topics([topic for topic in topics if topic.type in bags.IMAGE_TYPES])
     raise BagError(
         f"cannot tell the {missing} topic of {bag}, found {found}; name them in DEMO_IR_TOPIC and "
         "DEMO_VIS_TOPIC (--ir-topic, --vis-topic)"
@@ -122,26 +123,20 @@ def topic_name(text: str) -> str:
 
 
 def _info_of(topic: str, infos: set[str]) -> str | None:
-    """Return /camera/camera_info for /camera/image_raw and /camera/image_raw/compressed."""
-    parts = topic.split("/")
-    if parts[-1] in ("compressed", "compressedDepth"):
-        parts.pop()
-    name = "/".join(parts[:-1] + ["camera_info"])
+    # /camera/camera_info for /camera/image_raw and for /camera/image_raw/compressed
+    name = re.sub("/[^/]*(/compressed(Depth)?)?$", "/camera_info", topic)
     return name if name in infos else None
 
 
 def _candidates(topics: Sequence[StoredTopic]) -> list[str]:
     """Return the image topics that may be a camera's; the raw one of a camera's transports."""
-    names = [
-        topic.name
-        for topic in topics
-        if topic.type in IMAGE_TYPES and topic.messages and kind_by_name(topic.name) != "other"
-    ]
+    images = [topic for topic in topics if topic.type in bags.IMAGE_TYPES and topic.messages]
+    names = [topic.name for topic in images if kind_by_name(topic.name) != "other"]
     return [n for n in names if not (n.endswith("/compressed") and n[:-11] in names)]
 
 
 def _kind_by_encoding(bag: str, topic: str) -> str:
-    for image in read_images(bag, [topic]):
+    for image in bags.read_images(bag, [topic]):
         text = getattr(image.message, "encoding", "") or getattr(image.message, "format", "")
         encoding = text.split(";")[0].strip()
         if encoding in IR_ENCODINGS:

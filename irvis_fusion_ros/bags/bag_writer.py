@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import array
 import contextlib
+import copy
 import errno
 import importlib
 import os
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
     from rosbags.rosbag2 import Writer
 
 STORAGES = tuple(SUFFIXES.values())
-PART = ".part"
-OLD = ".old"
 MARK = "UNFINISHED.txt"
 COMMIT_EVERY = 32
 """Messages between two commits to SQLite: at most these are lost when a run is killed."""
@@ -70,7 +69,7 @@ class BagWriter:
             )
         self.path = os.path.normpath(os.fspath(path))
         self.messages = 0
-        self._part = self.path + PART
+        self._part = self.path + ".part"
         self.unfinished = os.path.join(self._part, os.path.basename(self.path))
         self._lock = contextlib.ExitStack()
         _check_free(self.path, overwrite)
@@ -95,8 +94,7 @@ class BagWriter:
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if error is not None:
-            self._keep(error)
-            return
+            return self._keep(error)
         try:
             with self._errors_named():
                 self._writer.close()
@@ -136,11 +134,12 @@ class BagWriter:
         """Write any object that has the fields of `kind`; raise as `add_topic`."""
         self.write_raw(topic, kind, recorded_ns, self.serialize(message, kind))
 
-    def serialize(self, message: object, kind: str) -> bytes:
+    def serialize(self, message: Any, kind: str) -> bytes:
         """Return the CDR bytes of a message, to be written later; raise as `add_topic`."""
         data = getattr(message, "data", None)
         if isinstance(data, (array.array, bytes, bytearray, memoryview)):
-            message = _WithData(message, np.frombuffer(data, np.uint8))
+            message = copy.copy(message)
+            message.data = np.frombuffer(data, np.uint8)  # rosbags needs an array
         with self._errors_named():
             raw: bytes = self._store.serialize_cdr(message, kind)
         return raw
@@ -162,11 +161,11 @@ class BagWriter:
 
     def _digest(self, topic: StoredTopic) -> str:
         """Return the type hash by the bag's own definition; old bags lack the hash."""
-        if topic.type in self._store.types:
-            return str(self._store.hash_rihs01(topic.type))
+        store = self._store
         try:
-            store = self._typesys.get_typestore(self._typesys.Stores.ROS2_HUMBLE)
-            store.register(self._typesys.get_types_from_msg(topic.definition, topic.type))
+            if topic.type not in store.types:
+                store = self._typesys.get_typestore(self._typesys.Stores.ROS2_HUMBLE)
+                store.register(self._typesys.get_types_from_msg(topic.definition, topic.type))
             return str(store.hash_rihs01(topic.type))
         except Exception:  # noqa: BLE001 - definitions may be of any kind; players need no hash
             return UNKNOWN_DIGEST
@@ -180,8 +179,7 @@ class BagWriter:
                 with contextlib.suppress(Exception):
                     close()
         if not self.messages:
-            self._give_up()
-            return
+            return self._give_up()
         with contextlib.suppress(OSError):  # the disk is full: the first mark stands there
             self._mark(f"It ended with {type(error).__name__}: {error}")
         self._lock.close()
@@ -216,17 +214,6 @@ class BagWriter:
             ) from error
 
 
-class _WithData:
-    """A message with its `data` as a numpy array, which rosbags needs."""
-
-    def __init__(self, message: object, data: np.ndarray) -> None:
-        self._message = message
-        self.data = data
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._message, name)
-
-
 def is_bag(path: str) -> bool:
     """Return whether a folder holds a bag and no other files."""
     if not os.path.isdir(path):
@@ -243,7 +230,7 @@ def _check_free(path: str, overwrite: bool) -> None:
         return
     if not overwrite:
         raise BagError(
-            f"expected no file or folder called {path} yet, found one; choose another name, or "
+            f"expected {path} to be free, found a file or folder; choose another name, or "
             "replace it with --overwrite"
         )
     if os.path.islink(path) or not is_bag(path):
@@ -288,15 +275,14 @@ def _locked(mark: str) -> IO[str]:
 
 def _replace(new: str, path: str) -> None:
     """Rename `new` to `path`; remove the old bag only after that."""
-    old = path + OLD
-    had_one = os.path.lexists(path)
-    if had_one:
-        os.rename(path, old)
+    old = path + ".old"
+    if not os.path.lexists(path):
+        os.rename(new, path)
+        return
+    os.rename(path, old)
     try:
         os.rename(new, path)
     except OSError:
-        if had_one:
-            os.rename(old, path)
+        os.rename(old, path)
         raise
-    if had_one:
-        shutil.rmtree(old)
+    shutil.rmtree(old)

@@ -6,6 +6,9 @@ Complete chunks give their messages; a chunk that is cut gives none.
 
 from __future__ import annotations
 
+import contextlib
+import heapq
+import itertools
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,25 +37,21 @@ class CutMcap:
     """A context manager with the part of `rosbags.rosbag2.Reader` that is used here."""
 
     def __init__(self, path: Path) -> None:
-        """Import the libraries; nothing is opened yet."""
         self.path = path
         self.connections: list[Connection] = []
         self._mcap = bag_library("mcap.records")
-        self._reader = bag_library("mcap.stream_reader").StreamReader
+        self._streams = bag_library("mcap.stream_reader")
         self._interfaces = bag_library("rosbags.interfaces")
 
     def __enter__(self) -> CutMcap:
         kept: dict[tuple[type, int], Any] = {}
         counts: Counter[int] = Counter()
-        try:
-            for record in self._records():
+        with contextlib.suppress(BagError):  # the cut; `messages` raises it again
+            for record in itertools.chain.from_iterable(self._chunks()):
                 if isinstance(record, self._mcap.Message):
                     counts[record.channel_id] += 1
                 elif isinstance(record, (self._mcap.Schema, self._mcap.Channel)):
                     kept[type(record), record.id] = record
-        except BagError:  # the cut; `messages` raises it again
-            if not counts:
-                raise
         self.connections = [
             self._connection(kept[self._mcap.Channel, number], kept, count)
             for number, count in counts.items()
@@ -66,25 +65,49 @@ class CutMcap:
     def messages(
         self, connections: Sequence[Connection]
     ) -> Iterator[tuple[Connection, int, bytes]]:
-        """Yield (connection, time of recording in ns, bytes) in order of writing.
+        """Yield (connection, time of recording in ns, bytes) in order of recording.
+
+        A recorder writes messages as they arrive, which differs from their times by little: those
+        of a chunk are held until the next one begins later.
 
         Raises:
             BagError: Always, at the cut.
         """
         wanted = {connection.id: connection for connection in connections}
-        for record in self._records():
-            if isinstance(record, self._mcap.Message) and record.channel_id in wanted:
-                yield wanted[record.channel_id], record.log_time, record.data
+        held: list[tuple[int, int, Connection, bytes]] = []
+        number = itertools.count()
+        try:
+            for chunk in self._chunks():
+                messages = [record for record in chunk if isinstance(record, self._mcap.Message)]
+                begin_ns = min((message.log_time for message in messages), default=0)
+                while held and held[0][0] < begin_ns:
+                    recorded_ns, _, connection, raw = heapq.heappop(held)
+                    yield connection, recorded_ns, raw
+                for found in messages:
+                    if found.channel_id in wanted:
+                        item = found.log_time, next(number), wanted[found.channel_id], found.data
+                        heapq.heappush(held, item)
+        except BagError:
+            for recorded_ns, _, connection, raw in sorted(held):
+                yield connection, recorded_ns, raw
+            raise
 
-    def _records(self) -> Iterator[McapRecord]:
+    def _chunks(self) -> Iterator[list[McapRecord]]:
+        """Yield the records of each complete chunk, and each record outside of chunks."""
         count = 0
         try:
             with open(self.path, "rb") as stream:
-                for record in self._reader(_WholeReads(stream), validate_crcs=True).records:
+                reader = self._streams.StreamReader(
+                    _WholeReads(stream), emit_chunks=True, validate_crcs=True
+                )
+                for record in reader.records:
                     if isinstance(record, self._mcap.DataEnd):
                         break
-                    count += isinstance(record, self._mcap.Message)
-                    yield record
+                    records = [record]
+                    if isinstance(record, self._mcap.Chunk):
+                        records = self._streams.breakup_chunk(record, validate_crc=True)
+                    count += sum(isinstance(each, self._mcap.Message) for each in records)
+                    yield records
             why = "only its index is missing"
         except Exception as error:  # noqa: BLE001 - the bytes after a cut can be anything
             why = f"{type(error).__name__} {error}"

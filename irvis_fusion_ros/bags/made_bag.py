@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import heapq
-from collections.abc import Callable, Iterator, Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import cv2
@@ -14,20 +15,11 @@ from irvis_fusion_core.demo.night_street import NightStreet
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_core.image_files import FilePair, pairs_in, read_thermal, read_visible
 from irvis_fusion_core.streams.stamps import NS_PER_S
+from irvis_fusion_ros.bags import made_images
 from irvis_fusion_ros.bags.bag import CAMERA_INFO_TYPE
 from irvis_fusion_ros.bags.bag_writer import BagWriter
-from irvis_fusion_ros.bags.camera_schedule import CameraTiming, Shot, check_timing, shots
-from irvis_fusion_ros.bags.made_images import (
-    IR_ENCODINGS,
-    VIS_ENCODINGS,
-    ImageForm,
-    camera_info,
-    check_form,
-    image_message,
-    make_header,
-    thermal_pixels,
-    visible_pixels,
-)
+from irvis_fusion_ros.bags.camera_schedule import CameraTiming, check_timing, shots
+from irvis_fusion_ros.bags.made_images import ImageForm
 
 IMAGES_KEPT = 24
 """Converted images that a camera keeps: 22 MB at VGA."""
@@ -46,7 +38,6 @@ class MadeCamera(NamedTuple):
 
     @property
     def image_topic(self) -> str:
-        """The topic of the images."""
         return self.topic + ("/compressed" if self.form.codec else "")
 
     @property
@@ -127,15 +118,15 @@ def write_bag(
         )
     for camera in cameras:
         check_timing(camera.name, camera.timing)
-        encodings = IR_ENCODINGS if camera.name == "ir" else VIS_ENCODINGS
-        check_form(camera.name, camera.form, encodings)
-    converted = [_converter(camera, source) for camera in cameras]
+        made_images.check_form(camera.name, camera.form)
+    cached = functools.lru_cache(IMAGES_KEPT)
+    converted = [cached(functools.partial(_pixels, camera, source)) for camera in cameras]
     # Each camera has its own random numbers: leaving one out does not change the other.
     streams = [
-        _numbered(index, shots(camera.timing, duration_s, seed + 7919 * index))
+        zip(shots(camera.timing, duration_s, seed + 7919 * index), itertools.repeat(index))
         for index, camera in enumerate(cameras)
     ]
-    for _, index, shot in heapq.merge(*streams):
+    for shot, index in heapq.merge(*streams, key=lambda taken: taken[0].recorded_s):
         camera = cameras[index]
         stamp_s = shot.stamp_s
         if loop_stamps:
@@ -145,27 +136,17 @@ def write_bag(
         recorded_ns = start_ns + round(shot.recorded_s * NS_PER_S)
         pixels = converted[index](source.number_at(shot.shows_s))
         if camera.with_info:
-            header = make_header(stamp_ns, camera.frame_id)
+            header = made_images.make_header(stamp_ns, camera.frame_id)
             height, width = pixels.shape[:2]
-            info = camera_info(header, height, width, camera.field_of_view_deg)
+            info = made_images.camera_info(header, height, width, camera.field_of_view_deg)
             writer.write_message(camera.info_topic, CAMERA_INFO_TYPE, recorded_ns, info)
-        message = image_message(pixels, camera.form, stamp_ns, camera.frame_id)
+        message = made_images.image_message(pixels, camera.form, stamp_ns, camera.frame_id)
         writer.write_message(camera.image_topic, camera.form.type, recorded_ns, message)
         yield camera.name
 
 
-def _converter(camera: MadeCamera, source: PairSource) -> Callable[[int], np.ndarray]:
-    """Return number of a pair -> the camera's image in its own form; keep the last ones."""
-
-    @functools.lru_cache(IMAGES_KEPT)
-    def pixels(number: int) -> np.ndarray:
-        if camera.name == "ir":
-            return thermal_pixels(source.ir(number), camera.form)
-        return visible_pixels(source.vis(number), camera.form)
-
-    return pixels
-
-
-def _numbered(index: int, taken: Iterator[Shot]) -> Iterator[tuple[float, int, Shot]]:
-    for shot in taken:
-        yield shot.recorded_s, index, shot
+def _pixels(camera: MadeCamera, source: PairSource, number: int) -> np.ndarray:
+    """Return the camera's image of a pair, in the camera's own form."""
+    if camera.name == "ir":
+        return made_images.thermal_pixels(source.ir(number), camera.form)
+    return made_images.visible_pixels(source.vis(number), camera.form)

@@ -41,8 +41,9 @@ class ImageForm(NamedTuple):
         return COMPRESSED_TYPE if self.codec else IMAGE_TYPE
 
 
-def check_form(name: str, form: ImageForm, encodings: tuple[str, ...]) -> None:
-    """Raise ConfigurationError unless the form is possible; `name` is the camera's."""
+def check_form(name: str, form: ImageForm) -> None:
+    """Raise ConfigurationError unless the form is possible; `name` is "ir" or "vis"."""
+    encodings = IR_ENCODINGS if name == "ir" else VIS_ENCODINGS
     for given, allowed in ((form.encoding, encodings), (form.codec or CODECS[0], CODECS)):
         if given not in allowed:
             raise ConfigurationError(
@@ -90,13 +91,8 @@ def visible_pixels(image_rgb: np.ndarray, form: ImageForm) -> np.ndarray:
         mosaic[0::2, 0::2] = image[0::2, 0::2, 0]
         mosaic[1::2, 1::2] = image[1::2, 1::2, 2]
         return mosaic
-    code = {
-        "bgr8": cv2.COLOR_RGB2BGR,
-        "mono8": cv2.COLOR_RGB2GRAY,
-        "bgra8": cv2.COLOR_RGB2BGRA,
-        "rgba8": cv2.COLOR_RGB2RGBA,
-    }[form.encoding]
-    return cv2.cvtColor(image, code)
+    letters = {"mono8": "GRAY"}.get(form.encoding, form.encoding[:-1].upper())
+    return cv2.cvtColor(image, getattr(cv2, "COLOR_RGB2" + letters))
 
 
 def image_message(

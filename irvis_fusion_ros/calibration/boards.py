@@ -21,26 +21,16 @@ from irvis_fusion_ros.calibration.calibration_frames import CalibrationPair
 def calibrate_with_board(
     pairs: Sequence[CalibrationPair], options: argparse.Namespace, say: Callable[[str], None]
 ) -> None:
-    """Calibrate both cameras, write the files and print the result.
-
-    Args:
-        options: Of `irvis_fusion calibrate`: board, square_m, depth_m, output, overlay.
+    """Calibrate both cameras by the options of `calibrate`; write the files, print the result.
 
     Raises:
         CalibrationError: As `calibrate_boards`; nothing is written then.
     """
     say(f"looking for the board in {len(pairs)} pairs")
     found = calibrate_boards([(p.ir, p.vis) for p in pairs], options.board, options.square_m)
-    homography = checked_homography(
-        plane_homography(
-            found.ir.matrix,
-            found.vis.matrix,
-            found.rotation,
-            list(found.translation_m),
-            options.depth_m,
-        ),
-        found.ir.size,
-    )
+    pose = found.rotation, list(found.translation_m), options.depth_m
+    plane = plane_homography(found.ir.matrix, found.vis.matrix, *pose)
+    homography = checked_homography(plane, found.ir.size)
     middle = pairs[len(pairs) // 2]
     write_image(options.overlay, before_and_after(middle.ir, middle.vis, homography))
     files = {}
@@ -98,11 +88,9 @@ def _tell(found: BoardCalibration, files: Mapping[str, str], options: argparse.N
         f"together {found.pair_rms_px:.2f} px (RMS)"
     )
     for name, camera in (("IR", found.ir), ("visible", found.vis)):
-        k = camera.matrix
-        print(
-            f"{name:17}f {k[0, 0]:.1f} {k[1, 1]:.1f}, centre {k[0, 2]:.1f} {k[1, 2]:.1f}, "
-            "distortion " + " ".join(f"{v:.4f}" for v in camera.distortion)
-        )
+        k, distortion = camera.matrix, " ".join(f"{v:.4f}" for v in camera.distortion)
+        lens = f"f {k[0, 0]:.1f} {k[1, 1]:.1f}, centre {k[0, 2]:.1f} {k[1, 2]:.1f}"
+        print(f"{name:17}{lens}, distortion {distortion}")
     x, y, z = found.translation_m * 100.0
     print(f"IR camera at     {x:.1f} {y:.1f} {z:.1f} cm (right, down, ahead of the visible one)")
     print(f"written          {options.output}, {files['ir']}, {files['vis']}")

@@ -5,24 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, TypeVar
 
-import cv2
 import numpy as np
 
+from irvis_fusion_core import image_files
 from irvis_fusion_core.errors import CalibrationError
-from irvis_fusion_core.image_files import (
-    match_by_stem,
-    read_thermal_8_bit,
-    read_visible,
-    thermal_to_8_bit,
-)
 from irvis_fusion_core.streams.pairing import Pair
 from irvis_fusion_ros.bags.bag import image_topics
-from irvis_fusion_ros.bags.bag_pairs import MatchedMessages
-from irvis_fusion_ros.messages.image_messages import (
-    ImageMessageError,
-    thermal_frame,
-    visible_frame,
-)
+from irvis_fusion_ros.bags.bag_pairs import images_of, matched_images
 
 Item = TypeVar("Item")
 
@@ -42,8 +31,10 @@ def folder_pairs(ir_folder: str, vis_folder: str, most: int) -> list[Calibration
         FrameError: As `irvis_fusion_core.image_files.match_by_stem`.
     """
     return [
-        CalibrationPair(file.stem, read_thermal_8_bit(file.ir), read_visible(file.vis))
-        for file in _spread(match_by_stem(ir_folder, vis_folder), most)
+        CalibrationPair(
+            file.stem, image_files.read_thermal_8_bit(file.ir), image_files.read_visible(file.vis)
+        )
+        for file in _spread(image_files.match_by_stem(ir_folder, vis_folder), most)
     ]
 
 
@@ -62,27 +53,21 @@ def bag_frames(
     counts = {topic.name: topic.messages for topic in image_topics(bag)}
     # The camera with fewer frames limits the number of pairs.
     every = max(1, min(counts.get(topic, 0) for topic in topics) // most)
-    matched = MatchedMessages(bag, topics, slop_s, ir_time_offset_s)
     found: list[CalibrationPair] = []
-    for number, pair in enumerate(matched):
-        if number % every or len(found) >= most:
-            continue
-        try:
-            found.append(decoded(pair))
-        except ImageMessageError as error:
-            matched.unusable = error
-    if not found:
-        raise matched.no_pairs() from matched.unusable
+    for pair, ir, vis in matched_images(bag, topics, slop_s, ir_time_offset_s, every):
+        if len(found) < most:  # the bag is read to its end, where a cut shows
+            found.append(_calibration_pair(pair, ir, vis))
     return found
 
 
 def decoded(pair: Pair) -> CalibrationPair:
     """Return the images of a pair of messages; raise ImageMessageError where one has none."""
-    vis, order = visible_frame(pair.vis)
-    if order == "rgb":
-        vis = cv2.cvtColor(vis, cv2.COLOR_RGB2BGR)
-    ir = thermal_to_8_bit(np.ascontiguousarray(thermal_frame(pair.ir)))
-    return CalibrationPair(f"{pair.vis_stamp_ns / 1e9:.3f} s", ir, np.ascontiguousarray(vis))
+    return _calibration_pair(pair, *images_of(pair))
+
+
+def _calibration_pair(pair: Pair, ir: np.ndarray, vis: np.ndarray) -> CalibrationPair:
+    grey = image_files.thermal_to_8_bit(np.ascontiguousarray(ir))
+    return CalibrationPair(f"{pair.vis_stamp_ns / 1e9:.3f} s", grey, vis)
 
 
 def check_one_rig(pairs: Sequence[CalibrationPair]) -> None:

@@ -43,8 +43,8 @@ def live_frames(
     # The command handles Ctrl-C: rclpy's own handler would end in a traceback here.
     rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
     node = rclpy.create_node("irvis_fusion_calibrate")
+    pairing = PairNearest(slop_s, ir_time_offset_s)
     try:
-        pairing = PairNearest(slop_s, ir_time_offset_s)
         return _Collection(node, topics, most, seconds, pairing).run(progress)
     finally:
         node.destroy_node()

@@ -28,7 +28,7 @@ from irvis_fusion_core.calibration.parameter_file import update_parameters
 from irvis_fusion_core.command_line import command, make_parser
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_core.image_files import write_image
-from irvis_fusion_ros.bags.bag_topics import choose_topics
+from irvis_fusion_ros.bags.bag_topics import add_topic_options, choose_topics
 from irvis_fusion_ros.calibration.calibration_frames import (
     CalibrationPair,
     bag_frames,
@@ -57,48 +57,30 @@ def main(arguments: list[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = make_parser(__doc__, "calibrate")
-    parser.add_argument("bag", nargs="?", metavar="BAG", help="a bag's folder, .db3 or .mcap")
-    parser.add_argument("--ir", metavar="DIR", help="folder of thermal images")
-    parser.add_argument("--vis", metavar="DIR", help="folder of visible ones, of the same names")
-    parser.add_argument(
-        "--live", nargs=2, metavar=("IR_TOPIC", "VIS_TOPIC"), help="topics of a running system"
-    )
-    parser.add_argument(
-        "--output", required=True, metavar="YAML", help="created, or changed in place"
-    )
-    parser.add_argument(
-        "--overlay", metavar="PNG", help="overlay image (default: OUTPUT with .png)"
-    )
-    parser.add_argument("--frames", type=int, default=20, help="pairs used (default: 20)")
-    parser.add_argument(
-        "--scales",
-        type=float,
-        nargs=2,
-        default=(0.4, 2.2),
-        metavar=("LEAST", "MOST"),
-        help="size of the IR image in the visible one, 1 being the same area (default: 0.4 2.2)",
-    )
+    add = parser.add_argument
+    add("bag", nargs="?", metavar="BAG", help="a bag's folder, .db3 or .mcap")
+    add("--ir", metavar="DIR", help="folder of thermal images")
+    add("--vis", metavar="DIR", help="folder of visible ones, of the same names")
+    text = "topics of a running system"
+    add("--live", nargs=2, metavar=("IR_TOPIC", "VIS_TOPIC"), help=text)
+    add("--output", required=True, metavar="YAML", help="created, or changed in place")
+    add("--overlay", metavar="PNG", help="overlay image (default: OUTPUT with .png)")
+    add("--frames", type=int, default=20, help="pairs used (default: 20)")
+    text = "size of the IR image in the visible one, 1 being the same area (default: 0.4 2.2)"
+    metavars = ("LEAST", "MOST")
+    add("--scales", type=float, nargs=2, default=(0.4, 2.2), metavar=metavars, help=text)
     group = parser.add_argument_group("bag and topics")
-    group.add_argument("--ir-topic", metavar="TOPIC", help="thermal images (default: guessed)")
-    group.add_argument("--vis-topic", metavar="TOPIC", help="visible images (default: guessed)")
-    group.add_argument("--slop-s", type=float, default=0.05, help="within a pair (default: 0.05)")
-    group.add_argument(
-        "--ir-time-offset-s", type=float, default=0.0, help="added to IR stamps (default: 0)"
-    )
-    group.add_argument("--seconds", type=float, default=20.0, help="--live: duration")
-    group = parser.add_argument_group("board")
-    group.add_argument(
-        "--board",
-        type=parse_board,
-        metavar="KIND:COLUMNSxROWS",
-        help=f"KIND is one of {', '.join(BOARD_KINDS)}; inner corners, or circles",
-    )
-    group.add_argument(
-        "--square-m", type=float, help="distance of neighbouring corners or circles"
-    )
-    group.add_argument(
-        "--depth-m", type=float, default=10.0, help="depth at which images fit (default: 10)"
-    )
+    add_topic_options(group)
+    add = group.add_argument
+    add("--slop-s", type=float, default=0.05, help="within a pair (default: 0.05)")
+    add("--ir-time-offset-s", type=float, default=0.0, help="added to IR stamps (default: 0)")
+    add("--seconds", type=float, default=20.0, help="--live: duration")
+    add = parser.add_argument_group("board").add_argument
+    text = f"KIND is one of {', '.join(BOARD_KINDS)}; inner corners, or circles"
+    add("--board", type=parse_board, metavar="KIND:COLUMNSxROWS", help=text)
+    add("--square-m", type=float, help="distance of neighbouring corners or circles")
+    text = "depth at which images fit (default: 10)"
+    add("--depth-m", type=float, default=10.0, help=text)
     return parser
 
 
@@ -132,9 +114,8 @@ def _pairs(options: argparse.Namespace) -> list[CalibrationPair]:
         from irvis_fusion_ros.calibration.live_frames import live_frames
 
         _say(f"listening for {options.seconds:g} s")
-        return live_frames(
-            tuple(options.live), options.frames, options.seconds, *times, progress=_say
-        )
+        topics = tuple(options.live)
+        return live_frames(topics, options.frames, options.seconds, *times, progress=_say)
     topics = choose_topics(options.bag, options.ir_topic, options.vis_topic)
     _say(f"IR is {topics[0]}, visible is {topics[1]}")
     return bag_frames(options.bag, topics, options.frames, *times)
@@ -160,10 +141,8 @@ def _write(
     (ir_h, ir_w), (vis_h, vis_w) = estimate.ir_size, estimate.vis_size
     print(f"pairs            {estimate.frames} used, {estimate.left_out} without contrast")
     print(f"sizes            IR {ir_w}x{ir_h} onto visible {vis_w}x{vis_h}")
-    print(
-        f"blocks           {estimate.inliers} of {estimate.blocks} agree, around "
-        f"{estimate.coverage:.0%} of the common image"
-    )
+    around = f"around {estimate.coverage:.0%} of the common image"
+    print(f"blocks           {estimate.inliers} of {estimate.blocks} agree, {around}")
     print(
         f"residual         {estimate.median_px:.1f} px median, {estimate.p90_px:.1f} px at 90 % "
         "(visible pixels, blocks that the fit has not seen)"

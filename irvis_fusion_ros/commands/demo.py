@@ -39,10 +39,8 @@ def main(arguments: list[str]) -> int:
     add_bag_options(parser)
     options = parser.parse_args(arguments)
     if options.seconds <= 0 or options.rate_hz <= 0:
-        raise ConfigurationError(
-            f"expected --seconds and --rate-hz above 0, found {options.seconds} and "
-            f"{options.rate_hz}"
-        )
+        found = f"{options.seconds} and {options.rate_hz}"
+        raise ConfigurationError(f"expected --seconds and --rate-hz above 0, found {found}")
     with pairs_of_bag(options):
         show_core(options)
         if options.no_ros:

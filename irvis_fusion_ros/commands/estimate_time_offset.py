@@ -23,26 +23,22 @@ from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_core.streams.stamps import NS_PER_S
 from irvis_fusion_core.streams.time_offset import MotionEnergy, TimeOffset, estimate_time_offset
 from irvis_fusion_ros.bags.bag import BagError, read_images
-from irvis_fusion_ros.bags.bag_topics import choose_topics
-from irvis_fusion_ros.messages.image_messages import (
-    ImageMessageError,
-    thermal_frame,
-    visible_frame,
-)
+from irvis_fusion_ros.bags.bag_topics import add_bag_argument, add_topic_options, choose_topics
+from irvis_fusion_ros.messages import image_messages
+from irvis_fusion_ros.messages.image_messages import ImageMessageError
 
 
 @command
 def main(arguments: list[str]) -> int:
     """Run the command."""
     parser = make_parser(__doc__, "estimate_time_offset")
-    parser.add_argument("bag", metavar="BAG", help="a bag's folder, .db3 or .mcap")
-    parser.add_argument("--ir-topic", metavar="TOPIC", help="thermal images (default: guessed)")
-    parser.add_argument("--vis-topic", metavar="TOPIC", help="visible images (default: guessed)")
-    parser.add_argument("--output", metavar="YAML", help="created, or changed in place")
-    parser.add_argument(
-        "--largest-s", type=float, default=2.0, help="largest offset tried (default: +-2 s)"
-    )
-    parser.add_argument("--seconds", type=float, default=120.0, help="of the bag (default: 120)")
+    add_bag_argument(parser)
+    add_topic_options(parser)
+    add = parser.add_argument
+    add("--output", metavar="YAML", help="created, or changed in place")
+    text = "largest offset tried (default: +-2 s)"
+    add("--largest-s", type=float, default=2.0, help=text)
+    add("--seconds", type=float, default=120.0, help="of the bag (default: 120)")
     options = parser.parse_args(arguments)
     if not 0.0 < options.largest_s <= 10.0 or options.seconds <= 0.0:
         raise ConfigurationError("expected --largest-s within 0 and 10, and --seconds above 0")
@@ -72,7 +68,7 @@ def offset_of_bag(bag: str, topics: Sequence[str], largest_s: float, seconds: fl
         CalibrationError: As `irvis_fusion_core.streams.time_offset.estimate_time_offset`.
     """
     motions = {topic: MotionEnergy() for topic in topics}
-    unusable = dict.fromkeys(topics, 0)
+    unusable: dict[str, ImageMessageError] = {}
     begin_ns = None
     for image in read_images(bag, topics):
         # Relative to the first stamp: a float resolves seconds since 1970 to 0.2 us only.
@@ -82,16 +78,17 @@ def offset_of_bag(bag: str, topics: Sequence[str], largest_s: float, seconds: fl
             break
         try:
             if image.topic == topics[0]:
-                pixels = np.asarray(thermal_frame(image.message, check_finite=False))
+                pixels = np.asarray(
+                    image_messages.thermal_frame(image.message, check_finite=False)
+                )
             else:
-                pixels, _ = visible_frame(image.message)
+                pixels, _ = image_messages.visible_frame(image.message)
         except ImageMessageError as error:
-            unusable[image.topic] += 1
-            reason = error
+            unusable[image.topic] = error
             continue
         motions[image.topic].add(stamp_s, pixels)
-    for topic in topics:
-        if unusable[topic] and not motions[topic].energies.size:
+    for topic, reason in unusable.items():
+        if not motions[topic].energies.size:
             raise BagError(f"no image of {topic} in {bag} can be decoded: {reason}")
     return estimate_time_offset(motions[topics[0]], motions[topics[1]], largest_s)
 

@@ -21,10 +21,11 @@ import functools
 import os
 import shlex
 import sys
+from typing import Any
 
 from irvis_fusion_core.command_line import command, make_parser, show_progress
 from irvis_fusion_core.errors import ConfigurationError
-from irvis_fusion_ros.bags.bag_topics import find_topics
+from irvis_fusion_ros.bags.bag_topics import add_bag_argument, add_topic_options, find_topics
 from irvis_fusion_ros.evaluation.configurations import make_configurations
 from irvis_fusion_ros.evaluation.evaluation import Evaluation, Plan
 
@@ -42,12 +43,11 @@ def main(arguments: list[str]) -> int:
             raise ConfigurationError(
                 f"expected --{name.replace('_', '-')} of 0 or more, found {getattr(options, name)}"
             )
-    configurations = make_configurations(options.config, options.model, options.param)
     plan = Plan(
         bag=options.bag,
         topics=find_topics(options.bag, options.ir_topic, options.vis_topic),
         output=options.output,
-        configurations=configurations,
+        configurations=make_configurations(options.config, options.model, options.param),
         metrics=_listed(options.metrics),
         measured_frames=options.measured_frames,
         rank_by=options.rank_by,
@@ -72,97 +72,54 @@ def main(arguments: list[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = make_parser(__doc__, "evaluate_bag")
-    parser.add_argument("bag", metavar="BAG", help="a bag's folder, or its .db3 or .mcap file")
+    add_bag_argument(parser)
     parser.add_argument("--output", required=True, metavar="DIR", help="folder of the report")
-    parser.add_argument("--ir-topic", metavar="TOPIC", help="thermal images (default: guessed)")
-    parser.add_argument("--vis-topic", metavar="TOPIC", help="visible images (default: guessed)")
-    group = parser.add_argument_group("what is compared")
-    group.add_argument(
+    add_topic_options(parser)
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    several: dict[str, Any] = {"action": "append", "default": []}
+    count: dict[str, Any] = {"type": int, "metavar": "N"}
+    add = parser.add_argument_group("what is compared").add_argument
+    add(
         "--config",
-        action="append",
-        default=[],
         metavar="YAML",
         help="a parameter file of the node; several are compared",
+        **several,
     )
-    group.add_argument(
+    add(
         "--model",
-        action="append",
-        default=[],
         help="auto, nano, small, base, or an .onnx file; several are compared",
+        **several,
     )
-    group.add_argument(
-        "-p",
-        "--param",
-        action="append",
-        default=[],
-        metavar="NAME:=VALUE",
-        help="one parameter of the node, over the files'; may be repeated",
+    text = "one parameter of the node, over the files'; may be repeated"
+    add("-p", "--param", metavar="NAME:=VALUE", help=text, **several)
+    add = parser.add_argument_group("what is measured").add_argument
+    add("--metrics", metavar="A,B,...", help="only these, separated by commas (default: all)")
+    text = (
+        "frames that get metrics, evenly spaced; 0 for all. Flicker, skew, latency and outcomes "
     )
-    group = parser.add_argument_group("what is measured")
-    group.add_argument(
-        "--metrics", metavar="A,B,...", help="only these, separated by commas (default: all)"
-    )
-    group.add_argument(
-        "--measured-frames",
-        type=int,
-        default=MEASURED,
-        metavar="N",
-        help="frames that get metrics, evenly spaced; 0 for all. Flicker, skew, latency and "
-        f"outcomes are of every frame (default: {MEASURED})",
-    )
-    group.add_argument(
-        "--rank-by", default="Qabf", metavar="METRIC", help="the metric of best and worst frames"
-    )
-    group.add_argument(
-        "--jobs", type=int, default=0, metavar="N", help="threads for the metrics (default: all)"
-    )
-    group.add_argument("--no-gif", action="store_true", help="leave out the animation")
-    _add_detector_options(parser)
-    group = parser.add_argument_group("the running node")
-    group.add_argument(
-        "--live",
-        action="store_true",
-        help="also play the bag through the node over DDS, and compare with the offline replay",
-    )
-    group.add_argument(
-        "--live-rate", type=float, default=1.0, metavar="X", help="playing speed (default: 1)"
-    )
-    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    text += f"are of every frame (default: {MEASURED})"
+    add("--measured-frames", default=MEASURED, help=text, **count)
+    text = "the metric of best and worst frames"
+    add("--rank-by", default="Qabf", metavar="METRIC", help=text)
+    add("--jobs", default=0, help="threads for the metrics (default: all)", **count)
+    add("--no-gif", action="store_true", help="leave out the animation")
+    add = parser.add_argument_group("downstream check").add_argument
+    text = "a YOLO-style .onnx, hog (OpenCV's people detector), or none (default: hog)"
+    add("--detector", default="hog", metavar="MODEL", help=text)
+    text = "of a detection of an .onnx (default: 0.25)"
+    add("--min-score", type=float, default=0.25, help=text)
+    text = "frames to look at, 0 for all; with annotations every annotated frame "
+    add("--detector-frames", default=DETECTED, help=f"{text}(default: {DETECTED})", **count)
+    text = "COCO .json or folder of YOLO .txt, named by visible stamp or frame number"
+    add("--annotations", metavar="PATH", help=text)
+    add("--class-names", metavar="A,B,...", help="names of the class numbers in YOLO .txt files")
+    text = "names of the visible frames in order: a text file, or a folder of images"
+    add("--frame-names", metavar="FILE", help=text)
+    add = parser.add_argument_group("the running node").add_argument
+    text = "also play the bag through the node over DDS, and compare with the offline replay"
+    add("--live", action="store_true", help=text)
+    add("--live-rate", type=float, default=1.0, metavar="X", help="playing speed (default: 1)")
     return parser
-
-
-def _add_detector_options(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("downstream check")
-    group.add_argument(
-        "--detector",
-        default="hog",
-        metavar="MODEL",
-        help="a YOLO-style .onnx, hog (OpenCV's people detector), or none (default: hog)",
-    )
-    group.add_argument(
-        "--min-score", type=float, default=0.25, help="of a detection of an .onnx (default: 0.25)"
-    )
-    group.add_argument(
-        "--detector-frames",
-        type=int,
-        default=DETECTED,
-        metavar="N",
-        help=f"frames to look at, 0 for all; with annotations every annotated frame "
-        f"(default: {DETECTED})",
-    )
-    group.add_argument(
-        "--annotations",
-        metavar="PATH",
-        help="COCO .json or folder of YOLO .txt, named by visible stamp or frame number",
-    )
-    group.add_argument(
-        "--class-names", metavar="A,B,...", help="names of the class numbers in YOLO .txt files"
-    )
-    group.add_argument(
-        "--frame-names",
-        metavar="FILE",
-        help="names of the visible frames in order: a text file, or a folder of images",
-    )
 
 
 def _listed(text: str | None) -> list[str] | None:

@@ -23,7 +23,13 @@ from irvis_fusion_core.command_line import command, make_parser, show_progress
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_ros.bags.bag import BagError, StoredTopic, all_topics
 from irvis_fusion_ros.bags.bag_storage import storage_of
-from irvis_fusion_ros.bags.bag_topics import FusionTopics, find_topics, topic_name
+from irvis_fusion_ros.bags.bag_topics import (
+    FusionTopics,
+    add_bag_argument,
+    add_topic_options,
+    find_topics,
+    topic_name,
+)
 from irvis_fusion_ros.bags.bag_writer import STORAGES, BagWriter
 from irvis_fusion_ros.bags.replay.fused_bag import FusedBag, FusedTopics
 from irvis_fusion_ros.bags.replay.offline_advice import why_nothing_fused
@@ -63,50 +69,32 @@ def main(arguments: list[str]) -> int:
                     f"the visible images as they passed are kept in {writer.unfinished}"
                 )
         if not options.quiet:
-            _tell(options, cameras, fusion, writer)
+            _tell(cameras, fusion, writer)
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = make_parser(__doc__, "fuse_bag")
-    parser.add_argument("bag", metavar="BAG", help="a bag's folder, or its .db3 or .mcap file")
+    add_bag_argument(parser)
     parser.add_argument("--output", required=True, metavar="BAG2", help="folder of the new bag")
     parser.add_argument("--overwrite", action="store_true", help="replace the bag BAG2")
-    parser.add_argument("--ir-topic", metavar="TOPIC", help="thermal images (default: guessed)")
-    parser.add_argument("--vis-topic", metavar="TOPIC", help="visible images (default: guessed)")
+    add_topic_options(parser)
     add_settings_options(parser)
-    group = parser.add_argument_group("the new bag")
-    group.add_argument(
-        "--copy",
-        default=ALL,
-        metavar="WHAT",
-        help="topics of BAG to copy: all, cameras (both images and their camera_info), none,"
-        " or names with commas between (default: all)",
-    )
-    group.add_argument(
-        "--fused",
-        default="/fused",
-        metavar="NAME",
-        help="namespace of the new topics: NAME/image_raw, NAME/camera_info (default: /fused)",
-    )
-    group.add_argument(
-        "--transport",
-        choices=("raw", "compressed", "both"),
-        help="Image, or JPEG on NAME/image_raw/compressed, or both (default: raw, and both with"
-        " publish_compressed:=true)",
-    )
-    group.add_argument(
-        "--with-ir",
-        action="store_true",
-        help="also NAME/ir: the 8-bit thermal image on the visible grid, as it was fused",
-    )
-    group.add_argument(
-        "--with-diagnostics",
-        action="store_true",
-        help="also NAME/diagnostics: the outcomes of the frames, once a second",
-    )
-    group.add_argument("--storage", choices=STORAGES, help="of BAG2 (default: that of BAG)")
-    group.add_argument("--compress", action="store_true", help="compress with zstd, lossless")
+    add = parser.add_argument_group("the new bag").add_argument
+    text = "topics of BAG to copy: all, cameras (both images and their camera_info), none, or"
+    text += " names with commas between (default: all)"
+    add("--copy", default=ALL, metavar="WHAT", help=text)
+    text = "namespace of the new topics: NAME/image_raw, NAME/camera_info (default: /fused)"
+    add("--fused", default="/fused", metavar="NAME", help=text)
+    text = "Image, or JPEG on NAME/image_raw/compressed, or both (default: raw, and both with"
+    text += " publish_compressed:=true)"
+    add("--transport", choices=("raw", "compressed", "both"), help=text)
+    text = "also NAME/ir: the 8-bit thermal image on the visible grid, as it was fused"
+    add("--with-ir", action="store_true", help=text)
+    text = "also NAME/diagnostics: the outcomes of the frames, once a second"
+    add("--with-diagnostics", action="store_true", help=text)
+    add("--storage", choices=STORAGES, help="of BAG2 (default: that of BAG)")
+    add("--compress", action="store_true", help="compress with zstd, lossless")
     parser.add_argument("--quiet", action="store_true", help="no progress bar, no summary")
     return parser
 
@@ -115,10 +103,8 @@ def _refuse_itself(bag: str, output: str) -> None:
     """Raise ConfigurationError if the fused bag would replace the recording."""
     output = os.path.realpath(output)
     if output in (os.path.realpath(bag), os.path.dirname(os.path.realpath(bag))):
-        raise ConfigurationError(
-            f"expected --output other than {bag}, found that bag or its folder; choose another "
-            "name"
-        )
+        found = "that bag or its folder; choose another name"
+        raise ConfigurationError(f"expected --output other than {bag}, found {found}")
 
 
 def _fused_topics(options: argparse.Namespace, settings: Settings) -> FusedTopics:
@@ -160,19 +146,14 @@ def _copied(
     return [topic for topic in there if topic.name in names]
 
 
-def _tell(
-    options: argparse.Namespace, cameras: FusionTopics, fusion: OfflineFusion, writer: BagWriter
-) -> None:
+def _tell(cameras: FusionTopics, fusion: OfflineFusion, writer: BagWriter) -> None:
     """Print the outcomes, the engine, the events and the new bag's path on stderr."""
     counts = ", ".join(f"{name} {count}" for name, count in sorted(fusion.counts().items()))
-    description = fusion.engine.describe()
-    lines = [
-        f"{cameras.ir} into {cameras.vis}: {counts}",
-        f"by {description['engine']} with {description['model']}",
-    ]
-    lines += [f"{kind} ({of.times}): {of.text}" for kind, of in sorted(fusion.events.items())]
-    lines.append(f"{writer.messages} messages in {writer.path}")
-    _say("\n".join(lines))
+    _say(f"{cameras.ir} into {cameras.vis}: {counts}")
+    _say("by {engine} with {model}".format(**fusion.engine.describe()))
+    for kind, event in sorted(fusion.events.items()):
+        _say(f"{kind} ({event.times}): {event.text}")
+    _say(f"{writer.messages} messages in {writer.path}")
 
 
 def _say(text: str) -> None:

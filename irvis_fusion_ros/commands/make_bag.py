@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from typing import Any
 
 from irvis_fusion_core.command_line import command, make_parser, parse_size, show_progress
 from irvis_fusion_core.errors import ConfigurationError
@@ -72,36 +73,19 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--storage", choices=STORAGES, default="sqlite3", help="default: sqlite3")
     parser.add_argument("--compress", action="store_true", help="compress with zstd, lossless")
     parser.add_argument("--quiet", action="store_true", help="no progress, no summary")
-    length = parser.add_argument_group("length")
-    length.add_argument("--loops", type=_positive, default=1, help="number of passes through DIR")
-    length.add_argument(
-        "--frames", type=_positive, metavar="N", help="visible frames due, instead of --loops"
+    add = parser.add_argument_group("length").add_argument
+    add("--loops", type=_positive, default=1, help="number of passes through DIR")
+    add("--frames", type=_positive, metavar="N", help="visible frames due, instead of --loops")
+    text = (
+        "pairs of DIR a second: 1 for unrelated scenes (default: the rate of the visible camera, "
     )
-    length.add_argument(
-        "--pairs-hz",
-        type=float,
-        metavar="HZ",
-        help="pairs of DIR a second: 1 for unrelated scenes (default: the rate of the visible "
-        "camera, as for a video)",
-    )
-    length.add_argument(
-        "--start-s",
-        type=float,
-        default=float(START_S),
-        metavar="S",
-        help="Unix time of the beginning (default: %d)" % START_S,
-    )
-    length.add_argument(
-        "--loop-stamps",
-        type=float,
-        default=0.0,
-        metavar="S",
-        help="stamps go back to the beginning every S seconds, as when a bag is played in a loop",
-    )
-    length.add_argument("--seed", type=int, default=0, help="of jitter and drops (default: 0)")
-    length.add_argument(
-        "--jitter-s", type=float, default=0.0, metavar="S", help="of both cameras, uniform"
-    )
+    add("--pairs-hz", type=float, metavar="HZ", help=text + "as for a video)")
+    text = f"Unix time of the beginning (default: {START_S})"
+    add("--start-s", type=float, default=float(START_S), metavar="S", help=text)
+    text = "stamps go back to the beginning every S seconds, as when a bag is played in a loop"
+    add("--loop-stamps", type=float, default=0.0, metavar="S", help=text)
+    add("--seed", type=int, default=0, help="of jitter and drops (default: 0)")
+    add("--jitter-s", type=float, default=0.0, metavar="S", help="of both cameras, uniform")
     _add_camera(parser, "vis", "visible", VIS_ENCODINGS, "bgr8")
     _add_camera(parser, "ir", "thermal", IR_ENCODINGS, "mono8")
     return parser
@@ -112,8 +96,9 @@ def _add_camera(
 ) -> None:
     group = parser.add_argument_group(f"the {word} camera")
 
-    def add(option: str, **how: object) -> None:
-        group.add_argument(f"--{name}-{option}", **how)  # type: ignore[arg-type]
+    def add(option: str, field: str = "", **how: Any) -> None:
+        dest = f"{name}_{field or option.replace('-', '_')}"
+        group.add_argument(f"--{name}-{option}", dest=dest, **how)
 
     if name == "vis":
         add("rate-hz", type=float, default=30.0, metavar="HZ", help="default: 30")
@@ -124,23 +109,22 @@ def _add_camera(
     add("encoding", choices=encodings, default=first, help=f"default: {first}")
     add("codec", choices=CODECS, help="send CompressedImage on TOPIC/compressed (default: Image)")
     add("size", type=parse_size, metavar="WxH", help="default: that of the images")
-    add("offset-s", type=float, default=0.0, metavar="S", help="added to stamps: clock error")
+    text = "added to stamps: clock error"
+    add("offset-s", "stamp_offset_s", type=float, default=0.0, metavar="S", help=text)
     add("phase-s", type=float, default=0.0, metavar="S", help="time of the first image")
     add("delay-s", type=float, default=0.0, metavar="S", help="from stamp to recording")
-    add("drop", type=float, default=0.0, metavar="SHARE", help="share lost at random, 0 … 1")
-    add("gap", type=_span, action="append", default=[], metavar="FROM:TO", help="no images, in s")
+    text = "share lost at random, 0 … 1"
+    add("drop", "dropped_share", type=float, default=0.0, metavar="SHARE", help=text)
+    spans: dict[str, Any] = {"type": _span, "action": "append", "default": []}
+    add("gap", "gaps", metavar="FROM:TO", help="no images, in s", **spans)
     add("field-of-view-deg", type=float, default=0.0, metavar="DEG", help="for a calibration")
     add("no-camera-info", action="store_true", help="without camera_info")
     if name == "ir":
-        add("frozen", type=_span, action="append", default=[], metavar="FROM:TO", help="in s")
-        add(
-            "counts",
-            type=_counts,
-            default=ROOM_COUNTS,
-            metavar="LOW:HIGH",
-            help="raw values of black and white of 8-bit images (default: %d:%d, 20 … 40 °C in"
-            " centikelvin)" % ROOM_COUNTS,
-        )
+        add("frozen", metavar="FROM:TO", help="in s", **spans)
+        low, high = ROOM_COUNTS
+        text = "raw values of black and white of 8-bit images (default: "
+        text += f"{low}:{high}, 20 … 40 °C in centikelvin)"
+        add("counts", type=_counts, default=ROOM_COUNTS, metavar="LOW:HIGH", help=text)
 
 
 def _cameras(options: argparse.Namespace) -> list[MadeCamera]:
@@ -148,21 +132,19 @@ def _cameras(options: argparse.Namespace) -> list[MadeCamera]:
     cameras = []
     for name in ("ir", "vis"):
         of = {key[len(name) + 1 :]: given[key] for key in given if key.startswith(name + "_")}
-        timing = CameraTiming(
-            rate_hz=of["rate_hz"] or options.vis_rate_hz,
-            jitter_s=options.jitter_s,
-            phase_s=of["phase_s"],
-            stamp_offset_s=of["offset_s"],
-            delay_s=of["delay_s"],
-            dropped_share=of["drop"],
-            gaps=tuple(of["gap"]),
-            frozen=tuple(of.get("frozen", ())),
+        timing = {field: of[field] for field in CameraTiming._fields if field in of}
+        timing["rate_hz"] = of["rate_hz"] or options.vis_rate_hz
+        form = {field: of[field] for field in ImageForm._fields if field in of}
+        camera = MadeCamera(
+            name,
+            topic_name(of["topic"]),
+            of["frame_id"],
+            CameraTiming(jitter_s=options.jitter_s, **timing),
+            ImageForm(**form),
+            not of["no_camera_info"],
+            of["field_of_view_deg"],
         )
-        counts = of.get("counts", ROOM_COUNTS)
-        form = ImageForm(of["encoding"], of["codec"], of["size"], counts)
-        topic, with_info = topic_name(of["topic"]), not of["no_camera_info"]
-        view_deg = of["field_of_view_deg"]
-        cameras.append(MadeCamera(name, topic, of["frame_id"], timing, form, with_info, view_deg))
+        cameras.append(camera)
     if cameras[0].topic == cameras[1].topic:
         raise ConfigurationError(f"expected two topics, found {cameras[0].topic} for both")
     return cameras

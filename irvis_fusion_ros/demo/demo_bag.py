@@ -15,34 +15,20 @@ from irvis_fusion_ros.bags.bag_topics import choose_topics
 
 def add_bag_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of a bag; the environment gives their defaults."""
-    parser.add_argument(
-        "--bag",
-        default=os.environ.get("DEMO_BAG"),
-        metavar="BAG",
-        help="ROS 2 bag, sqlite3 or MCAP, its first %d pairs (default: $DEMO_BAG)" % MOST_PAIRS,
-    )
+    text = f"ROS 2 bag, sqlite3 or MCAP, its first {MOST_PAIRS} pairs (default: $DEMO_BAG)"
+    parser.add_argument("--bag", default=os.environ.get("DEMO_BAG"), metavar="BAG", help=text)
     for name, kind in (("ir", "thermal"), ("vis", "visible")):
-        parser.add_argument(
-            f"--{name}-topic",
-            default=os.environ.get(f"DEMO_{name.upper()}_TOPIC"),
-            metavar="TOPIC",
-            help=f"{kind} images of the bag (default: $DEMO_{name.upper()}_TOPIC, else guessed)",
-        )
-    parser.add_argument(
-        "--ir-time-offset-s",
-        type=float,
-        default=0.0,
-        metavar="S",
-        help="added to thermal stamps of the bag before they are paired (default: 0)",
-    )
+        variable = f"DEMO_{name.upper()}_TOPIC"
+        text = f"{kind} images of the bag (default: ${variable}, else guessed)"
+        given = os.environ.get(variable)
+        parser.add_argument(f"--{name}-topic", default=given, metavar="TOPIC", help=text)
+    text = "added to thermal stamps of the bag before they are paired (default: 0)"
+    parser.add_argument("--ir-time-offset-s", type=float, default=0.0, metavar="S", help=text)
 
 
 @contextlib.contextmanager
 def pairs_of_bag(options: argparse.Namespace) -> Iterator[None]:
     """Let `options.pairs` name a folder with the bag's pairs within the block, if there is a bag.
-
-    The demo's cameras are a process that shows the pairs again and again: read from files, only
-    one is in memory.
 
     Raises:
         BagError: The bag cannot be read, or has no pairs.

@@ -26,7 +26,6 @@ class DemoCameras(Node):
     """Publishes a pair each period, both images with the same stamp."""
 
     def __init__(self, pairs: DemoPairs) -> None:
-        """Start publishing."""
         super().__init__("demo_cameras")
         self._pairs = pairs
         self._ir = self.create_publisher(Image, "ir/image_raw", 5)

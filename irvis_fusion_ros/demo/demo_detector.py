@@ -36,7 +36,6 @@ class DemoDetector(Node):
     """Notes when every frame arrived, and keeps the newest."""
 
     def __init__(self) -> None:
-        """Subscribe to `image`."""
         super().__init__("demo_detector")
         self.newest: Image | None = None
         self.arrivals: list[dict[str, int]] = []
@@ -67,9 +66,8 @@ def look(
         detections.append({"stamp_ns": stamp_ns(message.header.stamp), "people": found})
         if options.images:
             number = (len(detections) - 1) % MAX_IMAGES  # the last ones are kept
-            write_image(
-                os.path.join(options.images, f"{number:03d}.png"), draw(image, found or [])
-            )
+            path = os.path.join(options.images, f"{number:03d}.png")
+            write_image(path, draw(image, found or []))
     return detections
 
 

@@ -70,8 +70,8 @@ def _people(truth: Mapping[int, Any], detections: Sequence[dict[str, Any]]) -> s
             present += len(people)
             found += count_hits(boxes, [Box(*box) for box in people])
     if present:
-        return "%d of %d (%d %%)" % (found, present, round(100.0 * found / present))
-    return "%.2f an image" % (found / len(looked_at))
+        return f"{found} of {present} ({100 * found / present:.0f} %)"
+    return f"{found / len(looked_at):.2f} an image"
 
 
 def make_table(streams: Mapping[str, Stream]) -> list[list[str]]:
@@ -79,6 +79,7 @@ def make_table(streams: Mapping[str, Stream]) -> list[list[str]]:
     rows = [["topic", "Hz", "published", "arrived", "missing", "p50 ms", "p99 ms", "people found"]]
     for name, s in streams.items():
         counts = [str(s.published), str(s.arrived), str(s.missing)]
-        times = ["%.1f" % s.p50_ms, "%.1f" % s.p99_ms]
-        rows.append([name, "%.1f" % s.rate_hz, *counts, *times, s.people])
+        rows.append(
+            [name, f"{s.rate_hz:.1f}", *counts, f"{s.p50_ms:.1f}", f"{s.p99_ms:.1f}", s.people]
+        )
     return rows

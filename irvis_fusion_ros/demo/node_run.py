@@ -19,7 +19,7 @@ from irvis_fusion_ros.running_node.environment import (
     make_environment,
     parameter_arguments,
     ros_arguments,
-)
+)  # fmt: skip
 
 NAMESPACE = "/irvis_fusion_demo"
 """The demo's own, so that a robot's topics are left alone."""
@@ -40,9 +40,7 @@ class NodeRun(NamedTuple):
 def run_node(options: argparse.Namespace, images: str) -> NodeRun:
     """Run cameras, node and detectors for `options.seconds`.
 
-    Args:
-        options: The demo's.
-        images: Folder for the images that the detectors looked at.
+    `images` is a folder for the images that the detectors looked at.
 
     Raises:
         EngineError: A process ended early, or the node did not fuse.
@@ -73,10 +71,9 @@ def run_node(options: argparse.Namespace, images: str) -> NodeRun:
         check()
         stack.close()  # ends the processes, which write their records
         published, vis, fused = (load(records[name]) for name in ("cameras", "vis", "fused"))
-    streams = {
-        "vis/image_raw": make_stream(published, vis, (begin_ns, end_ns)),
-        "fused/image_raw": make_stream(published, fused, (begin_ns, end_ns)),
-    }
+    consumers = {"vis/image_raw": vis, "fused/image_raw": fused}
+    measured_ns = begin_ns, end_ns
+    streams = {n: make_stream(published, seen, measured_ns) for n, seen in consumers.items()}
     return NodeRun(engine, streams, {n: after[n] - before.get(n, 0) for n in after})
 
 
@@ -97,14 +94,8 @@ def process_arguments(
 
 def node_arguments(options: argparse.Namespace) -> list[str]:
     """Return the engine options of the command line as ROS parameters of the node."""
-    given = {
-        "model": options.model,
-        "backend": options.backend,
-        "precision": options.precision,
-        "device": options.device,
-        "engine_cache_dir": options.cache_dir,
-        "threads": options.threads or None,
-    }
+    given = {name: getattr(options, name) for name in ("model", "backend", "precision", "device")}
+    given.update(engine_cache_dir=options.cache_dir, threads=options.threads or None)
     return ros_arguments(NAMESPACE, parameter_arguments(given))
 
 

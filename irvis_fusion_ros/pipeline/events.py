@@ -11,7 +11,7 @@ KINDS_KEPT = 32
 EXAMPLE_CHARACTERS = 600
 """An example is cut here: encodings and formats come from outside, and may be megabytes long."""
 
-Note = Callable[[str, str], None]
+Note = Callable[[str, str], object]
 """`note(kind, text)`: something odd happened; `kind` is stable, `text` is for a person."""
 
 

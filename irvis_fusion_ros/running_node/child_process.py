@@ -18,13 +18,13 @@ class ChildProcess:
     """Runs `python ARGUMENTS`; a context manager that ends it as Ctrl-C does.
 
     Args:
-        name: Name in error messages.
-        arguments: Arguments of the Python interpreter, such as `["-m", module]`.
-        environment: Environment; None is this process's.
+        name: As error messages call it.
+        arguments: Those of the Python interpreter, such as `["-m", module]`.
+        environment: None is this process's.
         log_path: File for stdout and stderr; None leaves them on this process's.
         with_stdin: Open a pipe for `send_line`.
         with_stdout: Capture stdout for `output`.
-        end_timeout_s: Time to end after a signal, before it is killed.
+        end_timeout_s: From a signal until it is killed.
     """
 
     def __init__(
@@ -38,10 +38,7 @@ class ChildProcess:
         with_stdout: bool = False,
         end_timeout_s: float = END_TIMEOUT_S,
     ) -> None:
-        """Start the process."""
-        self.name = name
-        self._log_path = log_path
-        self._end_timeout_s = end_timeout_s
+        self.name, self._log_path, self._end_timeout_s = name, log_path, end_timeout_s
         with contextlib.ExitStack() as stack:
             log = None if log_path is None else stack.enter_context(open(log_path, "wb"))
             self._process = subprocess.Popen(

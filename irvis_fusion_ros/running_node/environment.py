@@ -18,12 +18,10 @@ REQUIRED_MODULES = ("rclpy", "sensor_msgs", "diagnostic_msgs", "lifecycle_msgs",
 
 def why_no_ros() -> str | None:
     """Return why the node cannot run here, or None where it can."""
+    advice = "source a ROS 2 installation, or on x86-64 Linux `pip install irvis_fusion[ros]`"
     for module in REQUIRED_MODULES:
         if importlib.util.find_spec(module) is None:
-            return (
-                f"{module} is not installed; source a ROS 2 installation, or on x86-64 Linux "
-                "`pip install irvis_fusion[ros]`"
-            )
+            return f"{module} is not installed; {advice}"
     return None
 
 
@@ -53,12 +51,11 @@ def make_environment(domain_id: int | None = None, dds_profile: bool = True) -> 
 
 def find_config(name: str) -> str | None:
     """Return the path of a file in `config/`, in the source tree or where it was installed."""
-    source = str(Path(__file__).resolve().parents[2])
     prefixes = [sys.prefix, *os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep)]
-    folders = [os.path.join(source, "config")]
-    folders += [os.path.join(p, "share", "irvis_fusion", "config") for p in prefixes if p]
-    paths = [os.path.join(folder, name) for folder in folders]
-    return next((path for path in paths if os.path.isfile(path)), None)
+    shares = [Path(prefix) / "share" / "irvis_fusion" for prefix in prefixes if prefix]
+    folders = [Path(__file__).resolve().parents[2], *shares]
+    paths = [folder / "config" / name for folder in folders]
+    return next((str(path) for path in paths if path.is_file()), None)
 
 
 def ros_arguments(namespace: str | None = None, arguments: Sequence[str] = ()) -> list[str]:

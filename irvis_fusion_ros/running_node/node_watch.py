@@ -25,7 +25,6 @@ class NodeWatch:
     """
 
     def __init__(self, namespace: str, name: str = "node_watch") -> None:
-        """Initialise rclpy and subscribe."""
         self._prefix = namespace.strip("/") + "/"
         self._statuses: dict[str, DiagnosticStatus] = {}
         rclpy.init(args=[])

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import copy
 import heapq
+from collections.abc import Iterator, Sequence
 from types import SimpleNamespace
-from typing import Any, Iterator, NamedTuple, Sequence
+from typing import Any, NamedTuple
 
-import numpy as np
-
-from irvis_fusion_ros.bags.bag import CAMERA_INFO_TYPE, StoredTopic, read_messages
+from irvis_fusion_ros.bags.bag import CAMERA_INFO_TYPE, COMPRESSED_TYPE, IMAGE_TYPE, read_messages
+from irvis_fusion_ros.bags.bag_storage import StoredTopic
 from irvis_fusion_ros.bags.bag_topics import FusionTopics
 from irvis_fusion_ros.bags.bag_writer import BagWriter
+from irvis_fusion_ros.bags.made_images import ImageForm, image_message
 from irvis_fusion_ros.bags.replay.fused_frame import FusedFrame
 from irvis_fusion_ros.bags.replay.offline_diagnostics import DIAGNOSTICS_TYPE, SecondsOfFrames
 from irvis_fusion_ros.bags.replay.offline_fusion import OfflineFusion
 from irvis_fusion_ros.messages import compressed_messages
 from irvis_fusion_ros.pipeline.frames import DROPPED, PASSED
-
-IMAGE_TYPE = "sensor_msgs/msg/Image"
-COMPRESSED_TYPE = "sensor_msgs/msg/CompressedImage"
 
 
 class FusedTopics(NamedTuple):
@@ -49,11 +47,8 @@ class FusedBag:
         copied: Sequence[StoredTopic],
     ) -> None:
         """Write the `fused` topics and the `copied` ones of the old bag with `writer`."""
-        self._fusion = fusion
-        self._writer = writer
-        self._cameras = cameras
-        self._fused = fused
-        self._copied = copied
+        self._fusion, self._writer = fusion, writer
+        self._cameras, self._fused, self._copied = cameras, fused, copied
         # Not written yet, because an earlier visible frame still waits for its partner.
         self._held: list[tuple[int, int, str, str, bytes]] = []
         self._number = 0
@@ -80,45 +75,42 @@ class FusedBag:
                 self._hold(message.recorded_ns, message.topic, message.type, message.raw)
             if message.topic == cameras.vis_info:
                 self._info = copy.copy(message.message)  # its header will be the images'
-            for frame in self._fusion.add(message, cameras):
-                self._add(frame)
-                yield frame
-            self._write_settled()
-        for frame in self._fusion.finish():
+            yield from self._take(self._fusion.add(message, cameras))
+        yield from self._take(self._fusion.finish())
+
+    def _take(self, frames: Iterator[FusedFrame]) -> Iterator[FusedFrame]:
+        for frame in frames:
             self._add(frame)
             yield frame
         self._write_settled()
 
     def _add(self, frame: FusedFrame) -> None:
         """Hold what the node would publish of a frame."""
-        self._diagnose(frame)
+        topics, source, at_ns = self._fused, frame.source, frame.recorded_ns
+        if topics.diagnostics:
+            self._put(at_ns, topics.diagnostics, DIAGNOSTICS_TYPE, self._seconds.add(frame))
         if frame.outcome == DROPPED or frame.message is None:
             return
-        topics, source, at_ns = self._fused, frame.source, frame.recorded_ns
-        if topics.image:
-            raw = source.raw
-            if frame.message is not source.message:
-                raw = self._writer.serialize(frame.message, IMAGE_TYPE)
-            self._hold(at_ns, topics.image, IMAGE_TYPE, raw)
-        coded = self._compressed(frame) if topics.compressed else None
-        if topics.compressed and coded is not None:
-            self._hold(at_ns, topics.compressed, COMPRESSED_TYPE, coded)
-        if topics.info and self._info is not None:
+        is_recorded = frame.message is source.message
+        self._put(at_ns, topics.image, IMAGE_TYPE, source.raw if is_recorded else frame.message)
+        if topics.compressed:
+            self._put(at_ns, topics.compressed, COMPRESSED_TYPE, self._compressed(frame))
+        if self._info is not None:
             self._info.header = source.message.header
-            raw = self._writer.serialize(self._info, CAMERA_INFO_TYPE)
-            self._hold(at_ns, topics.info, CAMERA_INFO_TYPE, raw)
-        if topics.ir and frame.ir is not None:
-            raw = self._writer.serialize(_grey_message(frame), IMAGE_TYPE)
-            self._hold(at_ns, topics.ir, IMAGE_TYPE, raw)
+            self._put(at_ns, topics.info, CAMERA_INFO_TYPE, self._info)
+        if frame.ir is not None:
+            grey = image_message(frame.ir, ImageForm("mono8"), 0, "")
+            grey.header = source.message.header
+            self._put(at_ns, topics.ir, IMAGE_TYPE, grey)
 
-    def _diagnose(self, frame: FusedFrame) -> None:
-        if self._fused.diagnostics:
-            message = self._seconds.add(frame)
-            if message is not None:
-                raw = self._writer.serialize(message, DIAGNOSTICS_TYPE)
-                self._hold(frame.recorded_ns, self._fused.diagnostics, DIAGNOSTICS_TYPE, raw)
+    def _put(self, recorded_ns: int, topic: str | None, kind: str, message: Any) -> None:
+        """Hold a message, or its bytes, where there is one and the topic is wanted."""
+        if topic is not None and message is not None:
+            is_raw = isinstance(message, (bytes, memoryview))
+            raw = message if is_raw else self._writer.serialize(message, kind)
+            self._hold(recorded_ns, topic, kind, raw)
 
-    def _compressed(self, frame: FusedFrame) -> bytes | None:
+    def _compressed(self, frame: FusedFrame) -> Any:
         """Return the frame as JPEG; None for a passed image that cannot be decoded."""
         source = frame.source
         if frame.outcome == PASSED and source.type == COMPRESSED_TYPE:
@@ -127,10 +119,10 @@ class FusedBag:
         if native is None:
             return None
         quality = self._fusion.settings.topics.jpeg_quality
-        message = compressed_messages.encode(
-            SimpleNamespace(), native[0], source.message, native[1], quality=quality
+        pixels, order = native
+        return compressed_messages.encode(
+            SimpleNamespace(), pixels, source.message, order, quality=quality
         )
-        return self._writer.serialize(message, COMPRESSED_TYPE)
 
     def _hold(self, recorded_ns: int, topic: str, kind: str, raw: bytes) -> None:
         heapq.heappush(self._held, (recorded_ns, self._number, topic, kind, raw))
@@ -142,14 +134,3 @@ class FusedBag:
         while self._held and (waiting_ns is None or self._held[0][0] <= waiting_ns):
             recorded_ns, _, topic, kind, raw = heapq.heappop(self._held)
             self._writer.write_raw(topic, kind, recorded_ns, raw)
-
-
-def _grey_message(frame: FusedFrame) -> Any:
-    """Return the thermal image as the engine got it, in the visible camera's frame, mono8."""
-    ir = np.ascontiguousarray(frame.ir)
-    message = SimpleNamespace()
-    message.header = frame.source.message.header
-    message.height, message.width = ir.shape
-    message.encoding, message.is_bigendian, message.step = "mono8", 0, ir.shape[1]
-    message.data = ir.reshape(-1)
-    return message

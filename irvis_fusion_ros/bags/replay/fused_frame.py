@@ -16,8 +16,9 @@ from irvis_fusion_ros.pipeline.frames import PASSED, VisFrame
 class FusedFrame:
     """One visible frame and what became of it; see `offline_fusion.OfflineFusion`.
 
+    Frames come in the order of `index`, the number of the visible message in the bag, from 0.
+
     Attributes:
-        index: Number of the visible message in the bag, from 0. Frames come in this order.
         outcome: FUSED, PASSED (published as it came) or DROPPED (not published).
         reason: "fused", or why not: "ir_missing", "no_partner", "unusable_pair", ...
         recorded_ns: When the visible message was recorded.
@@ -26,17 +27,15 @@ class FusedFrame:
         skew_s: IR stamp, with ir_time_offset_s, minus visible stamp: of the frame fused, or of the
             nearest thermal frame known for a frame left alone; None where there is none.
         ir_health: The verdict on the thermal camera at this frame: "ok", "missing", "frozen", ...
-        frame: The visible frame as the pipeline read it.
-        source: The visible message as recorded (`source.message`, `source.raw`).
+        frame: The visible frame as the pipeline read it; `source` is its message as recorded.
         message: What the node publishes on fused/image_raw, with the fields of
             sensor_msgs/Image; None when DROPPED. A raw image that passes is `source.message`.
         ir: uint8 HxW, rescaled and on the visible grid, as the engine got it; None unless FUSED.
         coverage: uint8 HxW, 0 where the thermal camera sees nothing (there `ir` shows the visible
             image); None where it sees everything, and unless FUSED.
-        engine_ms: What the engine took for this frame; None unless FUSED. Not repeatable.
+        engine_ms: Time of the engine for this frame; None unless FUSED. Not repeatable.
         counts: Outcomes and drops up to and including this frame, by cause: "fused",
-            "passed: <reason>", "dropped: <reason>", and those of pairing
-            ("ir_dropped.superseded", ...).
+            "passed: <reason>", "dropped: <reason>", "ir_dropped.superseded", ...
     """
 
     def __init__(self, frame: VisFrame, decision: Decision, source: BagMessage) -> None:
@@ -63,11 +62,10 @@ class FusedFrame:
         """The visible image, uint8 HxWx3 RGB; None where it cannot be decoded."""
         if "vis" not in self._images:
             try:
-                self.keep(
-                    "vis", *image_messages.visible_frame(self.frame.message, self.frame.pixels)
-                )
+                decoded = image_messages.visible_frame(self.frame.message, self.frame.pixels)
             except image_messages.ImageMessageError:
                 return None
+            self.keep("vis", *decoded)
         return self._as_rgb("vis")
 
     @property

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import statistics
-from collections import Counter, deque
-from typing import Mapping
+from collections import Counter, defaultdict, deque
+from collections.abc import Mapping
 
 from irvis_fusion_core.streams.health import AHEAD, LATE, OK, STALE
 from irvis_fusion_ros.parameters.settings import Settings
 from irvis_fusion_ros.pipeline.frame_decision import Decision
-from irvis_fusion_ros.pipeline.frames import FUSED
 
 SKEWS_KEPT = 300
 APART = (AHEAD, LATE, STALE)
@@ -25,12 +24,8 @@ class SkewWatch:
     """
 
     def __init__(self) -> None:
-        """Start with nothing."""
-        self._seen: dict[str, deque[float]] = {
-            "max_ir_age_s": deque(maxlen=SKEWS_KEPT),
-            "slop_s": deque(maxlen=SKEWS_KEPT),
-        }
-        self._times: dict[str, int] = Counter()
+        self._seen: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=SKEWS_KEPT))
+        self._times: Counter[str] = Counter()
 
     def add(self, decision: Decision, arrival_skew_s: float | None, policy: str) -> None:
         """Take the skew of a decision on a frame that stays alone because of its time."""
@@ -52,21 +47,14 @@ class SkewWatch:
 
 
 def why_nothing_fused(counts: Mapping[str, int], skews: SkewWatch, settings: Settings) -> str:
-    """Return what became of the frames, the skew that was seen, and which parameter helps.
+    """Return the outcomes of the frames, the skew that was seen, and which parameter helps.
 
-    Args:
-        counts: `OfflineFusion.counts()` after the walk.
-        skews: `OfflineFusion.skews` after the walk.
-        settings: The parameters of the walk.
+    `counts` and `skews` are those of the `OfflineFusion` after its walk.
     """
-    outcomes = {
-        name: count
-        for name, count in counts.items()
-        if name != FUSED and name.startswith(("passed", "dropped"))
-    }
+    outcomes = sorted(item for item in counts.items() if item[0].startswith(("passed", "dropped")))
     if not outcomes:
         return "there was no visible frame"
-    said = ", ".join(f"{name} {count}" for name, count in sorted(outcomes.items()))
+    said = ", ".join(f"{name} {count}" for name, count in outcomes)
     return f"of the visible frames {said}" + _advice(skews, settings)
 
 

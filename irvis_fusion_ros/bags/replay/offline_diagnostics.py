@@ -7,7 +7,8 @@ bag gives the same diagnostics.
 from __future__ import annotations
 
 import types
-from typing import Any, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 from irvis_fusion_core.streams.health import OK as HEALTHY
 from irvis_fusion_core.streams.stamps import NS_PER_S
@@ -16,7 +17,6 @@ from irvis_fusion_ros.bags.replay.fused_frame import FusedFrame
 from irvis_fusion_ros.pipeline.frames import DROPPED, FUSED
 
 DIAGNOSTICS_TYPE = "diagnostic_msgs/msg/DiagnosticArray"
-PERIOD_NS = NS_PER_S
 OK, WARN, ERROR = 0, 1, 2
 
 
@@ -24,7 +24,6 @@ class SecondsOfFrames:
     """Gathers frames and reports once a second of recording what became of them."""
 
     def __init__(self) -> None:
-        """Start with no frames."""
         self._from_ns: int | None = None
         self._frames: list[FusedFrame] = []
 
@@ -33,9 +32,10 @@ class SecondsOfFrames:
         if self._from_ns is None:
             self._from_ns = frame.recorded_ns
         self._frames.append(frame)
-        if frame.recorded_ns - self._from_ns < PERIOD_NS:
+        passed_ns = frame.recorded_ns - self._from_ns
+        if passed_ns < NS_PER_S:
             return None
-        message = _message(self._frames, (frame.recorded_ns - self._from_ns) / NS_PER_S)
+        message = _message(self._frames, passed_ns / NS_PER_S)
         self._from_ns, self._frames = frame.recorded_ns, []
         return message
 

@@ -30,40 +30,25 @@ from irvis_fusion_ros.bags.replay.recorded_calibrations import RecordedCalibrati
 from irvis_fusion_ros.messages import image_messages
 from irvis_fusion_ros.messages.image_messages import ImageMessageError
 from irvis_fusion_ros.parameters.settings import Settings
+from irvis_fusion_ros.pipeline import frames
 from irvis_fusion_ros.pipeline.current_stages import CurrentStages
 from irvis_fusion_ros.pipeline.engine import open_fusion
 from irvis_fusion_ros.pipeline.events import Event, EventCounter
 from irvis_fusion_ros.pipeline.frame_decision import Decision, FrameDecider
-from irvis_fusion_ros.pipeline.frames import (
-    DROPPED,
-    FUSED,
-    PASSED,
-    UNCALIBRATED,
-    UNUSABLE_PAIR,
-    IrFrame,
-    VisFrame,
-)
+from irvis_fusion_ros.pipeline.frames import DROPPED, FUSED, PASSED, IrFrame, VisFrame
 from irvis_fusion_ros.pipeline.message_checks import MessageChecks
 from irvis_fusion_ros.pipeline.pair_fuser import PairFuser, offer_pair
-
-__all__ = ["DROPPED", "FUSED", "PASSED", "Event", "FusedFrame", "OfflineFusion"]
 
 EXPIRE_NS = 10_000_000
 """The node looks this often whether a visible frame has waited long enough."""
 
 
 class RecordedVis(NamedTuple):
-    """A visible frame of a bag.
+    """A visible frame of a bag."""
 
-    Attributes:
-        frame: The frame; its number is the index in the bag.
-        source: The message as recorded.
-        arrival_skew_s: The newest thermal stamp, offset applied, minus this one, or None.
-    """
-
-    frame: VisFrame
+    frame: VisFrame  # its number is the index in the bag
     source: BagMessage
-    arrival_skew_s: float | None
+    arrival_skew_s: float | None  # the newest thermal stamp, offset applied, minus this one
 
 
 class OfflineFusion:
@@ -73,8 +58,6 @@ class OfflineFusion:
     and then `finish`. One object is for one pass: counts and history begin with it.
 
     Attributes:
-        settings: The parameters.
-        engine: What fuses.
         skews: How far apart the streams lay; for `offline_advice.why_nothing_fused`.
     """
 
@@ -85,13 +68,12 @@ class OfflineFusion:
         progress: Callable[[str], None] = lambda line: None,
         decider: FrameDecider[RecordedVis] | None = None,
     ) -> None:
-        """Take the parameters (see `settings_file.load_settings`), and open the engine.
+        """Open the engine.
 
         Args:
-            settings: The parameters.
             fusion: An engine that is open already; it stays the caller's to close.
             progress: Is told what the engine builds, which may take minutes the first time.
-            decider: Decides on the frames; None takes that of the node.
+            decider: None takes that of the node.
 
         Raises:
             ConfigurationError: Parameters that do not go together.
@@ -100,11 +82,13 @@ class OfflineFusion:
         self.settings = settings
         self.skews = SkewWatch()
         self._events = EventCounter()
-        self._checks = MessageChecks(self._note)
+        self._checks = MessageChecks(self._events.add)
         self._decider = FrameDecider(settings) if decider is None else decider
         self._calibrations = RecordedCalibrations(settings)
         # Not in the background: the same bag gives the same images.
-        self._stages = CurrentStages(settings, self._calibrations.snapshot, in_background=False)
+        self._stages = CurrentStages(
+            settings, self._calibrations.known.snapshot, in_background=False
+        )
         self._owns_engine = fusion is None
         self.engine = open_fusion(settings, progress) if fusion is None else fusion
         self._fuser = PairFuser(self.engine)
@@ -173,19 +157,16 @@ class OfflineFusion:
 
     def counts(self) -> dict[str, int]:
         """Return outcomes of visible frames, and drops of thermal ones, by cause."""
-        of_pairing = {
-            name: count
-            for name, count in self._decider.counters().items()
-            if name.startswith(("ir_dropped.", "cleared."))
-        }
-        return {**self._outcomes, **of_pairing}
+        of_pairing = self._decider.counters().items()
+        drops = {n: count for n, count in of_pairing if n.startswith(("ir_dropped.", "cleared."))}
+        return {**self._outcomes, **drops}
 
     def _learn(self, message: BagMessage) -> None:
         try:
             if self._calibrations.add(message.topic, message.message):
                 self._stages.renew_registration()
         except CalibrationError as error:
-            self._note("registration", str(error))
+            self._events.add("registration", str(error))
 
     def _let_pass(self, end_ns: int) -> Iterator[FusedFrame]:
         """Let time pass, in the steps of the node's timer while a frame waits."""
@@ -206,10 +187,10 @@ class OfflineFusion:
         self._vis_count += 1
         self._waiting[bare.number] = message.recorded_ns
         frame, refused = self._checks.vis(bare)
-        item = RecordedVis(frame, message, self._skew_at_arrival(frame.stamp_ns))
         if refused is not None:
-            item = item._replace(arrival_skew_s=None)
+            item = RecordedVis(frame, message, None)
             return [self._decider.drop("vis_" + refused, frame.stamp_ns, item)]
+        item = RecordedVis(frame, message, self._skew_at_arrival(frame.stamp_ns))
         return self._decider.add_vis(frame.stamp_ns, item, self._now_ns)
 
     def _complete(self, decision: Decision) -> FusedFrame:
@@ -220,17 +201,17 @@ class OfflineFusion:
         self.skews.add(decision, item.arrival_skew_s, self.settings.pairing.pairing)
         verdict = self._decider.verdict
         if decision.reason == "ir_" + verdict.reason and verdict.reason != MISSING:
-            self._note(decision.reason, verdict.text)
+            self._events.add(decision.reason, verdict.text)
         if decision.ir is not None:
             try:
                 self._fuse(result, decision.ir)
             except (FrameError, ConfigurationError, CalibrationError) as error:
                 # The pair does not suit; the engine is healthy.
                 kind = getattr(error, "kind", type(error).__name__)
-                self._note("pair: " + kind, str(error))
-                result.pass_on(UNUSABLE_PAIR)
+                self._events.add("pair: " + kind, str(error))
+                result.pass_on(frames.UNUSABLE_PAIR)
             if self._stages.stages.problem:
-                self._note("registration", self._stages.stages.problem)
+                self._events.add("registration", self._stages.stages.problem)
         if result.outcome == PASSED:
             self._pass_on(result)
         reason = "" if result.outcome == FUSED else ": " + result.reason
@@ -248,7 +229,7 @@ class OfflineFusion:
         stages = self._stages.stages
         fused = self._fuser.fuse(vis, order, ir, stages, result.vis_stamp_ns)
         if fused is None:
-            result.pass_on(UNCALIBRATED)
+            result.pass_on(frames.UNCALIBRATED)
             return
         source = result.frame.message
         result.message = image_messages.fill(SimpleNamespace(), fused.image, source, order)
@@ -261,11 +242,10 @@ class OfflineFusion:
         """Give the visible image, as the node publishes it."""
         frame = result.frame
         try:
-            result.message = image_messages.passed_image(
-                frame.message, SimpleNamespace(), frame.pixels
-            )
+            passed = image_messages.passed_image(frame.message, SimpleNamespace(), frame.pixels)
+            result.message = passed
         except ImageMessageError as error:
-            self._note("vis: " + error.kind, str(error))
+            self._events.add("vis: " + error.kind, str(error))
             result.outcome, result.reason = DROPPED, error.kind
 
     def _skew_at_arrival(self, stamp_ns: int) -> float | None:
@@ -274,6 +254,3 @@ class OfflineFusion:
             return None
         offset_s = self.settings.pairing.ir_time_offset_s
         return (self._newest_ir_ns - stamp_ns) / NS_PER_S + offset_s
-
-    def _note(self, kind: str, text: str) -> None:
-        self._events.add(kind, text)

@@ -7,22 +7,21 @@ from typing import Any
 from irvis_fusion_ros.bags.bag_topics import FusionTopics
 from irvis_fusion_ros.parameters.settings import Settings
 from irvis_fusion_ros.pipeline.known_cameras import KnownCameras, needed_topics
-from irvis_fusion_ros.pipeline.stages import Cameras
 
 
 class RecordedCalibrations:
-    """Takes calibration messages in the order of recording."""
+    """Takes calibration messages in the order of recording; `known` says what they tell."""
 
     def __init__(self, settings: Settings) -> None:
-        """Look at what the parameters `settings` need."""
         self._settings = settings
         self._topics: FusionTopics | None = None
-        self._cameras = KnownCameras(self._topic_of)
+        self.known = KnownCameras(self._topic_of)
 
     def needs(self, topics: FusionTopics) -> list[str]:
         """Return those of a bag's other topics that the registration is made of."""
         self._topics = topics
-        wanted = zip(needed_topics(self._settings), _names(topics))
+        names = topics.ir_info, topics.vis_info, topics.tf_static
+        wanted = zip(needed_topics(self._settings), names)
         return [name for is_needed, name in wanted if is_needed and name]
 
     def add(self, topic: str, message: Any) -> bool:
@@ -35,17 +34,8 @@ class RecordedCalibrations:
         if topics is None or topic not in self.needs(topics):
             return False
         if topic == topics.tf_static:
-            return self._cameras.add_transforms(message, self._settings)
-        return self._cameras.add_info("ir" if topic == topics.ir_info else "vis", message)
-
-    def snapshot(self, settings: Settings) -> Cameras:
-        """Return what is known so far; never raises."""
-        return self._cameras.snapshot(settings)
+            return self.known.add_transforms(message, self._settings)
+        return self.known.add_info("ir" if topic == topics.ir_info else "vis", message)
 
     def _topic_of(self, camera: str) -> str:
-        ir, vis, _ = (None, None, None) if self._topics is None else _names(self._topics)
-        return (ir if camera == "ir" else vis) or camera + "/camera_info"
-
-
-def _names(topics: FusionTopics) -> tuple[str | None, str | None, str | None]:
-    return topics.ir_info, topics.vis_info, topics.tf_static
+        return getattr(self._topics, camera + "_info", None) or camera + "/camera_info"

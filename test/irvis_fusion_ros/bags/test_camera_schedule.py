@@ -1,7 +1,7 @@
 """When made-up cameras take frames: against the closed form, and what must hold for any timing."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from irvis_fusion_core.errors import ConfigurationError
@@ -25,6 +25,7 @@ def test_gaps_are_empty_and_a_frozen_camera_shows_the_same_moment():
     assert [shot.shows_s for shot in taken][4:] == [0.65, 0.65, pytest.approx(0.9)]
 
 
+@settings(deadline=None)
 @given(
     rate_hz=st.floats(1.0, 120.0),
     jitter=st.floats(0.0, 0.49),

@@ -102,6 +102,47 @@ def test_at_every_cut_the_complete_messages_are_read(tmp_path, compression, use_
         assert least <= len(found) <= least + (8 if use_chunking else 0)
 
 
+def write_chunks(path, times, chunk_size=768 * 1024, size=250_000):
+    """Messages at these times in rosbag2's default chunks, without the end of the file."""
+    with open(path, "wb") as stream:
+        writer = writer_module.Writer(stream, chunk_size=chunk_size)
+        writer.start(profile="ros2")
+        schema = writer.register_schema("std_msgs/msg/String", "ros2msg", b"string data")
+        channels = [writer.register_channel(name, "cdr", schema) for name in ("/a", "/b")]
+        for number, time in enumerate(times):
+            raw = number.to_bytes(4, "little") * (size // 4)
+            writer.add_message(channels[number % 2], START_NS + time, raw, START_NS + time)
+        writer.finish()
+    whole = path.read_bytes()
+    path.write_bytes(whole[: -len(b"\x89MCAP0\r\n") - 1])
+
+
+def test_messages_come_in_order_of_recording_across_default_chunks(tmp_path):
+    """rosbag2 writes as messages arrive: their times may go back a little, also over chunks."""
+    times = [10 * number - 15 * (number % 4 == 3) for number in range(24)]
+    write_chunks(tmp_path / "cut.mcap", times)
+    found = [recorded_ns - START_NS for _, recorded_ns, _ in read_until_error(tmp_path)]
+    assert times != sorted(times)
+    assert found == sorted(times)
+
+
+def test_a_last_file_without_a_complete_chunk_leaves_the_earlier_ones_readable(tmp_path):
+    bag = street(tmp_path / "bag", "mcap")
+    whole = (tmp_path / "bag" / "bag.mcap").read_bytes()
+    split = tmp_path / "split"
+    split.mkdir()
+    (split / "bag_0.mcap").write_bytes(whole)
+    (split / "bag_1.mcap").write_bytes(whole[:60])
+    assert read_until_error(split) == read_whole(bag)
+
+
+def test_a_lone_file_without_a_complete_chunk_tells_the_cut(tmp_path):
+    write_chunks(tmp_path / "bag.mcap", range(12))
+    (tmp_path / "bag.mcap").write_bytes((tmp_path / "bag.mcap").read_bytes()[:200])
+    with pytest.raises(BagError, match="cut off after 0 messages"):
+        all_topics(str(tmp_path))
+
+
 def test_a_whole_file_is_none(tmp_path):
     bag = street(tmp_path / "bag", "mcap")
     assert not is_cut(f"{bag}/bag.mcap")
