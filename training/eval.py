@@ -37,20 +37,13 @@ from irvis_fusion_core.metrics.trivial_fusions import TRIVIAL_FUSIONS
 from irvis_fusion_core.network.student import SIZES
 from training.data.images import Images, PairPaths, read_images
 from training.data.listing import PairListing, list_images
-from training.evaluation.eval_report import (
-    FUSED,
-    Scored,
-    Speed,
-    csv_text,
-    json_text,
-    markdown,
-    summarize,
-)
+from training.evaluation import eval_report
+from training.evaluation.eval_report import FUSED, Scored, Speed
 from training.evaluation.fusers import Fuser, open_fuser, recolour
 from training.evaluation.lpips import BACKBONES, Lpips, open_lpips
 from training.evaluation.scores import TEACHER_METRICS, Row, score, teacher_of
 from training.losses.backbones import WeightsMissingError
-from training.options import require_at_least
+from training.options import require_at_least, script_parser
 from training.storage import make_folder, write_bytes, write_png
 from training.tables import cell
 
@@ -77,10 +70,12 @@ def main(arguments: list[str]) -> int:
         if options.benchmark_speed:
             speed = benchmark(fuser, listing.pairs[0], options.input_size, options.benchmark_runs)
     with_teacher, root = listing.with_teacher, Path(options.data_root)
-    summary = summarize(scored, root, fuser.description, not_computed, with_teacher, speed)
-    write_bytes(save_dir / "per_image.csv", csv_text(scored).encode())
-    write_bytes(save_dir / "summary.json", json_text(summary).encode())
-    write_bytes(save_dir / "summary.md", markdown(summary, scored).encode())
+    summary = eval_report.summarize(
+        scored, root, fuser.description, not_computed, with_teacher, speed
+    )
+    write_bytes(save_dir / "per_image.csv", eval_report.csv_text(scored).encode())
+    write_bytes(save_dir / "summary.json", eval_report.json_text(summary).encode())
+    write_bytes(save_dir / "summary.md", eval_report.markdown(summary, scored).encode())
     _print_means(summary)
     if speed is not None:
         print(f"\n{speed.width}x{speed.height}, one pair at a time, {speed.runs} runs")
@@ -210,11 +205,7 @@ def _input_size(text: str) -> tuple[int, int]:
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m training.eval",
-        description=(__doc__ or "").partition("\n")[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    parser = script_parser(__doc__, "eval")
     add = parser.add_argument
     add("--checkpoint", required=True, help=".safetensors, .pth, an exported .onnx, or nano ...")
     add("--data_root", required=True, help="folder with IR/, VIS/ and perhaps TEACHER_FUSED/")
@@ -228,14 +219,14 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--sheets", type=int, default=20, help="comparison sheets, evenly spread; -1: of all")
     add("--save_fused", action="store_true", help="also write every fused image")
     add("--lpips_net", choices=sorted(BACKBONES), default="alex", help="network of LPIPS")
-    add("--lpips_backbone", help="its weights; None: torch.hub's cache, torchvision")
-    add("--lpips_heads", help="the heads of LPIPS; None: torchmetrics'")
+    add("--lpips_backbone", help="its weights (default: torch.hub's cache, torchvision)")
+    add("--lpips_heads", help="the heads of LPIPS (default: torchmetrics')")
     add("--backend", default="auto", help="engine of an .onnx")
-    add("--device", help="cpu, cuda ...; None: a GPU where there is one")
+    add("--device", help="cpu, cuda ... (default: a GPU where there is one)")
     add("--threads", type=int, default=0, help="CPU threads of the engine; 0: its own choice")
     add("--num_workers", type=int, default=os.cpu_count() or 1, help="threads that score")
     options = parser.parse_args(arguments)
-    require_at_least(options, batch_size=1, benchmark_runs=1, num_workers=1)
+    require_at_least(options, 1, "batch_size benchmark_runs num_workers")
     return options
 
 

@@ -35,6 +35,7 @@ from irvis_fusion_core.network.student import SIZES, Student
 from training.data.images import read_pair
 from training.data.listing import list_images
 from training.errors import StorageError
+from training.options import script_parser
 from training.shipping.exported_files import PRECISIONS, put_in_place, stale_files
 from training.shipping.model_card import CardFacts, missing_answers, model_card, write_card
 from training.shipping.student_files import open_student
@@ -213,17 +214,13 @@ def main(arguments: list[str]) -> int:
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m training.export",
-        description=(__doc__ or "").partition("\n")[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    parser = script_parser(__doc__, "export")
     add = parser.add_argument
     add("--checkpoint", required=True, help=".safetensors, .pth or .pt")
     add("--output", default="exported", help="folder to write into")
-    add("--name", help="of the files; None is the variant's")
-    add("--variant", choices=sorted(SIZES), help="expected; None: as it comes")
-    add("--precisions", nargs="+", choices=PRECISIONS, help="None: all that are possible")
+    add("--name", help="of the files (default: the variant's)")
+    add("--variant", choices=sorted(SIZES), help="expected (default: as it comes)")
+    add("--precisions", nargs="+", choices=PRECISIONS, help="default: all that are possible")
     add(
         "--calibrate",
         action="append",
@@ -235,10 +232,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--vis-order", dest="vis_order", choices=("rgb", "bgr"), default="rgb")
     add("--size", type=parse_size, help="WIDTHxHEIGHT, where only one will come")
     add("--evaluation", help="summary.json of training.eval, for the card")
-    add(
-        "--run_config",
-        help="of the training, for the card; None: config.json next to the checkpoint",
-    )
+    add("--run_config", help="of the training (default: config.json next to the checkpoint)")
     return parser.parse_args(arguments)
 
 

@@ -192,20 +192,18 @@ def main(arguments: list[str]) -> int:
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
-    summary, _, rest = (__doc__ or "").partition("\n")
-    parser = make_parser(summary, rest.strip())
-    parser.prog = "python -m training.find_lr"
-    group = parser.add_argument_group("range test")
-    group.add_argument("--min_lr", type=float, default=1e-6, help="the first rate")
-    group.add_argument("--max_lr", type=float, default=1.0, help="the last rate")
-    group.add_argument("--num_steps", type=int, default=100, help="rates to try, one a step")
-    group.add_argument("--output", default="lr_finder.png", help="image of the curve")
+    parser = make_parser(__doc__, "find_lr")
+    add = parser.add_argument_group("range test").add_argument
+    add("--min_lr", type=float, default=1e-6, help="the first rate")
+    add("--max_lr", type=float, default=1.0, help="the last rate")
+    add("--num_steps", type=int, default=100, help="rates to try, one a step")
+    add("--output", default="lr_finder.png", help="image of the curve")
     options = check_options(parser.parse_args(arguments))
     if not 0.0 < options.min_lr < options.max_lr:
         raise ConfigurationError(
             f"expected 0 < --min_lr < --max_lr, found {options.min_lr} and {options.max_lr}"
         )
-    require_at_least(options, num_steps=LEAST_STEPS)
+    require_at_least(options, LEAST_STEPS, "num_steps")
     return options
 
 

@@ -34,7 +34,7 @@ from irvis_fusion_core.command_line import command
 from irvis_fusion_core.errors import ConfigurationError, FusionError
 from training.data.images import PairPaths, read_luminance, read_pair
 from training.data.listing import list_images
-from training.options import documented_parser, require_at_least
+from training.options import add_options, require_at_least, script_parser
 from training.teachers import ddfm, diffusion
 from training.teachers.ensemble_files import EnsembleFolder, refuse_ambiguous, to_bytes
 from training.teachers.ensembles import Ensemble, EnsembleSampler, Pair, same_size, summarize
@@ -228,7 +228,7 @@ def _output(options: argparse.Namespace, root: Path) -> Path:
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = documented_parser("make_teacher_images", __doc__)
+    parser = script_parser(__doc__, "make_teacher_images")
     add = parser.add_argument
     add("--teacher", required=True, action="append", choices=sorted(TEACHERS))
     add("--checkpoint", required=True, action="append", help="one for each --teacher")
@@ -250,11 +250,9 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         choices=sorted(TEACHERS),
         help="bring this teacher's brightness into its sources' range, by blocks of 8 pixels",
     )
-    add("--use_amp", action="store_true", help="half precision: fp16 on CUDA, bf16 on a CPU")
     add("--limit", type=int, default=0, help="pairs of a folder at most; 0 for all")
     add("--skip_bad", action="store_true", help="do not stop for faulty files at the start")
-    add("--seed", type=int, default=0)
-    add("--threads", type=int, default=0, help="CPU threads of torch; 0 leaves it alone")
+    add_options(parser, "use_amp seed threads")
     options = parser.parse_args(arguments)
     _check(options)
     return options
@@ -270,7 +268,8 @@ def _check(options: argparse.Namespace) -> None:
         raise ConfigurationError("expected each --teacher once")
     if options.select and len(options.teacher) < 2:
         raise ConfigurationError("expected at least two --teacher to --select from, found one")
-    require_at_least(options, samples=1, batch_size=1, steps=0, max_side=0)
+    require_at_least(options, 1, "samples batch_size")
+    require_at_least(options, 0, "steps max_side")
     if not 0.0 <= options.eta <= 1.0:
         raise ConfigurationError(f"expected --eta between 0 and 1, found {options.eta}")
 

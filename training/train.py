@@ -260,9 +260,8 @@ def describe(run: Run) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; return 0 at the end, 1 after an error, 130 when asked to stop."""
-    summary, _, rest = (__doc__ or "").partition("\n")
     try:
-        train(check_options(make_parser(summary, rest).parse_args(arguments)))
+        train(check_options(make_parser(__doc__).parse_args(arguments)))
     except StoppedEarly as stop:
         print(f"train: {stop}", file=sys.stderr)
         return 130

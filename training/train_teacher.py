@@ -31,7 +31,7 @@ from torch.utils.data import DataLoader
 from irvis_fusion_core.command_line import command
 from irvis_fusion_core.errors import ConfigurationError
 from training.data.sampling import EpochSampler, Group
-from training.options import documented_parser, precision
+from training.options import add_options, precision, script_parser
 from training.storage import write_json
 from training.teachers.photographs import PhotographCrops, list_photographs
 from training.teachers.prior_files import TEACHERS, create_network, save_network
@@ -185,40 +185,28 @@ def _check_crop(size: int, multiple: int) -> None:
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = documented_parser("train_teacher", __doc__)
+    parser = script_parser(__doc__, "train_teacher")
     add = parser.add_argument
     add("--teacher", required=True, choices=sorted(TEACHERS))
     add("--train_root", required=True, action="append", metavar="DIR", help="again for more")
     add("--val_root", action="append", default=[], metavar="DIR")
     add("--size", default="small", choices=("small", "published"))
     add("--config", type=json.loads, default={}, metavar="JSON", help="fields that differ")
-    add("--input_size", type=int, default=64, help="side of a crop, pixels (default: 64)")
-    add("--batch_size", type=int, default=16)
-    add("--epochs", type=int, default=100)
     add("--crops_per_epoch", type=int, default=4096)
-    add("--max_steps", type=int, default=-1)
-    add("--lr", type=float, default=3e-4)
-    add("--weight_decay", type=float, default=1e-4)
     add("--warmup_steps", type=int, default=200)
-    add("--ema", type=float, default=0.999, help="decay a step (default: 0.999)")
-    add("--grad_clip", type=float, default=1.0, help="0 for none")
-    add("--use_amp", action="store_true", help="half precision: fp16 on CUDA, bf16 on a CPU")
     for name, weight in zip(LAMBDAS, (10.0, 0.5, 0.5, 10.0)):
         of = "" if name == "noise" else " (mask_difuser)"
         add(f"--lambda_{name}", type=float, default=weight, help=f"default: {weight}{of}")
     add("--image_terms_from", type=int, default=10, metavar="EPOCH", help="default: 10")
-    add("--checkpoint_dir", default="runs/teacher")
-    add("--log_dir", default="logs/teacher")
-    add("--log_freq", type=int, default=50, help="steps")
-    add("--save_freq", type=int, default=1, help="epochs, also of the validation")
     add("--resume", metavar="CKPT", help="a last.ckpt")
-    add("--num_workers", type=int, default=2)
-    add("--seed", type=int, default=0)
-    add("--accelerator", default="auto")
-    add("--devices", default="auto", help="as Lightning has it (default: auto)")
-    add("--num_nodes", type=int, default=1)
-    add("--strategy", default="auto")
-    add("--threads", type=int, default=0, help="CPU threads of torch; 0 leaves it alone")
+    folders = {"checkpoint_dir": "runs/teacher", "log_dir": "logs/teacher", "devices": "auto"}
+    others = {"input_size": 64, "batch_size": 16, "epochs": 100, "lr": 3e-4, "ema": 0.999}
+    add_options(parser, **folders, **others, log_freq=50, save_freq=1)
+    add_options(
+        parser,
+        "max_steps weight_decay grad_clip use_amp num_workers seed accelerator num_nodes strategy "
+        "threads",
+    )
     return parser.parse_args(arguments)
 
 
