@@ -110,7 +110,7 @@ def train_rate(
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure and print; return the exit status."""
-    parser = make_parser(__doc__)
+    parser = make_parser(*(__doc__ or "").split("\n", 1))
     parser.prog = "python -m benchmarks.training_speed"
     options = check_options(parser.parse_args(arguments))
     if options.threads:

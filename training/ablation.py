@@ -37,6 +37,7 @@ from training.data.images import read_pair
 from training.data.listing import list_images
 from training.evaluation.fusers import CheckpointFuser
 from training.storage import write_bytes, write_png
+from training.tables import markdown_table
 from training.teachers.selection import WEIGHTS
 from training.train import train
 
@@ -131,16 +132,12 @@ def evaluate(
 def markdown(scores: Scores) -> str:
     """Return a table for each validation folder; `merit` is 2 SSIM + VIF + 3 Qabf."""
     columns = (*METRICS, "merit")
-    lines: list[str] = []
+    styles = [".2f" if name in ("EN", "SD", "SF") else ".3f" for name in columns]
+    tables = []
     for label in next(iter(scores.values())):
-        lines += [f"| {label} | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
-        for name, of_roots in scores.items():
-            cells = (
-                f"{of_roots[label][c]:.{2 if c in ('EN', 'SD', 'SF') else 3}f}" for c in columns
-            )
-            lines.append(f"| {name} | " + " | ".join(cells) + " |")
-        lines.append("")
-    return "\n".join(lines)
+        rows = {name: [of[label][c] for c in columns] for name, of in scores.items()}
+        tables.append(markdown_table(columns, rows, styles, label) + "\n")
+    return "\n".join(tables)
 
 
 def _with_teacher(root: Path, images: Path | None, view: Path) -> Path:

@@ -30,6 +30,7 @@ from irvis_fusion_core.benchmark import example_pair
 from irvis_fusion_core.command_line import command, parse_size
 from irvis_fusion_core.errors import CalibrationError, ConfigurationError, ModelError
 from irvis_fusion_core.network.checkpoint import read_metadata, save_checkpoint
+from irvis_fusion_core.network.comparison import largest_difference
 from irvis_fusion_core.network.export import FramePair, export_to_onnx, quantize
 from irvis_fusion_core.network.student import SIZES, Student
 from training.data.images import read_pair
@@ -127,28 +128,6 @@ def _check_sizes(pairs: Sequence[FramePair], size: Sequence[int] | None, calibra
             f"expected int8 for one size of at most 640x480 (calibration images are cut to "
             f"that), found {size[1]}x{size[0]}; leave --size out: the file then takes any size"
         )
-
-
-def largest_difference(
-    model: Student, onnx_path: Path, pairs: Sequence[FramePair], vis_order: str = "rgb"
-) -> int:
-    """Return the largest difference of a file's images from the student's, in grey levels."""
-    import torch
-
-    from irvis_fusion_core.backends import BackendOptions, open_backend
-    from irvis_fusion_core.network.pixel_student import PixelStudent
-
-    student = PixelStudent(model, vis_order).eval()
-    worst = 0
-    with open_backend(
-        "onnxruntime", str(onnx_path), BackendOptions(vis_order=vis_order)
-    ) as engine:
-        for ir, vis in pairs:
-            with torch.inference_mode():
-                own = student(torch.from_numpy(ir)[None], torch.from_numpy(vis)[None])[0].numpy()
-            difference = engine.fuse(ir, vis).astype(np.int16) - own
-            worst = max(worst, int(np.abs(difference).max()))
-    return worst
 
 
 def read_calibration(folders: Sequence[str | Path], count: int, vis_order: str) -> list[FramePair]:

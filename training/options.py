@@ -196,6 +196,20 @@ def precision(
     return "16-mixed" if accelerator != "cpu" and torch.cuda.is_available() else "bf16-mixed"
 
 
+def trainer_options(options: argparse.Namespace) -> dict[str, Any]:
+    """Return what the trainers of student and teacher share, as arguments of Lightning's."""
+    return {
+        **{name: getattr(options, name) for name in ("accelerator", "num_nodes", "strategy")},
+        "devices": int(options.devices) if options.devices.isdigit() else options.devices,
+        "precision": precision(options.use_amp, options.accelerator),
+        "max_epochs": options.epochs,
+        "log_every_n_steps": options.log_freq,
+        "num_sanity_val_steps": 0,
+        # `EpochSampler` gives every process its part of the draws.
+        "use_distributed_sampler": False,
+    }
+
+
 def term_weights(options: argparse.Namespace, with_teacher: bool) -> dict[str, float]:
     """Return the weight of every term: as its flag says, else by whether there is a teacher.
 

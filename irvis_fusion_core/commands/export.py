@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -46,6 +46,7 @@ def main(arguments: list[str]) -> int:
         parser.error("one of --checkpoint and --variant is needed")
     try:
         from irvis_fusion_core.network.checkpoint import load_checkpoint
+        from irvis_fusion_core.network.comparison import largest_difference
         from irvis_fusion_core.network.export import export_to_onnx
         from irvis_fusion_core.network.student import create_student_model
     except ImportError as error:
@@ -62,7 +63,8 @@ def main(arguments: list[str]) -> int:
     )
     print("%s: %.1f kB" % (options.output, os.path.getsize(options.output) / 1e3))
     if options.pairs:
-        worst = largest_difference(model, options.output, options.vis_order, options.pairs)
+        pairs = read_pairs(options.pairs, options.vis_order)
+        worst = largest_difference(model, options.output, pairs, options.vis_order)
         print("differs from the student by at most %d grey levels" % worst)
         if worst > BOUNDS[options.precision]:
             raise ModelError(
@@ -73,25 +75,12 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def largest_difference(model: Any, onnx_path: str, vis_order: str, folder: str) -> int:
-    """Return the largest difference of a file's images from the student's own, grey levels."""
-    import torch
-
-    from irvis_fusion_core.backends import BackendOptions, open_backend
-    from irvis_fusion_core.network.pixel_student import PixelStudent
-
-    student = PixelStudent(model, vis_order).eval()
-    worst = 0
-    with open_backend("onnxruntime", onnx_path, BackendOptions(vis_order=vis_order)) as backend:
-        for pair in pairs_in(folder):
-            vis = read_visible(pair.vis)
-            vis = np.ascontiguousarray(vis[:, :, ::-1] if vis_order == "rgb" else vis)
-            ir = np.ascontiguousarray(read_thermal_8_bit(pair.ir)[:, :, np.newaxis])
-            with torch.no_grad():
-                expected = student(torch.from_numpy(ir)[None], torch.from_numpy(vis)[None])
-            difference = backend.fuse(ir, vis).astype(np.int16) - expected[0].numpy()
-            worst = max(worst, int(np.abs(difference).max()))
-    return worst
+def read_pairs(folder: str, vis_order: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield the pairs of a folder: uint8 HxWx1, and uint8 HxWx3 in `vis_order`."""
+    for pair in pairs_in(folder):
+        vis = read_visible(pair.vis)
+        vis = np.ascontiguousarray(vis[:, :, ::-1] if vis_order == "rgb" else vis)
+        yield np.ascontiguousarray(read_thermal_8_bit(pair.ir)[:, :, np.newaxis]), vis
 
 
 if __name__ == "__main__":

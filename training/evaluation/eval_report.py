@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from training.evaluation.scores import CONVENTIONS, METRICS, SOURCE_METRICS, Row, means
-from training.tables import table
+from training.tables import markdown_table
 
 FUSED = "fused"
 
@@ -102,7 +102,8 @@ def markdown(summary: dict[str, Any], scored: Sequence[Scored]) -> str:
         ("Against the teacher", [n for n in names if n not in SOURCE_METRICS]),
     ):
         if wanted:
-            lines += [f"## {title}", "", *table(summary["means"], wanted), ""]
+            rows = {name: [row[m] for m in wanted] for name, row in summary["means"].items()}
+            lines += [f"## {title}", "", markdown_table(wanted, rows), ""]
     lines += [f"{name}: not computed, {why}" for name, why in summary["not_computed"].items()]
     weakest = weakest_images(scored)
     if weakest:

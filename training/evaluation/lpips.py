@@ -16,7 +16,7 @@ import torch
 from torchmetrics.functional.image import lpips as torchmetrics_lpips
 
 from irvis_fusion_core.errors import ConfigurationError, FrameError
-from training.losses.backbones import WeightsMissingError, open_features, read_tensors
+from training.losses.backbones import fill, open_features
 
 BACKBONES = {"alex": "alexnet", "vgg": "vgg16"}
 """LPIPS's name of a network -> torchvision's."""
@@ -76,21 +76,9 @@ def open_lpips(
     with mock.patch.object(torchmetrics_lpips, "_get_tv_model_features", lambda *_: features):
         network = torchmetrics_lpips._NoTrainLpips(net=net, pretrained=heads_file is None)
     if heads_file is not None:
-        _load_heads(network, Path(heads_file))
+        heads = {name: p for name, p in network.named_parameters() if name.startswith("lin")}
+        advice = (
+            "are the heads of the other network? Leave --lpips_heads out to take torchmetrics'"
+        )
+        fill(heads, Path(heads_file), "the LPIPS head", advice)
     return Lpips(network)
-
-
-def _load_heads(network: torch.nn.Module, path: Path) -> None:
-    heads = read_tensors(path)
-    for name, head in network.named_parameters():
-        if not name.startswith("lin"):
-            continue
-        tensor = heads.get(name)
-        if tensor is None or tensor.shape != head.shape:
-            found = "none" if tensor is None else tuple(tensor.shape)
-            raise WeightsMissingError(
-                f"expected the LPIPS head {name} of shape {tuple(head.shape)} in {path}, found "
-                f"{found}; are the heads of the other network? Leave --lpips_heads out to take "
-                "torchmetrics'"
-            )
-        head.data.copy_(tensor)

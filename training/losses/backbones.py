@@ -7,6 +7,7 @@ needed. Random weights are never used: distances in a random network mean nothin
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -71,25 +72,30 @@ def open_features(net: str, weights: str | Path | None, advice: str) -> nn.Seque
             f"torchvision or download https://download.pytorch.org/models/{file} there; {advice}"
         )
     features = layers()
-    tensors = read_tensors(path)
-    for name, parameter in features.named_parameters():
-        tensor = tensors.get("features." + name)
-        if tensor is None or tensor.shape != parameter.shape:
-            found = "none" if tensor is None else tuple(tensor.shape)
-            raise WeightsMissingError(
-                f"expected torchvision's {net} in {path}: features.{name} of shape "
-                f"{tuple(parameter.shape)}, found {found}; is it of another network? {advice}"
-            )
-        parameter.data.copy_(tensor)
+    wanted = {f"features.{name}": tensor for name, tensor in features.named_parameters()}
+    fill(wanted, path, f"torchvision's {net}", f"is it of another network? {advice}")
     return features.requires_grad_(False).eval()
 
 
-def read_tensors(path: Path) -> dict[str, torch.Tensor]:
-    """Return the tensors of a ``.pth`` or ``.safetensors`` file by name.
+def fill(wanted: Mapping[str, nn.Parameter], path: Path, what: str, advice: str) -> None:
+    """Set parameters to the tensors of these names in a ``.pth`` or ``.safetensors`` file.
 
     Raises:
-        WeightsMissingError: it is no such file.
+        WeightsMissingError: it is no such file, or lacks a tensor of this name and shape.
     """
+    tensors = _read_tensors(path)
+    for name, parameter in wanted.items():
+        tensor = tensors.get(name)
+        if tensor is None or tensor.shape != parameter.shape:
+            found = "none" if tensor is None else tuple(tensor.shape)
+            raise WeightsMissingError(
+                f"expected {what} {name} of shape {tuple(parameter.shape)} in {path}, found "
+                f"{found}; {advice}"
+            )
+        parameter.data.copy_(tensor)
+
+
+def _read_tensors(path: Path) -> dict[str, torch.Tensor]:
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
