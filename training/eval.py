@@ -19,6 +19,7 @@ if not __package__:
 import argparse
 import contextlib
 import itertools
+import json
 import os
 import sys
 import time
@@ -59,22 +60,19 @@ def main(arguments: list[str]) -> int:
     print(listing.report())
     if not options.skip_bad:
         listing.require_clean()
-    opened = open_fuser(
-        options.checkpoint, options.variant, options.backend, options.device, options.threads
-    )
+    engine = {name: getattr(options, name) for name in ("variant", "backend", "device", "threads")}
     speed = None
-    with contextlib.closing(opened) as fuser:
+    with contextlib.closing(open_fuser(options.checkpoint, **engine)) as fuser:
         make_folder(save_dir)
         lpips, not_computed = _teacher_metrics(options, listing)
-        scored = list(evaluate(fuser, listing, lpips, options, save_dir))
+        scored = list(evaluate(fuser, listing, lpips, options))
         if options.benchmark_speed:
             speed = benchmark(fuser, listing.pairs[0], options.input_size, options.benchmark_runs)
-    with_teacher, root = listing.with_teacher, Path(options.data_root)
-    summary = eval_report.summarize(
-        scored, root, fuser.description, not_computed, with_teacher, speed
-    )
+    found = (fuser.description, not_computed, listing.with_teacher, speed)
+    summary = eval_report.summarize(scored, Path(options.data_root), *found)
     write_bytes(save_dir / "per_image.csv", eval_report.csv_text(scored).encode())
-    write_bytes(save_dir / "summary.json", eval_report.json_text(summary).encode())
+    text = json.dumps(summary, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    write_bytes(save_dir / "summary.json", text.encode())
     write_bytes(save_dir / "summary.md", eval_report.markdown(summary, scored).encode())
     _print_means(summary)
     if speed is not None:
@@ -85,21 +83,18 @@ def main(arguments: list[str]) -> int:
 
 
 def evaluate(
-    fuser: Fuser,
-    listing: PairListing,
-    lpips: Lpips | None,
-    options: argparse.Namespace,
-    save_dir: Path,
+    fuser: Fuser, listing: PairListing, lpips: Lpips | None, options: argparse.Namespace
 ) -> Iterator[Scored]:
     """Fuse and score every pair of a listing, in its order; write sheets on the way."""
-    shown = set(_spread([pair.stem for pair in listing.pairs], options.sheets))
+    save_dir, pairs = Path(options.save_dir), listing.pairs
+    count = len(pairs) if options.sheets < 0 else min(options.sheets, len(pairs))
+    shown = {pairs[i * len(pairs) // count].stem for i in range(count)}  # evenly spread
     with ThreadPoolExecutor(options.num_workers) as threads:
         work = fused_images(fuser, listing, options.batch_size)
-        for stem, images, fused in show_progress(work, len(listing.pairs)):
+        for stem, images, fused in show_progress(work, len(pairs)):
             yield Scored(stem, score_fusions(fused, images, lpips, threads))
             if stem in shown:
-                sheet = caption_row(captioned(images, fused))
-                write_png(save_dir / "sheets" / f"{stem}.png", sheet)
+                write_png(save_dir / "sheets" / f"{stem}.png", sheet(images, fused))
             if options.save_fused:
                 write_png(save_dir / "fused" / f"{stem}.png", fused)
 
@@ -132,20 +127,18 @@ def score_fusions(
     return result
 
 
-def captioned(images: Images, fused: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the images of a comparison sheet: IR | VIS | teacher | fused."""
+def sheet(images: Images, fused: np.ndarray) -> np.ndarray:
+    """Return a comparison sheet: IR | VIS | teacher | fused."""
     shown = {"IR": images.ir, "VIS": images.vis}
     teacher = teacher_of(images.teachers)
     if teacher is not None:
-        vis_y = metrics.luminance(images.vis)
-        shown["teacher"] = recolour(teacher, images.vis, vis_y)
-    return {**shown, FUSED: fused}
+        shown["teacher"] = recolour(teacher, images.vis, metrics.luminance(images.vis))
+    return caption_row({**shown, FUSED: fused})
 
 
 def benchmark(fuser: Fuser, paths: PairPaths, size: tuple[int, int], runs: int) -> Speed:
     """Time one pair of a given (height, width) `runs` times, uint8 in and out."""
-    images = read_images(paths)
-    height, width = size
+    images, (height, width) = read_images(paths), size
     ir, vis = (
         cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
         for image in (images.ir, images.vis)
@@ -174,21 +167,11 @@ def _teacher_metrics(
     return lpips, {}
 
 
-def _spread(stems: Sequence[str], count: int) -> list[str]:
-    """Return at most `count` stems, evenly spread; all where it is negative."""
-    if count < 0 or len(stems) <= count:
-        return list(stems)
-    return [stems[i * len(stems) // count] for i in range(count)]
-
-
 def _print_means(summary: dict[str, Any]) -> None:
     names = list(next(iter(summary["means"].values())))
     print(f"\n{summary['pairs']} pairs. {summary['conventions']}")
-    rows = [["", *names]]
-    rows += [
-        [fusion, *(cell(row[name]) for name in names)] for fusion, row in summary["means"].items()
-    ]
-    print_table(rows)
+    rows = [[fusion, *(cell(row[n]) for n in names)] for fusion, row in summary["means"].items()]
+    print_table([["", *names], *rows])
     for name, why in summary["not_computed"].items():
         print(f"{name}: not computed, {why}")
 

@@ -106,10 +106,9 @@ def export_student(
                     f"{BOUNDS[precision]} grey levels, found {worst}; leave {precision} out of "
                     "--precisions, and look for weights of extreme size"
                 )
-            what = f"{len(pairs[:COMPARED_PAIRS])} real pairs" if pairs else "a drawn pair"
-            written.append(
-                Exported(path, precision, f"at most {worst} grey levels from it on {what}")
-            )
+            what = f"{len(compared)} real pairs" if pairs else "a drawn pair"
+            difference = f"at most {worst} grey levels from it on {what}"
+            written.append(Exported(path, precision, difference))
     return written
 
 
@@ -152,7 +151,8 @@ def read_calibration(folders: Sequence[str | Path], count: int, vis_order: str) 
 def main(arguments: list[str]) -> int:
     """Run the command."""
     options = _parse(arguments)
-    model = open_student(options.checkpoint, options.variant)
+    checkpoint = Path(options.checkpoint)
+    model = open_student(checkpoint, options.variant)
     name = options.name or model.variant
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
         raise ConfigurationError(
@@ -170,7 +170,7 @@ def main(arguments: list[str]) -> int:
             files = export_student(
                 model, built, name, precisions, pairs, options.vis_order, options.size
             )
-            save_checkpoint(model, built / f"{name}.safetensors", _header(options))
+            save_checkpoint(model, built / f"{name}.safetensors", _header(checkpoint))
             write_card(built / CARD, _facts(options, model, name, files, len(pairs)))
             for file in files:
                 read_model_file(str(file.path))  # as the node will
@@ -215,38 +215,27 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _header(options: argparse.Namespace) -> dict[str, str]:
-    """Return the origin of the weights for the header of their file."""
-    path = Path(options.checkpoint)
+def _header(path: Path) -> dict[str, str]:
+    """Return the origin of the weights of a checkpoint, for the header of their file."""
     known = read_metadata(path) if path.suffix == ".safetensors" else {}
     header = {key: value for key, value in known.items() if not key.startswith("irvis_fusion.")}
     return {**header, "exported_from": path.name}
 
 
-def _run_config(options: argparse.Namespace) -> Path | None:
-    """Return the configuration that was named, or the one next to the checkpoint."""
-    if options.run_config:
-        return Path(options.run_config)
-    neighbour = Path(options.checkpoint).with_name("config.json")
-    return neighbour if neighbour.is_file() else None
-
-
 def _facts(
-    options: argparse.Namespace,
-    model: Student,
-    name: str,
-    files: Sequence[Exported],
-    calibration_pairs: int,
+    options: argparse.Namespace, model: Student, name: str, files: Sequence[Exported], pairs: int
 ) -> CardFacts:
+    neighbour = Path(options.checkpoint).with_name("config.json")
+    config = options.run_config or (neighbour if neighbour.is_file() else None)
     return CardFacts(
         name=name,
         model=model,
         checkpoint=Path(options.checkpoint),
         files=[(file.path, file.difference) for file in files],
         vis_order=options.vis_order,
-        calibration_pairs=calibration_pairs if "int8" in [f.precision for f in files] else 0,
+        calibration_pairs=pairs if "int8" in [f.precision for f in files] else 0,
         evaluation=Path(options.evaluation) if options.evaluation else None,
-        run_config=_run_config(options),
+        run_config=Path(config) if config else None,
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -51,12 +50,9 @@ class Speed(NamedTuple):
     def text(self) -> str:
         """Return the block that is printed."""
         return (
-            "Inference Time Statistics:\n"
-            f"  Mean: {self.mean_ms:.2f} ± {self.std_ms:.2f} ms\n"
-            f"  Min: {self.min_ms:.2f} ms\n"
-            f"  Max: {self.max_ms:.2f} ms\n"
-            f"  Median: {self.median_ms:.2f} ms\n"
-            f"  FPS: {self.fps:.2f}"
+            f"Inference Time Statistics:\n  Mean: {self.mean_ms:.2f} ± {self.std_ms:.2f} ms\n"
+            f"  Min: {self.min_ms:.2f} ms\n  Max: {self.max_ms:.2f} ms\n"
+            f"  Median: {self.median_ms:.2f} ms\n  FPS: {self.fps:.2f}"
         )
 
 
@@ -135,8 +131,3 @@ def csv_text(scored: Sequence[Scored]) -> str:
             values = ["" if (v := row[name]) is None else repr(float(v)) for name in METRICS]
             writer.writerow([image.stem, fusion, *values])
     return stream.getvalue()
-
-
-def json_text(summary: dict[str, Any]) -> str:
-    """Return strict JSON with indents."""
-    return json.dumps(summary, indent=2, allow_nan=False, ensure_ascii=False) + "\n"

@@ -34,7 +34,6 @@ class CheckpointFuser:
     """A student's weights, run by torch, several pairs at a time.
 
     Args:
-        path: .safetensors, .pth or .pt.
         variant: The variant that is expected; None takes any.
         device: ``cpu``, ``cuda`` ...; None takes a GPU where torch can use one.
 
@@ -74,21 +73,16 @@ class CheckpointFuser:
 
 
 class ExportedFuser:
-    """An exported .onnx, or a model that ships, run by `RealtimeFusion` as the node runs it.
-
-    Raises the errors of `RealtimeFusion`.
-    """
+    """An exported .onnx, or a model that ships, run by `RealtimeFusion` as the node runs it."""
 
     def __init__(
         self, model: str, backend: str = "auto", device: str | None = None, threads: int = 0
     ) -> None:
         self._fusion = RealtimeFusion(model, backend, device=device, threads=threads)
-        plain = (str, int, float, bool, type(None))
-        facts = self._fusion.describe().items()
-        self.description: dict[str, Any] = {
-            "file": str(model),
-            **{key: value for key, value in facts if isinstance(value, plain)},
-        }
+        self.description: dict[str, Any] = {"file": str(model)}
+        for key, value in self._fusion.describe().items():
+            if value is None or isinstance(value, (str, int, float)):
+                self.description[key] = value
 
     def fuse(self, ir: Sequence[np.ndarray], vis: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Fuse one pair after the other."""
