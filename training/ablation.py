@@ -32,7 +32,7 @@ from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_core.image_sheet import caption_row, stack_rows
 from irvis_fusion_core.metrics import luminance, score_pair
 from irvis_fusion_core.metrics.trivial_fusions import TRIVIAL_FUSIONS
-from training import options as shared
+from training import options as training_options
 from training.data.images import read_pair
 from training.data.listing import list_images
 from training.evaluation.fusers import CheckpointFuser
@@ -88,7 +88,7 @@ def plan(options: argparse.Namespace) -> dict[str, tuple[Path | None, dict[str, 
     unknown = sorted(set(options.weighted) - set(teachers))
     if unknown:
         raise ConfigurationError(f"expected --weighted out of {sorted(teachers)}, found {unknown}")
-    of_sources = {f"lambda_src_{k[4:]}": v for k, v in shared.FROM_SOURCES.items()}
+    of_sources = {f"lambda_src_{k[4:]}": v for k, v in training_options.FROM_SOURCES.items()}
     of_teacher = {f"lambda_{k}": v for k, v in FROM_TEACHER.items()}
     nothing = {"lambda_perc": 0.0, "lambda_feat": 0.0}
     arms: dict[str, tuple[Path | None, dict[str, float]]] = {"sources": (None, of_sources)}
@@ -157,17 +157,17 @@ def _train_options(
     options: argparse.Namespace, root: Path, folder: Path, flags: dict[str, float]
 ) -> argparse.Namespace:
     """Return the options of `training.train` for one arm."""
-    chosen = vars(shared.parse_options(["--train_root", str(root), "--overwrite"]))
+    chosen = vars(training_options.parse_options(["--train_root", str(root), "--overwrite"]))
     own = {"train_root", "val_root", "val_limit"}
     chosen.update({k: v for k, v in vars(options).items() if k in chosen and k not in own})
     chosen.update(epochs=1_000_000, save_freq=1_000_000)  # --max_steps ends it
     chosen.update(warmup_epochs=0, vis_freq=0)
     chosen.update(checkpoint_dir=str(folder), log_dir=str(folder / "log"), **flags)
-    return shared.check_options(argparse.Namespace(**chosen))
+    return training_options.check_options(argparse.Namespace(**chosen))
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = shared.script_parser(__doc__, "ablation")
+    parser = training_options.script_parser(__doc__, "ablation")
     add = parser.add_argument
     add("--train_root", required=True, help="one folder with IR/ and VIS/")
     add("--val_root", required=True, action="append", metavar="DIR", help="again for more")
@@ -179,9 +179,9 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--init", metavar="FILE", help="start every arm from these weights")
     others = {"max_steps": 2000, "input_size": 160, "batch_size": 6, "lr": 2e-3, "threads": 1}
     others.update(misalign_prob=0.0, val_limit=0, num_workers=0)
-    shared.add_options(parser, "accelerator seed", **others)
+    training_options.add_options(parser, "accelerator seed", **others)
     options = parser.parse_args(arguments)
-    shared.require_at_least(options, 1, "max_steps")
+    training_options.require_at_least(options, 1, "max_steps")
     torch.set_num_threads(options.threads)
     return options
 

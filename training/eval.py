@@ -180,7 +180,7 @@ def _input_size(text: str) -> tuple[int, int]:
     """Read `512` (a square) or `640x480` (width x height) as (height, width)."""
     width, _, height = text.lower().partition("x")
     height = height or width
-    if not (width.isdigit() and height.isdigit() and int(width) >= 16 and int(height) >= 16):
+    if not all(side.isdigit() and int(side) >= 16 for side in (height, width)):
         raise argparse.ArgumentTypeError(
             f"expected pixels such as 512 or 640x480, 16 or more, found {text!r}"
         )

@@ -64,21 +64,17 @@ _PLAIN: dict[str, tuple[bool | int | float | str, str]] = {
     "column_noise": (1.5, "IR columns, grey levels"),
     "variance_noise": (
         4.0,
-        "grey levels: a teacher whose samples vary by this counts half; 0: no weighting",
+        "grey levels of variance at which a teacher counts half; 0: always fully",
     ),
     "lead_share": (
         1.0,
-        "share of what an image leads the pixel-wise maximum by that still counts; below 1 the "
-        "terms in which it is short come first",
+        "share of a lead over the maximum that counts; below 1: weak terms first",
     ),
     "no_rounding": (False, "do not round the image as on the topic"),
     "leak": (0.01, "share of the gradient kept where clipped"),
     "epochs": (120, "passes over the training images"),
     "max_steps": (-1, "end there, and the cosine too"),
-    "stop_after_epochs": (
-        0,
-        "end this call early, the schedule still being that of --epochs; go on by --resume",
-    ),
+    "stop_after_epochs": (0, "end this call early, by the schedule of --epochs; then --resume"),
     "lr": (1e-3, "the cosine's top (AdamW)"),
     "lr_warmup_steps": (200, "linear rise"),
     "weight_decay": (1e-4, "AdamW's"),
@@ -146,9 +142,8 @@ def make_parser(doc: str | None = None, name: str = "train") -> argparse.Argumen
     )
     files = parser.add_argument_group("logs and files")
     files.add_argument("--resume", metavar="FILE", help="go on exactly from a checkpoint")
-    files.add_argument(
-        "--monitor", default="auto", choices=MONITORS, help="validation figure of best_model"
-    )
+    best = "validation figure of best_model"
+    files.add_argument("--monitor", default="auto", choices=MONITORS, help=best)
     add_options(files, "checkpoint_dir log_dir overwrite log_freq vis_freq save_freq")
     return parser
 
@@ -166,11 +161,9 @@ def check_options(options: argparse.Namespace) -> argparse.Namespace:
     """
     require_at_least(options, 1, "batch_size epochs input_size log_freq save_freq")
     require_at_least(
-        options,
-        0,
-        "num_workers vis_freq lr_warmup_steps stop_after_epochs val_limit samples_per_epoch "
-        "weight_decay grad_clip",
+        options, 0, "num_workers vis_freq lr_warmup_steps stop_after_epochs val_limit"
     )
+    require_at_least(options, 0, "samples_per_epoch weight_decay grad_clip")
     if not 0.0 < options.lr < float("inf"):
         raise ConfigurationError(f"expected --lr above 0, found {options.lr}")
     if not 0.0 <= options.ema < 1.0:
@@ -232,27 +225,17 @@ def term_weights(options: argparse.Namespace, with_teacher: bool) -> dict[str, f
 
 def warmup_epochs(options: argparse.Namespace, with_teacher: bool) -> int:
     """Return the epochs of L1 alone: by default a twelfth of all, none without a teacher."""
-    if options.warmup_epochs is not None:
-        return options.warmup_epochs
-    return options.epochs // 12 if with_teacher else 0
+    given = options.warmup_epochs
+    return (options.epochs // 12 if with_teacher else 0) if given is None else given
 
 
 def _add_data(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add(
-        "--train_root",
-        action="append",
-        required=True,
-        metavar="DIR[=SHARE]",
-        help="folder with IR/, VIS/ and optionally TEACHER_FUSED/; several are drawn by share",
-    )
+    root = "folder with IR/, VIS/ and optionally TEACHER_FUSED/; several are drawn by share"
+    add("--train_root", action="append", required=True, metavar="DIR[=SHARE]", help=root)
     add("--val_root", action="append", default=[], metavar="DIR", help="the same for validation")
-    add(
-        "--teacher_target",
-        default="mean",
-        choices=("mean", "sample"),
-        help="what to learn from several teacher images of one pair",
-    )
+    of_several = "what to learn from several teacher images of one pair"
+    add("--teacher_target", default="mean", choices=("mean", "sample"), help=of_several)
     add_options(
         group,
         "input_size batch_size num_workers samples_per_epoch val_limit cache_gb skip_bad no_check "
@@ -267,28 +250,15 @@ def _add_model(group: argparse._ArgumentGroup) -> None:
     add("--in_channels", type=int, default=3, choices=(1, 3), help="3 is RGB")
     add("--out_channels", type=int, default=3, choices=(1, 3), help="3 is RGB")
     add("--init", metavar="FILE", help="start from these weights, step 0")
-    add(
-        "--teacher_checkpoint",
-        metavar="FILE",
-        help="a larger trained student: its features are distilled, and its images stand in "
-        "where TEACHER_FUSED/ has none",
-    )
+    larger = "a larger trained student: for its features, and images where TEACHER_FUSED/ has none"
+    add("--teacher_checkpoint", metavar="FILE", help=larger)
     add("--vgg_weights", metavar="FILE", help="torchvision's vgg16-397923af.pth")
     for name, text in _TERMS.items():
         shown = {**WITH_TEACHER, **FROM_SOURCES}.get(name, 0.0)
         when = f" with{'' if name in WITH_TEACHER else 'out'} a teacher" if shown else ""
         add(f"--lambda_{name}", type=float, metavar="W", help=f"{text} (default: {shown:g}{when})")
-    add(
-        "--warmup_epochs",
-        type=int,
-        help="epochs of L1 alone; deep features join after twice as many (default: a twelfth "
-        "of --epochs with a teacher, else 0)",
-    )
-    add(
-        "--emphasis",
-        action="append",
-        default=[],
-        metavar="DIR:TERM=FACTOR",
-        help="a src_ term that counts FACTOR times as much for the images of one --train_root",
-    )
+    late = "deep features join after twice as many (default: a twelfth of --epochs with a teacher)"
+    add("--warmup_epochs", type=int, help=f"epochs of L1 alone; {late}")
+    factor = "a src_ term that counts FACTOR times as much for the images of one --train_root"
+    add("--emphasis", action="append", default=[], metavar="DIR:TERM=FACTOR", help=factor)
     add_options(group, "variance_noise lead_share no_rounding leak")

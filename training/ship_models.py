@@ -45,8 +45,7 @@ def trained_weights(run: Path, variant: str, last: bool = False) -> Path:
     Raises:
         CheckpointError: the run has neither.
     """
-    names = [f"{variant}.safetensors"] if last else ["best_model.safetensors"]
-    for name in (*names, f"{variant}.safetensors"):
+    for name in ("best_model.safetensors", f"{variant}.safetensors")[last:]:
         if (run / name).is_file():
             return run / name
     raise CheckpointError(

@@ -30,6 +30,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from irvis_fusion_core.errors import ConfigurationError, FusionError
 from irvis_fusion_core.network.student import create_student_model
+from training import options as training_options
 from training.data.augmentation import Augmentation
 from training.data.data_module import FusionData, same_images
 from training.data.dataset import FusionDataset, parse_root
@@ -42,13 +43,6 @@ from training.loop.synced_norm import SyncedNorm
 from training.losses.backbones import WeightsMissingError
 from training.losses.emphasis import parse_emphasis
 from training.losses.perceptual import open_vgg16
-from training.options import (
-    check_options,
-    make_parser,
-    term_weights,
-    trainer_options,
-    warmup_epochs,
-)
 from training.shipping.student_files import open_student
 from training.storage import write_json
 
@@ -91,18 +85,16 @@ def make_task(options: argparse.Namespace, has_teacher_images: bool) -> Distilla
     student = student.train().to(memory_format=torch.channels_last)
     teacher = open_student(options.teacher_checkpoint) if options.teacher_checkpoint else None
     with_teacher = has_teacher_images or teacher is not None
-    weights = term_weights(options, with_teacher)
+    weights = training_options.term_weights(options, with_teacher)
     vgg = open_vgg16(options.vgg_weights) if needs_vgg(weights, teacher is not None) else None
     return DistillationTask(
         student,
         weights,
         teacher,
         vgg,
-        warmup_epochs(options, with_teacher),
+        training_options.warmup_epochs(options, with_teacher),
         not options.no_rounding,
-        options.leak,
-        options.variance_noise,
-        lead_share=options.lead_share,
+        **{name: getattr(options, name) for name in ("leak", "variance_noise", "lead_share")},
         emphasis=parse_emphasis(options.emphasis, [parse_root(r) for r in options.train_root]),
     )
 
@@ -113,7 +105,7 @@ def make_trainer(options: argparse.Namespace, with_validation: bool = True) -> p
     logger = TensorBoardLogger(options.log_dir, name=folder.resolve().name, version="")
     terminal = sys.stderr.isatty()
     return pl.Trainer(
-        **trainer_options(options),
+        **training_options.trainer_options(options),
         plugins=[WholeFiles(), SyncedNorm()],
         logger=logger,
         callbacks=[
@@ -239,18 +231,22 @@ def describe(run: Run) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; return 0 at the end, 1 after an error, 130 when asked to stop."""
     try:
-        train(check_options(make_parser(__doc__).parse_args(arguments)))
+        train(
+            training_options.check_options(
+                training_options.make_parser(__doc__).parse_args(arguments)
+            )
+        )
     except StoppedEarly as stop:
         print(f"train: {stop}", file=sys.stderr)
         return 130
-    except FusionError as error:
-        # The error of a loader's process starts with that process's traceback.
-        lines = str(error).splitlines()
-        shown = lines[-1] if str(error).startswith("Caught ") else str(error)
+    except (FusionError, torch.cuda.OutOfMemoryError) as error:
+        shown = str(error)
+        if isinstance(error, torch.cuda.OutOfMemoryError):
+            shown += "\nlower --batch_size or --input_size"
+        elif shown.startswith("Caught "):
+            # The error of a loader's process starts with that process's traceback.
+            shown = shown.splitlines()[-1]
         print(f"train: {shown}", file=sys.stderr)
-        return 1
-    except torch.cuda.OutOfMemoryError as error:
-        print(f"train: {error}\nlower --batch_size or --input_size", file=sys.stderr)
         return 1
     return 0
 

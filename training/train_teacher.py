@@ -60,16 +60,13 @@ def main(arguments: list[str]) -> int:
     if options.max_steps > 0:
         steps = min(steps, options.max_steps)
     weights = {name: getattr(options, f"lambda_{name}") for name in LAMBDAS}
+    named = ("lr", "weight_decay", "ema", "image_terms_from", "seed")
     task = PriorTask(
         network,
         weights,
-        options.lr,
-        options.weight_decay,
-        steps,
-        options.warmup_steps,
-        options.ema,
-        options.image_terms_from,
-        options.seed,
+        total_steps=steps,
+        warm_up_steps=options.warmup_steps,
+        **{name: getattr(options, name) for name in named},
     )
     folder = Path(options.checkpoint_dir)
     write_json(folder / "config.json", vars(options))
@@ -179,9 +176,9 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         add(f"--lambda_{name}", type=float, default=weight, help=f"default: {weight}{of}")
     add("--image_terms_from", type=int, default=10, metavar="EPOCH", help="default: 10")
     add("--resume", metavar="CKPT", help="a last.ckpt")
-    folders = {"checkpoint_dir": "runs/teacher", "log_dir": "logs/teacher", "devices": "auto"}
-    others = {"input_size": 64, "batch_size": 16, "epochs": 100, "lr": 3e-4, "ema": 0.999}
-    add_options(parser, **folders, **others, log_freq=50, save_freq=1)
+    others = {"checkpoint_dir": "runs/teacher", "log_dir": "logs/teacher", "devices": "auto"}
+    add_options(parser, **others, input_size=64, batch_size=16, epochs=100, lr=3e-4, ema=0.999)
+    add_options(parser, log_freq=50, save_freq=1)
     add_options(
         parser,
         "max_steps weight_decay grad_clip use_amp num_workers seed accelerator num_nodes strategy "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,19 +15,6 @@ from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_core.fusion import RealtimeFusion
 from irvis_fusion_core.network.pixel_student import PixelStudent
 from training.shipping.student_files import open_student
-
-
-class Fuser(Protocol):
-    """A model that fuses pairs of one size."""
-
-    description: dict[str, Any]
-    """JSON-like facts for the report; ``file`` is among them."""
-
-    def fuse(self, ir: Sequence[np.ndarray], vis: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Return uint8 HxWx3 RGB for each pair of uint8 HxW and uint8 HxWx3 RGB."""
-
-    def close(self) -> None:
-        """Free the engine."""
 
 
 class CheckpointFuser:
@@ -62,7 +49,7 @@ class CheckpointFuser:
         self._pixels = PixelStudent(student).eval().to(self.device)
 
     def fuse(self, ir: Sequence[np.ndarray], vis: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Fuse pairs of one size in one batch."""
+        """Return uint8 HxWx3 RGB for each pair of uint8 HxW and HxWx3 RGB, in one batch."""
         with torch.inference_mode():
             a, b = (torch.from_numpy(np.stack(side)).to(self.device) for side in (ir, vis))
             return list(self._pixels(a[..., None], b).cpu().numpy())
@@ -85,12 +72,16 @@ class ExportedFuser:
                 self.description[key] = value
 
     def fuse(self, ir: Sequence[np.ndarray], vis: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Fuse one pair after the other."""
+        """Return the same as `CheckpointFuser.fuse`, one pair after the other."""
         return [self._fusion.fuse_frame(a, b) for a, b in zip(ir, vis)]
 
     def close(self) -> None:
         """Free the engine."""
         self._fusion.close()
+
+
+Fuser = CheckpointFuser | ExportedFuser
+"""A model that fuses pairs of one size; `description` has JSON-like facts, ``file`` among them."""
 
 
 def open_fuser(

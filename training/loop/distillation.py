@@ -92,8 +92,9 @@ class DistillationTask(nn.Module):
         self.lead_share, self.emphasis = lead_share, emphasis
         # In a tuple, so that checkpoint and optimiser leave the frozen networks out.
         self._frozen = (teacher, vgg)
-        for network in filter(None, self._frozen):
-            network.requires_grad_(False).eval()
+        for network in self._frozen:
+            if network is not None:
+                network.requires_grad_(False).eval()
         self.adapters: FeatureAdapters | None = None
         if self.weights.get("perc") and vgg is None:
             raise ConfigurationError("the perceptual term needs VGG-16; see open_vgg16")
@@ -115,8 +116,9 @@ class DistillationTask(nn.Module):
         self, function: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True
     ) -> DistillationTask:
         """Move the frozen networks to other devices and types too."""
-        for network in filter(None, self._frozen):
-            network._apply(function)
+        for network in self._frozen:
+            if network is not None:
+                network._apply(function)
         return super()._apply(function, recurse)
 
     def forward(self, batch: Mapping[str, torch.Tensor], epoch: int = 0) -> TaskLoss:
