@@ -36,7 +36,7 @@ from irvis_fusion_core.network.student import SIZES, Student
 from training.data.images import read_pair
 from training.data.listing import list_images
 from training.errors import StorageError
-from training.options import script_parser
+from training.options import require_at_least, script_parser
 from training.shipping.exported_files import PRECISIONS, put_in_place, stale_files
 from training.shipping.model_card import CardFacts, missing_answers, model_card, write_card
 from training.shipping.student_files import open_student
@@ -135,8 +135,6 @@ def read_calibration(folders: Sequence[str | Path], count: int, vis_order: str) 
     Raises:
         DataError: a folder holds no pairs, or an image that is read is damaged.
     """
-    if count < 1:
-        raise ConfigurationError(f"expected a --count of at least 1, found {count}")
     each = max(1, count // max(1, len(folders)))
     pairs: list[FramePair] = []
     for folder in folders:
@@ -200,19 +198,16 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--name", help="of the files (default: the variant's)")
     add("--variant", choices=sorted(SIZES), help="expected (default: as it comes)")
     add("--precisions", nargs="+", choices=PRECISIONS, help="default: all that are possible")
-    add(
-        "--calibrate",
-        action="append",
-        default=[],
-        metavar="DIR",
-        help="folder with IR/ and VIS/ of the cameras it will see; may be given again",
-    )
+    seen = "folder with IR/ and VIS/ of the cameras it will see; may be given again"
+    add("--calibrate", action="append", default=[], metavar="DIR", help=seen)
     add("--count", type=int, default=64, help="calibration pairs, all folders")
     add("--vis-order", dest="vis_order", choices=("rgb", "bgr"), default="rgb")
     add("--size", type=parse_size, help="WIDTHxHEIGHT, where only one will come")
     add("--evaluation", help="summary.json of training.eval, for the card")
     add("--run_config", help="of the training (default: config.json next to the checkpoint)")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    require_at_least(options, 1, "count")
+    return options
 
 
 def _header(path: Path) -> dict[str, str]:

@@ -12,36 +12,28 @@ from irvis_fusion_core.network.student import SIZES
 from training.loop.distillation import TEACHER_TERMS, TERMS
 from training.loop.validation import MONITORS
 
-# Weights of terms whose flag is not given: with teacher images, and from the sources alone.
-WITH_TEACHER = {"pix": 1.0, "perc": 0.1, "ssim": 1.0, "grad": 0.5, "feat": 0.5}
-FROM_SOURCES = {
-    # As in most steps of the shipped models: docs/training_log.md.
-    "src_ssim": 5.0,
-    "src_qabf": 8.0,
-    "src_vif": 1.0,
-    "src_scd": 0.4,
-    "src_intensity": 5.0,
-}
-
+# Name of a loss term -> its weight where the flag is not given, help. The weights of source terms
+# are those of most steps of the shipped models: docs/training_log.md.
 _TERMS = {
-    "pix": "L1 to the teacher",
-    "perc": "VGG-16 features of the teacher's image",
-    "ssim": "SSIM to the teacher",
-    "grad": "Sobel gradient of the teacher",
-    "feat": "feature distillation",
-    "src_ssim": "SSIM to both sources",
-    "src_qabf": "edges of both sources (Qabf)",
-    "src_vif": "information of both sources (VIF)",
-    "src_scd": "correlation of differences (SCD)",
-    "src_intensity": "blurred brightness of the brighter source",
-    "src_noise": "flat regions no noisier than the louder source",
-    "src_warm": "edges of the thermal image about warm things in the dark",
-    "src_max": "pixels of the brighter source",
-    "src_grad": "gradient of the stronger source",
-    "src_colour": "chroma of the visible image",
-    "src_flicker": "no change from frame to frame that neither source shows",
+    "pix": (1.0, "L1 to the teacher"),
+    "perc": (0.1, "VGG-16 features of the teacher's image"),
+    "ssim": (1.0, "SSIM to the teacher"),
+    "grad": (0.5, "Sobel gradient of the teacher"),
+    "feat": (0.5, "feature distillation"),
+    "src_ssim": (5.0, "SSIM to both sources"),
+    "src_qabf": (8.0, "edges of both sources (Qabf)"),
+    "src_vif": (1.0, "information of both sources (VIF)"),
+    "src_scd": (0.4, "correlation of differences (SCD)"),
+    "src_intensity": (5.0, "blurred brightness of the brighter source"),
+    "src_noise": (0.0, "flat regions no noisier than the louder source"),
+    "src_warm": (0.0, "edges of the thermal image about warm things in the dark"),
+    "src_max": (0.0, "pixels of the brighter source"),
+    "src_grad": (0.0, "gradient of the stronger source"),
+    "src_colour": (0.0, "chroma of the visible image"),
+    "src_flicker": (0.0, "no change from frame to frame that neither source shows"),
 }
-
+FROM_SOURCES = {k: v for k, (v, _) in _TERMS.items() if v and k not in TEACHER_TERMS}
+"""Weights of the terms where there is no teacher."""
 
 # Options that several scripts share, and those of one value: name -> default, help.
 _PLAIN: dict[str, tuple[bool | int | float | str, str]] = {
@@ -209,12 +201,14 @@ def term_weights(options: argparse.Namespace, with_teacher: bool) -> dict[str, f
     Raises:
         ConfigurationError: all weights are 0.
     """
-    defaults = WITH_TEACHER if with_teacher else FROM_SOURCES
     weights = {}
     for name in TERMS:
-        given = getattr(options, "lambda_" + name)
-        usable = with_teacher or name not in TEACHER_TERMS
-        weights[name] = (defaults.get(name, 0.0) if given is None else given) if usable else 0.0
+        # By default the terms of the teacher replace those of the sources.
+        of_teacher, given = name in TEACHER_TERMS, getattr(options, "lambda_" + name)
+        default = _TERMS[name][0] if of_teacher == with_teacher else 0.0
+        weights[name] = default if given is None else given
+        if of_teacher and not with_teacher:
+            weights[name] = 0.0
     if not any(weights.values()):
         raise ConfigurationError(
             "expected a loss with a weight above 0, found none: there is no teacher image under "
@@ -253,10 +247,11 @@ def _add_model(group: argparse._ArgumentGroup) -> None:
     larger = "a larger trained student: for its features, and images where TEACHER_FUSED/ has none"
     add("--teacher_checkpoint", metavar="FILE", help=larger)
     add("--vgg_weights", metavar="FILE", help="torchvision's vgg16-397923af.pth")
-    for name, text in _TERMS.items():
-        shown = {**WITH_TEACHER, **FROM_SOURCES}.get(name, 0.0)
-        when = f" with{'' if name in WITH_TEACHER else 'out'} a teacher" if shown else ""
-        add(f"--lambda_{name}", type=float, metavar="W", help=f"{text} (default: {shown:g}{when})")
+    for name, (weight, text) in _TERMS.items():
+        when = f" with{'' if name in TEACHER_TERMS else 'out'} a teacher" if weight else ""
+        add(
+            f"--lambda_{name}", type=float, metavar="W", help=f"{text} (default: {weight:g}{when})"
+        )
     late = "deep features join after twice as many (default: a twelfth of --epochs with a teacher)"
     add("--warmup_epochs", type=int, help=f"epochs of L1 alone; {late}")
     factor = "a src_ term that counts FACTOR times as much for the images of one --train_root"

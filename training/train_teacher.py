@@ -117,10 +117,9 @@ class Photographs(lightning.LightningDataModule):
     def sampler(self, rank: int = 0, world_size: int = 1) -> EpochSampler:
         """Return the draws of one process; several processes take larger steps, not more."""
         options = self.options
-        group = Group(range(len(self.training)))
-        return EpochSampler(
-            [group], options.batch_size, options.seed, options.crops_per_epoch, rank, world_size
-        )
+        groups, of_process = [Group(range(len(self.training)))], (rank, world_size)
+        settings = (options.batch_size, options.seed, options.crops_per_epoch)
+        return EpochSampler(groups, *settings, *of_process)
 
     def train_dataloader(self) -> DataLoader:
         """Return new crops every epoch."""

@@ -66,7 +66,7 @@ def summarize(
 ) -> dict[str, Any]:
     """Return the content of summary.json, without the metrics that no image has."""
     fusions = list(scored[0].rows)
-    rows = {name: means(image.rows[name] for image in scored) for name in fusions}
+    rows = {name: means([image.rows[name] for image in scored]) for name in fusions}
     present = [m for m in METRICS if any(row[m] is not None for row in rows.values())]
     return {
         "data_root": str(data_root),

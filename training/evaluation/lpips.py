@@ -26,10 +26,7 @@ LEAST_SIDE = 32
 
 
 class Lpips:
-    """The distance of two uint8 HxW luminances: 0 for equal ones, larger is more different.
-
-    `open_lpips` makes one.
-    """
+    """The distance of two uint8 HxW luminances: 0 for equal ones, larger is more different."""
 
     def __init__(self, network: torch.nn.Module) -> None:
         self._network = network
@@ -41,10 +38,8 @@ class Lpips:
                 f"{x.shape} and {y.shape}"
             )
         with torch.inference_mode():
-            planes = [
-                torch.from_numpy(p)[None, None].expand(-1, 3, -1, -1) / 255.0 for p in (x, y)
-            ]
-            return float(self._network(*planes, normalize=True))
+            planes = torch.from_numpy(np.stack([x, y]))[:, None, None] / 255.0
+            return float(self._network(*planes.expand(-1, -1, 3, -1, -1), normalize=True))
 
 
 def open_lpips(

@@ -118,7 +118,9 @@ class RunFiles(pl.Callback):
         """Write the figures, and the model where it is the best so far."""
         if not module.validation:
             return
-        monitor = self._monitored(module.validation)
+        monitor = self.monitor
+        if monitor == "auto":
+            monitor = "ssim_teacher" if "ssim_teacher" in module.validation else "quality"
         score = module.validation[monitor]
         # One process decides: the others may not see its disk.
         better = trainer.strategy.broadcast(is_better(monitor, score, self._best_score(monitor)))
@@ -172,17 +174,6 @@ class RunFiles(pl.Callback):
         path = self.folder / "best_model.json"
         best = json.loads(path.read_text()) if path.is_file() else {}
         return best.get("score") if best.get("monitor") == monitor else None
-
-    def _monitored(self, row: dict[str, float]) -> str:
-        if self.monitor == "auto":
-            return "ssim_teacher" if "ssim_teacher" in row else "quality"
-        if self.monitor not in row:
-            found = ", ".join(sorted(name for name in row if "/" not in name))
-            raise TrainingError(
-                f"expected {self.monitor} to choose the best model by, found only {found}; "
-                "those against the teacher need TEACHER_FUSED/ under --val_root, LPIPS its weights"
-            )
-        return self.monitor
 
     def _ship(self, module: FusionModule, name: str, found: dict[str, Any]) -> None:
         shown = {k: f"{v:.6g}" if isinstance(v, float) else str(v) for k, v in found.items()}
