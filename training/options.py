@@ -249,9 +249,8 @@ def _add_model(group: argparse._ArgumentGroup) -> None:
     add("--vgg_weights", metavar="FILE", help="torchvision's vgg16-397923af.pth")
     for name, (weight, text) in _TERMS.items():
         when = f" with{'' if name in TEACHER_TERMS else 'out'} a teacher" if weight else ""
-        add(
-            f"--lambda_{name}", type=float, metavar="W", help=f"{text} (default: {weight:g}{when})"
-        )
+        shown = f"{text} (default: {weight:g}{when})"
+        add(f"--lambda_{name}", type=float, metavar="W", help=shown)
     late = "deep features join after twice as many (default: a twelfth of --epochs with a teacher)"
     add("--warmup_epochs", type=int, help=f"epochs of L1 alone; {late}")
     factor = "a src_ term that counts FACTOR times as much for the images of one --train_root"

@@ -62,5 +62,5 @@ def teacher_of(samples: np.ndarray) -> np.ndarray | None:
 
 def means(rows: Sequence[Row]) -> Row:
     """Return the mean of every metric over the images that have it; None where none has."""
-    columns = {name: [row[name] for row in rows if row[name] is not None] for name in METRICS}
-    return {name: float(np.mean(v)) if v else None for name, v in columns.items()}
+    columns = {n: [v for row in rows if (v := row[n]) is not None] for n in METRICS}
+    return {name: float(np.mean(found)) if found else None for name, found in columns.items()}
