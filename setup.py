@@ -61,6 +61,7 @@ EXTRAS = {
         "onnxruntime>=1.14",
         "lightning>=2.6",
         "matplotlib",
+        "pyyaml",
         "tensorboard",
         "tqdm",
     ],

@@ -24,9 +24,9 @@ import numpy as np
 from benchmarks.shared.fusions import Fusion, open_fusions, score_fusions
 from benchmarks.shared.options import make_parser
 from benchmarks.shared.pairs import Pair, read_pairs
-from benchmarks.shared.tables import markdown_table
 from irvis_fusion_core import metrics
 from irvis_fusion_core.metrics import fidelity
+from training.tables import markdown_table
 
 KINDS = ("IR, stronger", "IR, weaker", "visible, stronger", "visible, weaker")
 

@@ -21,9 +21,9 @@ import numpy as np
 from benchmarks.shared.fusions import Fusion, open_fusions
 from benchmarks.shared.options import SHIPPED, VIDEO_SETS, make_parser
 from benchmarks.shared.pairs import Pair, read_pairs
-from benchmarks.shared.tables import markdown_table
 from irvis_fusion_core import metrics
 from irvis_fusion_core.flicker_limiter import FlickerLimiter
+from training.tables import markdown_table
 
 METRICS = ("VIF", "Qabf", "SSIM")
 VIDEO_HZ = 25.0

@@ -26,10 +26,10 @@ import numpy as np
 
 from benchmarks.shared.options import make_parser
 from benchmarks.shared.pairs import read_pairs
-from benchmarks.shared.tables import markdown_table
 from irvis_fusion_core.registration import online_alignment
 from irvis_fusion_core.registration.camera_geometry import project
 from irvis_fusion_core.registration.warp_maps import StretchedRegistration
+from training.tables import markdown_table
 
 PAIRS = 60
 DRIFTS = {

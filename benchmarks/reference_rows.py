@@ -21,10 +21,10 @@ import numpy as np
 from benchmarks.shared.fusions import open_fusions, score_fusions
 from benchmarks.shared.options import make_parser
 from benchmarks.shared.pairs import Pair, read_pairs
-from benchmarks.shared.tables import markdown_table
 from irvis_fusion_core import metrics
 from irvis_fusion_core.command_line import print_table
 from irvis_fusion_core.metrics.trivial_fusions import TRIVIAL_FUSIONS
+from training.tables import markdown_table
 
 
 def score(fused: np.ndarray, pair: Pair) -> list[float]:

@@ -79,7 +79,7 @@ def write_checksums(folder: str | None = None) -> str:
     """Record the SHA-256 of every model file in the folder; return the path of the record."""
     folder = folder or MODELS_DIR
     names = sorted(n for n in os.listdir(folder) if n.endswith((".onnx", ".safetensors")))
-    record = {name: _sha256(os.path.join(folder, name)) for name in names}
+    record = {name: sha256_of(os.path.join(folder, name)) for name in names}
     target = os.path.join(folder, CHECKSUMS)
     write_file(target, json.dumps(record, indent=2, sort_keys=True) + "\n")
     return target
@@ -134,7 +134,7 @@ def _verified(file_name: str, folder: str) -> str:
         ) from error
     identity = target, status.st_mtime_ns, status.st_size
     if identity not in _whole:
-        found = _sha256(target)
+        found = sha256_of(target)
         if found != wanted:
             raise ModelError(
                 f"expected {target} to have the SHA-256 {wanted[:12]}…, found {found[:12]}… in "
@@ -145,7 +145,8 @@ def _verified(file_name: str, folder: str) -> str:
     return target
 
 
-def _sha256(file_path: str) -> str:
+def sha256_of(file_path: str) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
     with open(file_path, "rb") as stream:
         return hashlib.sha256(stream.read()).hexdigest()
 

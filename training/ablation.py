@@ -32,17 +32,12 @@ from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_core.image_sheet import caption_row, stack_rows
 from irvis_fusion_core.metrics import luminance, score_pair
 from irvis_fusion_core.metrics.trivial_fusions import TRIVIAL_FUSIONS
+from training import options as training_options
 from training.data.images import read_pair
 from training.data.listing import list_images
 from training.evaluation.fusers import CheckpointFuser
-from training.options import (
-    FROM_SOURCES,
-    check_options,
-    documented_parser,
-    parse_options,
-    require_at_least,
-)
 from training.storage import write_bytes, write_png
+from training.tables import markdown_table
 from training.teachers.selection import WEIGHTS
 from training.train import train
 
@@ -93,7 +88,7 @@ def plan(options: argparse.Namespace) -> dict[str, tuple[Path | None, dict[str, 
     unknown = sorted(set(options.weighted) - set(teachers))
     if unknown:
         raise ConfigurationError(f"expected --weighted out of {sorted(teachers)}, found {unknown}")
-    of_sources = {f"lambda_src_{k[4:]}": v for k, v in FROM_SOURCES.items()}
+    of_sources = {f"lambda_src_{k[4:]}": v for k, v in training_options.FROM_SOURCES.items()}
     of_teacher = {f"lambda_{k}": v for k, v in FROM_TEACHER.items()}
     nothing = {"lambda_perc": 0.0, "lambda_feat": 0.0}
     arms: dict[str, tuple[Path | None, dict[str, float]]] = {"sources": (None, of_sources)}
@@ -137,16 +132,12 @@ def evaluate(
 def markdown(scores: Scores) -> str:
     """Return a table for each validation folder; `merit` is 2 SSIM + VIF + 3 Qabf."""
     columns = (*METRICS, "merit")
-    lines: list[str] = []
+    styles = [".2f" if name in ("EN", "SD", "SF") else ".3f" for name in columns]
+    tables = []
     for label in next(iter(scores.values())):
-        lines += [f"| {label} | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
-        for name, of_roots in scores.items():
-            cells = (
-                f"{of_roots[label][c]:.{2 if c in ('EN', 'SD', 'SF') else 3}f}" for c in columns
-            )
-            lines.append(f"| {name} | " + " | ".join(cells) + " |")
-        lines.append("")
-    return "\n".join(lines)
+        rows = {name: [of[label][c] for c in columns] for name, of in scores.items()}
+        tables.append(markdown_table(columns, rows, styles, label) + "\n")
+    return "\n".join(tables)
 
 
 def _with_teacher(root: Path, images: Path | None, view: Path) -> Path:
@@ -166,17 +157,17 @@ def _train_options(
     options: argparse.Namespace, root: Path, folder: Path, flags: dict[str, float]
 ) -> argparse.Namespace:
     """Return the options of `training.train` for one arm."""
-    chosen = vars(parse_options(["--train_root", str(root), "--overwrite"]))
+    chosen = vars(training_options.parse_options(["--train_root", str(root), "--overwrite"]))
     own = {"train_root", "val_root", "val_limit"}
     chosen.update({k: v for k, v in vars(options).items() if k in chosen and k not in own})
     chosen.update(epochs=1_000_000, save_freq=1_000_000)  # --max_steps ends it
     chosen.update(warmup_epochs=0, vis_freq=0)
     chosen.update(checkpoint_dir=str(folder), log_dir=str(folder / "log"), **flags)
-    return check_options(argparse.Namespace(**chosen))
+    return training_options.check_options(argparse.Namespace(**chosen))
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = documented_parser("ablation", __doc__)
+    parser = training_options.script_parser(__doc__, "ablation")
     add = parser.add_argument
     add("--train_root", required=True, help="one folder with IR/ and VIS/")
     add("--val_root", required=True, action="append", metavar="DIR", help="again for more")
@@ -186,18 +177,11 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--output", default="runs/ablation")
     add("--variant", default="nano")
     add("--init", metavar="FILE", help="start every arm from these weights")
-    add("--max_steps", type=int, default=2000)
-    add("--input_size", type=int, default=160)
-    add("--batch_size", type=int, default=6)
-    add("--lr", type=float, default=2e-3)
-    add("--misalign_prob", type=float, default=0.0)
-    add("--val_limit", type=int, default=0, help="pairs of each --val_root; 0 for all")
-    add("--num_workers", type=int, default=0)
-    add("--threads", type=int, default=1)
-    add("--accelerator", default="auto")
-    add("--seed", type=int, default=0)
+    others = {"max_steps": 2000, "input_size": 160, "batch_size": 6, "lr": 2e-3, "threads": 1}
+    others.update(misalign_prob=0.0, val_limit=0, num_workers=0)
+    training_options.add_options(parser, "accelerator seed", **others)
     options = parser.parse_args(arguments)
-    require_at_least(options, max_steps=1)
+    training_options.require_at_least(options, 1, "max_steps")
     torch.set_num_threads(options.threads)
     return options
 

@@ -19,6 +19,7 @@ if not __package__:
 import argparse
 import contextlib
 import itertools
+import json
 import os
 import sys
 import time
@@ -37,20 +38,13 @@ from irvis_fusion_core.metrics.trivial_fusions import TRIVIAL_FUSIONS
 from irvis_fusion_core.network.student import SIZES
 from training.data.images import Images, PairPaths, read_images
 from training.data.listing import PairListing, list_images
-from training.evaluation.eval_report import (
-    FUSED,
-    Scored,
-    Speed,
-    csv_text,
-    json_text,
-    markdown,
-    summarize,
-)
+from training.evaluation import eval_report
+from training.evaluation.eval_report import FUSED, Scored, Speed
 from training.evaluation.fusers import Fuser, open_fuser, recolour
 from training.evaluation.lpips import BACKBONES, Lpips, open_lpips
 from training.evaluation.scores import TEACHER_METRICS, Row, score, teacher_of
 from training.losses.backbones import WeightsMissingError
-from training.options import require_at_least
+from training.options import require_at_least, script_parser
 from training.storage import make_folder, write_bytes, write_png
 from training.tables import cell
 
@@ -66,21 +60,20 @@ def main(arguments: list[str]) -> int:
     print(listing.report())
     if not options.skip_bad:
         listing.require_clean()
-    opened = open_fuser(
-        options.checkpoint, options.variant, options.backend, options.device, options.threads
-    )
+    engine = {name: getattr(options, name) for name in ("variant", "backend", "device", "threads")}
     speed = None
-    with contextlib.closing(opened) as fuser:
+    with contextlib.closing(open_fuser(options.checkpoint, **engine)) as fuser:
         make_folder(save_dir)
         lpips, not_computed = _teacher_metrics(options, listing)
-        scored = list(evaluate(fuser, listing, lpips, options, save_dir))
+        scored = list(evaluate(fuser, listing, lpips, options))
         if options.benchmark_speed:
             speed = benchmark(fuser, listing.pairs[0], options.input_size, options.benchmark_runs)
-    with_teacher, root = listing.with_teacher, Path(options.data_root)
-    summary = summarize(scored, root, fuser.description, not_computed, with_teacher, speed)
-    write_bytes(save_dir / "per_image.csv", csv_text(scored).encode())
-    write_bytes(save_dir / "summary.json", json_text(summary).encode())
-    write_bytes(save_dir / "summary.md", markdown(summary, scored).encode())
+    found = (fuser.description, not_computed, listing.with_teacher, speed)
+    summary = eval_report.summarize(scored, Path(options.data_root), *found)
+    write_bytes(save_dir / "per_image.csv", eval_report.csv_text(scored).encode())
+    text = json.dumps(summary, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    write_bytes(save_dir / "summary.json", text.encode())
+    write_bytes(save_dir / "summary.md", eval_report.markdown(summary, scored).encode())
     _print_means(summary)
     if speed is not None:
         print(f"\n{speed.width}x{speed.height}, one pair at a time, {speed.runs} runs")
@@ -90,21 +83,18 @@ def main(arguments: list[str]) -> int:
 
 
 def evaluate(
-    fuser: Fuser,
-    listing: PairListing,
-    lpips: Lpips | None,
-    options: argparse.Namespace,
-    save_dir: Path,
+    fuser: Fuser, listing: PairListing, lpips: Lpips | None, options: argparse.Namespace
 ) -> Iterator[Scored]:
     """Fuse and score every pair of a listing, in its order; write sheets on the way."""
-    shown = set(_spread([pair.stem for pair in listing.pairs], options.sheets))
+    save_dir, pairs = Path(options.save_dir), listing.pairs
+    count = len(pairs) if options.sheets < 0 else min(options.sheets, len(pairs))
+    shown = {pairs[i * len(pairs) // count].stem for i in range(count)}  # evenly spread
     with ThreadPoolExecutor(options.num_workers) as threads:
         work = fused_images(fuser, listing, options.batch_size)
-        for stem, images, fused in show_progress(work, len(listing.pairs)):
+        for stem, images, fused in show_progress(work, len(pairs)):
             yield Scored(stem, score_fusions(fused, images, lpips, threads))
             if stem in shown:
-                sheet = caption_row(captioned(images, fused))
-                write_png(save_dir / "sheets" / f"{stem}.png", sheet)
+                write_png(save_dir / "sheets" / f"{stem}.png", sheet(images, fused))
             if options.save_fused:
                 write_png(save_dir / "fused" / f"{stem}.png", fused)
 
@@ -137,20 +127,18 @@ def score_fusions(
     return result
 
 
-def captioned(images: Images, fused: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the images of a comparison sheet: IR | VIS | teacher | fused."""
+def sheet(images: Images, fused: np.ndarray) -> np.ndarray:
+    """Return a comparison sheet: IR | VIS | teacher | fused."""
     shown = {"IR": images.ir, "VIS": images.vis}
     teacher = teacher_of(images.teachers)
     if teacher is not None:
-        vis_y = metrics.luminance(images.vis)
-        shown["teacher"] = recolour(teacher, images.vis, vis_y)
-    return {**shown, FUSED: fused}
+        shown["teacher"] = recolour(teacher, images.vis, metrics.luminance(images.vis))
+    return caption_row({**shown, FUSED: fused})
 
 
 def benchmark(fuser: Fuser, paths: PairPaths, size: tuple[int, int], runs: int) -> Speed:
     """Time one pair of a given (height, width) `runs` times, uint8 in and out."""
-    images = read_images(paths)
-    height, width = size
+    images, (height, width) = read_images(paths), size
     ir, vis = (
         cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
         for image in (images.ir, images.vis)
@@ -179,21 +167,11 @@ def _teacher_metrics(
     return lpips, {}
 
 
-def _spread(stems: Sequence[str], count: int) -> list[str]:
-    """Return at most `count` stems, evenly spread; all where it is negative."""
-    if count < 0 or len(stems) <= count:
-        return list(stems)
-    return [stems[i * len(stems) // count] for i in range(count)]
-
-
 def _print_means(summary: dict[str, Any]) -> None:
     names = list(next(iter(summary["means"].values())))
     print(f"\n{summary['pairs']} pairs. {summary['conventions']}")
-    rows = [["", *names]]
-    rows += [
-        [fusion, *(cell(row[name]) for name in names)] for fusion, row in summary["means"].items()
-    ]
-    print_table(rows)
+    rows = [[fusion, *(cell(row[n]) for n in names)] for fusion, row in summary["means"].items()]
+    print_table([["", *names], *rows])
     for name, why in summary["not_computed"].items():
         print(f"{name}: not computed, {why}")
 
@@ -202,7 +180,7 @@ def _input_size(text: str) -> tuple[int, int]:
     """Read `512` (a square) or `640x480` (width x height) as (height, width)."""
     width, _, height = text.lower().partition("x")
     height = height or width
-    if not (width.isdigit() and height.isdigit() and int(width) >= 16 and int(height) >= 16):
+    if not all(side.isdigit() and int(side) >= 16 for side in (height, width)):
         raise argparse.ArgumentTypeError(
             f"expected pixels such as 512 or 640x480, 16 or more, found {text!r}"
         )
@@ -210,11 +188,7 @@ def _input_size(text: str) -> tuple[int, int]:
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m training.eval",
-        description=(__doc__ or "").partition("\n")[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    parser = script_parser(__doc__, "eval")
     add = parser.add_argument
     add("--checkpoint", required=True, help=".safetensors, .pth, an exported .onnx, or nano ...")
     add("--data_root", required=True, help="folder with IR/, VIS/ and perhaps TEACHER_FUSED/")
@@ -228,14 +202,14 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--sheets", type=int, default=20, help="comparison sheets, evenly spread; -1: of all")
     add("--save_fused", action="store_true", help="also write every fused image")
     add("--lpips_net", choices=sorted(BACKBONES), default="alex", help="network of LPIPS")
-    add("--lpips_backbone", help="its weights; None: torch.hub's cache, torchvision")
-    add("--lpips_heads", help="the heads of LPIPS; None: torchmetrics'")
+    add("--lpips_backbone", help="its weights (default: torch.hub's cache, torchvision)")
+    add("--lpips_heads", help="the heads of LPIPS (default: torchmetrics')")
     add("--backend", default="auto", help="engine of an .onnx")
-    add("--device", help="cpu, cuda ...; None: a GPU where there is one")
+    add("--device", help="cpu, cuda ... (default: a GPU where there is one)")
     add("--threads", type=int, default=0, help="CPU threads of the engine; 0: its own choice")
     add("--num_workers", type=int, default=os.cpu_count() or 1, help="threads that score")
     options = parser.parse_args(arguments)
-    require_at_least(options, batch_size=1, benchmark_runs=1, num_workers=1)
+    require_at_least(options, 1, "batch_size benchmark_runs num_workers")
     return options
 
 

@@ -30,11 +30,13 @@ from irvis_fusion_core.benchmark import example_pair
 from irvis_fusion_core.command_line import command, parse_size
 from irvis_fusion_core.errors import CalibrationError, ConfigurationError, ModelError
 from irvis_fusion_core.network.checkpoint import read_metadata, save_checkpoint
+from irvis_fusion_core.network.comparison import largest_difference
 from irvis_fusion_core.network.export import FramePair, export_to_onnx, quantize
 from irvis_fusion_core.network.student import SIZES, Student
 from training.data.images import read_pair
 from training.data.listing import list_images
 from training.errors import StorageError
+from training.options import require_at_least, script_parser
 from training.shipping.exported_files import PRECISIONS, put_in_place, stale_files
 from training.shipping.model_card import CardFacts, missing_answers, model_card, write_card
 from training.shipping.student_files import open_student
@@ -104,10 +106,9 @@ def export_student(
                     f"{BOUNDS[precision]} grey levels, found {worst}; leave {precision} out of "
                     "--precisions, and look for weights of extreme size"
                 )
-            what = f"{len(pairs[:COMPARED_PAIRS])} real pairs" if pairs else "a drawn pair"
-            written.append(
-                Exported(path, precision, f"at most {worst} grey levels from it on {what}")
-            )
+            what = f"{len(compared)} real pairs" if pairs else "a drawn pair"
+            difference = f"at most {worst} grey levels from it on {what}"
+            written.append(Exported(path, precision, difference))
     return written
 
 
@@ -128,36 +129,12 @@ def _check_sizes(pairs: Sequence[FramePair], size: Sequence[int] | None, calibra
         )
 
 
-def largest_difference(
-    model: Student, onnx_path: Path, pairs: Sequence[FramePair], vis_order: str = "rgb"
-) -> int:
-    """Return the largest difference of a file's images from the student's, in grey levels."""
-    import torch
-
-    from irvis_fusion_core.backends import BackendOptions, open_backend
-    from irvis_fusion_core.network.pixel_student import PixelStudent
-
-    student = PixelStudent(model, vis_order).eval()
-    worst = 0
-    with open_backend(
-        "onnxruntime", str(onnx_path), BackendOptions(vis_order=vis_order)
-    ) as engine:
-        for ir, vis in pairs:
-            with torch.inference_mode():
-                own = student(torch.from_numpy(ir)[None], torch.from_numpy(vis)[None])[0].numpy()
-            difference = engine.fuse(ir, vis).astype(np.int16) - own
-            worst = max(worst, int(np.abs(difference).max()))
-    return worst
-
-
 def read_calibration(folders: Sequence[str | Path], count: int, vis_order: str) -> list[FramePair]:
     """Return at most `count` 8-bit pairs in the model's order, evenly spread over each folder.
 
     Raises:
         DataError: a folder holds no pairs, or an image that is read is damaged.
     """
-    if count < 1:
-        raise ConfigurationError(f"expected a --count of at least 1, found {count}")
     each = max(1, count // max(1, len(folders)))
     pairs: list[FramePair] = []
     for folder in folders:
@@ -172,7 +149,8 @@ def read_calibration(folders: Sequence[str | Path], count: int, vis_order: str) 
 def main(arguments: list[str]) -> int:
     """Run the command."""
     options = _parse(arguments)
-    model = open_student(options.checkpoint, options.variant)
+    checkpoint = Path(options.checkpoint)
+    model = open_student(checkpoint, options.variant)
     name = options.name or model.variant
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
         raise ConfigurationError(
@@ -190,7 +168,7 @@ def main(arguments: list[str]) -> int:
             files = export_student(
                 model, built, name, precisions, pairs, options.vis_order, options.size
             )
-            save_checkpoint(model, built / f"{name}.safetensors", _header(options))
+            save_checkpoint(model, built / f"{name}.safetensors", _header(checkpoint))
             write_card(built / CARD, _facts(options, model, name, files, len(pairs)))
             for file in files:
                 read_model_file(str(file.path))  # as the node will
@@ -213,67 +191,46 @@ def main(arguments: list[str]) -> int:
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m training.export",
-        description=(__doc__ or "").partition("\n")[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    parser = script_parser(__doc__, "export")
     add = parser.add_argument
     add("--checkpoint", required=True, help=".safetensors, .pth or .pt")
     add("--output", default="exported", help="folder to write into")
-    add("--name", help="of the files; None is the variant's")
-    add("--variant", choices=sorted(SIZES), help="expected; None: as it comes")
-    add("--precisions", nargs="+", choices=PRECISIONS, help="None: all that are possible")
-    add(
-        "--calibrate",
-        action="append",
-        default=[],
-        metavar="DIR",
-        help="folder with IR/ and VIS/ of the cameras it will see; may be given again",
-    )
+    add("--name", help="of the files (default: the variant's)")
+    add("--variant", choices=sorted(SIZES), help="expected (default: as it comes)")
+    add("--precisions", nargs="+", choices=PRECISIONS, help="default: all that are possible")
+    seen = "folder with IR/ and VIS/ of the cameras it will see; may be given again"
+    add("--calibrate", action="append", default=[], metavar="DIR", help=seen)
     add("--count", type=int, default=64, help="calibration pairs, all folders")
     add("--vis-order", dest="vis_order", choices=("rgb", "bgr"), default="rgb")
     add("--size", type=parse_size, help="WIDTHxHEIGHT, where only one will come")
     add("--evaluation", help="summary.json of training.eval, for the card")
-    add(
-        "--run_config",
-        help="of the training, for the card; None: config.json next to the checkpoint",
-    )
-    return parser.parse_args(arguments)
+    add("--run_config", help="of the training (default: config.json next to the checkpoint)")
+    options = parser.parse_args(arguments)
+    require_at_least(options, 1, "count")
+    return options
 
 
-def _header(options: argparse.Namespace) -> dict[str, str]:
-    """Return the origin of the weights for the header of their file."""
-    path = Path(options.checkpoint)
+def _header(path: Path) -> dict[str, str]:
+    """Return the origin of the weights of a checkpoint, for the header of their file."""
     known = read_metadata(path) if path.suffix == ".safetensors" else {}
     header = {key: value for key, value in known.items() if not key.startswith("irvis_fusion.")}
     return {**header, "exported_from": path.name}
 
 
-def _run_config(options: argparse.Namespace) -> Path | None:
-    """Return the configuration that was named, or the one next to the checkpoint."""
-    if options.run_config:
-        return Path(options.run_config)
-    neighbour = Path(options.checkpoint).with_name("config.json")
-    return neighbour if neighbour.is_file() else None
-
-
 def _facts(
-    options: argparse.Namespace,
-    model: Student,
-    name: str,
-    files: Sequence[Exported],
-    calibration_pairs: int,
+    options: argparse.Namespace, model: Student, name: str, files: Sequence[Exported], pairs: int
 ) -> CardFacts:
+    neighbour = Path(options.checkpoint).with_name("config.json")
+    config = options.run_config or (neighbour if neighbour.is_file() else None)
     return CardFacts(
         name=name,
         model=model,
         checkpoint=Path(options.checkpoint),
         files=[(file.path, file.difference) for file in files],
         vis_order=options.vis_order,
-        calibration_pairs=calibration_pairs if "int8" in [f.precision for f in files] else 0,
+        calibration_pairs=pairs if "int8" in [f.precision for f in files] else 0,
         evaluation=Path(options.evaluation) if options.evaluation else None,
-        run_config=_run_config(options),
+        run_config=Path(config) if config else None,
     )
 
 

@@ -67,23 +67,20 @@ class RangeTest(FusionModule):
 
 
 def range_test(
-    test: RangeTest,
-    loader: DataLoader,
-    rates: tuple[float, float],
-    steps: int,
-    **trainer_options: Any,
+    test: RangeTest, loader: DataLoader, rates: tuple[float, float], steps: int, **options: Any
 ) -> Curve:
     """Train `steps` steps with a rate that rises exponentially between `rates`.
 
     Args:
-        trainer_options: Of Lightning's Trainer: accelerator, precision ...
+        options: Of Lightning's Trainer: accelerator, precision ...
 
     Returns:
         The curve up to where the loss diverged. The module's weights are as before.
     """
     with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
-        for message in (".*in eval mode", ".*no `val_dataloader`", ".*num_workers", ".*LeafSpec"):
-            warnings.filterwarnings("ignore", message)
+        warnings.filterwarnings(
+            "ignore", ".*(in eval mode|no `val_dataloader`|num_workers|LeafSpec)"
+        )
         trainer = pl.Trainer(
             max_epochs=-1,
             max_steps=steps,
@@ -92,7 +89,7 @@ def range_test(
             enable_model_summary=False,
             use_distributed_sampler=False,
             default_root_dir=scratch,
-            **trainer_options,
+            **options,
         )
         # A loss or a gradient that is not finite is the end of the curve, not an error.
         with contextlib.suppress(LossError):
@@ -112,7 +109,7 @@ def range_test(
 def smooth(curve: Curve) -> np.ndarray:
     """Return the losses, averaged by a centred Gaussian over the steps."""
     count = len(curve.losses)
-    distance = np.arange(count)[:, None] - np.arange(count)[None]
+    distance = np.subtract.outer(np.arange(count), np.arange(count))
     weights = np.exp(-0.5 * (distance / max(1.0, SMOOTHED * count)) ** 2)
     return weights @ curve.losses / weights.sum(1)
 
@@ -163,12 +160,8 @@ def main(arguments: list[str]) -> int:
     data = make_data(options)
     print(data.train.report())
     task = make_task(options, data.train.has_teachers)
-    module = RangeTest(
-        task,
-        weight_decay=options.weight_decay,
-        grad_clip=options.grad_clip,
-        names=data.train.names,
-    )
+    rest = {"weight_decay": options.weight_decay, "grad_clip": options.grad_clip}
+    module = RangeTest(task, names=data.train.names, **rest)
     curve = range_test(
         module,
         data.train_dataloader(),
@@ -183,29 +176,27 @@ def main(arguments: list[str]) -> int:
     print(f"{len(curve.losses)} steps, curve: {output}")
     if suggestion is None:
         raise TrainingError(
-            f"expected the loss to fall somewhere between {options.min_lr:g} and "
-            f"{options.max_lr:g}, found that it does not; look at {output}, widen --min_lr and "
-            "--max_lr, or give more --num_steps"
+            f"expected the loss to fall between {options.min_lr:g} and {options.max_lr:g}, found "
+            f"that it does not; look at {output}, widen --min_lr and --max_lr, or give more "
+            "--num_steps"
         )
     print(f"suggested: --lr {suggestion:.2g}")
     return 0
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
-    summary, _, rest = (__doc__ or "").partition("\n")
-    parser = make_parser(summary, rest.strip())
-    parser.prog = "python -m training.find_lr"
-    group = parser.add_argument_group("range test")
-    group.add_argument("--min_lr", type=float, default=1e-6, help="the first rate")
-    group.add_argument("--max_lr", type=float, default=1.0, help="the last rate")
-    group.add_argument("--num_steps", type=int, default=100, help="rates to try, one a step")
-    group.add_argument("--output", default="lr_finder.png", help="image of the curve")
+    parser = make_parser(__doc__, "find_lr")
+    add = parser.add_argument_group("range test").add_argument
+    add("--min_lr", type=float, default=1e-6, help="the first rate")
+    add("--max_lr", type=float, default=1.0, help="the last rate")
+    add("--num_steps", type=int, default=100, help="rates to try, one a step")
+    add("--output", default="lr_finder.png", help="image of the curve")
     options = check_options(parser.parse_args(arguments))
     if not 0.0 < options.min_lr < options.max_lr:
         raise ConfigurationError(
             f"expected 0 < --min_lr < --max_lr, found {options.min_lr} and {options.max_lr}"
         )
-    require_at_least(options, num_steps=LEAST_STEPS)
+    require_at_least(options, LEAST_STEPS, "num_steps")
     return options
 
 

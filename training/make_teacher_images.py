@@ -21,9 +21,9 @@ if not __package__:
     import _as_module  # noqa: F401
 
 import argparse
-import hashlib
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +32,10 @@ from tqdm import tqdm
 
 from irvis_fusion_core.command_line import command
 from irvis_fusion_core.errors import ConfigurationError, FusionError
+from irvis_fusion_core.model_zoo import sha256_of
 from training.data.images import PairPaths, read_luminance, read_pair
 from training.data.listing import list_images
-from training.options import documented_parser, require_at_least
+from training.options import add_options, require_at_least, script_parser
 from training.teachers import ddfm, diffusion
 from training.teachers.ensemble_files import EnsembleFolder, refuse_ambiguous, to_bytes
 from training.teachers.ensembles import Ensemble, EnsembleSampler, Pair, same_size, summarize
@@ -48,12 +49,15 @@ FOLDER = "TEACHER_FUSED"
 SPLITS = ("train", "val", "test")
 
 
+@dataclass
 class Tally:
     """Counts for the last lines."""
 
-    def __init__(self) -> None:
-        self.made = self.kept = self.diverged = self.before = 0
-        self.failed: list[str] = []
+    made: int = 0
+    kept: int = 0
+    diverged: int = 0
+    before: int = 0
+    failed: list[str] = field(default_factory=list)
 
 
 @command
@@ -137,16 +141,15 @@ def _select(output: Path, root: Path, share: Share, options: argparse.Namespace)
     target.open({"selected_from": sorted(sources), "by": "2 SSIM + VIF + 3 Qabf"}, share.rank == 0)
     wins = dict.fromkeys(sources, 0)
     for paths in tqdm(_own_pairs(root, share, options), desc="select", file=sys.stderr):
-        there = {name: s for name, s in sources.items() if s.is_done(paths.stem)}
-        if not there:
+        stem = paths.stem
+        means = {k: read_luminance(s.mean(stem)) for k, s in sources.items() if s.is_done(stem)}
+        if not means:
             continue
-        pair = _read_one(paths)
-        means = {name: read_luminance(s.mean(paths.stem)) for name, s in there.items()}
-        best, merits = choose(means, pair.ir, pair.vis)
-        target.take_over(paths.stem, sources[best])
+        best, merits = choose(means, *read_pair(paths.ir, paths.vis))
+        target.take_over(stem, sources[best])
         wins[best] += 1
         scores = {name: round(score, 4) for name, score in merits.items()}
-        target.note(share.rank, {"stem": paths.stem, "best": best, "scores": scores})
+        target.note(share.rank, {"stem": stem, "best": best, "scores": scores})
     print(f"{root.name}: " + ", ".join(f"{name} best of {n} pairs" for name, n in wins.items()))
 
 
@@ -164,14 +167,10 @@ def _read(paths: Sequence[PairPaths], tally: Tally, bar: tqdm) -> Iterator[Pair]
     """Yield the pairs; note those that cannot be read."""
     for one in paths:
         try:
-            yield _read_one(one)
+            yield Pair(one.stem, *read_pair(one.ir, one.vis))
         except FusionError as error:
             tally.failed.append(str(error))
             bar.update()
-
-
-def _read_one(paths: PairPaths) -> Pair:
-    return Pair(paths.stem, *read_pair(paths.ir, paths.vis))
 
 
 def _open(
@@ -185,31 +184,24 @@ def _open(
     else:
         steps = options.steps or mask_difuser.PUBLISHED_STEPS
         model = mask_difuser.MaskDiFuser(network, steps, options.eta)
-    return EnsembleSampler(
-        model,
-        options.samples,
-        options.batch_size,
-        device,
+    settings = (
         options.seed,
         options.max_side,
         options.use_amp,
         teacher in options.hold_brightness,
     )
+    return EnsembleSampler(model, options.samples, options.batch_size, device, *settings)
 
 
 def _settings(teacher: str, checkpoint: str, options: argparse.Namespace) -> dict[str, Any]:
     """Return the settings that change the images."""
-    digest = hashlib.sha256()
-    with open(checkpoint, "rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
     names = ("samples", "steps", "eta", "seed", "max_side", "use_amp")
     chosen = {name: getattr(options, name) for name in names}
     if teacher in options.hold_brightness:
         chosen["hold_brightness"] = True
     if teacher == "ddfm":
         chosen.update(sampler=options.sampler, mode=options.mode)
-    return {"teacher": teacher, "checkpoint_sha256": digest.hexdigest(), **chosen}
+    return {"teacher": teacher, "checkpoint_sha256": sha256_of(checkpoint), **chosen}
 
 
 def _roots(options: argparse.Namespace) -> list[Path]:
@@ -221,14 +213,12 @@ def _roots(options: argparse.Namespace) -> list[Path]:
 
 
 def _output(options: argparse.Namespace, root: Path) -> Path:
-    if options.output is None:
-        return root
     inside = root.name if root != Path(options.data_root) else ""
-    return Path(options.output) / inside
+    return root if options.output is None else Path(options.output) / inside
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = documented_parser("make_teacher_images", __doc__)
+    parser = script_parser(__doc__, "make_teacher_images")
     add = parser.add_argument
     add("--teacher", required=True, action="append", choices=sorted(TEACHERS))
     add("--checkpoint", required=True, action="append", help="one for each --teacher")
@@ -250,17 +240,10 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         choices=sorted(TEACHERS),
         help="bring this teacher's brightness into its sources' range, by blocks of 8 pixels",
     )
-    add("--use_amp", action="store_true", help="half precision: fp16 on CUDA, bf16 on a CPU")
     add("--limit", type=int, default=0, help="pairs of a folder at most; 0 for all")
     add("--skip_bad", action="store_true", help="do not stop for faulty files at the start")
-    add("--seed", type=int, default=0)
-    add("--threads", type=int, default=0, help="CPU threads of torch; 0 leaves it alone")
+    add_options(parser, "use_amp seed threads")
     options = parser.parse_args(arguments)
-    _check(options)
-    return options
-
-
-def _check(options: argparse.Namespace) -> None:
     if len(options.teacher) != len(options.checkpoint):
         raise ConfigurationError(
             f"expected one --checkpoint for each --teacher, found {len(options.checkpoint)} for "
@@ -270,9 +253,11 @@ def _check(options: argparse.Namespace) -> None:
         raise ConfigurationError("expected each --teacher once")
     if options.select and len(options.teacher) < 2:
         raise ConfigurationError("expected at least two --teacher to --select from, found one")
-    require_at_least(options, samples=1, batch_size=1, steps=0, max_side=0)
+    require_at_least(options, 1, "samples batch_size")
+    require_at_least(options, 0, "steps max_side")
     if not 0.0 <= options.eta <= 1.0:
         raise ConfigurationError(f"expected --eta between 0 and 1, found {options.eta}")
+    return options
 
 
 if __name__ == "__main__":

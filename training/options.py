@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -12,34 +12,79 @@ from irvis_fusion_core.network.student import SIZES
 from training.loop.distillation import TEACHER_TERMS, TERMS
 from training.loop.validation import MONITORS
 
-# Weights of terms whose flag is not given: with teacher images, and from the sources alone.
-WITH_TEACHER = {"pix": 1.0, "perc": 0.1, "ssim": 1.0, "grad": 0.5, "feat": 0.5}
-FROM_SOURCES = {
-    # As in most steps of the shipped models: docs/training_log.md.
-    "src_ssim": 5.0,
-    "src_qabf": 8.0,
-    "src_vif": 1.0,
-    "src_scd": 0.4,
-    "src_intensity": 5.0,
+# Name of a loss term -> its weight where the flag is not given, help. The weights of source terms
+# are those of most steps of the shipped models: docs/training_log.md.
+_TERMS = {
+    "pix": (1.0, "L1 to the teacher"),
+    "perc": (0.1, "VGG-16 features of the teacher's image"),
+    "ssim": (1.0, "SSIM to the teacher"),
+    "grad": (0.5, "Sobel gradient of the teacher"),
+    "feat": (0.5, "feature distillation"),
+    "src_ssim": (5.0, "SSIM to both sources"),
+    "src_qabf": (8.0, "edges of both sources (Qabf)"),
+    "src_vif": (1.0, "information of both sources (VIF)"),
+    "src_scd": (0.4, "correlation of differences (SCD)"),
+    "src_intensity": (5.0, "blurred brightness of the brighter source"),
+    "src_noise": (0.0, "flat regions no noisier than the louder source"),
+    "src_warm": (0.0, "edges of the thermal image about warm things in the dark"),
+    "src_max": (0.0, "pixels of the brighter source"),
+    "src_grad": (0.0, "gradient of the stronger source"),
+    "src_colour": (0.0, "chroma of the visible image"),
+    "src_flicker": (0.0, "no change from frame to frame that neither source shows"),
 }
+FROM_SOURCES = {k: v for k, (v, _) in _TERMS.items() if v and k not in TEACHER_TERMS}
+"""Weights of the terms where there is no teacher."""
 
-_HELP = {
-    "pix": "L1 to the teacher",
-    "perc": "VGG-16 features of the teacher's image",
-    "ssim": "SSIM to the teacher",
-    "grad": "Sobel gradient of the teacher",
-    "feat": "feature distillation",
-    "src_ssim": "SSIM to both sources",
-    "src_qabf": "edges of both sources (Qabf)",
-    "src_vif": "information of both sources (VIF)",
-    "src_scd": "correlation of differences (SCD)",
-    "src_intensity": "blurred brightness of the brighter source",
-    "src_noise": "flat regions no noisier than the louder source",
-    "src_warm": "edges of the thermal image about warm things in the dark",
-    "src_max": "pixels of the brighter source",
-    "src_grad": "gradient of the stronger source",
-    "src_colour": "chroma of the visible image",
-    "src_flicker": "no change from frame to frame that neither source shows",
+# Options that several scripts share, and those of one value: name -> default, help.
+_PLAIN: dict[str, tuple[bool | int | float | str, str]] = {
+    "input_size": (512, "side of the crops, pixels"),
+    "batch_size": (8, "crops a step and process"),
+    "num_workers": (2, "processes that load, for each that trains"),
+    "samples_per_epoch": (0, "crops an epoch (default: one a pair)"),
+    "val_limit": (24, "pairs of each --val_root; 0: all"),
+    "cache_gb": (2.0, "memory for decoded images, GiB"),
+    "skip_bad": (False, "train without unusable files"),
+    "no_check": (False, "do not decode every image before the start"),
+    "resize_prob": (0.5, "crops resized, 0..1"),
+    "tone_prob": (0.5, "another exposure and thermal gain, 0..1"),
+    "misalign_prob": (0.5, "IR displaced, 0..1"),
+    "misalign_px": (20.0, "its reach, pixels"),
+    "misalign_deg": (5.0, "its reach, degrees"),
+    "misalign_scale": (0.05, "1 +- this"),
+    "noise_prob": (0.25, "each kind of noise, 0..1"),
+    "ir_noise": (2.0, "grey levels"),
+    "column_noise": (1.5, "IR columns, grey levels"),
+    "variance_noise": (
+        4.0,
+        "grey levels of variance at which a teacher counts half; 0: always fully",
+    ),
+    "lead_share": (
+        1.0,
+        "share of a lead over the maximum that counts; below 1: weak terms first",
+    ),
+    "no_rounding": (False, "do not round the image as on the topic"),
+    "leak": (0.01, "share of the gradient kept where clipped"),
+    "epochs": (120, "passes over the training images"),
+    "max_steps": (-1, "end there, and the cosine too"),
+    "stop_after_epochs": (0, "end this call early, by the schedule of --epochs; then --resume"),
+    "lr": (1e-3, "the cosine's top (AdamW)"),
+    "lr_warmup_steps": (200, "linear rise"),
+    "weight_decay": (1e-4, "AdamW's"),
+    "grad_clip": (1.0, "largest norm; 0: no clipping"),
+    "use_amp": (False, "half precision: fp16 on GPUs, bf16 on CPUs"),
+    "ema": (0.998, "moving average of the weights, decay a step"),
+    "seed": (0, "of weights, draws and variants"),
+    "accelerator": ("auto", "cpu, gpu, ... (Lightning's; default: the best)"),
+    "devices": ("1", "how many, a list (0,1), or auto"),
+    "num_nodes": (1, "machines"),
+    "strategy": ("auto", "Lightning's: auto, ddp, ddp_spawn"),
+    "threads": (0, "CPU threads a process (default: torch's)"),
+    "checkpoint_dir": ("checkpoints", "the run's folder"),
+    "log_dir": ("logs", "TensorBoard's folder"),
+    "overwrite": (False, "replace the run in --checkpoint_dir"),
+    "log_freq": (100, "steps between log lines"),
+    "vis_freq": (500, "steps between panels; 0: none"),
+    "save_freq": (10, "epochs between checkpoints"),
 }
 
 
@@ -47,45 +92,56 @@ class _Help(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpF
     """Shows the defaults that the help texts do not explain."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        if (
-            action.default in (None, False)
-            or action.default == []
-            or "default:" in (action.help or "")
-        ):
+        text = action.help or ""
+        if action.default in (None, False) or action.default == [] or "default:" in text:
             return action.help
         return super()._get_help_string(action)
 
 
-def documented_parser(name: str, text: str | None) -> argparse.ArgumentParser:
+def script_parser(doc: str | None, name: str) -> argparse.ArgumentParser:
     """Return a parser of the script `name` whose help begins with its module's docstring."""
     return argparse.ArgumentParser(
-        prog=name, description=text, formatter_class=argparse.RawDescriptionHelpFormatter
+        f"python -m training.{name}", description=doc, formatter_class=_Help
     )
 
 
-def make_parser(
-    description: str | None = None, epilog: str | None = None
-) -> argparse.ArgumentParser:
-    """Return the parser of every training option."""
-    parser = argparse.ArgumentParser(
-        prog="python -m training.train",
-        description=description,
-        epilog=epilog,
-        formatter_class=_Help,
-    )
+def add_options(to: argparse._ActionsContainer, names: str = "", **defaults: Any) -> None:
+    """Add options that scripts share.
+
+    Args:
+        to: A parser, or a group of one.
+        names: Separated by spaces: options with the defaults of `training.train`.
+        defaults: Options with other defaults.
+    """
+    for name in (*names.split(), *defaults):
+        default, text = _PLAIN[name]
+        if isinstance(default, bool):
+            to.add_argument(f"--{name}", action="store_true", help=text)
+        else:
+            chosen = defaults.get(name, default)
+            to.add_argument(f"--{name}", type=type(default), default=chosen, help=text)
+
+
+def make_parser(doc: str | None = None, name: str = "train") -> argparse.ArgumentParser:
+    """Return the parser of every training option; see `script_parser`."""
+    parser = script_parser(doc, name)
     _add_data(parser.add_argument_group("data"))
     _add_model(parser.add_argument_group("model and losses"))
-    _add_training(parser.add_argument_group("training"))
-    _add_files(parser.add_argument_group("logs and files"))
+    add_options(
+        parser.add_argument_group("training"),
+        "epochs max_steps stop_after_epochs lr lr_warmup_steps weight_decay grad_clip use_amp ema "
+        "seed accelerator devices num_nodes strategy threads",
+    )
+    files = parser.add_argument_group("logs and files")
+    files.add_argument("--resume", metavar="FILE", help="go on exactly from a checkpoint")
+    best = "validation figure of best_model"
+    files.add_argument("--monitor", default="auto", choices=MONITORS, help=best)
+    add_options(files, "checkpoint_dir log_dir overwrite log_freq vis_freq save_freq")
     return parser
 
 
 def parse_options(arguments: list[str] | None = None) -> argparse.Namespace:
-    """Read and check the options.
-
-    Raises:
-        ConfigurationError: a number outside its range, or options that exclude each other.
-    """
+    """Read and check the options; errors as `check_options`."""
     return check_options(make_parser().parse_args(arguments))
 
 
@@ -95,12 +151,11 @@ def check_options(options: argparse.Namespace) -> argparse.Namespace:
     Raises:
         ConfigurationError: a number outside its range.
     """
+    require_at_least(options, 1, "batch_size epochs input_size log_freq save_freq")
     require_at_least(
-        options,
-        **dict.fromkeys(("batch_size", "epochs", "input_size", "log_freq", "save_freq"), 1),
-        **dict.fromkeys(("num_workers", "vis_freq", "lr_warmup_steps", "stop_after_epochs"), 0),
-        **dict.fromkeys(("val_limit", "samples_per_epoch", "weight_decay", "grad_clip"), 0),
+        options, 0, "num_workers vis_freq lr_warmup_steps stop_after_epochs val_limit"
     )
+    require_at_least(options, 0, "samples_per_epoch weight_decay grad_clip")
     if not 0.0 < options.lr < float("inf"):
         raise ConfigurationError(f"expected --lr above 0, found {options.lr}")
     if not 0.0 <= options.ema < 1.0:
@@ -110,17 +165,11 @@ def check_options(options: argparse.Namespace) -> argparse.Namespace:
     return options
 
 
-def require_at_least(options: argparse.Namespace, **limits: float) -> None:
-    """Refuse options below their limits.
-
-    Raises:
-        ConfigurationError: names the first of them.
-    """
-    for name, least in limits.items():
-        if not getattr(options, name) >= least:
-            raise ConfigurationError(
-                f"expected --{name} of at least {least}, found {getattr(options, name)}"
-            )
+def require_at_least(options: argparse.Namespace, least: int, names: str) -> None:
+    """Refuse the first of the options `names`, separated by spaces, that is below `least`."""
+    for name in names.split():
+        if not (found := getattr(options, name)) >= least:
+            raise ConfigurationError(f"expected --{name} of at least {least}, found {found}")
 
 
 def precision(
@@ -132,18 +181,34 @@ def precision(
     return "16-mixed" if accelerator != "cpu" and torch.cuda.is_available() else "bf16-mixed"
 
 
+def trainer_options(options: argparse.Namespace) -> dict[str, Any]:
+    """Return what the trainers of student and teacher share, as arguments of Lightning's."""
+    return {
+        **{name: getattr(options, name) for name in ("accelerator", "num_nodes", "strategy")},
+        "devices": int(options.devices) if options.devices.isdigit() else options.devices,
+        "precision": precision(options.use_amp, options.accelerator),
+        "max_epochs": options.epochs,
+        "log_every_n_steps": options.log_freq,
+        "num_sanity_val_steps": 0,
+        # `EpochSampler` gives every process its part of the draws.
+        "use_distributed_sampler": False,
+    }
+
+
 def term_weights(options: argparse.Namespace, with_teacher: bool) -> dict[str, float]:
     """Return the weight of every term: as its flag says, else by whether there is a teacher.
 
     Raises:
         ConfigurationError: all weights are 0.
     """
-    defaults = WITH_TEACHER if with_teacher else FROM_SOURCES
     weights = {}
     for name in TERMS:
-        given = getattr(options, "lambda_" + name)
-        usable = with_teacher or name not in TEACHER_TERMS
-        weights[name] = (defaults.get(name, 0.0) if given is None else given) if usable else 0.0
+        # By default the terms of the teacher replace those of the sources.
+        of_teacher, given = name in TEACHER_TERMS, getattr(options, "lambda_" + name)
+        default = _TERMS[name][0] if of_teacher == with_teacher else 0.0
+        weights[name] = default if given is None else given
+        if of_teacher and not with_teacher:
+            weights[name] = 0.0
     if not any(weights.values()):
         raise ConfigurationError(
             "expected a loss with a weight above 0, found none: there is no teacher image under "
@@ -154,44 +219,23 @@ def term_weights(options: argparse.Namespace, with_teacher: bool) -> dict[str, f
 
 def warmup_epochs(options: argparse.Namespace, with_teacher: bool) -> int:
     """Return the epochs of L1 alone: by default a twelfth of all, none without a teacher."""
-    if options.warmup_epochs is not None:
-        return options.warmup_epochs
-    return options.epochs // 12 if with_teacher else 0
+    given = options.warmup_epochs
+    return (options.epochs // 12 if with_teacher else 0) if given is None else given
 
 
 def _add_data(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add(
-        "--train_root",
-        action="append",
-        required=True,
-        metavar="DIR[=SHARE]",
-        help="folder with IR/, VIS/ and optionally TEACHER_FUSED/; several are drawn by share",
-    )
+    root = "folder with IR/, VIS/ and optionally TEACHER_FUSED/; several are drawn by share"
+    add("--train_root", action="append", required=True, metavar="DIR[=SHARE]", help=root)
     add("--val_root", action="append", default=[], metavar="DIR", help="the same for validation")
-    add("--input_size", type=int, default=512, help="side of the crops, pixels")
-    add("--batch_size", type=int, default=8, help="crops a step and process")
-    add("--num_workers", type=int, default=2, help="processes that load, for each that trains")
-    add("--samples_per_epoch", type=int, default=0, help="crops an epoch (default: one a pair)")
-    add("--val_limit", type=int, default=24, help="pairs of each --val_root; 0: all")
-    add("--cache_gb", type=float, default=2.0, help="memory for decoded images, GiB")
-    add("--skip_bad", action="store_true", help="train without unusable files")
-    add("--no_check", action="store_true", help="do not decode every image before the start")
-    add(
-        "--teacher_target",
-        default="mean",
-        choices=("mean", "sample"),
-        help="what to learn from several teacher images of one pair",
+    of_several = "what to learn from several teacher images of one pair"
+    add("--teacher_target", default="mean", choices=("mean", "sample"), help=of_several)
+    add_options(
+        group,
+        "input_size batch_size num_workers samples_per_epoch val_limit cache_gb skip_bad no_check "
+        "resize_prob tone_prob misalign_prob misalign_px misalign_deg misalign_scale noise_prob "
+        "ir_noise column_noise",
     )
-    add("--resize_prob", type=float, default=0.5, help="crops resized, 0..1")
-    add("--tone_prob", type=float, default=0.5, help="another exposure and thermal gain, 0..1")
-    add("--misalign_prob", type=float, default=0.5, help="IR displaced, 0..1")
-    add("--misalign_px", type=float, default=20.0, help="its reach, pixels")
-    add("--misalign_deg", type=float, default=5.0, help="its reach, degrees")
-    add("--misalign_scale", type=float, default=0.05, help="1 +- this")
-    add("--noise_prob", type=float, default=0.25, help="each kind of noise, 0..1")
-    add("--ir_noise", type=float, default=2.0, help="grey levels")
-    add("--column_noise", type=float, default=1.5, help="IR columns, grey levels")
 
 
 def _add_model(group: argparse._ArgumentGroup) -> None:
@@ -200,83 +244,15 @@ def _add_model(group: argparse._ArgumentGroup) -> None:
     add("--in_channels", type=int, default=3, choices=(1, 3), help="3 is RGB")
     add("--out_channels", type=int, default=3, choices=(1, 3), help="3 is RGB")
     add("--init", metavar="FILE", help="start from these weights, step 0")
-    add(
-        "--teacher_checkpoint",
-        metavar="FILE",
-        help="a larger trained student: its features are distilled, and its images stand in "
-        "where TEACHER_FUSED/ has none",
-    )
+    larger = "a larger trained student: for its features, and images where TEACHER_FUSED/ has none"
+    add("--teacher_checkpoint", metavar="FILE", help=larger)
     add("--vgg_weights", metavar="FILE", help="torchvision's vgg16-397923af.pth")
-    for name in TERMS:
-        shown = {**WITH_TEACHER, **FROM_SOURCES}.get(name, 0.0)
-        when = "with a teacher" if name in WITH_TEACHER else "without a teacher"
-        add(
-            f"--lambda_{name}",
-            type=float,
-            metavar="W",
-            help=f"{_HELP[name]} (default: {shown:g}{f' {when}' if shown else ''})",
-        )
-    add(
-        "--warmup_epochs",
-        type=int,
-        help="epochs of L1 alone; deep features join after twice as many (default: a twelfth "
-        "of --epochs with a teacher, else 0)",
-    )
-    add(
-        "--variance_noise",
-        type=float,
-        default=4.0,
-        help="grey levels: a teacher whose samples vary by this counts half; 0: no weighting",
-    )
-    add(
-        "--lead_share",
-        type=float,
-        default=1.0,
-        help="share of what an image leads the pixel-wise maximum by that still counts; below "
-        "1 the terms in which it is short come first",
-    )
-    add(
-        "--emphasis",
-        action="append",
-        default=[],
-        metavar="DIR:TERM=FACTOR",
-        help="a src_ term that counts FACTOR times as much for the images of one --train_root",
-    )
-    add("--no_rounding", action="store_true", help="do not round the image as on the topic")
-    add("--leak", type=float, default=0.01, help="share of the gradient kept where clipped")
-
-
-def _add_training(group: argparse._ArgumentGroup) -> None:
-    add = group.add_argument
-    add("--epochs", type=int, default=120, help="passes over the pairs")
-    add("--max_steps", type=int, default=-1, help="end there, and the cosine too")
-    add(
-        "--stop_after_epochs",
-        type=int,
-        default=0,
-        help="end this call early, the schedule still being that of --epochs; go on by --resume",
-    )
-    add("--lr", type=float, default=1e-3, help="the cosine's top (AdamW)")
-    add("--lr_warmup_steps", type=int, default=200, help="linear rise")
-    add("--weight_decay", type=float, default=1e-4, help="AdamW's")
-    add("--grad_clip", type=float, default=1.0, help="largest norm; 0: no clipping")
-    add("--use_amp", action="store_true", help="fp16 on GPUs, bf16 on CPUs")
-    add("--ema", type=float, default=0.998, help="moving average of the weights")
-    add("--seed", type=int, default=0, help="of weights, draws and variants")
-    add("--accelerator", default="auto", help="cpu, gpu, ... (Lightning's; default: the best)")
-    add("--devices", default="1", help="how many, a list (0,1), or auto")
-    add("--num_nodes", type=int, default=1, help="machines")
-    add("--strategy", default="auto", help="Lightning's: auto, ddp, ddp_spawn")
-    add("--threads", type=int, default=0, help="CPU threads a process (default: torch's)")
-
-
-def _add_files(group: argparse._ArgumentGroup) -> None:
-    add = group.add_argument
-    add("--checkpoint_dir", default="checkpoints", help="the run's folder")
-    add("--log_dir", default="logs", help="TensorBoard's folder")
-    add("--resume", metavar="FILE", help="go on exactly from a checkpoint")
-    add("--overwrite", action="store_true", help="replace the run in --checkpoint_dir")
-    add("--monitor", default="auto", choices=MONITORS, help="validation figure of best_model")
-    add("--log_freq", type=int, default=100, help="steps between log lines")
-    add("--vis_freq", type=int, default=500, help="steps between panels; 0: none")
-    add("--save_freq", type=int, default=10, help="epochs between checkpoints")
+    for name, (weight, text) in _TERMS.items():
+        when = f" with{'' if name in TEACHER_TERMS else 'out'} a teacher" if weight else ""
+        shown = f"{text} (default: {weight:g}{when})"
+        add(f"--lambda_{name}", type=float, metavar="W", help=shown)
+    late = "deep features join after twice as many (default: a twelfth of --epochs with a teacher)"
+    add("--warmup_epochs", type=int, help=f"epochs of L1 alone; {late}")
+    factor = "a src_ term that counts FACTOR times as much for the images of one --train_root"
+    add("--emphasis", action="append", default=[], metavar="DIR:TERM=FACTOR", help=factor)
+    add_options(group, "variance_noise lead_share no_rounding leak")

@@ -17,7 +17,6 @@ from __future__ import annotations
 if not __package__:
     import _as_module  # noqa: F401
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -29,6 +28,7 @@ from irvis_fusion_core.errors import CheckpointError
 from irvis_fusion_core.network.checkpoint import load_checkpoint, read_metadata, save_checkpoint
 from irvis_fusion_core.network.student import SIZES
 from training.export import export_student, read_calibration
+from training.options import script_parser
 
 PRECISIONS = {
     "nano": ("fp32", "fp16", "int8"),
@@ -45,8 +45,7 @@ def trained_weights(run: Path, variant: str, last: bool = False) -> Path:
     Raises:
         CheckpointError: the run has neither.
     """
-    names = [f"{variant}.safetensors"] if last else ["best_model.safetensors"]
-    for name in (*names, f"{variant}.safetensors"):
+    for name in ("best_model.safetensors", f"{variant}.safetensors")[last:]:
         if (run / name).is_file():
             return run / name
     raise CheckpointError(
@@ -65,9 +64,7 @@ def round_to_half(model: torch.nn.Module) -> None:
 @command
 def main(arguments: list[str]) -> int:
     """Run the command."""
-    parser = argparse.ArgumentParser(
-        prog="python -m training.ship_models", description=(__doc__ or "").partition("\n")[0]
-    )
+    parser = script_parser(__doc__, "ship_models")
     parser.add_argument("--runs", type=Path, required=True)
     parser.add_argument("--last", action="store_true", help="the last weights, not the best")
     parser.add_argument("--variant", action="append", choices=sorted(SIZES))

@@ -1,18 +1,35 @@
-"""Markdown tables of figures, for evaluation reports and model cards."""
+"""Markdown tables of figures, for evaluations, model cards and benchmarks."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 
-def table(rows: Mapping[str, Mapping[str, float | None]], names: Sequence[str]) -> list[str]:
-    """Return the lines of a Markdown table with one row for every fusion."""
-    lines = ["| | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
-    for fusion, row in rows.items():
-        lines.append(f"| {fusion} | " + " | ".join(cell(row[name]) for name in names) + " |")
-    return lines
+def markdown_table(
+    columns: Sequence[str],
+    rows: Mapping[str, Sequence[object]],
+    style: str | Sequence[str] = ".3f",
+    corner: str = "",
+) -> str:
+    """Return a Markdown table.
+
+    Args:
+        rows: Name -> a figure or text for each column.
+        style: Format of all figures, or one for each column.
+        corner: Heading of the names.
+    """
+    styles = [style] * len(columns) if isinstance(style, str) else style
+    head = f"| {corner} |" if corner else "| |"
+    lines = [f"{head} " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    for name, values in rows.items():
+        cells = (cell(value, how) for value, how in zip(values, styles))
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
 
 
-def cell(value: float | None) -> str:
-    """Return a figure with three decimals; a dash where there is none."""
-    return "–" if value is None else f"{value:.3f}"
+def cell(value: object, style: str = ".3f") -> str:
+    """Return a figure as text: a dash for None and NaN; text stays as it is."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "–"
+    return value if isinstance(value, str) else format(value, style)

@@ -30,6 +30,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from irvis_fusion_core.errors import ConfigurationError, FusionError
 from irvis_fusion_core.network.student import create_student_model
+from training import options as training_options
 from training.data.augmentation import Augmentation
 from training.data.data_module import FusionData, same_images
 from training.data.dataset import FusionDataset, parse_root
@@ -42,7 +43,6 @@ from training.loop.synced_norm import SyncedNorm
 from training.losses.backbones import WeightsMissingError
 from training.losses.emphasis import parse_emphasis
 from training.losses.perceptual import open_vgg16
-from training.options import check_options, make_parser, precision, term_weights, warmup_epochs
 from training.shipping.student_files import open_student
 from training.storage import write_json
 
@@ -66,22 +66,14 @@ def make_data(options: argparse.Namespace) -> FusionData:
     names = [field.name for field in dataclasses.fields(Augmentation) if field.name in given]
     augmentation = Augmentation(options.input_size, **{name: given[name] for name in names})
     common = {"check": not options.no_check, "skip_bad": options.skip_bad}
-    of_training = ("seed", "cache_gb", "teacher_target", "in_channels")
-    train = FusionDataset(
-        options.train_root, augmentation, **{n: given[n] for n in of_training}, **common
-    )
+    own = {n: given[n] for n in ("seed", "cache_gb", "teacher_target", "in_channels")}
+    train = FusionDataset(options.train_root, augmentation, **own, **common)
     validation = None
     if options.val_root:
         validation = FusionDataset(options.val_root, limit=options.val_limit, **common)
         same_images(train, validation)
-    return FusionData(
-        train,
-        validation,
-        options.batch_size,
-        options.num_workers,
-        options.samples_per_epoch,
-        options.seed,
-    )
+    drawn = {n: given[n] for n in ("batch_size", "num_workers", "samples_per_epoch", "seed")}
+    return FusionData(train, validation, **drawn)
 
 
 def make_task(options: argparse.Namespace, has_teacher_images: bool) -> DistillationTask:
@@ -93,18 +85,16 @@ def make_task(options: argparse.Namespace, has_teacher_images: bool) -> Distilla
     student = student.train().to(memory_format=torch.channels_last)
     teacher = open_student(options.teacher_checkpoint) if options.teacher_checkpoint else None
     with_teacher = has_teacher_images or teacher is not None
-    weights = term_weights(options, with_teacher)
+    weights = training_options.term_weights(options, with_teacher)
     vgg = open_vgg16(options.vgg_weights) if needs_vgg(weights, teacher is not None) else None
     return DistillationTask(
         student,
         weights,
         teacher,
         vgg,
-        warmup_epochs(options, with_teacher),
+        training_options.warmup_epochs(options, with_teacher),
         not options.no_rounding,
-        options.leak,
-        options.variance_noise,
-        lead_share=options.lead_share,
+        **{name: getattr(options, name) for name in ("leak", "variance_noise", "lead_share")},
         emphasis=parse_emphasis(options.emphasis, [parse_root(r) for r in options.train_root]),
     )
 
@@ -115,12 +105,7 @@ def make_trainer(options: argparse.Namespace, with_validation: bool = True) -> p
     logger = TensorBoardLogger(options.log_dir, name=folder.resolve().name, version="")
     terminal = sys.stderr.isatty()
     return pl.Trainer(
-        accelerator=options.accelerator,
-        devices=int(options.devices) if options.devices.isdigit() else options.devices,
-        num_nodes=options.num_nodes,
-        strategy=options.strategy,
-        precision=precision(options.use_amp, options.accelerator),
-        max_epochs=options.epochs,
+        **training_options.trainer_options(options),
         plugins=[WholeFiles(), SyncedNorm()],
         logger=logger,
         callbacks=[
@@ -130,11 +115,7 @@ def make_trainer(options: argparse.Namespace, with_validation: bool = True) -> p
         enable_checkpointing=False,
         enable_progress_bar=terminal,
         enable_model_summary=False,
-        # `EpochSampler` gives every process its part of the draws.
-        use_distributed_sampler=False,
-        num_sanity_val_steps=0,
         limit_val_batches=1.0 if with_validation else 0,
-        log_every_n_steps=options.log_freq,
     )
 
 
@@ -152,17 +133,15 @@ def make_run(options: argparse.Namespace) -> Run:
         for name, (then, now) in differences.items():
             _say(f"--{name} was {then}, is {now}: the resumed training differs from here on")
     data = make_data(options)
-    lpips = _lpips(data)
-    _check_monitor(options.monitor, data, lpips)
+    lpips = _lpips(data, options.monitor)
     task = make_task(options, data.train.has_teachers)
     trainer = make_trainer(options, data.validation is not None)
     steps_per_epoch = data.sampler(0, trainer.world_size).steps
     total = options.epochs * steps_per_epoch
     if options.max_steps > 0:
         total = min(total, options.max_steps)
-    last = total
-    if options.stop_after_epochs:
-        last = min(total, (done // steps_per_epoch + options.stop_after_epochs) * steps_per_epoch)
+    epochs = done // steps_per_epoch + (options.stop_after_epochs or options.epochs)
+    last = min(total, epochs * steps_per_epoch)
     if done >= last:
         raise ConfigurationError(
             f"expected steps left to do, found that {options.resume} has done {done} of {last}; "
@@ -179,15 +158,12 @@ def make_run(options: argparse.Namespace) -> Run:
     }
     module = FusionModule(
         task,
-        lr=options.lr,
+        **{name: config[name] for name in ("lr", "weight_decay", "grad_clip", "ema")},
         total_steps=total,
         last_step=last,
         steps_per_epoch=steps_per_epoch,
-        weight_decay=options.weight_decay,
         # A short run has a short warm-up.
         lr_warmup_steps=min(options.lr_warmup_steps, total // 10),
-        grad_clip=options.grad_clip,
-        ema=options.ema,
         names=data.train.names,
         lpips=lpips,
         config=config,
@@ -224,14 +200,9 @@ def train(options: argparse.Namespace) -> Run:
         describe(run)
     with warnings.catch_warnings():
         # `EpochSampler` can continue in the middle of an epoch, which Lightning does not know. Few
-        # workers and few batches are the user's choice.
-        for message in (
-            ".*not resumable",
-            ".*does not have many workers",
-            ".*number of training batches",
-            ".*LeafSpec.* is deprecated",  # between Lightning and torch
-        ):
-            warnings.filterwarnings("ignore", message)
+        # workers and few batches are the user's choice. LeafSpec is between Lightning and torch.
+        few = "does not have many workers|number of training batches"
+        warnings.filterwarnings("ignore", f".*(not resumable|{few}|LeafSpec.* is deprecated)")
         run.trainer.fit(run.module, datamodule=run.data, ckpt_path=options.resume)
     return run
 
@@ -239,10 +210,9 @@ def train(options: argparse.Namespace) -> Run:
 def describe(run: Run) -> None:
     """Print the data, the student and the losses, before hours of work."""
     _say(run.data.train.report())
-    if run.data.validation is None:
-        _say("no --val_root: nothing chooses a best model")
-    else:
-        _say("validation: " + run.data.validation.report())
+    validation = run.data.validation
+    chosen = "no --val_root: nothing chooses a best model"
+    _say(chosen if validation is None else f"validation: {validation.report()}")
     task = run.module.task
     parameters = sum(p.numel() for p in task.student.parameters())
     _say(f"{task.student.variant}: {parameters / 1e6:.3f} M parameters")
@@ -260,43 +230,46 @@ def describe(run: Run) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; return 0 at the end, 1 after an error, 130 when asked to stop."""
-    summary, _, rest = (__doc__ or "").partition("\n")
     try:
-        train(check_options(make_parser(summary, rest).parse_args(arguments)))
+        train(
+            training_options.check_options(
+                training_options.make_parser(__doc__).parse_args(arguments)
+            )
+        )
     except StoppedEarly as stop:
         print(f"train: {stop}", file=sys.stderr)
         return 130
-    except FusionError as error:
-        # The error of a loader's process starts with that process's traceback.
-        lines = str(error).splitlines()
-        shown = lines[-1] if str(error).startswith("Caught ") else str(error)
+    except (FusionError, torch.cuda.OutOfMemoryError) as error:
+        shown = str(error)
+        if isinstance(error, torch.cuda.OutOfMemoryError):
+            shown += "\nlower --batch_size or --input_size"
+        elif shown.startswith("Caught "):
+            # The error of a loader's process starts with that process's traceback.
+            shown = shown.splitlines()[-1]
         print(f"train: {shown}", file=sys.stderr)
-        return 1
-    except torch.cuda.OutOfMemoryError as error:
-        print(f"train: {error}\nlower --batch_size or --input_size", file=sys.stderr)
         return 1
     return 0
 
 
-def _check_monitor(monitor: str, data: FusionData, lpips: Lpips | None) -> None:
-    """Refuse a monitor that the first validation would not have."""
+def _lpips(data: FusionData, monitor: str) -> Lpips | None:
+    """Return LPIPS for validation against a teacher, where its weights are.
+
+    Raises:
+        ConfigurationError: the first validation would not have the figure `monitor`.
+    """
     taught = data.validation is not None and data.validation.has_teachers
+    lpips = None
+    if taught:
+        try:
+            lpips = open_lpips()
+        except WeightsMissingError as missing:
+            _say(f"validation without LPIPS: {missing}")
     if monitor.endswith("_teacher") and not (taught and (lpips or monitor != "lpips_teacher")):
         raise ConfigurationError(
             f"expected --monitor to name a figure of the validation, found {monitor}, which needs "
             "TEACHER_FUSED/ under --val_root, and LPIPS its weights"
         )
-
-
-def _lpips(data: FusionData) -> Lpips | None:
-    """Return LPIPS for validation against a teacher, where its weights are."""
-    if data.validation is None or not data.validation.has_teachers:
-        return None
-    try:
-        return open_lpips()
-    except WeightsMissingError as missing:
-        _say(f"validation without LPIPS: {missing}")
-        return None
+    return lpips
 
 
 @rank_zero_only

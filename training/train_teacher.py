@@ -6,8 +6,7 @@
 Any folder of photographs will do; of a folder with ``VIS/`` its visible images are taken.
 `training.make_teacher_images` loads ``<checkpoint_dir>/<teacher>.safetensors``, the averaged
 network and its configuration. ``--resume <checkpoint_dir>/last.ckpt`` continues the training.
-Several GPUs or machines:
-``--devices``, ``--num_nodes`` and ``--strategy`` of Lightning, or torchrun.
+Several GPUs or machines: ``--devices``, ``--num_nodes`` and ``--strategy``, or torchrun.
 """
 
 from __future__ import annotations
@@ -31,11 +30,14 @@ from torch.utils.data import DataLoader
 from irvis_fusion_core.command_line import command
 from irvis_fusion_core.errors import ConfigurationError
 from training.data.sampling import EpochSampler, Group
-from training.options import documented_parser, precision
+from training.options import add_options, script_parser, trainer_options
 from training.storage import write_json
 from training.teachers.photographs import PhotographCrops, list_photographs
 from training.teachers.prior_files import TEACHERS, create_network, save_network
 from training.teachers.prior_task import PriorTask
+
+LAMBDAS = {"noise": 10.0, "image": 0.5, "ssim": 0.5, "colour": 10.0}
+"""Terms of the loss and their default weights."""
 
 
 @command
@@ -47,22 +49,24 @@ def main(arguments: list[str]) -> int:
         torch.set_num_threads(options.threads)
         torch.set_flush_denormal(True)  # noise estimates near 0 would stall a CPU
     network = create_network(options.teacher, options.size, options.config)
-    _check_crop(options.input_size, network.multiple)
+    size, multiple = options.input_size, network.multiple
+    if size % multiple:
+        raise ConfigurationError(
+            f"expected --input_size to be a multiple of {multiple} for this network, found "
+            f"{size}; try {max(multiple, size // multiple * multiple)}"
+        )
     data = Photographs(options, network.config.in_channels)
-    steps = options.epochs * data.steps_per_epoch
+    steps = options.epochs * data.sampler().steps
     if options.max_steps > 0:
         steps = min(steps, options.max_steps)
     weights = {name: getattr(options, f"lambda_{name}") for name in LAMBDAS}
+    named = ("lr", "weight_decay", "ema", "image_terms_from", "seed")
     task = PriorTask(
         network,
         weights,
-        options.lr,
-        options.weight_decay,
-        steps,
-        options.warmup_steps,
-        options.ema,
-        options.image_terms_from,
-        options.seed,
+        total_steps=steps,
+        warm_up_steps=options.warmup_steps,
+        **{name: getattr(options, name) for name in named},
     )
     folder = Path(options.checkpoint_dir)
     write_json(folder / "config.json", vars(options))
@@ -73,18 +77,10 @@ def main(arguments: list[str]) -> int:
         flush=True,
     )
     trainer = Trainer(
-        accelerator=options.accelerator,
-        devices=options.devices,
-        num_nodes=options.num_nodes,
-        strategy=options.strategy,
-        precision=precision(options.use_amp, options.accelerator),
-        max_epochs=options.epochs,
+        **trainer_options(options),
         max_steps=options.max_steps if options.max_steps > 0 else -1,
         gradient_clip_val=options.grad_clip or None,
-        log_every_n_steps=options.log_freq,
         check_val_every_n_epoch=options.save_freq,
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,
         logger=TensorBoardLogger(options.log_dir, name=None, version=""),
         callbacks=[
             ModelCheckpoint(
@@ -119,17 +115,11 @@ class Photographs(lightning.LightningDataModule):
             self.validation = PhotographCrops(list_photographs(options.val_root), *settings)
 
     def sampler(self, rank: int = 0, world_size: int = 1) -> EpochSampler:
-        """Return the draws of one process."""
+        """Return the draws of one process; several processes take larger steps, not more."""
         options = self.options
-        group = Group(range(len(self.training)))
-        return EpochSampler(
-            [group], options.batch_size, options.seed, options.crops_per_epoch, rank, world_size
-        )
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Steps an epoch of one process; several processes take larger steps, not more."""
-        return self.sampler().steps
+        groups, of_process = [Group(range(len(self.training)))], (rank, world_size)
+        settings = (options.batch_size, options.seed, options.crops_per_epoch)
+        return EpochSampler(groups, *settings, *of_process)
 
     def train_dataloader(self) -> DataLoader:
         """Return new crops every epoch."""
@@ -161,64 +151,38 @@ class SavePrior(lightning.Callback):
     def on_train_epoch_end(self, trainer: Trainer, task: PriorTask) -> None:
         """Save every `save_freq` epochs."""
         if (trainer.current_epoch + 1) % self.every == 0:
-            self._save(trainer, task)
+            self.on_train_end(trainer, task)
 
     def on_train_end(self, trainer: Trainer, task: PriorTask) -> None:
-        """Save the network after the last step."""
-        self._save(trainer, task)
-
-    def _save(self, trainer: Trainer, task: PriorTask) -> None:
+        """Save the network."""
         if trainer.is_global_zero:
             facts = {"steps": str(trainer.global_step), "trained_on": self.roots}
             save_network(task.average, self.path, facts)
 
 
-LAMBDAS = ("noise", "image", "ssim", "colour")
-
-
-def _check_crop(size: int, multiple: int) -> None:
-    if size % multiple:
-        raise ConfigurationError(
-            f"expected --input_size to be a multiple of {multiple} for this network, found "
-            f"{size}; try {max(multiple, size // multiple * multiple)}"
-        )
-
-
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = documented_parser("train_teacher", __doc__)
+    parser = script_parser(__doc__, "train_teacher")
     add = parser.add_argument
     add("--teacher", required=True, choices=sorted(TEACHERS))
     add("--train_root", required=True, action="append", metavar="DIR", help="again for more")
     add("--val_root", action="append", default=[], metavar="DIR")
     add("--size", default="small", choices=("small", "published"))
     add("--config", type=json.loads, default={}, metavar="JSON", help="fields that differ")
-    add("--input_size", type=int, default=64, help="side of a crop, pixels (default: 64)")
-    add("--batch_size", type=int, default=16)
-    add("--epochs", type=int, default=100)
     add("--crops_per_epoch", type=int, default=4096)
-    add("--max_steps", type=int, default=-1)
-    add("--lr", type=float, default=3e-4)
-    add("--weight_decay", type=float, default=1e-4)
     add("--warmup_steps", type=int, default=200)
-    add("--ema", type=float, default=0.999, help="decay a step (default: 0.999)")
-    add("--grad_clip", type=float, default=1.0, help="0 for none")
-    add("--use_amp", action="store_true", help="half precision: fp16 on CUDA, bf16 on a CPU")
-    for name, weight in zip(LAMBDAS, (10.0, 0.5, 0.5, 10.0)):
+    for name, weight in LAMBDAS.items():
         of = "" if name == "noise" else " (mask_difuser)"
         add(f"--lambda_{name}", type=float, default=weight, help=f"default: {weight}{of}")
     add("--image_terms_from", type=int, default=10, metavar="EPOCH", help="default: 10")
-    add("--checkpoint_dir", default="runs/teacher")
-    add("--log_dir", default="logs/teacher")
-    add("--log_freq", type=int, default=50, help="steps")
-    add("--save_freq", type=int, default=1, help="epochs, also of the validation")
     add("--resume", metavar="CKPT", help="a last.ckpt")
-    add("--num_workers", type=int, default=2)
-    add("--seed", type=int, default=0)
-    add("--accelerator", default="auto")
-    add("--devices", default="auto", help="as Lightning has it (default: auto)")
-    add("--num_nodes", type=int, default=1)
-    add("--strategy", default="auto")
-    add("--threads", type=int, default=0, help="CPU threads of torch; 0 leaves it alone")
+    others = {"checkpoint_dir": "runs/teacher", "log_dir": "logs/teacher", "devices": "auto"}
+    add_options(parser, **others, input_size=64, batch_size=16, epochs=100, lr=3e-4, ema=0.999)
+    add_options(parser, log_freq=50, save_freq=1)
+    add_options(
+        parser,
+        "max_steps weight_decay grad_clip use_amp num_workers seed accelerator num_nodes strategy "
+        "threads",
+    )
     return parser.parse_args(arguments)
 
 

@@ -10,9 +10,9 @@ import numpy as np
 
 from benchmarks.beyond_maximum.report import Crops
 from benchmarks.shared.pairs import Pair
-from benchmarks.shared.tables import markdown_table
 from irvis_fusion_core import metrics, model_zoo
 from irvis_fusion_core.fusion import RealtimeFusion
+from training.tables import markdown_table
 
 DIFFERENCE_GAIN = 8
 

@@ -10,9 +10,9 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from benchmarks.shared.tables import markdown_table
 from irvis_fusion_core.image_files import write_image
 from irvis_fusion_core.image_sheet import caption_row, stack_rows
+from training.tables import markdown_table
 
 CROP_PX = 160
 ZOOM = 2

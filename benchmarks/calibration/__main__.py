@@ -34,12 +34,12 @@ import numpy as np
 from benchmarks.calibration.maps import displacement, makers_homography, moved, stretched
 from benchmarks.calibration.synthetic import rig, synthetic
 from benchmarks.shared.options import make_parser
-from benchmarks.shared.tables import markdown_table
 from irvis_fusion_core import image_files
 from irvis_fusion_core.calibration.edge_distance import edge_distance
 from irvis_fusion_core.calibration.estimate import estimate_homography
 from irvis_fusion_core.calibration.overlay import before_and_after
 from irvis_fusion_core.errors import CalibrationError
+from training.tables import markdown_table
 
 ALIGNED_PX = 4.0
 ASIDE_PX = 8.0

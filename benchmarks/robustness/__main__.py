@@ -27,8 +27,9 @@ from benchmarks.robustness.doubled_edges import extra_edges, shared_edges
 from benchmarks.shared.fusions import Fusion, open_fusions
 from benchmarks.shared.options import make_parser
 from benchmarks.shared.pairs import Pair, read_pairs
-from benchmarks.shared.tables import markdown_table, mean_rows
+from benchmarks.shared.tables import mean_rows
 from irvis_fusion_core import metrics
+from training.tables import markdown_table
 
 Case = tuple[str, float]
 

@@ -14,9 +14,6 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any
-
-import numpy as np
 
 from irvis_fusion_core import model_zoo
 from irvis_fusion_core.backends.model_file import BOUNDS
@@ -44,6 +41,7 @@ def main(arguments: list[str]) -> int:
         parser.error("one of --checkpoint and --variant is needed")
     import_engine("torch", "train")
     from irvis_fusion_core.network.checkpoint import load_checkpoint
+    from irvis_fusion_core.network.comparison import largest_difference
     from irvis_fusion_core.network.export import export_to_onnx
     from irvis_fusion_core.network.student import create_student_model
 
@@ -56,7 +54,8 @@ def main(arguments: list[str]) -> int:
     )
     print("%s: %.1f kB" % (options.output, os.path.getsize(options.output) / 1e3))
     if options.pairs:
-        worst = largest_difference(model, options.output, options.vis_order, options.pairs)
+        pairs = read_pairs(pairs_in(options.pairs), options.vis_order)
+        worst = largest_difference(model, options.output, pairs, options.vis_order)
         print("differs from the student by at most %d grey levels" % worst)
         if worst > BOUNDS[options.precision]:
             raise ModelError(
@@ -65,24 +64,6 @@ def main(arguments: list[str]) -> int:
                 "report the weights that do this"
             )
     return 0
-
-
-def largest_difference(model: Any, onnx_path: str, vis_order: str, folder: str) -> int:
-    """Return the largest difference of a file's images from the student's own, grey levels."""
-    import torch
-
-    from irvis_fusion_core.backends import BackendOptions, open_backend
-    from irvis_fusion_core.network.pixel_student import PixelStudent
-
-    student = PixelStudent(model, vis_order).eval()
-    worst = 0
-    with open_backend("onnxruntime", onnx_path, BackendOptions(vis_order=vis_order)) as backend:
-        for ir, vis in read_pairs(pairs_in(folder), vis_order):
-            with torch.no_grad():
-                expected = student(torch.from_numpy(ir)[None], torch.from_numpy(vis)[None])
-            difference = backend.fuse(ir, vis).astype(np.int16) - expected[0].numpy()
-            worst = max(worst, int(np.abs(difference).max()))
-    return worst
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from training.evaluation.scores import CONVENTIONS, METRICS, SOURCE_METRICS, Row, means
-from training.tables import table
+from training.tables import markdown_table
 
 FUSED = "fused"
 
@@ -51,12 +50,9 @@ class Speed(NamedTuple):
     def text(self) -> str:
         """Return the block that is printed."""
         return (
-            "Inference Time Statistics:\n"
-            f"  Mean: {self.mean_ms:.2f} ± {self.std_ms:.2f} ms\n"
-            f"  Min: {self.min_ms:.2f} ms\n"
-            f"  Max: {self.max_ms:.2f} ms\n"
-            f"  Median: {self.median_ms:.2f} ms\n"
-            f"  FPS: {self.fps:.2f}"
+            f"Inference Time Statistics:\n  Mean: {self.mean_ms:.2f} ± {self.std_ms:.2f} ms\n"
+            f"  Min: {self.min_ms:.2f} ms\n  Max: {self.max_ms:.2f} ms\n"
+            f"  Median: {self.median_ms:.2f} ms\n  FPS: {self.fps:.2f}"
         )
 
 
@@ -70,7 +66,7 @@ def summarize(
 ) -> dict[str, Any]:
     """Return the content of summary.json, without the metrics that no image has."""
     fusions = list(scored[0].rows)
-    rows = {name: means(image.rows[name] for image in scored) for name in fusions}
+    rows = {name: means([image.rows[name] for image in scored]) for name in fusions}
     present = [m for m in METRICS if any(row[m] is not None for row in rows.values())]
     return {
         "data_root": str(data_root),
@@ -102,7 +98,8 @@ def markdown(summary: dict[str, Any], scored: Sequence[Scored]) -> str:
         ("Against the teacher", [n for n in names if n not in SOURCE_METRICS]),
     ):
         if wanted:
-            lines += [f"## {title}", "", *table(summary["means"], wanted), ""]
+            rows = {name: [row[m] for m in wanted] for name, row in summary["means"].items()}
+            lines += [f"## {title}", "", markdown_table(wanted, rows), ""]
     lines += [f"{name}: not computed, {why}" for name, why in summary["not_computed"].items()]
     weakest = weakest_images(scored)
     if weakest:
@@ -134,8 +131,3 @@ def csv_text(scored: Sequence[Scored]) -> str:
             values = ["" if (v := row[name]) is None else repr(float(v)) for name in METRICS]
             writer.writerow([image.stem, fusion, *values])
     return stream.getvalue()
-
-
-def json_text(summary: dict[str, Any]) -> str:
-    """Return strict JSON with indents."""
-    return json.dumps(summary, indent=2, allow_nan=False, ensure_ascii=False) + "\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,24 +17,10 @@ from irvis_fusion_core.network.pixel_student import PixelStudent
 from training.shipping.student_files import open_student
 
 
-class Fuser(Protocol):
-    """A model that fuses pairs of one size."""
-
-    description: dict[str, Any]
-    """JSON-like facts for the report; ``file`` is among them."""
-
-    def fuse(self, ir: Sequence[np.ndarray], vis: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Return uint8 HxWx3 RGB for each pair of uint8 HxW and uint8 HxWx3 RGB."""
-
-    def close(self) -> None:
-        """Free the engine."""
-
-
 class CheckpointFuser:
     """A student's weights, run by torch, several pairs at a time.
 
     Args:
-        path: .safetensors, .pth or .pt.
         variant: The variant that is expected; None takes any.
         device: ``cpu``, ``cuda`` ...; None takes a GPU where torch can use one.
 
@@ -63,7 +49,7 @@ class CheckpointFuser:
         self._pixels = PixelStudent(student).eval().to(self.device)
 
     def fuse(self, ir: Sequence[np.ndarray], vis: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Fuse pairs of one size in one batch."""
+        """Return uint8 HxWx3 RGB for each pair of uint8 HxW and HxWx3 RGB, in one batch."""
         with torch.inference_mode():
             a, b = (torch.from_numpy(np.stack(side)).to(self.device) for side in (ir, vis))
             return list(self._pixels(a[..., None], b).cpu().numpy())
@@ -74,29 +60,28 @@ class CheckpointFuser:
 
 
 class ExportedFuser:
-    """An exported .onnx, or a model that ships, run by `RealtimeFusion` as the node runs it.
-
-    Raises the errors of `RealtimeFusion`.
-    """
+    """An exported .onnx, or a model that ships, run by `RealtimeFusion` as the node runs it."""
 
     def __init__(
         self, model: str, backend: str = "auto", device: str | None = None, threads: int = 0
     ) -> None:
         self._fusion = RealtimeFusion(model, backend, device=device, threads=threads)
-        plain = (str, int, float, bool, type(None))
-        facts = self._fusion.describe().items()
-        self.description: dict[str, Any] = {
-            "file": str(model),
-            **{key: value for key, value in facts if isinstance(value, plain)},
-        }
+        self.description: dict[str, Any] = {"file": str(model)}
+        for key, value in self._fusion.describe().items():
+            if value is None or isinstance(value, (str, int, float)):
+                self.description[key] = value
 
     def fuse(self, ir: Sequence[np.ndarray], vis: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Fuse one pair after the other."""
+        """Return the same as `CheckpointFuser.fuse`, one pair after the other."""
         return [self._fusion.fuse_frame(a, b) for a, b in zip(ir, vis)]
 
     def close(self) -> None:
         """Free the engine."""
         self._fusion.close()
+
+
+Fuser = CheckpointFuser | ExportedFuser
+"""A model that fuses pairs of one size; `description` has JSON-like facts, ``file`` among them."""
 
 
 def open_fuser(

@@ -16,7 +16,7 @@ import torch
 from torchmetrics.functional.image import lpips as torchmetrics_lpips
 
 from irvis_fusion_core.errors import ConfigurationError, FrameError
-from training.losses.backbones import WeightsMissingError, open_features, read_tensors
+from training.losses.backbones import fill, open_features
 
 BACKBONES = {"alex": "alexnet", "vgg": "vgg16"}
 """LPIPS's name of a network -> torchvision's."""
@@ -26,10 +26,7 @@ LEAST_SIDE = 32
 
 
 class Lpips:
-    """The distance of two uint8 HxW luminances: 0 for equal ones, larger is more different.
-
-    `open_lpips` makes one.
-    """
+    """The distance of two uint8 HxW luminances: 0 for equal ones, larger is more different."""
 
     def __init__(self, network: torch.nn.Module) -> None:
         self._network = network
@@ -41,10 +38,8 @@ class Lpips:
                 f"{x.shape} and {y.shape}"
             )
         with torch.inference_mode():
-            planes = [
-                torch.from_numpy(p)[None, None].expand(-1, 3, -1, -1) / 255.0 for p in (x, y)
-            ]
-            return float(self._network(*planes, normalize=True))
+            planes = torch.from_numpy(np.stack([x, y]))[:, None, None] / 255.0
+            return float(self._network(*planes.expand(-1, -1, 3, -1, -1), normalize=True))
 
 
 def open_lpips(
@@ -76,21 +71,9 @@ def open_lpips(
     with mock.patch.object(torchmetrics_lpips, "_get_tv_model_features", lambda *_: features):
         network = torchmetrics_lpips._NoTrainLpips(net=net, pretrained=heads_file is None)
     if heads_file is not None:
-        _load_heads(network, Path(heads_file))
+        heads = {name: p for name, p in network.named_parameters() if name.startswith("lin")}
+        advice = (
+            "are the heads of the other network? Leave --lpips_heads out to take torchmetrics'"
+        )
+        fill(heads, Path(heads_file), "the LPIPS head", advice)
     return Lpips(network)
-
-
-def _load_heads(network: torch.nn.Module, path: Path) -> None:
-    heads = read_tensors(path)
-    for name, head in network.named_parameters():
-        if not name.startswith("lin"):
-            continue
-        tensor = heads.get(name)
-        if tensor is None or tensor.shape != head.shape:
-            found = "none" if tensor is None else tuple(tensor.shape)
-            raise WeightsMissingError(
-                f"expected the LPIPS head {name} of shape {tuple(head.shape)} in {path}, found "
-                f"{found}; are the heads of the other network? Leave --lpips_heads out to take "
-                "torchmetrics'"
-            )
-        head.data.copy_(tensor)

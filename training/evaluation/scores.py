@@ -5,7 +5,7 @@ Everything is measured on 8-bit luminance, LPIPS too.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -60,11 +60,7 @@ def teacher_of(samples: np.ndarray) -> np.ndarray | None:
     return np.rint(samples.mean(0)).astype(np.uint8)
 
 
-def means(rows: Iterable[Row]) -> Row:
+def means(rows: Sequence[Row]) -> Row:
     """Return the mean of every metric over the images that have it; None where none has."""
-    rows = list(rows)
-    result: Row = {}
-    for name in METRICS:
-        values = [value for row in rows if (value := row[name]) is not None]
-        result[name] = float(np.mean(values)) if values else None
-    return result
+    columns = {n: [v for row in rows if (v := row[n]) is not None] for n in METRICS}
+    return {name: float(np.mean(found)) if found else None for name, found in columns.items()}

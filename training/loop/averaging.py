@@ -55,11 +55,9 @@ def blend(first: nn.Module, second: nn.Module, share: float) -> None:
     """
     if not 0.0 <= share <= 1.0:
         raise ConfigurationError(f"expected a share within 0..1, found {share}")
-    towards = second.state_dict()
-    if {k: v.shape for k, v in first.state_dict().items()} != {
-        k: v.shape for k, v in towards.items()
-    }:
+    moved, towards = first.state_dict(), second.state_dict()
+    if {k: v.shape for k, v in moved.items()} != {k: v.shape for k, v in towards.items()}:
         raise ConfigurationError("expected two students of one size to blend, found two sizes")
-    for name, tensor in first.state_dict().items():
+    for name, tensor in moved.items():
         if tensor.is_floating_point():
             tensor.lerp_(towards[name], share)

@@ -16,7 +16,7 @@ from training.errors import DataError, LossError, TrainingError
 from training.loop.lightning_module import Batch, FusionModule, of_all_processes
 from training.loop.panels import panel
 from training.loop.run_files import BEST, LAST, recipe
-from training.loop.validation import is_better
+from training.loop.validation import COMPARED, is_better
 from training.storage import append_json, write_json, writing
 
 
@@ -36,12 +36,7 @@ class TermLog(pl.Callback):
         self._counts: dict[str, int] = {}
 
     def on_train_batch_end(
-        self,
-        trainer: pl.Trainer,
-        module: pl.LightningModule,
-        outputs: Any,
-        batch: Batch,
-        batch_idx: int,
+        self, trainer: pl.Trainer, module: FusionModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
         """Add a step; log every `log_freq` steps."""
         for name, term in (("loss", outputs["loss"]), *outputs["terms"].items()):
@@ -57,13 +52,18 @@ class TermLog(pl.Callback):
                 if isinstance(logger, pl.loggers.TensorBoardLogger):
                     logger.experiment.add_image("train/ir_vis_teacher_fused", image, step)
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: FusionModule) -> None:
         """Log the rest of the last epoch."""
         if trainer.should_stop and self._sums:
             self._write(trainer, module, trainer.global_step)
 
-    def _write(self, trainer: pl.Trainer, module: pl.LightningModule, step: int) -> None:
-        row = self._means()
+    def _write(self, trainer: pl.Trainer, module: FusionModule, step: int) -> None:
+        # A process without a teacher image lacks the teacher's terms.
+        parts = of_all_processes({n: (float(s), self._counts[n]) for n, s in self._sums.items()})
+        row = {}
+        for name in sorted({name for part in parts for name in part}):
+            sums, counts = zip(*(part[name] for part in parts if name in part))
+            row[name] = sum(sums) / sum(counts)
         self._sums, self._counts = {}, {}
         if not trainer.is_global_zero:
             return
@@ -74,16 +74,6 @@ class TermLog(pl.Callback):
         if self.lines:
             shown = " ".join(f"{k} {v:.4g}" for k, v in row.items())
             print(f"step {step} epoch {(step - 1) // module.steps_per_epoch} {shown}", flush=True)
-
-    def _means(self) -> dict[str, float]:
-        found = {name: (float(self._sums[name]), self._counts[name]) for name in self._sums}
-        # A process without a teacher image lacks the teacher's terms.
-        parts = of_all_processes(found)
-        means = {}
-        for name in sorted({name for part in parts for name in part}):
-            rows = [part[name] for part in parts if name in part]
-            means[name] = sum(row[0] for row in rows) / sum(row[1] for row in rows)
-        return means
 
 
 class RunFiles(pl.Callback):
@@ -97,7 +87,7 @@ class RunFiles(pl.Callback):
         self.folder, self.monitor, self.save_freq = folder, monitor, save_freq
         self._handlers: dict[int, Any] = {}
 
-    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+    def on_train_start(self, trainer: pl.Trainer, module: FusionModule) -> None:
         """Stop in order at Ctrl-C and at a scheduler's SIGTERM; a second Ctrl-C stops at once."""
 
         def ask(number: int, frame: FrameType | None) -> None:
@@ -110,14 +100,7 @@ class RunFiles(pl.Callback):
             except ValueError:  # only the main thread may; a notebook's thread may not
                 return
 
-    def on_train_batch_end(
-        self,
-        trainer: pl.Trainer,
-        module: pl.LightningModule,
-        outputs: Any,
-        batch: Batch,
-        batch_idx: int,
-    ) -> None:
+    def on_train_batch_end(self, trainer: pl.Trainer, module: FusionModule, *_: Any) -> None:
         """End at the last step, or where the run was asked to stop."""
         step = trainer.global_step
         if module.stopping:
@@ -131,11 +114,13 @@ class RunFiles(pl.Callback):
                 # At an epoch's end it is saved after the validation.
                 trainer.save_checkpoint(self.folder / LAST)
 
-    def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+    def on_validation_end(self, trainer: pl.Trainer, module: FusionModule) -> None:
         """Write the figures, and the model where it is the best so far."""
         if not module.validation:
             return
-        monitor = self._monitored(module.validation)
+        monitor = self.monitor
+        if monitor == "auto":
+            monitor = "ssim_teacher" if "ssim_teacher" in module.validation else "quality"
         score = module.validation[monitor]
         # One process decides: the others may not see its disk.
         better = trainer.strategy.broadcast(is_better(monitor, score, self._best_score(monitor)))
@@ -150,7 +135,7 @@ class RunFiles(pl.Callback):
                 self._ship(module, "best_model.safetensors", found)
                 write_json(self.folder / "best_model.json", found)
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: FusionModule) -> None:
         """Save, after the validation of the epoch."""
         epoch, rest = divmod(trainer.global_step, module.steps_per_epoch)
         if rest:
@@ -159,14 +144,14 @@ class RunFiles(pl.Callback):
         if epoch % self.save_freq == 0:
             trainer.save_checkpoint(self.folder / f"checkpoint_epoch_{epoch}.pth")
 
-    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+    def on_train_end(self, trainer: pl.Trainer, module: FusionModule) -> None:
         """Write the last averaged weights to a file of their own."""
         if trainer.is_global_zero:
             variant = module.task.student.variant
             self._ship(module, f"{variant}.safetensors", {"step": trainer.global_step})
 
     def on_exception(
-        self, trainer: pl.Trainer, module: pl.LightningModule, exception: BaseException
+        self, trainer: pl.Trainer, module: FusionModule, exception: BaseException
     ) -> None:
         """Save the weights from before a broken step, or an unreadable image."""
         # All processes find a broken loss together. An image breaks one alone, which must not
@@ -178,7 +163,7 @@ class RunFiles(pl.Callback):
             if trainer.is_global_zero:
                 print(f"the weights before step {trainer.global_step} are in {path}", flush=True)
 
-    def teardown(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
+    def teardown(self, trainer: pl.Trainer, module: FusionModule, stage: str) -> None:
         """Restore the signal handlers."""
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
@@ -190,17 +175,6 @@ class RunFiles(pl.Callback):
         best = json.loads(path.read_text()) if path.is_file() else {}
         return best.get("score") if best.get("monitor") == monitor else None
 
-    def _monitored(self, row: dict[str, float]) -> str:
-        if self.monitor == "auto":
-            return "ssim_teacher" if "ssim_teacher" in row else "quality"
-        if self.monitor not in row:
-            found = ", ".join(sorted(name for name in row if "/" not in name))
-            raise TrainingError(
-                f"expected {self.monitor} to choose the best model by, found only {found}; "
-                "those against the teacher need TEACHER_FUSED/ under --val_root, LPIPS its weights"
-            )
-        return self.monitor
-
     def _ship(self, module: FusionModule, name: str, found: dict[str, Any]) -> None:
         shown = {k: f"{v:.6g}" if isinstance(v, float) else str(v) for k, v in found.items()}
         shown["training"] = json.dumps(recipe(module.config or {}), sort_keys=True)
@@ -211,11 +185,8 @@ class RunFiles(pl.Callback):
 def validation_line(step: int, row: dict[str, float], better: bool) -> str:
     """Return one line: our figures, and those of the trivial fusions in brackets."""
     parts: list[str] = []
-    for name, value in row.items():
-        if "/" not in name:
-            trivial = [
-                f"{row[f'{b}/{name}']:.3f}" for b in ("maximum", "mean") if f"{b}/{name}" in row
-            ]
-            parts.append(f"{name} {value:.3f}" + (f" ({', '.join(trivial)})" if trivial else ""))
+    for name in (name for name in row if "/" not in name):
+        trivial = [f"{row[key]:.3f}" for b in COMPARED if (key := f"{b}/{name}") in row]
+        parts.append(f"{name} {row[name]:.3f}" + (f" ({', '.join(trivial)})" if trivial else ""))
     best = ", the best so far" if better else ""
     return f"validation at step {step} (of maximum, mean): {'; '.join(parts)}{best}"

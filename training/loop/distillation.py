@@ -127,7 +127,9 @@ class DistillationTask(nn.Module):
         Terms of the teacher are missing in a batch without one.
         """
         names = active_terms(self.weights, epoch, self.warmup_epochs)
-        ir, aligned, y = (p.float() for p in _luminances(batch))
+        # In whole grey levels: thermal as seen, thermal in place, visible luminance.
+        ir, aligned = batch["ir"].float(), batch["ir_aligned"].float()
+        y = luminance(batch["vis"].float()).round()
         seen_ir, seen_y, count = ir, y, len(y)
         if "src_flicker" in names:
             # In the same pass: normalised by the same statistics.
@@ -160,9 +162,8 @@ class DistillationTask(nn.Module):
             chosen = slice(None) if bool(rows.all()) else rows
             image, deep = self._answer(batch, aligned, y, chosen)
             kept = [f[chosen] for f in features]
-            terms.update(
-                self._teacher_terms(names, fused[chosen], image, kept, deep, batch, chosen)
-            )
+            variance = batch["variance"][chosen].float()
+            terms.update(self._teacher_terms(names, fused[chosen], image, variance, kept, deep))
         loss = fused.new_zeros(()) + sum(self.weights[name] * term for name, term in terms.items())
         if self.adapters is not None and "feat" not in terms:
             # Every process must have a gradient for every parameter.
@@ -197,17 +198,14 @@ class DistillationTask(nn.Module):
         names: Sequence[str],
         fused: torch.Tensor,
         teacher: torch.Tensor,
+        variance: torch.Tensor,
         features: list[torch.Tensor],
         deep: list[torch.Tensor] | None,
-        batch: Mapping[str, torch.Tensor],
-        rows: slice | torch.Tensor,
     ) -> dict[str, torch.Tensor]:
         terms: dict[str, torch.Tensor] = {}
         with torch.autocast(fused.device.type, enabled=False):
-            weight = None
-            if self.variance_noise > 0.0:
-                variance = batch["variance"][rows].float()
-                weight = teacher_losses.trust(variance, self.variance_noise)
+            noise = self.variance_noise
+            weight = teacher_losses.trust(variance, noise) if noise > 0.0 else None
             if "pix" in names:
                 terms["pix"] = teacher_losses.pixel_l1(fused, teacher, weight)
             if "ssim" in names:
@@ -253,11 +251,6 @@ def _check_weights(weights: Mapping[str, float]) -> None:
             raise ConfigurationError(f"expected lambda_{name} of 0 or more, found {weight}")
     if not any(weights.values()):
         raise ConfigurationError("expected a term of a weight above 0, found all of them 0")
-
-
-def _luminances(batch: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, ...]:
-    """Return thermal as seen, thermal in place, and visible luminance, in whole grey levels."""
-    return batch["ir"], batch["ir_aligned"], luminance(batch["vis"].float()).round()
 
 
 def _padded(levels: torch.Tensor) -> torch.Tensor:

@@ -73,7 +73,7 @@ class FusionModule(pl.LightningModule):
         """Whether a process was asked to stop; all processes know it after the next step."""
         self._stop_asked = False
         self._lpips = lpips
-        self._statistics: dict[str, torch.Tensor] = {}
+        self._statistics: list[torch.Tensor] = []
         self._trivial_known = False
         self._rows: list[dict[str, float]] = []
 
@@ -126,9 +126,7 @@ class FusionModule(pl.LightningModule):
         Raises:
             LossError: they are not; the student is as it was before this step.
         """
-        parameters = [p for p in self.task.parameters() if p.requires_grad]
-        limit = self.grad_clip or float("inf")
-        norm = torch.nn.utils.clip_grad_norm_(parameters, limit)
+        norm = torch.nn.utils.clip_grad_norm_(self._trained(), self.grad_clip or float("inf"))
         # A gradient scaler skips such steps itself, and lowers its scale.
         scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None
         if not scaled and not bool(torch.isfinite(norm)):
@@ -144,14 +142,13 @@ class FusionModule(pl.LightningModule):
         super().optimizer_step(*arguments, **options)
         self.average.update_parameters(self.task.student)
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Score one whole image."""
-        trivial = not self._trivial_known
-        self._rows.append(score_batch(self.student, batch, self._lpips, trivial))
-
     def on_validation_epoch_start(self) -> None:
         """Forget the rows of the last validation."""
         self._rows = []
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Score one whole image."""
+        self._rows.append(score_batch(self.student, batch, self._lpips, not self._trivial_known))
 
     def on_validation_epoch_end(self) -> None:
         """Take the means over all images of all processes, and log them as ``val/<name>``."""
@@ -168,13 +165,10 @@ class FusionModule(pl.LightningModule):
 
     def configure_optimizers(self) -> dict[str, Any]:
         """Return AdamW, with a cosine to a hundredth after a linear warm-up, by steps."""
-        parameters = [p for p in self.task.parameters() if p.requires_grad]
-        optimizer = torch.optim.AdamW(parameters, lr=self.lr, weight_decay=self.weight_decay)
+        optimizer = torch.optim.AdamW(self._trained(), self.lr, weight_decay=self.weight_decay)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self.lr_share)
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
-        }
+        by_step = {"scheduler": schedule, "interval": "step"}
+        return {"optimizer": optimizer, "lr_scheduler": by_step}
 
     def lr_share(self, step: int) -> float:
         """Return the learning rate of a step (0, 1, ...), in units of `lr`."""
@@ -206,6 +200,9 @@ class FusionModule(pl.LightningModule):
                 group["lr"] = self.lr * self.lr_share(checkpoint["global_step"])
                 group["weight_decay"] = self.weight_decay
 
+    def _trained(self) -> list[torch.nn.Parameter]:
+        return [p for p in self.task.parameters() if p.requires_grad]
+
     def _loss_message(self, found: TaskLoss, batch: Batch) -> str:
         broken = [k for k, term in found["terms"].items() if not bool(torch.isfinite(term))]
         return (
@@ -218,13 +215,8 @@ class FusionModule(pl.LightningModule):
     # When a broken step is noticed, the forward pass has changed one part of the student: the
     # batch norms' statistics.
     def _remember_statistics(self) -> None:
-        for name, buffer in self.task.student.named_buffers():
-            kept = self._statistics.get(name)
-            if kept is not None and kept.device == buffer.device:
-                kept.copy_(buffer)
-            else:
-                self._statistics[name] = buffer.clone()
+        self._statistics = [buffer.clone() for buffer in self.task.student.buffers()]
 
     def _restore_statistics(self) -> None:
-        for name, buffer in self.task.student.named_buffers():
-            buffer.copy_(self._statistics[name])
+        for buffer, kept in zip(self.task.student.buffers(), self._statistics):
+            buffer.copy_(kept)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
+import torch.nn.functional as F
 
 from irvis_fusion_core.network.student import luminance
 
@@ -32,13 +33,7 @@ def panel(
         there = batch["has_teacher"][:rows].view(-1, 1, 1, 1)
         columns.append((vis + teacher[:rows].float() - y) * there)
     columns.append(vis + fused[:rows].float() - y)
-    lines = [_joined([column[n] for column in columns], dim=2) for n in range(len(columns[0]))]
-    return _joined(lines, dim=1).clamp(0, 255).round().to(torch.uint8).cpu()
-
-
-def _joined(images: list[torch.Tensor], dim: int) -> torch.Tensor:
-    shape = list(images[0].shape)
-    shape[dim] = GAP
-    gap = images[0].new_full(shape, 255.0)
-    parts = [part for image in images for part in (image, gap)]
-    return torch.cat(parts[:-1], dim=dim)
+    # Samples x columns x 3xHxW, each with a gap below and on the right.
+    grid = F.pad(torch.stack(columns, 1), (0, GAP, 0, GAP), value=255.0).permute(2, 0, 3, 1, 4)
+    image = grid.flatten(3, 4).flatten(1, 2)[:, :-GAP, :-GAP]
+    return image.clamp(0, 255).round().to(torch.uint8).cpu()

@@ -49,27 +49,19 @@ class WholeFiles(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
     ) -> None:
-        """Write a checkpoint.
-
-        Raises:
-            StorageError: the disk is full, or the folder cannot be written to.
-        """
+        """Write a checkpoint; errors as `training.storage.writing`."""
         with writing(Path(path)) as temporary, open(temporary, "wb") as file:
             torch.save(checkpoint, file)
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        """Read tensors and plain values only: a foreign file cannot run code.
-
-        Raises:
-            CheckpointError: missing, truncated, or not made by this training.
-        """
+        """Read a checkpoint; see `read_run`."""
         return read_run(path)
 
 
 def read_run(path: str | Path) -> dict[str, Any]:
-    """Return a training checkpoint, on the CPU.
+    """Return a training checkpoint, on the CPU; a foreign file cannot run code.
 
     Raises:
         CheckpointError: missing, truncated, or not made by this training.
@@ -157,10 +149,6 @@ def recipe(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Return the versions of the libraries that decide a run."""
-    return {
-        "irvis_fusion": irvis_fusion_core.__version__,
-        "lightning": str(pl.__version__),
-        "numpy": str(np.__version__),
-        "python": platform.python_version(),
-        "torch": str(torch.__version__),
-    }
+    modules = {"irvis_fusion": irvis_fusion_core, "lightning": pl, "numpy": np, "torch": torch}
+    found = {name: str(module.__version__) for name, module in modules.items()}
+    return {**found, "python": platform.python_version()}

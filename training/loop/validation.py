@@ -16,6 +16,7 @@ from irvis_fusion_core.metrics import luminance, score_pair
 from irvis_fusion_core.metrics.trivial_fusions import TRIVIAL_FUSIONS
 from irvis_fusion_core.network.pixel_student import PixelStudent
 from training.evaluation.scores import score_against_teacher
+from training.teachers.selection import WEIGHTS
 
 if TYPE_CHECKING:
     from training.evaluation.lpips import Lpips
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 METRICS = ("SCD", "VIF", "Qabf", "SSIM")
 
 MONITORS = ("auto", "quality", *METRICS, "ssim_teacher", "psnr_teacher", "lpips_teacher")
-"""The figures that can choose the best model. `quality` is ``2 SSIM + VIF + 3 Qabf``, by which
-Diff-IF (Information Fusion 2024) chooses among fusions."""
+"""The figures that can choose the best model. `quality` is ``2 SSIM + VIF + 3 Qabf``, see
+`training.teachers.selection`."""
 
 COMPARED = ("maximum", "mean")
 """The trivial fusions of a validation row."""
@@ -41,8 +42,7 @@ def fuse(student: torch.nn.Module, batch: Mapping[str, torch.Tensor]) -> np.ndar
 def score_fused(fused: np.ndarray, ir: np.ndarray, y: np.ndarray) -> dict[str, float]:
     """Return `METRICS` and `quality` of one uint8 image against both sources, HxW each."""
     row = score_pair(fused, ir, y, names=METRICS)
-    row["quality"] = 2.0 * row["SSIM"] + row["VIF"] + 3.0 * row["Qabf"]
-    return row
+    return {**row, "quality": sum(weight * row[name] for name, weight in WEIGHTS.items())}
 
 
 def score_batch(

@@ -7,6 +7,7 @@ needed. Random weights are never used: distances in a random network mean nothin
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -19,33 +20,28 @@ class WeightsMissingError(TrainingError):
     """Trained weights of a backbone are missing, or the file holds other weights."""
 
 
-def _alexnet() -> nn.Sequential:
-    """Krizhevsky, "One weird trick for parallelizing convolutional neural networks", 2014."""
-    layers: list[nn.Module] = [nn.Conv2d(3, 64, 11, 4, 2), nn.ReLU(), nn.MaxPool2d(3, 2)]
-    layers += [nn.Conv2d(64, 192, 5, padding=2), nn.ReLU(), nn.MaxPool2d(3, 2)]
-    for before, width in ((192, 384), (384, 256), (256, 256)):
-        layers += [nn.Conv2d(before, width, 3, padding=1), nn.ReLU()]
-    return nn.Sequential(*layers)
+# torchvision's name -> the widths of the convolutions and, where they are not 3x3, their kernel,
+# stride and padding (0: a pooling); the side of the poolings; the file in torch.hub's cache.
+# Krizhevsky, "One weird trick for parallelizing convolutional neural networks", 2014; Simonyan and
+# Zisserman, arXiv 1409.1556, configuration D. Both without the last pooling.
+_ALEXNET = ((64, 11, 4, 2), (0,), (192, 5, 1, 2), (0,), (384,), (256,), (256,))
+_VGG16 = (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512)
+_BACKBONES = {
+    "alexnet": (_ALEXNET, 3, "alexnet-owt-7be5be79.pth"),
+    "vgg16": (tuple((width,) for width in _VGG16), 2, "vgg16-397923af.pth"),
+}
 
 
-def _vgg16() -> nn.Sequential:
-    """Simonyan and Zisserman, arXiv 1409.1556, configuration D, without the last pooling."""
+def _convolutions(plan: Sequence[tuple[int, ...]], pooling: int) -> nn.Sequential:
     layers: list[nn.Module] = []
     before = 3
-    for width in (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512):
+    for width, *shape in plan:
         if width:
-            layers += [nn.Conv2d(before, width, 3, padding=1), nn.ReLU()]
+            layers += [nn.Conv2d(before, width, *(shape or (3, 1, 1))), nn.ReLU()]
             before = width
         else:
-            layers.append(nn.MaxPool2d(2))
+            layers.append(nn.MaxPool2d(pooling, 2))
     return nn.Sequential(*layers)
-
-
-_BACKBONES = {
-    "alexnet": (_alexnet, "alexnet-owt-7be5be79.pth"),
-    "vgg16": (_vgg16, "vgg16-397923af.pth"),
-}
-"""torchvision's name -> the layers, and the file in torch.hub's cache."""
 
 
 def open_features(net: str, weights: str | Path | None, advice: str) -> nn.Sequential:
@@ -60,7 +56,7 @@ def open_features(net: str, weights: str | Path | None, advice: str) -> nn.Seque
     Raises:
         WeightsMissingError: there are no weights, or the file holds other weights.
     """
-    layers, file = _BACKBONES[net]
+    plan, pooling, file = _BACKBONES[net]
     cache = Path(torch.hub.get_dir()) / "checkpoints"
     path = Path(weights) if weights else min(cache.glob(f"{net}-*.pth"), default=cache / file)
     if not path.is_file():
@@ -70,26 +66,31 @@ def open_features(net: str, weights: str | Path | None, advice: str) -> nn.Seque
             f"expected torchvision's weights of {net} at {path}, found no such file; install "
             f"torchvision or download https://download.pytorch.org/models/{file} there; {advice}"
         )
-    features = layers()
-    tensors = read_tensors(path)
-    for name, parameter in features.named_parameters():
-        tensor = tensors.get("features." + name)
-        if tensor is None or tensor.shape != parameter.shape:
-            found = "none" if tensor is None else tuple(tensor.shape)
-            raise WeightsMissingError(
-                f"expected torchvision's {net} in {path}: features.{name} of shape "
-                f"{tuple(parameter.shape)}, found {found}; is it of another network? {advice}"
-            )
-        parameter.data.copy_(tensor)
+    features = _convolutions(plan, pooling)
+    wanted = {f"features.{name}": tensor for name, tensor in features.named_parameters()}
+    fill(wanted, path, f"torchvision's {net}", f"is it of another network? {advice}")
     return features.requires_grad_(False).eval()
 
 
-def read_tensors(path: Path) -> dict[str, torch.Tensor]:
-    """Return the tensors of a ``.pth`` or ``.safetensors`` file by name.
+def fill(wanted: Mapping[str, nn.Parameter], path: Path, what: str, advice: str) -> None:
+    """Set parameters to the tensors of these names in a ``.pth`` or ``.safetensors`` file.
 
     Raises:
-        WeightsMissingError: it is no such file.
+        WeightsMissingError: it is no such file, or lacks a tensor of this name and shape.
     """
+    tensors = _read_tensors(path)
+    for name, parameter in wanted.items():
+        tensor = tensors.get(name)
+        if tensor is None or tensor.shape != parameter.shape:
+            found = "none" if tensor is None else tuple(tensor.shape)
+            raise WeightsMissingError(
+                f"expected {what} {name} of shape {tuple(parameter.shape)} in {path}, found "
+                f"{found}; {advice}"
+            )
+        parameter.data.copy_(tensor)
+
+
+def _read_tensors(path: Path) -> dict[str, torch.Tensor]:
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file

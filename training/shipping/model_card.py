@@ -14,7 +14,7 @@ from typing import NamedTuple
 from irvis_fusion_core.atomic_file import write_file
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_core.network.student import Student
-from training.tables import table
+from training.tables import markdown_table
 
 TODO = "TODO:"
 TEMPLATE = """\
@@ -125,12 +125,13 @@ def _evaluation(facts: CardFacts) -> list[str]:
         return [f"{TODO} run `python -m training.eval` and pass its summary.json (--evaluation)."]
     try:
         summary = json.loads(_text(facts.evaluation))
-        rows = summary["means"]
+        means = summary["means"]
+        names = list(next(iter(means.values())))
         lines = [
             f"{summary['pairs']} pairs of `{Path(summary['data_root']).name}`, evaluated: "
             f"`{Path(summary['model']['file']).name}`. {summary['conventions']}",
             "",
-            *table(rows, list(next(iter(rows.values())))),
+            markdown_table(names, {k: [row[name] for name in names] for k, row in means.items()}),
         ]
         missing = summary["not_computed"].items()
         lines += [f"\n{name}: not computed, {why}" for name, why in missing]

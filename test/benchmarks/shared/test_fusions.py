@@ -10,8 +10,9 @@ import pytest
 import irvis_fusion_core
 from benchmarks.shared.fusions import open_fusions, trivial_fusions
 from benchmarks.shared.pairs import Pair
-from benchmarks.shared.tables import markdown_table, mean_rows
+from benchmarks.shared.tables import mean_rows
 from irvis_fusion_core.metrics import luminance
+from training.tables import markdown_table
 
 MODELS = Path(irvis_fusion_core.__file__).parent / "models"
 
