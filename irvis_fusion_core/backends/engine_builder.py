@@ -72,7 +72,8 @@ def build_engine(
 
     Args:
         onnx_path: one of our ONNX models; its precision is the engine's.
-        height, width: the frame size, pixels.
+        height: the frame size, pixels.
+        width: See `height`.
         options: `cache_dir`, `device` and `cuda_memory` matter here.
         progress: called with a line every 5 s; None writes the lines to the log.
         engine: tensorrt, tensorrt_rtx, or auto (the first that can build here).

@@ -41,7 +41,8 @@ class NightStreet:
     """The scene; `frame(time_s)` draws it.
 
     Args:
-        width, height: size in pixels, at least 64 each.
+        width: size in pixels, at least 64 each.
+        height: See `width`.
         pedestrians: their number; the first walks under the lamp, the others in the dark.
         seed: of the random parts.
     """

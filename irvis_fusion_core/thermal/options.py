@@ -16,9 +16,11 @@ class ThermalOptions:
 
     Args:
         method: a name of `thermal.METHODS`.
-        low_percent, high_percent: shares of pixels that become black and white, 0..100.
+        low_percent: shares of pixels that become black and white, 0..100.
+        high_percent: See `low_percent`.
         smoothing_s: time constant of the limits, seconds; 0 rescales every frame alone.
-        window_low, window_high: limits of method "window", in `window_unit`.
+        window_low: limits of method "window", in `window_unit`.
+        window_high: See `window_low`.
         window_unit: "counts" (raw values as they come), "celsius" or "kelvin".
         raw_unit: unit of the raw values: "counts", "centikelvin", "kelvin", "celsius". "auto":
             integers are counts (centikelvin where the window is a temperature), floats are

@@ -48,7 +48,8 @@ def matched_images(
 
     Args:
         topics: Thermal and visible.
-        slop_s, ir_time_offset_s: Those of `irvis_fusion_core.streams.pairing.PairNearest`.
+        slop_s: Those of `irvis_fusion_core.streams.pairing.PairNearest`.
+        ir_time_offset_s: See `slop_s`.
         every: Decode one pair of this number.
 
     Raises:

@@ -35,7 +35,8 @@ def live_frames(
 
     Args:
         topics: Thermal and visible; /compressed at the end means CompressedImage.
-        slop_s, ir_time_offset_s: Those of `irvis_fusion_core.streams.pairing.PairNearest`.
+        slop_s: Those of `irvis_fusion_core.streams.pairing.PairNearest`.
+        ir_time_offset_s: See `slop_s`.
 
     Raises:
         CalibrationError: No pair arrived, or none that can be decoded.

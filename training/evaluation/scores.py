@@ -33,7 +33,9 @@ def score(
 
     Args:
         fused: uint8 HxW luminance, or HxWx3 RGB.
-        ir, vis_y, teacher: uint8 HxW luminances.
+        ir: uint8 HxW luminances.
+        vis_y: See `ir`.
+        teacher: See `ir`.
     """
     y = metrics.luminance(fused)
     row: Row = dict(metrics.score_pair(y, ir, vis_y, SOURCE_METRICS))

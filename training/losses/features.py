@@ -19,7 +19,8 @@ class FeatureAdapters(nn.Module):
     """One 1x1 convolution a scale, from the student's channels to the teacher's.
 
     Args:
-        student_channels, teacher_channels: At 1/4, 1/8 and 1/16.
+        student_channels: At 1/4, 1/8 and 1/16.
+        teacher_channels: See `student_channels`.
     """
 
     def __init__(self, student_channels: Sequence[int], teacher_channels: Sequence[int]) -> None:
