@@ -25,12 +25,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from irvis_fusion_core.backends.comparison import largest_difference
 from irvis_fusion_core.backends.model_file import BOUNDS, read_model_file
 from irvis_fusion_core.benchmark import example_pair
 from irvis_fusion_core.command_line import command, parse_size
 from irvis_fusion_core.errors import CalibrationError, ConfigurationError, ModelError
 from irvis_fusion_core.network.checkpoint import read_metadata, save_checkpoint
-from irvis_fusion_core.network.comparison import largest_difference
 from irvis_fusion_core.network.export import FramePair, export_to_onnx, quantize
 from irvis_fusion_core.network.student import SIZES, Student
 from training.data.images import read_pair

@@ -40,8 +40,8 @@ def main(arguments: list[str]) -> int:
     if options.checkpoint is None and options.variant is None:
         parser.error("one of --checkpoint and --variant is needed")
     import_engine("torch", "train")
+    from irvis_fusion_core.backends.comparison import largest_difference
     from irvis_fusion_core.network.checkpoint import load_checkpoint
-    from irvis_fusion_core.network.comparison import largest_difference
     from irvis_fusion_core.network.export import export_to_onnx
     from irvis_fusion_core.network.student import create_student_model
 
