@@ -7,6 +7,14 @@ import pytest
 # Tests run beside each other and beside engines: one thread each, or they wait for one another.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+try:
+    import hypothesis
+except ImportError:  # on a robot; its tests are skipped there
+    pass
+else:  # an example may take as long as a busy machine needs
+    hypothesis.settings.register_profile("any_load", deadline=None)
+    hypothesis.settings.load_profile("any_load")
+
 
 @pytest.fixture(scope="session")
 def student_models(tmp_path_factory):
