@@ -144,22 +144,16 @@ def test_the_core_never_imports_the_ros_part_or_ros():
         assert not found & {"irvis_fusion_ros", "rclpy", "sensor_msgs", "training"}, file
 
 
-def test_importing_the_core_is_quick_and_imports_no_engine():
-    """Time beyond numpy and OpenCV: the least of five runs, since other work only adds."""
+def test_importing_the_core_imports_no_engine_and_little_else():
+    """What makes an import slow is what it imports: nothing but OpenCV and numpy is heavy here."""
     code = (
-        "import time, sys, numpy, cv2\n"
-        "started = time.perf_counter()\n"
+        "import sys\n"
         "import irvis_fusion_core\n"
+        "first = sorted(m for m in ('numpy', 'cv2') if m in sys.modules)\n"
         "from irvis_fusion_core import RealtimeFusion\n"
-        "print(time.perf_counter() - started)\n"
-        f"print([m for m in {ENGINES!r} if m in sys.modules])"
+        f"print(first, [m for m in {ENGINES!r} if m in sys.modules])"
     )
-    seconds = []
-    for _ in range(5):
-        taken, engines = run(sys.executable, "-c", code, cwd=ROOT).splitlines()
-        assert engines == "[]"
-        seconds.append(float(taken))
-    assert min(seconds) < 0.2
+    assert run(sys.executable, "-c", code, cwd=ROOT).strip() == "[] []"
 
 
 def test_names_of_the_core_are_found_when_used():
