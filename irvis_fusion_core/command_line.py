@@ -9,11 +9,15 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from typing import Any, Callable
+from typing import TYPE_CHECKING, Any, Callable, TypeVar
 
 from irvis_fusion_core.errors import FusionError
 
+if TYPE_CHECKING:
+    from irvis_fusion_core.fusion import RealtimeFusion
+
 Main = Callable[..., int]
+Item = TypeVar("Item")
 
 
 def command(function: Callable[[list[str]], int]) -> Main:
@@ -71,7 +75,7 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
     add("--cache-dir", metavar="DIR", help="folder of built TensorRT engines")
 
 
-def open_fusion(options: argparse.Namespace) -> Any:
+def open_fusion(options: argparse.Namespace) -> RealtimeFusion:
     """Open a `RealtimeFusion` by the options of `add_engine_options`."""
     from irvis_fusion_core.fusion import RealtimeFusion
 
@@ -109,7 +113,7 @@ def one_of(names: Iterable[str], what: str) -> Callable[[str], list[str]]:
     return parse
 
 
-def show_progress(items: Iterable[Any], total: int, quiet: bool = False) -> Iterator[Any]:
+def show_progress(items: Iterable[Item], total: int, quiet: bool = False) -> Iterator[Item]:
     """Yield the items and draw a bar on stderr if that is a terminal.
 
     `total` is 0 or less where the number of items is unknown (some videos).

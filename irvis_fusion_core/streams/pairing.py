@@ -57,7 +57,7 @@ class LatestIr(PairingPolicy):
         super().__init__(max_ir_age_s, ir_time_offset_s, depth)
         self.max_ir_age_s = max_ir_age_s
 
-    def add_ir(self, stamp_ns: int, item: Any, now_ns: int | None = None) -> list[Pair]:
+    def add_ir(self, stamp_ns: int, item: object, now_ns: int | None = None) -> list[Pair]:
         """Keep a thermal frame. Releases nothing; `now_ns` is not used."""
         stored, released = self._accept_ir(stamp_ns, item)
         if stored and len(self._ir) > self.depth:
@@ -65,7 +65,7 @@ class LatestIr(PairingPolicy):
             self._counters["ir_dropped.superseded"] += 1
         return released
 
-    def add_vis(self, stamp_ns: int, item: Any, now_ns: int | None = None) -> list[Pair]:
+    def add_vis(self, stamp_ns: int, item: object, now_ns: int | None = None) -> list[Pair]:
         """Return this visible frame's outcome; `now_ns` is not used."""
         self._counters["vis_in"] += 1
         if stamp_ns <= 0:
@@ -123,7 +123,7 @@ class PairNearest(PairingPolicy):
         """Visible frames that wait, at most `depth`."""
         return len(self._queue)
 
-    def add_ir(self, stamp_ns: int, item: Any, now_ns: int | None = None) -> list[Pair]:
+    def add_ir(self, stamp_ns: int, item: object, now_ns: int | None = None) -> list[Pair]:
         """Keep a thermal frame and return every visible frame that it settles.
 
         `now_ns`, if given, also ends waits that are over, as `expire` does.
@@ -134,7 +134,7 @@ class PairNearest(PairingPolicy):
             self._drop_oldest_ir()
         return released + self._emit(now_ns)
 
-    def add_vis(self, stamp_ns: int, item: Any, now_ns: int | None = None) -> list[Pair]:
+    def add_vis(self, stamp_ns: int, item: object, now_ns: int | None = None) -> list[Pair]:
         """Queue a visible frame and return all that are settled now, in order of arrival.
 
         `now_ns` is the time of arrival on the steady clock of `expire`. Without it the wait

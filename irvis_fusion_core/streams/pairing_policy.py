@@ -51,7 +51,7 @@ class Pair(NamedTuple):
         return self.reason == PAIRED
 
     @classmethod
-    def of(cls, stamp_ns: int, vis: Any, ir: ThermalFrame | None, reason: str) -> Pair:
+    def of(cls, stamp_ns: int, vis: object, ir: ThermalFrame | None, reason: str) -> Pair:
         """Make an outcome; `ir` is the partner if `reason` is PAIRED, else the nearest one."""
         skew_s = None if ir is None else (ir.time_ns - stamp_ns) / NS_PER_S
         if ir is None or reason != PAIRED:
@@ -106,11 +106,11 @@ class PairingPolicy(ABC):
         self._counters: dict[str, int] = Counter()
 
     @abstractmethod
-    def add_ir(self, stamp_ns: int, item: Any, now_ns: int | None = None) -> list[Pair]:
+    def add_ir(self, stamp_ns: int, item: object, now_ns: int | None = None) -> list[Pair]:
         """Take a thermal frame; return the visible frames that it releases."""
 
     @abstractmethod
-    def add_vis(self, stamp_ns: int, item: Any, now_ns: int | None = None) -> list[Pair]:
+    def add_vis(self, stamp_ns: int, item: object, now_ns: int | None = None) -> list[Pair]:
         """Take a visible frame; return the visible frames that can leave now, in order."""
 
     def expire(self, now_ns: int) -> list[Pair]:

@@ -15,6 +15,7 @@ import numpy as np
 
 from irvis_fusion_core.errors import ConfigurationError, FrameError
 from irvis_fusion_ros.messages.image_encodings import LAYOUTS, ImageMessageError
+from irvis_fusion_ros.messages.protocols import AnyImageMessage, CompressedImageMessage
 
 CODECS = ("jpeg", "png")
 
@@ -28,7 +29,7 @@ _JPEG_START = b"\xff\xd8"
 _MOST_JPEG_SEGMENTS = 1024
 
 
-def decode(msg: Any) -> tuple[np.ndarray, str]:
+def decode(msg: CompressedImageMessage) -> tuple[np.ndarray, str]:
     """Decode a CompressedImage into (array, encoding), shaped as `image_messages.view` would.
 
     encoding is bgr8, bgra8, mono8, mono16, or the one-channel encoding that `format` names as the
@@ -73,7 +74,7 @@ def decode(msg: Any) -> tuple[np.ndarray, str]:
 def encode(
     msg_out: Any,
     fused: np.ndarray,
-    vis_msg: Any,
+    vis_msg: AnyImageMessage,
     order: str = "rgb",
     codec: str = "jpeg",
     quality: int = 90,

@@ -20,7 +20,11 @@ from irvis_fusion_core.errors import FrameError
 from irvis_fusion_ros.messages import image_encodings as encodings
 from irvis_fusion_ros.messages.compressed_messages import decode
 from irvis_fusion_ros.messages.image_encodings import DIRECT_ORDER, ImageMessageError
-from irvis_fusion_ros.messages.protocols import AnyImageMessage, ImageMessage
+from irvis_fusion_ros.messages.protocols import (
+    AnyImageMessage,
+    CompressedImageMessage,
+    ImageMessage,
+)
 
 
 def is_compressed(msg: AnyImageMessage) -> bool:
@@ -96,7 +100,7 @@ def visible_frame(
         ImageMessageError: It cannot be read.
     """
     if is_compressed(msg):
-        return encodings.to_rgb_or_bgr(*decode(msg))
+        return encodings.to_rgb_or_bgr(*decode(cast(CompressedImageMessage, msg)))
     image = cast(ImageMessage, msg)
     if pixels is not None and image.encoding in DIRECT_ORDER:
         return pixels[..., :3], DIRECT_ORDER[image.encoding]
@@ -117,7 +121,7 @@ def thermal_frame(msg: AnyImageMessage, check_finite: bool = True) -> np.ndarray
         ImageMessageError: It cannot be read.
     """
     if is_compressed(msg):
-        return encodings.to_grey(*decode(msg))
+        return encodings.to_grey(*decode(cast(CompressedImageMessage, msg)))
     image = cast(ImageMessage, msg)
     if _is_known(image.encoding):
         return encodings.to_grey(view(image, check_finite), image.encoding)
