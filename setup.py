@@ -63,6 +63,7 @@ EXTRAS = {
         "matplotlib",
         "pyyaml",
         "tensorboard",
+        "torchmetrics>=1.0,<2",
         "tqdm",
     ],
     "ros": ROS_WHEELS + ["pyyaml"],

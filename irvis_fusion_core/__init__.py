@@ -50,7 +50,11 @@ keep_old_names(
         "streams": "pairing pairing_policy health time_offset",
     },
     {
+        "backends.device_memory": "backends.cuda_memory",
         "commands.command_line": "command_line",
+        "detectors.hog": "detectors.people_detector",
+        "detectors.selection": "detectors",
+        "gif": "film",
         "metric_planes": "metrics.planes",
         "thermal_limits": "thermal.limits",
         "thermal_repair": "thermal.repair",

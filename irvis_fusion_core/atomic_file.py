@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-NEW_FILE_MODE = 0o644
-
 
 @contextlib.contextmanager
-def replacing(path: str | os.PathLike, mode: int = NEW_FILE_MODE) -> Iterator[Path]:
+def replacing(path: str | os.PathLike, mode: int | None = None) -> Iterator[Path]:
     """Yield a temporary path in the folder of `path`; it replaces `path` when the block succeeds.
 
     The folder is made where it is missing. The file is flushed to disk before it is renamed, and
@@ -21,7 +19,7 @@ def replacing(path: str | os.PathLike, mode: int = NEW_FILE_MODE) -> Iterator[Pa
 
     Args:
         path: the file to write.
-        mode: permissions of a new file.
+        mode: permissions of a new file; None follows the umask.
 
     Raises:
         OSError: the folder or the file cannot be written.
@@ -30,16 +28,15 @@ def replacing(path: str | os.PathLike, mode: int = NEW_FILE_MODE) -> Iterator[Pa
     path.parent.mkdir(parents=True, exist_ok=True)
     mode = path.stat().st_mode & 0o777 if path.exists() else mode
     # The suffix stays at the end: some writers choose their format by it.
-    descriptor, name = tempfile.mkstemp(
-        dir=path.parent, prefix=".writing_", suffix=f".part{path.suffix}"
-    )
-    os.close(descriptor)
-    temporary = Path(name)
+    temporary = path.with_name(f".writing_{uuid.uuid4().hex}.part{path.suffix}")
+    first_mode = 0o666 if mode is None else mode
+    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, first_mode))
     try:
         yield temporary
         with open(temporary, "rb+") as stream:
             os.fsync(stream.fileno())
-        temporary.chmod(mode)
+        if mode is not None:
+            temporary.chmod(mode)
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
@@ -47,7 +44,7 @@ def replacing(path: str | os.PathLike, mode: int = NEW_FILE_MODE) -> Iterator[Pa
         raise
 
 
-def write_file(path: str | os.PathLike, content: bytes | str, mode: int = NEW_FILE_MODE) -> None:
+def write_file(path: str | os.PathLike, content: bytes | str, mode: int | None = None) -> None:
     """Write bytes, or text in UTF-8, whole or not at all; see `replacing`.
 
     Raises:

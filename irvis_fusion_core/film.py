@@ -50,8 +50,8 @@ def write_mp4(path: str | os.PathLike, frames: Sequence[np.ndarray], period_s: f
     """Write an MP4; an odd last row or column is cut off. Arguments as of `write_gif`.
 
     Raises:
-        FrameError: There are no frames, or their sizes differ.
-        OSError: The file cannot be written, or this OpenCV cannot encode MPEG-4.
+        FrameError: No frames, different sizes, or this OpenCV cannot encode MPEG-4.
+        OSError: The file cannot be written.
     """
     _check_sizes(frames)
     height, width = (side - side % 2 for side in frames[0].shape[:2])
@@ -62,7 +62,10 @@ def write_mp4(path: str | os.PathLike, frames: Sequence[np.ndarray], period_s: f
             video.write(np.ascontiguousarray(frame[:height, :width, ::-1]))
         video.release()
         if not temporary.stat().st_size:
-            raise OSError(f"expected OpenCV to write {path}, found that it cannot encode MPEG-4")
+            raise FrameError(
+                f"expected OpenCV to write {path}, found that it cannot encode MPEG-4; "
+                "pip install pillow, and a GIF is written"
+            )
 
 
 def _check_sizes(frames: Sequence[np.ndarray]) -> None:

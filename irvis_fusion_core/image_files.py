@@ -146,3 +146,7 @@ def images_by_stem(folder: AnyPath) -> dict[str, str]:
             )
         found[stem] = os.path.join(folder, name)
     return found
+
+
+write_picture = write_image
+"""The name of one release ago."""

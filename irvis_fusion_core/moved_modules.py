@@ -34,7 +34,11 @@ class _MovedModules(MetaPathFinder, InspectLoader):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        return ModuleSpec(fullname, self) if fullname in OLD_NAMES else None
+        if fullname not in OLD_NAMES:
+            return None
+        new = find_spec(OLD_NAMES[fullname])
+        # With an origin, `python -m old.name` knows what to put into sys.argv[0].
+        return ModuleSpec(fullname, self, origin=None if new is None else new.origin)
 
     def exec_module(self, module: ModuleType) -> None:
         # The import statement takes what stands in sys.modules afterwards.

@@ -43,14 +43,14 @@ def launch_arguments(share):
         (
             "params_file",
             os.path.join(share, "config", "fusion.yaml"),
-            "YAML file of parameters; boson.yaml, lepton.yaml and jetson.yaml lie beside it.",
+            "YAML file of parameters; see also boson.yaml, lepton.yaml, jetson.yaml there.",
         ),
         ("ir", "ir/image_raw", "Topic of the thermal images."),
         ("vis", "vis/image_raw", "Topic of the visible images."),
         ("vis_info", "vis/camera_info", "Topic of the visible camera's calibration."),
         ("ir_info", "ir/camera_info", "Topic of the thermal camera's calibration."),
         ("fused", "fused/image_raw", "Topic of the fused images."),
-        ("fused_info", "fused/camera_info", "Topic of the calibration beside them."),
+        ("fused_info", "fused/camera_info", "Topic of the fused camera_info."),
         (
             "model",
             "",

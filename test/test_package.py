@@ -198,6 +198,7 @@ def test_a_wheel_holds_the_package_and_one_name_for_the_path(tmp_path):
         assert f"irvis_fusion_core/models/{model.name}" in names
     for part in ("report.html", "report.css"):
         assert f"irvis_fusion_ros/evaluation/report/{part}" in names
+    assert {"irvis_fusion_core/py.typed", "irvis_fusion_ros/py.typed"} <= set(names)
     assert any(n.endswith("share/irvis_fusion/package.xml") for n in names)
     base = [name for name, marker in required if "extra" not in marker]
     assert sorted(re.split("[><=!;]", name)[0] for name in base) == [

@@ -197,7 +197,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--benchmark_speed", action="store_true", help="print how long one pair takes")
     add("--input_size", type=_input_size, default="512", help="of the benchmark: 512 or 640x480")
     add("--benchmark_runs", type=int, default=50, help="timed runs of the benchmark")
-    add("--variant", choices=sorted(SIZES), help="that the checkpoint must be of")
+    add("--variant", choices=sorted(SIZES), help="expected variant of the checkpoint")
     add("--skip_bad", action="store_true", help="leave bad images out, instead of stopping")
     add("--sheets", type=int, default=20, help="comparison sheets, evenly spread; -1: of all")
     add("--save_fused", action="store_true", help="also write every fused image")

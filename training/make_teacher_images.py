@@ -231,7 +231,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--eta", type=float, default=1.0, help="noise of ddim, 0..1 (default: 1)")
     add("--select", action="store_true", help="keep the best of several teachers for each pair")
     add("--batch_size", type=int, default=4, help="samples drawn at once (default: 4)")
-    add("--max_side", type=int, default=0, metavar="PX", help="fuse longer images reduced")
+    add("--max_side", type=int, default=0, metavar="PX", help="downscale longer images")
     add("--devices", default="auto", help="auto, cpu, cuda:N, or how many processes to start")
     add(
         "--hold_brightness",

@@ -167,7 +167,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--train_root", required=True, action="append", metavar="DIR", help="again for more")
     add("--val_root", action="append", default=[], metavar="DIR")
     add("--size", default="small", choices=("small", "published"))
-    add("--config", type=json.loads, default={}, metavar="JSON", help="fields that differ")
+    add("--config", type=json.loads, default={}, metavar="JSON", help="fields to override")
     add("--crops_per_epoch", type=int, default=4096)
     add("--warmup_steps", type=int, default=200)
     for name, weight in LAMBDAS.items():

@@ -26,7 +26,7 @@ def bag_library(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        advice = "`pip install 'irvis_fusion[bag]'`"
+        advice = "`pip install rosbags mcap`"
         if sys.version_info < (3, 10):
             advice += " needs Python 3.10 or newer: copy the bag to a machine that has one"
         raise BagReaderUnavailableError(

@@ -84,7 +84,7 @@ def encode(
     The header is that of `vis_msg`, an Image or a CompressedImage. `quality` (1-100) is JPEG's.
 
     Raises:
-        FrameError: A frame or an `order` that is none.
+        FrameError: `fused` is not uint8 HxWx3, or `order` is unknown.
         ConfigurationError: An unknown codec.
     """
     if codec not in CODECS:

@@ -96,7 +96,11 @@ class Configured:
                 self._on_waiting,
             )
             on_info = guard("a calibration message", self._on_info)
-            callbacks = {"ir": self.intake.add_ir, "vis": self.intake.add_vis, "vis_info": on_info}
+            callbacks = {
+                "ir": guard("an infrared message", self.intake.add_ir),
+                "vis": guard("a visible message", self.intake.add_vis),
+                "vis_info": on_info,
+            }
             self.inputs = CameraTopics(node, live, callbacks)
             undo.callback(self.inputs.close)
             service = node.create_service(SetBool, "~/enable", node.on_enable)

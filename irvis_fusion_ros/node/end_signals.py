@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM as a plain fact that a spinning process looks at.
+"""Records SIGINT and SIGTERM; the loop that spins looks at the record.
 
 rclpy's own handlers shut the context down at once, in the middle of whatever is published or
 waited for. With these a process spins on until it looks, and ends in its own order.

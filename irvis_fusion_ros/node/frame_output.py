@@ -1,7 +1,7 @@
 """The exit of the node: each visible frame leaves once, fused or unchanged, in order of arrival.
 
 Both threads publish: the worker what it fused, the executor what the worker cannot take. A frame
-that comes later than a later one is not published. Every frame is counted by what became of it.
+is not published when a newer one was. Every frame is counted by what became of it.
 """
 
 from __future__ import annotations

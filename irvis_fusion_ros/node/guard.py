@@ -1,4 +1,4 @@
-"""What a callback raises is counted and named, and ends nothing.
+"""Catches, counts and logs exceptions of callbacks, so that none ends the node.
 
 rclpy's executor hands an exception of a callback on to whoever spins, and so a node dies of one
 message that nobody thought of. Every callback of the node goes through a `Guard`.

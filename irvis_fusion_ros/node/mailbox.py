@@ -61,7 +61,7 @@ class Mailbox(Generic[Job]):
 
     @property
     def is_full(self) -> bool:
-        """Whether what is held has reached its bound: give it back before putting more."""
+        """Whether the held jobs exceed their bound: call `give_back` before `put`."""
         return self._held_bytes > self._held_bytes_max
 
     def accepts(self, now_s: float) -> bool:

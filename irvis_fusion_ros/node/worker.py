@@ -16,7 +16,7 @@ from irvis_fusion_ros.node.engine_state import FAILED, LOADING, READY, STOPPED, 
 from irvis_fusion_ros.node.mailbox import Delivery, Mailbox
 
 SHORTEST_PATIENCE_S = 0.15
-"""A frame may always take so long: 5 frames at 30 Hz, as many as the output keeps by default."""
+"""The shortest patience: 5 frames at 30 Hz, as many as the output keeps by default."""
 
 PATIENCE_FACTOR = 5.0
 """An engine that takes this many times its usual time has stalled."""

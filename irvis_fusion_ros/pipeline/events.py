@@ -6,7 +6,7 @@ import threading
 from typing import Callable, NamedTuple
 
 KINDS_KEPT = 32
-"""Kinds that are told apart; more are counted as `other`."""
+"""Kinds that a running node tells apart: what names them comes from outside."""
 
 EXAMPLE_CHARACTERS = 600
 """An example is cut here: encodings and formats come from outside, and may be megabytes long."""
@@ -25,15 +25,16 @@ class Event(NamedTuple):
 class EventCounter:
     """Counts bad messages, and reasons why frames were not fused. Safe between threads."""
 
-    def __init__(self) -> None:
-        """Start with nothing."""
+    def __init__(self, kinds_kept: int = KINDS_KEPT) -> None:
+        """Start with nothing; kinds beyond `kinds_kept` are counted as `other`."""
+        self._kinds_kept = kinds_kept
         self._events: dict[str, Event] = {}
         self._lock = threading.Lock()
 
     def add(self, kind: str, example: str = "") -> bool:
         """Count one event; True when its kind is seen for the first time (log it then)."""
         with self._lock:
-            if kind not in self._events and len(self._events) >= KINDS_KEPT:
+            if kind not in self._events and len(self._events) >= self._kinds_kept:
                 kind = "other"
             before = self._events.get(kind)
             if before is None:

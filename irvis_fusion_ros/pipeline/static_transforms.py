@@ -1,7 +1,7 @@
 """Where one frame stands in another, from the messages of /tf_static.
 
 Cameras on one mount do not move against one another, so the static tree is enough, and tf2 is not
-needed; a chain that leads over a moving joint (/tf) is none that a calibration could use.
+needed; a chain over a moving joint (/tf) cannot be used for a calibration.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class StaticTransforms:
         """Take a tf2_msgs/msg/TFMessage.
 
         Raises:
-            CalibrationError: a rotation in it is none; what came before in it is kept.
+            CalibrationError: a rotation is not a valid quaternion; the links before it are kept.
         """
         for stamped in message.transforms:
             q, t = stamped.transform.rotation, stamped.transform.translation

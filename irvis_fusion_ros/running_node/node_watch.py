@@ -93,7 +93,9 @@ class NodeWatch:
 
         while not self.spin_until(fusing, 0.5):
             now_s = time.monotonic()
-            if ready_s is None and self.engine().get("state") == "ready":
+            if self.engine().get("state") != "ready":
+                ready_s = None  # it may warm up again, and build for minutes
+            elif ready_s is None:
                 ready_s = now_s
             waited_too_long = ready_s is not None and now_s - ready_s >= ready_timeout_s
             if waited_too_long or now_s - started_s >= timeout_s:

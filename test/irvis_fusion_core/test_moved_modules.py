@@ -55,6 +55,14 @@ def test_an_old_name_runs_as_a_program(moved):
     assert done.stdout == "legs 3\n"
 
 
+@pytest.mark.parametrize("old", ["fuse_bag", "evaluate_bag", "calibrate", "make_bag"])
+def test_a_command_that_moved_runs_under_its_old_name(old):
+    command = [sys.executable, "-m", f"irvis_fusion_ros.{old}", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("usage:") and old in done.stdout
+
+
 def test_every_old_name_leads_to_a_module_that_exists():
     assert {name.partition(".")[0] for name in OLD_NAMES} == {
         "irvis_fusion_core",

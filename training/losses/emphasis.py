@@ -2,7 +2,8 @@
 
     --emphasis DATA/roadscene/train:src_ssim=3 --emphasis DATA/roadscene/train:src_qabf=0.5
 
-Cameras differ in what their fused images lack; one weight for all mends one and breaks another.
+Fused images of different cameras have different faults; a common weight improves one camera and
+degrades another.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ NOISE_FLAT = 1.0  # grey levels a pixel: variation is noise where neither source
 BLOCK_PX = 4  # slopes and warmth are those of means over such blocks: noise averages out there
 # Warm is this many grey levels above the mean of the blocks around; the rim is in blocks.
 WARM_MARGIN, WARM_AROUND, WARM_RIM = 25.0, 17, 2
-DARK = 80.0  # grey levels: where the visible image is darker, by the same blocks, it shows nobody
+DARK = 80.0  # grey levels: in darker blocks the visible image is assumed to show nobody
 
 
 def separable_filter(x: torch.Tensor, window: torch.Tensor) -> torch.Tensor:

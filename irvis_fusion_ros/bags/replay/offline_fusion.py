@@ -81,7 +81,7 @@ class OfflineFusion:
         """
         self.settings = settings
         self.skews = SkewWatch()
-        self._events = EventCounter()
+        self._events = EventCounter(kinds_kept=10_000)
         self._checks = MessageChecks(self._events.add)
         self._decider = FrameDecider(settings) if decider is None else decider
         self._calibrations = RecordedCalibrations(settings)

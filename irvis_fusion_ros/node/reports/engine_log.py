@@ -8,7 +8,7 @@ from typing import Any
 from irvis_fusion_ros.node.engine_state import FAILED, READY, WARMING_UP
 
 WARM_UP_LOG_S = 1.0
-"""The log tells of a warm-up, and of its end, at most once in so long."""
+"""The shortest time between two log lines on a warm-up."""
 
 
 class EngineLog:

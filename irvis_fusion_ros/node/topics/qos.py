@@ -214,7 +214,7 @@ class MatchedSubscription:
         self._generation += 1
 
     def poll(self, now_s: float) -> str | None:
-        """Read the offers anew; return a sentence for the log when it subscribed again."""
+        """Read the publishers' offers; return a sentence for the log when it subscribed again."""
         if self._current is None:
             return None
         if self.received != self._received_seen:

@@ -127,6 +127,6 @@ def test_missing_rosbags_says_what_to_install(tmp_path, monkeypatch):
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "rosbags", None)
     for read in (image_topics, lambda bag: list(read_images(bag, []))):
-        with pytest.raises(BagReaderUnavailableError, match=r"pip install 'irvis_fusion\[bag\]'"):
+        with pytest.raises(BagReaderUnavailableError, match="pip install rosbags mcap"):
             read(str(tmp_path))
     assert issubclass(BagReaderUnavailableError, FusionError)

@@ -49,7 +49,6 @@ class Bench:
             pass_through=lambda frame, reason: self.passed.append((frame.number, reason)),
         )
         processor = types.SimpleNamespace(
-            forget=lambda: None,
             pass_by=lambda decision, reason: self.passed.append((decision.vis.number, reason)),
         )
         state = EngineState(lambda name, reason: None)
