@@ -214,13 +214,13 @@ class Backend(ABC):
         self.close()
 
     @classmethod
+    @abstractmethod
     def _find(cls, device: str | None) -> tuple[str, str]:
         """Return the engine's version and a line on it.
 
         Raises:
             EngineUnavailableError: the reason why it cannot run on `device`.
         """
-        raise NotImplementedError
 
     @abstractmethod
     def _compile(self, height: int, width: int) -> Any:

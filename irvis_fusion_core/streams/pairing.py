@@ -193,7 +193,7 @@ class PairNearest(PairingPolicy):
     def _decide_now(self, frame: _Waiting, reason: str) -> None:
         if frame.outcome is not None:
             return
-        partner = self._mutual_partner(frame)
+        partner = self._stable_partner(frame)
         if partner is not None:
             self._pair(frame, partner)
         else:
@@ -208,6 +208,29 @@ class PairNearest(PairingPolicy):
         # min() keeps the first of equals, so the key's second part matters for disorder only.
         nearest = min(free, key=lambda o: (abs(o.stamp_ns - ir.time_ns), o.stamp_ns))
         return ir if nearest is frame else None
+
+    def _stable_partner(self, frame: _Waiting) -> ThermalFrame | None:
+        """Return the partner of this frame if nothing else arrived, nearest pairs first.
+
+        Its nearest thermal frame may belong to another waiting frame; then the next one counts.
+        """
+        near = sorted(
+            (abs(ir.time_ns - other.stamp_ns), other.stamp_ns, ir.time_ns, place)
+            for place, other in enumerate(self._queue)
+            if other.outcome is None
+            for ir in self._ir
+            if abs(ir.time_ns - other.stamp_ns) <= self._window_ns
+        )
+        thermal = {ir.time_ns: ir for ir in self._ir}
+        paired: set[int] = set()
+        for _, _, time_ns, place in near:
+            if place in paired or time_ns not in thermal:
+                continue
+            if self._queue[place] is frame:
+                return thermal[time_ns]
+            paired.add(place)
+            del thermal[time_ns]
+        return None
 
     def _nothing_nearer_can_come(self, frame: _Waiting, ir: ThermalFrame) -> bool:
         skew_ns = abs(ir.time_ns - frame.stamp_ns)

@@ -3,7 +3,7 @@
 import itertools
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from irvis_fusion_core.errors import ConfigurationError
@@ -59,6 +59,15 @@ jitter_lists = st.lists(st.floats(-1, 1), min_size=40, max_size=40)
     vis_jitters=jitter_lists,
     ir_jitters=jitter_lists,
     ir_delay=st.integers(0, 100),
+)
+@example(  # the nearest thermal frame of frame 36 belongs to frame 37, and the second is free
+    vis_period=66,
+    ir_period=57,
+    phase=118,
+    slop=31,
+    vis_jitters=[0.0] * 35 + [0.5, -1.0] + [0.0] * 3,
+    ir_jitters=[0.0] * 40,
+    ir_delay=0,
 )
 def test_pair_is_the_stable_matching_of_both_streams(
     vis_period, ir_period, phase, slop, vis_jitters, ir_jitters, ir_delay
