@@ -96,7 +96,7 @@ def main(arguments: list[str]) -> int:
             LearningRateMonitor("step"),
         ],
     )
-    trainer.fit(task, datamodule=data, ckpt_path=options.resume, weights_only=False)
+    trainer.fit(task, datamodule=data, ckpt_path=options.resume, weights_only=True)
     print(f"written to {folder}: {options.teacher}.safetensors, last.ckpt, config.json")
     return 0
 

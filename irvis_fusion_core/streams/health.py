@@ -116,6 +116,14 @@ class IrHealth:
         """Forget all frames, after a clock jump or a restart: MISSING until a frame comes."""
         self._newest: _Newest | None = None
 
+    def take_limits(self, other: IrHealth) -> None:
+        """Go on with the limits of `other` and with the frames seen so far.
+
+        The time offset is not among them: another one changes all ages, so begin again with it.
+        """
+        self.max_ir_age_s, self.frozen_after_s = other.max_ir_age_s, other.frozen_after_s
+        self.missing_after_s, self.expected_size = other.missing_after_s, other.expected_size
+
     def add_frame(self, stamp_ns: int, frame: np.ndarray, monotonic_ns: int | None = None) -> None:
         """Inspect an arriving frame.
 

@@ -105,7 +105,7 @@ class FrameDecider(Generic[Vis]):
             if other_offset:
                 self._health = health
             else:
-                pairing_and_health.take_limits(self._health, health)
+                self._health.take_limits(health)
             self._settings = settings
             return released
 

@@ -45,14 +45,3 @@ def make_health(settings: Settings) -> IrHealth:
         ir_time_offset_s=settings.pairing.ir_time_offset_s,
         missing_after_s=loss.ir_missing_after_s,
     )
-
-
-def take_limits(present: IrHealth, fresh: IrHealth) -> None:
-    """Give `present`, which keeps what it has seen, the limits of `fresh`.
-
-    The time offset is not among them. It changes all ages, so `fresh` must replace `present`.
-    """
-    present.max_ir_age_s = fresh.max_ir_age_s
-    present.frozen_after_s = fresh.frozen_after_s
-    present.missing_after_s = fresh.missing_after_s
-    present.expected_size = fresh.expected_size
