@@ -28,7 +28,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader
 
 from irvis_fusion_core.command_line import command
-from irvis_fusion_core.errors import ConfigurationError
+from irvis_fusion_core.errors import CheckpointError, ConfigurationError
 from training.data.sampling import EpochSampler, Group
 from training.options import add_options, script_parser, trainer_options
 from training.storage import write_json
@@ -68,6 +68,8 @@ def main(arguments: list[str]) -> int:
         warm_up_steps=options.warmup_steps,
         **{name: getattr(options, name) for name in named},
     )
+    if options.resume:
+        check_readable(options.resume)
     folder = Path(options.checkpoint_dir)
     write_json(folder / "config.json", vars(options))
     parameters = sum(p.numel() for p in network.parameters())
@@ -99,6 +101,21 @@ def main(arguments: list[str]) -> int:
     trainer.fit(task, datamodule=data, ckpt_path=options.resume, weights_only=True)
     print(f"written to {folder}: {options.teacher}.safetensors, last.ckpt, config.json")
     return 0
+
+
+def check_readable(path: str) -> None:
+    """Refuse a checkpoint that is broken or foreign, before any work.
+
+    Raises:
+        CheckpointError: It is missing, truncated, or holds more than tensors and plain values.
+    """
+    try:
+        torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds: pickle, zip, runtime, EOF
+        raise CheckpointError(
+            f"expected a checkpoint of training.train_teacher in {path}, found: {error}; pass the "
+            "last.ckpt of an earlier run"
+        ) from error
 
 
 class Photographs(lightning.LightningDataModule):

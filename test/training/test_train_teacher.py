@@ -102,6 +102,24 @@ def test_going_on_is_as_if_never_stopped(folder, tmp_path):
     assert not different
 
 
+class Bomb:
+    """Unpickling it makes a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (self.path, "w")
+
+
+def test_a_checkpoint_that_would_run_code_is_refused(folder, tmp_path, capsys):
+    foreign = tmp_path / "foreign.ckpt"
+    torch.save({"state_dict": {}, "bomb": Bomb(str(tmp_path / "exploded"))}, foreign)
+    assert train(folder, tmp_path / "run", "ddfm", "--resume", str(foreign)) == 1
+    assert "expected a checkpoint of training.train_teacher" in capsys.readouterr().err
+    assert not (tmp_path / "exploded").exists()
+
+
 @pytest.mark.parametrize("teacher", sorted(TINY))
 def test_it_learns(folder, teacher):
     """Twenty steps on one batch and one noise: the error falls below half."""
