@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from irvis_fusion_core import fusion as fusion_module
-from irvis_fusion_core.backends import Availability, Backend, BackendOptions, probe_backends
+from irvis_fusion_core.backends import Backend, BackendOptions, probe_backends
 from irvis_fusion_core.backends.model_file import read_model_file
 from irvis_fusion_core.errors import (
     ConfigurationError,
@@ -26,8 +26,8 @@ class FirstChannelBackend(Backend):
     name = "first_channel"
 
     @classmethod
-    def probe(cls, device=None):
-        return Availability(cls.name, True, "numpy runs anywhere")
+    def _find(cls, device):
+        return np.__version__, "numpy runs anywhere"
 
     def _compile(self, height, width):
         return None

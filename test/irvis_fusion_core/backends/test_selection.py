@@ -6,7 +6,6 @@ import sys
 import pytest
 
 from irvis_fusion_core.backends import (
-    Availability,
     Backend,
     BackendOptions,
     backend_names,
@@ -28,9 +27,11 @@ def fake_backend(label, devices, opens=None):
         name = label
 
         @classmethod
-        def probe(cls, device=None):
+        def _find(cls, device):
             kind = (device or "cpu").partition(":")[0]
-            return Availability(label, kind in devices, f"{label} is not on {device}")
+            if kind not in devices:
+                raise EngineUnavailableError(f"{label} is not on {device}")
+            return "1", f"{label} runs on {kind}"
 
         @classmethod
         def open(cls, model_path, options=None):
