@@ -82,6 +82,7 @@ def open_fusion(options: argparse.Namespace) -> RealtimeFusion:
     return RealtimeFusion(
         options.model,
         options.backend,
+        thermal=None,  # commands rescale what they read
         precision=options.precision,
         device=options.device,
         threads=options.threads,

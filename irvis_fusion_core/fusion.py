@@ -12,7 +12,8 @@ from irvis_fusion_core.backends import Backend, BackendOptions, choose_backend, 
 from irvis_fusion_core.backends.cuda_device import find_gpu
 from irvis_fusion_core.backends.model_file import read_model_file
 from irvis_fusion_core.errors import EngineError, EngineUnavailableError
-from irvis_fusion_core.frames import normalize_pair
+from irvis_fusion_core.frames import normalize_ir, normalize_pair
+from irvis_fusion_core.thermal import ThermalOptions, ThermalRescale
 
 # The board's name, on ARM only.
 _BOARD = "/proc/device-tree/model"
@@ -40,6 +41,8 @@ class RealtimeFusion:
         backend: "auto", or a name of `irvis_fusion_core.backends.backend_names()`.
         precision: fp32, fp16 or int8 select a file of a shipped model, bf16 is for OpenVINO; None
             is fp16 on a GPU and fp32 on a CPU.
+        thermal: how thermal frames become 8 bits, by default as in the node (`ThermalRescale`);
+            None takes uint8 frames as they are, for callers that have rescaled them.
         options: fields of `BackendOptions`: threads, device, cache_dir, cuda_graph, progress...
 
     Attributes:
@@ -55,8 +58,10 @@ class RealtimeFusion:
         backend: str = "auto",
         *,
         precision: str | None = None,
+        thermal: ThermalOptions | None = ThermalOptions(),
         **options: Any,
     ) -> None:
+        self._rescale = None if thermal is None else ThermalRescale(thermal)
         model = os.fspath(model)
         # Checked before anything is opened.
         device = BackendOptions(precision=precision, **options).device
@@ -75,14 +80,21 @@ class RealtimeFusion:
         self.backend = _open(backend, plan, options)
 
     def fuse_frame(
-        self, ir_frame: np.ndarray, vis_frame: np.ndarray, order: str = "rgb"
+        self,
+        ir_frame: np.ndarray,
+        vis_frame: np.ndarray,
+        order: str = "rgb",
+        stamp_s: float | None = None,
     ) -> np.ndarray:
         """Fuse one pair.
 
         Args:
-            ir_frame: uint8 [height, width], [height, width, 1] or [height, width, 3], any strides.
+            ir_frame: uint8 [height, width], [height, width, 1] or [height, width, 3], any strides;
+                with `thermal` also uint16 counts or float temperatures [height, width].
             vis_frame: uint8 [height, width, 3] of the same size, any strides.
             order: channel order of the frames given and returned, "rgb" or "bgr".
+            stamp_s: time of the thermal frame, seconds. With it the limits of `thermal` are steady
+                over a video; without it every frame is rescaled alone.
 
         Returns:
             uint8 [height, width, 3] in `order`, fused luminance with the visible frame's colour.
@@ -93,8 +105,18 @@ class RealtimeFusion:
             ConfigurationError: another `order`.
             EngineError: the engine failed, or was closed.
         """
-        ir, vis = normalize_pair(ir_frame, vis_frame, order)
+        ir_8_bit = self._to_8_bit(ir_frame, order, stamp_s)
+        ir, vis = normalize_pair(ir_8_bit, vis_frame, order)
         return self.backend.fuse_checked(ir, vis, order)
+
+    def _to_8_bit(self, ir: np.ndarray, order: str, stamp_s: float | None) -> np.ndarray:
+        if self._rescale is None:
+            return ir
+        if getattr(ir, "dtype", np.uint8) == np.uint8:
+            ir = normalize_ir(ir, order)  # three equal channels become one
+        if stamp_s is None:
+            self._rescale.reset()
+        return self._rescale(ir, stamp_s)
 
     def warm_up(self, height: int, width: int) -> None:
         """Prepare the engine for frames of this size, in pixels. May take minutes."""

@@ -79,9 +79,7 @@ def read_thermal_8_bit(path: AnyPath) -> np.ndarray:
 
 
 def thermal_to_8_bit(ir: np.ndarray) -> np.ndarray:
-    """Return a thermal image as uint8 [height, width]; a raw one is rescaled on its own."""
-    if ir.dtype == np.uint8:
-        return ir
+    """Return a thermal image as uint8 [height, width], rescaled on its own as in the node."""
     from irvis_fusion_core.thermal import ThermalRescale
 
     return ThermalRescale(smoothing_s=0.0)(ir)

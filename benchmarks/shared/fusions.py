@@ -50,7 +50,9 @@ def open_fusions(
             if path.suffix in CHECKPOINT_SUFFIXES:
                 fusions[name or path.parent.name] = _checkpoint(stack, path, options.threads)
             else:
-                fusion = RealtimeFusion(model, options.backend, threads=options.threads)
+                fusion = RealtimeFusion(
+                    model, options.backend, thermal=None, threads=options.threads
+                )
                 fusions[name or path.stem] = _exported(stack.enter_context(fusion))
         yield fusions
 

@@ -81,7 +81,7 @@ def open_cases(
 
     fusions: dict[Case, Any] = {}
     for model, backend, precision in itertools.product(models, backends, precisions):
-        options = {"precision": precision, "threads": threads, "device": device}
+        options = {"precision": precision, "threads": threads, "device": device, "thermal": None}
         try:
             fusion = RealtimeFusion(model, backend, **options)
             fusions[Case(backend, model, _arithmetic(fusion, precision))] = fusion

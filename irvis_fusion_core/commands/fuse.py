@@ -6,8 +6,8 @@ examples::
   irvis_fusion fuse --ir IR/ --vis VIS/ --output fused/ --side-by-side
   irvis_fusion fuse --ir ir.mp4 --vis vis.mp4 --output fused.mp4 --model small
 
-Folders are matched by file name. 16-bit thermal images are rescaled to 8 bits. The images must
-be registered.
+Folders are matched by file name. Thermal images are rescaled as in the node. The images must be
+registered.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def _fuse_all(fusion: Any, pairs: _Pairs, kind: str, options: Any) -> tuple[int,
         for name, raw, vis in command_line.show_progress(pairs.items, pairs.total, options.quiet):
             if kind != "video":  # images of a folder need not be a sequence
                 rescale.reset()
-            ir = raw if raw.dtype == np.uint8 else rescale(raw)
+            ir = rescale(raw)
             if frames == 0:
                 fusion.warm_up(*vis.shape[:2])
             started = time.perf_counter()

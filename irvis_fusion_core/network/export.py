@@ -22,7 +22,7 @@ from irvis_fusion_core.atomic_file import replacing
 from irvis_fusion_core.errors import CalibrationError, ConfigurationError, ModelError
 from irvis_fusion_core.network.checkpoint import METADATA_PREFIX
 from irvis_fusion_core.network.pixel_student import PixelStudent
-from irvis_fusion_core.network.student import HEADS, Student
+from irvis_fusion_core.network.student import Student
 from irvis_fusion_core.optional_packages import import_engine
 
 OPSET = 17  # `PixelStudent` needs it, TensorRT 8.5 reads nothing newer
@@ -41,9 +41,7 @@ FP32_LAYERS = tuple(
         "decoder/refine1/refine1.0/depthwise/depthwise.0",
         "decoder/refine1/refine1.0/project/project.0",
         "head_depthwise/head_depthwise.0",
-        *HEADS,
-        "detail",
-        "detail_1",
+        "controls",
     )
 )
 

@@ -1,7 +1,7 @@
 """The student with uint8 pixels as input and output, for the export and the torch backend.
 
-The colour image stays H x W x 3: luminance is a weighted sum over the last axis, and its change is
-added to all three channels, so that no plane is transposed.
+The colour image stays H x W x 3: luminance is a weighted sum over the last axis, and every channel
+is scaled and shifted by one plane each, so that no plane of it is transposed.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 from irvis_fusion_core.errors import ConfigurationError
-from irvis_fusion_core.network.student import LUMA_WEIGHTS, MULTIPLE, Student
+from irvis_fusion_core.network.student import LUMA_WEIGHTS, MULTIPLE, STEM, Student, chroma_scale
 
 
 class PixelStudent(nn.Module):
@@ -34,19 +34,31 @@ class PixelStudent(nn.Module):
             raise ConfigurationError(f"expected vis_order 'rgb' or 'bgr', found {vis_order!r}")
         self.student, self.vis_order, self.fixed_size = student, vis_order, fixed_size
         weights = LUMA_WEIGHTS if vis_order == "rgb" else LUMA_WEIGHTS[::-1]
-        self.register_buffer("luma", torch.tensor(weights).view(3, 1) / 255.0, persistent=False)
+        # Luminance and space-to-depth as one strided convolution.
+        identity = torch.eye(STEM * STEM).view(STEM * STEM, 1, STEM, STEM) / 255.0
+        luma = identity * torch.tensor(weights).view(1, 3, 1, 1)
+        self.register_buffer("ir_blocks", identity, persistent=False)
+        self.register_buffer("y_blocks", luma, persistent=False)
 
     def forward(self, ir: torch.Tensor, vis: torch.Tensor) -> torch.Tensor:
         height, width = (ir.shape[1], ir.shape[2]) if self.fixed_size is None else self.fixed_size
-        vis = vis.float()
-        y = torch.matmul(vis, self.luma).permute(0, 3, 1, 2)
-        ir = ir.float().permute(0, 3, 1, 2) * (1.0 / 255.0)
+        ir, vis = ir.float(), vis.float()
         bottom, right = (-height) % MULTIPLE, (-width) % MULTIPLE
-        if self.fixed_size is None or bottom or right:
-            ir = F.pad(ir, (0, right, 0, bottom), mode="replicate")
-            y = F.pad(y, (0, right, 0, bottom), mode="replicate")
-        change, _ = self.student.luminance_change(ir, y)
-        if self.fixed_size is None or bottom or right:
-            change = change[:, :, :height, :width]
-        change = change.permute(0, 2, 3, 1) * 255.0
-        return (vis + change).round().clamp(0.0, 255.0).to(torch.uint8)
+        padded = self.fixed_size is None or bottom or right
+        planes = [x.permute(0, 3, 1, 2) for x in (ir, vis)]
+        if padded:
+            planes = [F.pad(x, (0, right, 0, bottom), mode="replicate") for x in planes]
+        blocks = [
+            F.conv2d(x, kernel, stride=STEM)
+            for x, kernel in zip(planes, (self.ir_blocks, self.y_blocks))
+        ]
+        y = blocks[1]
+        change, chroma, _ = self.student.fuse_blocks(blocks[0], y)
+        fused = (y + change).clamp(0.0, 1.0)
+        scale = chroma_scale(fused, y, chroma)
+        # fused + scale * (vis - y), with one plane for each of the two visible terms.
+        planes = [F.pixel_shuffle(x, STEM) for x in (scale, (fused - scale * y) * 255.0)]
+        if padded:
+            planes = [x[:, :, :height, :width] for x in planes]
+        scale, offset = (x.permute(0, 2, 3, 1) for x in planes)
+        return (vis * scale + offset).round().clamp(0.0, 255.0).to(torch.uint8)

@@ -5,19 +5,20 @@ The data flow for an image of H x W; all sizes are relative to it::
     ir, luminance ── space-to-depth 4 ── IR encoder ─┐ 1/4, 1/8, 1/16
                                        VIS encoder ─┤
                                                     ├─ cross-modal fusion, each scale
-                                                    └─ decoder 1/16 → 1/8 → 1/4 ── head
-    fused luminance = Y + g₊·max(IR − Y, 0) − g₋·max(Y − IR, 0)
-                        + a·detail(IR) + b·detail(Y) + r                   (full resolution)
+                                                    └─ decoder 1/16 → 1/8 → 1/4 ── 8 controls
+    fused luminance F = Y + g₊·max(IR − Y, 0) − g₋·max(Y − IR, 0) + r
+                        + a₁·fine(IR) + a₂·medium(IR) + b₁·fine(Y) + b₂·medium(Y)
+    fused colour      = F + min(k·F/Y, 3)·(RGB − Y)
 
-The head gives two gates, two gains and a small residual for every pixel. g₊ is how far to follow
-the thermal image where it is brighter, g₋ where it is darker: (1, 0) is the pixel-wise maximum,
-(w, w) a weighted mean, so both trivial fusions are in the search space. The gains add or remove
-detail, the difference of each image from its local mean: with b = 1 lettering on a wall that is
-brighter in the thermal image stays readable. Costly layers run at a quarter of the resolution or
-less; only the last mix runs at full resolution, and in fp32 even if the rest is in half precision.
-
-Luminance is fused and the visible chroma is kept: with constant BT.601 full-range Cb and Cr, a
-change of luminance adds the same amount to R, G and B.
+The controls are predicted at a quarter of the resolution and interpolated, so no block shows; the
+terms of the images themselves carry the edges. g₊ is how far to follow the thermal image where it
+is brighter, g₋ where it is darker: (1, 0) is the pixel-wise maximum, (w, w) a weighted mean, so
+both trivial fusions are in the search space. The gains a and b sharpen (above 0) or denoise (below
+0) each image in two bands: `fine` is the image minus the means of 4 x 4 blocks, `medium` those
+minus the means around. k = 1 keeps the visible saturation, because colour scales with luminance;
+k = 0 is grey, for thermal light in the dark.
+Costly layers run at a quarter of the resolution or less; the mix runs at full resolution, and in
+fp32 even if the rest is in half precision.
 
 Every operator exists in TensorRT 8.5 at ONNX opset 17.
 """
@@ -38,7 +39,20 @@ STEM = 4  # space-to-depth block of the stem: 16 pixels become 16 channels
 MULTIPLE = 16  # heights and widths are padded to this: the stem and two halvings
 LUMA_WEIGHTS = (0.299, 0.587, 0.114)  # BT.601, full range, for R, G, B
 MAX_RESIDUAL = 0.25  # of full scale: the residual is a correction, not a second image
-HEADS = ("follow", "recede", "keep_ir", "keep_vis", "residual")  # last convolutions of the mix
+# Channels of the last convolution, and where each starts: at the pixel-wise maximum. The first
+# three are gates (0..1), the others gains (-1..1).
+CONTROLS = {
+    "follow": 2.0,
+    "recede": -2.0,
+    "chroma": 2.9,
+    "fine_ir": 0.0,
+    "fine_vis": 0.0,
+    "medium_ir": 0.0,
+    "medium_vis": 0.0,
+    "residual": 0.0,
+}
+LARGEST_CHROMA = 3.0  # times the visible chroma
+DARKEST = 8.0 / 255.0  # luminance below which chroma is noise and is not scaled up further
 
 
 @dataclass(frozen=True)
@@ -127,23 +141,19 @@ class Decoder(nn.Module):
         return self.refine1(x1 + F.interpolate(self.up1(x2), scale_factor=2.0, mode="nearest"))
 
 
-class Detail(nn.Module):
-    """An image minus its local mean over about 12 pixels: N x 16 x H/4 x W/4 -> the same.
+class Enlarge(nn.Module):
+    """Interpolate N x 1 x H/4 x W/4 between block centres: N x 16 x H/4 x W/4, always fp32.
 
-    The mean of 3 x 3 blocks is interpolated between their centres, so that no block shows. There
-    are no weights, and the calculation is always fp32.
+    The channels are the pixels of each block, as `F.pixel_unshuffle` orders them.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("ramps", blocks.bilinear_weights(STEM), persistent=False)
 
-    def forward(self, blocks: torch.Tensor) -> torch.Tensor:
-        mean = F.avg_pool2d(
-            blocks.mean(1, keepdim=True), 3, stride=1, padding=1, count_include_pad=False
-        )
-        mean = F.pad(mean, (1, 1, 1, 1), mode="replicate")
-        return blocks - F.conv2d(mean, self.ramps.to(blocks.dtype))
+    def forward(self, coarse: torch.Tensor) -> torch.Tensor:
+        coarse = F.pad(coarse.float(), (1, 1, 1, 1), mode="replicate")
+        return F.conv2d(coarse, self.ramps.float())
 
 
 class Student(nn.Module):
@@ -170,58 +180,63 @@ class Student(nn.Module):
         self.head_depthwise = conv_norm(
             size.head_channels, size.head_channels, 3, groups=size.head_channels
         )
-        self.follow = nn.Conv2d(size.head_channels, pixels, 1)
-        self.recede = nn.Conv2d(size.head_channels, pixels, 1)
-        self.keep_ir = nn.Conv2d(size.head_channels, pixels, 1)
-        self.keep_vis = nn.Conv2d(size.head_channels, pixels, 1)
-        self.residual = nn.Conv2d(size.head_channels, pixels, 1)
-        self.detail = Detail()
+        self.controls = nn.Conv2d(size.head_channels, len(CONTROLS), 1)
+        self.enlarge = Enlarge()
         self.variant = next((k for k, v in SIZES.items() if v == size), "custom")
-        self._start_as_maximum()
+        nn.init.normal_(self.controls.weight, std=1e-3)
+        self.controls.bias.data.copy_(torch.tensor(list(CONTROLS.values())))
 
-    def _start_as_maximum(self) -> None:
-        """Start near the pixel-wise maximum, the best trivial fusion."""
-        starts = {"follow": 2.0, "recede": -2.0}
-        for name, head in zip(HEADS, self.heads):
-            nn.init.normal_(head.weight, std=1e-3)
-            nn.init.constant_(head.bias, starts.get(name, 0.0))
-
-    @property
-    def heads(self) -> list[nn.Conv2d]:
-        """The convolutions that `HEADS` names."""
-        return [getattr(self, name) for name in HEADS]
-
-    def luminance_change(
+    def fuse_luminance(
         self, ir: torch.Tensor, y: torch.Tensor
-    ) -> tuple[torch.Tensor, list[torch.Tensor]]:
-        """Return the change of the visible luminance, and the fused features of each scale.
+    ) -> tuple[torch.Tensor, torch.Tensor, list[torch.Tensor]]:
+        """Return the change of luminance, the chroma control, and the fused features.
 
         Args:
             ir: N x 1 x H x W, 0..1; H and W multiples of `MULTIPLE`.
             y: visible luminance, same shape and range.
 
         Returns:
-            Change of luminance, N x 1 x H x W fp32, unclipped; features at 1/4, 1/8, 1/16.
+            Change of luminance, N x 1 x H x W fp32, unclipped; k of the module's docstring, 0..1,
+            same shape; features at 1/4, 1/8, 1/16.
         """
-        ir_blocks = F.pixel_unshuffle(ir, STEM)
-        y_blocks = F.pixel_unshuffle(y, STEM)
-        difference = ir_blocks - y_blocks
-        brighter = F.relu(difference)
-        darker = brighter - difference
-        dtype = self.follow.weight.dtype
-        ir_features = self.ir_encoder(ir_blocks.to(dtype))
-        vis_features = self.vis_encoder(y_blocks.to(dtype))
-        features = [fuse(a, b) for fuse, a, b in zip(self.fusions, ir_features, vis_features)]
-        x = torch.cat([self.decoder(features), ir_blocks.to(dtype), y_blocks.to(dtype)], 1)
-        x = self.head_depthwise(self.head_mix(x))
-        change = (
-            gate(self.follow(x).float()) * brighter
-            - gate(self.recede(x).float()) * darker
-            + gain(self.keep_ir(x).float()) * self.detail(ir_blocks)
-            + gain(self.keep_vis(x).float()) * self.detail(y_blocks)
-            + gain(self.residual(x).float()) * MAX_RESIDUAL
+        change, chroma, features = self.fuse_blocks(
+            F.pixel_unshuffle(ir, STEM), F.pixel_unshuffle(y, STEM)
         )
-        return F.pixel_shuffle(change, STEM), features
+        return F.pixel_shuffle(change, STEM), F.pixel_shuffle(chroma, STEM), features
+
+    def fuse_blocks(
+        self, ir: torch.Tensor, y: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, list[torch.Tensor]]:
+        """`fuse_luminance` on images in blocks (`F.pixel_unshuffle`): N x 16 x H/4 x W/4."""
+        dtype = self.controls.weight.dtype
+        ir_features = self.ir_encoder(ir.to(dtype))
+        vis_features = self.vis_encoder(y.to(dtype))
+        features = [fuse(a, b) for fuse, a, b in zip(self.fusions, ir_features, vis_features)]
+        x = torch.cat([self.decoder(features), ir.to(dtype), y.to(dtype)], 1)
+        controls = self.controls(self.head_depthwise(self.head_mix(x))).float()
+        follow, recede, chroma = gate(controls[:, :3]).split(1, dim=1)
+        gains = gain(controls[:, 3:]).split(1, dim=1)
+        fine_ir, fine_vis, medium_ir, medium_vis, residual = gains
+        mean_ir, mean_y = (x.mean(1, keepdim=True) for x in (ir, y))
+        # What is smooth is summed before it is enlarged: fewer passes over all pixels.
+        smooth = (
+            residual * MAX_RESIDUAL
+            + medium_ir * (mean_ir - _around(mean_ir))
+            + medium_vis * (mean_y - _around(mean_y))
+            - fine_ir * mean_ir
+            - fine_vis * mean_y
+        )
+        enlarge = self.enlarge
+        difference = ir - y
+        brighter = F.relu(difference)
+        change = (
+            enlarge(follow) * brighter
+            - enlarge(recede) * (brighter - difference)
+            + enlarge(fine_ir) * ir
+            + enlarge(fine_vis) * y
+            + enlarge(smooth)
+        )
+        return change, enlarge(chroma), features
 
     def forward(
         self, ir: torch.Tensor, vis: torch.Tensor, return_features: bool = False
@@ -253,10 +268,11 @@ class Student(nn.Module):
         y = luminance(vis)
         height, width = y.shape[2:]
         ir_padded, y_padded = (pad_to_multiple(x) for x in (ir[:, :1], y))
-        change, features = self.luminance_change(ir_padded, y_padded)
-        change = change[:, :, :height, :width]
-        base = vis if self.out_channels == 3 else y
-        fused = (base + change).clamp(0.0, 1.0)
+        change, chroma, features = self.fuse_luminance(ir_padded, y_padded)
+        change, chroma = (x[:, :, :height, :width] for x in (change, chroma))
+        fused = (y + change).clamp(0.0, 1.0)
+        if self.out_channels == 3:
+            fused = (fused + chroma_scale(fused, y, chroma) * (vis - y)).clamp(0.0, 1.0)
         return (fused, features) if return_features else fused
 
 
@@ -266,6 +282,22 @@ def luminance(vis: torch.Tensor) -> torch.Tensor:
         return vis
     weights = torch.tensor(LUMA_WEIGHTS, dtype=vis.dtype, device=vis.device).view(1, 3, 1, 1)
     return (vis * weights).sum(1, keepdim=True)
+
+
+def _around(means: torch.Tensor) -> torch.Tensor:
+    """Return the mean of each block and its eight neighbours."""
+    return F.avg_pool2d(means, 3, stride=1, padding=1, count_include_pad=False)
+
+
+def chroma_scale(fused: torch.Tensor, y: torch.Tensor, chroma: torch.Tensor) -> torch.Tensor:
+    """Return the factor of the visible chroma, 0..`LARGEST_CHROMA`.
+
+    Args:
+        fused: fused luminance, 0..1.
+        y: visible luminance.
+        chroma: k of the module's docstring.
+    """
+    return (chroma * fused / y.clamp_min(DARKEST)).clamp_max(LARGEST_CHROMA)
 
 
 def pad_to_multiple(x: torch.Tensor, multiple: int = MULTIPLE) -> torch.Tensor:

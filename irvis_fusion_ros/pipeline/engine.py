@@ -23,6 +23,7 @@ def open_fusion(settings: Settings, progress: Callable[[str], None]) -> Engine:
     return RealtimeFusion(
         model=engine.model,
         backend=engine.backend,
+        thermal=None,  # `ThermalOnce` has rescaled the frames
         precision=given(engine.precision),
         device=given(engine.device),
         threads=engine.threads,

@@ -76,7 +76,7 @@ def read_pair(ir: Path, vis: Path) -> tuple[np.ndarray, np.ndarray]:
     """Return uint8 IR HxW and uint8 RGB HxWx3 of one size.
 
     Args:
-        ir: 16-bit and float images go through the node's `ThermalRescale`, each alone.
+        ir: Goes through the node's `ThermalRescale`, each image alone.
         vis: Colour or grey.
 
     Raises:
@@ -166,8 +166,6 @@ def _truncated(data: bytes) -> bool:
 
 def _read_thermal(path: Path) -> np.ndarray:
     raw = decode(path, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH)
-    if raw.dtype == np.uint8:
-        return raw
     try:
         return ThermalRescale(smoothing_s=0.0)(raw)
     except FusionError as error:
