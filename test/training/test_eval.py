@@ -31,8 +31,7 @@ def checkpoint(tmp_path_factory):
     """A student that is far from copying a source: random heads."""
     torch.manual_seed(3)
     model = create_student_model("nano")
-    for head in model.heads:
-        torch.nn.init.normal_(head.weight, std=0.05)
+    torch.nn.init.normal_(model.controls.weight, std=0.05)
     path = tmp_path_factory.mktemp("checkpoint") / "best_model.safetensors"
     save_checkpoint(model, path)
     torch.save(model.state_dict(), path.with_suffix(".pth"))

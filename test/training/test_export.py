@@ -28,8 +28,7 @@ IR, VIS = smooth(900), smooth(901, channels=3)
 def student():
     torch.manual_seed(5)
     model = create_student_model("nano")
-    for head in model.heads:
-        torch.nn.init.normal_(head.weight, std=0.05)
+    torch.nn.init.normal_(model.controls.weight, std=0.05)
     return model.eval()
 
 

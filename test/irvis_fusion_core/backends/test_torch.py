@@ -26,8 +26,7 @@ def weights(tmp_path):
         if isinstance(module, torch.nn.BatchNorm2d):
             torch.nn.init.uniform_(module.running_mean, -0.3, 0.3)
             torch.nn.init.uniform_(module.running_var, 0.5, 2.0)
-    for head in student.heads:
-        torch.nn.init.normal_(head.weight, std=0.1)
+    torch.nn.init.normal_(student.controls.weight, std=0.1)
     path = str(tmp_path / "nano.safetensors")
     save_checkpoint(student, path)
     return path

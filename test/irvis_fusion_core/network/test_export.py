@@ -34,8 +34,7 @@ def photograph(seed, height=96, width=128):
 def student():
     torch.manual_seed(0)
     model = create_student_model("nano").eval()
-    for head in model.heads:
-        torch.nn.init.normal_(head.weight, std=0.05)
+    torch.nn.init.normal_(model.controls.weight, std=0.05)
     return model
 
 

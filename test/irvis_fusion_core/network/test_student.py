@@ -9,15 +9,14 @@ torch = pytest.importorskip("torch")
 from irvis_fusion_core.errors import ConfigurationError, FrameError
 from irvis_fusion_core.network.analysis import analyze_model, count_macs
 from irvis_fusion_core.network.pixel_student import PixelStudent
-from irvis_fusion_core.network.student import HEADS, SIZES, Detail, create_student_model, luminance
+from irvis_fusion_core.network.student import CONTROLS, SIZES, create_student_model, luminance
 
 
 def settled(variant="nano", seed=0, **options):
     """A student whose heads are not at their start, so that every path counts."""
     torch.manual_seed(seed)
     model = create_student_model(variant, **options).eval()
-    for head in model.heads:
-        torch.nn.init.normal_(head.weight, std=0.05)
+    torch.nn.init.normal_(model.controls.weight, std=0.05)
     return model
 
 
@@ -48,7 +47,7 @@ def test_analyze_model_reports_what_it_counted(capsys):
     assert result["parameters"] == sum(p.numel() for p in model.parameters())
     assert result["flops"] == 2 * count_macs(model, [torch.zeros(1, 3, 64, 64)] * 2)
     assert result["latency_ms"] > 0 and result["memory_mb"] > result["parameters"] * 4 / 2**20
-    assert "Total parameters: 0.1" in capsys.readouterr().out
+    assert "Total parameters: 0.099M" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("size", [(1, 1), (16, 16), (17, 31), (45, 80), (64, 48)])
@@ -77,54 +76,97 @@ def test_padding_does_not_depend_on_what_lies_outside():
     assert torch.equal(plain, by_hand[:, :, :30, :43])
 
 
-def test_chroma_of_the_visible_is_kept():
-    """OpenCV's own YCrCb as reference, where nothing was clipped: Cr and Cb stay."""
-    model = settled()
-    rng = np.random.default_rng(1)
-    small = rng.uniform(0.35, 0.65, (6, 8, 3)).astype(np.float32)
-    vis = cv2.resize(small, (96, 64), interpolation=cv2.INTER_CUBIC)
-    ir = cv2.resize(rng.uniform(0.3, 0.7, (6, 8)).astype(np.float32), (96, 64))
-    to_tensor = lambda p: torch.from_numpy(p.copy()).permute(2, 0, 1)[None]  # noqa: E731
-    with torch.no_grad():
-        fused = model(to_tensor(np.dstack([ir] * 3)), to_tensor(vis))[0].permute(1, 2, 0).numpy()
-    inside = ((fused > 0.0) & (fused < 1.0)).all(2)
-    assert inside.mean() > 0.9
-    before, after = (cv2.cvtColor(p, cv2.COLOR_RGB2YCrCb) for p in (vis, fused))
-    assert np.abs(after[..., 0] - before[..., 0])[inside].max() > 0.02  # something was fused
-    assert np.abs(after[..., 1:] - before[..., 1:])[inside].max() < 1e-3
-
-
-def test_detail_is_what_an_image_has_beyond_its_local_mean():
-    """OpenCV as reference: means of 4 x 4 blocks, of 3 x 3 of those, enlarged linearly."""
-    image = np.random.default_rng(0).random((64, 96)).astype(np.float32)
-    blocks = cv2.resize(image, (24, 16), interpolation=cv2.INTER_AREA)
-    # Beyond the border there is nothing to average.
-    around = cv2.boxFilter(blocks, -1, (3, 3), normalize=False, borderType=cv2.BORDER_CONSTANT)
-    around /= cv2.boxFilter(
-        np.ones_like(blocks), -1, (3, 3), normalize=False, borderType=cv2.BORDER_CONSTANT
-    )
-    expected = image - cv2.resize(around, (96, 64), interpolation=cv2.INTER_LINEAR)
-    shuffled = torch.nn.functional.pixel_unshuffle(torch.from_numpy(image)[None, None], 4)
-    found = torch.nn.functional.pixel_shuffle(Detail()(shuffled), 4)[0, 0].numpy()
-    np.testing.assert_allclose(found, expected, atol=1e-5)
-
-
-@pytest.mark.parametrize("side", ["ir", "vis"])
-def test_a_gain_of_one_gives_back_the_detail_of_its_source(side):
-    """Heads set by hand: the visible image, and all the detail of one source on top."""
+def with_controls(**values):
+    """A student that answers every image with these controls (before gates and clipping)."""
     model = create_student_model("nano").eval()
-    biases = {"follow": -9.0, "recede": -9.0, "keep_ir": 0.0, "keep_vis": 0.0, "residual": 0.0}
-    biases["keep_" + side] = 5.0  # clamped to 1
-    for name, head in zip(HEADS, model.heads):
-        torch.nn.init.zeros_(head.weight)
-        torch.nn.init.constant_(head.bias, biases[name])
-    ir, y = 0.3 + 0.2 * torch.rand(1, 1, 32, 48), 0.4 + 0.2 * torch.rand(1, 1, 32, 48)
-    source = {"ir": ir, "vis": y}[side]
-    shuffled = torch.nn.functional.pixel_unshuffle(source, 4)
-    expected = torch.nn.functional.pixel_shuffle(Detail()(shuffled), 4)
+    torch.nn.init.zeros_(model.controls.weight)
+    start = {"follow": -9.0, "recede": -9.0, "chroma": 9.0}
+    for index, name in enumerate(CONTROLS):
+        model.controls.bias.data[index] = values.get(name, start.get(name, 0.0))
+    return model
+
+
+def smooth_colours(seed, low, high, size=(64, 96)):
+    """RGB or, of `low` alone, grey photographs without noise: float32 in 0..1."""
+    small = np.random.default_rng(seed).uniform(low, high, (6, 8, 3)).astype(np.float32)
+    return cv2.resize(small, size[::-1], interpolation=cv2.INTER_CUBIC).clip(0.0, 1.0)
+
+
+def as_batch(image):
+    return torch.from_numpy(image.copy()).permute(2, 0, 1)[None]
+
+
+def fuse(model, ir, vis):
     with torch.no_grad():
-        change, _ = model.luminance_change(ir, y)
-    torch.testing.assert_close(change, expected)
+        return model(as_batch(np.dstack([ir] * 3)), as_batch(vis))[0].permute(1, 2, 0).numpy()
+
+
+def test_full_chroma_keeps_hue_and_saturation():
+    """Scaled luminance: R, G and B keep their ratios, so OpenCV's HSV keeps H and S."""
+    vis, ir = smooth_colours(1, 0.2, 0.5), smooth_colours(2, 0.3, 0.7)[..., 0]
+    fused = fuse(with_controls(follow=9.0), ir, vis)
+    inside = (fused < 1.0).all(2)
+    assert inside.mean() > 0.9
+    before, after = (cv2.cvtColor(p, cv2.COLOR_RGB2HSV) for p in (vis, fused))
+    assert np.abs(after[..., 2] - before[..., 2])[inside].max() > 0.1  # something was fused
+    np.testing.assert_allclose(after[..., 1][inside], before[..., 1][inside], atol=1e-4)
+    np.testing.assert_allclose(
+        fused[inside] * vis[inside][:, :1], vis[inside] * fused[inside][:, :1], atol=1e-4
+    )
+
+
+def test_no_chroma_is_grey():
+    vis, ir = smooth_colours(1, 0.2, 0.5), smooth_colours(2, 0.3, 0.7)[..., 0]
+    fused = fuse(with_controls(follow=9.0, chroma=-9.0), ir, vis)
+    grey = np.maximum(ir, vis @ np.float32([0.299, 0.587, 0.114]))
+    np.testing.assert_allclose(fused, np.dstack([grey] * 3), atol=1e-5)
+
+
+def test_dark_colour_is_not_scaled_to_noise():
+    """A visible image of a few grey levels under a bright thermal one: at most 3 times its chroma."""
+    vis, ir = smooth_colours(1, 0.0, 0.02), np.full((64, 96), 0.8, np.float32)
+    fused = fuse(with_controls(follow=9.0), ir, vis)
+    assert np.abs(fused - fused.mean(2, keepdims=True)).max() <= 3.0 * 0.02
+
+
+def bands(image):
+    """OpenCV's fine and medium band: 4 x 4 means, and 3 x 3 of those, enlarged linearly."""
+    enlarge = lambda p: cv2.resize(p, image.shape[::-1], interpolation=cv2.INTER_LINEAR)  # noqa: E731
+    means = cv2.resize(image, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
+    # Beyond the border there is nothing to average.
+    count = cv2.boxFilter(
+        np.ones_like(means), -1, (3, 3), normalize=False, borderType=cv2.BORDER_CONSTANT
+    )
+    around = cv2.boxFilter(means, -1, (3, 3), normalize=False, borderType=cv2.BORDER_CONSTANT)
+    return image - enlarge(means), enlarge(means - around / count)
+
+
+@pytest.mark.parametrize("band", [0, 1])
+@pytest.mark.parametrize("side", ["ir", "vis"])
+@pytest.mark.parametrize("value", [0.5, -1.0])
+def test_a_gain_adds_or_removes_a_band_of_its_source(side, band, value):
+    rng = np.random.default_rng(0)
+    ir, y = (rng.uniform(0.3, 0.6, (64, 96)).astype(np.float32) for _ in range(2))
+    expected = value * bands({"ir": ir, "vis": y}[side])[band]
+    model = with_controls(**{("fine_", "medium_")[band] + side: value})
+    with torch.no_grad():
+        change = model.fuse_luminance(*(torch.from_numpy(p)[None, None] for p in (ir, y)))[0]
+    np.testing.assert_allclose(change[0, 0].numpy(), expected, atol=1e-5)
+
+
+def test_controls_show_no_blocks():
+    """Random controls over two even images: steps across blocks are like those inside."""
+    torch.manual_seed(0)
+    model = settled()
+    torch.nn.init.normal_(model.controls.weight, std=0.3)
+    ir, y = torch.full((1, 1, 64, 96), 0.7), torch.full((1, 1, 64, 96), 0.3)
+    y[..., 20:40, 30:60] = 0.35
+    with torch.no_grad():
+        change = model.fuse_luminance(ir, y)[0][0, 0]
+    steps = (change[:, 1:] - change[:, :-1]).abs()[:20].mean(0)  # rows without an edge of y
+    across = torch.arange(1, 96) % 4 == 0
+    assert steps.max() > 1e-3
+    assert steps[across].mean() <= 1.03 * steps[~across].mean()
 
 
 def test_fresh_weights_start_near_the_maximum():

@@ -119,7 +119,7 @@ def test_grey_students_learn_too(channels):
     student = create_student_model("nano", channels, channels)
     task = DistillationTask(student, {"src_ssim": 1.0, "src_colour": 1.0})
     task(make_batch(channels=channels))["loss"].backward()
-    assert student.follow.weight.grad.abs().sum() > 0
+    assert student.controls.weight.grad.abs().sum() > 0
 
 
 def test_terms_join_by_stages():

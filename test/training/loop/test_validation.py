@@ -70,14 +70,14 @@ def test_the_average_is_the_recursion_and_no_part_of_training():
     student = create_student_model("nano")
     average = moving_average(student, 0.9)
     assert not any(p.requires_grad for p in average.parameters())
-    expected = copy.deepcopy(student).follow.weight.detach()
+    expected = copy.deepcopy(student).controls.weight.detach()
     for step in range(1, 200):
-        student.follow.weight.data += 0.01 * torch.randn_like(student.follow.weight)
+        student.controls.weight.data += 0.01 * torch.randn_like(student.controls.weight)
         average.update_parameters(student)
         decay = min(0.9, step / (step + 10.0))
-        expected = decay * expected + (1 - decay) * student.follow.weight.detach()
-    assert torch.allclose(average.module.follow.weight, expected, atol=1e-5)
+        expected = decay * expected + (1 - decay) * student.controls.weight.detach()
+    assert torch.allclose(average.module.controls.weight, expected, atol=1e-5)
     follower = moving_average(student, 0.0)
-    student.follow.weight.data += 1.0
+    student.controls.weight.data += 1.0
     follower.update_parameters(student)
-    assert torch.equal(follower.module.follow.weight, student.follow.weight)
+    assert torch.equal(follower.module.controls.weight, student.controls.weight)

@@ -86,8 +86,8 @@ def test_a_student_is_trained_for_it_and_its_image_stays_the_same():
     terms = [float(found["terms"]["src_ssim"].detach()) for found in (both, alone)]
     assert terms[0] == pytest.approx(terms[1])
     # A student that doubts where nothing moved: its gates depend on noise.
-    torch.nn.init.normal_(student.follow.weight, std=0.5)
+    torch.nn.init.normal_(student.controls.weight, std=0.5)
     found = DistillationTask(student, {"src_flicker": 1.0})(batch)
     assert float(found["terms"]["src_flicker"].detach()) > 0.0
     found["loss"].backward()
-    assert student.follow.weight.grad.abs().sum() > 0
+    assert student.controls.weight.grad.abs().sum() > 0
