@@ -12,7 +12,6 @@ from irvis_fusion_core.backends import Backend, BackendOptions, choose_backend, 
 from irvis_fusion_core.backends.cuda_device import find_gpu
 from irvis_fusion_core.backends.model_file import read_model_file
 from irvis_fusion_core.errors import EngineError, EngineUnavailableError
-from irvis_fusion_core.frames import normalize_pair
 
 # The board's name, on ARM only.
 _BOARD = "/proc/device-tree/model"
@@ -93,8 +92,7 @@ class RealtimeFusion:
             ConfigurationError: another `order`.
             EngineError: the engine failed, or was closed.
         """
-        ir, vis = normalize_pair(ir_frame, vis_frame, order)
-        return self.backend.fuse_checked(ir, vis, order)
+        return self.backend.fuse(ir_frame, vis_frame, order)
 
     def warm_up(self, height: int, width: int) -> None:
         """Prepare the engine for frames of this size, in pixels. May take minutes."""

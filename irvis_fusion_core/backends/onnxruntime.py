@@ -9,7 +9,7 @@ import numpy as np
 from irvis_fusion_core.backends.cuda_device import find_gpu
 from irvis_fusion_core.backends.model_file import ModelFile
 from irvis_fusion_core.backends.protocol import Backend, BackendOptions
-from irvis_fusion_core.errors import EngineError, EngineUnavailableError
+from irvis_fusion_core.errors import EngineUnavailableError
 from irvis_fusion_core.optional_packages import import_engine
 
 _PROVIDERS = {
@@ -30,14 +30,13 @@ class OnnxRuntimeBackend(Backend):
     """One session for each frame size: a known size lets ONNX Runtime fold padding and shapes."""
 
     name = "onnxruntime"
+    # onnxruntime derives its errors from RuntimeError, ValueError and Exception in turn.
+    failures = (Exception,)
 
     def __init__(self, model: ModelFile, options: BackendOptions) -> None:
         super().__init__(model, options)
         self._require_model_precision()
-        self._version = self.probe(options.device).require().version
         self._providers = _providers(options.device)
-        if model.fixed_size is not None:
-            self._compile_for(*model.fixed_size)
 
     @classmethod
     def _find(cls, device: str | None) -> tuple[str, str]:
@@ -69,15 +68,7 @@ class OnnxRuntimeBackend(Backend):
             if isinstance(dimension, str) and dimension:
                 settings.add_free_dimension_override_by_name(dimension, pixels)
         path, providers = self.model.path, self._providers
-        try:
-            session = onnxruntime.InferenceSession(path, settings, providers=providers)
-        # onnxruntime derives its errors from RuntimeError, ValueError and Exception in turn.
-        except Exception as error:
-            raise EngineError(
-                f"expected ONNX Runtime {self._version} to load {self.model.path} at "
-                f"{width}x{height}, found: {error}; check the file with `irvis_fusion doctor`, "
-                "or export it again"
-            ) from error
+        session = onnxruntime.InferenceSession(path, settings, providers=providers)
         wanted, found = _names(self._providers)[0], session.get_providers()[0]
         # A provider whose libraries are missing is dropped with a log line only.
         if self.options.device is not None and found != wanted:
@@ -88,24 +79,14 @@ class OnnxRuntimeBackend(Backend):
         return session
 
     def _run(self, compiled: Any, ir: np.ndarray, vis: np.ndarray) -> np.ndarray:
-        try:
-            # The inputs are read in place; the output is new memory.
-            return compiled.run(["fused"], {"ir": ir[np.newaxis], "vis": vis[np.newaxis]})[0][0]
-        except Exception as error:
-            raise EngineError(
-                f"expected ONNX Runtime to run {self.model.path} at "
-                f"{vis.shape[1]}x{vis.shape[0]}, found: {error}; try another backend"
-            ) from error
+        # The inputs are read in place; the output is new memory.
+        return compiled.run(["fused"], {"ir": ir[np.newaxis], "vis": vis[np.newaxis]})[0][0]
 
     def _describe(self) -> dict[str, Any]:
         providers = _names(self._providers)
         if self._compiled:
             providers = next(reversed(self._compiled.values())).get_providers()
-        return {
-            "engine": f"onnxruntime {self._version}",
-            "device": _short(providers[0]),
-            "providers": providers,
-        }
+        return {"device": _short(providers[0]), "providers": providers}
 
 
 def _providers(device: str | None) -> list[Any]:
