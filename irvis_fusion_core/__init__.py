@@ -57,8 +57,8 @@ keep_old_names(
         "gif": "film",
         "metric_planes": "metrics.planes",
         "thermal_limits": "thermal.limits",
-        "thermal_repair": "thermal.repair",
-        "thermal_stretch": "thermal.stretch",
+        "thermal_repair": "thermal.raw_frames",
+        "thermal_stretch": "thermal.rescale",
     },
 )
 

@@ -12,7 +12,7 @@ import os
 
 from irvis_fusion_core.atomic_file import write_file
 from irvis_fusion_core.backends.model_file import PRECISIONS
-from irvis_fusion_core.errors import ConfigurationError, ModelError
+from irvis_fusion_core.errors import ConfigurationError, ModelError, expect_one_of
 
 MODELS_DIR = os.path.join(os.path.dirname(os.path.abspath(__file__)), "models")
 VARIANTS = ("nano", "small", "base")
@@ -56,10 +56,7 @@ def path(name: str, precision: str = "fp32", folder: str | None = None) -> str:
             )
         return os.fspath(name)
     _check_variant(name)
-    if precision not in PRECISIONS:
-        raise ConfigurationError(
-            f"expected precision to be one of {', '.join(PRECISIONS)}, found {precision!r}"
-        )
+    expect_one_of("precision", precision, PRECISIONS)
     return _verified(_onnx_name(name, precision), folder or MODELS_DIR)
 
 

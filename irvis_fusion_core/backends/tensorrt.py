@@ -104,7 +104,7 @@ class TensorRtBackend(Backend):
                         raise EngineError(self._failure(f"take {name} as {shape} for"))
                     context.set_tensor_address(name, compiled.buffers[name].address)
                 self._record(compiled)
-            except (EngineError, *self.failures):
+            except BaseException:
                 self._release(compiled)
                 raise
             save_kernels()

@@ -181,7 +181,7 @@ class OnlineRegistration:
         tracker = AlignmentTracker(vis_size, self._options)
         # The small image's grid, in pixels of the visible one.
         columns, rows, _ = through(stretch(tracker.size, vis_size), *pixel_grid(tracker.size))
-        x, y, known = self._base.ir_points(ir_size, vis_size, columns, rows)
+        x, y, known = self._base.ir_points(ir_size, vis_size, (columns, rows))
         steps = [np.abs(np.diff(x, axis=1))[known[:, 1:]], np.abs(np.diff(y, axis=0))[known[1:]]]
         step = float(np.median(np.concatenate(steps))) if known.any() else 1.0
         # Where a small pixel spans several IR pixels, IR is smoothed against aliasing.

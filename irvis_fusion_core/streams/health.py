@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from irvis_fusion_core.errors import ConfigurationError
+from irvis_fusion_core.errors import ConfigurationError, expect_one_of
 from irvis_fusion_core.streams.stamps import NS_PER_S
 
 OK = "ok"
@@ -65,11 +65,7 @@ def decide(verdict: Verdict, on_ir_loss: str = PASSTHROUGH) -> str:
     Raises:
         ConfigurationError: another `on_ir_loss`.
     """
-    if on_ir_loss not in ON_IR_LOSS:
-        raise ConfigurationError(
-            f"on_ir_loss must be one of {', '.join(ON_IR_LOSS)}, got {on_ir_loss!r}; "
-            "correct the parameter"
-        )
+    expect_one_of("on_ir_loss", on_ir_loss, ON_IR_LOSS)
     return FUSE if verdict.usable else on_ir_loss
 
 

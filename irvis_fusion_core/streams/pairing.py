@@ -16,7 +16,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
-from irvis_fusion_core.errors import ConfigurationError
+from irvis_fusion_core.errors import expect_one_of
 from irvis_fusion_core.streams.pairing_policy import (
     CLEARED,
     IR_AHEAD,
@@ -278,11 +278,7 @@ def make_pairing(
     Raises:
         ConfigurationError: an unknown policy or a value out of range.
     """
+    expect_one_of("pairing policy", policy, POLICIES)
     if policy == LatestIr.name:
         return LatestIr(max_ir_age_s, ir_time_offset_s, depth)
-    if policy == PairNearest.name:
-        return PairNearest(slop_s, ir_time_offset_s, depth, max_wait_s)
-    raise ConfigurationError(
-        f"pairing policy must be one of {', '.join(POLICIES)}, got {policy!r}; "
-        "correct the parameter"
-    )
+    return PairNearest(slop_s, ir_time_offset_s, depth, max_wait_s)
