@@ -19,10 +19,7 @@ from irvis_fusion_core.backends.engine_builder import build_into_cache, engine_k
 from irvis_fusion_core.backends.engine_cache import EngineCache, EngineKey
 from irvis_fusion_core.backends.model_file import CHANNELS, ModelFile
 from irvis_fusion_core.backends.protocol import Backend, BackendOptions
-from irvis_fusion_core.backends.tensorrt_network import (
-    make_logger,
-    supported_compute_capabilities,
-)
+from irvis_fusion_core.backends.tensorrt_network import make_logger, supported_compute_capabilities
 from irvis_fusion_core.errors import EngineError, EngineUnavailableError
 from irvis_fusion_core.optional_packages import import_engine
 

@@ -55,11 +55,7 @@ class OnlineRegistration:
     mode = "online"
 
     def __init__(
-        self,
-        base: Registration,
-        period_s: float = 1.0,
-        in_background: bool = True,
-        **options: Any,
+        self, base: Registration, period_s: float = 1.0, in_background: bool = True, **options: Any
     ) -> None:
         if not isinstance(base, MapRegistration):
             raise ConfigurationError(
