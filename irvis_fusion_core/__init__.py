@@ -52,6 +52,7 @@ keep_old_names(
     {
         "backends.device_memory": "backends.cuda_memory",
         "commands.command_line": "command_line",
+        "detectors.box": "detectors.detection",
         "detectors.hog": "detectors.people_detector",
         "detectors.selection": "detectors",
         "gif": "film",

@@ -26,11 +26,7 @@ def list_models(folder: str | None = None) -> list[str]:
 
 
 def precisions(name: str, folder: str | None = None) -> list[str]:
-    """Return the precisions for which a variant ships an ONNX file.
-
-    Raises:
-        ConfigurationError: an unknown variant.
-    """
+    """Return the precisions for which a variant ships an ONNX file; raises as `path`."""
     _check_variant(name)
     files = _checksums(folder or MODELS_DIR)
     return [p for p in PRECISIONS if _onnx_name(name, p) in files]
@@ -42,7 +38,6 @@ def path(name: str, precision: str = "fp32", folder: str | None = None) -> str:
     Args:
         name: nano, small or base; or the path of a model file, which is checked to exist.
         precision: fp32, fp16 or int8, for shipped models only.
-        folder: of the models; None is the package's own.
 
     Raises:
         ConfigurationError: an unknown variant or precision.

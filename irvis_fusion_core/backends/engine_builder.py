@@ -213,11 +213,5 @@ def _target(trt: Any, index: int, compute_capability: tuple[int, int] | None) ->
             f"{version_text(compute_capability)} was asked for; build on the robot, or with "
             "tensorrt_rtx"
         )
-    supported = tensorrt_network.supported_compute_capabilities(trt)
-    if supported is not None and gpu.compute_capability not in supported:
-        raise errors.EngineUnavailableError(
-            f"{trt.__name__} {trt.__version__} builds for compute capability "
-            + ", ".join(version_text(each) for each in supported)
-            + f", and {gpu.capability} was asked for"
-        )
+    tensorrt_network.require_support(trt, gpu)
     return gpu

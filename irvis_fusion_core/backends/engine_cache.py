@@ -100,11 +100,8 @@ class EngineCache:
 
     def store(self, key: EngineKey, engine: bytes, build_seconds: float, reason: str) -> str:
         """Keep an engine and return its path. A crash leaves no half-written engine in use."""
-        facts = {
-            "key": _plain(key),
-            "built_because": reason,
-            "build_seconds": round(build_seconds, 1),
-        }
+        seconds = round(build_seconds, 1)
+        facts = {"key": _plain(key), "built_because": reason, "build_seconds": seconds}
         return self.store_blob(key.file_name(), engine, facts)
 
     def store_blob(self, name: str, blob: bytes, facts: dict[str, Any] | None = None) -> str:

@@ -144,21 +144,7 @@ class Backend(ABC):
         return backend
 
     def fuse(self, ir: np.ndarray, vis: np.ndarray, order: str | None = None) -> np.ndarray:
-        """Fuse one pair.
-
-        Args:
-            ir: uint8 [height, width], [height, width, 1] or [height, width, 3], any strides.
-            vis: uint8 [height, width, 3] of the same size, any strides.
-            order: channel order of the frames and of the result; None is `options.vis_order`.
-
-        Returns:
-            uint8 [height, width, 3]; the caller owns it.
-
-        Raises:
-            FrameError: another type, layout or size of frame.
-            ConfigurationError: `order` is neither rgb nor bgr.
-            EngineError: the engine failed, or the backend is closed.
-        """
+        """Fuse one pair as `RealtimeFusion.fuse_frame`; `order` None is `options.vis_order`."""
         order = self.options.vis_order if order is None else order
         ir, vis = normalize_pair(ir, vis, order)
         height, width = vis.shape[:2]
@@ -217,11 +203,7 @@ class Backend(ABC):
     @classmethod
     @abstractmethod
     def _find(cls, device: str | None) -> tuple[str, str]:
-        """Return the engine's version and a line on it.
-
-        Raises:
-            EngineUnavailableError: the reason why it cannot run on `device`.
-        """
+        """Return the engine's version and a line on it, or raise EngineUnavailableError."""
 
     @abstractmethod
     def _compile(self, height: int, width: int) -> Any:
@@ -237,7 +219,7 @@ class Backend(ABC):
 
     def _release(self, compiled: Any) -> None:
         """Free one compiled size; most engines do that with the last reference."""
-        del compiled
+        return
 
     def _close(self) -> None:
         """Free what all sizes share; most engines share nothing."""

@@ -19,7 +19,7 @@ from irvis_fusion_core.backends.engine_builder import build_into_cache, engine_k
 from irvis_fusion_core.backends.engine_cache import EngineCache, EngineKey
 from irvis_fusion_core.backends.model_file import CHANNELS, ModelFile
 from irvis_fusion_core.backends.protocol import Backend, BackendOptions
-from irvis_fusion_core.backends.tensorrt_network import make_logger, supported_compute_capabilities
+from irvis_fusion_core.backends.tensorrt_network import make_logger, require_support
 from irvis_fusion_core.errors import EngineError, EngineUnavailableError
 from irvis_fusion_core.optional_packages import import_engine
 
@@ -76,11 +76,7 @@ class TensorRtBackend(Backend):
         gpu, reason = find_gpu(index)
         if gpu is None:
             raise EngineUnavailableError(reason)
-        supported = supported_compute_capabilities(trt)
-        if supported is not None and gpu.compute_capability not in supported:
-            raise EngineUnavailableError(
-                f"{cls.name} {trt.__version__} does not know {gpu.name} ({gpu.capability})"
-            )
+        require_support(trt, gpu)
         if not installed_packages():
             raise EngineUnavailableError(
                 "no package gives memory on the GPU; install cuda-python, pycuda or torch"

@@ -123,11 +123,8 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         type=one_of(backend_names(), "engines"),
         help="engines, separated by commas (default: all that are here)",
     )
-    add(
-        "--models",
-        type=lambda text: text.split(","),
-        help="variants or .onnx files (default: all)",
-    )
+    models = "variants or .onnx files (default: all)"
+    add("--models", type=lambda text: text.split(","), help=models)
     add(
         "--precisions",
         type=one_of(PRECISIONS, "precisions"),

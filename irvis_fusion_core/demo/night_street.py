@@ -14,7 +14,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from irvis_fusion_core.detectors.box import Box
+from irvis_fusion_core.detectors.detection import Box
 
 _SUBPIXEL_BITS = 4  # cv2 draws at 1/16 of a pixel, so that walking is smooth
 _NOISE_FRAMES = 8

@@ -20,8 +20,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from irvis_fusion_core.detectors.box import Box
-from irvis_fusion_core.detectors.detection import Detection, normal_label, suppress_overlaps
+from irvis_fusion_core.detectors.detection import Box, Detection, normal_label, suppress_overlaps
 from irvis_fusion_core.errors import EngineUnavailableError, ModelError
 
 DEFAULT_SIDE = 640  # where the model leaves its input size open
@@ -58,9 +57,7 @@ class YoloDetector:
         self.name = os.path.basename(path)
         self.min_score = min_score
         self._network = _open_network(path)
-        self.labels: tuple[str, ...] = tuple(
-            normal_label(name) for name in _class_names(self._network.metadata)
-        )
+        self.labels = tuple(map(normal_label, _class_names(self._network.metadata)))
 
     def find(self, image: np.ndarray) -> list[Detection]:
         """Return objects in a uint8 RGB image [height, width, 3], surest first.

@@ -193,12 +193,12 @@ def quaternion_matrix(quaternion: Sequence[float]) -> np.ndarray:
 def as_matrix(name: str, value: Numbers) -> np.ndarray:
     """Return float64 3x3 from nested lists or nine numbers."""
     try:
-        matrix = np.asarray(value, np.float64)
-    except (TypeError, ValueError) as error:
-        raise CalibrationError(f"{name} must be 3x3 numbers, found {value!r}") from error
-    if matrix.size != 9 or not np.isfinite(matrix).all():
+        matrix = np.asarray(value, np.float64).reshape(3, 3)
+    except (TypeError, ValueError):
+        matrix = np.full((3, 3), np.nan)
+    if not np.isfinite(matrix).all():
         raise CalibrationError(f"{name} must be 3x3 finite numbers, found {value!r}")
-    return matrix.reshape(3, 3)
+    return matrix
 
 
 def _normalised(homography: np.ndarray) -> np.ndarray:

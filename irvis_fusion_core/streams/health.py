@@ -57,13 +57,10 @@ class Verdict(NamedTuple):
 
 
 def decide(verdict: Verdict, on_ir_loss: str = PASSTHROUGH) -> str:
-    """Return what to do with the visible frame at hand: FUSE, PASSTHROUGH, HOLD or STOP.
+    """Return what to do with the visible frame at hand: FUSE, or else `on_ir_loss`.
 
     PASSTHROUGH publishes it unchanged. HOLD fuses it with the last usable thermal frame, or passes
-    it through where there is none yet. STOP publishes nothing.
-
-    Raises:
-        ConfigurationError: another `on_ir_loss`.
+    it through where there is none yet. STOP publishes nothing. Others raise ConfigurationError.
     """
     expect_one_of("on_ir_loss", on_ir_loss, ON_IR_LOSS)
     return FUSE if verdict.usable else on_ir_loss
@@ -124,7 +121,6 @@ class IrHealth:
         """Inspect an arriving frame.
 
         Args:
-            stamp_ns: its stamp.
             frame: HxW or HxWxC of any dtype; kept until the next one, so do not write to it.
             monotonic_ns: its arrival on `time.monotonic_ns`; None reads the clock.
         """
@@ -158,10 +154,8 @@ class IrHealth:
             )
         same_s = (newest.stamp_ns - newest.same_since_ns) / NS_PER_S
         if 0 < self.frozen_after_s <= same_s:
-            return (
-                FROZEN,
-                f"the thermal image has not changed for {same_s:.1f} s while stamps moved",
-            )
+            unchanged = f"has not changed for {same_s:.1f} s while stamps moved"
+            return FROZEN, f"the thermal image {unchanged}"
         age_s = (now_ns - newest.stamp_ns - self._offset_ns) / NS_PER_S
         if age_s > self.max_ir_age_s and silence_s > self.max_ir_age_s:
             return STALE, f"the newest thermal frame is {age_s:.2f} s old and none has followed"

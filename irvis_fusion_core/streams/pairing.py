@@ -55,10 +55,9 @@ class LatestIr(PairingPolicy):
     ) -> None:
         check_positive("max_ir_age_s", max_ir_age_s)
         super().__init__(max_ir_age_s, ir_time_offset_s, depth)
-        self.max_ir_age_s = max_ir_age_s
 
     def add_ir(self, stamp_ns: int, item: object, now_ns: int | None = None) -> list[Pair]:
-        """Keep a thermal frame. Releases nothing; `now_ns` is not used."""
+        """Keep a thermal frame; `now_ns` is not used."""
         stored, released = self._accept_ir(stamp_ns, item)
         if stored and len(self._ir) > self.depth:
             self._ir.popleft()
@@ -113,8 +112,6 @@ class PairNearest(PairingPolicy):
         check_positive("slop_s", slop_s)
         check_positive("max_wait_s", max_wait_s)
         super().__init__(slop_s, ir_time_offset_s, depth)
-        self.slop_s = slop_s
-        self.max_wait_s = max_wait_s
         self._max_wait_ns = round(max_wait_s * NS_PER_S)
         self._queue: deque[_Waiting] = deque()
 

@@ -33,17 +33,16 @@ class ThermalFrame(NamedTuple):
 class Pair(NamedTuple):
     """One visible frame on its way out, with its thermal frame or without one.
 
-    `ir_stamp_ns` is the thermal frame's own stamp. `skew_s` is thermal minus visible in seconds
-    after `ir_time_offset_s`; without partner, that of the nearest thermal frame held, or None.
-    `reason` is `PAIRED` or the cause.
+    `skew_s` is thermal minus visible in seconds after `ir_time_offset_s`; without partner, that of
+    the nearest thermal frame held, or None.
     """
 
     vis_stamp_ns: int
     vis: Any
-    ir_stamp_ns: int | None
+    ir_stamp_ns: int | None  # the thermal frame's own
     ir: Any
     skew_s: float | None
-    reason: str
+    reason: str  # PAIRED or the cause
 
     @property
     def paired(self) -> bool:
@@ -78,10 +77,7 @@ class Stream:
             self.last_ns = time_ns
 
     def soonest_next_ns(self) -> int | None:
-        """Return the earliest time of the next frame, None before the first.
-
-        It comes after half the shortest interval seen at least.
-        """
+        """Return the earliest time of the next frame: after half the shortest interval seen."""
         return None if self.last_ns is None else self.last_ns + (self._shortest_ns or 0) // 2
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Tuple
 
 import numpy as np
 
@@ -93,11 +93,8 @@ class Sample(NamedTuple):
     is_8_bit: bool  # the raw frame was uint8
 
 
-class Limits(NamedTuple):
-    """Raw values that become black and white: float32, shape () or (fields down, across)."""
-
-    low: np.ndarray
-    high: np.ndarray
+Limits = Tuple[np.ndarray, np.ndarray]
+"""Raw values that become black and white: float32, shape () or (fields down, across)."""
 
 
 class Method(ABC):
@@ -134,12 +131,12 @@ class Percentile(Method):
         low, high = self._read(sample)
         span = _LEAST_SPAN_8_BIT if sample.is_8_bit else _LEAST_SPAN[sample.unit]
         high = np.maximum(high, low + np.float32(span))
-        return Limits(*self._steady.update(low, high, elapsed_s))
+        return self._steady.update(low, high, elapsed_s)
 
     def reset(self) -> None:
         self._steady.reset()
 
-    def _read(self, sample: Sample) -> tuple[np.ndarray, np.ndarray]:
+    def _read(self, sample: Sample) -> Limits:
         return frame_limits(sample.values[sample.usable], *self._percents)
 
 
@@ -148,7 +145,7 @@ class Fieldwise(Percentile):
 
     by_place = True
 
-    def _read(self, sample: Sample) -> tuple[np.ndarray, np.ndarray]:
+    def _read(self, sample: Sample) -> Limits:
         fields = self._options.fields
         if min(sample.values.shape) < fields:
             return super()._read(sample)
@@ -176,7 +173,7 @@ class Window(Method):
 
     def limits(self, sample: Sample, elapsed_s: float) -> Limits:
         low, high = (self._in_raw_unit(limit, sample.unit) for limit in self._window)
-        return Limits(np.asarray(low, np.float32), np.asarray(high, np.float32))
+        return np.asarray(low, np.float32), np.asarray(high, np.float32)
 
     def _in_raw_unit(self, limit: float, raw_unit: str) -> float:
         if not self.in_degrees:
@@ -193,7 +190,7 @@ class Unchanged(Method):
     passes_through = True
 
     def limits(self, sample: Sample, elapsed_s: float) -> Limits:
-        return Limits(np.asarray(0.0, np.float32), np.asarray(255.0, np.float32))
+        return np.asarray(0.0, np.float32), np.asarray(255.0, np.float32)
 
 
 METHODS: dict[str, type[Method]] = {

@@ -112,7 +112,8 @@ class ThermalRescale:
         """Raw values that became black and white in the last frame (field-wise: their means)."""
         if self._limits is None:
             return None
-        return float(np.mean(self._limits.low)), float(np.mean(self._limits.high))
+        low, high = self._limits
+        return float(np.mean(low)), float(np.mean(high))
 
     def __call__(self, raw: np.ndarray, stamp_s: float | None = None) -> np.ndarray:
         """Rescale one frame.

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from irvis_fusion_core.detectors.box import Box
+from irvis_fusion_core.detectors.detection import Box
 from irvis_fusion_core.detectors.people_detector import count_hits
 
 
