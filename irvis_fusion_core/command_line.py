@@ -6,6 +6,7 @@ import argparse
 import functools
 import inspect
 import os
+import re
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -16,6 +17,7 @@ from irvis_fusion_core.errors import FusionError
 if TYPE_CHECKING:
     from irvis_fusion_core.fusion import RealtimeFusion
 
+_NUMBER = re.compile(r"-|nan|[-+]?(inf|\d[\d.]*(e[-+]?\d+)?)[x%]*")
 Main = Callable[..., int]
 Item = TypeVar("Item")
 
@@ -150,17 +152,9 @@ def print_table(rows: list[list[str]], stream: Any = None) -> None:
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for number, row in enumerate(rows):
         cells = [
-            cell.rjust(width) if number and _is_number(cell) else cell.ljust(width)
+            cell.rjust(width) if number and _NUMBER.fullmatch(cell) else cell.ljust(width)
             for cell, width in zip(row, widths)
         ]
         stream.write("  ".join(cells).rstrip() + "\n")
         if number == 0:
             stream.write("  ".join("-" * width for width in widths) + "\n")
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell.rstrip("x%"))
-    except ValueError:
-        return cell == "-"
-    return True

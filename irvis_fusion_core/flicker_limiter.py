@@ -69,9 +69,7 @@ class FlickerLimiter:
         Args:
             fused: uint8 [height, width, 3], contiguous and writable, of `order`.
             ir: uint8 [height, width] or [height, width, 1], as it was fused.
-            vis: uint8 [height, width, 3] of `order`.
-            stamp_s: the frame's time in seconds.
-            order: "rgb" or "bgr".
+            vis: uint8 [height, width, 3] of `order`, "rgb" or "bgr".
 
         Raises:
             FrameError: the three differ in size.

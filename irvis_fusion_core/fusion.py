@@ -35,9 +35,6 @@ class RealtimeFusion:
             is fp16 on a GPU and fp32 on a CPU.
         options: fields of `BackendOptions`: threads, device, cache_dir, cuda_graph, progress...
 
-    Attributes:
-        backend: the open `Backend`.
-
     Raises:
         ModelError, EngineUnavailableError, EngineError, ConfigurationError: as `Backend.open`.
     """

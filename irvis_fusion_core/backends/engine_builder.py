@@ -72,8 +72,6 @@ def build_engine(
 
     Args:
         onnx_path: one of our ONNX models; its precision is the engine's.
-        height: the frame size, pixels.
-        width: See `height`.
         options: `cache_dir`, `device` and `cuda_memory` matter here.
         progress: called with a line every 5 s; None writes the lines to the log.
         engine: tensorrt, tensorrt_rtx, or auto (the first that can build here).
@@ -210,8 +208,7 @@ def _target(trt: Any, index: int, compute_capability: tuple[int, int] | None) ->
     else:
         raise errors.EngineUnavailableError(
             f"{trt.__name__} builds only for the GPU it runs on, and compute capability "
-            f"{version_text(compute_capability)} was asked for; build on the robot, or with "
-            "tensorrt_rtx"
+            f"{version_text(compute_capability)} was asked for; build there, or by tensorrt_rtx"
         )
     tensorrt_network.require_support(trt, gpu)
     return gpu

@@ -78,9 +78,8 @@ class EngineCache:
             problem = "it is not a folder"
         if problem:
             raise ConfigurationError(
-                f"expected the engine cache {self.directory} to be this user's own "
-                f"folder, because engines are native code, but {problem}; run `chmod 700` "
-                "on it, or give another cache_dir"
+                f"expected the engine cache {self.directory} to be this user's own folder, as "
+                f"engines are native code, but {problem}; `chmod 700` it or give another cache_dir"
             )
 
     def path(self, key: EngineKey) -> str:

@@ -57,9 +57,8 @@ def read_model_file(path: str) -> ModelFile:
     path = os.fspath(path)
     if not os.path.isfile(path):
         raise ModelError(
-            f"expected an ONNX model at {path!r}, found no such file; "
-            "list the models that ship with `irvis_fusion doctor`, or give the path of an "
-            "exported .onnx"
+            f"expected an ONNX model at {path!r}, found no such file; `irvis_fusion doctor` lists "
+            "the models that ship, or give the path of an exported .onnx"
         )
     with open(path, "rb") as stream:
         content = stream.read()

@@ -48,8 +48,7 @@ class OnnxRuntimeBackend(Backend):
             if _PROVIDERS.get(kind) not in present:
                 raise EngineUnavailableError(
                     f"onnxruntime {version} has no provider for device {device!r}, only "
-                    f"{', '.join(map(_short, present))}; install the wheel built for it "
-                    "(onnxruntime-gpu for cuda)"
+                    f"{', '.join(map(_short, present))}; install its wheel (cuda: onnxruntime-gpu)"
                 )
             if kind in ("cuda", "tensorrt"):
                 gpu, reason = find_gpu(_index(device))
@@ -69,7 +68,7 @@ class OnnxRuntimeBackend(Backend):
                 settings.add_free_dimension_override_by_name(dimension, pixels)
         path, providers = self.model.path, self._providers
         session = onnxruntime.InferenceSession(path, settings, providers=providers)
-        wanted, found = _names(self._providers)[0], session.get_providers()[0]
+        wanted, found = self._providers[0][0], session.get_providers()[0]
         # A provider whose libraries are missing is dropped with a log line only.
         if self.options.device is not None and found != wanted:
             raise EngineUnavailableError(
@@ -83,13 +82,13 @@ class OnnxRuntimeBackend(Backend):
         return compiled.run(["fused"], {"ir": ir[np.newaxis], "vis": vis[np.newaxis]})[0][0]
 
     def _describe(self) -> dict[str, Any]:
-        providers = _names(self._providers)
+        providers = [name for name, _ in self._providers]
         if self._compiled:
             providers = next(reversed(self._compiled.values())).get_providers()
         return {"device": _short(providers[0]), "providers": providers}
 
 
-def _providers(device: str | None) -> list[Any]:
+def _providers(device: str | None) -> list[tuple[str, dict[str, int]]]:
     """Return the providers to ask for, best first; the CPU runs what the first cannot."""
     import onnxruntime
 
@@ -98,13 +97,8 @@ def _providers(device: str | None) -> list[Any]:
         present = onnxruntime.get_available_providers()
         device = "cuda" if _PROVIDERS["cuda"] in present and find_gpu(0)[0] else "cpu"
     provider = _PROVIDERS[device.lower().partition(":")[0]]
-    if provider == cpu:
-        return [cpu]
-    return [(provider, {"device_id": _index(device)}) if _index(device) else provider, cpu]
-
-
-def _names(providers: list[Any]) -> list[str]:
-    return [name if isinstance(name, str) else name[0] for name in providers]
+    first = (provider, {"device_id": _index(device)} if _index(device) else {})
+    return [(cpu, {})] if provider == cpu else [first, (cpu, {})]
 
 
 def _index(device: str) -> int:

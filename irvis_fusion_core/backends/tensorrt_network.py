@@ -59,8 +59,7 @@ def require_support(trt: Any, gpu: Gpu) -> None:
     if gpu.compute_capability not in supported:
         raise EngineUnavailableError(
             f"{trt.__name__} {trt.__version__} builds for compute capability "
-            f"{', '.join(map(version_text, supported))}, and {gpu.capability} was asked for "
-            f"({gpu.name})"
+            f"{', '.join(map(version_text, supported))}, and {gpu.capability} was asked for"
         )
 
 

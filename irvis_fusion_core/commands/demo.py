@@ -58,7 +58,11 @@ def show_core(options: argparse.Namespace) -> None:
     print("Fusing %s" % pairs.title)
     rows = [["image", "fuse ms", "people on visible", "on thermal", "on fused", "are there"]]
     film = []
-    detector = make_detector()
+    detector = None
+    try:
+        detector = PeopleDetector()
+    except EngineUnavailableError as error:
+        print(error, file=sys.stderr)
     with command_line.open_fusion(options) as fusion:
         fusion.warm_up(pairs.height, pairs.width)
         for pair in command_line.show_progress(pairs.first(options.count), options.count):
@@ -76,15 +80,6 @@ def show_core(options: argparse.Namespace) -> None:
     print("%s on %s, model %s" % (facts["engine"], facts["device"], facts["variant"]))
     kinds = "(visible | thermal | fused)"
     print(f"{len(film)} images {kinds} and {film_name} are in {options.output}")
-
-
-def make_detector() -> PeopleDetector | None:
-    """Return a people detector; None, after a line that says why, if this OpenCV has none."""
-    try:
-        return PeopleDetector()
-    except EngineUnavailableError as error:
-        print(error, file=sys.stderr)
-        return None
 
 
 def write_film(folder: str, frames: Sequence[np.ndarray]) -> str:

@@ -44,7 +44,6 @@ class NightStreet:
         width: size in pixels, at least 64 each.
         height: See `width`.
         pedestrians: their number; the first walks under the lamp, the others in the dark.
-        seed: of the random parts.
     """
 
     def __init__(

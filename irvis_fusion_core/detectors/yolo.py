@@ -40,7 +40,6 @@ class YoloDetector:
     """Finds objects of the classes of an ONNX model.
 
     Attributes:
-        name: for tables.
         labels: its classes by number; empty where the file does not name them.
         min_overlap: overlap over union from which a detection counts.
 

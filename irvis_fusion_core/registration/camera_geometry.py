@@ -112,8 +112,7 @@ def checked_homography(homography: Numbers, ir_size: Size) -> np.ndarray:
     scale = projected[:, 2]
     if np.abs(scale).min() <= 1e-9 * np.abs(h).max() or scale.min() * scale.max() < 0.0:
         raise CalibrationError(
-            "the homography sends part of the IR image to infinity; it is no registration of "
-            "two cameras: calibrate again"
+            "the homography sends part of the IR image to infinity: calibrate again"
         )
     quad = projected[:, :2] / scale[:, None]
     following = np.roll(quad, -1, axis=0)
@@ -158,8 +157,7 @@ def size_change(camera: str, old: Size, new: Size) -> np.ndarray:
     if abs(across / down - 1.0) > _ASPECT_TOLERANCE + rounding:
         raise CalibrationError(
             f"the calibration is for a {camera} image of {old[1]}x{old[0]}, found "
-            f"{new[1]}x{new[0]}, which has another aspect; set the camera to the calibrated "
-            "format or calibrate again"
+            f"{new[1]}x{new[0]} of another aspect; use that format, or calibrate again"
         )
     return stretch(old, new)
 

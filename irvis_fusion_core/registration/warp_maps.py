@@ -14,12 +14,7 @@ import cv2
 import numpy as np
 
 from irvis_fusion_core.errors import CalibrationError, ConfigurationError, FrameError
-from irvis_fusion_core.registration.camera_geometry import (
-    Size,
-    checked_homography,
-    size_change,
-    stretch,
-)
+from irvis_fusion_core.registration.camera_geometry import Size, checked_homography, stretch
 
 Grid = Tuple[np.ndarray, np.ndarray]
 """Columns and rows of visible pixels, float64 of one shape."""
@@ -42,20 +37,20 @@ class MapRegistration(ABC):
             raise ConfigurationError(f"soft_edge_px must be 0..1000 pixels, found {soft_edge_px}")
         self._soft_edge_px = soft_edge_px
         self._maps: dict[tuple[Size, Size], tuple] = {}
-        self._correction: tuple[np.ndarray, Size] | None = None
+        self._backward: np.ndarray | None = None  # from corrected to calibrated pixels
 
     def corrected(self, correction: np.ndarray, vis_size: Size) -> MapRegistration:
         """Return a copy that maps a point to `correction` x where this registration maps it to x.
 
-        The correction is 3x3 in visible pixels. A copy of a copy starts from the original.
+        The correction is 3x3 in pixels of visible images of `vis_size`, for which the copy is. A
+        copy of a copy starts from the original.
 
         Raises:
             CalibrationError: the correction is singular or mirrors.
         """
         other = copy(self)
         other._maps = {}
-        backward = np.linalg.inv(checked_homography(correction, vis_size))
-        other._correction = (backward, (int(vis_size[0]), int(vis_size[1])))
+        other._backward = np.linalg.inv(checked_homography(correction, vis_size))
         return other
 
     def prepare(self, ir_size: Size, vis_size: Size) -> None:
@@ -107,13 +102,9 @@ class MapRegistration(ABC):
 
     def _located(self, ir_size: Size, vis_size: Size, pixels: Grid) -> PixelMap:
         """Return `_ir_points` of corrected pixels."""
-        if self._correction is None:
+        if self._backward is None:
             return self._ir_points(ir_size, vis_size, pixels)
-        backward, size = self._correction
-        if size != vis_size:
-            to_now = size_change("visible", size, vis_size)
-            backward = to_now @ backward @ np.linalg.inv(to_now)
-        columns, rows, before = through(backward, *pixels)
+        columns, rows, before = through(self._backward, *pixels)
         x, y, leads = self._ir_points(ir_size, vis_size, (columns, rows))
         return x, y, leads & before
 

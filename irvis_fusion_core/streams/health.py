@@ -6,7 +6,6 @@ watchdog uses the *monotonic* clock. Nothing is locked: use an object from one t
 
 from __future__ import annotations
 
-import math
 import time
 import zlib
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from irvis_fusion_core.errors import ConfigurationError, expect_one_of
-from irvis_fusion_core.streams.stamps import NS_PER_S
+from irvis_fusion_core.streams.stamps import NS_PER_S, check_seconds
 
 OK = "ok"
 MISSING = "missing"  # never a frame, or none for missing_after_s
@@ -92,17 +91,16 @@ class IrHealth:
     missing_after_s: float = 2.0
 
     def __post_init__(self) -> None:
-        _check_seconds("max_ir_age_s", self.max_ir_age_s, above_zero=True)
-        _check_seconds("missing_after_s", self.missing_after_s, above_zero=True)
-        _check_seconds("frozen_after_s", self.frozen_after_s, above_zero=False)
-        offset_s, size = self.ir_time_offset_s, self.expected_size
-        if not math.isfinite(offset_s):
-            raise ConfigurationError(f"ir_time_offset_s must be finite, got {offset_s!r}")
+        check_seconds("max_ir_age_s", self.max_ir_age_s)
+        check_seconds("missing_after_s", self.missing_after_s)
+        check_seconds("frozen_after_s", self.frozen_after_s, ">= 0")
+        check_seconds("ir_time_offset_s", self.ir_time_offset_s, "")
+        size = self.expected_size
         if size is not None and (len(size) != 2 or min(size) < 1):
             raise ConfigurationError(
                 f"expected_size must be (height, width) in pixels, got {size!r}"
             )
-        self._offset_ns = round(offset_s * NS_PER_S)
+        self._offset_ns = round(self.ir_time_offset_s * NS_PER_S)
         self.reset()
 
     def reset(self) -> None:
@@ -174,9 +172,3 @@ def _same(frame: np.ndarray, last: np.ndarray) -> bool:
         return False
     # NaN marks a dead pixel: equal where both images have one.
     return np.array_equal(frame, last, equal_nan=frame.dtype.kind == "f")
-
-
-def _check_seconds(name: str, value: float, above_zero: bool) -> None:
-    if not math.isfinite(value) or value < 0 or (above_zero and value == 0):
-        bound = "> 0" if above_zero else ">= 0"
-        raise ConfigurationError(f"{name} must be finite seconds {bound}, got {value!r}")

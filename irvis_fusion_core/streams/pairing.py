@@ -30,9 +30,8 @@ from irvis_fusion_core.streams.pairing_policy import (
     Pair,
     PairingPolicy,
     ThermalFrame,
-    check_positive,
 )
-from irvis_fusion_core.streams.stamps import NS_PER_S
+from irvis_fusion_core.streams.stamps import NS_PER_S, check_seconds
 
 POLICIES = ("latest_ir", "pair")
 
@@ -53,7 +52,7 @@ class LatestIr(PairingPolicy):
     def __init__(
         self, max_ir_age_s: float = 0.3, ir_time_offset_s: float = 0.0, depth: int = 10
     ) -> None:
-        check_positive("max_ir_age_s", max_ir_age_s)
+        check_seconds("max_ir_age_s", max_ir_age_s)
         super().__init__(max_ir_age_s, ir_time_offset_s, depth)
 
     def add_ir(self, stamp_ns: int, item: object, now_ns: int | None = None) -> list[Pair]:
@@ -109,8 +108,8 @@ class PairNearest(PairingPolicy):
         depth: int = 10,
         max_wait_s: float = 0.1,
     ) -> None:
-        check_positive("slop_s", slop_s)
-        check_positive("max_wait_s", max_wait_s)
+        check_seconds("slop_s", slop_s)
+        check_seconds("max_wait_s", max_wait_s)
         super().__init__(slop_s, ir_time_offset_s, depth)
         self._max_wait_ns = round(max_wait_s * NS_PER_S)
         self._queue: deque[_Waiting] = deque()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections import Counter, deque
 from typing import Any, NamedTuple
 
 from irvis_fusion_core.errors import ConfigurationError
-from irvis_fusion_core.streams.stamps import NS_PER_S
+from irvis_fusion_core.streams.stamps import NS_PER_S, check_seconds
 
 PAIRED = "paired"
 NO_IR = "no_ir"  # no thermal frame since the start or the last clearing
@@ -87,10 +86,7 @@ class PairingPolicy(ABC):
     name = ""
 
     def __init__(self, window_s: float, ir_time_offset_s: float, depth: int) -> None:
-        if not math.isfinite(ir_time_offset_s):
-            raise ConfigurationError(
-                f"ir_time_offset_s must be a finite number of seconds, got {ir_time_offset_s!r}"
-            )
+        check_seconds("ir_time_offset_s", ir_time_offset_s, "")
         if not isinstance(depth, int) or depth < 1:
             raise ConfigurationError(f"depth must be a whole number of frames >= 1, got {depth!r}")
         self.depth = depth
@@ -200,8 +196,3 @@ class PairingPolicy(ABC):
     def _nearest_ir(self, stamp_ns: int) -> ThermalFrame | None:
         """Return the nearest held thermal frame, the earlier of two equally near ones."""
         return min(self._ir, key=lambda ir: (abs(ir.time_ns - stamp_ns), ir.time_ns), default=None)
-
-
-def check_positive(name: str, value: float) -> None:
-    if not (math.isfinite(value) and value > 0):
-        raise ConfigurationError(f"{name} must be a finite number of seconds > 0, got {value!r}")
