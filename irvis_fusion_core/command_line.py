@@ -18,11 +18,10 @@ if TYPE_CHECKING:
     from irvis_fusion_core.fusion import RealtimeFusion
 
 _NUMBER = re.compile(r"-|nan|[-+]?(inf|\d[\d.]*(e[-+]?\d+)?)[x%]*")
-Main = Callable[..., int]
 Item = TypeVar("Item")
 
 
-def command(function: Callable[[list[str]], int]) -> Main:
+def command(function: Callable[[list[str]], int]) -> Callable[..., int]:
     """Turn a function of the argument list into a `main`.
 
     A FusionError ends as one line on stderr and exit status 1 instead of a traceback. Ctrl-C
@@ -63,14 +62,10 @@ def make_parser(module_doc: str | None, name: str) -> argparse.ArgumentParser:
 def add_engine_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of the engine, for `open_fusion`."""
     add = parser.add_argument_group("engine").add_argument
-    add(
-        "--model", default="auto", help="auto, nano, small, base, or an .onnx file (default: auto)"
-    )
-    add(
-        "--backend",
-        default="auto",
-        help="auto, tensorrt, tensorrt_rtx, torch, openvino or onnxruntime (default: auto)",
-    )
+    models = "auto, nano, small, base, or an .onnx file (default: auto)"
+    add("--model", default="auto", help=models)
+    backends = "auto, tensorrt, tensorrt_rtx, torch, openvino or onnxruntime (default: auto)"
+    add("--backend", default="auto", help=backends)
     add("--device", help="cpu, cuda, cuda:1, ... (default: the best there is)")
     add("--precision", help="fp32, fp16, bf16 or int8 (default: the engine's)")
     add("--threads", type=int, default=0, metavar="N", help="CPU threads (default: the engine's)")

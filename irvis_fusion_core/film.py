@@ -62,8 +62,7 @@ def write_mp4(path: str | os.PathLike, frames: Sequence[np.ndarray], period_s: f
         video.release()
         if not temporary.stat().st_size:
             raise FrameError(
-                f"expected OpenCV to write {path}, found that it cannot encode MPEG-4; "
-                "pip install pillow, and a GIF is written"
+                f"expected OpenCV to write {path}, found no MPEG-4; pip install pillow for a GIF"
             )
 
 

@@ -46,8 +46,7 @@ def path(name: str, precision: str = "fp32", folder: str | None = None) -> str:
     if is_path(name):
         if not os.path.isfile(name):
             raise ModelError(
-                f"expected a model at {name!r}, found no such file; the models that ship are "
-                f"called {', '.join(VARIANTS)}"
+                f"expected a model at {name!r}, found no such file; we ship {', '.join(VARIANTS)}"
             )
         return os.fspath(name)
     _check_variant(name)
@@ -84,8 +83,7 @@ def _onnx_name(variant: str, precision: str) -> str:
 def _check_variant(name: str) -> None:
     if name not in VARIANTS:
         raise ConfigurationError(
-            f"expected a model out of {', '.join(VARIANTS)}, or the path of an .onnx file, "
-            f"found {name!r}"
+            f"expected a model ({', '.join(VARIANTS)}, or an .onnx file), found {name!r}"
         )
 
 

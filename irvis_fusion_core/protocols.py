@@ -57,9 +57,7 @@ class Registration(Protocol):
         """
         ...
 
-    def describe(self) -> dict[str, Any]:
-        """Return mode and calibration, for people and reports."""
-        ...
+    def describe(self) -> dict[str, Any]: ...
 
 
 @runtime_checkable

@@ -79,8 +79,5 @@ def _inference_precision(model: ModelFile, options: BackendOptions) -> str:
             "found int8; open the int8 file of this model instead"
         )
     if wanted == "fp16" and (options.device or "CPU").upper().startswith("CPU"):
-        raise ConfigurationError(
-            "expected precision fp32 or bf16 for OpenVINO on a CPU, found fp16; "
-            "bf16 is the fast one there"
-        )
+        raise ConfigurationError("expected fp32 or bf16 (fast) for OpenVINO on a CPU, found fp16")
     return wanted

@@ -93,9 +93,7 @@ class Availability(NamedTuple):
     def require(self) -> Availability:
         """Return this, or raise EngineUnavailableError where the engine cannot run."""
         if not self.available:
-            raise EngineUnavailableError(
-                f"expected the {self.name} engine to run here, but {self.reason}"
-            )
+            raise EngineUnavailableError(f"expected {self.name} to run here, but {self.reason}")
         return self
 
 
@@ -262,8 +260,7 @@ class Backend(ABC):
         if fixed is not None and fixed != (height, width):
             raise errors.FrameError(
                 f"expected frames of {fixed[1]}x{fixed[0]} (width x height), the only size of "
-                f"{self.model.path}, found {width}x{height}; resize them or export the model "
-                "with a dynamic size"
+                f"{self.model.path}, found {width}x{height}; resize them or export it for any size"
             )
         # Make room first: two engines of a large size may not fit the device together.
         while len(self._compiled) >= self.options.max_sizes:

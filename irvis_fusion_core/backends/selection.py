@@ -77,10 +77,7 @@ def choose_backend(
 def open_backend(name: str, model_path: str, options: BackendOptions | None = None) -> Backend:
     """Open a model on a backend; with "auto", on the best one that can open it.
 
-    The backend's `passed_over` says why better ones were not taken.
-
-    Raises:
-        ModelError, EngineUnavailableError, ConfigurationError, EngineError: as `Backend.open`.
+    The backend's `passed_over` says why better ones were not taken. Raises as `Backend.open`.
     """
     options = options or BackendOptions()
     if name != "auto":

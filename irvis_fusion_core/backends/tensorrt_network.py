@@ -129,11 +129,8 @@ def _permit_precision(trt: Any, config: Any, network: Any, precision: str) -> No
     if precision == "int8":
         config.set_flag(trt.BuilderFlag.INT8)
     config.set_flag(trt.BuilderFlag.OBEY_PRECISION_CONSTRAINTS)
-    producers = {}
-    for i in range(network.num_layers):
-        layer = network.get_layer(i)
-        for j in range(layer.num_outputs):
-            producers[layer.get_output(j).name] = layer
+    layers = [network.get_layer(i) for i in range(network.num_layers)]
+    producers = {each.get_output(j).name: each for each in layers for j in range(each.num_outputs)}
     waiting = [network.get_output(i).name for i in range(network.num_outputs)]
     seen = set()
     arithmetic = (trt.LayerType.ELEMENTWISE, trt.LayerType.UNARY, trt.LayerType.ACTIVATION)
@@ -153,6 +150,5 @@ def _permit_precision(trt: Any, config: Any, network: Any, precision: str) -> No
 def _failure(trt: Any, action: str, model: ModelFile, errors: list[str]) -> str:
     return (
         f"expected {trt.__name__} {trt.__version__} to {action} {model.path}, found: "
-        f"{'; '.join(errors) or 'no reason given'}; export the model again with "
-        "`irvis_fusion export`, or choose another backend"
+        f"{'; '.join(errors) or 'no reason given'}; export it again, or choose another backend"
     )

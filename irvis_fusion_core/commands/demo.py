@@ -33,14 +33,11 @@ FILM_PERIOD_S = 0.25
 def make_demo_parser() -> argparse.ArgumentParser:
     """Return the options of the demo, with or without ROS."""
     parser = command_line.make_parser(__doc__, "demo")
-    parser.add_argument("--output", default="out/demo", help="folder (default: out/demo)")
-    parser.add_argument(
-        "--pairs",
-        default=os.environ.get("DEMO_PAIRS"),
-        metavar="DIR",
-        help="folder with IR/ and VIS/ (default: $DEMO_PAIRS, else a drawn street)",
-    )
-    parser.add_argument("--count", type=int, default=16, help="pairs to fuse (default: 16)")
+    add = parser.add_argument
+    add("--output", default="out/demo", help="folder (default: out/demo)")
+    folder = "folder with IR/ and VIS/ (default: $DEMO_PAIRS, else a drawn street)"
+    add("--pairs", default=os.environ.get("DEMO_PAIRS"), metavar="DIR", help=folder)
+    add("--count", type=int, default=16, help="pairs to fuse (default: 16)")
     command_line.add_engine_options(parser)
     return parser
 

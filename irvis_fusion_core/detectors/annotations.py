@@ -84,8 +84,7 @@ def read_annotations(
         entries = _read_coco(path)
     else:
         raise AnnotationError(
-            "expected annotations, a COCO .json or a folder of YOLO .txt files, found nothing at "
-            f"{path}"
+            f"expected a COCO .json or a folder of YOLO .txt files at {path}, found nothing"
         )
     if not entries:
         raise AnnotationError(f"expected annotated images in {path}, found none")

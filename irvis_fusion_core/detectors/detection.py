@@ -63,13 +63,11 @@ def count_matches(
     free = list(truth)
     hits = 0
     for detection in sorted(found, key=lambda d: -d.score):
-        best, best_overlap = None, min_overlap
-        for index, thing in enumerate(free):
-            covered = overlap(detection.box, thing.box)
-            if thing.label == detection.label and covered >= best_overlap:
-                best, best_overlap = index, covered
-        if best is not None:
-            del free[best]
+        places = [i for i, thing in enumerate(free) if thing.label == detection.label]
+        covered = [(overlap(detection.box, free[i].box), i) for i in places]
+        best, place = max(covered, default=(-1.0, 0))
+        if best >= min_overlap:
+            del free[place]
             hits += 1
     return hits
 

@@ -55,7 +55,12 @@ class YoloDetector:
             raise ModelError(f"expected a detector's .onnx at {path}, found no such file")
         self.name = os.path.basename(path)
         self.min_score = min_score
-        self._network = _open_network(path)
+        try:
+            import onnxruntime
+        except ImportError:
+            self._network: Any = _OpenCvNetwork(path)
+        else:
+            self._network = _RuntimeNetwork(onnxruntime, path)
         self.labels = tuple(map(normal_label, _class_names(self._network.metadata)))
 
     def find(self, image: np.ndarray) -> list[Detection]:
@@ -106,8 +111,7 @@ def read_output(
     if output.ndim != 3 or output.shape[0] != 1 or min(output.shape[1:]) < 5:
         raise ModelError(
             "expected a YOLO-style output [1, 4 + classes, anchors], [1, anchors, 5 + classes] or "
-            f"[1, boxes, 6], found {list(output.shape)}; export the detector without its own "
-            "post-processing"
+            f"[1, boxes, 6], found {list(output.shape)}; export it without post-processing"
         )
     table = output[0].astype(np.float64)
     # A class is a whole number; YOLOv5 of one class has its score in that place.
@@ -141,14 +145,6 @@ def _class_names(metadata: dict[str, str]) -> list[str]:
     if isinstance(names, dict):
         names = [names[key] for key in sorted(names)]
     return [str(name) for name in names] if isinstance(names, (list, tuple)) else []
-
-
-def _open_network(path: str) -> Any:
-    try:
-        import onnxruntime
-    except ImportError:
-        return _OpenCvNetwork(path)
-    return _RuntimeNetwork(onnxruntime, path)
 
 
 class _RuntimeNetwork:
@@ -186,8 +182,7 @@ class _OpenCvNetwork:
     def __init__(self, path: str) -> None:
         if not hasattr(cv2.dnn, "readNetFromONNX"):
             raise EngineUnavailableError(
-                "expected ONNX Runtime or an OpenCV with dnn for a detector, found neither; "
-                "pip install onnxruntime"
+                "expected ONNX Runtime or OpenCV with dnn, found neither; pip install onnxruntime"
             )
         try:
             self._network = cv2.dnn.readNetFromONNX(path)

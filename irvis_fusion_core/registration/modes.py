@@ -41,9 +41,8 @@ class NoRegistration:
         ir = grey_image(ir)
         if ir.shape != tuple(vis_size):
             raise FrameError(
-                "registration mode 'none' needs IR of the visible size "
-                f"{warp_maps.size_name(vis_size)}, found {warp_maps.size_name(ir.shape)}; choose "
-                "'resize' or 'homography'"
+                f"registration mode 'none' needs IR of {warp_maps.size_name(vis_size)}, found "
+                f"{warp_maps.size_name(ir.shape)}; choose 'resize' or 'homography'"
             )
         return ir, None
 
@@ -94,8 +93,9 @@ class HomographyRegistration(MapRegistration):
         self._homography = geometry.checked_homography(homography, self._ir_size or (480, 640))
 
     def _ir_points(self, ir_size: Size, vis_size: Size, pixels: Grid) -> PixelMap:
-        sizes = (self._ir_size or ir_size, ir_size, self._vis_size or vis_size, vis_size)
-        homography = geometry.rescaled_homography(self._homography, *sizes)
+        from_ir = geometry.size_change("IR", self._ir_size or ir_size, ir_size)
+        from_vis = geometry.size_change("visible", self._vis_size or vis_size, vis_size)
+        homography = from_vis @ self._homography @ np.linalg.inv(from_ir)
         backward = np.linalg.inv(geometry.checked_homography(homography, ir_size))
         return warp_maps.through(backward, *pixels)
 

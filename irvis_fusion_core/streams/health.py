@@ -97,9 +97,7 @@ class IrHealth:
         check_seconds("ir_time_offset_s", self.ir_time_offset_s, "")
         size = self.expected_size
         if size is not None and (len(size) != 2 or min(size) < 1):
-            raise ConfigurationError(
-                f"expected_size must be (height, width) in pixels, got {size!r}"
-            )
+            raise ConfigurationError(f"expected_size must be (height, width), got {size!r}")
         self._offset_ns = round(self.ir_time_offset_s * NS_PER_S)
         self.reset()
 

@@ -76,9 +76,7 @@ class ThermalOptions:
                 f"{self.low_percent} and {self.high_percent}"
             )
         if not 0.0 <= self.smoothing_s < float("inf"):
-            raise ConfigurationError(
-                f"smoothing_s must be 0 or more seconds, found {self.smoothing_s}"
-            )
+            raise ConfigurationError(f"smoothing_s must be >= 0 seconds, found {self.smoothing_s}")
         if self.clahe_clip < 0.0 or not 2 <= self.fields <= 16:
             found = f"{self.clahe_clip} and {self.fields}"
             raise ConfigurationError(f"clahe_clip must be >= 0 and fields 2..16, found {found}")
