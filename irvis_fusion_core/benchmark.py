@@ -62,7 +62,8 @@ def time_interleaved(
     """
     if not calls or rounds < 1 or warm_up < 0:
         raise ConfigurationError(
-            f"expected calls and rounds, found {len(calls)} and {rounds}, and {warm_up} to warm up"
+            f"expected calls and at least one round, found {len(calls)} calls, {rounds} rounds "
+            f"and a warm-up of {warm_up}"
         )
     for call in calls.values():
         for _ in range(warm_up):

@@ -84,7 +84,7 @@ def read_annotations(
         entries = _read_coco(path)
     else:
         raise AnnotationError(
-            f"expected a COCO .json or a folder of YOLO .txt files at {path}, found nothing"
+            f"expected a COCO .json or a folder of YOLO .txt files, found nothing at {path}"
         )
     if not entries:
         raise AnnotationError(f"expected annotated images in {path}, found none")
