@@ -29,14 +29,10 @@ def live_frames(
     ir_time_offset_s: float = 0.0,
     progress: Callable[[str], None] = lambda line: None,
 ) -> list[CalibrationPair]:
-    """Return up to `most` pairs, spread over `seconds`.
+    """Return up to `most` pairs of the thermal and the visible topic, spread over `seconds`.
 
-    The subscriptions follow the publishers' reliability.
-
-    Args:
-        topics: Thermal and visible; /compressed at the end means CompressedImage.
-        slop_s: Those of `irvis_fusion_core.streams.pairing.PairNearest`.
-        ir_time_offset_s: See `slop_s`.
+    /compressed at the end of a topic means CompressedImage. The subscriptions follow the
+    publishers' reliability. Times are those of `PairNearest` of the core.
 
     Raises:
         CalibrationError: No pair arrived, or none that can be decoded.

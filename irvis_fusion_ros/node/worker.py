@@ -10,6 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from irvis_fusion_ros.node.engine_state import FAILED, LOADING, READY, STOPPED, EngineState
@@ -47,6 +48,7 @@ Opened = TypeVar("Opened", bound=Closable)
 Job = TypeVar("Job")
 
 
+@dataclass(eq=False)
 class FusionWorker(Generic[Opened, Job]):
     """Opens the engine on its own thread and gives it one job after the other.
 
@@ -54,42 +56,30 @@ class FusionWorker(Generic[Opened, Job]):
     opened again `retry_s` later, without end.
 
     Attributes:
+        state: Is told what the engine does.
+        open_engine: Returns the engine or raises.
+        process: Handles a delivery.
+        on_failure: Called when `process` raised, so that the frame goes out unchanged.
+        retry_s: Seconds until the engine is opened again.
+        stall_s: The longest time that any frame may take.
+        runs_engine: False for a job that is only passed through: its time says nothing about the
+            engine.
         mailbox: What waits for the worker.
         openings, failures: Counts since the start.
     """
 
-    def __init__(
-        self,
-        state: EngineState,
-        open_engine: Callable[[], Opened],
-        process: Callable[[Opened, Delivery[Job]], None],
-        on_failure: Callable[[Delivery[Job], Exception], None],
-        retry_s: float,
-        stall_s: float,
-        runs_engine: Callable[[Job], bool] = lambda job: True,
-    ) -> None:
-        """Store what to call; `start` begins.
+    state: EngineState
+    open_engine: Callable[[], Opened]
+    process: Callable[[Opened, Delivery[Job]], None]
+    on_failure: Callable[[Delivery[Job], Exception], None]
+    retry_s: float
+    stall_s: float
+    runs_engine: Callable[[Job], bool] = lambda job: True
 
-        Args:
-            state: Is told what the engine does.
-            open_engine: Returns the engine or raises.
-            process: Handles a delivery.
-            on_failure: Called when `process` raised, so that the frame goes out unchanged.
-            retry_s: Seconds until the engine is opened again.
-            stall_s: The longest time that any frame may take.
-            runs_engine: False for a job that is only passed through: its time says nothing about
-                the engine.
-        """
-        self.mailbox: Mailbox[Job] = Mailbox(stall_s)
+    def __post_init__(self) -> None:
+        self.mailbox: Mailbox[Job] = Mailbox(self.stall_s)
         self.openings = 0
         self.failures = 0
-        self._state = state
-        self._stall_s = stall_s
-        self._retry_s = retry_s
-        self._open_engine = open_engine
-        self._process = process
-        self._on_failure = on_failure
-        self._runs_engine = runs_engine
         self._times_s: deque[float] = deque(maxlen=TIMES_KEPT)
         self._stop = threading.Event()
         # A daemon: an engine that hangs in its driver must not keep the process from ending.
@@ -97,7 +87,7 @@ class FusionWorker(Generic[Opened, Job]):
 
     def start(self) -> None:
         """Start the thread, which begins with opening the engine."""
-        self._state.set(LOADING, "opening the engine")
+        self.state.set(LOADING, "opening the engine")
         self._thread.start()
 
     def stop(self, timeout_s: float = 5.0) -> bool:
@@ -115,46 +105,46 @@ class FusionWorker(Generic[Opened, Job]):
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            self._state.set(LOADING, "opening the engine")
+            self.state.set(LOADING, "opening the engine")
             openings = self.openings
             try:
-                with closing(self._open_engine()) as engine:
+                with closing(self.open_engine()) as engine:
                     self.openings += 1
                     self._times_s.clear()
-                    self.mailbox.patience_s = self._stall_s
+                    self.mailbox.patience_s = self.stall_s
                     self._serve(engine)
             except Exception as error:  # noqa: BLE001 - a dead thread would swallow all frames
                 if self.openings == openings or not self._stop.is_set():
                     # Stopped while it served: the topics may be gone already.
                     self.failures += self.openings - openings
-                    self._state.set(FAILED, f"{type(error).__name__}: {error}")
-                    self._stop.wait(self._retry_s)
-        self._state.set(STOPPED)
+                    self.state.set(FAILED, f"{type(error).__name__}: {error}")
+                    self._stop.wait(self.retry_s)
+        self.state.set(STOPPED)
 
     def _serve(self, engine: Opened) -> None:
         """Work until the end or until the engine has failed too often."""
         in_a_row = 0
-        self._state.set(READY)
+        self.state.set(READY)
         while not self._stop.is_set():
             delivery = self.mailbox.take(0.5)
             if delivery is None:
                 continue
             try:
-                self._process(engine, delivery)
+                self.process(engine, delivery)
                 in_a_row = 0
             except Exception as error:  # noqa: BLE001 - as above: the frame goes out unchanged
                 in_a_row += 1
                 self.failures += 1
-                self._on_failure(delivery, error)
+                self.on_failure(delivery, error)
                 if in_a_row >= FAILURES_BEFORE_REOPENING:
                     reason = f"{type(error).__name__}: {error}"
-                    self._state.set(FAILED, f"failed {in_a_row} times: {reason}")
+                    self.state.set(FAILED, f"failed {in_a_row} times: {reason}")
             finally:
                 took_s = self.mailbox.done()
-                if self._runs_engine(delivery.job):
+                if self.runs_engine(delivery.job):
                     self._learn(took_s)
-            if self._state.state == FAILED:
-                self._stop.wait(self._retry_s)
+            if self.state.state == FAILED:
+                self._stop.wait(self.retry_s)
                 return
 
     def _learn(self, took_s: float) -> None:
@@ -168,4 +158,4 @@ class FusionWorker(Generic[Opened, Job]):
         if len(times_s) >= TIMES_NEEDED:
             usual_s = times_s[int(USUAL_SHARE * (len(times_s) - 1))]
             patience_s = max(SHORTEST_PATIENCE_S, PATIENCE_FACTOR * usual_s)
-            self.mailbox.patience_s = min(self._stall_s, patience_s)
+            self.mailbox.patience_s = min(self.stall_s, patience_s)

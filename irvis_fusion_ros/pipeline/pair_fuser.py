@@ -1,26 +1,71 @@
 """Fuses one pair: rescale, register, fill, fuse, limit flicker. The node and the bag tools use it.
 
-It belongs to one engine and to the thread that opened it.
+It belongs to one engine and to the thread that opened it. A thermal frame that serves several
+visible ones is prepared once. So limits that are smoothed over time depend on the frames that came
+and not on the speed of the engine.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 
-from irvis_fusion_core.protocols import Engine, OnlineAligner
+from irvis_fusion_core.flicker_limiter import FlickerLimiter
+from irvis_fusion_core.fusion import RealtimeFusion
+from irvis_fusion_core.protocols import Engine, OnlineAligner, Registration, ThermalStage
 from irvis_fusion_core.registration import fill_uncovered
 from irvis_fusion_core.streams.stamps import NS_PER_S
+from irvis_fusion_ros.parameters.settings import Settings
 from irvis_fusion_ros.pipeline.frames import IrFrame
-from irvis_fusion_ros.pipeline.stages import Stages
 
 LARGEST_SKEW_S = 0.05
 """Images further apart in time differ by what moved, and say nothing about the cameras."""
 
 WARM_SIZES_KEPT = 4
+
+
+class ThermalOnce:
+    """Rescales each thermal frame once: a method that smooths over time counts its calls.
+
+    One thread uses it. A jump of the stamps needs no call: the methods notice it themselves.
+    """
+
+    def __init__(self, rescale: ThermalStage) -> None:
+        """Keep `rescale`."""
+        self._rescale = rescale
+        self._newest: tuple[int, np.ndarray] | None = None
+
+    def __call__(self, frame: IrFrame) -> np.ndarray:
+        """Return the frame in 8 bits."""
+        if self._newest is None or self._newest[0] != frame.number:
+            grey = self._rescale(frame.pixels, frame.stamp_ns / NS_PER_S)
+            self._newest = (frame.number, grey)
+        return self._newest[1]
+
+    def follow(self, frame: IrFrame) -> None:
+        """Let the limits see a frame that is not fused, unless a newer one was rescaled."""
+        if self._newest is None or frame.number > self._newest[0]:
+            self(frame)
+
+
+class Stages(NamedTuple):
+    """What is in use now. Parts that did not change are shared with the stages before.
+
+    Attributes:
+        thermal: Raw thermal frame to 8 bits.
+        registration: To the visible grid; None: the visible image passes unchanged.
+        limiter: Limits flicker, or None.
+        problem: Why `registration` is not the one asked for; empty when it is.
+    """
+
+    thermal: ThermalOnce
+    registration: Registration | None
+    limiter: FlickerLimiter | None
+    problem: str = ""
 
 
 class Timings(NamedTuple):
@@ -60,6 +105,28 @@ class Fused(NamedTuple):
     coverage: np.ndarray | None
     grey: np.ndarray
     timings: Timings
+
+
+def open_fusion(settings: Settings, progress: Callable[[str], None]) -> Engine:
+    """Open the engine; it may build for minutes on its first run and reports to `progress`.
+
+    Raises:
+        FusionError: The engine or its model cannot be opened.
+    """
+
+    def given(value: str) -> str | None:
+        return None if value in ("auto", "") else value
+
+    engine = settings.engine
+    return RealtimeFusion(
+        model=engine.model,
+        backend=engine.backend,
+        precision=given(engine.precision),
+        device=given(engine.device),
+        threads=engine.threads,
+        cache_dir=given(engine.engine_cache_dir),
+        progress=progress,
+    )
 
 
 class PairFuser:

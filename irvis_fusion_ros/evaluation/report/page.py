@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_ros.evaluation.image_store import Extremes, Shown
 from irvis_fusion_ros.evaluation.report import scores
-from irvis_fusion_ros.evaluation.report.figures import OUTCOME_COLOURS, Figures
-from irvis_fusion_ros.evaluation.report.numbers import number, percent
+from irvis_fusion_ros.evaluation.report.plots import OUTCOME_COLOURS, Figures
+from irvis_fusion_ros.evaluation.report.scores import number, percent
 from irvis_fusion_ros.evaluation.summary import DECIDING, LOWER_IS_BETTER, verdict
 from irvis_fusion_ros.evaluation.tables import write_whole
 

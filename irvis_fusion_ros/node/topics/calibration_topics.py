@@ -18,8 +18,7 @@ from sensor_msgs.msg import CameraInfo
 from irvis_fusion_ros.node.guard import Guard
 from irvis_fusion_ros.node.topics.qos import MatchedSubscription
 from irvis_fusion_ros.parameters.settings import LiveSettings, Settings
-from irvis_fusion_ros.pipeline.known_cameras import KnownCameras, needed_topics
-from irvis_fusion_ros.pipeline.stages import Cameras
+from irvis_fusion_ros.pipeline.known_cameras import Cameras, KnownCameras, needed_topics
 
 IR_INFO = "ir/camera_info"
 TF_STATIC = "/tf_static"

@@ -167,10 +167,7 @@ class MatchedSubscription:
         """Remember what to subscribe to; `open` subscribes.
 
         Args:
-            node: Subscribes.
-            message_type: Class of the messages.
             topic: Not yet resolved.
-            on_message: Called with each message.
             reliability: reliable, best_effort, or auto, which follows the publishers.
             depth: Messages that the middleware may queue.
         """

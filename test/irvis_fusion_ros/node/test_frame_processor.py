@@ -10,7 +10,7 @@ pytest.importorskip("rclpy", reason="needs rclpy: source ROS, or pip install '.[
 
 from irvis_fusion_core.streams.health import OK
 from irvis_fusion_ros.messages import image_messages
-from irvis_fusion_ros.node import frame_processor
+from irvis_fusion_ros.node import frame_path
 from irvis_fusion_ros.node.engine_state import READY, EngineState
 from irvis_fusion_ros.node.frame_output import FrameOutput, Publishers
 from irvis_fusion_ros.node.mailbox import Delivery
@@ -41,7 +41,7 @@ class Bench:
     """A processor whose outputs are kept."""
 
     def __init__(self, monkeypatch, **changes):
-        monkeypatch.setattr(frame_processor, "Image", types.SimpleNamespace)
+        monkeypatch.setattr(frame_path, "Image", types.SimpleNamespace)
         self.sent, self.events, self.latencies = [], [], []
         topic = types.SimpleNamespace(publish=self.sent.append, get_subscription_count=lambda: 1)
         live = LiveSettings(Settings.of(changes))
@@ -54,7 +54,7 @@ class Bench:
         self.states = []
         state = EngineState(lambda name, reason: self.states.append(name))
         state.set(READY)
-        self.processor = frame_processor.FrameProcessor(
+        self.processor = frame_path.FrameProcessor(
             self.output, self.stages, state, self.latencies.append, now, note
         )
         self.fuser = PairFuser(Engine())
