@@ -23,8 +23,7 @@ from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_ros.bags import made_images
 from irvis_fusion_ros.bags.bag_topics import topic_name
 from irvis_fusion_ros.bags.bag_writer import STORAGES, BagWriter
-from irvis_fusion_ros.bags.camera_schedule import CameraTiming
-from irvis_fusion_ros.bags.made_bag import MadeCamera, PairSource, write_bag
+from irvis_fusion_ros.bags.made_bag import CameraTiming, MadeCamera, PairSource, write_bag
 from irvis_fusion_ros.bags.made_images import ROOM_COUNTS, ImageForm
 
 START_S = 1_700_000_000

@@ -18,8 +18,7 @@ from irvis_fusion_ros.node.frame_path import FrameIntake, FrameProcessor
 from irvis_fusion_ros.node.reports.diagnostics import Report
 from irvis_fusion_ros.node.reports.latency_topics import LatencyTopics
 from irvis_fusion_ros.node.topics.calibration_topics import CalibrationTopics
-from irvis_fusion_ros.node.topics.input_topics import CameraTopics, input_topics
-from irvis_fusion_ros.node.topics.output_topics import FusedTopics, refuse_loops
+from irvis_fusion_ros.node.topics.image_topics import CameraTopics, FusedTopics, refuse_loops
 from irvis_fusion_ros.node.worker import FusionWorker
 from irvis_fusion_ros.parameters.settings import Settings
 from irvis_fusion_ros.pipeline.current_stages import CurrentStages
@@ -52,7 +51,7 @@ class Configured:
         self._node = node
         live, guard, note, now = node.live, node.guard, node.note, node.get_clock().now
         settings = live.current
-        refuse_loops(node, settings, input_topics(settings))
+        refuse_loops(node, settings)
         with ExitStack() as undo:
             self.topics = FusedTopics(node, live, guard("a match", node.follow_demand))
             undo.callback(self.topics.close)

@@ -24,7 +24,7 @@ from irvis_fusion_ros.messages.protocols import AnyImageMessage
 from irvis_fusion_ros.node.engine_state import READY, WARMING_UP, EngineState
 from irvis_fusion_ros.node.frame_output import OVERRUN, FrameOutput
 from irvis_fusion_ros.node.guard import fault_text
-from irvis_fusion_ros.node.mailbox import Delivery, Mailbox
+from irvis_fusion_ros.node.worker import Delivery, Mailbox
 from irvis_fusion_ros.parameters.settings import LiveSettings, Settings
 from irvis_fusion_ros.pipeline import frames
 from irvis_fusion_ros.pipeline.current_stages import CurrentStages

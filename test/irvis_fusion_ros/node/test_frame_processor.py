@@ -13,7 +13,7 @@ from irvis_fusion_ros.messages import image_messages
 from irvis_fusion_ros.node import frame_path
 from irvis_fusion_ros.node.engine_state import READY, EngineState
 from irvis_fusion_ros.node.frame_output import FrameOutput, Publishers
-from irvis_fusion_ros.node.mailbox import Delivery
+from irvis_fusion_ros.node.worker import Delivery
 from irvis_fusion_ros.parameters.settings import LiveSettings, Settings
 from irvis_fusion_ros.pipeline.current_stages import CurrentStages
 from irvis_fusion_ros.pipeline.frame_decision import Decision

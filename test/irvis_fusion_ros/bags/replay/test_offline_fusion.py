@@ -107,7 +107,7 @@ def run_node(monkeypatch, bag, settings, engine=None):
     from irvis_fusion_ros.node import frame_path
     from irvis_fusion_ros.node.engine_state import READY, EngineState
     from irvis_fusion_ros.node.frame_output import FrameOutput, Publishers
-    from irvis_fusion_ros.node.mailbox import Delivery
+    from irvis_fusion_ros.node.worker import Delivery
     from irvis_fusion_ros.pipeline.current_stages import CurrentStages
     from irvis_fusion_ros.pipeline.message_checks import MessageChecks
     from irvis_fusion_ros.pipeline.pair_fuser import PairFuser
