@@ -7,14 +7,12 @@ CompressedImage, so `irvis_fusion_ros.messages.image_messages` takes them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from irvis_fusion_core.streams.stamps import stamp_ns
 from irvis_fusion_ros.bags.bag_error import BagError, reading_errors
 from irvis_fusion_ros.bags.bag_storage import BagReader, StoredTopic
-
-if TYPE_CHECKING:
-    from irvis_fusion_ros.messages.protocols import AnyImageMessage, StampedMessage
+from irvis_fusion_ros.messages.protocols import AnyImageMessage, StampedMessage
 
 IMAGE_TYPE = "sensor_msgs/msg/Image"
 COMPRESSED_TYPE = "sensor_msgs/msg/CompressedImage"

@@ -10,15 +10,14 @@ import array
 import contextlib
 import csv
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, TextIO, Union
+from typing import TextIO, Union
 
 import numpy as np
 
 from irvis_fusion_core.atomic_file import write_file
 from irvis_fusion_core.errors import FusionError
 
-if TYPE_CHECKING:
-    CellValue = Union[str, int, float, np.floating, None]
+CellValue = Union[str, int, float, np.floating, None]
 
 
 class ReportError(FusionError):

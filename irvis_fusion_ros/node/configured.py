@@ -178,6 +178,7 @@ class Configured:
         self.latencies.refresh()
         self.intake.relieve()
         self.inputs.watch()
+        self.calibrations.watch()
 
     # --- on the worker's thread
 

@@ -37,12 +37,8 @@ CLOCK_JUMP_FORWARD_S = 2.0
 class FusionNode(LifecycleNode):
     """Fuses `ir/image_raw` into `vis/image_raw` and publishes `fused/image_raw`.
 
-    Attributes:
-        live: The parameters.
-        events: What was odd, by kind.
-        guard: Wraps what rclpy calls.
-        open_engine: `open_engine(settings, progress)`, called on the worker's thread.
-        configured: The parts of a configured node, or None.
+    `open_engine` is called on the worker's thread. `configured` holds the parts of a configured
+    node, or None; `events` counts what was odd, by kind.
     """
 
     def __init__(self, open_engine: EngineFactory = open_fusion, **options: Any) -> None:

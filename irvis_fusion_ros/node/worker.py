@@ -65,27 +65,24 @@ class Delivery(Generic[Job]):
     displaced: list[Job]
 
 
+@dataclass(eq=False)
 class Mailbox(Generic[Job]):
     """Holds one job; a newer one displaces it. Used by one putting and one taking thread.
 
     Attributes:
         patience_s: How long a job may be at work before those behind it are not held any longer.
+        held_bytes_max: It is full when the displaced weigh more.
         displaced_count, given_up_count: Counts since the start.
         given_up: Whether the job at work was given back: nobody waits for it any more.
     """
 
-    def __init__(
-        self,
-        patience_s: float = 1.0,
-        held_bytes_max: int = HELD_BYTES_MAX,
-        clock_s: Callable[[], float] = time.monotonic,
-    ) -> None:
-        """Be full when the displaced weigh more than `held_bytes_max`."""
-        self.patience_s = patience_s
+    patience_s: float = 1.0
+    held_bytes_max: int = HELD_BYTES_MAX
+    clock_s: Callable[[], float] = time.monotonic
+
+    def __post_init__(self) -> None:
         self.displaced_count = 0
         self.given_up_count = 0
-        self._held_bytes_max = held_bytes_max
-        self._clock_s = clock_s
         self._slot: tuple[Job, int] | None = None
         self._held: deque[Job] = deque()
         self._held_bytes = 0
@@ -98,12 +95,12 @@ class Mailbox(Generic[Job]):
     @property
     def is_full(self) -> bool:
         """Whether the held jobs exceed their bound: call `give_back` before `put`."""
-        return self._held_bytes > self._held_bytes_max
+        return self._held_bytes > self.held_bytes_max
 
     def accepts(self, now_s: float) -> bool:
         """Return whether a job put now is taken soon: there is room, and no job is stuck."""
         with self._condition:
-            if self.given_up or self._held_bytes > self._held_bytes_max:
+            if self.given_up or self._held_bytes > self.held_bytes_max:
                 return False
             return self._at_work is None or now_s - self._since_s < self.patience_s
 
@@ -139,7 +136,7 @@ class Mailbox(Generic[Job]):
                 return None
             self._at_work = Delivery(self._slot[0], list(self._held))
             self.given_up = False
-            self._since_s = self._clock_s()
+            self._since_s = self.clock_s()
             self._slot, self._held_bytes = None, 0
             self._held.clear()
             return self._at_work
@@ -148,7 +145,7 @@ class Mailbox(Generic[Job]):
         """End the work on what was taken last; return how many seconds it took."""
         with self._condition:
             self._at_work, self.given_up = None, False
-            return self._clock_s() - self._since_s
+            return self.clock_s() - self._since_s
 
     def give_back(self) -> list[Job]:
         """Take everything out in the order of arrival, that at work first (and only once)."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, Generic, NamedTuple, TypeVar, Union
+from dataclasses import dataclass
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from irvis_fusion_core.streams import pairing as pairing_module
 from irvis_fusion_core.streams.health import HOLD, MISSING, STOP, IrHealth, Verdict, decide
@@ -23,7 +24,6 @@ UNPAIRED = (pairing_module.NO_PARTNER, pairing_module.WAITED, pairing_module.QUE
 """Reasons for which a visible frame stays alone although the thermal camera is well."""
 
 Vis = TypeVar("Vis")
-Policy = Union[PairingPolicy, StockPairing]
 
 
 class Decision(NamedTuple):
@@ -49,6 +49,7 @@ class Decision(NamedTuple):
     health: str
 
 
+@dataclass(eq=False)
 class FrameDecider(Generic[Vis]):
     """Feeds pairing and health, and decides on every visible frame exactly once.
 
@@ -56,27 +57,22 @@ class FrameDecider(Generic[Vis]):
     recording for a bag.
 
     Attributes:
+        settings: The parameters in use.
+        engine_ready: Whether the engine can fuse. While it cannot, `on_ir_loss: stop` passes
+            visible frames: nothing could be fused anyway.
         verdict: The newest verdict on the thermal camera.
+
+    Raises:
+        ConfigurationError: Pairing or health parameters that do not go together.
     """
 
-    def __init__(
-        self, settings: Settings, engine_ready: Callable[[], bool] = lambda: True
-    ) -> None:
-        """Build pairing and health.
+    settings: Settings
+    engine_ready: Callable[[], bool] = lambda: True
 
-        Args:
-            settings: The parameters.
-            engine_ready: Whether the engine can fuse. While it cannot, `on_ir_loss: stop` passes
-                visible frames: nothing could be fused anyway.
-
-        Raises:
-            ConfigurationError: Pairing or health parameters that do not go together.
-        """
+    def __post_init__(self) -> None:
         self.verdict = Verdict(False, MISSING, "no thermal frame has arrived")
-        self._settings = settings
-        self._engine_ready = engine_ready
-        self._pairing = make_policy(settings)
-        self._health = make_health(settings)
+        self._pairing = make_policy(self.settings)
+        self._health = make_health(self.settings)
         self._past_counts: Counter[str] = Counter()
         self._last_usable: tuple[IrFrame, int] | None = None
 
@@ -89,7 +85,7 @@ class FrameDecider(Generic[Vis]):
         Raises:
             ConfigurationError: Pairing or health parameters that do not go together.
         """
-        before = self._settings
+        before = self.settings
         policy = make_policy(settings)
         health = make_health(settings)
         other_policy = policy_options(settings) != policy_options(before)
@@ -105,7 +101,7 @@ class FrameDecider(Generic[Vis]):
                 self._health = health
             else:
                 self._health.take_limits(health)
-            self._settings = settings
+            self.settings = settings
             return released
 
         return put_to_use
@@ -153,7 +149,7 @@ class FrameDecider(Generic[Vis]):
         return [self._decide(pair, now_ns) for pair in pairs]
 
     def _decide(self, pair: Pair, now_ns: int) -> Decision:
-        settings = self._settings
+        settings = self.settings
         if not settings.node.enabled:
             return self._decided(PASSED, DISABLED, pair)
         verdict = self.verdict = self._health.verdict(pair.vis_stamp_ns, now_ns)
@@ -169,7 +165,7 @@ class FrameDecider(Generic[Vis]):
             action = DROPPED if settings.pairing.on_unpaired == "drop" else PASSED
             return self._decided(action, reason, pair)
         action = decide(verdict._replace(usable=False), settings.ir_loss.on_ir_loss)
-        if action == STOP and self._engine_ready():
+        if action == STOP and self.engine_ready():
             return self._decided(DROPPED, reason, pair)
         if action == HOLD and self._last_usable is not None:
             frame, since_ns = self._last_usable
@@ -199,7 +195,7 @@ def policy_options(settings: Settings) -> dict[str, Any]:
     }
 
 
-def make_policy(settings: Settings) -> Policy:
+def make_policy(settings: Settings) -> PairingPolicy:
     """Build the pairing policy that the parameters name; raises ConfigurationError."""
     options = policy_options(settings)
     if options["policy"] == StockPairing.name:

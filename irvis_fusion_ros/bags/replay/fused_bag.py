@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import heapq
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -39,20 +40,17 @@ class FusedTopics(NamedTuple):
         return [(name, kind) for name, kind in zip(self, kinds) if name is not None]
 
 
+@dataclass(eq=False)
 class FusedBag:
-    """Fuses one bag into another; `run` does all of it."""
+    """Writes the `fused` topics and the `copied` ones of a bag into another; `run` does it all."""
 
-    def __init__(
-        self,
-        fusion: OfflineFusion,
-        writer: BagWriter,
-        cameras: FusionTopics,
-        fused: FusedTopics,
-        copied: Sequence[StoredTopic],
-    ) -> None:
-        """Write the `fused` topics and the `copied` ones of the old bag with `writer`."""
-        self._fusion, self._writer = fusion, writer
-        self._cameras, self._fused, self._copied = cameras, fused, copied
+    fusion: OfflineFusion
+    writer: BagWriter
+    cameras: FusionTopics
+    fused: FusedTopics
+    copied: Sequence[StoredTopic]
+
+    def __post_init__(self) -> None:
         # Not written yet, because an earlier visible frame still waits for its partner.
         self._held: list[tuple[int, int, str, str, bytes]] = []
         self._number = 0
@@ -66,12 +64,12 @@ class FusedBag:
             BagError: The old bag cannot be read to its end, or the new one cannot be written.
             EngineError: The engine failed.
         """
-        for topic in self._copied:
-            self._writer.add_topic(topic)
-        for name, kind in self._fused.all():
-            self._writer.add_topic(StoredTopic(name, kind, 0))
-        cameras, copied = self._cameras, {topic.name for topic in self._copied}
-        others = copied.union(self._fusion.needs(cameras))
+        for topic in self.copied:
+            self.writer.add_topic(topic)
+        for name, kind in self.fused.all():
+            self.writer.add_topic(StoredTopic(name, kind, 0))
+        cameras, copied = self.cameras, {topic.name for topic in self.copied}
+        others = copied.union(self.fusion.needs(cameras))
         if cameras.vis_info:
             others.add(cameras.vis_info)
         for message in read_messages(bag, (cameras.ir, cameras.vis), sorted(others)):
@@ -79,8 +77,8 @@ class FusedBag:
                 self._hold(message.recorded_ns, message.topic, message.type, message.raw)
             if message.topic == cameras.vis_info:
                 self._info = copy.copy(message.message)  # its header will be the images'
-            yield from self._take(self._fusion.add(message, cameras))
-        yield from self._take(self._fusion.finish())
+            yield from self._take(self.fusion.add(message, cameras))
+        yield from self._take(self.fusion.finish())
 
     def _take(self, frames: Iterator[FusedFrame]) -> Iterator[FusedFrame]:
         for frame in frames:
@@ -90,7 +88,7 @@ class FusedBag:
 
     def _add(self, frame: FusedFrame) -> None:
         """Hold what the node would publish of a frame."""
-        topics, source, at_ns = self._fused, frame.source, frame.recorded_ns
+        topics, source, at_ns = self.fused, frame.source, frame.recorded_ns
         if topics.diagnostics:
             self._put(at_ns, topics.diagnostics, DIAGNOSTICS_TYPE, self._seconds.add(frame))
         if frame.outcome == DROPPED or frame.message is None:
@@ -111,7 +109,7 @@ class FusedBag:
         """Hold a message, or its bytes, where there is one and the topic is wanted."""
         if topic is not None and message is not None:
             is_raw = isinstance(message, (bytes, memoryview))
-            raw = message if is_raw else self._writer.serialize(message, kind)
+            raw = message if is_raw else self.writer.serialize(message, kind)
             self._hold(recorded_ns, topic, kind, raw)
 
     def _compressed(self, frame: FusedFrame) -> Any:
@@ -119,13 +117,11 @@ class FusedBag:
         source = frame.source
         if frame.outcome == PASSED and source.type == COMPRESSED_TYPE:
             return source.raw
-        native = frame.fused_native
-        if native is None:
+        if frame.fused is None:
             return None
-        quality = self._fusion.settings.topics.jpeg_quality
-        pixels, order = native
+        quality = self.fusion.settings.topics.jpeg_quality
         return compressed_messages.encode(
-            SimpleNamespace(), pixels, source.message, order, quality=quality
+            SimpleNamespace(), frame.fused, source.message, quality=quality
         )
 
     def _hold(self, recorded_ns: int, topic: str, kind: str, raw: bytes) -> None:
@@ -134,10 +130,10 @@ class FusedBag:
 
     def _write_settled(self) -> None:
         """Write what no earlier message can still precede."""
-        waiting_ns = self._fusion.oldest_waiting_ns
+        waiting_ns = self.fusion.oldest_waiting_ns
         while self._held and (waiting_ns is None or self._held[0][0] <= waiting_ns):
             recorded_ns, _, topic, kind, raw = heapq.heappop(self._held)
-            self._writer.write_raw(topic, kind, recorded_ns, raw)
+            self.writer.write_raw(topic, kind, recorded_ns, raw)
 
 
 class SecondsOfFrames:

@@ -75,12 +75,6 @@ class FusedFrame:
             return self.vis
         return self._as_rgb("fused") if "fused" in self._images else None
 
-    @property
-    def fused_native(self) -> tuple[np.ndarray, str] | None:
-        """What goes out as the engine gave it, with its channel order, "rgb" or "bgr"."""
-        self.fused  # noqa: B018 - decodes an image that passed
-        return self._images.get("vis" if self.outcome == PASSED else "fused")
-
     def keep(self, name: str, pixels: np.ndarray, order: str) -> None:
         """Remember the image "vis" or "fused" in the order it has."""
         self._images[name] = (pixels, order)

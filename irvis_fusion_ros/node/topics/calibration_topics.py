@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Any
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
-from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
 from sensor_msgs.msg import CameraInfo
@@ -22,8 +21,6 @@ from irvis_fusion_ros.pipeline.known_cameras import Cameras, KnownCameras, neede
 
 IR_INFO = "ir/camera_info"
 TF_STATIC = "/tf_static"
-POLL_S = 0.5
-"""Period at which the offers of the publishers of IR_INFO are read."""
 TF_DEPTH = 100
 """Publishers of /tf_static, and updates of each, that may be received at once."""
 
@@ -55,15 +52,9 @@ class CalibrationTopics:
             live.current.topics.camera("ir").reliability,
             depth=1,
         )
-        self._timer = node.create_timer(
-            POLL_S,
-            guard("calibrations", self._poll),
-            clock=Clock(clock_type=ClockType.STEADY_TIME),
-        )
 
     def close(self) -> None:
         """Unsubscribe."""
-        self._node.destroy_timer(self._timer)
         self._ir_info.close()
         self._close_tf()
 
@@ -134,7 +125,8 @@ class CalibrationTopics:
         if self._live.current.registration.base_mode == "calibration":
             self._on_change()
 
-    def _poll(self) -> None:
+    def watch(self) -> None:
+        """Follow what the publishers of IR_INFO offer."""
         changed = self._ir_info.poll(time.monotonic())
         if changed:
             self._node.get_logger().info(changed)
