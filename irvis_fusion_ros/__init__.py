@@ -46,7 +46,7 @@ keep_old_names(
         "evaluation.page": "evaluation.report.page",
         "evaluation.page_scores": "evaluation.report.scores",
         "evaluation.pictures": "evaluation.image_store",
-        "evaluation.scripted": "evaluation.live.scripted",
+        "evaluation.scripted": "evaluation.live.compare",
         "evaluation.svg": "evaluation.report.plots",
         "bags.frame_decision": "pipeline.frame_decision",
         "bags.pair_fuser": "pipeline.pair_fuser",

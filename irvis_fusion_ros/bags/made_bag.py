@@ -171,10 +171,8 @@ def write_bag(
 ) -> Iterator[str]:
     """Write the recording of `duration_s` in order; yield each image's camera name.
 
-    Args:
-        start_ns: Time of the beginning.
-        seed: For jitter and drops.
-        loop_stamps: Seconds after which stamps start again; 0 for never.
+    It begins at `start_ns`; `seed` is for jitter and drops. Stamps start again after `loop_stamps`
+    seconds, 0 for never.
 
     Raises:
         ConfigurationError: Impossible timing or form of a camera.

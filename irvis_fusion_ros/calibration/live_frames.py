@@ -13,7 +13,7 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from irvis_fusion_core.errors import CalibrationError
 from irvis_fusion_core.streams.pairing import Pair, PairNearest
-from irvis_fusion_ros.bags.bag import stamp_of
+from irvis_fusion_core.streams.stamps import stamp_ns
 from irvis_fusion_ros.calibration.calibration_frames import CalibrationPair, decoded
 from irvis_fusion_ros.messages.image_messages import ImageMessageError
 from irvis_fusion_ros.node.topics.qos import MatchedSubscription
@@ -83,7 +83,7 @@ class _Collection:
         return self._found
 
     def _take(self, add: Callable[..., list[Pair]], message: Image | CompressedImage) -> None:
-        for pair in add(stamp_of(message), message):
+        for pair in add(stamp_ns(message.header.stamp), message):
             now = time.monotonic()
             if not pair.paired or now < self._next_s or len(self._found) >= self._most:
                 continue

@@ -52,9 +52,7 @@ class NodeRun(NamedTuple):
 
 
 def run_node(options: argparse.Namespace, images: str) -> NodeRun:
-    """Run cameras, node and detectors for `options.seconds`.
-
-    `images` is a folder for the images that the detectors looked at.
+    """Run all for `options.seconds`; `images` is a folder for what the detectors looked at.
 
     Raises:
         EngineError: A process ended early, or the node did not fuse.
@@ -135,12 +133,9 @@ def load(path: str) -> Any:
 def make_stream(
     published: Sequence[dict[str, Any]], record: Mapping[str, Any], window_ns: tuple[int, int]
 ) -> Stream:
-    """Compare what the cameras published with what a consumer received.
+    """Compare the visible frames that were published with the record of a consumer.
 
-    Args:
-        published: `{"stamp_ns", "people"}` of each visible frame.
-        record: The consumer's `arrivals` and `detections`.
-        window_ns: Frames stamped within [from, until) count.
+    Frames stamped within [from, until) of `window_ns` count.
     """
     begin, end = window_ns
     truth = {f["stamp_ns"]: f["people"] for f in published if begin <= f["stamp_ns"] < end}

@@ -14,7 +14,6 @@ from typing import TextIO, Union
 
 import numpy as np
 
-from irvis_fusion_core.atomic_file import write_file
 from irvis_fusion_core.errors import FusionError
 
 CellValue = Union[str, int, float, np.floating, None]
@@ -34,16 +33,6 @@ def writing(path: str) -> Iterator[None]:
             f"expected to write {path}, found: {error.strerror or error}; choose another --output "
             "or free disk space"
         ) from error
-
-
-def write_whole(path: str, content: bytes | str) -> None:
-    """Write a file whole or not at all; text in UTF-8.
-
-    Raises:
-        ReportError: The file cannot be written.
-    """
-    with writing(path):
-        write_file(path, content)
 
 
 class Table:

@@ -87,7 +87,8 @@ def visible_frame(
 ) -> tuple[np.ndarray, str]:
     """Read a visible Image or CompressedImage.
 
-    Encodings that this package does not know go through cv_bridge where a usable one is installed.
+    Here and in `thermal_frame`, encodings that this package does not know go through cv_bridge
+    where a usable one is installed.
 
     Args:
         msg: The message.
@@ -111,8 +112,6 @@ def visible_frame(
 
 def thermal_frame(msg: AnyImageMessage, check_finite: bool = True) -> np.ndarray:
     """Read a thermal Image or CompressedImage as it was sent; see `to_grey` for colour and YUV.
-
-    Encodings that this package does not know go through cv_bridge where a usable one is installed.
 
     Returns:
         HxW uint8, uint16 or float32.

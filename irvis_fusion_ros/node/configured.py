@@ -83,15 +83,7 @@ class Configured:
             self._expire_timer.cancel()
             self.checks = MessageChecks(note, now)
             self.intake = FrameIntake(
-                live,
-                self.checks,
-                self.engine_state,
-                self.worker.mailbox,
-                processor,
-                self.output,
-                note,
-                now,
-                self._on_waiting,
+                live, self.checks, self.worker, processor, self.output, note, now, self._on_waiting
             )
             on_info = guard("a calibration message", self._on_info)
             callbacks = {

@@ -24,7 +24,7 @@ from irvis_fusion_ros.messages.protocols import AnyImageMessage
 from irvis_fusion_ros.node.engine_state import READY, WARMING_UP, EngineState
 from irvis_fusion_ros.node.frame_output import OVERRUN, FrameOutput
 from irvis_fusion_ros.node.guard import fault_text
-from irvis_fusion_ros.node.worker import Delivery, Mailbox
+from irvis_fusion_ros.node.worker import Delivery, FusionWorker
 from irvis_fusion_ros.parameters.settings import LiveSettings, Settings
 from irvis_fusion_ros.pipeline import frames
 from irvis_fusion_ros.pipeline.current_stages import CurrentStages
@@ -49,10 +49,9 @@ WARM_UP = "engine_warming_up"
 class FrameIntake:
     """Takes the messages of both cameras, and hands every visible frame on exactly once.
 
-    `engine_state` says whether frames go to `mailbox`, the worker's. `processor` publishes what
-    the worker cannot take, `output` counts what is dropped, and `note` is told of faults.
-    `on_waiting` is called when a visible frame waits for its partner: then call `expire` now and
-    then.
+    `processor` publishes what `worker` cannot take, `output` counts what is dropped, and `note` is
+    told of faults. `on_waiting` is called when a visible frame waits for its partner: then call
+    `expire` now and then.
 
     Raises:
         ConfigurationError: Pairing or health parameters that do not go together.
@@ -60,8 +59,7 @@ class FrameIntake:
 
     live: LiveSettings
     checks: MessageChecks
-    engine_state: EngineState
-    mailbox: Mailbox[Decision]
+    worker: FusionWorker[PairFuser, Decision]
     processor: FrameProcessor
     output: FrameOutput
     note: Note
@@ -72,7 +70,7 @@ class FrameIntake:
         self._vis_number = 0
         self._vis_arrived_ns = 0
         self._decider: FrameDecider[VisFrame] = FrameDecider(
-            self.live.current, engine_ready=lambda: self.engine_state.state == READY
+            self.live.current, engine_ready=lambda: self.worker.engine_state.state == READY
         )
 
     def add_vis(self, message: AnyImageMessage) -> None:
@@ -160,7 +158,7 @@ class FrameIntake:
                     self.processor.pass_by(decision, self._pass_waiting())
                 else:
                     size_bytes = len(decision.vis.message.data)
-                    displaced = self.mailbox.put(decision, size_bytes, hold)
+                    displaced = self.worker.mailbox.put(decision, size_bytes, hold)
                     if displaced is not None:
                         self.processor.overrun(displaced)
             except Exception as error:  # noqa: BLE001 - as in add_vis
@@ -172,15 +170,17 @@ class FrameIntake:
 
     def _worker_accepts(self) -> bool:
         """Return whether a frame put now is looked at soon: engine ready and not stuck."""
-        return self.engine_state.state == READY and self.mailbox.accepts(time.monotonic())
+        return self.worker.engine_state.state == READY and self.worker.mailbox.accepts(
+            time.monotonic()
+        )
 
     def _pass_waiting(self) -> str:
         """Publish unchanged what the worker cannot take, in order; return the reason."""
-        if self.engine_state.state != READY:
-            reason = "engine_" + self.engine_state.state.replace(" ", "_")
+        if self.worker.engine_state.state != READY:
+            reason = "engine_" + self.worker.engine_state.state.replace(" ", "_")
         else:
-            reason = OVERRUN if self.mailbox.is_full else STUCK
-        for waiting in self.mailbox.give_back():
+            reason = OVERRUN if self.worker.mailbox.is_full else STUCK
+        for waiting in self.worker.mailbox.give_back():
             own = waiting.reason
             self.processor.pass_by(waiting, reason if own == FUSED else own)
         return reason

@@ -177,7 +177,7 @@ class FusionWorker(Generic[Opened, Job]):
     opened again `retry_s` later, without end.
 
     Attributes:
-        state: Is told what the engine does.
+        engine_state: Is told what the engine does.
         open_engine: Returns the engine or raises.
         process: Handles a delivery.
         on_failure: Called when `process` raised, so that the frame goes out unchanged.
@@ -189,7 +189,7 @@ class FusionWorker(Generic[Opened, Job]):
         openings, failures: Counts since the start.
     """
 
-    state: EngineState
+    engine_state: EngineState
     open_engine: Callable[[], Opened]
     process: Callable[[Opened, Delivery[Job]], None]
     on_failure: Callable[[Delivery[Job], Exception], None]
@@ -208,7 +208,7 @@ class FusionWorker(Generic[Opened, Job]):
 
     def start(self) -> None:
         """Start the thread, which begins with opening the engine."""
-        self.state.set(LOADING, "opening the engine")
+        self.engine_state.set(LOADING, "opening the engine")
         self._thread.start()
 
     def stop(self, timeout_s: float = 5.0) -> bool:
@@ -226,7 +226,7 @@ class FusionWorker(Generic[Opened, Job]):
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            self.state.set(LOADING, "opening the engine")
+            self.engine_state.set(LOADING, "opening the engine")
             openings = self.openings
             try:
                 with closing(self.open_engine()) as engine:
@@ -238,14 +238,14 @@ class FusionWorker(Generic[Opened, Job]):
                 if self.openings == openings or not self._stop.is_set():
                     # Stopped while it served: the topics may be gone already.
                     self.failures += self.openings - openings
-                    self.state.set(FAILED, f"{type(error).__name__}: {error}")
+                    self.engine_state.set(FAILED, f"{type(error).__name__}: {error}")
                     self._stop.wait(self.retry_s)
-        self.state.set(STOPPED)
+        self.engine_state.set(STOPPED)
 
     def _serve(self, engine: Opened) -> None:
         """Work until the end or until the engine has failed too often."""
         in_a_row = 0
-        self.state.set(READY)
+        self.engine_state.set(READY)
         while not self._stop.is_set():
             delivery = self.mailbox.take(0.5)
             if delivery is None:
@@ -259,12 +259,12 @@ class FusionWorker(Generic[Opened, Job]):
                 self.on_failure(delivery, error)
                 if in_a_row >= FAILURES_BEFORE_REOPENING:
                     reason = f"{type(error).__name__}: {error}"
-                    self.state.set(FAILED, f"failed {in_a_row} times: {reason}")
+                    self.engine_state.set(FAILED, f"failed {in_a_row} times: {reason}")
             finally:
                 took_s = self.mailbox.done()
                 if self.runs_engine(delivery.job):
                     self._learn(took_s)
-            if self.state.state == FAILED:
+            if self.engine_state.state == FAILED:
                 self._stop.wait(self.retry_s)
                 return
 

@@ -106,10 +106,8 @@ live_row = partial(row, live=True)
 def section(settings: type, title: str, prefix: str = "") -> Any:
     """Return a dataclass field that holds one section of the table, a dataclass of rows.
 
-    Args:
-        settings: the dataclass of the section.
-        title: heading in the YAML file and in the documentation.
-        prefix: what stands before the fields' names in the ROS names, such as "thermal.".
+    `title` is its heading in the YAML file and in the documentation; `prefix` stands before the
+    fields' names in the ROS names, such as "thermal.".
     """
     metadata = {"settings": settings, "title": title, "prefix": prefix}
     return dataclasses.field(default_factory=settings, metadata=metadata)

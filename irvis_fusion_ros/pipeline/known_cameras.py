@@ -8,6 +8,7 @@ needed; a chain over a moving joint (/tf) cannot be used for a calibration.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -51,7 +52,6 @@ class StaticTransforms:
     """The static tree: every frame's parent, and where it stands in it."""
 
     def __init__(self) -> None:
-        """Know nothing."""
         self._links: dict[str, tuple[str, Extrinsics]] = {}
 
     def add(self, message: Any) -> None:
@@ -95,14 +95,13 @@ class StaticTransforms:
         raise CalibrationError(f"the static transforms above {frame!r} form a loop")
 
 
+@dataclass(eq=False)
 class KnownCameras:
-    """Gathers calibration messages and says what they tell."""
+    """Gathers calibration messages; `topic_of(camera)` names a calibration topic in errors."""
 
-    def __init__(
-        self, topic_of: Callable[[str], str] = lambda camera: camera + "/camera_info"
-    ) -> None:
-        """Know nothing yet; `topic_of(camera)` names a calibration topic in messages."""
-        self._topic_of = topic_of
+    topic_of: Callable[[str], str] = lambda camera: camera + "/camera_info"
+
+    def __post_init__(self) -> None:
         self._infos: dict[str, Any] = {}
         self._contents: dict[str, tuple[object, ...]] = {}
         self._transforms = StaticTransforms()
@@ -136,18 +135,15 @@ class KnownCameras:
         registration = settings.registration
         models: dict[str, CameraModel | None] = {"ir": None, "vis": None}
         for camera in models:
-            if camera not in self._infos:
-                missing[camera] = (
-                    f"no calibration of the {camera} camera has arrived on"
-                    f" {self._topic_of(camera)}; publish it there, or set"
-                    f" registration.{camera}_calibration_file"
-                )
-                continue
             try:
-                info = self._infos[camera]
-                models[camera] = camera_from_info(
-                    info, camera, registration.camera(camera).rectified
-                )
+                if camera not in self._infos:
+                    raise CalibrationError(
+                        f"no calibration of the {camera} camera has arrived on"
+                        f" {self.topic_of(camera)}; publish it there, or set"
+                        f" registration.{camera}_calibration_file"
+                    )
+                rectified = registration.camera(camera).rectified
+                models[camera] = camera_from_info(self._infos[camera], camera, rectified)
             except CalibrationError as error:
                 missing[camera] = str(error)
         extrinsics = None

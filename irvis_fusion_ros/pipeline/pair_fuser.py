@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import cv2
@@ -28,21 +29,20 @@ LARGEST_SKEW_S = 0.05
 WARM_SIZES_KEPT = 4
 
 
+@dataclass(eq=False)
 class ThermalOnce:
     """Rescales each thermal frame once: a method that smooths over time counts its calls.
 
     One thread uses it. A jump of the stamps needs no call: the methods notice it themselves.
     """
 
-    def __init__(self, rescale: ThermalStage) -> None:
-        """Keep `rescale`."""
-        self._rescale = rescale
-        self._newest: tuple[int, np.ndarray] | None = None
+    rescale: ThermalStage
+    _newest: tuple[int, np.ndarray] | None = None
 
     def __call__(self, frame: IrFrame) -> np.ndarray:
         """Return the frame in 8 bits."""
         if self._newest is None or self._newest[0] != frame.number:
-            grey = self._rescale(frame.pixels, frame.stamp_ns / NS_PER_S)
+            grey = self.rescale(frame.pixels, frame.stamp_ns / NS_PER_S)
             self._newest = (frame.number, grey)
         return self._newest[1]
 
@@ -129,16 +129,17 @@ def open_fusion(settings: Settings, progress: Callable[[str], None]) -> Engine:
     )
 
 
+@dataclass(eq=False)
 class PairFuser:
-    """Fuses one pair after the other with an engine that is open.
+    """Fuses one pair after the other with an engine that is open; `close` closes it.
 
     Attributes:
         warm_sizes: (height, width) of the frames that the engine is prepared for.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        """Take over `engine`; `close` closes it."""
-        self._engine = engine
+    engine: Engine
+
+    def __post_init__(self) -> None:
         self.warm_sizes: list[tuple[int, int]] = []
         self._prepared: PreparedIr | None = None
 
@@ -146,7 +147,7 @@ class PairFuser:
         """Let the engine prepare for frames of (height, width); it may build for minutes."""
         # Noted first: a size that the engine refuses is refused at each frame, cheaply.
         self.warm_sizes = [*self.warm_sizes[1 - WARM_SIZES_KEPT :], size]
-        self._engine.warm_up(*size)
+        self.engine.warm_up(*size)
 
     def fuse(
         self, vis: np.ndarray, order: str, ir: IrFrame, stages: Stages, stamp_ns: int = 0
@@ -189,7 +190,7 @@ class PairFuser:
             code = cv2.COLOR_RGB2GRAY if order == "rgb" else cv2.COLOR_BGR2GRAY
             ir8 = fill_uncovered(ir8, cv2.cvtColor(vis, code), coverage)
         start_ns = time.monotonic_ns()
-        image = self._engine.fuse_frame(ir8, vis, order=order)
+        image = self.engine.fuse_frame(ir8, vis, order=order)
         engine_ns = time.monotonic_ns()
         if stages.limiter is not None:
             stages.limiter.limit(image, ir8, vis, stamp_ns / NS_PER_S, order)
@@ -202,11 +203,11 @@ class PairFuser:
 
     def describe(self) -> dict[str, Any]:
         """Return what runs, as the engine describes it."""
-        return self._engine.describe()
+        return self.engine.describe()
 
     def close(self) -> None:
         """Close the engine."""
-        self._engine.close()
+        self.engine.close()
 
 
 def offer_pair(

@@ -72,12 +72,10 @@ class NodeWatch:
         check: Callable[[], None] = lambda: None,
         frames: int = 1,
     ) -> None:
-        """Take messages until the node has fused.
+        """Take messages until the node has fused a number of frames.
 
-        Args:
-            timeout_s: For everything, an engine to build included.
-            check: Called meanwhile; raises where a process has ended.
-            frames: Number of fused frames to wait for.
+        `timeout_s` is for everything, an engine to build included. `check` is called meanwhile; it
+        raises where a process has ended.
 
         Raises:
             EngineError: The node has not fused in time.

@@ -19,14 +19,9 @@ class FusedFrame:
     Frames come in the order of `index`, the number of the visible message in the bag, from 0.
 
     Attributes:
-        outcome: FUSED, PASSED (published as it came) or DROPPED (not published).
-        reason: "fused", or why not: "ir_missing", "no_partner", "unusable_pair", ...
+        outcome, reason, skew_s, ir_health: Those of the `Decision`, unless the pair did not suit.
         recorded_ns: When the visible message was recorded.
-        vis_stamp_ns: Stamp of its header.
         ir_stamp_ns: Stamp of the thermal frame fused into it; None unless FUSED.
-        skew_s: IR stamp, with ir_time_offset_s, minus visible stamp: of the frame fused, or of the
-            nearest thermal frame known for a frame left alone; None where there is none.
-        ir_health: The verdict on the thermal camera at this frame: "ok", "missing", "frozen", ...
         frame: The visible frame as the pipeline read it; `source` is its message as recorded.
         message: What the node publishes on fused/image_raw, with the fields of
             sensor_msgs/Image; None when DROPPED. A raw image that passes is `source.message`.

@@ -67,12 +67,10 @@ class OfflineFusion:
         progress: Callable[[str], None] = lambda line: None,
         decider: FrameDecider[RecordedVis] | None = None,
     ) -> None:
-        """Open the engine.
+        """Open the engine, unless `fusion` is one that is open; that stays the caller's to close.
 
-        Args:
-            fusion: An engine that is open already; it stays the caller's to close.
-            progress: Is told what the engine builds, which may take minutes the first time.
-            decider: None takes that of the node.
+        `progress` is told what the engine builds, which may take minutes the first time. A
+        `decider` of None takes that of the node.
 
         Raises:
             ConfigurationError: Parameters that do not go together.

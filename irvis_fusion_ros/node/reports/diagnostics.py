@@ -7,7 +7,9 @@ is bad, ERROR while an image is missing altogether (no visible input, no engine)
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from builtin_interfaces.msg import Time
@@ -48,9 +50,7 @@ class Status(NamedTuple):
 class RateMeter:
     """Turns a growing count into a rate between two reports."""
 
-    def __init__(self) -> None:
-        """Start without a previous report."""
-        self._previous: tuple[float, int] | None = None
+    _previous: tuple[float, int] | None = None
 
     def rate_hz(self, now_s: float, count: int) -> float:
         """Return the events a second since the last call; 0 the first time."""
@@ -95,14 +95,15 @@ def make_diagnostics(stamp: Time, hardware_id: str, statuses: list[Status]) -> D
     return array
 
 
+@dataclass(eq=False)
 class Report:
     """Builds the statuses fusion, ir, vis, engine, registration and messages."""
 
-    def __init__(self, node: FusionNode, parts: Configured) -> None:
-        """Report of `node` and of its `parts`."""
-        self._node = node
-        self._parts = parts
-        self._rates: dict[str, RateMeter] = {}
+    node: FusionNode
+    parts: Configured
+
+    def __post_init__(self) -> None:
+        self._rates: dict[str, RateMeter] = defaultdict(RateMeter)
         self._fused_before = 0
         self._others_before = 0
         self._events_before = 0
@@ -116,19 +117,19 @@ class Report:
             self._input("vis"),
             self._engine(),
             registration_status(
-                self._node.live.current.registration.mode, self._parts.stages.stages
+                self.node.live.current.registration.mode, self.parts.stages.stages
             ),
             self._messages(),
         ]
-        name = self._node.get_fully_qualified_name().lstrip("/")
+        name = self.node.get_fully_qualified_name().lstrip("/")
         named = [s._replace(name=f"{name}: {s.name}") for s in statuses]
-        return make_diagnostics(self._node.get_clock().now().to_msg(), name, named)
+        return make_diagnostics(self.node.get_clock().now().to_msg(), name, named)
 
     def _rate(self, name: str, count: int) -> float:
-        return self._rates.setdefault(name, RateMeter()).rate_hz(time.monotonic(), count)
+        return self._rates[name].rate_hz(time.monotonic(), count)
 
     def _fusion(self) -> Status:
-        parts = self._parts
+        parts = self.parts
         outcomes = parts.output.outcomes.counts()
         fused = outcomes.get(FUSED, 0)
         others = sum(outcomes.values()) - fused
@@ -143,13 +144,13 @@ class Report:
         pairing = parts.intake.counters()
         values.update(("pairing " + kind, str(count)) for kind, count in sorted(pairing.items()))
         values.update(parts.latencies.describe())
-        enabled = self._node.live.current.node.enabled
+        enabled = self.node.live.current.node.enabled
         values["enabled"] = str(enabled).lower()
         level, message = OK, "fusing"
         if idle:
             message = "idle: nobody subscribes to the fused topics"
-            if self._node.state_label != "active":
-                message = "idle: the node is " + self._node.state_label
+            if self.node.state_label != "active":
+                message = "idle: the node is " + self.node.state_label
         elif new_others:
             level = WARN if enabled else OK
             last = parts.output.last_unfused
@@ -161,7 +162,7 @@ class Report:
         return Status("fusion", level, message, values)
 
     def _input(self, name: str) -> Status:
-        parts = self._parts
+        parts = self.parts
         subscription = parts.inputs[name]
         values = subscription.describe()
         values["rate_hz"] = f"{self._rate(name, subscription.received):.1f}"
@@ -180,7 +181,7 @@ class Report:
         return Status(name, level, message, values)
 
     def _engine(self) -> Status:
-        worker, state = self._parts.worker, self._parts.engine_state
+        worker, state = self.parts.worker, self.parts.engine_state
         level = {READY: OK, FAILED: ERROR}.get(state.state, WARN)
         message = str(state)
         if state.state == READY and worker.mailbox.given_up:
@@ -188,7 +189,7 @@ class Report:
             level = ERROR
             message = f"at one frame for {stuck_s:.1f} s; the visible image passes meanwhile"
         values = {
-            **self._parts.engine_text,
+            **self.parts.engine_text,
             "state": state.state,
             "openings": str(worker.openings),
             "failures": str(worker.failures),
@@ -198,7 +199,7 @@ class Report:
         return Status("engine", level, message, values)
 
     def _messages(self) -> Status:
-        events = self._node.events
+        events = self.node.events
         values = events.describe()
         new = events.total() - self._events_before
         self._events_before += new

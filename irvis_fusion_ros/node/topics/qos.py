@@ -36,15 +36,6 @@ HANDOVER_S = 2.0
 STAMPS_KEPT = 100
 """Of what a replaced subscription delivered: its successor may deliver all it queued again."""
 
-RELIABILITY = {
-    "reliable": QoSReliabilityPolicy.RELIABLE,
-    "best_effort": QoSReliabilityPolicy.BEST_EFFORT,
-}
-DURABILITY = {
-    "volatile": QoSDurabilityPolicy.VOLATILE,
-    "transient_local": QoSDurabilityPolicy.TRANSIENT_LOCAL,
-}
-
 
 class Offer(NamedTuple):
     """One publisher of a topic, as the graph tells it."""
@@ -102,8 +93,8 @@ def make_profile(reliability: str, durability: str, depth: int) -> QoSProfile:
     return QoSProfile(
         history=QoSHistoryPolicy.KEEP_LAST,
         depth=depth,
-        reliability=RELIABILITY[reliability],
-        durability=DURABILITY[durability],
+        reliability=getattr(QoSReliabilityPolicy, reliability.upper()),
+        durability=getattr(QoSDurabilityPolicy, durability.upper()),
     )
 
 
@@ -216,7 +207,7 @@ class MatchedSubscription:
         if not self.offers:
             return None
         reliability = choose_reliability(self.offers, self.reliability)
-        if self.profile.reliability == RELIABILITY[reliability]:
+        if self.profile.reliability == getattr(QoSReliabilityPolicy, reliability.upper()):
             return None
         if self._replaced is not None:
             self.node.destroy_subscription(self._replaced)

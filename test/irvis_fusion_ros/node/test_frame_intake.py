@@ -61,8 +61,7 @@ class Bench:
         self.intake = frame_path.FrameIntake(
             self.live,
             MessageChecks(note, self.clock.now),
-            state,
-            mailbox,
+            types.SimpleNamespace(engine_state=state, mailbox=mailbox),
             processor,
             output,
             note,

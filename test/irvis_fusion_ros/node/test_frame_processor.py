@@ -125,10 +125,10 @@ def test_calibration_that_does_not_fit_a_size_is_no_failure_of_the_engine(monkey
 def test_the_thermal_limits_see_every_frame_that_was_to_be_fused_once(monkeypatch):
     bench = Bench(monkeypatch)
     seen = []
-    rescale = bench.stages.stages.thermal._rescale
+    rescale = bench.stages.stages.thermal.rescale
     monkeypatch.setattr(
         bench.stages.stages.thermal,
-        "_rescale",
+        "rescale",
         lambda raw, stamp_s: (seen.append(int(raw[0, 0]) - 100), rescale(raw, stamp_s))[1],
     )
     bench.process(decision(1, 1))

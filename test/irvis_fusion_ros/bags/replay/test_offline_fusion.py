@@ -148,8 +148,9 @@ def run_node(monkeypatch, bag, settings, engine=None):
         is_full=False,
     )
     checks = MessageChecks(note)
+    worker = types.SimpleNamespace(engine_state=state, mailbox=mailbox)
     intake = frame_path.FrameIntake(
-        live, checks, state, mailbox, processor, output, note, now, lambda: None
+        live, checks, worker, processor, output, note, now, lambda: None
     )
     last_ns = START_NS
     for message in read_messages(bag, TOPICS[:2]):
