@@ -164,10 +164,7 @@ def _facts(frame: FusedFrame) -> Row:
 
 
 def digest(message: ImageMessage | None) -> str | None:
-    """Return 16 hex digits of an image's size, encoding and bytes, padding included.
-
-    None for no message.
-    """
+    """Return 16 hex digits of an image's size, encoding and bytes with padding; None for None."""
     if message is None:
         return None
     text = f"{message.height} {message.width} {message.encoding} {message.step} "

@@ -91,7 +91,6 @@ def visible_frame(
     where a usable one is installed.
 
     Args:
-        msg: The message.
         pixels: What `view` gave for `msg`, where it was viewed before.
 
     Returns:
@@ -151,7 +150,7 @@ def fill(
         raise FrameError(f"expected fused HxWx3 uint8, got {fused.shape} {fused.dtype}")
     height, width = fused.shape[:2]
     if is_compressed(vis_msg):
-        encoding, pixels = "bgr8", _in_order(fused, order or "bgr", "bgr")
+        encoding, pixels = "bgr8", encodings.in_order(fused, order or "bgr", "bgr")
     else:
         encoding, pixels = _encoded(fused, order, cast(ImageMessage, vis_msg))
     data = array.array("B")
@@ -174,7 +173,6 @@ def passed_image(vis_msg: AnyImageMessage, msg_out: Any, pixels: np.ndarray | No
     only. A raw image of an encoding that cannot be read here goes out as it came.
 
     Args:
-        vis_msg: The visible message.
         msg_out: Has the fields of sensor_msgs/Image.
         pixels: What `view` gave for `vis_msg`, where it was viewed before.
 
@@ -205,25 +203,17 @@ def _encoded(
     encoding = vis_msg.encoding
     if encoding in DIRECT_ORDER:
         wanted = DIRECT_ORDER[encoding]
-        pixels = _in_order(fused, order or wanted, wanted)
+        pixels = encodings.in_order(fused, order or wanted, wanted)
         if encoding in ("rgba8", "bgra8"):
             pixels = np.concatenate([pixels, view(vis_msg)[..., 3:]], axis=2)
         return encoding, pixels
-    pixels = _in_order(fused, order or "rgb", "rgb")
+    pixels = encodings.in_order(fused, order or "rgb", "rgb")
     encoding = encodings.output_encoding(encoding)
     if encoding != "rgb8":
         pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
     if encoding == "mono16":
         pixels = pixels.astype(np.uint16) * np.uint16(257)
     return encoding, pixels
-
-
-def _in_order(fused: np.ndarray, order: str, wanted: str) -> np.ndarray:
-    """Return three channels in the order `wanted`, C-contiguous."""
-    if order not in ("rgb", "bgr"):
-        raise FrameError(f"order must be rgb or bgr, got {order!r}")
-    fused = np.ascontiguousarray(fused)
-    return fused if order == wanted else cv2.cvtColor(fused, cv2.COLOR_RGB2BGR)
 
 
 def _is_known(encoding: str) -> bool:

@@ -36,7 +36,6 @@ class EngineState:
             self.on_change(state, reason)
 
     def __str__(self) -> str:
-        """Return the state with its reason."""
         return self.state + (": " + self.reason if self.reason else "")
 
 

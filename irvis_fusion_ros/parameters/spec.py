@@ -88,8 +88,8 @@ def row(
     """Return a dataclass field that is one parameter.
 
     Args:
-        default: value of type bool, int, float, str, or a tuple of numbers.
-        description: meaning; the YAML file and the documentation print it.
+        default: of type bool, int, float, str, or a tuple of numbers.
+        description: printed by the YAML file and the documentation.
         allowed: for text the choices, for numbers the smallest and the largest; empty allows any.
         name: ROS name where it is not the section's prefix followed by the field's name.
         live: the parameter may change while the node is configured.

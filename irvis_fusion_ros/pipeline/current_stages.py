@@ -31,7 +31,6 @@ class CurrentStages:
     """Holds the `Stages` in use. One thread exchanges them, another may read them.
 
     Attributes:
-        settings: The parameters in use.
         cameras: Returns what is known of the cameras now, as these parameters see it.
         tell: Called with a text for the log when the registration in use changes.
         in_background: See `make_registration`.
@@ -113,11 +112,8 @@ def make_registration(
 ) -> Registration:
     """Build the registration.
 
-    Args:
-        settings: The parameters.
-        cameras: What is known of the cameras.
-        in_background: False for tools that read files: online alignment then runs within
-            `offer` and gives the same images each time.
+    `in_background` is False for tools that read files: online alignment then runs within `offer`
+    and gives the same images each time.
 
     Raises:
         ConfigurationError: Parameters that do not go together.

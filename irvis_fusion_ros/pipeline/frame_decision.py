@@ -57,7 +57,6 @@ class FrameDecider(Generic[Vis]):
     recording for a bag.
 
     Attributes:
-        settings: The parameters in use.
         engine_ready: Whether the engine can fuse. While it cannot, `on_ir_loss: stop` passes
             visible frames: nothing could be fused anyway.
         verdict: The newest verdict on the thermal camera.

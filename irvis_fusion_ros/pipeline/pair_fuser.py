@@ -157,8 +157,6 @@ class PairFuser:
         Args:
             vis: uint8 HxWx3.
             order: Channel order of `vis`, "rgb" or "bgr".
-            ir: The thermal frame as it came.
-            stages: The stages in use.
             stamp_ns: Stamp of the visible frame, for the flicker limit.
 
         Returns:

@@ -14,7 +14,7 @@ from irvis_fusion_ros.pipeline.frames import PASSED, VisFrame
 
 
 class FusedFrame:
-    """One visible frame and what became of it; see `offline_fusion.OfflineFusion`.
+    """One visible frame and what became of it; `OfflineFusion` fills it in.
 
     Frames come in the order of `index`, the number of the visible message in the bag, from 0.
 
@@ -34,7 +34,6 @@ class FusedFrame:
     """
 
     def __init__(self, frame: VisFrame, decision: Decision, source: BagMessage) -> None:
-        """Start with the decision; `OfflineFusion` fills in the rest."""
         self.index = frame.number
         self.outcome = decision.action
         self.reason = decision.reason

@@ -55,7 +55,6 @@ class CameraTopics:
             )
 
     def __getitem__(self, name: str) -> MatchedSubscription:
-        """Return one of them."""
         return self.subscriptions[name]
 
     def follow(self, wanted: bool) -> bool:
