@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from irvis_fusion_core.errors import ConfigurationError, FrameError
-from irvis_fusion_ros.messages.image_encodings import LAYOUTS, ImageMessageError, in_order
+from irvis_fusion_ros.messages.image_encodings import LAYOUTS, ImageMessageError
 from irvis_fusion_ros.messages.protocols import AnyImageMessage, CompressedImageMessage
 
 CODECS = ("jpeg", "png")
@@ -91,7 +91,10 @@ def encode(
         raise ConfigurationError(f"codec must be one of {', '.join(CODECS)}, got {codec!r}")
     if fused.dtype != np.uint8 or fused.ndim != 3 or fused.shape[2] != 3 or not fused.size:
         raise FrameError(f"expected fused HxWx3 uint8, got {fused.shape} {fused.dtype}")
-    bgr = in_order(fused, order, "bgr")
+    if order not in ("rgb", "bgr"):
+        raise FrameError(f"order must be rgb or bgr, got {order!r}")
+    fused = np.ascontiguousarray(fused)
+    bgr = cv2.cvtColor(fused, cv2.COLOR_RGB2BGR) if order == "rgb" else fused
     options = [cv2.IMWRITE_JPEG_QUALITY, int(quality)] if codec == "jpeg" else []
     done, coded = cv2.imencode("." + codec, bgr, options)
     if not done:

@@ -136,18 +136,6 @@ def to_grey(array: np.ndarray, encoding: str) -> np.ndarray:
     return cv2.cvtColor(np.ascontiguousarray(pixels), code)
 
 
-def in_order(image: np.ndarray, order: str, wanted: str) -> np.ndarray:
-    """Return three channels of `order` in the order `wanted`, C-contiguous.
-
-    Raises:
-        FrameError: `order` is neither rgb nor bgr.
-    """
-    if order not in ("rgb", "bgr"):
-        raise FrameError(f"order must be rgb or bgr, got {order!r}")
-    image = np.ascontiguousarray(image)
-    return image if order == wanted else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-
-
 def _upper_8_bits(array: np.ndarray) -> np.ndarray:
     if array.dtype.itemsize == 1:
         return np.ascontiguousarray(array)

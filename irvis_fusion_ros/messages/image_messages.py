@@ -150,7 +150,7 @@ def fill(
         raise FrameError(f"expected fused HxWx3 uint8, got {fused.shape} {fused.dtype}")
     height, width = fused.shape[:2]
     if is_compressed(vis_msg):
-        encoding, pixels = "bgr8", encodings.in_order(fused, order or "bgr", "bgr")
+        encoding, pixels = "bgr8", _in_order(fused, order or "bgr", "bgr")
     else:
         encoding, pixels = _encoded(fused, order, cast(ImageMessage, vis_msg))
     data = array.array("B")
@@ -203,17 +203,25 @@ def _encoded(
     encoding = vis_msg.encoding
     if encoding in DIRECT_ORDER:
         wanted = DIRECT_ORDER[encoding]
-        pixels = encodings.in_order(fused, order or wanted, wanted)
+        pixels = _in_order(fused, order or wanted, wanted)
         if encoding in ("rgba8", "bgra8"):
             pixels = np.concatenate([pixels, view(vis_msg)[..., 3:]], axis=2)
         return encoding, pixels
-    pixels = encodings.in_order(fused, order or "rgb", "rgb")
+    pixels = _in_order(fused, order or "rgb", "rgb")
     encoding = encodings.output_encoding(encoding)
     if encoding != "rgb8":
         pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
     if encoding == "mono16":
         pixels = pixels.astype(np.uint16) * np.uint16(257)
     return encoding, pixels
+
+
+def _in_order(fused: np.ndarray, order: str, wanted: str) -> np.ndarray:
+    """Return three channels in the order `wanted`, C-contiguous."""
+    if order not in ("rgb", "bgr"):
+        raise FrameError(f"order must be rgb or bgr, got {order!r}")
+    fused = np.ascontiguousarray(fused)
+    return fused if order == wanted else cv2.cvtColor(fused, cv2.COLOR_RGB2BGR)
 
 
 def _is_known(encoding: str) -> bool:
