@@ -52,13 +52,14 @@ keep_old_names(
     {
         "backends.device_memory": "backends.cuda_memory",
         "commands.command_line": "command_line",
+        "detectors.box": "detectors.detection",
         "detectors.hog": "detectors.people_detector",
         "detectors.selection": "detectors",
         "gif": "film",
         "metric_planes": "metrics.planes",
         "thermal_limits": "thermal.limits",
-        "thermal_repair": "thermal.repair",
-        "thermal_stretch": "thermal.stretch",
+        "thermal_repair": "thermal.raw_frames",
+        "thermal_stretch": "thermal.rescale",
     },
 )
 

@@ -18,7 +18,6 @@ def replacing(path: str | os.PathLike, mode: int | None = None) -> Iterator[Path
     removed and `path` stays as it was.
 
     Args:
-        path: the file to write.
         mode: permissions of a new file; None follows the umask.
 
     Raises:
@@ -45,10 +44,6 @@ def replacing(path: str | os.PathLike, mode: int | None = None) -> Iterator[Path
 
 
 def write_file(path: str | os.PathLike, content: bytes | str, mode: int | None = None) -> None:
-    """Write bytes, or text in UTF-8, whole or not at all; see `replacing`.
-
-    Raises:
-        OSError: the folder or the file cannot be written.
-    """
+    """Write bytes, or text in UTF-8, whole or not at all; raises as `replacing`."""
     with replacing(path, mode) as temporary:
         temporary.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)

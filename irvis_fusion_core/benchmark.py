@@ -52,12 +52,10 @@ def time_interleaved(
     """Time each call once per round or, with `turn_s`, repeatedly within its turn.
 
     Args:
-        calls: the functions by name.
         rounds: number of turns of each call; the order rotates from round to round.
         warm_up: number of calls before, not measured.
         turn_s: length of a turn, seconds. The first of several calls in a turn is not counted:
             it finds caches and threads as the previous engine left them.
-        clock: seconds, monotonic.
 
     Raises:
         ConfigurationError: no calls, or fewer than one round.

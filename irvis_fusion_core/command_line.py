@@ -6,6 +6,7 @@ import argparse
 import functools
 import inspect
 import os
+import re
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -16,11 +17,11 @@ from irvis_fusion_core.errors import FusionError
 if TYPE_CHECKING:
     from irvis_fusion_core.fusion import RealtimeFusion
 
-Main = Callable[..., int]
+_NUMBER = re.compile(r"-|nan|[-+]?(inf|\d[\d.]*(e[-+]?\d+)?)[x%]*")
 Item = TypeVar("Item")
 
 
-def command(function: Callable[[list[str]], int]) -> Main:
+def command(function: Callable[[list[str]], int]) -> Callable[..., int]:
     """Turn a function of the argument list into a `main`.
 
     A FusionError ends as one line on stderr and exit status 1 instead of a traceback. Ctrl-C
@@ -61,14 +62,10 @@ def make_parser(module_doc: str | None, name: str) -> argparse.ArgumentParser:
 def add_engine_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of the engine, for `open_fusion`."""
     add = parser.add_argument_group("engine").add_argument
-    add(
-        "--model", default="auto", help="auto, nano, small, base, or an .onnx file (default: auto)"
-    )
-    add(
-        "--backend",
-        default="auto",
-        help="auto, tensorrt, tensorrt_rtx, torch, openvino or onnxruntime (default: auto)",
-    )
+    models = "auto, nano, small, base, or an .onnx file (default: auto)"
+    add("--model", default="auto", help=models)
+    backends = "auto, tensorrt, tensorrt_rtx, torch, openvino or onnxruntime (default: auto)"
+    add("--backend", default="auto", help=backends)
     add("--device", help="cpu, cuda, cuda:1, ... (default: the best there is)")
     add("--precision", help="fp32, fp16, bf16 or int8 (default: the engine's)")
     add("--threads", type=int, default=0, metavar="N", help="CPU threads (default: the engine's)")
@@ -151,17 +148,9 @@ def print_table(rows: list[list[str]], stream: Any = None) -> None:
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for number, row in enumerate(rows):
         cells = [
-            cell.rjust(width) if number and _is_number(cell) else cell.ljust(width)
+            cell.rjust(width) if number and _NUMBER.fullmatch(cell) else cell.ljust(width)
             for cell, width in zip(row, widths)
         ]
         stream.write("  ".join(cells).rstrip() + "\n")
         if number == 0:
             stream.write("  ".join("-" * width for width in widths) + "\n")
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell.rstrip("x%"))
-    except ValueError:
-        return cell == "-"
-    return True

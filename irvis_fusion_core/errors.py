@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 
 class FusionError(Exception):
     """The root of all errors raised by `irvis_fusion_core`."""
@@ -33,3 +35,10 @@ class CalibrationError(FusionError):
 
 class ConfigurationError(FusionError, ValueError):
     """An option has an impossible value."""
+
+
+def expect_one_of(name: str, value: object, allowed: Collection[str]) -> None:
+    """Raise ConfigurationError, which names the choices, for any other value."""
+    if value not in allowed:
+        expected = f"{name} to be one of {', '.join(allowed)}"
+        raise ConfigurationError(f"expected {expected}, found {value!r}")

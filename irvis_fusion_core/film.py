@@ -21,7 +21,6 @@ def write_gif(path: str | os.PathLike, frames: Sequence[np.ndarray], period_s: f
     Each frame has a palette of `GIF_COLOURS`. Pillow merges equal neighbours.
 
     Args:
-        path: The file to write.
         frames: uint8 HxWx3 RGB, all of one size.
         period_s: How long each frame is shown, rounded to 0.01 s; at least 0.02 s, since viewers
             slow down what is faster.
@@ -63,8 +62,7 @@ def write_mp4(path: str | os.PathLike, frames: Sequence[np.ndarray], period_s: f
         video.release()
         if not temporary.stat().st_size:
             raise FrameError(
-                f"expected OpenCV to write {path}, found that it cannot encode MPEG-4; "
-                "pip install pillow, and a GIF is written"
+                f"expected OpenCV to write {path}, found no MPEG-4; pip install pillow for a GIF"
             )
 
 

@@ -69,9 +69,7 @@ class FlickerLimiter:
         Args:
             fused: uint8 [height, width, 3], contiguous and writable, of `order`.
             ir: uint8 [height, width] or [height, width, 1], as it was fused.
-            vis: uint8 [height, width, 3] of `order`.
-            stamp_s: the frame's time in seconds.
-            order: "rgb" or "bgr".
+            vis: uint8 [height, width, 3] of `order`, "rgb" or "bgr".
 
         Raises:
             FrameError: the three differ in size.
@@ -81,8 +79,7 @@ class FlickerLimiter:
         shape = (fused.shape[0], fused.shape[1])
         if ir.shape[:2] != shape or vis.shape[:2] != shape:
             raise FrameError(
-                "expected fused, ir and vis of one size, found "
-                f"{shape}, {ir.shape[:2]} and {vis.shape[:2]}"
+                f"expected frames of one size, found {shape}, {ir.shape[:2]} and {vis.shape[:2]}"
             )
         if min(shape) < BLOCK_PX:
             return fused
@@ -90,8 +87,7 @@ class FlickerLimiter:
         level = _block_means(cv2.cvtColor(fused, code))
         sources = [_block_means(ir.reshape(shape)), _block_means(cv2.cvtColor(vis, code))]
         before = self._before
-        same_size = before is not None and before.shape == shape
-        if before and same_size and 0.0 <= stamp_s - before.stamp_s <= self._gap_s:
+        if before and before.shape == shape and 0.0 <= stamp_s - before.stamp_s <= self._gap_s:
             correction, level = self._bound(level, sources, before)
             _add(fused, correction)
         self._before = _Moment(stamp_s, shape, level, sources)

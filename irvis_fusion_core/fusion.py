@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -12,18 +12,14 @@ from irvis_fusion_core.backends import Backend, BackendOptions, choose_backend, 
 from irvis_fusion_core.backends.cuda_device import find_gpu
 from irvis_fusion_core.backends.model_file import read_model_file
 from irvis_fusion_core.errors import EngineError, EngineUnavailableError
-from irvis_fusion_core.frames import normalize_ir, normalize_pair
+from irvis_fusion_core.frames import normalize_ir
 from irvis_fusion_core.thermal import ThermalOptions, ThermalRescale
+        ir = self._to_8_bit(ir_frame, order, stamp_s)
+        return self.backend.fuse(ir, vis_frame, order)
 
 # The board's name, on ARM only.
 _BOARD = "/proc/device-tree/model"
 _SMALL_BOARDS = ("Orin Nano", "Xavier NX")
-
-
-class _Plan(NamedTuple):
-    model_path: str
-    device: str | None
-    precision: str | None
 
 
 class RealtimeFusion:
@@ -45,9 +41,6 @@ class RealtimeFusion:
             None takes uint8 frames as they are, for callers that have rescaled them.
         options: fields of `BackendOptions`: threads, device, cache_dir, cuda_graph, progress...
 
-    Attributes:
-        backend: the open `Backend`.
-
     Raises:
         ModelError, EngineUnavailableError, EngineError, ConfigurationError: as `Backend.open`.
     """
@@ -67,17 +60,16 @@ class RealtimeFusion:
         device = BackendOptions(precision=precision, **options).device
         self._passed_over: list[str] = []
         on_gpu = _runs_on_gpu(backend, device)
-        plan = _plan(model, backend, precision, on_gpu, device)
         if on_gpu and backend == "auto" and device is None:
             # If the engine on the GPU does not open, the CPU gets a smaller model.
-            plan = plan._replace(device="cuda")
             try:
-                self.backend = _open(backend, plan, options)
+                on_cuda = {**options, "device": "cuda"}
+                self.backend = _open(model, backend, precision, True, on_cuda)
                 return
             except (EngineUnavailableError, EngineError) as error:
                 self._passed_over.append(f"the GPU: {error}")
-            plan = _plan(model, backend, precision, False, "cpu")
-        self.backend = _open(backend, plan, options)
+            on_gpu, options = False, {**options, "device": "cpu"}
+        self.backend = _open(model, backend, precision, on_gpu, options)
 
     def fuse_frame(
         self,
@@ -105,9 +97,13 @@ class RealtimeFusion:
             ConfigurationError: another `order`.
             EngineError: the engine failed, or was closed.
         """
+<<<<<<< HEAD
         ir_8_bit = self._to_8_bit(ir_frame, order, stamp_s)
         ir, vis = normalize_pair(ir_8_bit, vis_frame, order)
         return self.backend.fuse_checked(ir, vis, order)
+=======
+        return self.backend.fuse(ir_frame, vis_frame, order)
+>>>>>>> main
 
     def _to_8_bit(self, ir: np.ndarray, order: str, stamp_s: float | None) -> np.ndarray:
         if self._rescale is None:
@@ -151,22 +147,25 @@ def automatic_variant(on_gpu: bool) -> str:
     return "small" if any(name in board for name in _SMALL_BOARDS) else "base"
 
 
-def _open(backend: str, plan: _Plan, options: dict[str, Any]) -> Backend:
-    chosen = dict(options, device=plan.device, precision=plan.precision)
-    if plan.model_path.endswith(".onnx"):
+def _open(
+    model: str, backend: str, precision: str | None, on_gpu: bool, options: dict[str, Any]
+) -> Backend:
+    path, precision = _choose_file(model, backend, precision, on_gpu)
+    chosen = dict(options, precision=precision)
+    if path.endswith(".onnx"):
         # Frames in this order need no swap of channels.
-        chosen.setdefault("vis_order", read_model_file(plan.model_path).vis_order)
-    return open_backend(backend, plan.model_path, BackendOptions(**chosen))
+        chosen.setdefault("vis_order", read_model_file(path).vis_order)
+    return open_backend(backend, path, BackendOptions(**chosen))
 
 
-def _plan(
-    model: str, backend: str, precision: str | None, on_gpu: bool, device: str | None
-) -> _Plan:
+def _choose_file(
+    model: str, backend: str, precision: str | None, on_gpu: bool
+) -> tuple[str, str | None]:
     """Return the file to open, and the precision to ask of the engine."""
     if model == "auto":
         model = automatic_variant(on_gpu)
     if model_zoo.is_path(model):
-        return _Plan(model_zoo.path(model), device, precision)
+        return model_zoo.path(model), precision
     precision = BackendOptions(precision=precision).precision  # "half" is fp16
     file_precision = precision or ("fp16" if on_gpu else "fp32")
     if file_precision == "bf16":  # calculated from the fp32 file
@@ -177,7 +176,7 @@ def _plan(
     # The fp16 file is enough: an engine without fp16 arithmetic may calculate it in fp32. Only
     # torch runs from the weights and needs to be told.
     asked = None if precision == "fp16" and backend != "torch" else precision
-    return _Plan(model_zoo.path(model, file_precision), device, asked)
+    return model_zoo.path(model, file_precision), asked
 
 
 def _runs_on_gpu(backend: str, device: str | None) -> bool:

@@ -37,9 +37,7 @@ def match_by_stem(ir_folder: AnyPath, vis_folder: AnyPath) -> list[FilePair]:
     ir, vis = images_by_stem(ir_folder), images_by_stem(vis_folder)
     for folder, found in ((ir_folder, ir), (vis_folder, vis)):
         if not found:
-            raise FrameError(
-                f"expected images ({', '.join(IMAGE_SUFFIXES)}) in {folder}, found none"
-            )
+            raise FrameError(f"expected {', '.join(IMAGE_SUFFIXES)} in {folder}, found none")
     lonely = sorted(set(ir) ^ set(vis))
     if lonely:
         raise FrameError(

@@ -12,7 +12,7 @@ import os
 
 from irvis_fusion_core.atomic_file import write_file
 from irvis_fusion_core.backends.model_file import PRECISIONS
-from irvis_fusion_core.errors import ConfigurationError, ModelError
+from irvis_fusion_core.errors import ConfigurationError, ModelError, expect_one_of
 
 MODELS_DIR = os.path.join(os.path.dirname(os.path.abspath(__file__)), "models")
 VARIANTS = ("nano", "small", "base")
@@ -26,11 +26,7 @@ def list_models(folder: str | None = None) -> list[str]:
 
 
 def precisions(name: str, folder: str | None = None) -> list[str]:
-    """Return the precisions for which a variant ships an ONNX file.
-
-    Raises:
-        ConfigurationError: an unknown variant.
-    """
+    """Return the precisions for which a variant ships an ONNX file; raises as `path`."""
     _check_variant(name)
     files = _checksums(folder or MODELS_DIR)
     return [p for p in PRECISIONS if _onnx_name(name, p) in files]
@@ -42,7 +38,6 @@ def path(name: str, precision: str = "fp32", folder: str | None = None) -> str:
     Args:
         name: nano, small or base; or the path of a model file, which is checked to exist.
         precision: fp32, fp16 or int8, for shipped models only.
-        folder: of the models; None is the package's own.
 
     Raises:
         ConfigurationError: an unknown variant or precision.
@@ -51,15 +46,11 @@ def path(name: str, precision: str = "fp32", folder: str | None = None) -> str:
     if is_path(name):
         if not os.path.isfile(name):
             raise ModelError(
-                f"expected a model at {name!r}, found no such file; the models that ship are "
-                f"called {', '.join(VARIANTS)}"
+                f"expected a model at {name!r}, found no such file; we ship {', '.join(VARIANTS)}"
             )
         return os.fspath(name)
     _check_variant(name)
-    if precision not in PRECISIONS:
-        raise ConfigurationError(
-            f"expected precision to be one of {', '.join(PRECISIONS)}, found {precision!r}"
-        )
+    expect_one_of("precision", precision, PRECISIONS)
     return _verified(_onnx_name(name, precision), folder or MODELS_DIR)
 
 
@@ -92,8 +83,7 @@ def _onnx_name(variant: str, precision: str) -> str:
 def _check_variant(name: str) -> None:
     if name not in VARIANTS:
         raise ConfigurationError(
-            f"expected a model out of {', '.join(VARIANTS)}, or the path of an .onnx file, "
-            f"found {name!r}"
+            f"expected a model ({', '.join(VARIANTS)}, or an .onnx file), found {name!r}"
         )
 
 

@@ -15,25 +15,17 @@ import numpy as np
 
 
 class Engine(Protocol):
-    """Fuses pairs of equal size; `irvis_fusion_core.RealtimeFusion` is one."""
+    """Fuses pairs of equal size as `irvis_fusion_core.RealtimeFusion`, whose methods it has."""
 
     def fuse_frame(
         self, ir_frame: np.ndarray, vis_frame: np.ndarray, /, order: str = "rgb"
-    ) -> np.ndarray:
-        """Fuse one pair; shapes and `order` are those of `RealtimeFusion.fuse_frame`."""
-        ...
+    ) -> np.ndarray: ...
 
-    def warm_up(self, height: int, width: int, /) -> None:
-        """Prepare for frames of this size, in pixels. May take minutes."""
-        ...
+    def warm_up(self, height: int, width: int, /) -> None: ...
 
-    def describe(self) -> dict[str, Any]:
-        """Return what runs, for people and reports."""
-        ...
+    def describe(self) -> dict[str, Any]: ...
 
-    def close(self) -> None:
-        """Free everything that the engine holds. May be called again."""
-        ...
+    def close(self) -> None: ...
 
 
 class ThermalStage(Protocol):
@@ -46,9 +38,7 @@ class ThermalStage(Protocol):
         """
         ...
 
-    def reset(self) -> None:
-        """Forget earlier frames."""
-        ...
+    def reset(self) -> None: ...
 
 
 class Registration(Protocol):
@@ -67,9 +57,7 @@ class Registration(Protocol):
         """
         ...
 
-    def describe(self) -> dict[str, Any]:
-        """Return mode and calibration, for people and reports."""
-        ...
+    def describe(self) -> dict[str, Any]: ...
 
 
 @runtime_checkable

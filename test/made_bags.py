@@ -7,8 +7,7 @@ from bag_recording import START_NS
 from irvis_fusion_core.image_files import write_image
 from irvis_fusion_ros.bags.bag import all_topics, read_messages
 from irvis_fusion_ros.bags.bag_writer import BagWriter
-from irvis_fusion_ros.bags.camera_schedule import CameraTiming
-from irvis_fusion_ros.bags.made_bag import MadeCamera, PairSource, write_bag
+from irvis_fusion_ros.bags.made_bag import CameraTiming, MadeCamera, PairSource, write_bag
 from irvis_fusion_ros.bags.made_images import ImageForm
 
 SIZE = (48, 64)

@@ -26,8 +26,7 @@ from benchmarks.beyond_maximum.report import Crops, Table, counted
 from benchmarks.shared.fusions import Fusion, in_colour
 from benchmarks.shared.pairs import Pair
 from irvis_fusion_core.detectors import detection
-from irvis_fusion_core.detectors.box import Box
-from irvis_fusion_core.detectors.detection import Detection
+from irvis_fusion_core.detectors.detection import Box, Detection
 from irvis_fusion_core.detectors.people_detector import MIN_OVERLAP, PeopleDetector
 
 # Mean of the middle above the median of the sides: grey levels, and share of the image's range

@@ -181,8 +181,7 @@ class PycudaMemory(CudaMemory):
             driver.init()
             self._context = driver.Device(index).retain_primary_context()
         except driver.Error as error:
-            text = f"pycuda cannot use CUDA device {index}: {error}"
-            raise EngineUnavailableError(text) from error
+            raise EngineUnavailableError(f"no CUDA device {index} for pycuda: {error}") from error
         self._driver = driver
         self.errors = (driver.Error,)
         with self.active():

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+from irvis_fusion_core import errors
 from irvis_fusion_core.backends import tensorrt_network
 from irvis_fusion_core.backends.cuda_device import Gpu, find_gpu, version_text
 from irvis_fusion_core.backends.cuda_memory import open_cuda_memory
@@ -17,7 +18,6 @@ from irvis_fusion_core.backends.engine_cache import EngineCache, EngineKey
 from irvis_fusion_core.backends.model_file import ModelFile, read_model_file
 from irvis_fusion_core.backends.protocol import BackendOptions
 from irvis_fusion_core.backends.tensorrt_network import builds_without_gpu, serialize_network
-from irvis_fusion_core.errors import ConfigurationError, EngineError, EngineUnavailableError
 from irvis_fusion_core.optional_packages import import_engine
 
 PROGRESS_INTERVAL_S = 5.0
@@ -72,8 +72,6 @@ def build_engine(
 
     Args:
         onnx_path: one of our ONNX models; its precision is the engine's.
-        height: the frame size, pixels.
-        width: See `height`.
         options: `cache_dir`, `device` and `cuda_memory` matter here.
         progress: called with a line every 5 s; None writes the lines to the log.
         engine: tensorrt, tensorrt_rtx, or auto (the first that can build here).
@@ -88,7 +86,7 @@ def build_engine(
     options = options or BackendOptions()
     model = read_model_file(onnx_path)
     if model.fixed_size not in (None, (height, width)):
-        raise ConfigurationError(
+        raise errors.ConfigurationError(
             f"expected height and width {model.fixed_size}, the only size of {onnx_path}, found "
             f"{(height, width)}; name that size or export the model with a dynamic size"
         )
@@ -102,7 +100,7 @@ def build_engine(
     with _on_device(trt, options):
         _, seconds = build_into_cache(trt, model, key, cache, reason, progress)
     if not os.path.exists(path):
-        raise EngineError(
+        raise errors.EngineError(
             f"expected to keep the engine as {path}, found that it cannot be written; "
             "free space on the disk, or give another cache_dir"
         )
@@ -180,13 +178,10 @@ def _choose_builder(
     engine: str, options: BackendOptions, compute_capability: tuple[int, int] | None
 ) -> tuple[Any, Gpu]:
     """Return the TensorRT module to build with and the GPU to build for."""
-    if engine != "auto" and engine not in _MODULES:
-        raise ConfigurationError(
-            f"expected engine to be auto or one of {', '.join(_MODULES)}, found {engine!r}"
-        )
+    errors.expect_one_of("engine", engine, ("auto", *_MODULES))
     index = options.cuda_index()
     if index is None:
-        raise ConfigurationError(
+        raise errors.ConfigurationError(
             f"expected a CUDA device to build an engine for, found {options.device!r}"
         )
     refusals = []
@@ -194,9 +189,9 @@ def _choose_builder(
         try:
             trt = import_engine(module)
             return trt, _target(trt, index, compute_capability)
-        except EngineUnavailableError as error:
+        except errors.EngineUnavailableError as error:
             refusals.append(f"{module}: {error}")
-    raise EngineUnavailableError(
+    raise errors.EngineUnavailableError(
         "expected a TensorRT that can build here, found none. " + "; ".join(refusals)
     )
 
@@ -205,22 +200,15 @@ def _target(trt: Any, index: int, compute_capability: tuple[int, int] | None) ->
     if compute_capability is None:
         gpu, reason = find_gpu(index)
         if gpu is None:
-            raise EngineUnavailableError(
+            raise errors.EngineUnavailableError(
                 f"{reason}; run on the robot, or name a compute capability for tensorrt_rtx"
             )
     elif builds_without_gpu(trt):
         gpu = Gpu(index, "any", compute_capability)
     else:
-        raise EngineUnavailableError(
+        raise errors.EngineUnavailableError(
             f"{trt.__name__} builds only for the GPU it runs on, and compute capability "
-            f"{version_text(compute_capability)} was asked for; build on the robot, or with "
-            "tensorrt_rtx"
+            f"{version_text(compute_capability)} was asked for; build there, or by tensorrt_rtx"
         )
-    supported = tensorrt_network.supported_compute_capabilities(trt)
-    if supported is not None and gpu.compute_capability not in supported:
-        raise EngineUnavailableError(
-            f"{trt.__name__} {trt.__version__} builds for compute capability "
-            + ", ".join(version_text(each) for each in supported)
-            + f", and {gpu.capability} was asked for"
-        )
+    tensorrt_network.require_support(trt, gpu)
     return gpu

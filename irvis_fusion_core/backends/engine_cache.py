@@ -78,9 +78,8 @@ class EngineCache:
             problem = "it is not a folder"
         if problem:
             raise ConfigurationError(
-                f"expected the engine cache {self.directory} to be this user's own "
-                f"folder, because engines are native code, but {problem}; run `chmod 700` "
-                "on it, or give another cache_dir"
+                f"expected the engine cache {self.directory} to be this user's own folder, as "
+                f"engines are native code, but {problem}; `chmod 700` it or give another cache_dir"
             )
 
     def path(self, key: EngineKey) -> str:
@@ -100,11 +99,8 @@ class EngineCache:
 
     def store(self, key: EngineKey, engine: bytes, build_seconds: float, reason: str) -> str:
         """Keep an engine and return its path. A crash leaves no half-written engine in use."""
-        facts = {
-            "key": _plain(key),
-            "built_because": reason,
-            "build_seconds": round(build_seconds, 1),
-        }
+        seconds = round(build_seconds, 1)
+        facts = {"key": _plain(key), "built_because": reason, "build_seconds": seconds}
         return self.store_blob(key.file_name(), engine, facts)
 
     def store_blob(self, name: str, blob: bytes, facts: dict[str, Any] | None = None) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections import defaultdict
 from typing import List, NamedTuple, Tuple, Union
 
 from irvis_fusion_core.errors import ModelError
@@ -47,10 +47,6 @@ class ModelFile(NamedTuple):
         return None
 
 
-class _TruncatedError(Exception):
-    """The bytes ended inside a field."""
-
-
 def read_model_file(path: str) -> ModelFile:
     """Read and check an ONNX file.
 
@@ -61,15 +57,14 @@ def read_model_file(path: str) -> ModelFile:
     path = os.fspath(path)
     if not os.path.isfile(path):
         raise ModelError(
-            f"expected an ONNX model at {path!r}, found no such file; "
-            "list the models that ship with `irvis_fusion doctor`, or give the path of an "
-            "exported .onnx"
+            f"expected an ONNX model at {path!r}, found no such file; `irvis_fusion doctor` lists "
+            "the models that ship, or give the path of an exported .onnx"
         )
     with open(path, "rb") as stream:
         content = stream.read()
     try:
         inputs, outputs, metadata = _read_model(memoryview(content))
-    except (_TruncatedError, UnicodeDecodeError, ValueError):
+    except ValueError:
         raise ModelError(
             f"expected a complete ONNX model in {path!r}, found {len(content)} bytes that end "
             "early or are not ONNX; copy or download the file again, or export it again"
@@ -78,15 +73,9 @@ def read_model_file(path: str) -> ModelFile:
     precision = _metadata(path, metadata, "precision", PRECISIONS)
     vis_order = _metadata(path, metadata, "vis_order", VIS_ORDERS)
     _metadata(path, metadata, "format", (FORMAT_VERSION,))
-    return ModelFile(
-        path=path,
-        sha256=hashlib.sha256(content).hexdigest(),
-        variant=_metadata(path, metadata, "variant", None),
-        precision=precision,
-        vis_order=vis_order,
-        height=height,
-        width=width,
-    )
+    variant = _metadata(path, metadata, "variant", None)
+    sha256 = hashlib.sha256(content).hexdigest()
+    return ModelFile(path, sha256, variant, precision, vis_order, height, width)
 
 
 def _metadata(
@@ -104,6 +93,7 @@ def _metadata(
 
 
 _Tensor = Tuple[str, int, List[Dimension]]  # name, ONNX element type, shape
+_Value = Union[int, memoryview]
 
 
 def _check_interface(
@@ -136,71 +126,57 @@ def _check_interface(
         sizes[name] = shape[1], shape[2]
     if sizes["ir"] != sizes["vis"]:
         raise ModelError(
-            "expected ir and vis of one height and width in {!r}, found {} and {}; "
-            "export the model with `irvis_fusion export`".format(path, sizes["ir"], sizes["vis"])
+            f"expected ir and vis of one height and width in {path!r}, found {sizes['ir']} and "
+            f"{sizes['vis']}; export the model with `irvis_fusion export`"
         )
     return sizes["ir"]
 
 
 def _read_model(content: memoryview) -> tuple[list[_Tensor], list[_Tensor], dict[str, str]]:
-    graphs = list(_messages(content, 7))  # ModelProto.graph
-    if len(graphs) != 1:
+    model = _fields(content)
+    if len(model[7]) != 1:  # ModelProto.graph
         raise ValueError("an ONNX model holds one graph")
+    graph = _fields(model[7][0])
     # GraphProto.initializer: some exporters repeat them as inputs.
-    initializers = {_text(_first(each, 8)) for each in _messages(graphs[0], 5)}
-    inputs = [_read_tensor(each) for each in _messages(graphs[0], 11)]
-    outputs = [_read_tensor(each) for each in _messages(graphs[0], 12)]
-    metadata = {  # ModelProto.metadata_props
-        _text(_first(each, 1)): _text(_first(each, 2)) for each in _messages(content, 14)
-    }
-    return [tensor for tensor in inputs if tensor[0] not in initializers], outputs, metadata
+    initializers = {_text(_fields(each)[8]) for each in graph[5]}
+    inputs = [_read_tensor(each) for each in graph[11]]
+    properties = [_fields(each) for each in model[14]]  # ModelProto.metadata_props
+    metadata = {_text(each[1]): _text(each[2]) for each in properties}
+    inputs = [tensor for tensor in inputs if tensor[0] not in initializers]
+    return inputs, [_read_tensor(each) for each in graph[12]], metadata
 
 
-def _messages(message: memoryview, wanted: int) -> Iterator[memoryview]:
-    for field, value in _fields(message):
-        if field == wanted and isinstance(value, memoryview):
-            yield value
+def _read_tensor(value_info: _Value) -> _Tensor:
+    value = _fields(value_info)
+    # ValueInfoProto.type, TypeProto.tensor_type
+    tensor_type = _fields(_first(_fields(_first(value[2]))[1]))
+    element_types = [each for each in tensor_type[1] if isinstance(each, int)]
+    shape = [_read_dimension(each) for each in _fields(_first(tensor_type[2]))[1]]
+    return _text(value[1]), element_types[0] if element_types else 0, shape
 
 
-def _read_tensor(value_info: memoryview) -> _Tensor:
-    name = _text(_first(value_info, 1))
-    tensor_type = _first(_first(value_info, 2), 1)  # ValueInfoProto.type, TypeProto.tensor_type
-    element_type = 0
-    shape: list[Dimension] = []
-    for field, value in _fields(tensor_type):
-        if field == 1 and isinstance(value, int):
-            element_type = value
-        elif field == 2 and isinstance(value, memoryview):
-            shape = [_read_dimension(dim) for key, dim in _fields(value) if key == 1]
-    return name, element_type, shape
+def _read_dimension(dimension: _Value) -> Dimension:
+    fields = _fields(dimension)
+    pixels = [each for each in fields[1] if isinstance(each, int)]
+    return pixels[0] if pixels else _text(fields[2])
 
 
-def _read_dimension(dimension: int | memoryview) -> Dimension:
-    for field, value in _fields(dimension):
-        if field == 1 and isinstance(value, int):
-            return value
-        if field == 2:
-            return _text(value)
-    return ""
+def _first(values: list[_Value]) -> _Value:
+    return values[0] if values else memoryview(b"")
 
 
-def _first(message: int | memoryview, wanted: int) -> int | memoryview:
-    for field, value in _fields(message):
-        if field == wanted:
-            return value
-    return memoryview(b"")
-
-
-def _text(value: int | memoryview) -> str:
+def _text(values: list[_Value]) -> str:
+    value = _first(values)
     if isinstance(value, int):
         raise ValueError("expected text")
     return bytes(value).decode("utf-8")
 
 
-def _fields(message: int | memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """Yield (field number, integer or bytes) of one protobuf message."""
+def _fields(message: _Value) -> dict[int, list[_Value]]:
+    """Return the values, integers or bytes, of each field number of a protobuf message."""
     if isinstance(message, int):
         raise ValueError("expected a message")
+    fields: dict[int, list[_Value]] = defaultdict(list)
     position = 0
     while position < len(message):
         key, position = _varint(message, position)
@@ -209,30 +185,24 @@ def _fields(message: int | memoryview) -> Iterator[tuple[int, int | memoryview]]
             raise ValueError("field numbers start at 1")
         if wire_type == 0:
             number, position = _varint(message, position)
-            yield field, number
+            fields[field].append(number)
             continue
+        if wire_type not in (1, 2, 5):
+            raise ValueError(f"unknown wire type {wire_type}")
+        length = 8 if wire_type == 1 else 4
         if wire_type == 2:
             length, position = _varint(message, position)
-        elif wire_type in (1, 5):
-            length = 8 if wire_type == 1 else 4
-        else:
-            raise ValueError(f"unknown wire type {wire_type}")
         if position + length > len(message):
-            raise _TruncatedError
-        yield field, message[position : position + length]
+            raise ValueError("the bytes end inside a field")
+        fields[field].append(message[position : position + length])
         position += length
+    return fields
 
 
 def _varint(message: memoryview, position: int) -> tuple[int, int]:
-    number = shift = 0
-    while True:
-        if position >= len(message):
-            raise _TruncatedError
-        byte = message[position]
-        position += 1
-        number |= (byte & 0x7F) << shift
+    number = 0
+    for shift, byte in enumerate(message[position : position + 10]):
+        number |= (byte & 0x7F) << 7 * shift
         if byte < 0x80:
-            return number, position
-        shift += 7
-        if shift > 63:
-            raise ValueError("a varint has at most ten bytes")
+            return number, position + shift + 1
+    raise ValueError("the bytes end inside a number, or it has more than ten")

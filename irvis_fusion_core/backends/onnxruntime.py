@@ -9,7 +9,7 @@ import numpy as np
 from irvis_fusion_core.backends.cuda_device import find_gpu
 from irvis_fusion_core.backends.model_file import ModelFile
 from irvis_fusion_core.backends.protocol import Backend, BackendOptions
-from irvis_fusion_core.errors import EngineError, EngineUnavailableError
+from irvis_fusion_core.errors import EngineUnavailableError
 from irvis_fusion_core.optional_packages import import_engine
 
 _PROVIDERS = {
@@ -30,14 +30,13 @@ class OnnxRuntimeBackend(Backend):
     """One session for each frame size: a known size lets ONNX Runtime fold padding and shapes."""
 
     name = "onnxruntime"
+    # onnxruntime derives its errors from RuntimeError, ValueError and Exception in turn.
+    failures = (Exception,)
 
     def __init__(self, model: ModelFile, options: BackendOptions) -> None:
         super().__init__(model, options)
         self._require_model_precision()
-        self._version = self.probe(options.device).require().version
         self._providers = _providers(options.device)
-        if model.fixed_size is not None:
-            self._compile_for(*model.fixed_size)
 
     @classmethod
     def _find(cls, device: str | None) -> tuple[str, str]:
@@ -49,8 +48,7 @@ class OnnxRuntimeBackend(Backend):
             if _PROVIDERS.get(kind) not in present:
                 raise EngineUnavailableError(
                     f"onnxruntime {version} has no provider for device {device!r}, only "
-                    f"{', '.join(map(_short, present))}; install the wheel built for it "
-                    "(onnxruntime-gpu for cuda)"
+                    f"{', '.join(map(_short, present))}; install its wheel (cuda: onnxruntime-gpu)"
                 )
             if kind in ("cuda", "tensorrt"):
                 gpu, reason = find_gpu(_index(device))
@@ -69,16 +67,8 @@ class OnnxRuntimeBackend(Backend):
             if isinstance(dimension, str) and dimension:
                 settings.add_free_dimension_override_by_name(dimension, pixels)
         path, providers = self.model.path, self._providers
-        try:
-            session = onnxruntime.InferenceSession(path, settings, providers=providers)
-        # onnxruntime derives its errors from RuntimeError, ValueError and Exception in turn.
-        except Exception as error:
-            raise EngineError(
-                f"expected ONNX Runtime {self._version} to load {self.model.path} at "
-                f"{width}x{height}, found: {error}; check the file with `irvis_fusion doctor`, "
-                "or export it again"
-            ) from error
-        wanted, found = _names(self._providers)[0], session.get_providers()[0]
+        session = onnxruntime.InferenceSession(path, settings, providers=providers)
+        wanted, found = self._providers[0][0], session.get_providers()[0]
         # A provider whose libraries are missing is dropped with a log line only.
         if self.options.device is not None and found != wanted:
             raise EngineUnavailableError(
@@ -88,27 +78,17 @@ class OnnxRuntimeBackend(Backend):
         return session
 
     def _run(self, compiled: Any, ir: np.ndarray, vis: np.ndarray) -> np.ndarray:
-        try:
-            # The inputs are read in place; the output is new memory.
-            return compiled.run(["fused"], {"ir": ir[np.newaxis], "vis": vis[np.newaxis]})[0][0]
-        except Exception as error:
-            raise EngineError(
-                f"expected ONNX Runtime to run {self.model.path} at "
-                f"{vis.shape[1]}x{vis.shape[0]}, found: {error}; try another backend"
-            ) from error
+        # The inputs are read in place; the output is new memory.
+        return compiled.run(["fused"], {"ir": ir[np.newaxis], "vis": vis[np.newaxis]})[0][0]
 
     def _describe(self) -> dict[str, Any]:
-        providers = _names(self._providers)
+        providers = [name for name, _ in self._providers]
         if self._compiled:
             providers = next(reversed(self._compiled.values())).get_providers()
-        return {
-            "engine": f"onnxruntime {self._version}",
-            "device": _short(providers[0]),
-            "providers": providers,
-        }
+        return {"device": _short(providers[0]), "providers": providers}
 
 
-def _providers(device: str | None) -> list[Any]:
+def _providers(device: str | None) -> list[tuple[str, dict[str, int]]]:
     """Return the providers to ask for, best first; the CPU runs what the first cannot."""
     import onnxruntime
 
@@ -117,13 +97,8 @@ def _providers(device: str | None) -> list[Any]:
         present = onnxruntime.get_available_providers()
         device = "cuda" if _PROVIDERS["cuda"] in present and find_gpu(0)[0] else "cpu"
     provider = _PROVIDERS[device.lower().partition(":")[0]]
-    if provider == cpu:
-        return [cpu]
-    return [(provider, {"device_id": _index(device)}) if _index(device) else provider, cpu]
-
-
-def _names(providers: list[Any]) -> list[str]:
-    return [name if isinstance(name, str) else name[0] for name in providers]
+    first = (provider, {"device_id": _index(device)} if _index(device) else {})
+    return [(cpu, {})] if provider == cpu else [first, (cpu, {})]
 
 
 def _index(device: str) -> int:

@@ -8,7 +8,7 @@ import numpy as np
 
 from irvis_fusion_core.backends.model_file import ModelFile
 from irvis_fusion_core.backends.protocol import Backend, BackendOptions
-from irvis_fusion_core.errors import ConfigurationError, EngineError, EngineUnavailableError
+from irvis_fusion_core.errors import ConfigurationError, EngineUnavailableError
 from irvis_fusion_core.optional_packages import import_engine
 
 # bf16 is opt-in: it is faster where the processor has AMX or AVX512-BF16, and a little coarser.
@@ -20,24 +20,17 @@ class OpenVinoBackend(Backend):
 
     name = "openvino"
     reuses_result = True
+    failures = (RuntimeError,)
 
     def __init__(self, model: ModelFile, options: BackendOptions) -> None:
         super().__init__(model, options)
         self._precision = _inference_precision(model, options)
-        self._version = self.probe(options.device).require().version
         import openvino
 
         self._device = (options.device or "CPU").upper()
         self._core = openvino.Core()
-        try:
+        with self._engine_errors("read"):
             self._network = self._core.read_model(model.path)
-        except RuntimeError as error:
-            raise EngineError(
-                f"expected OpenVINO {self._version} to read {model.path}, found: {error}; "
-                "check the file with `irvis_fusion doctor`, or export it again"
-            ) from error
-        if model.fixed_size is not None:
-            self._compile_for(*model.fixed_size)
 
     @classmethod
     def _find(cls, device: str | None) -> tuple[str, str]:
@@ -58,35 +51,21 @@ class OpenVinoBackend(Backend):
         settings["INFERENCE_PRECISION_HINT"] = _INFERENCE_PRECISION[self._precision]
         if self.options.threads:
             settings["INFERENCE_NUM_THREADS"] = self.options.threads
-        try:
-            network = self._network.clone()
-            if self.model.fixed_size is None:
-                network.reshape({"ir": [1, height, width, 1], "vis": [1, height, width, 3]})
-            return self._core.compile_model(network, self._device, settings).create_infer_request()
-        except RuntimeError as error:
-            raise EngineError(
-                f"expected OpenVINO {self._version} to compile {self.model.path} for "
-                f"{self._device} at {width}x{height}, found: {error}; "
-                "try another backend or the fp32 model"
-            ) from error
+        network = self._network.clone()
+        if self.model.fixed_size is None:
+            network.reshape({"ir": [1, height, width, 1], "vis": [1, height, width, 3]})
+        return self._core.compile_model(network, self._device, settings).create_infer_request()
 
     def _run(self, compiled: Any, ir: np.ndarray, vis: np.ndarray) -> np.ndarray:
-        try:
-            inputs = {"ir": ir[np.newaxis], "vis": vis[np.newaxis]}
-            # No copy here; the output memory is the engine's own.
-            outputs = compiled.infer(inputs, share_inputs=True, share_outputs=True)
-        except RuntimeError as error:
-            raise EngineError(
-                f"expected OpenVINO to run {self.model.path}, found: {error}; try another backend"
-            ) from error
-        return outputs[0][0]
+        inputs = {"ir": ir[np.newaxis], "vis": vis[np.newaxis]}
+        # No copy here; the output memory is the engine's own.
+        return compiled.infer(inputs, share_inputs=True, share_outputs=True)[0][0]
 
     def _close(self) -> None:
         self._network = self._core = None
 
     def _describe(self) -> dict[str, Any]:
-        engine = f"openvino {self._version}"
-        return {"engine": engine, "device": self._device, "inference_precision": self._precision}
+        return {"device": self._device, "inference_precision": self._precision}
 
 
 def _inference_precision(model: ModelFile, options: BackendOptions) -> str:
@@ -100,8 +79,5 @@ def _inference_precision(model: ModelFile, options: BackendOptions) -> str:
             "found int8; open the int8 file of this model instead"
         )
     if wanted == "fp16" and (options.device or "CPU").upper().startswith("CPU"):
-        raise ConfigurationError(
-            "expected precision fp32 or bf16 for OpenVINO on a CPU, found fp16; "
-            "bf16 is the fast one there"
-        )
+        raise ConfigurationError("expected fp32 or bf16 (fast) for OpenVINO on a CPU, found fp16")
     return wanted

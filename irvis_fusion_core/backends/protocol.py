@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -13,7 +14,8 @@ import numpy as np
 
 from irvis_fusion_core import errors
 from irvis_fusion_core.backends.model_file import VIS_ORDERS, ModelFile, read_model_file
-from irvis_fusion_core.errors import ConfigurationError, EngineUnavailableError
+from irvis_fusion_core.errors import ConfigurationError, EngineUnavailableError, expect_one_of
+from irvis_fusion_core.frames import normalize_pair, swap_order
 
 _PRECISION_NAMES = {"f32": "fp32", "f16": "fp16", "half": "fp16", "float32": "fp32"}
 CUDA_MEMORIES = ("auto", "pycuda", "cuda_python", "torch")
@@ -57,17 +59,15 @@ class BackendOptions:
                 raise ConfigurationError(
                     f"expected {name} to be a whole number of at least {least}, found {value!r}"
                 )
-        _expect_one_of("vis_order", self.vis_order, VIS_ORDERS)
-        _expect_one_of("cuda_memory", self.cuda_memory, CUDA_MEMORIES)
+        expect_one_of("vis_order", self.vis_order, VIS_ORDERS)
+        expect_one_of("cuda_memory", self.cuda_memory, CUDA_MEMORIES)
         if self.precision is not None:
             precision = _PRECISION_NAMES.get(self.precision, self.precision)
-            _expect_one_of("precision", precision, ("fp32", "fp16", "bf16", "int8"))
+            expect_one_of("precision", precision, ("fp32", "fp16", "bf16", "int8"))
             object.__setattr__(self, "precision", precision)
         if self.device is not None and (not isinstance(self.device, str) or not self.device):
-            text = (
-                f"expected device to be None, 'cpu', 'cuda:0' or the like, found {self.device!r}"
-            )
-            raise ConfigurationError(text)
+            expected = "None, 'cpu', 'cuda:0' or the like"
+            raise ConfigurationError(f"expected device to be {expected}, found {self.device!r}")
 
     def cuda_index(self) -> int | None:
         """Return the number of the CUDA device of `device`: 0 for None, None for other devices."""
@@ -93,9 +93,7 @@ class Availability(NamedTuple):
     def require(self) -> Availability:
         """Return this, or raise EngineUnavailableError where the engine cannot run."""
         if not self.available:
-            raise EngineUnavailableError(
-                f"expected the {self.name} engine to run here, but {self.reason}"
-            )
+            raise EngineUnavailableError(f"expected {self.name} to run here, but {self.reason}")
         return self
 
 
@@ -108,8 +106,10 @@ class Backend(ABC):
 
     name = ""
     reuses_result = False  # the next frame overwrites what `_run` returns: the caller gets a copy
+    failures: tuple[type[BaseException], ...] = ()  # errors of the engine: they become EngineError
 
     def __init__(self, model: ModelFile, options: BackendOptions) -> None:
+        self.version = self.probe(options.device).require().version
         self.model = model
         self.options = options
         self.passed_over: list[str] = []  # why "auto" did not take better backends
@@ -136,46 +136,30 @@ class Backend(ABC):
             ConfigurationError: an option that this engine cannot honour.
             EngineError: the engine refused the model.
         """
-        return cls(read_model_file(model_path), options or BackendOptions())
+        backend = cls(read_model_file(model_path), options or BackendOptions())
+        if backend.model.fixed_size is not None:
+            backend._compile_for(*backend.model.fixed_size)
+        return backend
 
-    def fuse(self, ir: np.ndarray, vis: np.ndarray) -> np.ndarray:
-        """Fuse one pair.
-
-        Args:
-            ir: uint8 [height, width, 1], C-contiguous.
-            vis: uint8 [height, width, 3] in `options.vis_order`, C-contiguous.
-
-        Returns:
-            uint8 [height, width, 3] in `options.vis_order`; the caller owns it.
-
-        Raises:
-            FrameError: wrong type, dtype, shape or layout, or a size the model cannot take.
-            EngineError: the engine failed, or the backend is closed.
-        """
-        self._check_open()
-        _check_frames(ir, vis)
-        return self.fuse_checked(ir, vis, self.options.vis_order)
-
-    def fuse_checked(self, ir: np.ndarray, vis: np.ndarray, order: str) -> np.ndarray:
-        """Fuse a pair from `frames.normalize_pair` without checking type and layout again.
-
-        `order`, "rgb" or "bgr", is the channel order of `vis` and of the result.
-        """
-        size = vis.shape[0], vis.shape[1]
-        compiled = self._compiled.get(size)
+    def fuse(self, ir: np.ndarray, vis: np.ndarray, order: str | None = None) -> np.ndarray:
+        """Fuse one pair as `RealtimeFusion.fuse_frame`; `order` None is `options.vis_order`."""
+        order = self.options.vis_order if order is None else order
+        ir, vis = normalize_pair(ir, vis, order)
+        height, width = vis.shape[:2]
+        compiled = self._compiled.get((height, width))
         if compiled is None:
-            self._check_open()
-            self._check_size(*size)
-            compiled = self._compile_for(*size)
-        self._compiled.move_to_end(size)
-        if order == self.model.vis_order:
+            compiled = self._compile_for(height, width)
+        self._compiled.move_to_end((height, width))
+        swaps = order != self.model.vis_order
+        if swaps:
+            if self._swapped.shape != vis.shape:
+                self._swapped = np.empty_like(vis)
+            vis = cv2.cvtColor(vis, cv2.COLOR_RGB2BGR, dst=self._swapped)
+        with self._engine_errors(f"fuse {width}x{height} frames with"):
             fused = self._run(compiled, ir, vis)
-            return fused.copy() if self.reuses_result else fused
-        if self._swapped.shape != vis.shape:
-            self._swapped = np.empty_like(vis)
-        swapped = cv2.cvtColor(vis, cv2.COLOR_RGB2BGR, dst=self._swapped)
-        # The copy for the caller swaps back.
-        return cv2.cvtColor(self._run(compiled, ir, swapped), cv2.COLOR_RGB2BGR)
+        if swaps:
+            return swap_order(fused)
+        return fused.copy() if self.reuses_result else fused
 
     def warm_up(self, height: int, width: int) -> None:
         """Compile for a frame size and run it twice, so that the first frame is not late."""
@@ -197,6 +181,7 @@ class Backend(ABC):
         """Return engine and version, model, precision, device and compiled sizes."""
         return {
             "backend": self.name,
+            "engine": f"{self.name} {self.version}",
             "model": self.model.path,
             "variant": self.model.variant,
             "precision": self.model.precision,
@@ -216,11 +201,7 @@ class Backend(ABC):
     @classmethod
     @abstractmethod
     def _find(cls, device: str | None) -> tuple[str, str]:
-        """Return the engine's version and a line on it.
-
-        Raises:
-            EngineUnavailableError: the reason why it cannot run on `device`.
-        """
+        """Return the engine's version and a line on it, or raise EngineUnavailableError."""
 
     @abstractmethod
     def _compile(self, height: int, width: int) -> Any:
@@ -236,7 +217,7 @@ class Backend(ABC):
 
     def _release(self, compiled: Any) -> None:
         """Free one compiled size; most engines do that with the last reference."""
-        del compiled
+        return
 
     def _close(self) -> None:
         """Free what all sizes share; most engines share nothing."""
@@ -252,61 +233,38 @@ class Backend(ABC):
                 f"found {wanted}; open the {wanted} file of this model instead"
             )
 
+    @contextlib.contextmanager
+    def _engine_errors(self, action: str) -> Iterator[None]:
+        """Turn the engine's `failures` into EngineError."""
+        try:
+            yield
+        except errors.FusionError:
+            raise
+        except self.failures as error:
+            raise errors.EngineError(self._failure(action, str(error))) from error
+
+    def _failure(self, action: str, found: str) -> str:
+        return (
+            f"expected {self.name} {self.version} to {action} {self.model.path}, found: {found}; "
+            "check the file with `irvis_fusion doctor`, export it again, try another backend, or "
+            "a smaller frame if memory ran out"
+        )
+
     def _compile_for(self, height: int, width: int) -> Any:
         """Compile the network for a size; drop the least recently used ones."""
-        size = height, width
-        # Make room first: two engines of a large size may not fit the device together.
-        while len(self._compiled) >= self.options.max_sizes:
-            self._release(self._compiled.popitem(last=False)[1])
-        self._compiled[size] = self._compile(height, width)
-        return self._compiled[size]
-
-    def _check_open(self) -> None:
         if self._closed:
             raise errors.EngineError(
                 f"expected an open {self.name} backend, found it closed; open it again"
             )
-
-    def _check_size(self, height: int, width: int) -> None:
         fixed = self.model.fixed_size
         if fixed is not None and fixed != (height, width):
             raise errors.FrameError(
                 f"expected frames of {fixed[1]}x{fixed[0]} (width x height), the only size of "
-                f"{self.model.path}, found {width}x{height}; resize them or export the model "
-                "with a dynamic size"
+                f"{self.model.path}, found {width}x{height}; resize them or export it for any size"
             )
-
-
-def _check_frames(ir: np.ndarray, vis: np.ndarray) -> None:
-    for name, frame, channels in (("ir", ir, 1), ("vis", vis, 3)):
-        if (
-            not isinstance(frame, np.ndarray)
-            or frame.dtype != np.uint8
-            or frame.ndim != 3
-            or frame.shape[2] != channels
-            or not frame.flags.c_contiguous
-            or frame.size == 0
-        ):
-            raise errors.FrameError(
-                f"expected {name} to be a C-contiguous uint8 array "
-                f"[height, width, {channels}], found {_describe_array(frame)}; "
-                "RealtimeFusion.fuse_frame converts others"
-            )
-    if ir.shape[:2] != vis.shape[:2]:
-        raise errors.FrameError(
-            f"expected ir and vis of one size, found {ir.shape[1]}x{ir.shape[0]} and "
-            f"{vis.shape[1]}x{vis.shape[0]} (width x height); register ir to vis first"
-        )
-
-
-def _expect_one_of(name: str, value: Any, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        text = f"expected {name} to be one of {', '.join(allowed)}, found {value!r}"
-        raise ConfigurationError(text)
-
-
-def _describe_array(value: Any) -> str:
-    if not isinstance(value, np.ndarray):
-        return type(value).__name__
-    layout = "" if value.flags.c_contiguous else ", not C-contiguous"
-    return f"{value.dtype} {list(value.shape)}{layout}"
+        # Make room first: two engines of a large size may not fit the device together.
+        while len(self._compiled) >= self.options.max_sizes:
+            self._release(self._compiled.popitem(last=False)[1])
+        with self._engine_errors(f"prepare {width}x{height} frames for"):
+            self._compiled[height, width] = self._compile(height, width)
+        return self._compiled[height, width]

@@ -17,8 +17,6 @@ _BACKENDS: dict[str, tuple[str, str]] = {
     "openvino": ("irvis_fusion_core.backends.openvino", "OpenVinoBackend"),
     "onnxruntime": ("irvis_fusion_core.backends.onnxruntime", "OnnxRuntimeBackend"),
 }
-
-
 # Engine and device, fastest first, as measured: a GPU before a CPU, and on the CPU OpenVINO before
 # ONNX Runtime (two to four times) before torch.
 _AUTO_ORDER = (
@@ -37,11 +35,7 @@ def backend_names() -> list[str]:
 
 
 def backend_class(name: str) -> type[Backend]:
-    """Return the class of a backend, without importing its engine.
-
-    Raises:
-        ConfigurationError: an unknown name.
-    """
+    """Return the class of a backend, without importing its engine."""
     if name not in _BACKENDS:
         raise ConfigurationError(
             f"expected backend to be auto or one of {', '.join(_BACKENDS)}, found {name!r}"
@@ -61,7 +55,6 @@ def choose_backend(
     """Pick a backend by name, or the best that can run here.
 
     Args:
-        name: a name of `backend_names()`, or "auto".
         device: narrows "auto" to backends that can run there ("cpu", "cuda", "cuda:1").
 
     Returns:
@@ -84,10 +77,7 @@ def choose_backend(
 def open_backend(name: str, model_path: str, options: BackendOptions | None = None) -> Backend:
     """Open a model on a backend; with "auto", on the best one that can open it.
 
-    The backend's `passed_over` says why better ones were not taken.
-
-    Raises:
-        ModelError, EngineUnavailableError, ConfigurationError, EngineError: as `Backend.open`.
+    The backend's `passed_over` says why better ones were not taken. Raises as `Backend.open`.
     """
     options = options or BackendOptions()
     if name != "auto":

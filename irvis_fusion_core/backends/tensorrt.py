@@ -19,10 +19,7 @@ from irvis_fusion_core.backends.engine_builder import build_into_cache, engine_k
 from irvis_fusion_core.backends.engine_cache import EngineCache, EngineKey
 from irvis_fusion_core.backends.model_file import CHANNELS, ModelFile
 from irvis_fusion_core.backends.protocol import Backend, BackendOptions
-from irvis_fusion_core.backends.tensorrt_network import (
-    make_logger,
-    supported_compute_capabilities,
-)
+from irvis_fusion_core.backends.tensorrt_network import make_logger, require_support
 from irvis_fusion_core.errors import EngineError, EngineUnavailableError
 from irvis_fusion_core.optional_packages import import_engine
 
@@ -49,21 +46,18 @@ class TensorRtBackend(Backend):
     """Builds on first use of a size unless the engine is in the cache; see `build_engine`."""
 
     name = "tensorrt"
-    module = "tensorrt"
     reuses_result = True
 
     def __init__(self, model: ModelFile, options: BackendOptions) -> None:
         super().__init__(model, options)
         self._require_model_precision()
-        self.probe(options.device).require()
         self._trt, self._gpu = self._look(options.device)
         self._cache = EngineCache(options.cache_dir)
         self._memory = open_cuda_memory(options.cuda_memory, self._gpu.ordinal)
+        self.failures = self._memory.errors
         with self._memory.active():
             self._logger = make_logger(self._trt)
             self._runtime = self._trt.Runtime(self._logger)
-        if model.fixed_size is not None:
-            self._compile_for(*model.fixed_size)
 
     @classmethod
     def _find(cls, device: str | None) -> tuple[str, str]:
@@ -78,15 +72,11 @@ class TensorRtBackend(Backend):
             raise EngineUnavailableError(
                 f"{cls.name} runs on cuda only, and device {device!r} was asked for"
             )
-        trt = import_engine(cls.module)
+        trt = import_engine(cls.name)
         gpu, reason = find_gpu(index)
         if gpu is None:
             raise EngineUnavailableError(reason)
-        supported = supported_compute_capabilities(trt)
-        if supported is not None and gpu.compute_capability not in supported:
-            raise EngineUnavailableError(
-                f"{cls.name} {trt.__version__} does not know {gpu.name} ({gpu.capability})"
-            )
+        require_support(trt, gpu)
         if not installed_packages():
             raise EngineUnavailableError(
                 "no package gives memory on the GPU; install cuda-python, pycuda or torch"
@@ -104,15 +94,12 @@ class TensorRtBackend(Backend):
                     shape = (1, height, width, channels)
                     compiled.buffers[name] = self._memory.allocate(shape)
                     if name != "fused" and not context.set_input_shape(name, shape):
-                        raise EngineError(self._failure(f"take {name} as {shape}"))
+                        raise EngineError(self._failure(f"take {name} as {shape} for"))
                     context.set_tensor_address(name, compiled.buffers[name].address)
                 self._record(compiled)
-            except EngineError:
+            except BaseException:
                 self._release(compiled)
                 raise
-            except self._memory.errors as error:
-                self._release(compiled)
-                raise EngineError(self._failure(f"prepare {width}x{height} ({error})")) from error
             save_kernels()
         return compiled
 
@@ -130,7 +117,7 @@ class TensorRtBackend(Backend):
         )
         engine = self._runtime.deserialize_cuda_engine(serialized)
         if engine is None:
-            raise EngineError(self._failure("load the engine that it has just built"))
+            raise EngineError(self._failure("load the engine that it has just built for"))
         return engine, reason
 
     def _create_context(self, engine: Any, key: EngineKey) -> tuple[Any, Callable[[], None]]:
@@ -150,7 +137,7 @@ class TensorRtBackend(Backend):
             config.set_runtime_cache(kernels)
             context = engine.create_execution_context(config)
         if context is None:
-            raise EngineError(self._failure("make an execution context (out of memory?)"))
+            raise EngineError(self._failure("make an execution context (out of memory?) for"))
 
         def save_kernels() -> None:
             if kernels is not None:
@@ -168,7 +155,7 @@ class TensorRtBackend(Backend):
             memory.upload(buffers["ir"])
             memory.upload(buffers["vis"])
             if not context.execute_async_v3(memory.stream):
-                raise EngineError(self._failure("run the engine"))
+                raise EngineError(self._failure("run the engine of"))
             memory.download(buffers["fused"])
 
         # The first run allocates and, with TensorRT for RTX, compiles: it is not recorded.
@@ -186,12 +173,9 @@ class TensorRtBackend(Backend):
         buffers = compiled.buffers
         buffers["ir"].host[0] = ir
         buffers["vis"].host[0] = vis
-        try:
-            with self._memory.active():
-                compiled.enqueue()
-                self._memory.synchronize()
-        except self._memory.errors as error:
-            raise EngineError(self._failure(f"run the engine ({error})")) from error
+        with self._memory.active():
+            compiled.enqueue()
+            self._memory.synchronize()
         return buffers["fused"].host[0]
 
     def _release(self, compiled: _CompiledSize) -> None:
@@ -211,7 +195,6 @@ class TensorRtBackend(Backend):
     def _describe(self) -> dict[str, Any]:
         compiled = list(self._compiled.values())
         return {
-            "engine": f"{self.module} {self._trt.__version__}",
             "device": self._gpu.name,
             "compute_capability": self._gpu.capability,
             "cuda_memory": self._memory.name,
@@ -226,10 +209,11 @@ class TensorRtBackend(Backend):
         del self._logger.errors[:]
         return errors
 
-    def _failure(self, action: str) -> str:
+    def _failure(self, action: str, found: str = "") -> str:
+        found = f"{found}; {self._errors()}" if found else self._errors()
         return (
-            f"expected {self.module} {self._trt.__version__} on {self._gpu.name} to {action} for "
-            f"{self.model.path}, found: {self._errors()}; free memory, delete "
+            f"expected {self.name} {self.version} on {self._gpu.name} to {action} "
+            f"{self.model.path}, found: {found}; free memory, delete "
             f"{self._cache.directory}, or choose another backend"
         )
 
@@ -238,4 +222,3 @@ class TensorRtRtxBackend(TensorRtBackend):
     """TensorRT for RTX: the same API, for GeForce and RTX boards."""
 
     name = "tensorrt_rtx"
-    module = "tensorrt_rtx"

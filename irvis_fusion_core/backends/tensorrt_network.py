@@ -15,9 +15,10 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from irvis_fusion_core.backends.cuda_device import Gpu, version_text
 from irvis_fusion_core.backends.engine_cache import EngineKey
 from irvis_fusion_core.backends.model_file import ModelFile
-from irvis_fusion_core.errors import EngineError
+from irvis_fusion_core.errors import EngineError, EngineUnavailableError
 
 _logger = logging.getLogger(__name__)
 
@@ -49,12 +50,17 @@ def builds_without_gpu(trt: Any) -> bool:
     return trt.__name__ == "tensorrt_rtx"
 
 
-def supported_compute_capabilities(trt: Any) -> list[tuple[int, int]] | None:
-    """Return the targets of `builds_without_gpu`; None where TensorRT builds for its own GPU."""
+def require_support(trt: Any, gpu: Gpu) -> None:
+    """Raise EngineUnavailableError where TensorRT for RTX does not know a GPU's architecture."""
     if not builds_without_gpu(trt):
-        return None
+        return  # TensorRT builds for its own GPU
     digits = [name[2:] for name in trt.ComputeCapability.__members__ if name.startswith("SM")]
-    return sorted((int(each[:-1]), int(each[-1])) for each in digits)
+    supported = sorted((int(each[:-1]), int(each[-1])) for each in digits)
+    if gpu.compute_capability not in supported:
+        raise EngineUnavailableError(
+            f"{trt.__name__} {trt.__version__} builds for compute capability "
+            f"{', '.join(map(version_text, supported))}, and {gpu.capability} was asked for"
+        )
 
 
 def serialize_network(
@@ -123,11 +129,8 @@ def _permit_precision(trt: Any, config: Any, network: Any, precision: str) -> No
     if precision == "int8":
         config.set_flag(trt.BuilderFlag.INT8)
     config.set_flag(trt.BuilderFlag.OBEY_PRECISION_CONSTRAINTS)
-    producers = {}
-    for i in range(network.num_layers):
-        layer = network.get_layer(i)
-        for j in range(layer.num_outputs):
-            producers[layer.get_output(j).name] = layer
+    layers = [network.get_layer(i) for i in range(network.num_layers)]
+    producers = {each.get_output(j).name: each for each in layers for j in range(each.num_outputs)}
     waiting = [network.get_output(i).name for i in range(network.num_outputs)]
     seen = set()
     arithmetic = (trt.LayerType.ELEMENTWISE, trt.LayerType.UNARY, trt.LayerType.ACTIVATION)
@@ -147,6 +150,5 @@ def _permit_precision(trt: Any, config: Any, network: Any, precision: str) -> No
 def _failure(trt: Any, action: str, model: ModelFile, errors: list[str]) -> str:
     return (
         f"expected {trt.__name__} {trt.__version__} to {action} {model.path}, found: "
-        f"{'; '.join(errors) or 'no reason given'}; export the model again with "
-        "`irvis_fusion export`, or choose another backend"
+        f"{'; '.join(errors) or 'no reason given'}; export it again, or choose another backend"
     )

@@ -13,7 +13,7 @@ import numpy as np
 
 from irvis_fusion_core import errors
 from irvis_fusion_core.backends.cuda_device import find_gpu
-from irvis_fusion_core.backends.model_file import CHANNELS, PRECISIONS, ModelFile, read_model_file
+from irvis_fusion_core.backends.model_file import CHANNELS, PRECISIONS, ModelFile
 from irvis_fusion_core.backends.protocol import Backend, BackendOptions
 from irvis_fusion_core.optional_packages import import_engine
 
@@ -35,11 +35,11 @@ class TorchBackend(Backend):
     """Runs `PixelStudent`. On CUDA in fp16 unless fp32 is asked for; on a CPU in fp32."""
 
     name = "torch"
+    failures = (RuntimeError,)
 
     def __init__(self, model: ModelFile, options: BackendOptions) -> None:
         # The luminance weights follow the order of the frames: no swap is needed.
         super().__init__(model._replace(vis_order=options.vis_order), options)
-        self._version = self.probe(options.device).require().version
         import torch
 
         from irvis_fusion_core.network.checkpoint import load_checkpoint
@@ -62,12 +62,12 @@ class TorchBackend(Backend):
             self._done = torch.cuda.Event(blocking=True)  # waits without spinning on a core
 
     @classmethod
-    def open(cls, model_path: str, options: BackendOptions | None = None) -> TorchBackend:
+    def open(cls, model_path: str, options: BackendOptions | None = None) -> Backend:
         """Open an .onnx with its .safetensors in the same folder, or a .safetensors."""
         options = options or BackendOptions()
-        if not os.fspath(model_path).endswith(".safetensors"):
-            return cls(read_model_file(model_path), options)
         path = os.fspath(model_path)
+        if not path.endswith(".safetensors"):
+            return super().open(path, options)
         variant = os.path.splitext(os.path.basename(path))[0]
         model = ModelFile(path, "", variant, "fp32", options.vis_order, "height", "width")
         return cls(model, options)
@@ -133,26 +133,20 @@ class TorchBackend(Backend):
     def _run(self, compiled: _CompiledSize, ir: np.ndarray, vis: np.ndarray) -> np.ndarray:
         import torch
 
-        try:
-            with torch.inference_mode():
-                if self._device.type == "cpu":
-                    pair = (torch.from_numpy(frame[np.newaxis]) for frame in (ir, vis))
-                    return compiled.network(*pair)[0].contiguous().numpy()
-                compiled.pinned["ir"].numpy()[0] = ir
-                compiled.pinned["vis"].numpy()[0] = vis
-                with torch.cuda.device(self._device), torch.cuda.stream(self._stream):
-                    if compiled.graph is None:
-                        _enqueue(compiled)
-                    else:
-                        compiled.graph.replay()
-                    self._done.record(self._stream)
-                self._done.synchronize()
-                return compiled.pinned["fused"].numpy()[0]
-        except RuntimeError as error:
-            raise errors.EngineError(
-                f"expected torch to run {self._weights} on {self._device}, found: {error}; "
-                "try another backend, or a smaller frame if memory ran out"
-            ) from error
+        with torch.inference_mode():
+            if self._device.type == "cpu":
+                pair = (torch.from_numpy(frame[np.newaxis]) for frame in (ir, vis))
+                return compiled.network(*pair)[0].contiguous().numpy()
+            compiled.pinned["ir"].numpy()[0] = ir
+            compiled.pinned["vis"].numpy()[0] = vis
+            with torch.cuda.device(self._device), torch.cuda.stream(self._stream):
+                if compiled.graph is None:
+                    _enqueue(compiled)
+                else:
+                    compiled.graph.replay()
+                self._done.record(self._stream)
+            self._done.synchronize()
+            return compiled.pinned["fused"].numpy()[0]
 
     def _close(self) -> None:
         self._student = self._stream = self._done = None
@@ -163,7 +157,6 @@ class TorchBackend(Backend):
 
     def _describe(self) -> dict[str, Any]:
         return {
-            "engine": f"torch {self._version}",
             "device": str(self._device),
             "precision": self._precision,
             "weights": self._weights,

@@ -23,15 +23,13 @@ class Matches(NamedTuple):
     precision: np.ndarray  # float64 Nx2x2: sharpness of the place in each direction
 
 
-def channels(
-    image: np.ndarray, mask: np.ndarray | None = None, blur_px: float = 1.5
-) -> np.ndarray:
-    """Return float32 HxWx4: double and quadruple angle of the edges, blurred by `blur_px`."""
+def channels(image: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
+    """Return float32 HxWx4: double and quadruple angle of the edges, blurred."""
     field = double_angle_field(image, 1.0, mask)
     strength = np.maximum(np.abs(field), 1e-6)
     quadruple = field * field / strength
     stacked = np.dstack([field.real, field.imag, quadruple.real, quadruple.imag])
-    return cv2.GaussianBlur(stacked.astype(np.float32), (0, 0), blur_px)
+    return cv2.GaussianBlur(stacked.astype(np.float32), (0, 0), 1.5)
 
 
 def match_blocks(
@@ -63,12 +61,13 @@ def match_blocks(
             area = padded[top : top + searched_px, left : left + searched_px]
             peak = _peak(cv2.matchTemplate(area, ir[block], cv2.TM_CCORR_NORMED))
             if peak is not None:
-                dx, dy, value, precision = peak
-                rows.append(((x, y), (x + dx - reach_px, y + dy - reach_px), value, precision))
-    if not rows:
-        nothing = Matches(np.zeros((0, 2)), np.zeros((0, 2)), np.zeros(0), np.zeros((0, 2, 2)))
-        return nothing, looked
-    at, found, weight, precision = (np.array(column, np.float64) for column in zip(*rows))
+                dx, dy, value, curvature = peak
+                rows.append(((x, y), (x + dx - reach_px, y + dy - reach_px), value, curvature))
+    columns = zip(*rows) if rows else ((), (), (), ())
+    shapes = ((-1, 2), (-1, 2), (-1,), (-1, 2, 2))
+    at, found, weight, precision = (
+        np.array(column, np.float64).reshape(shape) for column, shape in zip(columns, shapes)
+    )
     centre = (block_px - 1) / 2.0 - half  # the block's own centre, off (x, y) by half a pixel
     return Matches(at + centre, found + centre, weight, precision), looked
 

@@ -123,8 +123,7 @@ def calibrate_boards(
     if not rms <= 2 * _LARGEST_RMS_PX:
         raise CalibrationError(
             f"the two cameras' views of the board do not agree ({rms:.1f} px): expected pairs "
-            "taken at the same time; hold the board still, or see `irvis_fusion "
-            "estimate_time_offset`"
+            "taken at once; hold the board still, or see `irvis_fusion estimate_time_offset`"
         )
     return BoardCalibration(
         ir, vis, rotation, translation.reshape(3), ir_rms, vis_rms, float(rms), views

@@ -85,8 +85,7 @@ def edges(image: np.ndarray, blur_px: float) -> tuple[np.ndarray, np.ndarray]:
     gx = cv2.Sobel(smooth, cv2.CV_32F, 1, 0) * 4
     gy = cv2.Sobel(smooth, cv2.CV_32F, 0, 1) * 4
     strong = max(8.0, float(np.percentile(np.hypot(gx, gy), 92)))
-    limit = 32767
-    across, down = (np.clip(g, -limit, limit).astype(np.int16) for g in (gx, gy))
+    across, down = (np.clip(g, -32767, 32767).astype(np.int16) for g in (gx, gy))
     thin = cv2.Canny(across, down, 0.4 * strong, strong, L2gradient=True)
     return thin > 0, np.arctan2(gy, gx)
 

@@ -52,40 +52,28 @@ class Estimate(FineAlignment):
 
 def estimate_homography(
     pairs: Sequence[Pair],
-    initial: np.ndarray | None = None,
     scales: tuple[float, float] = SCALES,
     progress: Callable[[str], None] = lambda line: None,
 ) -> Estimate:
     """Estimate from (IR uint8 HxW, visible uint8 HxW or HxWx3) pairs of one fixed rig.
 
-    All IR images have one size, and all visible ones; 1 to about 40 pairs. `initial`, a rough
-    homography, replaces the coarse search.
+    All IR images have one size, and all visible ones; 1 to about 40 pairs.
 
     Raises:
         CalibrationError: no pairs, sizes that differ, images without contrast, or no alignment
             that stands out against chance.
     """
     greys, left_out = _usable(pairs)
-    if initial is None:
-        progress(f"searching scale, turn and shift in {min(len(greys), _COARSE_FRAMES)} frames")
-        starts, distinctness = _starts(greys, scales)
-    else:
-        starts = [checked_homography(initial, greys[0][0].shape)]
-        distinctness = float("inf")
+    progress(f"searching scale, turn and shift in {min(len(greys), _COARSE_FRAMES)} frames")
+    starts, distinctness = _starts(greys, scales)
     progress(f"matching blocks in {len(greys)} frames")
     ir_size, vis_size = (image.shape for image in greys[0])
     few = greys[:: max(1, len(greys) // 4)]
     # The start that most blocks agree with.
     best = max(starts, key=lambda h: quick_inliers(few, h)) if len(starts) > 1 else starts[0]
     fine = _checked(refine(greys, best), ir_size, len(greys))
-    return Estimate(
-        **vars(fine),
-        ir_size=ir_size,
-        vis_size=vis_size,
-        frames=len(greys),
-        left_out=left_out,
-        distinctness=distinctness,
-    )
+    evidence = (*vars(fine).values(), ir_size, vis_size, len(greys), left_out, distinctness)
+    return Estimate(*evidence)
 
 
 def _usable(pairs: Sequence[Pair]) -> tuple[list[Pair], int]:

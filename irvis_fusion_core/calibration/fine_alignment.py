@@ -1,6 +1,9 @@
 """From a rough similarity to a homography: match blocks, fit, warp, with ever smaller reach.
 
-Every frame of a fixed rig contributes its matches to one fit.
+Every frame of a fixed rig contributes its matches to one fit: RANSAC, then Gauss-Newton on
+Mahalanobis distances (a block on a straight edge is located only across it) with Geman-McClure
+weights. A prior limits the two perspective terms, so that a few matches in one corner cannot bend
+the rest.
 """
 
 from __future__ import annotations
@@ -14,7 +17,6 @@ import numpy as np
 
 from irvis_fusion_core.calibration.block_matching import Matches, channels, match_blocks
 from irvis_fusion_core.calibration.oriented_gradients import resized
-from irvis_fusion_core.calibration.robust_homography import fit_homography
 from irvis_fusion_core.registration.camera_geometry import project, scale_of, stretch
 
 # Pixels of the working grid for each IR pixel: a finer grid shows no more of the IR image.
@@ -22,6 +24,9 @@ _IR_PIXEL = 1.3
 # Length of the working grid's diagonal: blocks need room, and more is only slower.
 _LEAST_DIAGONAL_PX = 480.0
 _LARGEST_DIAGONAL_PX = 1400.0
+# Relative change of scale from the image's centre to its edge, one standard deviation.
+_PERSPECTIVE_SPREAD = 0.03
+_FIT_STEPS = 12
 
 Pair = Tuple[np.ndarray, np.ndarray]
 """IR and visible image, float32 HxW grey."""
@@ -161,3 +166,65 @@ def _finest(pairs: Sequence[Pair], homography: np.ndarray) -> float:
     diagonal = float(np.hypot(*pairs[0][1].shape))
     wanted = max(_IR_PIXEL / scale, _LEAST_DIAGONAL_PX / diagonal)
     return min(1.0, wanted, _LARGEST_DIAGONAL_PX / diagonal)
+
+
+class Fit(NamedTuple):
+    """A homography between the points of matches, and its inliers."""
+
+    homography: np.ndarray  # float64 3x3
+    inliers: np.ndarray  # bool N
+
+
+def fit_homography(matches: Matches, size: tuple[int, int], tolerance_px: float) -> Fit | None:
+    """Fit `found ~ H at` on a grid of `size` (height, width); None where too few agree."""
+    if len(matches.at) < 8:
+        return None
+    # An affine map agrees by chance less often than a homography.
+    options = {"ransacReprojThreshold": 1.5 * tolerance_px, "maxIters": 5000, "confidence": 0.999}
+    affine, _ = cv2.estimateAffine2D(matches.at, matches.found, method=cv2.RANSAC, **options)
+    if affine is None:
+        return None
+    height, width = size
+    half = max(height, width) / 2.0
+    centred = np.diag([1 / half, 1 / half, 1.0])
+    centred[:2, 2] = -width / 2 / half, -height / 2 / half
+    at, found = project(centred, matches.at), project(centred, matches.found)
+    h = centred @ np.vstack([affine, [0, 0, 1]]) @ np.linalg.inv(centred)
+    # The weight of each direction of a match, Nx2x2, with `weight` as largest eigenvalue.
+    largest = np.linalg.eigvalsh(matches.precision)[:, 1]
+    shapes = matches.precision * (matches.weight / np.maximum(largest, 1e-12))[:, None, None]
+    for number in range(_FIT_STEPS):
+        # From a wide basin to a narrow one.
+        spread = tolerance_px / half * max(0.5, 2.0 - 0.25 * number)
+        h = _step(h / h[2, 2], at, found, shapes, spread)
+    h = np.linalg.inv(centred) @ h @ centred
+    residuals = np.linalg.norm(project(h, matches.at) - matches.found, axis=1)
+    inliers = residuals <= tolerance_px
+    if inliers.sum() < 8:
+        return None
+    return Fit(h / h[2, 2], inliers)
+
+
+def _step(
+    h: np.ndarray, at: np.ndarray, found: np.ndarray, shapes: np.ndarray, spread: float
+) -> np.ndarray:
+    """Return `h` after a Gauss-Newton step of all eight parameters, in centred coordinates."""
+    x, y = at[:, 0], at[:, 1]
+    scale = h[2, 0] * x + h[2, 1] * y + h[2, 2]
+    mapped = project(h, at)
+    error = found - mapped
+    jacobian = np.zeros((len(at), 2, 8))
+    jacobian[:, 0, :3] = jacobian[:, 1, 3:6] = np.stack([x, y, np.ones_like(x)], axis=1)
+    jacobian[:, :, 6:] = -mapped[:, :, None] * at[:, None]
+    jacobian /= scale[:, None, None]
+    distance = np.einsum("ni,nij,nj->n", error, shapes, error) / spread**2
+    robust = 1.0 / (1.0 + distance) ** 2
+    weighted = shapes * robust[:, None, None] / spread**2
+    normal = np.einsum("nia,nij,njb->ab", jacobian, weighted, jacobian)
+    right = np.einsum("nia,nij,nj->a", jacobian, weighted, error)
+    prior = np.zeros(8)
+    prior[6:] = 1.0 / _PERSPECTIVE_SPREAD**2
+    present = h.ravel()[:8]
+    normal += np.diag(prior) + 1e-9 * np.eye(8) * np.trace(normal)
+    change = np.linalg.solve(normal, right - prior * present)
+    return np.append(present + change, 1.0).reshape(3, 3)

@@ -24,12 +24,9 @@ def main(arguments: list[str]) -> int:
     """Run the command."""
     parser = make_parser(__doc__, "analyze")
     add = parser.add_argument
-    add(
-        "--variants",
-        type=one_of(model_zoo.VARIANTS, "variants"),
-        default=list(model_zoo.VARIANTS),
-        help="separated by commas (default: all)",
-    )
+    every = list(model_zoo.VARIANTS)
+    variants = one_of(every, "variants")
+    add("--variants", type=variants, default=every, help="separated by commas (default: all)")
     add("--checkpoint", help="a .safetensors, in place of --variants")
     add("--size", type=parse_size, default=(512, 512), help="WIDTHxHEIGHT (default: 512x512)")
     add("--device", default="cpu", help="cpu or cuda (default: cpu)")

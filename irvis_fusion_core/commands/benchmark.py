@@ -9,7 +9,6 @@ examples::
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import sys
 from typing import Any, NamedTuple
@@ -36,7 +35,25 @@ class Case(NamedTuple):
 @command
 def main(arguments: list[str]) -> int:
     """Run the command."""
-    options = _parse(arguments)
+    parser = make_parser(__doc__, "benchmark")
+    add = parser.add_argument
+    engines, precisions = one_of(backend_names(), "engines"), one_of(PRECISIONS, "precisions")
+    add("--backends", type=engines, help="separated by commas (default: all that are here)")
+    files = "variants or .onnx files (default: all)"
+    add("--models", type=lambda text: text.split(","), help=files)
+    names = f"{', '.join(PRECISIONS)} (default: fp32)"
+    add("--precisions", type=precisions, default=["fp32"], help=names)
+    add(
+        "--sizes",
+        type=lambda text: [parse_size(part) for part in text.split(",")],
+        default=[(480, 640)],
+        help="frame sizes, WIDTHxHEIGHT, separated by commas (default: 640x480)",
+    )
+    add("--threads", type=int, default=0, help="CPU threads (default: engine's)")
+    add("--device", help="cpu, cuda, ... (default: the best there is)")
+    add("--rounds", type=int, default=30, help="rounds (default: 30)")
+    add("--stages", action="store_true", help="each stage of a frame apart")
+    options = parser.parse_args(arguments)
     backends = options.backends or available_backends()
     models = options.models or model_zoo.list_models()
     print(", ".join("%s: %s" % item for item in machine().items()))
@@ -57,8 +74,7 @@ def main(arguments: list[str]) -> int:
                 fusion.close()
     if not measured:
         raise ConfigurationError(
-            "expected at least one engine, model and precision that go together, found none; the "
-            "lines above say why"
+            "expected an engine, model and precision that go together, found none; see above"
         )
     return 0
 
@@ -113,38 +129,6 @@ def _arithmetic(fusion: Any, precision: str) -> str:
     """Return the name of the precision: an fp16 file may be calculated in fp32."""
     used = fusion.describe().get("inference_precision", precision)
     return precision if precision != "fp16" or used == "fp16" else f"fp16 run as {used}"
-
-
-def _parse(arguments: list[str]) -> argparse.Namespace:
-    parser = make_parser(__doc__, "benchmark")
-    add = parser.add_argument
-    add(
-        "--backends",
-        type=one_of(backend_names(), "engines"),
-        help="engines, separated by commas (default: all that are here)",
-    )
-    add(
-        "--models",
-        type=lambda text: text.split(","),
-        help="variants or .onnx files (default: all)",
-    )
-    add(
-        "--precisions",
-        type=one_of(PRECISIONS, "precisions"),
-        default=["fp32"],
-        help="fp32, fp16, bf16, int8 (default: fp32)",
-    )
-    add(
-        "--sizes",
-        type=lambda text: [parse_size(part) for part in text.split(",")],
-        default=[(480, 640)],
-        help="frame sizes, WIDTHxHEIGHT, separated by commas (default: 640x480)",
-    )
-    add("--threads", type=int, default=0, help="CPU threads (default: engine's)")
-    add("--device", help="cpu, cuda, ... (default: the best there is)")
-    add("--rounds", type=int, default=30, help="rounds (default: 30)")
-    add("--stages", action="store_true", help="each stage of a frame apart")
-    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":

@@ -29,12 +29,8 @@ def main(arguments: list[str]) -> int:
     add("--precision", default="fp16", help="of a shipped model: fp32, fp16, int8 (default: fp16)")
     add("--size", type=parse_size, default=(480, 640), help="frame size (default: 640x480)")
     add("--engine", default="auto", help="tensorrt, tensorrt_rtx or auto (default: auto)")
-    add(
-        "--compute-capability",
-        type=_capability,
-        metavar="X.Y",
-        help="build for a GPU that is not here, such as 8.6 (tensorrt_rtx only)",
-    )
+    absent = "build for a GPU that is not here, such as 8.6 (tensorrt_rtx only)"
+    add("--compute-capability", type=_capability, metavar="X.Y", help=absent)
     add("--device", help="cuda, cuda:1, ... (default: cuda)")
     add("--cache-dir", metavar="DIR", help="folder to keep engines in")
     options = parser.parse_args(arguments)

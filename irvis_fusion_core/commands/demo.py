@@ -33,14 +33,11 @@ FILM_PERIOD_S = 0.25
 def make_demo_parser() -> argparse.ArgumentParser:
     """Return the options of the demo, with or without ROS."""
     parser = command_line.make_parser(__doc__, "demo")
-    parser.add_argument("--output", default="out/demo", help="folder (default: out/demo)")
-    parser.add_argument(
-        "--pairs",
-        default=os.environ.get("DEMO_PAIRS"),
-        metavar="DIR",
-        help="folder with IR/ and VIS/ (default: $DEMO_PAIRS, else a drawn street)",
-    )
-    parser.add_argument("--count", type=int, default=16, help="pairs to fuse (default: 16)")
+    add = parser.add_argument
+    add("--output", default="out/demo", help="folder (default: out/demo)")
+    folder = "folder with IR/ and VIS/ (default: $DEMO_PAIRS, else a drawn street)"
+    add("--pairs", default=os.environ.get("DEMO_PAIRS"), metavar="DIR", help=folder)
+    add("--count", type=int, default=16, help="pairs to fuse (default: 16)")
     command_line.add_engine_options(parser)
     return parser
 
@@ -58,7 +55,11 @@ def show_core(options: argparse.Namespace) -> None:
     print("Fusing %s" % pairs.title)
     rows = [["image", "fuse ms", "people on visible", "on thermal", "on fused", "are there"]]
     film = []
-    detector = make_detector()
+    detector = None
+    try:
+        detector = PeopleDetector()
+    except EngineUnavailableError as error:
+        print(error, file=sys.stderr)
     with command_line.open_fusion(options) as fusion:
         fusion.warm_up(pairs.height, pairs.width)
         for pair in command_line.show_progress(pairs.first(options.count), options.count):
@@ -76,15 +77,6 @@ def show_core(options: argparse.Namespace) -> None:
     print("%s on %s, model %s" % (facts["engine"], facts["device"], facts["variant"]))
     kinds = "(visible | thermal | fused)"
     print(f"{len(film)} images {kinds} and {film_name} are in {options.output}")
-
-
-def make_detector() -> PeopleDetector | None:
-    """Return a people detector; None, after a line that says why, if this OpenCV has none."""
-    try:
-        return PeopleDetector()
-    except EngineUnavailableError as error:
-        print(error, file=sys.stderr)
-        return None
 
 
 def write_film(folder: str, frames: Sequence[np.ndarray]) -> str:

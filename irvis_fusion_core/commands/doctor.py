@@ -73,15 +73,13 @@ def _print_models() -> None:
         return
     if not names:
         _line(False, "models", f"none in {model_zoo.MODELS_DIR}; give the path of one by --model")
-    for name in names:
-        for precision in model_zoo.precisions(name):
-            label = f"{name} {precision}"
-            try:
-                path = model_zoo.path(name, precision)
-            except ModelError as error:
-                _line(False, label, str(error))
-            else:
-                _line(True, label, "%.0f kB, checksum holds" % (os.path.getsize(path) / 1e3))
+    for name, precision in [(n, p) for n in names for p in model_zoo.precisions(n)]:
+        label = f"{name} {precision}"
+        try:
+            size = os.path.getsize(model_zoo.path(name, precision))
+            _line(True, label, "%.0f kB, checksum holds" % (size / 1e3))
+        except ModelError as error:
+            _line(False, label, str(error))
 
 
 def _print_choice(options: Any) -> int:

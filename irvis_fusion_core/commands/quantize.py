@@ -50,8 +50,7 @@ def spread(files: list[FilePair], count: int) -> list[FilePair]:
     """Return at most `count` pairs, evenly spread: neighbours in a recording are alike."""
     if count < 1:
         raise CalibrationError(f"expected a --count of at least 1, found {count}")
-    if len(files) <= count:
-        return files
+    count = min(count, len(files))
     return [files[i * len(files) // count] for i in range(count)]
 
 

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from irvis_fusion_core.demo.night_street import NightStreet
-from irvis_fusion_core.detectors.box import Box
+from irvis_fusion_core.detectors.detection import Box
 from irvis_fusion_core.errors import FrameError
 from irvis_fusion_core.image_files import FilePair, pairs_in, read_thermal_8_bit, read_visible
 
@@ -27,21 +27,18 @@ class DemoPairs:
     """Pairs of one size, in order.
 
     Args:
-        folder: holds `IR/` and `VIS/`; None draws the night street.
-        size: (height, width) of the pairs; None is that of the first file.
+        folder: holds `IR/` and `VIS/`; None draws the night street. All pairs get the size of the
+            first.
         rate_hz: frames per second of the drawn street.
 
     Raises:
         FrameError: the folder holds no pairs.
     """
 
-    def __init__(
-        self, folder: str | None = None, size: tuple[int, int] | None = None, rate_hz: float = 30.0
-    ) -> None:
+    def __init__(self, folder: str | None = None, rate_hz: float = 30.0) -> None:
         self.files: list[FilePair] = [] if folder is None else pairs_in(folder)
         self.rate_hz = rate_hz
-        if size is None:
-            size = read_visible(self.files[0].vis).shape[:2] if self.files else (480, 640)
+        size = read_visible(self.files[0].vis).shape[:2] if self.files else (480, 640)
         self.height, self.width = size
         self._street = None if self.files else NightStreet(self.width, self.height)
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from irvis_fusion_core.detectors.box import Box
+from irvis_fusion_core.detectors.detection import Box
 
 _SUBPIXEL_BITS = 4  # cv2 draws at 1/16 of a pixel, so that walking is smooth
 _NOISE_FRAMES = 8
@@ -44,7 +44,6 @@ class NightStreet:
         width: size in pixels, at least 64 each.
         height: See `width`.
         pedestrians: their number; the first walks under the lamp, the others in the dark.
-        seed: of the random parts.
     """
 
     def __init__(

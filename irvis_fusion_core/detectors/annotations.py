@@ -16,8 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from irvis_fusion_core.detectors.box import Box
-from irvis_fusion_core.detectors.detection import Truth, normal_label
+from irvis_fusion_core.detectors.detection import Box, Truth, normal_label
 from irvis_fusion_core.errors import FusionError
 from irvis_fusion_core.image_files import IMAGE_SUFFIXES
 
@@ -51,20 +50,16 @@ class Annotations:
     ) -> None:
         self.labels = sorted({label for entry in entries.values() for label in entry.labels})
         self.frames = len(entries)
-        self._by_stamp: dict[int, _Entry] = {}
-        self._by_index: dict[int, _Entry] = {}
         index_of = {_stem(name): i for i, name in enumerate(frame_names or [])}
-        for name, entry in entries.items():
-            kind, number = _frame_of(name, index_of)
-            (self._by_stamp if kind == "stamp" else self._by_index)[number] = entry
+        self._entries = {_frame_of(name, index_of): entry for name, entry in entries.items()}
 
     def has(self, index: int, stamp_ns: int) -> bool:
         """Return whether this frame is annotated."""
-        return stamp_ns in self._by_stamp or index in self._by_index
+        return ("stamp", stamp_ns) in self._entries or ("index", index) in self._entries
 
     def of_frame(self, index: int, stamp_ns: int, height: int, width: int) -> list[Truth] | None:
         """Return the objects in a frame, in its pixels; None where it is not annotated."""
-        entry = self._by_stamp.get(stamp_ns, self._by_index.get(index))
+        entry = self._entries.get(("stamp", stamp_ns), self._entries.get(("index", index)))
         if entry is None:
             return None
         scaled = entry.boxes * (width, height, width, height)
@@ -89,8 +84,7 @@ def read_annotations(
         entries = _read_coco(path)
     else:
         raise AnnotationError(
-            "expected annotations, a COCO .json or a folder of YOLO .txt files, found nothing at "
-            f"{path}"
+            f"expected a COCO .json or a folder of YOLO .txt files, found nothing at {path}"
         )
     if not entries:
         raise AnnotationError(f"expected annotated images in {path}, found none")

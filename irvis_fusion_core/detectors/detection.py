@@ -1,4 +1,4 @@
-"""Detections, and their comparison with annotations."""
+"""Boxes, detections, and their comparison with annotations."""
 
 from __future__ import annotations
 
@@ -9,10 +9,27 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from irvis_fusion_core.detectors.box import Box, overlap
-
 PERSON = "person"
 _PEOPLE = {"people", "pedestrian", "pedestrians", "persons", "human", "walker"}
+
+
+class Box(NamedTuple):
+    """A bounding box in pixels; may reach beyond the image."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+
+
+def overlap(a: Box, b: Box) -> float:
+    """Return the intersection over union of two boxes, 0..1."""
+    width = min(a.left + a.width, b.left + b.width) - max(a.left, b.left)
+    height = min(a.top + a.height, b.top + b.height) - max(a.top, b.top)
+    if width <= 0 or height <= 0:
+        return 0.0
+    shared = width * height
+    return shared / (a.width * a.height + b.width * b.height - shared)
 
 
 class Detection(NamedTuple):
@@ -46,24 +63,18 @@ def count_matches(
     free = list(truth)
     hits = 0
     for detection in sorted(found, key=lambda d: -d.score):
-        best, best_overlap = None, min_overlap
-        for index, thing in enumerate(free):
-            covered = overlap(detection.box, thing.box)
-            if thing.label == detection.label and covered >= best_overlap:
-                best, best_overlap = index, covered
-        if best is not None:
-            del free[best]
+        places = [i for i, thing in enumerate(free) if thing.label == detection.label]
+        covered = [(overlap(detection.box, free[i].box), i) for i in places]
+        best, place = max(covered, default=(-1.0, 0))
+        if best >= min_overlap:
+            del free[place]
             hits += 1
     return hits
 
 
 @dataclass
 class Tally:
-    """Counts detections over many images, and true ones where there are annotations.
-
-    Args:
-        min_overlap: as of `count_matches`.
-    """
+    """Counts detections over many images, and true ones where there are annotations."""
 
     min_overlap: float = 0.5
     images: int = 0
@@ -108,12 +119,7 @@ def suppress_overlaps(
 ) -> list[int]:
     """Return the indices to keep, surest first: of overlapping boxes of a class the surest.
 
-    Boxes with a score of 0 go too.
-
-    Args:
-        boxes: float [n, 4] as left, top, right, bottom.
-        scores: [n].
-        labels: [n].
+    Boxes, float [n, 4] as left, top, right, bottom, with a score of 0 go too.
     """
     if not len(boxes):
         return []

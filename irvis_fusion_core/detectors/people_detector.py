@@ -10,8 +10,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from irvis_fusion_core.detectors.box import Box, overlap
-from irvis_fusion_core.detectors.detection import PERSON, Detection
+from irvis_fusion_core.detectors.detection import PERSON, Box, Detection, Truth, count_matches
 from irvis_fusion_core.errors import EngineUnavailableError
 
 # Overlap over union from which a detection counts. The detector's window has a margin of a sixth
@@ -58,12 +57,6 @@ class PeopleDetector:
 
 
 def count_hits(found: Sequence[Box], truth: Sequence[Box]) -> int:
-    """Count the people that were found; each detection counts for one person."""
-    free = list(found)
-    hits = 0
-    for person in truth:
-        best = max(free, key=lambda box: overlap(box, person), default=None)
-        if best is not None and overlap(best, person) >= MIN_OVERLAP:
-            free.remove(best)
-            hits += 1
-    return hits
+    """Count the people that were found, surest first; each box counts for one person."""
+    people = [Detection(box, 0.0, PERSON) for box in found]
+    return count_matches(people, [Truth(box, PERSON) for box in truth], MIN_OVERLAP)

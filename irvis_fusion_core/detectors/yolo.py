@@ -20,8 +20,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from irvis_fusion_core.detectors.box import Box
-from irvis_fusion_core.detectors.detection import Detection, normal_label, suppress_overlaps
+from irvis_fusion_core.detectors.detection import Box, Detection, normal_label, suppress_overlaps
 from irvis_fusion_core.errors import EngineUnavailableError, ModelError
 
 DEFAULT_SIDE = 640  # where the model leaves its input size open
@@ -41,7 +40,6 @@ class YoloDetector:
     """Finds objects of the classes of an ONNX model.
 
     Attributes:
-        name: for tables.
         labels: its classes by number; empty where the file does not name them.
         min_overlap: overlap over union from which a detection counts.
 
@@ -57,10 +55,13 @@ class YoloDetector:
             raise ModelError(f"expected a detector's .onnx at {path}, found no such file")
         self.name = os.path.basename(path)
         self.min_score = min_score
-        self._network = _open_network(path)
-        self.labels: tuple[str, ...] = tuple(
-            normal_label(name) for name in _class_names(self._network.metadata)
-        )
+        try:
+            import onnxruntime
+        except ImportError:
+            self._network: Any = _OpenCvNetwork(path)
+        else:
+            self._network = _RuntimeNetwork(onnxruntime, path)
+        self.labels = tuple(map(normal_label, _class_names(self._network.metadata)))
 
     def find(self, image: np.ndarray) -> list[Detection]:
         """Return objects in a uint8 RGB image [height, width, 3], surest first.
@@ -110,8 +111,7 @@ def read_output(
     if output.ndim != 3 or output.shape[0] != 1 or min(output.shape[1:]) < 5:
         raise ModelError(
             "expected a YOLO-style output [1, 4 + classes, anchors], [1, anchors, 5 + classes] or "
-            f"[1, boxes, 6], found {list(output.shape)}; export the detector without its own "
-            "post-processing"
+            f"[1, boxes, 6], found {list(output.shape)}; export it without post-processing"
         )
     table = output[0].astype(np.float64)
     # A class is a whole number; YOLOv5 of one class has its score in that place.
@@ -145,14 +145,6 @@ def _class_names(metadata: dict[str, str]) -> list[str]:
     if isinstance(names, dict):
         names = [names[key] for key in sorted(names)]
     return [str(name) for name in names] if isinstance(names, (list, tuple)) else []
-
-
-def _open_network(path: str) -> Any:
-    try:
-        import onnxruntime
-    except ImportError:
-        return _OpenCvNetwork(path)
-    return _RuntimeNetwork(onnxruntime, path)
 
 
 class _RuntimeNetwork:
@@ -190,8 +182,7 @@ class _OpenCvNetwork:
     def __init__(self, path: str) -> None:
         if not hasattr(cv2.dnn, "readNetFromONNX"):
             raise EngineUnavailableError(
-                "expected ONNX Runtime or an OpenCV with dnn for a detector, found neither; "
-                "pip install onnxruntime"
+                "expected ONNX Runtime or OpenCV with dnn, found neither; pip install onnxruntime"
             )
         try:
             self._network = cv2.dnn.readNetFromONNX(path)

@@ -8,6 +8,7 @@ the cameras adds up.
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import NamedTuple
 
@@ -80,7 +81,9 @@ class AlignmentEvidence:
         width = 2 * self.search_px + 1
         self._surfaces = np.zeros((_TILES[0] * _TILES[1], width, width), np.float32)
         # (top, bottom, left, right) of each tile, and its centre (x, y).
-        self._tiles = _tiles(size)
+        rows, columns = ([side * i // n for i in range(n + 1)] for side, n in zip(size, _TILES))
+        spans = itertools.product(zip(rows, rows[1:]), zip(columns, columns[1:]))
+        self._tiles = [(*down, *across) for down, across in spans]
         ends = np.array(self._tiles, np.float64)
         self._centres = np.stack([ends[:, 2:].sum(axis=1), ends[:, :2].sum(axis=1)], 1) / 2 - 0.5
         self.weight = 0.0
@@ -147,17 +150,6 @@ def orientation(image: np.ndarray, known: np.ndarray | None = None) -> np.ndarra
         # The border of the thermal image is not an edge of the scene.
         weight *= cv2.erode((known > 0).astype(np.float32), np.ones((9, 9), np.uint8))
     return cv2.merge([(across * across - down * down) * weight, 2.0 * across * down * weight])
-
-
-def _tiles(size: Size) -> list[tuple[int, int, int, int]]:
-    """Return (top, bottom, left, right) of each tile."""
-    rows = [size[0] * i // _TILES[0] for i in range(_TILES[0] + 1)]
-    columns = [size[1] * i // _TILES[1] for i in range(_TILES[1] + 1)]
-    return [
-        (top, bottom, left, right)
-        for top, bottom in zip(rows, rows[1:])
-        for left, right in zip(columns, columns[1:])
-    ]
 
 
 def _peak(surface: np.ndarray) -> tuple[float, float, float, float]:

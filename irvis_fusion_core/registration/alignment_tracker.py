@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from irvis_fusion_core.errors import ConfigurationError
+from irvis_fusion_core.errors import ConfigurationError, expect_one_of
 from irvis_fusion_core.registration.alignment_evidence import MOTIONS, AlignmentEvidence, Estimate
 from irvis_fusion_core.registration.camera_geometry import Size, corners, project, stretch
 
@@ -56,10 +56,7 @@ class TrackerOptions:
     motion: str = "similarity"
 
     def __post_init__(self) -> None:
-        if self.motion not in MOTIONS:
-            raise ConfigurationError(
-                f"motion must be one of {', '.join(MOTIONS)}, found {self.motion!r}"
-            )
+        expect_one_of("motion", self.motion, MOTIONS)
         if not (self.smoothing_s > 0.0 and self.hold_s >= 0.0 and self.max_shift_px > 0.0):
             raise ConfigurationError(
                 "online alignment needs positive smoothing_s and max_shift_px and hold_s >= 0, "

@@ -41,8 +41,7 @@ def plane_homography(
     plane = plane_motion(rotation, translation_m, depth_m)
     if min(k_ir[0, 0], k_ir[1, 1], k_vis[0, 0], k_vis[1, 1]) <= 0.0:
         raise CalibrationError(
-            "both camera matrices need positive focal lengths; an uncalibrated camera_info holds "
-            "zeros: calibrate the camera first"
+            "both cameras need positive focal lengths, uncalibrated ones have 0: calibrate first"
         )
     return _normalised(k_vis @ plane @ np.linalg.inv(k_ir))
 
@@ -111,10 +110,7 @@ def checked_homography(homography: Numbers, ir_size: Size) -> np.ndarray:
     projected = np.column_stack([corners(ir_size), np.ones(4)]) @ h.T
     scale = projected[:, 2]
     if np.abs(scale).min() <= 1e-9 * np.abs(h).max() or scale.min() * scale.max() < 0.0:
-        raise CalibrationError(
-            "the homography sends part of the IR image to infinity; it is no registration of "
-            "two cameras: calibrate again"
-        )
+        raise CalibrationError("the homography sends part of IR to infinity: calibrate again")
     quad = projected[:, :2] / scale[:, None]
     following = np.roll(quad, -1, axis=0)
     area = 0.5 * float((quad[:, 0] * following[:, 1] - following[:, 0] * quad[:, 1]).sum())
@@ -133,19 +129,6 @@ def checked_homography(homography: Numbers, ir_size: Size) -> np.ndarray:
     return _normalised(h)
 
 
-def rescaled_homography(
-    homography: np.ndarray,
-    calibrated_ir: Size,
-    ir_size: Size,
-    calibrated_vis: Size,
-    vis_size: Size,
-) -> np.ndarray:
-    """Return the homography for images of other sizes of the same aspect."""
-    from_ir = size_change("IR", calibrated_ir, ir_size)
-    from_vis = size_change("visible", calibrated_vis, vis_size)
-    return _normalised(from_vis @ homography @ np.linalg.inv(from_ir))
-
-
 def size_change(camera: str, old: Size, new: Size) -> np.ndarray:
     """Return the 3x3 from pixels of an image of size `old` to one of size `new`.
 
@@ -158,8 +141,7 @@ def size_change(camera: str, old: Size, new: Size) -> np.ndarray:
     if abs(across / down - 1.0) > _ASPECT_TOLERANCE + rounding:
         raise CalibrationError(
             f"the calibration is for a {camera} image of {old[1]}x{old[0]}, found "
-            f"{new[1]}x{new[0]}, which has another aspect; set the camera to the calibrated "
-            "format or calibrate again"
+            f"{new[1]}x{new[0]} of another aspect; use that format, or calibrate again"
         )
     return stretch(old, new)
 
@@ -181,24 +163,19 @@ def quaternion_matrix(quaternion: Sequence[float]) -> np.ndarray:
             f"a rotation must be a quaternion (x, y, z, w) other than 0, found {list(quaternion)}"
         )
     x, y, z, w = q / np.linalg.norm(q)
-    return np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-        ]
-    )
+    cross = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
+    return np.eye(3) + 2.0 * (w * cross + cross @ cross)
 
 
 def as_matrix(name: str, value: Numbers) -> np.ndarray:
     """Return float64 3x3 from nested lists or nine numbers."""
     try:
-        matrix = np.asarray(value, np.float64)
-    except (TypeError, ValueError) as error:
-        raise CalibrationError(f"{name} must be 3x3 numbers, found {value!r}") from error
-    if matrix.size != 9 or not np.isfinite(matrix).all():
+        matrix = np.asarray(value, np.float64).reshape(3, 3)
+    except (TypeError, ValueError):
+        matrix = np.full((3, 3), np.nan)
+    if not np.isfinite(matrix).all():
         raise CalibrationError(f"{name} must be 3x3 finite numbers, found {value!r}")
-    return matrix.reshape(3, 3)
+    return matrix
 
 
 def _normalised(homography: np.ndarray) -> np.ndarray:

@@ -164,9 +164,7 @@ def camera_from_info(info: Any, name: str, rectified: bool = False) -> CameraMod
     size = (int(info.height), int(info.width))
     roi = info.roi
     if roi.width and roi.height and (roi.height, roi.width) != size:
-        matrix = matrix.copy()
-        matrix[0, 2] -= roi.x_offset
-        matrix[1, 2] -= roi.y_offset
+        matrix = matrix - np.array([[0, 0, roi.x_offset], [0, 0, roi.y_offset], [0, 0, 0]])
         size = (int(roi.height), int(roi.width))
     lens, distortion = ("", []) if rectified else (info.distortion_model, list(info.d))
     return make_camera(name, matrix, distortion, size, lens, info.header.frame_id)

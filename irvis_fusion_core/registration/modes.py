@@ -17,20 +17,15 @@ from typing import Any
 import cv2
 import numpy as np
 
+from irvis_fusion_core import errors
 from irvis_fusion_core.errors import CalibrationError, ConfigurationError, FrameError
 from irvis_fusion_core.protocols import Registration
 from irvis_fusion_core.registration import camera_geometry as geometry
+from irvis_fusion_core.registration import warp_maps
 from irvis_fusion_core.registration.camera_geometry import Numbers, Size
 from irvis_fusion_core.registration.camera_model import checked_size, make_camera
 from irvis_fusion_core.registration.online_alignment import OnlineRegistration
-from irvis_fusion_core.registration.warp_maps import (
-    MapRegistration,
-    PixelMap,
-    StretchedRegistration,
-    grey_image,
-    size_name,
-    through,
-)
+from irvis_fusion_core.registration.warp_maps import Grid, MapRegistration, PixelMap, grey_image
 
 # Depths for which the error of a registration at another depth is reported.
 DEPTHS_M = (1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 100.0)
@@ -46,8 +41,8 @@ class NoRegistration:
         ir = grey_image(ir)
         if ir.shape != tuple(vis_size):
             raise FrameError(
-                f"registration mode 'none' needs IR of the visible size {size_name(vis_size)}, "
-                f"found {size_name(ir.shape)}; choose 'resize' or 'homography'"
+                f"registration mode 'none' needs IR of {warp_maps.size_name(vis_size)}, found "
+                f"{warp_maps.size_name(ir.shape)}; choose 'resize' or 'homography'"
             )
         return ir, None
 
@@ -97,13 +92,12 @@ class HomographyRegistration(MapRegistration):
         # Finds gross errors early; the check is repeated with the sizes of the frames.
         self._homography = geometry.checked_homography(homography, self._ir_size or (480, 640))
 
-    def _ir_points(
-        self, ir_size: Size, vis_size: Size, columns: np.ndarray, rows: np.ndarray
-    ) -> PixelMap:
-        sizes = (self._ir_size or ir_size, ir_size, self._vis_size or vis_size, vis_size)
-        homography = geometry.rescaled_homography(self._homography, *sizes)
+    def _ir_points(self, ir_size: Size, vis_size: Size, pixels: Grid) -> PixelMap:
+        from_ir = geometry.size_change("IR", self._ir_size or ir_size, ir_size)
+        from_vis = geometry.size_change("visible", self._vis_size or vis_size, vis_size)
+        homography = from_vis @ self._homography @ np.linalg.inv(from_ir)
         backward = np.linalg.inv(geometry.checked_homography(homography, ir_size))
-        return through(backward, columns, rows)
+        return warp_maps.through(backward, *pixels)
 
     def describe(self) -> dict[str, Any]:
         return {
@@ -149,16 +143,14 @@ class CalibratedRegistration(MapRegistration):
         homography = geometry.plane_homography(*self._cameras, depth_m)
         self._homography = geometry.checked_homography(homography, self._ir.size)
 
-    def _ir_points(
-        self, ir_size: Size, vis_size: Size, columns: np.ndarray, rows: np.ndarray
-    ) -> PixelMap:
+    def _ir_points(self, ir_size: Size, vis_size: Size, pixels: Grid) -> PixelMap:
         ir_camera = self._ir.for_size("IR", ir_size)
         vis_camera = self._vis.for_size("visible", vis_size)
-        rays = vis_camera.rays(np.stack([columns.ravel(), rows.ravel()], axis=1))
-        x, y, seen = through(np.linalg.inv(self._motion), rays[:, 0], rays[:, 1])
+        rays = vis_camera.rays(np.stack([axis.ravel() for axis in pixels], axis=1))
+        x, y, seen = warp_maps.through(np.linalg.inv(self._motion), rays[:, 0], rays[:, 1])
         seen &= np.hypot(x, y) <= ir_camera.widest_ray()
         ir = ir_camera.pixels(np.column_stack([np.where(seen, x, 0.0), np.where(seen, y, 0.0)]))
-        shape = columns.shape
+        shape = pixels[0].shape
         return ir[:, 0].reshape(shape), ir[:, 1].reshape(shape), seen.reshape(shape)
 
     def describe(self) -> dict[str, Any]:
@@ -193,10 +185,7 @@ def make_registration(mode: str = "none", **options: Any) -> Registration:
         ConfigurationError: an unknown mode, or options that the mode does not take or lacks.
         CalibrationError: the calibration itself is unusable.
     """
-    if mode not in MODES:
-        raise ConfigurationError(
-            f"registration mode must be one of {', '.join(MODES)}, found {mode!r}"
-        )
+    errors.expect_one_of("registration mode", mode, MODES)
     given = {n: v for n, v in options.items() if v is not None and np.size(v)}
     try:
         if mode == OnlineRegistration.mode:
@@ -212,7 +201,7 @@ def _make_online(online_base: str = ResizeRegistration.mode, **given: Any) -> On
     prefix = "online_"
     online = {n[len(prefix) :]: given.pop(n) for n in list(given) if n.startswith(prefix)}
     if online_base == ResizeRegistration.mode:
-        base: Registration = StretchedRegistration(given.get("soft_edge_px", 16.0))
+        base: Registration = warp_maps.StretchedRegistration(given.get("soft_edge_px", 16.0))
     else:
         base = make_registration(online_base, **given)
     return OnlineRegistration(base, **online)

@@ -22,14 +22,10 @@ import numpy as np
 
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_core.protocols import Registration
+from irvis_fusion_core.registration import warp_maps
 from irvis_fusion_core.registration.alignment_tracker import AlignmentTracker, TrackerOptions
 from irvis_fusion_core.registration.camera_geometry import Size, stretch
-from irvis_fusion_core.registration.warp_maps import (
-    MapRegistration,
-    grey_image,
-    pixel_grid,
-    through,
-)
+from irvis_fusion_core.registration.warp_maps import MapRegistration, grey_image
 
 # New maps cost 20 to 150 ms on the other thread: smaller changes at every corner are ignored.
 _WORTH_PX = 0.25
@@ -55,11 +51,7 @@ class OnlineRegistration:
     mode = "online"
 
     def __init__(
-        self,
-        base: Registration,
-        period_s: float = 1.0,
-        in_background: bool = True,
-        **options: Any,
+        self, base: Registration, period_s: float = 1.0, in_background: bool = True, **options: Any
     ) -> None:
         if not isinstance(base, MapRegistration):
             raise ConfigurationError(
@@ -67,9 +59,7 @@ class OnlineRegistration:
                 f"found {type(base).__name__}"
             )
         if not period_s > 0.0:
-            raise ConfigurationError(
-                f"online alignment needs a positive period_s, found {period_s}"
-            )
+            raise ConfigurationError(f"online alignment needs period_s above 0, found {period_s}")
         self._base = base
         self._active = base
         self.correction = np.eye(3)
@@ -91,13 +81,7 @@ class OnlineRegistration:
         return (self._active if sizes == self._sizes else self._base).warp(ir, vis_size)
 
     def offer(self, ir: np.ndarray, vis: np.ndarray, now_s: float | None = None) -> bool:
-        """Offer a pair of one moment, once per period; return whether it is taken.
-
-        Args:
-            ir: uint8 HxW before the warp; must not change afterwards.
-            vis: uint8 HxW or HxWx3; must not change afterwards.
-            now_s: monotonic time, seconds; None reads the clock.
-        """
+        """Offer a pair, of which one per period is taken; see `protocols.OnlineAligner`."""
         now_s = time.monotonic() if now_s is None else now_s
         if now_s < self._next_s or self._busy.is_set():
             return False
@@ -107,7 +91,7 @@ class OnlineRegistration:
             self._compare(ir, vis, now_s)
             return True
         # A short-lived thread per period: nothing has to be stopped with this object.
-        work, given = self._compare_politely, (ir, vis, now_s)
+        work, given = self._compare, (ir, vis, now_s)
         try:
             threading.Thread(target=work, args=given, name="online_alignment", daemon=True).start()
         except RuntimeError as error:  # the system has no more threads
@@ -132,14 +116,11 @@ class OnlineRegistration:
             alignment["failure"] = self._failure
         return {**self._base.describe(), "base": self._base.mode, "mode": self.mode, **alignment}
 
-    def _compare_politely(self, ir: np.ndarray, vis: np.ndarray, now_s: float) -> None:
-        if sys.platform == "linux":
+    def _compare(self, ir: np.ndarray, vis: np.ndarray, now_s: float) -> None:
+        if self._in_background and sys.platform == "linux":
             # Linux keeps niceness by thread, others by process. A sandbox may forbid it.
             with contextlib.suppress(OSError):
                 os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
-        self._compare(ir, vis, now_s)
-
-    def _compare(self, ir: np.ndarray, vis: np.ndarray, now_s: float) -> None:
         try:
             self._follow(grey_image(ir), vis, now_s)
             self._failure = ""
@@ -180,8 +161,9 @@ class OnlineRegistration:
         self._active, self.correction = self._base, np.eye(3)
         tracker = AlignmentTracker(vis_size, self._options)
         # The small image's grid, in pixels of the visible one.
-        columns, rows, _ = through(stretch(tracker.size, vis_size), *pixel_grid(tracker.size))
-        x, y, known = self._base.ir_points(ir_size, vis_size, columns, rows)
+        to_visible = stretch(tracker.size, vis_size)
+        columns, rows, _ = warp_maps.through(to_visible, *warp_maps.pixel_grid(tracker.size))
+        x, y, known = self._base.ir_points(ir_size, vis_size, (columns, rows))
         steps = [np.abs(np.diff(x, axis=1))[known[:, 1:]], np.abs(np.diff(y, axis=0))[known[1:]]]
         step = float(np.median(np.concatenate(steps))) if known.any() else 1.0
         # Where a small pixel spans several IR pixels, IR is smoothed against aliasing.

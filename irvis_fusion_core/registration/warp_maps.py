@@ -14,13 +14,10 @@ import cv2
 import numpy as np
 
 from irvis_fusion_core.errors import CalibrationError, ConfigurationError, FrameError
-from irvis_fusion_core.registration.camera_geometry import (
-    Size,
-    checked_homography,
-    size_change,
-    stretch,
-)
+from irvis_fusion_core.registration.camera_geometry import Size, checked_homography, stretch
 
+Grid = Tuple[np.ndarray, np.ndarray]
+"""Columns and rows of visible pixels, float64 of one shape."""
 PixelMap = Tuple[np.ndarray, np.ndarray, np.ndarray]
 """IR x and y (float64) of visible pixels, and whether they have a place in the IR image (bool)."""
 
@@ -40,32 +37,29 @@ class MapRegistration(ABC):
             raise ConfigurationError(f"soft_edge_px must be 0..1000 pixels, found {soft_edge_px}")
         self._soft_edge_px = soft_edge_px
         self._maps: dict[tuple[Size, Size], tuple] = {}
-        self._correction: tuple[np.ndarray, Size] | None = None
+        self._backward: np.ndarray | None = None  # from corrected to calibrated pixels
 
     def corrected(self, correction: np.ndarray, vis_size: Size) -> MapRegistration:
         """Return a copy that maps a point to `correction` x where this registration maps it to x.
 
-        The correction is 3x3 in visible pixels. A copy of a copy starts from the original.
+        The correction is 3x3 in pixels of visible images of `vis_size`, for which the copy is. A
+        copy of a copy starts from the original.
 
         Raises:
             CalibrationError: the correction is singular or mirrors.
         """
         other = copy(self)
         other._maps = {}
-        backward = np.linalg.inv(checked_homography(correction, vis_size))
-        other._correction = (backward, (int(vis_size[0]), int(vis_size[1])))
+        other._backward = np.linalg.inv(checked_homography(correction, vis_size))
         return other
 
     def prepare(self, ir_size: Size, vis_size: Size) -> None:
         """Compute the maps before the first `warp`; raises as `warp`."""
-        key = ((int(ir_size[0]), int(ir_size[1])), (int(vis_size[0]), int(vis_size[1])))
-        self._maps[key] = self._build(*key)
+        self._maps_for((int(ir_size[0]), int(ir_size[1])), vis_size)
 
-    def ir_points(
-        self, ir_size: Size, vis_size: Size, columns: np.ndarray, rows: np.ndarray
-    ) -> PixelMap:
-        """Return where the visible pixels (columns, rows) lie in the IR image."""
-        x, y, leads = self._located(ir_size, vis_size, columns, rows)
+    def ir_points(self, ir_size: Size, vis_size: Size, pixels: Grid) -> PixelMap:
+        """Return where the visible pixels lie in the IR image."""
+        x, y, leads = self._located(ir_size, vis_size, pixels)
         return x, y, leads & _within(x, y, ir_size)
 
     def warp(self, ir: np.ndarray, vis_size: Size) -> tuple[np.ndarray, np.ndarray | None]:
@@ -78,14 +72,17 @@ class MapRegistration(ABC):
             FrameError: `ir` is not uint8 HxW.
         """
         ir = grey_image(ir)
-        key = (ir.shape, (int(vis_size[0]), int(vis_size[1])))
+        whole, fraction, coverage = self._maps_for(ir.shape, vis_size)
+        warped = cv2.remap(ir, whole, fraction, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        return warped, coverage
+
+    def _maps_for(self, ir_size: Size, vis_size: Size) -> tuple:
+        key = (ir_size, (int(vis_size[0]), int(vis_size[1])))
         if key not in self._maps:
             self._maps[key] = self._build(*key)
             if len(self._maps) > _CACHED_SIZES:
                 del self._maps[next(iter(self._maps))]
-        whole, fraction, coverage = self._maps[key]
-        warped = cv2.remap(ir, whole, fraction, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        return warped, coverage
+        return self._maps[key]
 
     def _build(self, ir_size: Size, vis_size: Size) -> tuple:
         height, width = ir_size
@@ -103,18 +100,12 @@ class MapRegistration(ABC):
         whole, fraction = cv2.convertMaps(x, y, cv2.CV_16SC2)
         return whole, fraction, _soft_coverage(seen, self._soft_edge_px)
 
-    def _located(
-        self, ir_size: Size, vis_size: Size, columns: np.ndarray, rows: np.ndarray
-    ) -> PixelMap:
+    def _located(self, ir_size: Size, vis_size: Size, pixels: Grid) -> PixelMap:
         """Return `_ir_points` of corrected pixels."""
-        if self._correction is None:
-            return self._ir_points(ir_size, vis_size, columns, rows)
-        backward, size = self._correction
-        if size != vis_size:
-            to_now = size_change("visible", size, vis_size)
-            backward = to_now @ backward @ np.linalg.inv(to_now)
-        columns, rows, before = through(backward, columns, rows)
-        x, y, leads = self._ir_points(ir_size, vis_size, columns, rows)
+        if self._backward is None:
+            return self._ir_points(ir_size, vis_size, pixels)
+        columns, rows, before = through(self._backward, *pixels)
+        x, y, leads = self._ir_points(ir_size, vis_size, (columns, rows))
         return x, y, leads & before
 
     def _everywhere(self, ir_size: Size, vis_size: Size) -> PixelMap:
@@ -123,9 +114,9 @@ class MapRegistration(ABC):
         # Powers of two, which the fractions of `remap` hold exactly.
         step = max(step for step in (32, 16, 8, 4, 2, 1) if step * 120 <= max(*vis_size, 120))
         if step == 1 or not self.coarse:
-            return self._located(ir_size, vis_size, *pixel_grid(vis_size))
+            return self._located(ir_size, vis_size, pixel_grid(vis_size))
         grid = pixel_grid(((height + step - 2) // step + 1, (width + step - 2) // step + 1))
-        x, y, leads = self._located(ir_size, vis_size, *(step * axis for axis in grid))
+        x, y, leads = self._located(ir_size, vis_size, (step * grid[0], step * grid[1]))
         column, row = (axis.astype(np.float32) / step for axis in pixel_grid(vis_size))
 
         def between(values: np.ndarray) -> np.ndarray:
@@ -136,9 +127,7 @@ class MapRegistration(ABC):
         return between(x), between(y), between(leads.astype(np.float32)) > 0.999
 
     @abstractmethod
-    def _ir_points(
-        self, ir_size: Size, vis_size: Size, columns: np.ndarray, rows: np.ndarray
-    ) -> PixelMap:
+    def _ir_points(self, ir_size: Size, vis_size: Size, pixels: Grid) -> PixelMap:
         """Return IR x and y of visible pixels, and whether a ray leads there."""
 
     def describe(self) -> dict[str, Any]:
@@ -151,10 +140,8 @@ class StretchedRegistration(MapRegistration):
 
     mode = "resize"
 
-    def _ir_points(
-        self, ir_size: Size, vis_size: Size, columns: np.ndarray, rows: np.ndarray
-    ) -> PixelMap:
-        return through(stretch(vis_size, ir_size), columns, rows)
+    def _ir_points(self, ir_size: Size, vis_size: Size, pixels: Grid) -> PixelMap:
+        return through(stretch(vis_size, ir_size), *pixels)
 
 
 def through(h: np.ndarray, x: np.ndarray, y: np.ndarray) -> PixelMap:
@@ -170,9 +157,10 @@ def through(h: np.ndarray, x: np.ndarray, y: np.ndarray) -> PixelMap:
     )
 
 
-def pixel_grid(size: Size) -> tuple[np.ndarray, np.ndarray]:
+def pixel_grid(size: Size) -> Grid:
     """Return columns and rows (float64 HxW) of the pixels of an image of `size`."""
-    return np.meshgrid(np.arange(size[1], dtype=np.float64), np.arange(size[0], dtype=np.float64))
+    columns, rows = np.meshgrid(*(np.arange(side, dtype=np.float64) for side in size[::-1]))
+    return columns, rows
 
 
 def fill_uncovered(ir: np.ndarray, vis_luma: np.ndarray, coverage: np.ndarray) -> np.ndarray:

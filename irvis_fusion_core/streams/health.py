@@ -6,7 +6,6 @@ watchdog uses the *monotonic* clock. Nothing is locked: use an object from one t
 
 from __future__ import annotations
 
-import math
 import time
 import zlib
 from dataclasses import dataclass
@@ -14,8 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from irvis_fusion_core.errors import ConfigurationError
-from irvis_fusion_core.streams.stamps import NS_PER_S
+from irvis_fusion_core.errors import ConfigurationError, expect_one_of
+from irvis_fusion_core.streams.stamps import NS_PER_S, check_seconds
 
 OK = "ok"
 MISSING = "missing"  # never a frame, or none for missing_after_s
@@ -57,19 +56,12 @@ class Verdict(NamedTuple):
 
 
 def decide(verdict: Verdict, on_ir_loss: str = PASSTHROUGH) -> str:
-    """Return what to do with the visible frame at hand: FUSE, PASSTHROUGH, HOLD or STOP.
+    """Return what to do with the visible frame at hand: FUSE, or else `on_ir_loss`.
 
     PASSTHROUGH publishes it unchanged. HOLD fuses it with the last usable thermal frame, or passes
-    it through where there is none yet. STOP publishes nothing.
-
-    Raises:
-        ConfigurationError: another `on_ir_loss`.
+    it through where there is none yet. STOP publishes nothing. Others raise ConfigurationError.
     """
-    if on_ir_loss not in ON_IR_LOSS:
-        raise ConfigurationError(
-            f"on_ir_loss must be one of {', '.join(ON_IR_LOSS)}, got {on_ir_loss!r}; "
-            "correct the parameter"
-        )
+    expect_one_of("on_ir_loss", on_ir_loss, ON_IR_LOSS)
     return FUSE if verdict.usable else on_ir_loss
 
 
@@ -99,17 +91,14 @@ class IrHealth:
     missing_after_s: float = 2.0
 
     def __post_init__(self) -> None:
-        _check_seconds("max_ir_age_s", self.max_ir_age_s, above_zero=True)
-        _check_seconds("missing_after_s", self.missing_after_s, above_zero=True)
-        _check_seconds("frozen_after_s", self.frozen_after_s, above_zero=False)
-        offset_s, size = self.ir_time_offset_s, self.expected_size
-        if not math.isfinite(offset_s):
-            raise ConfigurationError(f"ir_time_offset_s must be finite, got {offset_s!r}")
+        check_seconds("max_ir_age_s", self.max_ir_age_s)
+        check_seconds("missing_after_s", self.missing_after_s)
+        check_seconds("frozen_after_s", self.frozen_after_s, ">= 0")
+        check_seconds("ir_time_offset_s", self.ir_time_offset_s, "")
+        size = self.expected_size
         if size is not None and (len(size) != 2 or min(size) < 1):
-            raise ConfigurationError(
-                f"expected_size must be (height, width) in pixels, got {size!r}"
-            )
-        self._offset_ns = round(offset_s * NS_PER_S)
+            raise ConfigurationError(f"expected_size must be (height, width), got {size!r}")
+        self._offset_ns = round(self.ir_time_offset_s * NS_PER_S)
         self.reset()
 
     def reset(self) -> None:
@@ -128,7 +117,6 @@ class IrHealth:
         """Inspect an arriving frame.
 
         Args:
-            stamp_ns: its stamp.
             frame: HxW or HxWxC of any dtype; kept until the next one, so do not write to it.
             monotonic_ns: its arrival on `time.monotonic_ns`; None reads the clock.
         """
@@ -162,10 +150,8 @@ class IrHealth:
             )
         same_s = (newest.stamp_ns - newest.same_since_ns) / NS_PER_S
         if 0 < self.frozen_after_s <= same_s:
-            return (
-                FROZEN,
-                f"the thermal image has not changed for {same_s:.1f} s while stamps moved",
-            )
+            unchanged = f"has not changed for {same_s:.1f} s while stamps moved"
+            return FROZEN, f"the thermal image {unchanged}"
         age_s = (now_ns - newest.stamp_ns - self._offset_ns) / NS_PER_S
         if age_s > self.max_ir_age_s and silence_s > self.max_ir_age_s:
             return STALE, f"the newest thermal frame is {age_s:.2f} s old and none has followed"
@@ -184,9 +170,3 @@ def _same(frame: np.ndarray, last: np.ndarray) -> bool:
         return False
     # NaN marks a dead pixel: equal where both images have one.
     return np.array_equal(frame, last, equal_nan=frame.dtype.kind == "f")
-
-
-def _check_seconds(name: str, value: float, above_zero: bool) -> None:
-    if not math.isfinite(value) or value < 0 or (above_zero and value == 0):
-        bound = "> 0" if above_zero else ">= 0"
-        raise ConfigurationError(f"{name} must be finite seconds {bound}, got {value!r}")

@@ -16,7 +16,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
-from irvis_fusion_core.errors import ConfigurationError
+from irvis_fusion_core.errors import expect_one_of
 from irvis_fusion_core.streams.pairing_policy import (
     CLEARED,
     IR_AHEAD,
@@ -30,9 +30,8 @@ from irvis_fusion_core.streams.pairing_policy import (
     Pair,
     PairingPolicy,
     ThermalFrame,
-    check_positive,
 )
-from irvis_fusion_core.streams.stamps import NS_PER_S
+from irvis_fusion_core.streams.stamps import NS_PER_S, check_seconds
 
 POLICIES = ("latest_ir", "pair")
 
@@ -53,12 +52,11 @@ class LatestIr(PairingPolicy):
     def __init__(
         self, max_ir_age_s: float = 0.3, ir_time_offset_s: float = 0.0, depth: int = 10
     ) -> None:
-        check_positive("max_ir_age_s", max_ir_age_s)
+        check_seconds("max_ir_age_s", max_ir_age_s)
         super().__init__(max_ir_age_s, ir_time_offset_s, depth)
-        self.max_ir_age_s = max_ir_age_s
 
     def add_ir(self, stamp_ns: int, item: object, now_ns: int | None = None) -> list[Pair]:
-        """Keep a thermal frame. Releases nothing; `now_ns` is not used."""
+        """Keep a thermal frame; `now_ns` is not used."""
         stored, released = self._accept_ir(stamp_ns, item)
         if stored and len(self._ir) > self.depth:
             self._ir.popleft()
@@ -110,11 +108,9 @@ class PairNearest(PairingPolicy):
         depth: int = 10,
         max_wait_s: float = 0.1,
     ) -> None:
-        check_positive("slop_s", slop_s)
-        check_positive("max_wait_s", max_wait_s)
+        check_seconds("slop_s", slop_s)
+        check_seconds("max_wait_s", max_wait_s)
         super().__init__(slop_s, ir_time_offset_s, depth)
-        self.slop_s = slop_s
-        self.max_wait_s = max_wait_s
         self._max_wait_ns = round(max_wait_s * NS_PER_S)
         self._queue: deque[_Waiting] = deque()
 
@@ -278,11 +274,7 @@ def make_pairing(
     Raises:
         ConfigurationError: an unknown policy or a value out of range.
     """
+    expect_one_of("pairing policy", policy, POLICIES)
     if policy == LatestIr.name:
         return LatestIr(max_ir_age_s, ir_time_offset_s, depth)
-    if policy == PairNearest.name:
-        return PairNearest(slop_s, ir_time_offset_s, depth, max_wait_s)
-    raise ConfigurationError(
-        f"pairing policy must be one of {', '.join(POLICIES)}, got {policy!r}; "
-        "correct the parameter"
-    )
+    return PairNearest(slop_s, ir_time_offset_s, depth, max_wait_s)

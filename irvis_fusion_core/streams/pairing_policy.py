@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections import Counter, deque
 from typing import Any, NamedTuple
 
 from irvis_fusion_core.errors import ConfigurationError
-from irvis_fusion_core.streams.stamps import NS_PER_S
+from irvis_fusion_core.streams.stamps import NS_PER_S, check_seconds
 
 PAIRED = "paired"
 NO_IR = "no_ir"  # no thermal frame since the start or the last clearing
@@ -33,17 +32,16 @@ class ThermalFrame(NamedTuple):
 class Pair(NamedTuple):
     """One visible frame on its way out, with its thermal frame or without one.
 
-    `ir_stamp_ns` is the thermal frame's own stamp. `skew_s` is thermal minus visible in seconds
-    after `ir_time_offset_s`; without partner, that of the nearest thermal frame held, or None.
-    `reason` is `PAIRED` or the cause.
+    `skew_s` is thermal minus visible in seconds after `ir_time_offset_s`; without partner, that of
+    the nearest thermal frame held, or None.
     """
 
     vis_stamp_ns: int
     vis: Any
-    ir_stamp_ns: int | None
+    ir_stamp_ns: int | None  # the thermal frame's own
     ir: Any
     skew_s: float | None
-    reason: str
+    reason: str  # PAIRED or the cause
 
     @property
     def paired(self) -> bool:
@@ -78,10 +76,7 @@ class Stream:
             self.last_ns = time_ns
 
     def soonest_next_ns(self) -> int | None:
-        """Return the earliest time of the next frame, None before the first.
-
-        It comes after half the shortest interval seen at least.
-        """
+        """Return the earliest time of the next frame: after half the shortest interval seen."""
         return None if self.last_ns is None else self.last_ns + (self._shortest_ns or 0) // 2
 
 
@@ -91,10 +86,7 @@ class PairingPolicy(ABC):
     name = ""
 
     def __init__(self, window_s: float, ir_time_offset_s: float, depth: int) -> None:
-        if not math.isfinite(ir_time_offset_s):
-            raise ConfigurationError(
-                f"ir_time_offset_s must be a finite number of seconds, got {ir_time_offset_s!r}"
-            )
+        check_seconds("ir_time_offset_s", ir_time_offset_s, "")
         if not isinstance(depth, int) or depth < 1:
             raise ConfigurationError(f"depth must be a whole number of frames >= 1, got {depth!r}")
         self.depth = depth
@@ -204,8 +196,3 @@ class PairingPolicy(ABC):
     def _nearest_ir(self, stamp_ns: int) -> ThermalFrame | None:
         """Return the nearest held thermal frame, the earlier of two equally near ones."""
         return min(self._ir, key=lambda ir: (abs(ir.time_ns - stamp_ns), ir.time_ns), default=None)
-
-
-def check_positive(name: str, value: float) -> None:
-    if not (math.isfinite(value) and value > 0):
-        raise ConfigurationError(f"{name} must be a finite number of seconds > 0, got {value!r}")

@@ -78,23 +78,21 @@ def estimate_time_offset(
     Raises:
         CalibrationError: too few frames, nothing that moves, or no offset that stands out.
     """
-    _check_enough("infrared", ir)
-    _check_enough("visible", vis)
+    streams = {"infrared": ir, "visible": vis}
+    for name, motion in streams.items():
+        _check_enough(name, motion)
     step_s = 0.25 * min(float(np.median(np.diff(m.times_s))) for m in (ir, vis))
-    ir_times, ir_activity = _activity(ir, step_s)
-    vis_times, vis_activity = _activity(vis, step_s)
-    for name, activity in (("infrared", ir_activity), ("visible", vis_activity)):
+    ir_activity, vis_activity = (_activity(motion, step_s) for motion in (ir, vis))
+    for name, activity in zip(streams, (ir_activity, vis_activity)):
         if activity.std() < LEAST_ACTIVITY:
             raise CalibrationError(
                 f"nothing moves by fits and starts in the {name} stream (activity varies by "
                 f"{activity.std():.2f}, needed is {LEAST_ACTIVITY}); record 10 s of jerky turns "
                 "of the cameras or of somebody who waves"
             )
-    start_s = vis_times[0] - ir_times[0]
-    lags, correlations, overlaps = _correlations(
-        ir_activity, vis_activity, start_s, step_s, largest_s
-    )
-    return _peak(lags, correlations, overlaps, step_s, largest_s)
+    start_s = vis.times_s[0] - ir.times_s[0]
+    found = _correlations(ir_activity, vis_activity, start_s, step_s, largest_s)
+    return _peak(found, step_s, largest_s)
 
 
 def _small(image: np.ndarray) -> np.ndarray:
@@ -120,8 +118,8 @@ def _check_enough(name: str, motion: MotionEnergy) -> None:
         )
 
 
-def _activity(motion: MotionEnergy, step_s: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return an even time grid and on it the logarithm of the energy without its slow trend."""
+def _activity(motion: MotionEnergy, step_s: float) -> np.ndarray:
+    """Return the logarithm of the energy in even steps, without its slow trend."""
     times, energies = motion.times_s, motion.energies
     grid = np.arange(times[0], times[-1], step_s)
     # A logarithm: doubled motion counts the same for slow and for fast scenes.
@@ -129,10 +127,10 @@ def _activity(motion: MotionEnergy, step_s: float) -> tuple[np.ndarray, np.ndarr
     activity = np.interp(grid, times, np.log(energies + floor))
     window = max(3, int(_TREND_S / step_s) | 1)
     if window >= len(activity):
-        return grid, activity - activity.mean()
+        return activity - activity.mean()
     padded = np.pad(activity, window // 2, mode="reflect")
     trend = np.convolve(padded, np.ones(window) / window, mode="valid")
-    return grid, activity - trend
+    return activity - trend
 
 
 def _correlations(
@@ -163,13 +161,8 @@ def _correlations(
     return np.array(found).T
 
 
-def _peak(
-    lags: np.ndarray,
-    correlations: np.ndarray,
-    overlaps: np.ndarray,
-    step_s: float,
-    largest_s: float,
-) -> TimeOffset:
+def _peak(found: np.ndarray, step_s: float, largest_s: float) -> TimeOffset:
+    lags, correlations, overlaps = found
     best = int(np.argmax(correlations))
     peak = float(correlations[best])
     others = correlations[np.abs(lags - lags[best]) > _PEAK_APART_S]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from irvis_fusion_core.thermal.methods import METHODS
-from irvis_fusion_core.thermal.options import ThermalOptions
+from irvis_fusion_core.thermal.methods import METHODS, ThermalOptions
 from irvis_fusion_core.thermal.rescale import ThermalRescale
 
 __all__ = ["METHODS", "ThermalOptions", "ThermalRescale"]

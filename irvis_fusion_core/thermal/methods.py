@@ -1,4 +1,4 @@
-"""The methods that choose which raw values become black and white, one class each.
+"""The settings of thermal rescaling, and its methods, one class each.
 
 A new method is a class here and a row of `METHODS`.
 """
@@ -6,18 +6,80 @@ A new method is a class here and a row of `METHODS`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple, Tuple
 
 import numpy as np
 
-from irvis_fusion_core.errors import ConfigurationError
+from irvis_fusion_core.errors import ConfigurationError, expect_one_of
 from irvis_fusion_core.thermal.limits import SteadyLimits, field_limits, frame_limits
-from irvis_fusion_core.thermal.options import ThermalOptions, expect_one_of
+
+WINDOW_UNITS = ("counts", "celsius", "kelvin")
+RAW_UNITS = ("auto", "counts", "centikelvin", "kelvin", "celsius")
 
 _ZERO_CELSIUS_K = 273.15
 # The smallest window: without it, a scene without contrast would become an image of noise.
 _LEAST_SPAN = {"counts": 64.0, "centikelvin": 200.0, "kelvin": 2.0, "celsius": 2.0}
 _LEAST_SPAN_8_BIT = 16.0
+
+
+@dataclass(frozen=True)
+class ThermalOptions:
+    """The settings of one `ThermalRescale`.
+
+    Args:
+        method: a name of `thermal.METHODS`.
+        low_percent: share of pixels that becomes black, 0..100.
+        high_percent: share below those that become white.
+        smoothing_s: time constant of the limits, seconds; 0 rescales every frame alone.
+        window_low: black of method "window", in `window_unit`.
+        window_high: its white.
+        window_unit: "counts" (raw values as they come), "celsius" or "kelvin".
+        raw_unit: unit of the raw values: "counts", "centikelvin", "kelvin", "celsius". "auto":
+            integers are counts (centikelvin where the window is a temperature), floats are
+            kelvin where the median of the first frame is above 150, else Celsius.
+        invert: True for black-hot cameras; turns the result so that hot is white.
+        clahe_clip: clip limit of CLAHE on the result, 0 for none (2 is usual). It adds local
+            contrast, costs 1 ms and some steadiness.
+        dead_pixels: repair single dead pixels.
+        columns: remove fixed column noise.
+        saturated: raw value from which a pixel counts as saturated; None is the maximum of the
+            type (give 16383 for 14-bit cameras).
+        fields: fields along each side for method "fieldwise", 2..16.
+
+    Raises:
+        ConfigurationError: a setting has an impossible value.
+    """
+
+    method: str = "percentile"
+    low_percent: float = 0.5
+    high_percent: float = 99.5
+    smoothing_s: float = 2.0
+    window_low: float | None = None
+    window_high: float | None = None
+    window_unit: str = "counts"
+    raw_unit: str = "auto"
+    invert: bool = False
+    clahe_clip: float = 0.0
+    dead_pixels: bool = False
+    columns: bool = False
+    saturated: float | None = None
+    fields: int = 8
+
+    def __post_init__(self) -> None:
+        expect_one_of("thermal method", self.method, METHODS)
+        expect_one_of("window_unit", self.window_unit, WINDOW_UNITS)
+        expect_one_of("raw_unit", self.raw_unit, RAW_UNITS)
+        if not 0.0 <= self.low_percent < self.high_percent <= 100.0:
+            raise ConfigurationError(
+                "low_percent and high_percent must satisfy 0 <= low < high <= 100, found "
+                f"{self.low_percent} and {self.high_percent}"
+            )
+        if not 0.0 <= self.smoothing_s < float("inf"):
+            raise ConfigurationError(f"smoothing_s must be >= 0 seconds, found {self.smoothing_s}")
+        if self.clahe_clip < 0.0 or not 2 <= self.fields <= 16:
+            found = f"{self.clahe_clip} and {self.fields}"
+            raise ConfigurationError(f"clahe_clip must be >= 0 and fields 2..16, found {found}")
 
 
 class Sample(NamedTuple):
@@ -29,11 +91,8 @@ class Sample(NamedTuple):
     is_8_bit: bool  # the raw frame was uint8
 
 
-class Limits(NamedTuple):
-    """Raw values that become black and white: float32, shape () or (fields down, across)."""
-
-    low: np.ndarray
-    high: np.ndarray
+Limits = Tuple[np.ndarray, np.ndarray]
+"""Raw values that become black and white: float32, shape () or (fields down, across)."""
 
 
 class Method(ABC):
@@ -70,12 +129,12 @@ class Percentile(Method):
         low, high = self._read(sample)
         span = _LEAST_SPAN_8_BIT if sample.is_8_bit else _LEAST_SPAN[sample.unit]
         high = np.maximum(high, low + np.float32(span))
-        return Limits(*self._steady.update(low, high, elapsed_s))
+        return self._steady.update(low, high, elapsed_s)
 
     def reset(self) -> None:
         self._steady.reset()
 
-    def _read(self, sample: Sample) -> tuple[np.ndarray, np.ndarray]:
+    def _read(self, sample: Sample) -> Limits:
         return frame_limits(sample.values[sample.usable], *self._percents)
 
 
@@ -84,7 +143,7 @@ class Fieldwise(Percentile):
 
     by_place = True
 
-    def _read(self, sample: Sample) -> tuple[np.ndarray, np.ndarray]:
+    def _read(self, sample: Sample) -> Limits:
         fields = self._options.fields
         if min(sample.values.shape) < fields:
             return super()._read(sample)
@@ -112,7 +171,7 @@ class Window(Method):
 
     def limits(self, sample: Sample, elapsed_s: float) -> Limits:
         low, high = (self._in_raw_unit(limit, sample.unit) for limit in self._window)
-        return Limits(np.asarray(low, np.float32), np.asarray(high, np.float32))
+        return np.asarray(low, np.float32), np.asarray(high, np.float32)
 
     def _in_raw_unit(self, limit: float, raw_unit: str) -> float:
         if not self.in_degrees:
@@ -129,7 +188,7 @@ class Unchanged(Method):
     passes_through = True
 
     def limits(self, sample: Sample, elapsed_s: float) -> Limits:
-        return Limits(np.asarray(0.0, np.float32), np.asarray(255.0, np.float32))
+        return np.asarray(0.0, np.float32), np.asarray(255.0, np.float32)
 
 
 METHODS: dict[str, type[Method]] = {
@@ -138,9 +197,3 @@ METHODS: dict[str, type[Method]] = {
     "fieldwise": Fieldwise,
     "none": Unchanged,
 }
-
-
-def make_method(options: ThermalOptions) -> Method:
-    """Build the method that `options.method` names; ConfigurationError if that is impossible."""
-    expect_one_of("method", options.method, tuple(METHODS))
-    return METHODS[options.method](options)

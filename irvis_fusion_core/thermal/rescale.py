@@ -18,10 +18,8 @@ import numpy as np
 from irvis_fusion_core.errors import FrameError
 from irvis_fusion_core.thermal import raw_frames
 from irvis_fusion_core.thermal.limits import LowPass
-from irvis_fusion_core.thermal.methods import Limits, Sample, make_method
-from irvis_fusion_core.thermal.options import ThermalOptions
-from irvis_fusion_core.thermal.repair import column_offsets, repair_dead_pixels
-from irvis_fusion_core.thermal.stretch import Stretch
+from irvis_fusion_core.thermal.methods import METHODS, Limits, Sample, ThermalOptions
+from irvis_fusion_core.thermal.raw_frames import column_offsets, repair_dead_pixels
 
 # Every fourth pixel of every fourth row: 20 480 values at 640x512 place a percentile to 0.1 %.
 _SAMPLE_STEP = 4
@@ -29,9 +27,49 @@ _SAMPLE_STEP = 4
 _ASSUMED_PERIOD_S = 1.0 / 30.0
 # After a longer pause earlier frames say nothing about the scene.
 _LONGEST_PAUSE_S = 5.0
+# Changes of a grey value below this keep the maps of gain and offset: they would be rounded away,
+# and resizing the maps costs as much as applying them.
+_UNSEEN_GREY = 0.25
 
 _ALL_OF_8_BITS = np.arange(256, dtype=np.float32)[np.newaxis]
 """Every value of an 8-bit frame: rescaled once, it is the table for the whole frame."""
+
+
+class Stretch:
+    """Maps (frame - low) / (high - low) to 0..255, rounded and saturated; keeps its maps."""
+
+    def __init__(self) -> None:
+        self._limits: tuple[np.ndarray, np.ndarray] | None = None
+        self._gain = self._offset = np.empty((0, 0), np.float32)
+
+    def __call__(self, frame: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+        """Return uint8 HxW of a float32 frame, which limits by field overwrite.
+
+        Limits are float32, of shape () or (fields down, across).
+        """
+        if low.ndim == 0:
+            gain = 255.0 / float(high - low)
+            offset = -float(low) * gain
+            return cv2.addWeighted(frame, gain, frame, 0.0, offset, dtype=cv2.CV_8U)
+        if self._gain.shape != frame.shape or self._would_be_seen(low, high):
+            self._renew(frame.shape, low, high)
+        cv2.multiply(frame, self._gain, dst=frame)
+        return cv2.add(frame, self._offset, dtype=cv2.CV_8U)
+
+    def _would_be_seen(self, low: np.ndarray, high: np.ndarray) -> bool:
+        if self._limits is None or self._limits[0].shape != low.shape:
+            return True
+        moved = float(np.abs(np.subtract((low, high), self._limits)).max())
+        return 255.0 * moved > _UNSEEN_GREY * float((high - low).min())
+
+    def _renew(self, shape: tuple[int, ...], low: np.ndarray, high: np.ndarray) -> None:
+        gain = 255.0 / (high - low)
+        if self._gain.shape != shape:
+            self._gain, self._offset = np.empty(shape, np.float32), np.empty(shape, np.float32)
+        size = (shape[1], shape[0])
+        cv2.resize(gain, size, dst=self._gain, interpolation=cv2.INTER_LINEAR)
+        cv2.resize(-low * gain, size, dst=self._offset, interpolation=cv2.INTER_LINEAR)
+        self._limits = (low.copy(), high.copy())
 
 
 class ThermalRescale:
@@ -52,7 +90,7 @@ class ThermalRescale:
         options = method if isinstance(method, ThermalOptions) else ThermalOptions(method)
         options = replace(options, **settings)
         self._options = options
-        self._method = make_method(options)
+        self._method = METHODS[options.method](options)
         clip = options.clahe_clip
         self._clahe = cv2.createCLAHE(clip, (8, 8)) if clip > 0.0 else None
         self._by_table = not (options.dead_pixels or options.columns or self._method.by_place)
@@ -74,7 +112,8 @@ class ThermalRescale:
         """Raw values that became black and white in the last frame (field-wise: their means)."""
         if self._limits is None:
             return None
-        return float(np.mean(self._limits.low)), float(np.mean(self._limits.high))
+        low, high = self._limits
+        return float(np.mean(low)), float(np.mean(high))
 
     def __call__(self, raw: np.ndarray, stamp_s: float | None = None) -> np.ndarray:
         """Rescale one frame.

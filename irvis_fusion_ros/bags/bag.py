@@ -7,14 +7,12 @@ CompressedImage, so `irvis_fusion_ros.messages.image_messages` takes them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from irvis_fusion_core.streams.stamps import stamp_ns
 from irvis_fusion_ros.bags.bag_error import BagError, reading_errors
 from irvis_fusion_ros.bags.bag_storage import BagReader, StoredTopic
-
-if TYPE_CHECKING:
-    from irvis_fusion_ros.messages.protocols import AnyImageMessage, StampedMessage
+from irvis_fusion_ros.messages.protocols import AnyImageMessage
 
 IMAGE_TYPE = "sensor_msgs/msg/Image"
 COMPRESSED_TYPE = "sensor_msgs/msg/CompressedImage"
@@ -41,11 +39,6 @@ class BagMessage(NamedTuple):
     message: Any  # the decoded message, whose fields `type` names
 
 
-def stamp_of(message: StampedMessage) -> int:
-    """Return the stamp of a message's header in ns; 0 where the driver did not stamp it."""
-    return stamp_ns(message.header.stamp)
-
-
 def all_topics(bag: str) -> list[StoredTopic]:
     """Return every topic of a bag (a folder, .db3 or .mcap), sorted by name.
 
@@ -65,7 +58,7 @@ def image_topics(bag: str) -> list[StoredTopic]:
 def read_images(bag: str, topics: Sequence[str]) -> Iterator[BagImage]:
     """Yield the images of these topics as `read_messages` does."""
     for found in read_messages(bag, topics):
-        stamped_ns = stamp_of(found.message)
+        stamped_ns = stamp_ns(found.message.header.stamp)
         yield BagImage(found.topic, stamped_ns or found.recorded_ns, found.message)
 
 
@@ -74,10 +67,8 @@ def read_messages(
 ) -> Iterator[BagMessage]:
     """Yield the messages of these topics in order of recording; hold one at a time.
 
-    Args:
-        images: Image topics, whose messages are decoded.
-        others: Topics of any type. CameraInfo and TFMessage are decoded; of other types only the
-            bytes are given. A topic may be in both.
+    Those of the image topics are decoded. `others` may be of any type: CameraInfo and TFMessage
+    are decoded, of other types only the bytes are given. A topic may be in both.
 
     Raises:
         BagReaderUnavailableError: `rosbags` is not installed.

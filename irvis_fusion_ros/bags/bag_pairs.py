@@ -17,11 +17,8 @@ from irvis_fusion_core.streams.stamps import NS_PER_S
 from irvis_fusion_core.thermal import ThermalRescale
 from irvis_fusion_ros.bags.bag import read_images
 from irvis_fusion_ros.bags.bag_error import BagError
-from irvis_fusion_ros.messages.image_messages import (
-    ImageMessageError,
-    thermal_frame,
-    visible_frame,
-)
+from irvis_fusion_ros.messages import image_messages
+from irvis_fusion_ros.messages.image_messages import ImageMessageError
 
 MOST_PAIRS = 300
 
@@ -32,25 +29,19 @@ def images_of(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         ImageMessageError: One of them cannot be decoded.
     """
-    vis, order = visible_frame(pair.vis)
+    vis, order = image_messages.visible_frame(pair.vis)
     if order == "rgb":
         vis = cv2.cvtColor(vis, cv2.COLOR_RGB2BGR)
-    return thermal_frame(pair.ir), np.ascontiguousarray(vis)
+    return image_messages.thermal_frame(pair.ir), np.ascontiguousarray(vis)
 
 
 def matched_images(
     bag: str, topics: tuple[str, str], slop_s: float, ir_time_offset_s: float, every: int = 1
 ) -> Iterator[tuple[Pair, np.ndarray, np.ndarray]]:
-    """Yield pairs of messages with their images; see `images_of`.
+    """Yield pairs of messages of the thermal and the visible topic with their images.
 
-    A message is in one pair at most. Pairs that cannot be decoded are left out. Memory holds what
-    may still pair.
-
-    Args:
-        topics: Thermal and visible.
-        slop_s: Those of `irvis_fusion_core.streams.pairing.PairNearest`.
-        ir_time_offset_s: See `slop_s`.
-        every: Decode one pair of this number.
+    A message is in one pair at most; of `every` pairs one is decoded. Pairs that cannot be decoded
+    are left out. Memory holds what may still pair. Times are those of `PairNearest` of the core.
 
     Raises:
         BagError: The bag cannot be read, or has no pair.

@@ -53,10 +53,8 @@ class BagWriter:
     ) -> None:
         """Check that the bag may be written; create nothing yet.
 
-        Args:
-            storage: "sqlite3" or "mcap".
-            overwrite: Replace a bag of that name when the new one is complete.
-            compress: Use zstd, for chunks of an MCAP file or each message in SQLite.
+        `storage` is "sqlite3" or "mcap". `overwrite` replaces a bag of that name when the new one
+        is complete. `compress` uses zstd, for chunks of an MCAP file or each message in SQLite.
 
         Raises:
             ConfigurationError: Another storage.

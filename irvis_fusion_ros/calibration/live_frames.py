@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import rclpy
 from rclpy.node import Node
@@ -13,7 +14,7 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from irvis_fusion_core.errors import CalibrationError
 from irvis_fusion_core.streams.pairing import Pair, PairNearest
-from irvis_fusion_ros.bags.bag import stamp_of
+from irvis_fusion_core.streams.stamps import stamp_ns
 from irvis_fusion_ros.calibration.calibration_frames import CalibrationPair, decoded
 from irvis_fusion_ros.messages.image_messages import ImageMessageError
 from irvis_fusion_ros.node.topics.qos import MatchedSubscription
@@ -29,14 +30,10 @@ def live_frames(
     ir_time_offset_s: float = 0.0,
     progress: Callable[[str], None] = lambda line: None,
 ) -> list[CalibrationPair]:
-    """Return up to `most` pairs, spread over `seconds`.
+    """Return up to `most` pairs of the thermal and the visible topic, spread over `seconds`.
 
-    The subscriptions follow the publishers' reliability.
-
-    Args:
-        topics: Thermal and visible; /compressed at the end means CompressedImage.
-        slop_s: Those of `irvis_fusion_core.streams.pairing.PairNearest`.
-        ir_time_offset_s: See `slop_s`.
+    /compressed at the end of a topic means CompressedImage. The subscriptions follow the
+    publishers' reliability. Times are those of `PairNearest` of the core.
 
     Raises:
         CalibrationError: No pair arrived, or none that can be decoded.
@@ -52,22 +49,26 @@ def live_frames(
         rclpy.try_shutdown()
 
 
+@dataclass(eq=False)
 class _Collection:
-    def __init__(
-        self, node: Node, topics: tuple[str, str], most: int, seconds: float, pairing: PairNearest
-    ) -> None:
-        self._node, self._seconds, self._most, self._pairing = node, seconds, most, pairing
+    node: Node
+    topics: tuple[str, str]
+    most: int
+    seconds: float
+    pairing: PairNearest
+
+    def __post_init__(self) -> None:
         self._found: list[CalibrationPair] = []
         self._next_s = 0.0
         self._unusable: ImageMessageError | None = None
         self._subscriptions = [
             MatchedSubscription(
-                node,
+                self.node,
                 CompressedImage if topic.endswith("/compressed") else Image,
                 topic,
                 functools.partial(self._take, add),
             )
-            for topic, add in zip(topics, (pairing.add_ir, pairing.add_vis))
+            for topic, add in zip(self.topics, (self.pairing.add_ir, self.pairing.add_vis))
         ]
 
     def run(self, progress: Callable[[str], None]) -> list[CalibrationPair]:
@@ -75,8 +76,8 @@ class _Collection:
         for subscription in self._subscriptions:
             subscription.open(begin)
         told = 0
-        while time.monotonic() < begin + self._seconds and len(self._found) < self._most:
-            rclpy.spin_once(self._node, timeout_sec=_SPIN_S)
+        while time.monotonic() < begin + self.seconds and len(self._found) < self.most:
+            rclpy.spin_once(self.node, timeout_sec=_SPIN_S)
             for subscription in self._subscriptions:
                 subscription.poll(time.monotonic())
             if len(self._found) >= told + 5:
@@ -87,24 +88,24 @@ class _Collection:
         return self._found
 
     def _take(self, add: Callable[..., list[Pair]], message: Image | CompressedImage) -> None:
-        for pair in add(stamp_of(message), message):
+        for pair in add(stamp_ns(message.header.stamp), message):
             now = time.monotonic()
-            if not pair.paired or now < self._next_s or len(self._found) >= self._most:
+            if not pair.paired or now < self._next_s or len(self._found) >= self.most:
                 continue
             try:
                 self._found.append(decoded(pair))
-                self._next_s = now + self._seconds / self._most
+                self._next_s = now + self.seconds / self.most
             except ImageMessageError as error:
                 self._unusable = error
 
     def _why_nothing(self) -> str:
-        said = [s.silence(time.monotonic(), min(1.0, self._seconds)) for s in self._subscriptions]
+        said = [s.silence(time.monotonic(), min(1.0, self.seconds)) for s in self._subscriptions]
         counts = ", ".join(f"{s.received} on {s.topic}" for s in self._subscriptions)
         reasons = [text for text in said if text]
         if self._unusable is not None:
             reasons.append(str(self._unusable))
         nearest = "no two stamps are within the slop; see --slop-s and --ir-time-offset-s"
         return (
-            f"expected pairs of frames within {self._seconds:g} s, found {counts} and no pair: "
+            f"expected pairs of frames within {self.seconds:g} s, found {counts} and no pair: "
             + "; ".join(reasons or [nearest])
         )

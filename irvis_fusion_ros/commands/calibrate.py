@@ -29,12 +29,8 @@ from irvis_fusion_core.command_line import command, make_parser
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_core.image_files import write_image
 from irvis_fusion_ros.bags.bag_topics import add_topic_options, choose_topics
-from irvis_fusion_ros.calibration.calibration_frames import (
-    CalibrationPair,
-    bag_frames,
-    check_one_rig,
-    folder_pairs,
-)
+from irvis_fusion_ros.calibration import calibration_frames
+from irvis_fusion_ros.calibration.calibration_frames import CalibrationPair
 
 
 @command
@@ -42,7 +38,7 @@ def main(arguments: list[str]) -> int:
     """Run the command."""
     options = _checked(_parser().parse_args(arguments))
     pairs = _pairs(options)
-    check_one_rig(pairs)
+    calibration_frames.check_one_rig(pairs)
     if options.board:
         from irvis_fusion_ros.calibration.boards import calibrate_with_board
 
@@ -108,7 +104,7 @@ def _checked(options: argparse.Namespace) -> argparse.Namespace:
 
 def _pairs(options: argparse.Namespace) -> list[CalibrationPair]:
     if options.ir:
-        return folder_pairs(options.ir, options.vis, options.frames)
+        return calibration_frames.folder_pairs(options.ir, options.vis, options.frames)
     times = (options.slop_s, options.ir_time_offset_s)
     if options.live:
         from irvis_fusion_ros.calibration.live_frames import live_frames
@@ -118,7 +114,7 @@ def _pairs(options: argparse.Namespace) -> list[CalibrationPair]:
         return live_frames(topics, options.frames, options.seconds, *times, progress=_say)
     topics = choose_topics(options.bag, options.ir_topic, options.vis_topic)
     _say(f"IR is {topics[0]}, visible is {topics[1]}")
-    return bag_frames(options.bag, topics, options.frames, *times)
+    return calibration_frames.bag_frames(options.bag, topics, options.frames, *times)
 
 
 def _write(

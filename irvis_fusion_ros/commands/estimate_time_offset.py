@@ -15,8 +15,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-import numpy as np
-
 from irvis_fusion_core.calibration.parameter_file import update_parameters
 from irvis_fusion_core.command_line import command, make_parser
 from irvis_fusion_core.errors import ConfigurationError
@@ -78,9 +76,7 @@ def offset_of_bag(bag: str, topics: Sequence[str], largest_s: float, seconds: fl
             break
         try:
             if image.topic == topics[0]:
-                pixels = np.asarray(
-                    image_messages.thermal_frame(image.message, check_finite=False)
-                )
+                pixels = image_messages.thermal_frame(image.message, check_finite=False)
             else:
                 pixels, _ = image_messages.visible_frame(image.message)
         except ImageMessageError as error:

@@ -43,26 +43,12 @@ def main(arguments: list[str]) -> int:
             raise ConfigurationError(
                 f"expected --{name.replace('_', '-')} of 0 or more, found {getattr(options, name)}"
             )
+    options.jobs = options.jobs or os.cpu_count() or 1
     plan = Plan(
-        bag=options.bag,
         topics=find_topics(options.bag, options.ir_topic, options.vis_topic),
-        output=options.output,
         configurations=make_configurations(options.config, options.model, options.param),
-        metrics=_listed(options.metrics),
-        measured_frames=options.measured_frames,
-        rank_by=options.rank_by,
-        jobs=options.jobs or os.cpu_count() or 1,
-        detector=options.detector,
-        min_score=options.min_score,
-        detector_frames=options.detector_frames,
-        annotations=options.annotations,
-        class_names=_listed(options.class_names) or [],
-        frame_names=options.frame_names,
-        gif=not options.no_gif,
-        live=options.live,
-        live_rate=options.live_rate,
-        quiet=options.quiet,
         command="irvis_fusion evaluate_bag " + " ".join(shlex.quote(a) for a in arguments),
+        **{name: value for name, value in vars(options).items() if name in Plan._fields},
     )
     page = Evaluation(plan).run(functools.partial(show_progress, quiet=options.quiet))
     if not options.quiet:
@@ -79,30 +65,22 @@ def _parser() -> argparse.ArgumentParser:
     several: dict[str, Any] = {"action": "append", "default": []}
     count: dict[str, Any] = {"type": int, "metavar": "N"}
     add = parser.add_argument_group("what is compared").add_argument
-    add(
-        "--config",
-        metavar="YAML",
-        help="a parameter file of the node; several are compared",
-        **several,
-    )
-    add(
-        "--model",
-        help="auto, nano, small, base, or an .onnx file; several are compared",
-        **several,
-    )
+    text = "a parameter file of the node; several are compared"
+    add("--config", metavar="YAML", help=text, **several)
+    text = "auto, nano, small, base, or an .onnx file; several are compared"
+    add("--model", help=text, **several)
     text = "one parameter of the node, over the files'; may be repeated"
     add("-p", "--param", metavar="NAME:=VALUE", help=text, **several)
     add = parser.add_argument_group("what is measured").add_argument
-    add("--metrics", metavar="A,B,...", help="only these, separated by commas (default: all)")
-    text = (
-        "frames that get metrics, evenly spaced; 0 for all. Flicker, skew, latency and outcomes "
-    )
-    text += f"are of every frame (default: {MEASURED})"
+    names: dict[str, Any] = {"type": _listed, "metavar": "A,B,..."}
+    add("--metrics", help="only these, separated by commas (default: all)", **names)
+    text = "frames that get metrics, evenly spaced; 0 for all. Flicker, skew, latency and"
+    text += f" outcomes are of every frame (default: {MEASURED})"
     add("--measured-frames", default=MEASURED, help=text, **count)
     text = "the metric of best and worst frames"
     add("--rank-by", default="Qabf", metavar="METRIC", help=text)
     add("--jobs", default=0, help="threads for the metrics (default: all)", **count)
-    add("--no-gif", action="store_true", help="leave out the animation")
+    add("--no-gif", dest="gif", action="store_false", help="leave out the animation")
     add = parser.add_argument_group("downstream check").add_argument
     text = "a YOLO-style .onnx, hog (OpenCV's people detector), or none (default: hog)"
     add("--detector", default="hog", metavar="MODEL", help=text)
@@ -112,7 +90,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--detector-frames", default=DETECTED, help=f"{text}(default: {DETECTED})", **count)
     text = "COCO .json or folder of YOLO .txt, named by visible stamp or frame number"
     add("--annotations", metavar="PATH", help=text)
-    add("--class-names", metavar="A,B,...", help="names of the class numbers in YOLO .txt files")
+    text = "names of the class numbers in YOLO .txt files"
+    add("--class-names", default=(), help=text, **names)
     text = "names of the visible frames in order: a text file, or a folder of images"
     add("--frame-names", metavar="FILE", help=text)
     add = parser.add_argument_group("the running node").add_argument
@@ -122,9 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _listed(text: str | None) -> list[str] | None:
-    if text is None:
-        return None
+def _listed(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 

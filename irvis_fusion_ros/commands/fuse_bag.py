@@ -21,15 +21,10 @@ from collections.abc import Sequence
 
 from irvis_fusion_core.command_line import command, make_parser, show_progress
 from irvis_fusion_core.errors import ConfigurationError
+from irvis_fusion_ros.bags import bag_topics
 from irvis_fusion_ros.bags.bag import BagError, StoredTopic, all_topics
 from irvis_fusion_ros.bags.bag_storage import storage_of
-from irvis_fusion_ros.bags.bag_topics import (
-    FusionTopics,
-    add_bag_argument,
-    add_topic_options,
-    find_topics,
-    topic_name,
-)
+from irvis_fusion_ros.bags.bag_topics import FusionTopics
 from irvis_fusion_ros.bags.bag_writer import STORAGES, BagWriter
 from irvis_fusion_ros.bags.replay.fused_bag import FusedBag, FusedTopics
 from irvis_fusion_ros.bags.replay.offline_advice import why_nothing_fused
@@ -47,7 +42,7 @@ def main(arguments: list[str]) -> int:
     options = _parser().parse_args(arguments)
     settings = settings_of(options)
     _refuse_itself(options.bag, options.output)
-    cameras = find_topics(options.bag, options.ir_topic, options.vis_topic)
+    cameras = bag_topics.find_topics(options.bag, options.ir_topic, options.vis_topic)
     there = all_topics(options.bag)
     fused = _fused_topics(options, settings)
     copied = _copied(options, there, cameras, fused)
@@ -75,10 +70,10 @@ def main(arguments: list[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = make_parser(__doc__, "fuse_bag")
-    add_bag_argument(parser)
+    bag_topics.add_bag_argument(parser)
     parser.add_argument("--output", required=True, metavar="BAG2", help="folder of the new bag")
     parser.add_argument("--overwrite", action="store_true", help="replace the bag BAG2")
-    add_topic_options(parser)
+    bag_topics.add_topic_options(parser)
     add_settings_options(parser)
     add = parser.add_argument_group("the new bag").add_argument
     text = "topics of BAG to copy: all, cameras (both images and their camera_info), none, or"
@@ -108,7 +103,7 @@ def _refuse_itself(bag: str, output: str) -> None:
 
 
 def _fused_topics(options: argparse.Namespace, settings: Settings) -> FusedTopics:
-    base = topic_name(options.fused)
+    base = bag_topics.topic_name(options.fused)
     transport = options.transport or ("both" if settings.topics.publish_compressed else "raw")
     image = base + "/image_raw"
     return FusedTopics(

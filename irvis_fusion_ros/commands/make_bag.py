@@ -20,17 +20,11 @@ from typing import Any
 
 from irvis_fusion_core.command_line import command, make_parser, parse_size, show_progress
 from irvis_fusion_core.errors import ConfigurationError
+from irvis_fusion_ros.bags import made_images
 from irvis_fusion_ros.bags.bag_topics import topic_name
 from irvis_fusion_ros.bags.bag_writer import STORAGES, BagWriter
-from irvis_fusion_ros.bags.camera_schedule import CameraTiming
-from irvis_fusion_ros.bags.made_bag import MadeCamera, PairSource, write_bag
-from irvis_fusion_ros.bags.made_images import (
-    CODECS,
-    IR_ENCODINGS,
-    ROOM_COUNTS,
-    VIS_ENCODINGS,
-    ImageForm,
-)
+from irvis_fusion_ros.bags.made_bag import CameraTiming, MadeCamera, PairSource, write_bag
+from irvis_fusion_ros.bags.made_images import ROOM_COUNTS, ImageForm
 
 START_S = 1_700_000_000
 STREET_FRAMES = 300
@@ -76,18 +70,16 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument_group("length").add_argument
     add("--loops", type=_positive, default=1, help="number of passes through DIR")
     add("--frames", type=_positive, metavar="N", help="visible frames due, instead of --loops")
-    text = (
-        "pairs of DIR a second: 1 for unrelated scenes (default: the rate of the visible camera, "
-    )
-    add("--pairs-hz", type=float, metavar="HZ", help=text + "as for a video)")
+    text = "pairs of DIR a second: 1 for unrelated scenes (default: the rate of the visible"
+    add("--pairs-hz", type=float, metavar="HZ", help=text + " camera, as for a video)")
     text = f"Unix time of the beginning (default: {START_S})"
     add("--start-s", type=float, default=float(START_S), metavar="S", help=text)
     text = "stamps go back to the beginning every S seconds, as when a bag is played in a loop"
     add("--loop-stamps", type=float, default=0.0, metavar="S", help=text)
     add("--seed", type=int, default=0, help="of jitter and drops (default: 0)")
     add("--jitter-s", type=float, default=0.0, metavar="S", help="of both cameras, uniform")
-    _add_camera(parser, "vis", "visible", VIS_ENCODINGS, "bgr8")
-    _add_camera(parser, "ir", "thermal", IR_ENCODINGS, "mono8")
+    _add_camera(parser, "vis", "visible", made_images.VIS_ENCODINGS, "bgr8")
+    _add_camera(parser, "ir", "thermal", made_images.IR_ENCODINGS, "mono8")
     return parser
 
 
@@ -107,7 +99,8 @@ def _add_camera(
     add("topic", default=f"/{name}/image_raw", help=f"default: /{name}/image_raw")
     add("frame-id", default=f"{name}_optical_frame", help=f"default: {name}_optical_frame")
     add("encoding", choices=encodings, default=first, help=f"default: {first}")
-    add("codec", choices=CODECS, help="send CompressedImage on TOPIC/compressed (default: Image)")
+    text = "send CompressedImage on TOPIC/compressed (default: Image)"
+    add("codec", choices=made_images.CODECS, help=text)
     add("size", type=parse_size, metavar="WxH", help="default: that of the images")
     text = "added to stamps: clock error"
     add("offset-s", "stamp_offset_s", type=float, default=0.0, metavar="S", help=text)

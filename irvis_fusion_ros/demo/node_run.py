@@ -8,18 +8,16 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from irvis_fusion_core.detectors.detection import Box
+from irvis_fusion_core.detectors.people_detector import count_hits
 from irvis_fusion_core.errors import EngineError
-from irvis_fusion_ros.demo.demo_report import Stream, make_stream
+from irvis_fusion_ros.running_node import environment
 from irvis_fusion_ros.running_node.child_process import ChildProcess
-from irvis_fusion_ros.running_node.environment import (
-    NODE_MODULE,
-    make_environment,
-    parameter_arguments,
-    ros_arguments,
-)  # fmt: skip
 
 NAMESPACE = "/irvis_fusion_demo"
 """The demo's own, so that a robot's topics are left alone."""
@@ -27,6 +25,22 @@ CAMERAS = ("-m", "irvis_fusion_ros.demo.demo_cameras")
 DETECTOR = ("-m", "irvis_fusion_ros.demo.demo_detector")
 START_TIMEOUT_S = 120.0  # TensorRT may have an engine to build
 SETTLE_S = 2.0
+
+
+class Stream(NamedTuple):
+    """How one topic arrived at its consumer within the measured time."""
+
+    published: int
+    arrived: int  # of those published
+    rate_hz: float
+    p50_ms: float  # stamp to arrival
+    p99_ms: float
+    people: str  # found of those present, or found in an image
+
+    @property
+    def missing(self) -> int:
+        """Number of frames that never arrived."""
+        return self.published - self.arrived
 
 
 class NodeRun(NamedTuple):
@@ -38,21 +52,19 @@ class NodeRun(NamedTuple):
 
 
 def run_node(options: argparse.Namespace, images: str) -> NodeRun:
-    """Run cameras, node and detectors for `options.seconds`.
-
-    `images` is a folder for the images that the detectors looked at.
+    """Run all for `options.seconds`; `images` is a folder for what the detectors looked at.
 
     Raises:
         EngineError: A process ended early, or the node did not fuse.
     """
     from irvis_fusion_ros.running_node.node_watch import NodeWatch
 
-    environment = make_environment()
-    os.environ.update(environment)  # read by the middleware when the watch below starts
+    variables = environment.make_environment()
+    os.environ.update(variables)  # read by the middleware when the watch below starts
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         records = {name: os.path.join(folder, name) for name in ("cameras", "vis", "fused")}
         children = [
-            stack.enter_context(ChildProcess(f"demo's {name}", arguments, environment))
+            stack.enter_context(ChildProcess(f"demo's {name}", arguments, variables))
             for name, arguments in process_arguments(options, records, images)
         ]
 
@@ -81,22 +93,25 @@ def process_arguments(
     options: argparse.Namespace, records: dict[str, str], images: str
 ) -> Iterator[tuple[str, list[str]]]:
     """Yield name and Python arguments of each process, in the order of starting."""
-    yield "fusion node", ["-m", NODE_MODULE, *node_arguments(options)]
+    yield "fusion node", ["-m", environment.NODE_MODULE, *node_arguments(options)]
     for name in ("vis", "fused"):
         arguments = ["--record", records[name], "--images", os.path.join(images, name)]
         remaps = ["-r", f"image:={name}/image_raw", "-r", f"__node:=detector_on_{name}"]
-        yield f"detector on {name}", [*DETECTOR, *arguments, *ros_arguments(NAMESPACE, remaps)]
+        yield (
+            f"detector on {name}",
+            [*DETECTOR, *arguments, *environment.ros_arguments(NAMESPACE, remaps)],
+        )
     arguments = ["--record", records["cameras"], "--rate-hz", str(options.rate_hz)]
     if options.pairs:
         arguments += ["--pairs", options.pairs]
-    yield "cameras", [*CAMERAS, *arguments, *ros_arguments(NAMESPACE)]
+    yield "cameras", [*CAMERAS, *arguments, *environment.ros_arguments(NAMESPACE)]
 
 
 def node_arguments(options: argparse.Namespace) -> list[str]:
     """Return the engine options of the command line as ROS parameters of the node."""
     given = {name: getattr(options, name) for name in ("model", "backend", "precision", "device")}
     given.update(engine_cache_dir=options.cache_dir, threads=options.threads or None)
-    return ros_arguments(NAMESPACE, parameter_arguments(given))
+    return environment.ros_arguments(NAMESPACE, environment.parameter_arguments(given))
 
 
 def load(path: str) -> Any:
@@ -113,3 +128,58 @@ def load(path: str) -> Any:
             f"expected a process of the demo to leave {os.path.basename(path)}, found: {error}; "
             "its own message is above"
         ) from error
+
+
+def make_stream(
+    published: Sequence[dict[str, Any]], record: Mapping[str, Any], window_ns: tuple[int, int]
+) -> Stream:
+    """Compare the visible frames that were published with the record of a consumer.
+
+    Frames stamped within [from, until) of `window_ns` count.
+    """
+    begin, end = window_ns
+    truth = {f["stamp_ns"]: f["people"] for f in published if begin <= f["stamp_ns"] < end}
+    latencies_ms: dict[int, float] = {}
+    for arrival in record["arrivals"]:
+        if arrival["stamp_ns"] in truth:
+            taken = 1e-6 * (arrival["arrived_ns"] - arrival["stamp_ns"])
+            latencies_ms.setdefault(arrival["stamp_ns"], taken)
+    p50, p99 = np.percentile(list(latencies_ms.values()) or [float("nan")], [50, 99])
+    seconds = 1e-9 * (end - begin)
+    return Stream(
+        published=len(truth),
+        arrived=len(latencies_ms),
+        rate_hz=len(latencies_ms) / seconds if seconds > 0 else 0.0,
+        p50_ms=float(p50),
+        p99_ms=float(p99),
+        people=_people(truth, record["detections"]),
+    )
+
+
+def _people(truth: Mapping[int, Any], detections: Sequence[dict[str, Any]]) -> str:
+    looked_at = [d for d in detections if d["stamp_ns"] in truth and d["people"] is not None]
+    if not looked_at:
+        return "-"
+    found = present = 0
+    for detection in looked_at:
+        boxes = [Box(*box) for box in detection["people"]]
+        people = truth[detection["stamp_ns"]]
+        if people is None:  # the user's own images: the number is unknown
+            found += len(boxes)
+        else:
+            present += len(people)
+            found += count_hits(boxes, [Box(*box) for box in people])
+    if present:
+        return f"{found} of {present} ({100 * found / present:.0f} %)"
+    return f"{found / len(looked_at):.2f} an image"
+
+
+def make_table(streams: Mapping[str, Stream]) -> list[list[str]]:
+    """Return a row of headings and a row for each topic."""
+    rows = [["topic", "Hz", "published", "arrived", "missing", "p50 ms", "p99 ms", "people found"]]
+    for name, s in streams.items():
+        counts = [str(s.published), str(s.arrived), str(s.missing)]
+        rows.append(
+            [name, f"{s.rate_hz:.1f}", *counts, f"{s.p50_ms:.1f}", f"{s.p99_ms:.1f}", s.people]
+        )
+    return rows

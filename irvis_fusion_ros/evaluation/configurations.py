@@ -33,10 +33,8 @@ def make_configurations(
 ) -> list[Configuration]:
     """Return every file with every model; the defaults if nothing is given.
 
-    Args:
-        files: Parameter files as the node reads them.
-        models: Variants or .onnx files; they replace the files' `model`.
-        changes: `name:=value`, applied to all.
+    `models`, variants or .onnx files, replace the files' `model`; `changes`, each `name:=value`,
+    apply to all.
 
     Raises:
         ConfigurationError: A file or value that the node would refuse.

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from irvis_fusion_core.detectors import Annotations, Detection, Tally
+from irvis_fusion_core.detectors import Annotations, Detection, Detector, Tally
 from irvis_fusion_core.errors import FusionError
 from irvis_fusion_ros.evaluation.image_store import Shown, TopFrames, as_rgb, draw_boxes, jpeg
 from irvis_fusion_ros.evaluation.measure import Sampling
-
-if TYPE_CHECKING:
-    from irvis_fusion_core.detectors import Detector
 
 SHOWN = 2
 
@@ -31,12 +28,7 @@ class DetectionCheck:
     ) -> None:
         """Choose the frames to look at: every annotated one, or `most` of `frames` (0: all).
 
-        Args:
-            detector: The detector.
-            annotations: The true objects, if known.
-            frames: Visible frames in the bag.
-            most: Frames to look at without annotations.
-            apart_s: The least time between two examples.
+        `apart_s` is the least time between two examples.
 
         Raises:
             FusionError: The detector cannot report any annotated class.

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from irvis_fusion_core.atomic_file import write_file
 from irvis_fusion_core.detectors import open_detector, read_annotations
 from irvis_fusion_core.errors import ConfigurationError, FusionError
 from irvis_fusion_core.image_files import IMAGE_SUFFIXES
@@ -24,9 +25,9 @@ from irvis_fusion_ros.evaluation.detection_check import DetectionCheck
 from irvis_fusion_ros.evaluation.image_store import FILM_FRAMES, Animation
 from irvis_fusion_ros.evaluation.measure import SCORE_COLUMNS, Sampling, Scorer
 from irvis_fusion_ros.evaluation.recording import Recording, Step, in_step
-from irvis_fusion_ros.evaluation.report.page import PAGE, Extra, require_libraries, write_page
+from irvis_fusion_ros.evaluation.report.page import PAGE, require_libraries, write_page
 from irvis_fusion_ros.evaluation.summary import plain, summarise, versions
-from irvis_fusion_ros.evaluation.tables import write_whole, writing
+from irvis_fusion_ros.evaluation.tables import writing
 
 EVENT_CHARACTERS = 600
 """Encodings and formats come from outside, and may be megabytes long."""
@@ -88,8 +89,7 @@ class Evaluation:
     def run(self, show_progress: Callable[[Iterator[Step], int], Iterator[Step]]) -> str:
         """Replay, measure and report; return the path of the page.
 
-        Args:
-            show_progress: Yields the steps, whose number is given, and shows how many are done.
+        `show_progress` yields the steps, whose number is given, and shows how many are done.
 
         Raises:
             FusionError: As above, or the bag ended early, or contained no pairs.
@@ -181,17 +181,13 @@ class Evaluation:
             "command": plan.command,
         }
         film = Path(plan.output, FILM)
-        has_film = recording.animation.write(str(film))
+        content = film.read_bytes() if recording.animation.write(str(film)) else None
         text = json.dumps(plain(summary), indent=2, ensure_ascii=False)
-        write_whole(os.path.join(plan.output, SUMMARY), text + "\n")
-        extra = Extra(
-            film=film.read_bytes() if has_film else None,
-            film_names=recording.animation.names,
-            extremes=recording.extremes,
-            examples=[] if detection is None else detection.examples(),
-            rank_by=plan.rank_by,
-        )
-        return write_page(plan.output, summary, extra)
+        path = os.path.join(plan.output, SUMMARY)
+        with writing(path):
+            write_file(path, text + "\n")
+        examples = [] if detection is None else detection.examples()
+        return write_page(summary, recording, content, examples)
 
 
 def _result_of(fusion: OfflineFusion) -> dict[str, Any]:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 
+from irvis_fusion_core.detectors.detection import Detection, Truth
 from irvis_fusion_core.film import write_gif
 from irvis_fusion_core.image_sheet import caption_row
 from irvis_fusion_ros.evaluation.tables import writing
-
-if TYPE_CHECKING:
-    from irvis_fusion_core.detectors.detection import Detection, Truth
 
 THUMB_WIDTH = 480
 FILM_WIDTH = 840

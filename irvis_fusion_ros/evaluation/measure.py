@@ -75,7 +75,6 @@ class FlickerTrack:
     """Flicker of several rows, each between frames that follow each other directly."""
 
     def __init__(self) -> None:
-        """Start without rows."""
         self._meters: dict[str, tuple[int, tuple[int, ...], metrics.FlickerMeter]] = {}
 
     def add(self, name: str, index: int, moment: Moment) -> float | None:

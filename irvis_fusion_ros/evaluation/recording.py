@@ -11,7 +11,8 @@ import hashlib
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Dict, NamedTuple
+from dataclasses import dataclass
+from typing import Dict, NamedTuple
 
 import numpy as np
 
@@ -23,13 +24,10 @@ from irvis_fusion_ros.evaluation import measure
 from irvis_fusion_ros.evaluation.detection_check import DetectionCheck
 from irvis_fusion_ros.evaluation.image_store import Animation, Extremes, Shown, jpeg
 from irvis_fusion_ros.evaluation.measure import SCORE_COLUMNS, Moment
-from irvis_fusion_ros.evaluation.tables import Table
+from irvis_fusion_ros.evaluation.tables import CellValue, Table
 from irvis_fusion_ros.messages.protocols import ImageMessage
 
-if TYPE_CHECKING:
-    from irvis_fusion_ros.evaluation.tables import CellValue
-
-    Row = Dict[str, CellValue]
+Row = Dict[str, CellValue]
 
 FRAMES, REFERENCE_ROWS, TIMING = "frames.csv", "references.csv", "timing.csv"
 LIVE = "live.csv"
@@ -51,34 +49,28 @@ class Step(NamedTuple):
     took_ms: list[float]
 
 
+@dataclass(eq=False)
 class Recording:
     """Measures the steps of a replay, writes the tables, and keeps the images for the page.
 
     Every method raises ReportError if a table cannot be written.
     """
 
-    def __init__(
-        self,
-        folder: str,
-        names: Sequence[str],
-        scorer: measure.Scorer,
-        sampling: measure.Sampling,
-        detection: DetectionCheck | None,
-        animation: Animation,
-        rank_by: str,
-        apart_s: float = 1.0,
-    ) -> None:
-        """Begin the tables in `folder`; `names` are those of the configurations."""
-        self.extremes = {name: Extremes(apart_s=apart_s) for name in names}
-        self.animation = animation
+    folder: str
+    names: Sequence[str]  # of the configurations
+    scorer: measure.Scorer
+    sampling: measure.Sampling
+    detection: DetectionCheck | None
+    animation: Animation
+    rank_by: str
+    apart_s: float = 1.0
+
+    def __post_init__(self) -> None:
+        self.extremes = {name: Extremes(apart_s=self.apart_s) for name in self.names}
         self.seconds = 0.0  # recorded time since the first frame
-        self._frames = Table(os.path.join(folder, FRAMES), FRAME_COLUMNS)
-        self._references = Table(os.path.join(folder, REFERENCE_ROWS), REFERENCE_COLUMNS)
-        self._timing = Table(os.path.join(folder, TIMING), TIMING_COLUMNS)
-        self._detection = detection
-        self._rank_by = rank_by
-        self._scorer = scorer
-        self._sampling = sampling
+        self._frames = Table(os.path.join(self.folder, FRAMES), FRAME_COLUMNS)
+        self._references = Table(os.path.join(self.folder, REFERENCE_ROWS), REFERENCE_COLUMNS)
+        self._timing = Table(os.path.join(self.folder, TIMING), TIMING_COLUMNS)
         self._flicker = measure.FlickerTrack()
         self._begin_ns: int | None = None
 
@@ -95,18 +87,18 @@ class Recording:
         rows: dict[str, Row] = {name: dict(place) for name in (*frames, *moments)}
         for name, moment in moments.items():
             rows[name]["flicker"] = self._flicker.add(name, first.index, moment)
-        if moments and self._sampling.take(first.index):
-            for name, scores in self._scorer.score(moments).items():
+        if moments and self.sampling.take(first.index):
+            for name, scores in self.scorer.score(moments).items():
                 rows[name].update(scores)
                 if name in frames:
                     self._show(name, frames[name], seconds, scores)
         images = _images(frames)
         if images and self.animation.wanted(first.index):
             self.animation.add(images)
-        if images and self._detection and self._detection.wants(first.index, first.vis_stamp_ns):
+        if images and self.detection and self.detection.wants(first.index, first.vis_stamp_ns):
             if "maximum" in moments:
                 images["maximum"] = moments["maximum"].fused
-            found = self._detection.look(first.index, first.vis_stamp_ns, seconds, images)
+            found = self.detection.look(first.index, first.vis_stamp_ns, seconds, images)
             for name, number in found.items():
                 rows.setdefault(name, dict(place))["found"] = number
         for (name, frame), took_ms in zip(frames.items(), step.took_ms):
@@ -126,7 +118,7 @@ class Recording:
         self, name: str, frame: FusedFrame, seconds: float, scores: dict[str, float]
     ) -> None:
         """Keep the images of a frame among the best or the worst."""
-        value = scores.get(self._rank_by)
+        value = scores.get(self.rank_by)
         if value is None or not self.extremes[name].wants(value, seconds):
             return
         images = {"visible": frame.vis, "IR": frame.ir, "fused": frame.fused}
@@ -172,10 +164,7 @@ def _facts(frame: FusedFrame) -> Row:
 
 
 def digest(message: ImageMessage | None) -> str | None:
-    """Return 16 hex digits of an image's size, encoding and bytes, padding included.
-
-    None for no message.
-    """
+    """Return 16 hex digits of an image's size, encoding and bytes with padding; None for None."""
     if message is None:
         return None
     text = f"{message.height} {message.width} {message.encoding} {message.step} "

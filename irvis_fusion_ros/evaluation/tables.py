@@ -10,15 +10,13 @@ import array
 import contextlib
 import csv
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, TextIO, Union
+from typing import TextIO, Union
 
 import numpy as np
 
-from irvis_fusion_core.atomic_file import write_file
 from irvis_fusion_core.errors import FusionError
 
-if TYPE_CHECKING:
-    CellValue = Union[str, int, float, np.floating, None]
+CellValue = Union[str, int, float, np.floating, None]
 
 
 class ReportError(FusionError):
@@ -35,16 +33,6 @@ def writing(path: str) -> Iterator[None]:
             f"expected to write {path}, found: {error.strerror or error}; choose another --output "
             "or free disk space"
         ) from error
-
-
-def write_whole(path: str, content: bytes | str) -> None:
-    """Write a file whole or not at all; text in UTF-8.
-
-    Raises:
-        ReportError: The file cannot be written.
-    """
-    with writing(path):
-        write_file(path, content)
 
 
 class Table:

@@ -14,14 +14,9 @@ import numpy as np
 from irvis_fusion_core.errors import FrameError
 
 KINDS = (
-    "zero_size",
-    "wrong_step",
-    "short_data",
-    "odd_size",
-    "unknown_encoding",
-    "not_finite",
+    "zero_size", "wrong_step", "short_data", "odd_size", "unknown_encoding", "not_finite",
     "undecodable",
-)
+)  # fmt: skip
 
 
 class ImageMessageError(FrameError):

@@ -87,10 +87,10 @@ def visible_frame(
 ) -> tuple[np.ndarray, str]:
     """Read a visible Image or CompressedImage.
 
-    Encodings that this package does not know go through cv_bridge where a usable one is installed.
+    Here and in `thermal_frame`, encodings that this package does not know go through cv_bridge
+    where a usable one is installed.
 
     Args:
-        msg: The message.
         pixels: What `view` gave for `msg`, where it was viewed before.
 
     Returns:
@@ -111,8 +111,6 @@ def visible_frame(
 
 def thermal_frame(msg: AnyImageMessage, check_finite: bool = True) -> np.ndarray:
     """Read a thermal Image or CompressedImage as it was sent; see `to_grey` for colour and YUV.
-
-    Encodings that this package does not know go through cv_bridge where a usable one is installed.
 
     Returns:
         HxW uint8, uint16 or float32.
@@ -175,7 +173,6 @@ def passed_image(vis_msg: AnyImageMessage, msg_out: Any, pixels: np.ndarray | No
     only. A raw image of an encoding that cannot be read here goes out as it came.
 
     Args:
-        vis_msg: The visible message.
         msg_out: Has the fields of sensor_msgs/Image.
         pixels: What `view` gave for `vis_msg`, where it was viewed before.
 

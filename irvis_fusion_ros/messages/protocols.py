@@ -21,12 +21,6 @@ class Header(Protocol):
     frame_id: str
 
 
-class StampedMessage(Protocol):
-    """Any message with a header."""
-
-    header: Header
-
-
 class ImageMessage(Protocol):
     """sensor_msgs/msg/Image."""
 

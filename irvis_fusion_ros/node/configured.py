@@ -11,17 +11,16 @@ from rclpy.clock import Clock, ClockType
 from sensor_msgs.msg import CameraInfo
 from std_srvs.srv import SetBool
 
-from irvis_fusion_ros.node.engine_state import EngineState
-from irvis_fusion_ros.node.frame_intake import FrameIntake
+from irvis_fusion_core.errors import FusionError
+from irvis_fusion_ros.node.engine_state import EngineLog, EngineState
 from irvis_fusion_ros.node.frame_output import FrameOutput
-from irvis_fusion_ros.node.frame_processor import FrameProcessor
-from irvis_fusion_ros.node.reports.diagnostics_report import Report
-from irvis_fusion_ros.node.reports.engine_log import EngineLog
+from irvis_fusion_ros.node.frame_path import FrameIntake, FrameProcessor
+from irvis_fusion_ros.node.reports.diagnostics import Report
 from irvis_fusion_ros.node.reports.latency_topics import LatencyTopics
 from irvis_fusion_ros.node.topics.calibration_topics import CalibrationTopics
-from irvis_fusion_ros.node.topics.input_topics import CameraTopics, input_topics
-from irvis_fusion_ros.node.topics.output_topics import FusedTopics, refuse_loops
+from irvis_fusion_ros.node.topics.image_topics import CameraTopics, FusedTopics, refuse_loops
 from irvis_fusion_ros.node.worker import FusionWorker
+from irvis_fusion_ros.parameters.settings import Settings
 from irvis_fusion_ros.pipeline.current_stages import CurrentStages
 from irvis_fusion_ros.pipeline.frame_decision import Decision
 from irvis_fusion_ros.pipeline.message_checks import MessageChecks
@@ -39,10 +38,7 @@ STOP_TIMEOUT_S = 2.0
 class Configured:
     """Makes the parts in order and removes them in the reverse order.
 
-    Attributes:
-        worker, intake, inputs, stages, calibrations, checks, output, latencies, engine_state:
-            The parts.
-        engine_text: What the engine said of itself when it was opened.
+    `engine_text` is what the engine said of itself when it was opened.
     """
 
     def __init__(self, node: FusionNode) -> None:
@@ -55,7 +51,7 @@ class Configured:
         self._node = node
         live, guard, note, now = node.live, node.guard, node.note, node.get_clock().now
         settings = live.current
-        refuse_loops(node, settings, input_topics(settings))
+        refuse_loops(node, settings)
         with ExitStack() as undo:
             self.topics = FusedTopics(node, live, guard("a match", node.follow_demand))
             undo.callback(self.topics.close)
@@ -63,7 +59,9 @@ class Configured:
             undo.callback(node.destroy_publisher, diagnostics)
             self.latencies = LatencyTopics(node)
             undo.callback(self.latencies.destroy)
-            self.calibrations = CalibrationTopics(node, live, guard, self._on_calibration)
+            self.calibrations = CalibrationTopics(
+                node, live, guard, lambda: self.stages.renew_registration()
+            )
             undo.callback(self.calibrations.close)
             self.calibrations.follow()
             self.stages = CurrentStages(settings, self.calibrations.snapshot, self._tell)
@@ -85,15 +83,7 @@ class Configured:
             self._expire_timer.cancel()
             self.checks = MessageChecks(note, now)
             self.intake = FrameIntake(
-                live,
-                self.checks,
-                self.engine_state,
-                self.worker.mailbox,
-                processor,
-                self.output,
-                note,
-                now,
-                self._on_waiting,
+                live, self.checks, self.worker, processor, self.output, note, now, self._on_waiting
             )
             on_info = guard("a calibration message", self._on_info)
             callbacks = {
@@ -127,6 +117,20 @@ class Configured:
         if self.inputs.follow(wanted):
             self.intake.clear("unsubscribed")
 
+    def exchange(self, new: Settings) -> str | None:
+        """Put parameters to use; return why that cannot be, with everything as it was."""
+        try:
+            put_to_use = self.intake.prepare(new)
+            self.stages.renew(new)  # exchanges all stages, or raises and exchanges none
+        except FusionError as error:
+            return str(error)
+        self._node.live.current = new
+        put_to_use()
+        self.calibrations.follow()
+        if self.stages.stages.problem:
+            self.stages.renew_registration()  # `follow` may have found out why one is missing
+        return None
+
     def _timer(
         self, undo: ExitStack, period_s: float, name: str, callback: Callable[[], None]
     ) -> Any:
@@ -143,9 +147,6 @@ class Configured:
             self._node.get_logger().info(text)
 
     # --- callbacks on the executor's thread
-
-    def _on_calibration(self) -> None:
-        self.stages.renew_registration()
 
     def _on_info(self, message: CameraInfo) -> None:
         self.topics.publishers.set_camera_info(message)
@@ -169,6 +170,7 @@ class Configured:
         self.latencies.refresh()
         self.intake.relieve()
         self.inputs.watch()
+        self.calibrations.watch()
 
     # --- on the worker's thread
 

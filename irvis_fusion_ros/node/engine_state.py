@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 STOPPED = "stopped"
 LOADING = "loading"
@@ -10,28 +13,51 @@ WARMING_UP = "warming up"
 READY = "ready"
 FAILED = "failed"
 
+WARM_UP_LOG_S = 1.0
+"""The shortest time between two log lines on a warm-up."""
 
+
+@dataclass(eq=False)
 class EngineState:
     """Holds the state; written on the worker's thread, read on both.
 
-    Attributes:
-        state: One of the names above.
-        reason: Why, where there is something to say.
+    `on_change(state, reason)` is told of every change; `state` is one of the names above.
     """
 
-    def __init__(self, on_change: Callable[[str, str], None]) -> None:
-        """Start as STOPPED; `on_change(state, reason)` is told of every change."""
-        self.state = STOPPED
-        self.reason = ""
-        self._on_change = on_change
+    on_change: Callable[[str, str], None]
+    state: str = STOPPED
+    reason: str = ""
 
     def set(self, state: str, reason: str = "") -> None:
         """Change the state and report it."""
         changed = (state, reason) != (self.state, self.reason)
         self.state, self.reason = state, reason
         if changed:
-            self._on_change(state, reason)
+            self.on_change(state, reason)
 
     def __str__(self) -> str:
-        """Return the state with its reason."""
         return self.state + (": " + self.reason if self.reason else "")
+
+
+@dataclass(eq=False)
+class EngineLog:
+    """Logs changes of the state, and never at frame rate; called on the worker's thread."""
+
+    get_logger: Any
+    _tell: bool = True
+    _tell_warm_up_from_s: float = 0.0
+
+    def on_state(self, state: str, reason: str) -> None:
+        """Tell that the engine is now in `state`, for `reason`."""
+        text = "engine {}{}".format(state, ": " + reason if reason else "")
+        if state == FAILED:
+            self.get_logger().error(text + "; the visible image passes through")
+            return
+        if state == WARMING_UP:  # at frame rate, where a camera changes its size at each frame
+            self._tell = time.monotonic() >= self._tell_warm_up_from_s
+            if self._tell:
+                self._tell_warm_up_from_s = time.monotonic() + WARM_UP_LOG_S
+        elif state != READY:
+            self._tell = True
+        if self._tell:
+            self.get_logger().info(text)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import threading
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -33,22 +34,19 @@ class Publisher(Protocol):
         """Return the number of matched subscriptions."""
 
 
+@dataclass(eq=False)
 class Publishers:
-    """Publishes one frame on the fused topics."""
+    """Publishes one frame on the fused topics; `compressed` is for `publish_compressed`."""
 
-    def __init__(
-        self, image: Publisher, info: Publisher, compressed: Publisher | None, live: LiveSettings
-    ) -> None:
-        """Take the publishers; `compressed` is None unless `publish_compressed` is set."""
-        self.image = image
-        self.info = info
-        self.compressed = compressed
-        self._live = live
-        self._camera_info: CameraInfo | None = None
+    image: Publisher
+    info: Publisher
+    compressed: Publisher | None
+    live: LiveSettings
+    camera_info: CameraInfo | None = None
 
     def set_camera_info(self, info: CameraInfo) -> None:
         """Publish this calibration with each frame from now on."""
-        self._camera_info = copy.copy(info)  # its header changes with each frame
+        self.camera_info = copy.copy(info)  # its header changes with each frame
 
     def wanted(self) -> bool:
         """Return whether anybody subscribes to any of the topics."""
@@ -83,34 +81,37 @@ class Publishers:
             self._publish_compressed(frame, pixels, order)
 
     def _publish_compressed(self, frame: VisFrame, pixels: np.ndarray, order: str) -> None:
-        quality = self._live.current.topics.jpeg_quality
+        quality = self.live.current.topics.jpeg_quality
         message = CompressedImage()
         compressed_messages.encode(message, pixels, frame.message, order, quality=quality)
         assert self.compressed is not None
         self.compressed.publish(message)
 
     def _publish_info(self, frame: VisFrame) -> None:
-        info = self._camera_info
+        info = self.camera_info
         if info is not None:
             info.header = frame.message.header
             self.info.publish(info)
 
 
+@dataclass(eq=False)
 class FrameOutput:
     """Lets each frame out once and in order; used from both threads.
+
+    `note(kind, text)` is told of images that are refused.
 
     Attributes:
         outcomes: Counts by outcome: "fused", "passed: <reason>", "dropped: <reason>".
         last_unfused: The newest outcome other than "fused".
     """
 
-    def __init__(self, publishers: Publishers, live: LiveSettings, note: Note) -> None:
-        """Publish on `publishers`; `note(kind, text)` is told of images that are refused."""
+    publishers: Publishers
+    live: LiveSettings
+    note: Note
+
+    def __post_init__(self) -> None:
         self.outcomes = EventCounter()
         self.last_unfused = ""
-        self._publishers = publishers
-        self._live = live
-        self._note = note
         self._newest = -1
         self._lock = threading.Lock()
 
@@ -122,7 +123,7 @@ class FrameOutput:
             in_order = frame.number > self._newest
             if in_order:
                 self._newest = frame.number
-                self._publishers.publish_fused(frame, message, pixels, order)
+                self.publishers.publish_fused(frame, message, pixels, order)
         # A late frame went out unchanged while the engine was stuck.
         self._count(FUSED if in_order else "dropped: " + LATE)
         return in_order
@@ -134,16 +135,16 @@ class FrameOutput:
                 return
             self._newest = frame.number
             try:
-                self._publishers.publish_unchanged(frame)
+                self.publishers.publish_unchanged(frame)
             except ImageMessageError as error:
-                self._note("vis: " + error.kind, str(error))
+                self.note("vis: " + error.kind, str(error))
                 self._count("dropped: " + error.kind)
                 return
         self._count("passed: " + reason)
 
     def overrun(self, frame: VisFrame, reason: str) -> None:
         """Pass or drop a frame that a newer one displaced; `reason` is that of its decision."""
-        if self._live.current.ir_loss.on_overrun == "passthrough":
+        if self.live.current.ir_loss.on_overrun == "passthrough":
             self.pass_through(frame, OVERRUN if reason == FUSED else reason)
         else:
             self.drop(OVERRUN)

@@ -9,8 +9,10 @@ SingleThreadedExecutor), so nothing here is locked.
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Any, Callable
 
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import JumpThreshold
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -21,11 +23,10 @@ from irvis_fusion_core.protocols import Engine
 from irvis_fusion_ros.node import process
 from irvis_fusion_ros.node.configured import Configured
 from irvis_fusion_ros.node.guard import Guard
-from irvis_fusion_ros.node.live_parameters import refusal, set_live
 from irvis_fusion_ros.parameters import declaration
-from irvis_fusion_ros.parameters.settings import LiveSettings, Settings
-from irvis_fusion_ros.pipeline.engine import open_fusion
+from irvis_fusion_ros.parameters.settings import LiveSettings, Settings, spec_of, why_refused
 from irvis_fusion_ros.pipeline.events import EXAMPLE_CHARACTERS, EventCounter
+from irvis_fusion_ros.pipeline.pair_fuser import open_fusion
 
 EngineFactory = Callable[[Settings, Callable[[str], None]], Engine]
 
@@ -36,12 +37,8 @@ CLOCK_JUMP_FORWARD_S = 2.0
 class FusionNode(LifecycleNode):
     """Fuses `ir/image_raw` into `vis/image_raw` and publishes `fused/image_raw`.
 
-    Attributes:
-        live: The parameters.
-        events: What was odd, by kind.
-        guard: Wraps what rclpy calls.
-        open_engine: `open_engine(settings, progress)`, called on the worker's thread.
-        configured: The parts of a configured node, or None.
+    `open_engine` is called on the worker's thread. `configured` holds the parts of a configured
+    node, or None; `events` counts what was odd, by kind.
     """
 
     def __init__(self, open_engine: EngineFactory = open_fusion, **options: Any) -> None:
@@ -58,9 +55,7 @@ class FusionNode(LifecycleNode):
         self.guard = Guard(self.note)
         self.open_engine = open_engine
         self._active = False
-        self.add_on_set_parameters_callback(
-            self.guard("the parameters", lambda wanted: set_live(self, wanted), refusal)
-        )
+        self.add_on_set_parameters_callback(self.guard("the parameters", self._set_live, refusal))
         self._jump_handle = self.get_clock().create_jump_callback(
             JumpThreshold(
                 min_forward=Duration(seconds=CLOCK_JUMP_FORWARD_S),
@@ -142,6 +137,16 @@ class FusionNode(LifecycleNode):
         )
         return response
 
+    def _set_live(self, wanted: Sequence[Parameter]) -> SetParametersResult:
+        """Put all of `wanted` to use or none; any valid one is accepted while not configured."""
+        values = {each.name: each.value for each in wanted if spec_of(each.name) is not None}
+        current = self.live.current
+        reason = why_refused(values, self.configured is not None, current)
+        if reason is None and self.configured is not None:
+            reason = self.configured.exchange(current.changed(values))
+            self.follow_demand()
+        return SetParametersResult(successful=reason is None, reason=reason or "")
+
     def _on_clock_jump(self, jump: Any) -> None:
         if self.configured is not None:
             self.note("clock jump", "node time jumped; buffers were cleared")
@@ -166,6 +171,11 @@ class FusionNode(LifecycleNode):
         if self.events.add(kind, text):
             shown = f"{kind}: {text[:EXAMPLE_CHARACTERS]}"
             self.get_logger().warning(shown + " (further ones are only counted)")
+
+
+def refusal(error: Exception) -> SetParametersResult:
+    """Return the answer to a request at which `error` was raised."""
+    return SetParametersResult(successful=False, reason=f"{type(error).__name__}: {error}")
 
 
 def main(arguments: list[str] | None = None, open_engine: EngineFactory = open_fusion) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import traceback
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from irvis_fusion_ros.pipeline.events import Note
@@ -21,12 +22,11 @@ def fault_text(error: BaseException) -> str:
     return f"{error}{where}"
 
 
+@dataclass(frozen=True)
 class Guard:
     """Wraps callbacks. `note(kind, text)` is told what they raise, and logs each kind once."""
 
-    def __init__(self, note: Note) -> None:
-        """Tell `note`."""
-        self._note = note
+    note: Note
 
     def __call__(
         self,
@@ -50,4 +50,4 @@ class Guard:
 
     def caught(self, name: str, error: Exception) -> None:
         """Count `error`, which was raised in `name`."""
-        self._note(f"fault in {name}: {type(error).__name__}", fault_text(error))
+        self.note(f"fault in {name}: {type(error).__name__}", fault_text(error))

@@ -2,18 +2,30 @@
 
 The executor's thread only puts jobs into the mailbox. The worker opens (or builds) the engine and
 runs it; no other thread touches it, because a CUDA context belongs to a thread.
+
+Jobs that a newer one displaced are held behind it, in order, until the one at work is out, so that
+nothing is published before what came earlier. When that takes too long the owner takes everything
+back (`Mailbox.give_back`), publishes it unchanged, and publishes what follows directly until the
+worker returns. So every frame comes out once, by `take` or by `give_back`, whatever the engine
+does.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from irvis_fusion_ros.node.engine_state import FAILED, LOADING, READY, STOPPED, EngineState
-from irvis_fusion_ros.node.mailbox import Delivery, Mailbox
+
+THREAD_NAME = "fusion_worker"
+
+HELD_BYTES_MAX = 128 * 1024 * 1024
+"""Bytes held behind the frame at work: 145 VGA colour images, 20 of 1920x1080."""
 
 SHORTEST_PATIENCE_S = 0.15
 """The shortest patience: 5 frames at 30 Hz, as many as the output keeps by default."""
@@ -41,12 +53,123 @@ class Closable(Protocol):
         """Free the engine."""
 
 
-THREAD_NAME = "fusion_worker"
-
 Opened = TypeVar("Opened", bound=Closable)
 Job = TypeVar("Job")
 
 
+@dataclass(frozen=True)
+class Delivery(Generic[Job]):
+    """What the worker takes out of the mailbox: the newest job, and those it displaced."""
+
+    job: Job
+    displaced: list[Job]
+
+
+@dataclass(eq=False)
+class Mailbox(Generic[Job]):
+    """Holds one job; a newer one displaces it. Used by one putting and one taking thread.
+
+    Attributes:
+        patience_s: How long a job may be at work before those behind it are not held any longer.
+        held_bytes_max: It is full when the displaced weigh more.
+        displaced_count, given_up_count: Counts since the start.
+        given_up: Whether the job at work was given back: nobody waits for it any more.
+    """
+
+    patience_s: float = 1.0
+    held_bytes_max: int = HELD_BYTES_MAX
+    clock_s: Callable[[], float] = time.monotonic
+
+    def __post_init__(self) -> None:
+        self.displaced_count = 0
+        self.given_up_count = 0
+        self._slot: tuple[Job, int] | None = None
+        self._held: deque[Job] = deque()
+        self._held_bytes = 0
+        self._at_work: Delivery[Job] | None = None
+        self.given_up = False
+        self._since_s = 0.0
+        self._condition = threading.Condition()
+        self._closed = False
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the held jobs exceed their bound: call `give_back` before `put`."""
+        return self._held_bytes > self.held_bytes_max
+
+    def accepts(self, now_s: float) -> bool:
+        """Return whether a job put now is taken soon: there is room, and no job is stuck."""
+        with self._condition:
+            if self.given_up or self._held_bytes > self.held_bytes_max:
+                return False
+            return self._at_work is None or now_s - self._since_s < self.patience_s
+
+    def busy_s(self, now_s: float) -> float:
+        """Return how long the present job has been at work; 0 when none is."""
+        with self._condition:
+            return 0.0 if self._at_work is None else now_s - self._since_s
+
+    def put(self, job: Job, size_bytes: int = 0, hold: bool = True) -> Job | None:
+        """Store `job`. What it displaces is held, or returned where `hold` is false."""
+        with self._condition:
+            displaced = None
+            if self._slot is not None:
+                self.displaced_count += 1
+                if hold:
+                    self._held.append(self._slot[0])
+                    self._held_bytes += self._slot[1]
+                else:
+                    displaced = self._slot[0]
+            self._slot = (job, size_bytes)
+            self._condition.notify()
+            return displaced
+
+    def take(self, timeout_s: float) -> Delivery[Job] | None:
+        """Return the newest job and the held ones, or None after `timeout_s` or a close.
+
+        The job is then at work until `done`.
+        """
+        with self._condition:
+            if self._slot is None and not self._closed:
+                self._condition.wait(timeout_s)
+            if self._slot is None or self._closed:
+                return None
+            self._at_work = Delivery(self._slot[0], list(self._held))
+            self.given_up = False
+            self._since_s = self.clock_s()
+            self._slot, self._held_bytes = None, 0
+            self._held.clear()
+            return self._at_work
+
+    def done(self) -> float:
+        """End the work on what was taken last; return how many seconds it took."""
+        with self._condition:
+            self._at_work, self.given_up = None, False
+            return self.clock_s() - self._since_s
+
+    def give_back(self) -> list[Job]:
+        """Take everything out in the order of arrival, that at work first (and only once)."""
+        with self._condition:
+            jobs: list[Job] = []
+            if self._at_work is not None and not self.given_up:
+                jobs += [*self._at_work.displaced, self._at_work.job]
+                self.given_up = True
+                self.given_up_count += 1
+            jobs += self._held
+            if self._slot is not None:
+                jobs.append(self._slot[0])
+            self._slot, self._held_bytes = None, 0
+            self._held.clear()
+            return jobs
+
+    def close(self) -> None:
+        """Wake whoever waits; nothing is taken afterwards."""
+        with self._condition:
+            self._closed = True
+            self._condition.notify_all()
+
+
+@dataclass(eq=False)
 class FusionWorker(Generic[Opened, Job]):
     """Opens the engine on its own thread and gives it one job after the other.
 
@@ -54,42 +177,30 @@ class FusionWorker(Generic[Opened, Job]):
     opened again `retry_s` later, without end.
 
     Attributes:
+        engine_state: Is told what the engine does.
+        open_engine: Returns the engine or raises.
+        process: Handles a delivery.
+        on_failure: Called when `process` raised, so that the frame goes out unchanged.
+        retry_s: Seconds until the engine is opened again.
+        stall_s: The longest time that any frame may take.
+        runs_engine: False for a job that is only passed through: its time says nothing about the
+            engine.
         mailbox: What waits for the worker.
         openings, failures: Counts since the start.
     """
 
-    def __init__(
-        self,
-        state: EngineState,
-        open_engine: Callable[[], Opened],
-        process: Callable[[Opened, Delivery[Job]], None],
-        on_failure: Callable[[Delivery[Job], Exception], None],
-        retry_s: float,
-        stall_s: float,
-        runs_engine: Callable[[Job], bool] = lambda job: True,
-    ) -> None:
-        """Store what to call; `start` begins.
+    engine_state: EngineState
+    open_engine: Callable[[], Opened]
+    process: Callable[[Opened, Delivery[Job]], None]
+    on_failure: Callable[[Delivery[Job], Exception], None]
+    retry_s: float
+    stall_s: float
+    runs_engine: Callable[[Job], bool] = lambda job: True
 
-        Args:
-            state: Is told what the engine does.
-            open_engine: Returns the engine or raises.
-            process: Handles a delivery.
-            on_failure: Called when `process` raised, so that the frame goes out unchanged.
-            retry_s: Seconds until the engine is opened again.
-            stall_s: The longest time that any frame may take.
-            runs_engine: False for a job that is only passed through: its time says nothing about
-                the engine.
-        """
-        self.mailbox: Mailbox[Job] = Mailbox(stall_s)
+    def __post_init__(self) -> None:
+        self.mailbox: Mailbox[Job] = Mailbox(self.stall_s)
         self.openings = 0
         self.failures = 0
-        self._state = state
-        self._stall_s = stall_s
-        self._retry_s = retry_s
-        self._open_engine = open_engine
-        self._process = process
-        self._on_failure = on_failure
-        self._runs_engine = runs_engine
         self._times_s: deque[float] = deque(maxlen=TIMES_KEPT)
         self._stop = threading.Event()
         # A daemon: an engine that hangs in its driver must not keep the process from ending.
@@ -97,7 +208,7 @@ class FusionWorker(Generic[Opened, Job]):
 
     def start(self) -> None:
         """Start the thread, which begins with opening the engine."""
-        self._state.set(LOADING, "opening the engine")
+        self.engine_state.set(LOADING, "opening the engine")
         self._thread.start()
 
     def stop(self, timeout_s: float = 5.0) -> bool:
@@ -115,46 +226,46 @@ class FusionWorker(Generic[Opened, Job]):
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            self._state.set(LOADING, "opening the engine")
+            self.engine_state.set(LOADING, "opening the engine")
             openings = self.openings
             try:
-                with closing(self._open_engine()) as engine:
+                with closing(self.open_engine()) as engine:
                     self.openings += 1
                     self._times_s.clear()
-                    self.mailbox.patience_s = self._stall_s
+                    self.mailbox.patience_s = self.stall_s
                     self._serve(engine)
             except Exception as error:  # noqa: BLE001 - a dead thread would swallow all frames
                 if self.openings == openings or not self._stop.is_set():
                     # Stopped while it served: the topics may be gone already.
                     self.failures += self.openings - openings
-                    self._state.set(FAILED, f"{type(error).__name__}: {error}")
-                    self._stop.wait(self._retry_s)
-        self._state.set(STOPPED)
+                    self.engine_state.set(FAILED, f"{type(error).__name__}: {error}")
+                    self._stop.wait(self.retry_s)
+        self.engine_state.set(STOPPED)
 
     def _serve(self, engine: Opened) -> None:
         """Work until the end or until the engine has failed too often."""
         in_a_row = 0
-        self._state.set(READY)
+        self.engine_state.set(READY)
         while not self._stop.is_set():
             delivery = self.mailbox.take(0.5)
             if delivery is None:
                 continue
             try:
-                self._process(engine, delivery)
+                self.process(engine, delivery)
                 in_a_row = 0
             except Exception as error:  # noqa: BLE001 - as above: the frame goes out unchanged
                 in_a_row += 1
                 self.failures += 1
-                self._on_failure(delivery, error)
+                self.on_failure(delivery, error)
                 if in_a_row >= FAILURES_BEFORE_REOPENING:
                     reason = f"{type(error).__name__}: {error}"
-                    self._state.set(FAILED, f"failed {in_a_row} times: {reason}")
+                    self.engine_state.set(FAILED, f"failed {in_a_row} times: {reason}")
             finally:
                 took_s = self.mailbox.done()
-                if self._runs_engine(delivery.job):
+                if self.runs_engine(delivery.job):
                     self._learn(took_s)
-            if self._state.state == FAILED:
-                self._stop.wait(self._retry_s)
+            if self.engine_state.state == FAILED:
+                self._stop.wait(self.retry_s)
                 return
 
     def _learn(self, took_s: float) -> None:
@@ -168,4 +279,4 @@ class FusionWorker(Generic[Opened, Job]):
         if len(times_s) >= TIMES_NEEDED:
             usual_s = times_s[int(USUAL_SHARE * (len(times_s) - 1))]
             patience_s = max(SHORTEST_PATIENCE_S, PATIENCE_FACTOR * usual_s)
-            self.mailbox.patience_s = min(self._stall_s, patience_s)
+            self.mailbox.patience_s = min(self.stall_s, patience_s)

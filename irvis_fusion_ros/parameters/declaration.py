@@ -24,9 +24,7 @@ def declare_all(node: Node) -> None:
 
     for spec in TABLE:
         descriptor = ParameterDescriptor(
-            name=spec.name,
-            description=spec.description,
-            additional_constraints=spec.constraints(),
+            name=spec.name, description=spec.description, additional_constraints=spec.constraints()
         )
         # Dynamic, so that `7` from a command line or a YAML file is accepted for `7.0`.
         descriptor.dynamic_typing = isinstance(spec.default, (float, tuple))

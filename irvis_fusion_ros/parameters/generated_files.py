@@ -75,8 +75,7 @@ def yaml_scalar(value: object) -> str:
 def main(arguments: list[str] | None = None) -> int:
     """Print the table as Markdown or YAML."""
     parser = argparse.ArgumentParser(
-        prog="python -m irvis_fusion_ros.parameters",
-        description="The parameters of fusion_node.",
+        prog="python -m irvis_fusion_ros.parameters", description="The parameters of fusion_node."
     )
     form = parser.add_mutually_exclusive_group(required=True)
     form.add_argument("--markdown", action="store_true", help="docs/parameters.md")

@@ -88,8 +88,8 @@ def row(
     """Return a dataclass field that is one parameter.
 
     Args:
-        default: value of type bool, int, float, str, or a tuple of numbers.
-        description: meaning; the YAML file and the documentation print it.
+        default: of type bool, int, float, str, or a tuple of numbers.
+        description: printed by the YAML file and the documentation.
         allowed: for text the choices, for numbers the smallest and the largest; empty allows any.
         name: ROS name where it is not the section's prefix followed by the field's name.
         live: the parameter may change while the node is configured.
@@ -106,10 +106,8 @@ live_row = partial(row, live=True)
 def section(settings: type, title: str, prefix: str = "") -> Any:
     """Return a dataclass field that holds one section of the table, a dataclass of rows.
 
-    Args:
-        settings: the dataclass of the section.
-        title: heading in the YAML file and in the documentation.
-        prefix: what stands before the fields' names in the ROS names, such as "thermal.".
+    `title` is its heading in the YAML file and in the documentation; `prefix` stands before the
+    fields' names in the ROS names, such as "thermal.".
     """
     metadata = {"settings": settings, "title": title, "prefix": prefix}
     return dataclasses.field(default_factory=settings, metadata=metadata)

@@ -7,48 +7,49 @@ registration that `registration.fallback` names is used, and /diagnostics says w
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
 
+from irvis_fusion_core import registration as core_registration
 from irvis_fusion_core.errors import CalibrationError
 from irvis_fusion_core.flicker_limiter import FlickerLimiter
 from irvis_fusion_core.protocols import Registration
+from irvis_fusion_core.registration.camera_geometry import quaternion_matrix
+from irvis_fusion_core.registration.camera_model import read_camera_file
+from irvis_fusion_core.thermal import ThermalRescale
 from irvis_fusion_ros.parameters.settings import Settings
-from irvis_fusion_ros.pipeline import stages
-from irvis_fusion_ros.pipeline.stages import NO_CAMERAS, CalibrationMissing, Cameras, Stages
+from irvis_fusion_ros.pipeline.known_cameras import NO_CAMERAS, Cameras
+from irvis_fusion_ros.pipeline.pair_fuser import Stages, ThermalOnce
 
 
+class CalibrationMissing(CalibrationError):
+    """A calibration or transform has not arrived yet; it may still."""
+
+
+@dataclass(eq=False)
 class CurrentStages:
     """Holds the `Stages` in use. One thread exchanges them, another may read them.
 
     Attributes:
+        cameras: Returns what is known of the cameras now, as these parameters see it.
+        tell: Called with a text for the log when the registration in use changes.
+        in_background: See `make_registration`.
         stages: The stages in use.
+
+    Raises:
+        ConfigurationError: Thermal or registration parameters that do not go together.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        cameras: Callable[[Settings], Cameras] = lambda settings: NO_CAMERAS,
-        tell: Callable[[str, bool], None] = lambda text, is_problem: None,
-        in_background: bool = True,
-    ) -> None:
-        """Build the stages.
+    settings: Settings
+    cameras: Callable[[Settings], Cameras] = lambda settings: NO_CAMERAS
+    tell: Callable[[str, bool], None] = lambda text, is_problem: None
+    in_background: bool = True
 
-        Args:
-            settings: The parameters.
-            cameras: Returns what is known of the cameras now, as these parameters see it.
-            tell: Called with a text for the log when the registration in use changes.
-            in_background: See `make_registration`.
-
-        Raises:
-            ConfigurationError: Thermal or registration parameters that do not go together.
-        """
-        self._settings = settings
-        self._cameras = cameras
-        self._tell = tell
-        self._in_background = in_background
+    def __post_init__(self) -> None:
         self._told = ""
-        limiter = FlickerLimiter() if settings.engine.limit_flicker else None
-        registration, problem = self._registration(settings, refuse=False)
-        self.stages = Stages(stages.make_thermal(settings), registration, limiter, problem)
+        limiter = FlickerLimiter() if self.settings.engine.limit_flicker else None
+        registration, problem = self._registration(self.settings, refuse=False)
+        self.stages = Stages(make_thermal(self.settings), registration, limiter, problem)
 
     def renew(self, settings: Settings) -> None:
         """Build what other parameters change; all stays as it was when this raises.
@@ -57,37 +58,134 @@ class CurrentStages:
             ConfigurationError, CalibrationError: The parameters cannot be used. A calibration
                 that has not arrived yet is no error.
         """
-        before = self._settings
+        before = self.settings
         # A part that stays keeps its memory: thermal limits, online alignment, flicker.
         thermal, registration, limiter, problem = self.stages
         if settings.thermal != before.thermal:
-            thermal = stages.make_thermal(settings)
+            thermal = make_thermal(settings)
         if settings.engine.limit_flicker != before.engine.limit_flicker:
             limiter = FlickerLimiter() if settings.engine.limit_flicker else None
         if settings.registration != before.registration:
             registration, problem = self._registration(settings, refuse=True)
-        self._settings = settings
+        self.settings = settings
         self.stages = Stages(thermal, registration, limiter, problem)
 
     def renew_registration(self) -> None:
         """Build the registration again: a calibration has arrived or changed."""
-        registration, problem = self._registration(self._settings, refuse=False)
+        registration, problem = self._registration(self.settings, refuse=False)
         self.stages = self.stages._replace(registration=registration, problem=problem)
 
     def _registration(self, settings: Settings, refuse: bool) -> tuple[Registration | None, str]:
         """Return the registration asked for, or the fallback and why."""
         try:
-            cameras = self._cameras(settings)
-            asked_for = stages.make_registration(settings, cameras, self._in_background)
+            cameras = self.cameras(settings)
+            asked_for = make_registration(settings, cameras, self.in_background)
         except CalibrationError as error:
             if refuse and not isinstance(error, CalibrationMissing):
                 raise
             self._tell_once(str(error), is_problem=True)
-            return stages.fallback_registration(settings), str(error)
-        self._tell_once(stages.describe_registration(asked_for), is_problem=False)
+            return fallback_registration(settings), str(error)
+        self._tell_once(describe_registration(asked_for), is_problem=False)
         return asked_for, ""
 
     def _tell_once(self, text: str, is_problem: bool) -> None:
         if text != self._told:
-            self._tell("registration: " + text, is_problem)
+            self.tell("registration: " + text, is_problem)
         self._told = text
+
+
+def make_thermal(settings: Settings) -> ThermalOnce:
+    """Build the thermal rescaling.
+
+    Raises:
+        ConfigurationError: Parameters that do not go together.
+    """
+    options = asdict(settings.thermal)
+    if options["method"] != "window":
+        options["window_low"] = options["window_high"] = None
+    options["saturated"] = options["saturated"] or None
+    return ThermalOnce(ThermalRescale(**options))
+
+
+def make_registration(
+    settings: Settings, cameras: Cameras = NO_CAMERAS, in_background: bool = True
+) -> Registration:
+    """Build the registration.
+
+    `in_background` is False for tools that read files: online alignment then runs within `offer`
+    and gives the same images each time.
+
+    Raises:
+        ConfigurationError: Parameters that do not go together.
+        CalibrationMissing: The mode needs a calibration that `cameras` lacks so far.
+        CalibrationError: A calibration that cannot be used.
+    """
+    values = asdict(settings.registration)
+    mode = settings.registration.mode
+    options: dict[str, Any] = {"soft_edge_px": values["soft_edge_px"]}
+    base = settings.registration.base_mode
+    if base == "homography":
+        options["homography"] = list(values["homography"])
+        for name in ("calibrated_ir_size", "calibrated_vis_size"):
+            options[name] = tuple(values[name]) if all(values[name]) else None
+    elif base == "calibration":
+        options.update(_calibration(settings, cameras))
+    if mode == "online":
+        options.update((name, v) for name, v in values.items() if name.startswith("online_"))
+        options["online_in_background"] = in_background
+    return core_registration.make_registration(mode, **options)
+
+
+def fallback_registration(settings: Settings) -> Registration | None:
+    """Build what `registration.fallback` names; None stands for the visible image alone."""
+    fallback = settings.registration.fallback
+    if fallback == "passthrough":
+        return None
+    try:
+        return make_registration(settings.changed({"registration.mode": fallback}))
+    except CalibrationError:
+        return None  # it is the homography, and that cannot be used either
+
+
+def describe_registration(registration: Registration) -> str:
+    """Return one line for the log: the mode, and its expected error at other depths."""
+    values = registration.describe()
+    mode = values.get("base", values["mode"])
+    text = f"{values['mode']} over {mode}" if mode != values["mode"] else str(mode)
+    if "expected_error_px" in values:
+        text += f", exact at {values['depth_m']:g} m; expected error in visible pixels: "
+        text += values["expected_error_px"]
+    elif mode == "homography":
+        text += ", exact at the depth at which it was made"
+    return text
+
+
+def _calibration(settings: Settings, cameras: Cameras) -> dict[str, Any]:
+    """Return the options of the core's mode `calibration`."""
+    values = settings.registration
+    options: dict[str, Any] = {"depth_m": values.depth_m}
+    for name, known in (("ir", cameras.ir), ("vis", cameras.vis)):
+        path, rectified, _ = values.camera(name)
+        camera = read_camera_file(path, name, rectified) if path else known
+        if camera is None:
+            raise CalibrationMissing(
+                cameras.missing.get(name)
+                or f"the {name} camera's calibration is not known: set"
+                f" registration.{name}_calibration_file, or publish {name}/camera_info"
+            )
+        options[name + "_matrix"] = camera.matrix
+        options[name + "_distortion"] = camera.distortion
+        options[name + "_lens"] = "equidistant" if camera.fisheye else ""
+        options[f"calibrated_{name}_size"] = camera.size
+    if values.extrinsics == "parameters":
+        options["rotation"] = quaternion_matrix(values.rotation_xyzw)
+        options["translation_m"] = list(values.translation_m)
+    elif cameras.extrinsics is not None:
+        options["rotation"], options["translation_m"] = cameras.extrinsics
+    else:
+        raise CalibrationMissing(
+            cameras.missing.get("extrinsics")
+            or "the transform between the cameras is not known: registration.extrinsics is tf, and"
+            " there is no /tf_static; publish it, or set registration.extrinsics to parameters"
+        )
+    return options

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from irvis_fusion_core.streams import pairing as pairing_module
-from irvis_fusion_core.streams.health import HOLD, MISSING, STOP, Verdict, decide
-from irvis_fusion_core.streams.pairing import PAIRED, Pair
+from irvis_fusion_core.streams.health import HOLD, MISSING, STOP, IrHealth, Verdict, decide
+from irvis_fusion_core.streams.pairing import PAIRED, Pair, PairingPolicy, make_pairing
 from irvis_fusion_core.streams.stamps import NS_PER_S
 from irvis_fusion_ros.parameters.settings import Settings
-from irvis_fusion_ros.pipeline import pairing_and_health
 from irvis_fusion_ros.pipeline.frames import DISABLED, DROPPED, FUSED, PASSED, IrFrame
+from irvis_fusion_ros.pipeline.message_filters_pairing import StockPairing
 
 UNPAIRED = (pairing_module.NO_PARTNER, pairing_module.WAITED, pairing_module.QUEUE_FULL)
 """Reasons for which a visible frame stays alone although the thermal camera is well."""
@@ -48,6 +49,7 @@ class Decision(NamedTuple):
     health: str
 
 
+@dataclass(eq=False)
 class FrameDecider(Generic[Vis]):
     """Feeds pairing and health, and decides on every visible frame exactly once.
 
@@ -55,27 +57,21 @@ class FrameDecider(Generic[Vis]):
     recording for a bag.
 
     Attributes:
+        engine_ready: Whether the engine can fuse. While it cannot, `on_ir_loss: stop` passes
+            visible frames: nothing could be fused anyway.
         verdict: The newest verdict on the thermal camera.
+
+    Raises:
+        ConfigurationError: Pairing or health parameters that do not go together.
     """
 
-    def __init__(
-        self, settings: Settings, engine_ready: Callable[[], bool] = lambda: True
-    ) -> None:
-        """Build pairing and health.
+    settings: Settings
+    engine_ready: Callable[[], bool] = lambda: True
 
-        Args:
-            settings: The parameters.
-            engine_ready: Whether the engine can fuse. While it cannot, `on_ir_loss: stop` passes
-                visible frames: nothing could be fused anyway.
-
-        Raises:
-            ConfigurationError: Pairing or health parameters that do not go together.
-        """
+    def __post_init__(self) -> None:
         self.verdict = Verdict(False, MISSING, "no thermal frame has arrived")
-        self._settings = settings
-        self._engine_ready = engine_ready
-        self._pairing = pairing_and_health.make_policy(settings)
-        self._health = pairing_and_health.make_health(settings)
+        self._pairing = make_policy(self.settings)
+        self._health = make_health(self.settings)
         self._past_counts: Counter[str] = Counter()
         self._last_usable: tuple[IrFrame, int] | None = None
 
@@ -88,12 +84,10 @@ class FrameDecider(Generic[Vis]):
         Raises:
             ConfigurationError: Pairing or health parameters that do not go together.
         """
-        before = self._settings
-        policy = pairing_and_health.make_policy(settings)
-        health = pairing_and_health.make_health(settings)
-        other_policy = pairing_and_health.policy_options(
-            settings
-        ) != pairing_and_health.policy_options(before)
+        before = self.settings
+        policy = make_policy(settings)
+        health = make_health(settings)
+        other_policy = policy_options(settings) != policy_options(before)
         other_offset = settings.pairing.ir_time_offset_s != before.pairing.ir_time_offset_s
 
         def put_to_use(now_ns: int) -> list[Decision]:
@@ -106,7 +100,7 @@ class FrameDecider(Generic[Vis]):
                 self._health = health
             else:
                 self._health.take_limits(health)
-            self._settings = settings
+            self.settings = settings
             return released
 
         return put_to_use
@@ -154,7 +148,7 @@ class FrameDecider(Generic[Vis]):
         return [self._decide(pair, now_ns) for pair in pairs]
 
     def _decide(self, pair: Pair, now_ns: int) -> Decision:
-        settings = self._settings
+        settings = self.settings
         if not settings.node.enabled:
             return self._decided(PASSED, DISABLED, pair)
         verdict = self.verdict = self._health.verdict(pair.vis_stamp_ns, now_ns)
@@ -170,7 +164,7 @@ class FrameDecider(Generic[Vis]):
             action = DROPPED if settings.pairing.on_unpaired == "drop" else PASSED
             return self._decided(action, reason, pair)
         action = decide(verdict._replace(usable=False), settings.ir_loss.on_ir_loss)
-        if action == STOP and self._engine_ready():
+        if action == STOP and self.engine_ready():
             return self._decided(DROPPED, reason, pair)
         if action == HOLD and self._last_usable is not None:
             frame, since_ns = self._last_usable
@@ -185,3 +179,38 @@ class FrameDecider(Generic[Vis]):
     ) -> Decision:
         health = self.verdict.reason
         return Decision(action, reason, pair.vis, pair.vis_stamp_ns, ir, pair.skew_s, health)
+
+
+def policy_options(settings: Settings) -> dict[str, Any]:
+    """Return what the pairing policy is built from."""
+    pairing = settings.pairing
+    return {
+        "policy": pairing.pairing,
+        "slop_s": pairing.slop_s,
+        "max_ir_age_s": pairing.max_ir_age_s,
+        "ir_time_offset_s": pairing.ir_time_offset_s,
+        "depth": pairing.pairing_depth,
+        "max_wait_s": pairing.max_wait_s,
+    }
+
+
+def make_policy(settings: Settings) -> PairingPolicy:
+    """Build the pairing policy that the parameters name; raises ConfigurationError."""
+    options = policy_options(settings)
+    if options["policy"] == StockPairing.name:
+        values = (options[name] for name in ("slop_s", "ir_time_offset_s", "depth", "max_wait_s"))
+        return StockPairing(*values)
+    return make_pairing(**options)
+
+
+def make_health(settings: Settings) -> IrHealth:
+    """Build the watch over the thermal camera; raises ConfigurationError."""
+    loss = settings.ir_loss
+    size = (loss.ir_height, loss.ir_width)
+    return IrHealth(
+        max_ir_age_s=settings.pairing.max_ir_age_s,
+        frozen_after_s=loss.ir_frozen_after_s,
+        expected_size=size if all(size) else None,
+        ir_time_offset_s=settings.pairing.ir_time_offset_s,
+        missing_after_s=loss.ir_missing_after_s,
+    )

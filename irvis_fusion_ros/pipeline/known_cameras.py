@@ -1,30 +1,107 @@
 """What camera_info messages and static transforms tell about the cameras, for node and bags.
 
 Messages are read by their fields, so those of a bag reader serve as well as those of rclpy.
+Cameras on one mount do not move against one another, so the static tree is enough, and tf2 is not
+needed; a chain over a moving joint (/tf) cannot be used for a calibration.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from irvis_fusion_core.errors import CalibrationError
+from irvis_fusion_core.registration.camera_geometry import quaternion_matrix
 from irvis_fusion_core.registration.camera_model import CameraModel, camera_from_info
 from irvis_fusion_ros.parameters.settings import Settings
-from irvis_fusion_ros.pipeline.stages import Cameras
-from irvis_fusion_ros.pipeline.static_transforms import Extrinsics, StaticTransforms
+
+LONGEST_CHAIN = 100
+"""Links from a frame to its root; a longer chain is a loop."""
 
 
+class Extrinsics(NamedTuple):
+    """Points of a source frame in a target frame: X_target = rotation X_source + translation."""
+
+    rotation: np.ndarray
+    translation_m: np.ndarray
+
+
+class Cameras(NamedTuple):
+    """The cameras as topics describe them.
+
+    Attributes:
+        ir, vis: Their models, or None.
+        extrinsics: Where the IR camera stands in the visible one's frame, or None.
+        missing: Why one of these is None, by its name.
+    """
+
+    ir: CameraModel | None = None
+    vis: CameraModel | None = None
+    extrinsics: Extrinsics | None = None
+    missing: Mapping[str, str] = MappingProxyType({})
+
+
+NO_CAMERAS = Cameras()
+
+
+class StaticTransforms:
+    """The static tree: every frame's parent, and where it stands in it."""
+
+    def __init__(self) -> None:
+        self._links: dict[str, tuple[str, Extrinsics]] = {}
+
+    def add(self, message: Any) -> None:
+        """Take a tf2_msgs/msg/TFMessage.
+
+        Raises:
+            CalibrationError: a rotation is not a valid quaternion; the links before it are kept.
+        """
+        for stamped in message.transforms:
+            q, t = stamped.transform.rotation, stamped.transform.translation
+            link = Extrinsics(quaternion_matrix((q.x, q.y, q.z, q.w)), np.array((t.x, t.y, t.z)))
+            self._links[_name(stamped.child_frame_id)] = (_name(stamped.header.frame_id), link)
+
+    def between(self, target: str, source: str) -> Extrinsics:
+        """Points of `source` in `target`, as `tf2_echo TARGET SOURCE` prints.
+
+        Raises:
+            CalibrationError: the two are not connected; says what is known.
+        """
+        to_root, root = self._to_root(_name(source))
+        from_root, other_root = self._to_root(_name(target))
+        if root != other_root:
+            known = ", ".join(sorted(self._links)[:20]) or "none"
+            raise CalibrationError(
+                f"no static transform leads from {source!r} to {target!r}; frames on /tf_static:"
+                f" {known}"
+            )
+        rotation = from_root.rotation.T @ to_root.rotation
+        offset = from_root.rotation.T @ (to_root.translation_m - from_root.translation_m)
+        return Extrinsics(rotation, offset)
+
+    def _to_root(self, frame: str) -> tuple[Extrinsics, str]:
+        """Points of `frame` in the frame at the root of its tree, and that one's name."""
+        rotation, offset = np.eye(3), np.zeros(3)
+        for _ in range(LONGEST_CHAIN):
+            if frame not in self._links:
+                return Extrinsics(rotation, offset), frame
+            frame, link = self._links[frame]
+            rotation = link.rotation @ rotation
+            offset = link.rotation @ offset + link.translation_m
+        raise CalibrationError(f"the static transforms above {frame!r} form a loop")
+
+
+@dataclass(eq=False)
 class KnownCameras:
-    """Gathers calibration messages and says what they tell."""
+    """Gathers calibration messages; `topic_of(camera)` names a calibration topic in errors."""
 
-    def __init__(
-        self, topic_of: Callable[[str], str] = lambda camera: camera + "/camera_info"
-    ) -> None:
-        """Know nothing yet; `topic_of(camera)` names a calibration topic in messages."""
-        self._topic_of = topic_of
+    topic_of: Callable[[str], str] = lambda camera: camera + "/camera_info"
+
+    def __post_init__(self) -> None:
         self._infos: dict[str, Any] = {}
         self._contents: dict[str, tuple[object, ...]] = {}
         self._transforms = StaticTransforms()
@@ -58,18 +135,15 @@ class KnownCameras:
         registration = settings.registration
         models: dict[str, CameraModel | None] = {"ir": None, "vis": None}
         for camera in models:
-            if camera not in self._infos:
-                missing[camera] = (
-                    f"no calibration of the {camera} camera has arrived on"
-                    f" {self._topic_of(camera)}; publish it there, or set"
-                    f" registration.{camera}_calibration_file"
-                )
-                continue
             try:
-                info = self._infos[camera]
-                models[camera] = camera_from_info(
-                    info, camera, registration.camera(camera).rectified
-                )
+                if camera not in self._infos:
+                    raise CalibrationError(
+                        f"no calibration of the {camera} camera has arrived on"
+                        f" {self.topic_of(camera)}; publish it there, or set"
+                        f" registration.{camera}_calibration_file"
+                    )
+                rectified = registration.camera(camera).rectified
+                models[camera] = camera_from_info(self._infos[camera], camera, rectified)
             except CalibrationError as error:
                 missing[camera] = str(error)
         extrinsics = None
@@ -125,3 +199,8 @@ def _content(info: Any) -> tuple[object, ...]:
         *(np.asarray(part, float).tobytes() for part in (info.k, info.p, info.d, info.r)),
         (roi.x_offset, roi.y_offset, roi.height, roi.width),
     )
+
+
+def _name(frame: str) -> str:
+    """Frame names of ROS 1 began with a slash."""
+    return str(frame).lstrip("/")

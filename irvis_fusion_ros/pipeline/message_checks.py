@@ -6,6 +6,7 @@ What is odd is noted by kind; what cannot be used is refused.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol, cast
 
 import numpy as np
@@ -29,25 +30,23 @@ class Moment(Protocol):
         """Nanoseconds since the epoch of its clock."""
 
 
+@dataclass(eq=False)
 class MessageChecks:
     """Turns messages into frames.
 
     Attributes:
+        note: Called with a stable kind, such as "ir: short_data", and a text.
+        now: Reads the clock of the stamps. Without one no stamp lies in the future.
         sizes: (height, width) of the newest frame, by stream: "ir" and "vis".
         last_stamp_ns: Newest stamp above zero, by stream.
     """
 
-    def __init__(self, note: Note, now: Callable[[], Moment] | None = None) -> None:
-        """Report oddities to `note(kind, text)`.
+    note: Note
+    now: Callable[[], Moment] | None = None
 
-        Args:
-            note: Called with a stable kind, such as "ir: short_data", and a text.
-            now: Reads the clock of the stamps. Without one no stamp lies in the future.
-        """
+    def __post_init__(self) -> None:
         self.sizes: dict[str, tuple[int, int]] = {}
         self.last_stamp_ns: dict[str, int] = {}
-        self._note = note
-        self._now = now
         self._ir_count = 0
 
     def forget_stamps(self) -> None:
@@ -60,13 +59,13 @@ class MessageChecks:
             # Dead pixels (NaN) are masked by the thermal rescaling. They are noted, not refused.
             pixels = image_messages.thermal_frame(message, check_finite=False)
         except ImageMessageError as error:
-            self._note("ir: " + error.kind, str(error))
+            self.note("ir: " + error.kind, str(error))
             return None
         if pixels.dtype.kind == "f":
             bad = pixels.size - int(np.isfinite(pixels).sum())
             if bad:
                 text = f"NaN or infinity in {bad} of {pixels.size} pixels"
-                self._note("ir: not_finite", text)
+                self.note("ir: not_finite", text)
         stamp = self._check("ir", message, (pixels.shape[0], pixels.shape[1]))
         self._ir_count += 1
         return IrFrame(self._ir_count, stamp, pixels)
@@ -84,7 +83,7 @@ class MessageChecks:
             try:
                 pixels = image_messages.view(image, check_finite=False)
             except ImageMessageError as error:
-                self._note("vis: " + error.kind, str(error))
+                self.note("vis: " + error.kind, str(error))
                 if error.kind != "unknown_encoding" or not len(message.data):
                     return frame._replace(stamp_ns=stamp_ns(message.header.stamp)), error.kind
             size = (image.height, image.width)
@@ -96,22 +95,22 @@ class MessageChecks:
         if size is not None and self.sizes.get(stream) != size:
             if stream in self.sizes:
                 text = "from {1}x{0} to {3}x{2}".format(*self.sizes[stream], *size)
-                self._note(stream + ": size changed", text)
+                self.note(stream + ": size changed", text)
             self.sizes[stream] = size
         header_stamp = message.header.stamp
         stamp = header_stamp.sec * NS_PER_S + header_stamp.nanosec
         if stamp <= 0:
-            self._note(stream + ": zero stamp", "the driver does not stamp its images")
+            self.note(stream + ": zero stamp", "the driver does not stamp its images")
             return stamp
-        if self._now is not None:
-            now_ns = self._now().nanoseconds
+        if self.now is not None:
+            now_ns = self.now().nanoseconds
             ahead_ns = stamp - now_ns
             if ahead_ns > FUTURE_NS and now_ns > 0:  # 0: nothing on /clock so far
                 text = f"{ahead_ns / NS_PER_S:.3f} s ahead of the node's clock"
-                self._note(stream + ": stamp from the future", text)
+                self.note(stream + ": stamp from the future", text)
         last_ns = self.last_stamp_ns.get(stream, stamp)
         if stamp < last_ns:
             text = f"by {(last_ns - stamp) / NS_PER_S:.3f} s; a bag that loops does this"
-            self._note(stream + ": stamp went back", text)
+            self.note(stream + ": stamp went back", text)
         self.last_stamp_ns[stream] = stamp
         return stamp

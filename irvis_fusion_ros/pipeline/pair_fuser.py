@@ -1,26 +1,71 @@
 """Fuses one pair: rescale, register, fill, fuse, limit flicker. The node and the bag tools use it.
 
-It belongs to one engine and to the thread that opened it.
+It belongs to one engine and to the thread that opened it. A thermal frame that serves several
+visible ones is prepared once. So limits that are smoothed over time depend on the frames that came
+and not on the speed of the engine.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 
-from irvis_fusion_core.protocols import Engine, OnlineAligner
+from irvis_fusion_core.flicker_limiter import FlickerLimiter
+from irvis_fusion_core.fusion import RealtimeFusion
+from irvis_fusion_core.protocols import Engine, OnlineAligner, Registration, ThermalStage
 from irvis_fusion_core.registration import fill_uncovered
 from irvis_fusion_core.streams.stamps import NS_PER_S
+from irvis_fusion_ros.parameters.settings import Settings
 from irvis_fusion_ros.pipeline.frames import IrFrame
-from irvis_fusion_ros.pipeline.stages import Stages
 
 LARGEST_SKEW_S = 0.05
 """Images further apart in time differ by what moved, and say nothing about the cameras."""
 
 WARM_SIZES_KEPT = 4
+
+
+@dataclass(eq=False)
+class ThermalOnce:
+    """Rescales each thermal frame once: a method that smooths over time counts its calls.
+
+    One thread uses it. A jump of the stamps needs no call: the methods notice it themselves.
+    """
+
+    rescale: ThermalStage
+    _newest: tuple[int, np.ndarray] | None = None
+
+    def __call__(self, frame: IrFrame) -> np.ndarray:
+        """Return the frame in 8 bits."""
+        if self._newest is None or self._newest[0] != frame.number:
+            grey = self.rescale(frame.pixels, frame.stamp_ns / NS_PER_S)
+            self._newest = (frame.number, grey)
+        return self._newest[1]
+
+    def follow(self, frame: IrFrame) -> None:
+        """Let the limits see a frame that is not fused, unless a newer one was rescaled."""
+        if self._newest is None or frame.number > self._newest[0]:
+            self(frame)
+
+
+class Stages(NamedTuple):
+    """What is in use now. Parts that did not change are shared with the stages before.
+
+    Attributes:
+        thermal: Raw thermal frame to 8 bits.
+        registration: To the visible grid; None: the visible image passes unchanged.
+        limiter: Limits flicker, or None.
+        problem: Why `registration` is not the one asked for; empty when it is.
+    """
+
+    thermal: ThermalOnce
+    registration: Registration | None
+    limiter: FlickerLimiter | None
+    problem: str = ""
 
 
 class Timings(NamedTuple):
@@ -62,16 +107,40 @@ class Fused(NamedTuple):
     timings: Timings
 
 
+def open_fusion(settings: Settings, progress: Callable[[str], None]) -> Engine:
+    """Open the engine; it may build for minutes on its first run and reports to `progress`.
+
+    Raises:
+        FusionError: The engine or its model cannot be opened.
+    """
+
+    def given(value: str) -> str | None:
+        return None if value in ("auto", "") else value
+
+    engine = settings.engine
+    return RealtimeFusion(
+        model=engine.model,
+        backend=engine.backend,
+        thermal=None,  # `ThermalOnce` has rescaled the frames
+        precision=given(engine.precision),
+        device=given(engine.device),
+        threads=engine.threads,
+        cache_dir=given(engine.engine_cache_dir),
+        progress=progress,
+    )
+
+
+@dataclass(eq=False)
 class PairFuser:
-    """Fuses one pair after the other with an engine that is open.
+    """Fuses one pair after the other with an engine that is open; `close` closes it.
 
     Attributes:
         warm_sizes: (height, width) of the frames that the engine is prepared for.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        """Take over `engine`; `close` closes it."""
-        self._engine = engine
+    engine: Engine
+
+    def __post_init__(self) -> None:
         self.warm_sizes: list[tuple[int, int]] = []
         self._prepared: PreparedIr | None = None
 
@@ -79,7 +148,7 @@ class PairFuser:
         """Let the engine prepare for frames of (height, width); it may build for minutes."""
         # Noted first: a size that the engine refuses is refused at each frame, cheaply.
         self.warm_sizes = [*self.warm_sizes[1 - WARM_SIZES_KEPT :], size]
-        self._engine.warm_up(*size)
+        self.engine.warm_up(*size)
 
     def fuse(
         self, vis: np.ndarray, order: str, ir: IrFrame, stages: Stages, stamp_ns: int = 0
@@ -89,8 +158,6 @@ class PairFuser:
         Args:
             vis: uint8 HxWx3.
             order: Channel order of `vis`, "rgb" or "bgr".
-            ir: The thermal frame as it came.
-            stages: The stages in use.
             stamp_ns: Stamp of the visible frame, for the flicker limit.
 
         Returns:
@@ -122,7 +189,7 @@ class PairFuser:
             code = cv2.COLOR_RGB2GRAY if order == "rgb" else cv2.COLOR_BGR2GRAY
             ir8 = fill_uncovered(ir8, cv2.cvtColor(vis, code), coverage)
         start_ns = time.monotonic_ns()
-        image = self._engine.fuse_frame(ir8, vis, order=order)
+        image = self.engine.fuse_frame(ir8, vis, order=order)
         engine_ns = time.monotonic_ns()
         if stages.limiter is not None:
             stages.limiter.limit(image, ir8, vis, stamp_ns / NS_PER_S, order)
@@ -135,11 +202,11 @@ class PairFuser:
 
     def describe(self) -> dict[str, Any]:
         """Return what runs, as the engine describes it."""
-        return self._engine.describe()
+        return self.engine.describe()
 
     def close(self) -> None:
         """Close the engine."""
-        self._engine.close()
+        self.engine.close()
 
 
 def offer_pair(

@@ -17,14 +17,9 @@ END_TIMEOUT_S = 10.0
 class ChildProcess:
     """Runs `python ARGUMENTS`; a context manager that ends it as Ctrl-C does.
 
-    Args:
-        name: As error messages call it.
-        arguments: Those of the Python interpreter, such as `["-m", module]`.
-        environment: None is this process's.
-        log_path: File for stdout and stderr; None leaves them on this process's.
-        with_stdin: Open a pipe for `send_line`.
-        with_stdout: Capture stdout for `output`.
-        end_timeout_s: From a signal until it is killed.
+    Error messages call it `name`. stdout and stderr go to the file `log_path`, or with None to
+    this process's. `with_stdin` opens a pipe for `send_line`, `with_stdout` captures stdout for
+    `output`. It is killed `end_timeout_s` after a signal.
     """
 
     def __init__(
@@ -49,11 +44,6 @@ class ChildProcess:
                 stderr=None if log is None else subprocess.STDOUT,
                 text=True,
             )
-
-    @property
-    def pid(self) -> int:
-        """The process id."""
-        return self._process.pid
 
     @property
     def exit_status(self) -> int | None:
@@ -122,7 +112,7 @@ class ChildProcess:
 
     def cpu_time_s(self) -> float:
         """Return the processor time that the running process has used, in seconds (Linux)."""
-        with open(f"/proc/{self.pid}/stat", encoding="ascii") as file:
+        with open(f"/proc/{self._process.pid}/stat", encoding="ascii") as file:
             fields = file.read().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 

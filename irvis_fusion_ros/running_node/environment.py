@@ -31,10 +31,8 @@ def make_environment(domain_id: int | None = None, dds_profile: bool = True) -> 
     A process that takes part in the graph itself has to update `os.environ` with it before
     `rclpy.init`.
 
-    Args:
-        domain_id: ROS domain; None keeps the environment's.
-        dds_profile: Use the shared-memory profile for large images, unless the environment
-            configures the transport.
+    A `domain_id` of None keeps the environment's. `dds_profile` uses the shared-memory profile for
+    large images, unless the environment configures the transport.
     """
     environment = dict(os.environ)
     if environment.get("ROS_DISTRO") == "humble":

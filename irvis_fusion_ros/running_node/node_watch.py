@@ -71,15 +71,11 @@ class NodeWatch:
         timeout_s: float,
         check: Callable[[], None] = lambda: None,
         frames: int = 1,
-        ready_timeout_s: float = READY_TIMEOUT_S,
     ) -> None:
-        """Take messages until the node has fused.
+        """Take messages until the node has fused a number of frames.
 
-        Args:
-            timeout_s: For everything, an engine to build included.
-            check: Called meanwhile; raises where a process has ended.
-            frames: Number of fused frames to wait for.
-            ready_timeout_s: From the report of a ready engine to the fused frames.
+        `timeout_s` is for everything, an engine to build included. `check` is called meanwhile; it
+        raises where a process has ended.
 
         Raises:
             EngineError: The node has not fused in time.
@@ -97,7 +93,7 @@ class NodeWatch:
                 ready_s = None  # it may warm up again, and build for minutes
             elif ready_s is None:
                 ready_s = now_s
-            waited_too_long = ready_s is not None and now_s - ready_s >= ready_timeout_s
+            waited_too_long = ready_s is not None and now_s - ready_s >= READY_TIMEOUT_S
             if waited_too_long or now_s - started_s >= timeout_s:
                 raise EngineError(
                     f"expected the node to fuse, found after {now_s - started_s:.0f} s: "

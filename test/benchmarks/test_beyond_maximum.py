@@ -17,8 +17,7 @@ from benchmarks.beyond_maximum.sections import ADDED_NOISE, DARK_NOISE, flicker,
 from benchmarks.shared.fusions import in_colour
 from benchmarks.shared.pairs import Pair
 from irvis_fusion_core import metrics
-from irvis_fusion_core.detectors.box import Box
-from irvis_fusion_core.detectors.detection import PERSON, Detection
+from irvis_fusion_core.detectors.detection import PERSON, Box, Detection
 from irvis_fusion_core.image_files import write_image
 
 

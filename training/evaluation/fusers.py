@@ -65,9 +65,7 @@ class ExportedFuser:
     def __init__(
         self, model: str, backend: str = "auto", device: str | None = None, threads: int = 0
     ) -> None:
-        self._fusion = RealtimeFusion(
-            model, backend, thermal=None, device=device, threads=threads
-        )
+        self._fusion = RealtimeFusion(model, backend, thermal=None, device=device, threads=threads)
         self.description: dict[str, Any] = {"file": str(model)}
         for key, value in self._fusion.describe().items():
             if value is None or isinstance(value, (str, int, float)):

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import copy
 import heapq
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
+from irvis_fusion_core.streams.health import OK as HEALTHY
+from irvis_fusion_core.streams.stamps import NS_PER_S
 from irvis_fusion_ros.bags.bag import CAMERA_INFO_TYPE, COMPRESSED_TYPE, IMAGE_TYPE, read_messages
 from irvis_fusion_ros.bags.bag_storage import StoredTopic
 from irvis_fusion_ros.bags.bag_topics import FusionTopics
 from irvis_fusion_ros.bags.bag_writer import BagWriter
-from irvis_fusion_ros.bags.made_images import ImageForm, image_message
+from irvis_fusion_ros.bags.made_images import ImageForm, image_message, make_header
 from irvis_fusion_ros.bags.replay.fused_frame import FusedFrame
-from irvis_fusion_ros.bags.replay.offline_diagnostics import DIAGNOSTICS_TYPE, SecondsOfFrames
 from irvis_fusion_ros.bags.replay.offline_fusion import OfflineFusion
 from irvis_fusion_ros.messages import compressed_messages
-from irvis_fusion_ros.pipeline.frames import DROPPED, PASSED
+from irvis_fusion_ros.pipeline.frames import DROPPED, FUSED, PASSED
+
+DIAGNOSTICS_TYPE = "diagnostic_msgs/msg/DiagnosticArray"
+OK, WARN, ERROR = 0, 1, 2
 
 
 class FusedTopics(NamedTuple):
@@ -35,20 +40,17 @@ class FusedTopics(NamedTuple):
         return [(name, kind) for name, kind in zip(self, kinds) if name is not None]
 
 
+@dataclass(eq=False)
 class FusedBag:
-    """Fuses one bag into another; `run` does all of it."""
+    """Writes the `fused` topics and the `copied` ones of a bag into another; `run` does it all."""
 
-    def __init__(
-        self,
-        fusion: OfflineFusion,
-        writer: BagWriter,
-        cameras: FusionTopics,
-        fused: FusedTopics,
-        copied: Sequence[StoredTopic],
-    ) -> None:
-        """Write the `fused` topics and the `copied` ones of the old bag with `writer`."""
-        self._fusion, self._writer = fusion, writer
-        self._cameras, self._fused, self._copied = cameras, fused, copied
+    fusion: OfflineFusion
+    writer: BagWriter
+    cameras: FusionTopics
+    fused: FusedTopics
+    copied: Sequence[StoredTopic]
+
+    def __post_init__(self) -> None:
         # Not written yet, because an earlier visible frame still waits for its partner.
         self._held: list[tuple[int, int, str, str, bytes]] = []
         self._number = 0
@@ -62,12 +64,12 @@ class FusedBag:
             BagError: The old bag cannot be read to its end, or the new one cannot be written.
             EngineError: The engine failed.
         """
-        for topic in self._copied:
-            self._writer.add_topic(topic)
-        for name, kind in self._fused.all():
-            self._writer.add_topic(StoredTopic(name, kind, 0))
-        cameras, copied = self._cameras, {topic.name for topic in self._copied}
-        others = copied.union(self._fusion.needs(cameras))
+        for topic in self.copied:
+            self.writer.add_topic(topic)
+        for name, kind in self.fused.all():
+            self.writer.add_topic(StoredTopic(name, kind, 0))
+        cameras, copied = self.cameras, {topic.name for topic in self.copied}
+        others = copied.union(self.fusion.needs(cameras))
         if cameras.vis_info:
             others.add(cameras.vis_info)
         for message in read_messages(bag, (cameras.ir, cameras.vis), sorted(others)):
@@ -75,8 +77,8 @@ class FusedBag:
                 self._hold(message.recorded_ns, message.topic, message.type, message.raw)
             if message.topic == cameras.vis_info:
                 self._info = copy.copy(message.message)  # its header will be the images'
-            yield from self._take(self._fusion.add(message, cameras))
-        yield from self._take(self._fusion.finish())
+            yield from self._take(self.fusion.add(message, cameras))
+        yield from self._take(self.fusion.finish())
 
     def _take(self, frames: Iterator[FusedFrame]) -> Iterator[FusedFrame]:
         for frame in frames:
@@ -86,7 +88,7 @@ class FusedBag:
 
     def _add(self, frame: FusedFrame) -> None:
         """Hold what the node would publish of a frame."""
-        topics, source, at_ns = self._fused, frame.source, frame.recorded_ns
+        topics, source, at_ns = self.fused, frame.source, frame.recorded_ns
         if topics.diagnostics:
             self._put(at_ns, topics.diagnostics, DIAGNOSTICS_TYPE, self._seconds.add(frame))
         if frame.outcome == DROPPED or frame.message is None:
@@ -107,7 +109,7 @@ class FusedBag:
         """Hold a message, or its bytes, where there is one and the topic is wanted."""
         if topic is not None and message is not None:
             is_raw = isinstance(message, (bytes, memoryview))
-            raw = message if is_raw else self._writer.serialize(message, kind)
+            raw = message if is_raw else self.writer.serialize(message, kind)
             self._hold(recorded_ns, topic, kind, raw)
 
     def _compressed(self, frame: FusedFrame) -> Any:
@@ -115,13 +117,11 @@ class FusedBag:
         source = frame.source
         if frame.outcome == PASSED and source.type == COMPRESSED_TYPE:
             return source.raw
-        native = frame.fused_native
-        if native is None:
+        if frame.fused is None:
             return None
-        quality = self._fusion.settings.topics.jpeg_quality
-        pixels, order = native
+        quality = self.fusion.settings.topics.jpeg_quality
         return compressed_messages.encode(
-            SimpleNamespace(), pixels, source.message, order, quality=quality
+            SimpleNamespace(), frame.fused, source.message, quality=quality
         )
 
     def _hold(self, recorded_ns: int, topic: str, kind: str, raw: bytes) -> None:
@@ -130,7 +130,66 @@ class FusedBag:
 
     def _write_settled(self) -> None:
         """Write what no earlier message can still precede."""
-        waiting_ns = self._fusion.oldest_waiting_ns
+        waiting_ns = self.fusion.oldest_waiting_ns
         while self._held and (waiting_ns is None or self._held[0][0] <= waiting_ns):
             recorded_ns, _, topic, kind, raw = heapq.heappop(self._held)
-            self._writer.write_raw(topic, kind, recorded_ns, raw)
+            self.writer.write_raw(topic, kind, recorded_ns, raw)
+
+
+class SecondsOfFrames:
+    """Gathers frames and reports once a second of recording what became of them.
+
+    Nothing in it depends on the speed of the machine: the same bag gives the same diagnostics.
+    """
+
+    def __init__(self) -> None:
+        self._from_ns: int | None = None
+        self._frames: list[FusedFrame] = []
+
+    def add(self, frame: FusedFrame) -> Any | None:
+        """Take the next frame; return the message about the second that it ends, or None."""
+        if self._from_ns is None:
+            self._from_ns = frame.recorded_ns
+        self._frames.append(frame)
+        passed_ns = frame.recorded_ns - self._from_ns
+        if passed_ns < NS_PER_S:
+            return None
+        message = _message(self._frames, passed_ns / NS_PER_S)
+        self._from_ns, self._frames = frame.recorded_ns, []
+        return message
+
+
+def _message(frames: list[FusedFrame], seconds: float) -> Any:
+    last = frames[-1]
+    fused = [frame for frame in frames if frame.outcome == FUSED]
+    skews_s = [abs(frame.skew_s) for frame in fused if frame.skew_s is not None]
+    if any(frame.outcome == DROPPED for frame in frames):
+        level, said = ERROR, "visible frames are dropped"
+    elif len(fused) < len(frames):
+        level, said = WARN, "visible frames pass unchanged: " + last.reason
+    else:
+        level, said = OK, "all visible frames are fused"
+    values: dict[str, str] = {
+        "visible rate (Hz)": f"{len(frames) / seconds:.2f}",
+        "fused of them": f"{len(fused)} of {len(frames)}",
+        "largest skew (ms)": f"{1e3 * max(skews_s):.1f}" if skews_s else "none fused",
+    }
+    values.update({name: str(count) for name, count in sorted(last.counts.items())})
+    health_level = OK if last.ir_health == HEALTHY else WARN
+    return SimpleNamespace(
+        header=make_header(last.recorded_ns, ""),
+        status=[
+            _status("fuse_bag: fusion", level, said, values),
+            _status("fuse_bag: ir", health_level, "thermal camera: " + last.ir_health, {}),
+        ],
+    )
+
+
+def _status(name: str, level: int, text: str, values: Mapping[str, str]) -> Any:
+    return SimpleNamespace(
+        level=level,
+        name=name,
+        message=text,
+        hardware_id="",
+        values=[SimpleNamespace(key=key, value=value) for key, value in values.items()],
+    )

@@ -14,19 +14,14 @@ from irvis_fusion_ros.pipeline.frames import PASSED, VisFrame
 
 
 class FusedFrame:
-    """One visible frame and what became of it; see `offline_fusion.OfflineFusion`.
+    """One visible frame and what became of it; `OfflineFusion` fills it in.
 
     Frames come in the order of `index`, the number of the visible message in the bag, from 0.
 
     Attributes:
-        outcome: FUSED, PASSED (published as it came) or DROPPED (not published).
-        reason: "fused", or why not: "ir_missing", "no_partner", "unusable_pair", ...
+        outcome, reason, skew_s, ir_health: Those of the `Decision`, unless the pair did not suit.
         recorded_ns: When the visible message was recorded.
-        vis_stamp_ns: Stamp of its header.
         ir_stamp_ns: Stamp of the thermal frame fused into it; None unless FUSED.
-        skew_s: IR stamp, with ir_time_offset_s, minus visible stamp: of the frame fused, or of the
-            nearest thermal frame known for a frame left alone; None where there is none.
-        ir_health: The verdict on the thermal camera at this frame: "ok", "missing", "frozen", ...
         frame: The visible frame as the pipeline read it; `source` is its message as recorded.
         message: What the node publishes on fused/image_raw, with the fields of
             sensor_msgs/Image; None when DROPPED. A raw image that passes is `source.message`.
@@ -39,7 +34,6 @@ class FusedFrame:
     """
 
     def __init__(self, frame: VisFrame, decision: Decision, source: BagMessage) -> None:
-        """Start with the decision; `OfflineFusion` fills in the rest."""
         self.index = frame.number
         self.outcome = decision.action
         self.reason = decision.reason
@@ -74,12 +68,6 @@ class FusedFrame:
         if self.outcome == PASSED:
             return self.vis
         return self._as_rgb("fused") if "fused" in self._images else None
-
-    @property
-    def fused_native(self) -> tuple[np.ndarray, str] | None:
-        """What goes out as the engine gave it, with its channel order, "rgb" or "bgr"."""
-        self.fused  # noqa: B018 - decodes an image that passed
-        return self._images.get("vis" if self.outcome == PASSED else "fused")
 
     def keep(self, name: str, pixels: np.ndarray, order: str) -> None:
         """Remember the image "vis" or "fused" in the order it has."""

@@ -71,9 +71,10 @@ def _advice(skews: SkewWatch, settings: Settings) -> str:
         f"; the {which} lie {low_s:+.3f} to {high_s:+.3f} s from the visible ones (median "
         f"{statistics.median(skews_s):+.3f} s), and {limit} is {allowed_s:g}"
     )
-    if max(abs(low_s), abs(high_s)) <= allowed_s:
+    largest_s = max(abs(low_s), abs(high_s))
+    if largest_s <= allowed_s:
         return text
-    text += f"; {limit}:={_rounded_up(max(abs(low_s), abs(high_s))):g} would take all of them"
+    text += f"; {limit}:={(int(largest_s * 1e3) + 1) / 1e3:g} would take all of them"
     # The newest thermal frame is up to a period old: only the freshest tell how clocks differ.
     apart_s = skews_s[int(0.9 * (len(skews_s) - 1))] if by_age else statistics.median(skews_s)
     offset_s = settings.pairing.ir_time_offset_s - apart_s
@@ -83,7 +84,3 @@ def _advice(skews: SkewWatch, settings: Settings) -> str:
             "camera's clock differs by that"
         )
     return text
-
-
-def _rounded_up(seconds: float) -> float:
-    return (int(seconds * 1e3) + 1) / 1e3

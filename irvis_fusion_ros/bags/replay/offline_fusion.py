@@ -26,18 +26,17 @@ from irvis_fusion_ros.bags.bag import BagMessage, read_messages
 from irvis_fusion_ros.bags.bag_topics import FusionTopics
 from irvis_fusion_ros.bags.replay.fused_frame import FusedFrame
 from irvis_fusion_ros.bags.replay.offline_advice import SkewWatch
-from irvis_fusion_ros.bags.replay.recorded_calibrations import RecordedCalibrations
 from irvis_fusion_ros.messages import image_messages
 from irvis_fusion_ros.messages.image_messages import ImageMessageError
 from irvis_fusion_ros.parameters.settings import Settings
 from irvis_fusion_ros.pipeline import frames
 from irvis_fusion_ros.pipeline.current_stages import CurrentStages
-from irvis_fusion_ros.pipeline.engine import open_fusion
 from irvis_fusion_ros.pipeline.events import Event, EventCounter
 from irvis_fusion_ros.pipeline.frame_decision import Decision, FrameDecider
 from irvis_fusion_ros.pipeline.frames import DROPPED, FUSED, PASSED, IrFrame, VisFrame
+from irvis_fusion_ros.pipeline.known_cameras import KnownCameras, needed_topics
 from irvis_fusion_ros.pipeline.message_checks import MessageChecks
-from irvis_fusion_ros.pipeline.pair_fuser import PairFuser, offer_pair
+from irvis_fusion_ros.pipeline.pair_fuser import PairFuser, offer_pair, open_fusion
 
 EXPIRE_NS = 10_000_000
 """The node looks this often whether a visible frame has waited long enough."""
@@ -68,12 +67,10 @@ class OfflineFusion:
         progress: Callable[[str], None] = lambda line: None,
         decider: FrameDecider[RecordedVis] | None = None,
     ) -> None:
-        """Open the engine.
+        """Open the engine, unless `fusion` is one that is open; that stays the caller's to close.
 
-        Args:
-            fusion: An engine that is open already; it stays the caller's to close.
-            progress: Is told what the engine builds, which may take minutes the first time.
-            decider: None takes that of the node.
+        `progress` is told what the engine builds, which may take minutes the first time. A
+        `decider` of None takes that of the node.
 
         Raises:
             ConfigurationError: Parameters that do not go together.
@@ -84,11 +81,12 @@ class OfflineFusion:
         self._events = EventCounter(kinds_kept=10_000)
         self._checks = MessageChecks(self._events.add)
         self._decider = FrameDecider(settings) if decider is None else decider
-        self._calibrations = RecordedCalibrations(settings)
-        # Not in the background: the same bag gives the same images.
-        self._stages = CurrentStages(
-            settings, self._calibrations.known.snapshot, in_background=False
+        self._topics: FusionTopics | None = None
+        self._known = KnownCameras(
+            lambda name: getattr(self._topics, name + "_info", None) or name + "/camera_info"
         )
+        # Not in the background: the same bag gives the same images.
+        self._stages = CurrentStages(settings, self._known.snapshot, in_background=False)
         self._owns_engine = fusion is None
         self.engine = open_fusion(settings, progress) if fusion is None else fusion
         self._fuser = PairFuser(self.engine)
@@ -127,7 +125,10 @@ class OfflineFusion:
 
     def needs(self, topics: FusionTopics) -> list[str]:
         """Return the other topics that the parameters ask for: calibrations, transforms."""
-        return self._calibrations.needs(topics)
+        self._topics = topics
+        names = topics.ir_info, topics.vis_info, topics.tf_static
+        wanted = zip(needed_topics(self.settings), names)
+        return [name for is_needed, name in wanted if is_needed and name]
 
     def add(self, message: BagMessage, topics: FusionTopics) -> Iterator[FusedFrame]:
         """Take the next message in order of recording; yield the frames that it settles.
@@ -137,7 +138,7 @@ class OfflineFusion:
         if message.message is None:
             return
         if message.topic not in (topics.ir, topics.vis):
-            self._learn(message)
+            self._learn(message, topics)
             return
         yield from self._let_pass(message.recorded_ns)
         self._now_ns = max(self._now_ns, message.recorded_ns)
@@ -161,9 +162,17 @@ class OfflineFusion:
         drops = {n: count for n, count in of_pairing if n.startswith(("ir_dropped.", "cleared."))}
         return {**self._outcomes, **drops}
 
-    def _learn(self, message: BagMessage) -> None:
+    def _learn(self, message: BagMessage, topics: FusionTopics) -> None:
+        """Take a calibration or static transforms."""
+        if message.topic not in self.needs(topics):
+            return
         try:
-            if self._calibrations.add(message.topic, message.message):
+            if message.topic == topics.tf_static:
+                changed = self._known.add_transforms(message.message, self.settings)
+            else:
+                camera = "ir" if message.topic == topics.ir_info else "vis"
+                changed = self._known.add_info(camera, message.message)
+            if changed:
                 self._stages.renew_registration()
         except CalibrationError as error:
             self._events.add("registration", str(error))

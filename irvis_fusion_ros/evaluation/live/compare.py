@@ -1,14 +1,22 @@
 """Compare what the running node published with the offline replay of the same bag.
 
 A frame is identified by its visible stamp. If both fused it with the same thermal frame, the
-bytes must be equal. Every other difference has a cause.
+bytes must be equal. Every other difference has a cause: a live run may pair differently, because
+messages arrive with delays, and the frames that it skips change the history of the thermal limits.
+With its pairs (`ScriptedDecider`) the replay must make the same images.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
+
+from irvis_fusion_core.streams.stamps import NS_PER_S
+from irvis_fusion_ros.bags.replay.offline_fusion import RecordedVis
+from irvis_fusion_ros.parameters.settings import Settings
+from irvis_fusion_ros.pipeline.frame_decision import Decision, FrameDecider
+from irvis_fusion_ros.pipeline.frames import FUSED, PASSED, IrFrame
 
 IDENTICAL = "identical"
 KEPT_BACK = "kept back by both"
@@ -19,6 +27,12 @@ OTHER_THERMAL = "fused with another thermal frame: messages arrived in another o
 OTHER_LIMITS = "same pair, thermal limits of another history"
 UNKNOWN = "cannot be told: not every skew that the node published arrived"
 UNEXPLAINED = "differs for no known cause"
+
+NOT_FUSED = "not_fused_live"
+_KEPT = 64
+_TOLERANCE_NS = 2_000
+"""Skews are published in milliseconds as float32."""
+_WAIT_NS = 2 * NS_PER_S
 
 
 class WalkFrame(NamedTuple):
@@ -61,13 +75,8 @@ def thermal_stamps(
 ) -> dict[int, int] | None:
     """Return visible stamp -> thermal stamp of the fused frames, from the published skews.
 
-    Args:
-        fused_stamps_ns: Visible stamps of the fused images in order of publication.
-        skews_ms: IR stamp minus visible stamp, with the offset applied, in the same order.
-        offset_s: The parameter `ir_time_offset_s`.
-
-    Returns:
-        None if the numbers of skews and images differ: some skews were lost.
+    Both come in order of publication; skews have `offset_s`, the parameter `ir_time_offset_s`,
+    applied. None if their numbers differ: some skews were lost.
     """
     if len(fused_stamps_ns) != len(skews_ms):
         return None
@@ -91,13 +100,10 @@ def both_have(walk: WalkFrame, live: LiveFrame | None) -> bool:
 
 
 def sentence(verdicts: Sequence[str], shared: int, shared_equal: int, given: int) -> str:
-    """Return the result of the comparison.
+    """Return the result of the comparison from the cause of every frame.
 
-    Args:
-        verdicts: The cause of every frame.
-        shared: Number of frames that both fused from the same pair.
-        shared_equal: Number of these with equal bytes.
-        given: Number of live fused frames that the replay repeats with the live pairs.
+    `shared` frames were fused by both from the same pair, `shared_equal` of them with equal bytes;
+    the replay repeats `given` live fused frames with the live pairs.
     """
     frames, same = len(verdicts), verdicts.count(IDENTICAL) + verdicts.count(KEPT_BACK)
     text = (
@@ -109,3 +115,51 @@ def sentence(verdicts: Sequence[str], shared: int, shared_equal: int, given: int
     if same < frames and UNKNOWN not in verdicts:
         text += f"; with the pairs of the live run, the replay repeats all {given} of its images"
     return text + "."
+
+
+class ScriptedDecider(FrameDecider[RecordedVis]):
+    """Lets `OfflineFusion` fuse the pairs of a script, and pass everything else on."""
+
+    def __init__(self, settings: Settings, script: Mapping[int, int]) -> None:
+        """Take `script`: visible stamp -> thermal stamp in ns, as in the headers."""
+        super().__init__(settings)
+        self._script = script
+        self._thermal: deque[IrFrame] = deque(maxlen=_KEPT)
+        self._queue: deque[tuple[int, RecordedVis, int]] = deque()
+
+    @property
+    def pending(self) -> int:
+        """Visible frames that wait for their thermal frame."""
+        return len(self._queue)
+
+    def counters(self) -> dict[str, int]:
+        """Return nothing: pairing is not used."""
+        return {}
+
+    def add_ir(self, frame: IrFrame, now_ns: int) -> list[Decision]:
+        """Keep a thermal frame; decide on the visible frames that waited for it."""
+        self._thermal.append(frame)
+        return self.expire(now_ns)
+
+    def add_vis(self, stamp_ns: int, vis: RecordedVis, now_ns: int) -> list[Decision]:
+        """Take a visible frame; decide in order, when the thermal frame is there."""
+        self._queue.append((stamp_ns, vis, now_ns))
+        return self.expire(now_ns)
+
+    def expire(self, now_ns: int) -> list[Decision]:
+        """Decide on the frames that have their thermal frame, or waited too long for it."""
+        settled: list[Decision] = []
+        while self._queue:
+            stamp_ns, vis, since_ns = self._queue[0]
+            wanted = self._script.get(stamp_ns)
+            item = None if wanted is None else self._find(wanted)
+            if wanted is not None and item is None and now_ns - since_ns < _WAIT_NS:
+                break
+            self._queue.popleft()
+            action, reason = (PASSED, NOT_FUSED) if item is None else (FUSED, FUSED)
+            settled.append(Decision(action, reason, vis, stamp_ns, item, None, "ok"))
+        return settled
+
+    def _find(self, stamp_ns: int) -> IrFrame | None:
+        close = (f for f in reversed(self._thermal) if abs(f.stamp_ns - stamp_ns) <= _TOLERANCE_NS)
+        return next(close, None)

@@ -25,8 +25,7 @@ from irvis_fusion_ros.bags.bag_topics import FusionTopics
 from irvis_fusion_ros.bags.replay.offline_fusion import OfflineFusion
 from irvis_fusion_ros.evaluation.configurations import Configuration
 from irvis_fusion_ros.evaluation.live import compare
-from irvis_fusion_ros.evaluation.live.compare import LiveFrame, WalkFrame
-from irvis_fusion_ros.evaluation.live.scripted import ScriptedDecider
+from irvis_fusion_ros.evaluation.live.compare import LiveFrame, ScriptedDecider, WalkFrame
 from irvis_fusion_ros.evaluation.recording import FRAMES, LIVE, digest
 from irvis_fusion_ros.evaluation.summary import spread
 from irvis_fusion_ros.evaluation.tables import Table, read_rows

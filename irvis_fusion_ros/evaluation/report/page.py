@@ -6,29 +6,21 @@ import base64
 import importlib.util
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
+from irvis_fusion_core.atomic_file import write_file
 from irvis_fusion_core.errors import ConfigurationError
-from irvis_fusion_ros.evaluation.image_store import Extremes, Shown
+from irvis_fusion_ros.evaluation.image_store import Shown
+from irvis_fusion_ros.evaluation.recording import Recording
 from irvis_fusion_ros.evaluation.report import scores
-from irvis_fusion_ros.evaluation.report.figures import OUTCOME_COLOURS, Figures
-from irvis_fusion_ros.evaluation.report.numbers import number, percent
+from irvis_fusion_ros.evaluation.report.plots import OUTCOME_COLOURS, Figures
+from irvis_fusion_ros.evaluation.report.scores import number, percent
 from irvis_fusion_ros.evaluation.summary import DECIDING, LOWER_IS_BETTER, verdict
-from irvis_fusion_ros.evaluation.tables import write_whole
+from irvis_fusion_ros.evaluation.tables import writing
 
 PAGE = "report.html"
 OVER_TIME = ("VIF", "Qabf", "SSIM", "SCD", "EN", "ghost")
 LIBRARIES = ("jinja2", "matplotlib", "PIL")
-
-
-class Extra(NamedTuple):
-    """What summary.json does not hold; `film` is a GIF, `extremes` is by configuration."""
-
-    film: bytes | None
-    film_names: Sequence[str]
-    extremes: Mapping[str, Extremes]
-    examples: Sequence[Shown]
-    rank_by: str
 
 
 def require_libraries() -> None:
@@ -46,8 +38,12 @@ def require_libraries() -> None:
         )
 
 
-def write_page(folder: str, summary: Mapping[str, Any], extra: Extra) -> str:
-    """Write the page about the tables in `folder` and summary.json, and return its path.
+def write_page(
+    summary: Mapping[str, Any], recording: Recording, film: bytes | None, examples: Sequence[Shown]
+) -> str:
+    """Write the page about summary.json and a recording to its folder, and return its path.
+
+    `film` is a GIF, `examples` are those of the downstream check.
 
     Raises:
         ReportError: The page cannot be written.
@@ -72,7 +68,9 @@ def write_page(folder: str, summary: Mapping[str, Any], extra: Extra) -> str:
     environment.filters.update(number=number, uri=_data_uri, value=_value)
     page = environment.get_template(PAGE).render(
         **summary,
-        extra=extra,
+        recording=recording,
+        film=film,
+        examples=examples,
         deciding=DECIDING,
         percent=percent,
         colour_of=colour_of,
@@ -81,11 +79,12 @@ def write_page(folder: str, summary: Mapping[str, Any], extra: Extra) -> str:
         further_scores=scores.ScoreTable(rows, scores.FURTHER_METRICS),
         metrics_over_time=[m for m in OVER_TIME if m in measured],
         lower_is_better=LOWER_IS_BETTER,
-        figures=Figures(folder, configurations, colour_of),
+        figures=Figures(recording.folder, configurations, colour_of),
         outcome_colours=OUTCOME_COLOURS,
     )
-    path = os.path.join(folder, PAGE)
-    write_whole(path, page.lstrip())
+    path = os.path.join(recording.folder, PAGE)
+    with writing(path):
+        write_file(path, page.lstrip())
     return path
 
 

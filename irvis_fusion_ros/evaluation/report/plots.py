@@ -1,4 +1,4 @@
-"""Plots as inline SVG, drawn by matplotlib in the colours of the page's style sheet.
+"""Plots of the tables in the report's folder, drawn by matplotlib as inline SVG.
 
 Colours are names of CSS variables of report.css (`s0`, `s1`, ... for configurations, `ref` for
 references), so one drawing serves the light and the dark page.
@@ -7,19 +7,26 @@ references), so one drawing serves the light and the dark page.
 from __future__ import annotations
 
 import io
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from irvis_fusion_ros.evaluation.report.numbers import number
+from irvis_fusion_ros.evaluation.recording import FRAMES, LIVE, REFERENCE_ROWS, TIMING
+from irvis_fusion_ros.evaluation.report.scores import number
+from irvis_fusion_ros.evaluation.tables import read_columns, read_rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+OUTCOME_COLOURS = {"fused": "s2", "passed": "s4", "dropped": "bad"}
+_FILES = {"engine_ms": TIMING, "frame_ms": TIMING, "latency_ms": LIVE}
+"""The tables of columns that are not in frames.csv."""
+_FROM_ZERO = ("flicker", *_FILES)
 MOST_POINTS = 400
 _NAMES = ("soft", "grid", "ref", "bad", "s0", "s1", "s2", "s3", "s4")
 _MARKERS = {name: f"#fe00{index:02x}" for index, name in enumerate(_NAMES)}
@@ -50,6 +57,39 @@ class Series(NamedTuple):
     colour: str
     x: np.ndarray
     y: np.ndarray
+
+
+class Figures(NamedTuple):
+    """Draws columns of all configurations as SVG; the template calls it."""
+
+    folder: str
+    names: Sequence[str]
+    colour_of: Callable[[str], str]
+
+    def line(self, column: str, title: str, with_maximum: bool = False) -> str:
+        """Return a column over time; `with_maximum` adds the trivial fusion "maximum"."""
+        x, x_label = ("frame", "frame") if column == "latency_ms" else ("time_s", "time, s")
+        series = self._series(column, with_maximum, x)
+        return line_chart(series, title, x_label, column in _FROM_ZERO)
+
+    def histogram(self, column: str, title: str, x_label: str, with_maximum: bool = False) -> str:
+        """Return the distribution of a column; arguments as of `line`."""
+        return histogram(self._series(column, with_maximum, "frame"), title, x_label)
+
+    def outcomes(self, name: str) -> str:
+        """Return the outcome of each frame of a configuration."""
+        rows = read_rows(os.path.join(self.folder, FRAMES), {"configuration": name})
+        kinds = [list(OUTCOME_COLOURS).index(row["outcome"]) for row in rows]
+        return strip(kinds, list(OUTCOME_COLOURS.values()), f"outcomes of {name}")
+
+    def _series(self, column: str, with_maximum: bool, x: str) -> list[Series]:
+        sources = [(REFERENCE_ROWS, "reference", "maximum")] if with_maximum else []
+        sources += [(_FILES.get(column, FRAMES), "configuration", name) for name in self.names]
+        series = []
+        for file, key, name in sources:
+            found = read_columns(os.path.join(self.folder, file), (x, column), {key: name})
+            series.append(Series(name, self.colour_of(name), found[x], found[column]))
+        return series
 
 
 def line_chart(

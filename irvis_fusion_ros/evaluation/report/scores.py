@@ -1,13 +1,13 @@
-"""The tables of means: configurations first, the trivial fusions below."""
+"""The tables of means: configurations first, the trivial fusions below; and how numbers read."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from irvis_fusion_ros.evaluation.report.numbers import number
 from irvis_fusion_ros.evaluation.summary import DECIDING, LEVEL, LOWER_IS_BETTER
 
 MAIN_METRICS: Final = {
@@ -66,3 +66,27 @@ class ScoreTable:
             trend = "up" if (difference < 0) == (metric in LOWER_IS_BETTER) else "down"
         text = f"{difference:+.3f}".replace("-", "−")
         return Cell(number(value), is_best, "=" if text[1:] == "0.000" else text, trend)
+
+
+def number(value: float) -> str:
+    """Return a number with three significant digits, without an exponent from 0.001 to 99999."""
+    if not math.isfinite(value):
+        return "∞" if value == math.inf else "−∞" if value == -math.inf else "–"
+    if value == 0:
+        return "0"
+    if not 1e-3 <= abs(value) < 1e5:
+        return f"{value:.2g}".replace("-", "−")
+    digits = min(max(2 - math.floor(math.log10(abs(value))), 0), 4)
+    return f"{value:.{digits}f}".replace("-", "−")
+
+
+def percent(part: float, whole: float) -> str:
+    """Return a share; "100 %" and "0 %" only where it is exactly that."""
+    if not whole:
+        return "–"
+    share = 100.0 * part / whole
+    if part in (0, whole):
+        return f"{share:.0f} %"
+    if share > 99.9:
+        return "> 99.9 %"
+    return "< 0.1 %" if share < 0.1 else f"{share:.1f} %"

@@ -1,4 +1,4 @@
-"""Statuses of /diagnostics and the message made of them.
+"""What /diagnostics says, gathered from the parts of the node once a second.
 
 Levels: OK while every visible frame is fused, WARN while visible frames go out unchanged or input
 is bad, ERROR while an image is missing altogether (no visible input, no engine).
@@ -6,17 +6,36 @@ is bad, ERROR while an image is missing altogether (no visible input, no engine)
 
 from __future__ import annotations
 
+import time
+from collections import defaultdict
 from collections.abc import Mapping
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
-from irvis_fusion_ros.pipeline.stages import Stages
+from irvis_fusion_ros.node.engine_state import FAILED, READY
+from irvis_fusion_ros.pipeline.frames import FUSED
+from irvis_fusion_ros.pipeline.pair_fuser import Stages
+
+if TYPE_CHECKING:
+    from irvis_fusion_ros.node.configured import Configured
+    from irvis_fusion_ros.node.fusion_node import FusionNode
 
 OK = DiagnosticStatus.OK
 WARN = DiagnosticStatus.WARN
 ERROR = DiagnosticStatus.ERROR
+
+QUIET_S = 2.0
+"""Without a visible frame for this long, the report is an error."""
+
+HINTS = {
+    "overrun": "the engine is slower than the camera: take a smaller model or smaller images",
+    "engine_stuck": "the engine takes far longer than usual; what else runs on its device?",
+    "no_partner": "pairing: latest_ir fuses every visible frame",
+}
+"""What helps, by the reason why a frame was not fused."""
 
 
 class Status(NamedTuple):
@@ -31,9 +50,7 @@ class Status(NamedTuple):
 class RateMeter:
     """Turns a growing count into a rate between two reports."""
 
-    def __init__(self) -> None:
-        """Start without a previous report."""
-        self._previous: tuple[float, int] | None = None
+    _previous: tuple[float, int] | None = None
 
     def rate_hz(self, now_s: float, count: int) -> float:
         """Return the events a second since the last call; 0 the first time."""
@@ -76,3 +93,118 @@ def make_diagnostics(stamp: Time, hardware_id: str, statuses: list[Status]) -> D
             )
         )
     return array
+
+
+@dataclass(eq=False)
+class Report:
+    """Builds the statuses fusion, ir, vis, engine, registration and messages."""
+
+    node: FusionNode
+    parts: Configured
+
+    def __post_init__(self) -> None:
+        self._rates: dict[str, RateMeter] = defaultdict(RateMeter)
+        self._fused_before = 0
+        self._others_before = 0
+        self._events_before = 0
+        self._active_s = time.monotonic()
+
+    def make(self) -> DiagnosticArray:
+        """Return the message."""
+        statuses = [
+            self._fusion(),
+            self._input("ir"),
+            self._input("vis"),
+            self._engine(),
+            registration_status(
+                self.node.live.current.registration.mode, self.parts.stages.stages
+            ),
+            self._messages(),
+        ]
+        name = self.node.get_fully_qualified_name().lstrip("/")
+        named = [s._replace(name=f"{name}: {s.name}") for s in statuses]
+        return make_diagnostics(self.node.get_clock().now().to_msg(), name, named)
+
+    def _rate(self, name: str, count: int) -> float:
+        return self._rates[name].rate_hz(time.monotonic(), count)
+
+    def _fusion(self) -> Status:
+        parts = self.parts
+        outcomes = parts.output.outcomes.counts()
+        fused = outcomes.get(FUSED, 0)
+        others = sum(outcomes.values()) - fused
+        new_fused, new_others = fused - self._fused_before, others - self._others_before
+        self._fused_before, self._others_before = fused, others
+        idle = not parts.inputs["vis"].is_open
+        if new_fused or new_others or idle:
+            self._active_s = time.monotonic()
+        values = {"fused_hz": f"{self._rate('fused', fused):.1f}"}
+        values.update(("frames " + kind, str(count)) for kind, count in sorted(outcomes.items()))
+        values["displaced"] = str(parts.worker.mailbox.displaced_count)
+        pairing = parts.intake.counters()
+        values.update(("pairing " + kind, str(count)) for kind, count in sorted(pairing.items()))
+        values.update(parts.latencies.describe())
+        enabled = self.node.live.current.node.enabled
+        values["enabled"] = str(enabled).lower()
+        level, message = OK, "fusing"
+        if idle:
+            message = "idle: nobody subscribes to the fused topics"
+            if self.node.state_label != "active":
+                message = "idle: the node is " + self.node.state_label
+        elif new_others:
+            level = WARN if enabled else OK
+            last = parts.output.last_unfused
+            message = f"{new_others} of {new_others + new_fused} frames not fused"
+            hint = HINTS.get(last.rpartition(": ")[2])
+            message += f", the last: {last}" + (f"; {hint}" if hint else "")
+        elif not new_fused and time.monotonic() - self._active_s > QUIET_S:
+            level, message = ERROR, f"no visible frame arrived for {QUIET_S:.0f} s"
+        return Status("fusion", level, message, values)
+
+    def _input(self, name: str) -> Status:
+        parts = self.parts
+        subscription = parts.inputs[name]
+        values = subscription.describe()
+        values["rate_hz"] = f"{self._rate(name, subscription.received):.1f}"
+        size = parts.checks.sizes.get(name)
+        values["size"] = "{1}x{0}".format(*size) if size else "unknown"
+        level, message = OK, "receiving"
+        if not subscription.is_open:
+            message = "not subscribed"
+        elif name == "ir":
+            verdict = parts.intake.judge_now()
+            values["reason"] = verdict.reason
+            level, message = (OK if verdict.usable else WARN), verdict.text
+        silent = parts.inputs.silent.get(name)
+        if silent:
+            level, message = (WARN if name == "ir" else ERROR), silent
+        return Status(name, level, message, values)
+
+    def _engine(self) -> Status:
+        worker, state = self.parts.worker, self.parts.engine_state
+        level = {READY: OK, FAILED: ERROR}.get(state.state, WARN)
+        message = str(state)
+        if state.state == READY and worker.mailbox.given_up:
+            stuck_s = worker.mailbox.busy_s(time.monotonic())
+            level = ERROR
+            message = f"at one frame for {stuck_s:.1f} s; the visible image passes meanwhile"
+        values = {
+            **self.parts.engine_text,
+            "state": state.state,
+            "openings": str(worker.openings),
+            "failures": str(worker.failures),
+            "stalls": str(worker.mailbox.given_up_count),
+            "patience_s": f"{worker.mailbox.patience_s:.2f}",
+        }
+        return Status("engine", level, message, values)
+
+    def _messages(self) -> Status:
+        events = self.node.events
+        values = events.describe()
+        new = events.total() - self._events_before
+        self._events_before += new
+        if not values:
+            return Status("messages", OK, "no bad message", values)
+        kinds = ", ".join(sorted(values))
+        message = f"{new} bad since the last report; kinds so far: {kinds}"
+        return Status("messages", WARN if new else OK, message, values)

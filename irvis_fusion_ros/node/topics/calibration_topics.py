@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
-from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
 from sensor_msgs.msg import CameraInfo
@@ -18,65 +19,55 @@ from sensor_msgs.msg import CameraInfo
 from irvis_fusion_ros.node.guard import Guard
 from irvis_fusion_ros.node.topics.qos import MatchedSubscription
 from irvis_fusion_ros.parameters.settings import LiveSettings, Settings
-from irvis_fusion_ros.pipeline.known_cameras import KnownCameras, needed_topics
-from irvis_fusion_ros.pipeline.stages import Cameras
+from irvis_fusion_ros.pipeline.known_cameras import Cameras, KnownCameras, needed_topics
 
 IR_INFO = "ir/camera_info"
 TF_STATIC = "/tf_static"
-POLL_S = 0.5
-"""Period at which the offers of the publishers of IR_INFO are read."""
 TF_DEPTH = 100
 """Publishers of /tf_static, and updates of each, that may be received at once."""
 
 
+@dataclass(eq=False)
 class CalibrationTopics:
-    """Holds what the calibration topics tell. All methods belong to the executor's thread."""
+    """Holds what the calibration topics tell; `follow` subscribes to them.
 
-    def __init__(
-        self, node: Node, live: LiveSettings, guard: Guard, on_change: Callable[[], None]
-    ) -> None:
-        """Subscribe to nothing yet; `follow` does.
+    All methods belong to the executor's thread. `on_change` is called when something arrived that
+    changes the registration.
+    """
 
-        `on_change` is called when something arrived that changes the registration.
-        """
-        self._node = node
-        self._live = live
-        self._guard = guard
-        self._on_change = on_change
+    node: Node
+    live: LiveSettings
+    guard: Guard
+    on_change: Callable[[], None]
+
+    def __post_init__(self) -> None:
         self._cameras = KnownCameras(
-            lambda camera: str(node.resolve_topic_name(camera + "/camera_info"))
+            lambda camera: str(self.node.resolve_topic_name(camera + "/camera_info"))
         )
         self._tf_problem = ""
         self._tf: Any = None
         self._ir_info = MatchedSubscription(
-            node,
+            self.node,
             CameraInfo,
             IR_INFO,
-            guard("an infrared calibration message", lambda message: self.add_info("ir", message)),
-            live.current.topics.camera("ir").reliability,
+            self.guard("an infrared calibration message", partial(self.add_info, "ir")),
+            self.live.current.topics.camera("ir").reliability,
             depth=1,
-        )
-        self._timer = node.create_timer(
-            POLL_S,
-            guard("calibrations", self._poll),
-            clock=Clock(clock_type=ClockType.STEADY_TIME),
         )
 
     def close(self) -> None:
         """Unsubscribe."""
-        self._node.destroy_timer(self._timer)
         self._ir_info.close()
         self._close_tf()
 
     def reopen(self) -> None:
         """Close what is open, and subscribe again."""
-        self._ir_info.close()
-        self._close_tf()
+        self.close()
         self.follow()
 
     def follow(self) -> None:
         """Subscribe to what the parameters need, and to nothing else."""
-        ir_info, _, tf = needed_topics(self._live.current)  # vis/camera_info is always needed
+        ir_info, _, tf = needed_topics(self.live.current)  # vis/camera_info is always needed
         if ir_info:
             self._ir_info.open(time.monotonic())
         else:
@@ -113,29 +104,30 @@ class CalibrationTopics:
             reliability=QoSReliabilityPolicy.RELIABLE,
             durability=QoSDurabilityPolicy.TRANSIENT_LOCAL,
         )
-        callback = self._guard("a static transform", self._on_transforms)
+        callback = self.guard("a static transform", self._on_transforms)
         # Its own group, as of MatchedSubscription.
         group = MutuallyExclusiveCallbackGroup()
-        self._tf = self._node.create_subscription(
+        self._tf = self.node.create_subscription(
             TFMessage, TF_STATIC, callback, profile, callback_group=group
         )
 
     def _close_tf(self) -> None:
         self._tf_problem = ""
         if self._tf is not None:
-            self._node.destroy_subscription(self._tf)
+            self.node.destroy_subscription(self._tf)
             self._cameras.forget_transforms()
         self._tf = None
 
     def _on_transforms(self, message: Any) -> None:
-        if self._cameras.add_transforms(message, self._live.current):
+        if self._cameras.add_transforms(message, self.live.current):
             self._changed()
 
     def _changed(self) -> None:
-        if self._live.current.registration.base_mode == "calibration":
-            self._on_change()
+        if self.live.current.registration.base_mode == "calibration":
+            self.on_change()
 
-    def _poll(self) -> None:
+    def watch(self) -> None:
+        """Follow what the publishers of IR_INFO offer."""
         changed = self._ir_info.poll(time.monotonic())
         if changed:
-            self._node.get_logger().info(changed)
+            self.node.get_logger().info(changed)

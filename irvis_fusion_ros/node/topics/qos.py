@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -34,15 +35,6 @@ HANDOVER_S = 2.0
 """How long a replaced subscription lives on when its successor has received nothing."""
 STAMPS_KEPT = 100
 """Of what a replaced subscription delivered: its successor may deliver all it queued again."""
-
-RELIABILITY = {
-    "reliable": QoSReliabilityPolicy.RELIABLE,
-    "best_effort": QoSReliabilityPolicy.BEST_EFFORT,
-}
-DURABILITY = {
-    "volatile": QoSDurabilityPolicy.VOLATILE,
-    "transient_local": QoSDurabilityPolicy.TRANSIENT_LOCAL,
-}
 
 
 class Offer(NamedTuple):
@@ -101,8 +93,8 @@ def make_profile(reliability: str, durability: str, depth: int) -> QoSProfile:
     return QoSProfile(
         history=QoSHistoryPolicy.KEEP_LAST,
         depth=depth,
-        reliability=RELIABILITY[reliability],
-        durability=DURABILITY[durability],
+        reliability=getattr(QoSReliabilityPolicy, reliability.upper()),
+        durability=getattr(QoSDurabilityPolicy, durability.upper()),
     )
 
 
@@ -149,42 +141,30 @@ def explain_silence(
     return sentence
 
 
+@dataclass(eq=False)
 class MatchedSubscription:
     """A subscription that follows the reliability which the publishers offer.
 
-    All methods belong to the executor's thread. Times are `time.monotonic()` seconds.
+    All methods belong to the executor's thread. Times are `time.monotonic()` seconds. `open`
+    subscribes. `reliability` is reliable, best_effort, or auto, which follows the publishers; the
+    middleware may queue `depth` messages.
     """
 
-    def __init__(
-        self,
-        node: Node,
-        message_type: type[Any],
-        topic: str,
-        on_message: Callable[[Any], None],
-        reliability: str = "auto",
-        depth: int = 5,
-    ) -> None:
-        """Remember what to subscribe to; `open` subscribes.
+    node: Node
+    message_type: type[Any]
+    topic: str
+    on_message: Callable[[Any], None]
+    reliability: str = "auto"
+    depth: int = 5
 
-        Args:
-            node: Subscribes.
-            message_type: Class of the messages.
-            topic: Not yet resolved.
-            on_message: Called with each message.
-            reliability: reliable, best_effort, or auto, which follows the publishers.
-            depth: Messages that the middleware may queue.
-        """
-        self.topic = node.resolve_topic_name(topic)
-        self.type_name = type_name(message_type)
-        self.profile = make_profile("best_effort", "volatile", depth)
+    def __post_init__(self) -> None:
+        self.topic = self.node.resolve_topic_name(self.topic)
+        self.type_name = type_name(self.message_type)
+        self.profile = make_profile("best_effort", "volatile", self.depth)
         self.offers: list[Offer] = []
         self.received = 0
         self.lost = 0
         self.incompatible = 0
-        self._node = node
-        self._message_type = message_type
-        self._on_message = on_message
-        self._reliability = reliability
         self._current: Any | None = None
         self._replaced: Any | None = None
         self._generation = 0  # of the current subscription; the replaced one has one less
@@ -201,15 +181,15 @@ class MatchedSubscription:
     def open(self, now_s: float) -> None:
         """Subscribe with what is offered now; does nothing when already open."""
         if self._current is None:
-            self.offers = read_offers(self._node, self.topic)
+            self.offers = read_offers(self.node, self.topic)
             self._quiet_since_s = now_s
-            self._subscribe(choose_reliability(self.offers, self._reliability))
+            self._subscribe(choose_reliability(self.offers, self.reliability))
 
     def close(self) -> None:
         """Unsubscribe; may be opened again."""
         for subscription in (self._current, self._replaced):
             if subscription is not None:
-                self._node.destroy_subscription(subscription)
+                self.node.destroy_subscription(subscription)
         self._current = self._replaced = None
         self._generation += 1
 
@@ -221,16 +201,16 @@ class MatchedSubscription:
             self._received_seen = self.received
             self._quiet_since_s = now_s
         if self._replaced is not None and now_s - self._replaced_at_s > HANDOVER_S:
-            self._node.destroy_subscription(self._replaced)
+            self.node.destroy_subscription(self._replaced)
             self._replaced = None
-        self.offers = read_offers(self._node, self.topic)
+        self.offers = read_offers(self.node, self.topic)
         if not self.offers:
             return None
-        reliability = choose_reliability(self.offers, self._reliability)
-        if self.profile.reliability == RELIABILITY[reliability]:
+        reliability = choose_reliability(self.offers, self.reliability)
+        if self.profile.reliability == getattr(QoSReliabilityPolicy, reliability.upper()):
             return None
         if self._replaced is not None:
-            self._node.destroy_subscription(self._replaced)
+            self.node.destroy_subscription(self._replaced)
         self._replaced, self._replaced_at_s = self._current, now_s
         self._subscribe(reliability)
         offers = "; ".join(offer.text() for offer in self.offers)
@@ -265,8 +245,8 @@ class MatchedSubscription:
         deliver = partial(self._deliver, self._generation)
 
         def create(**events: Any) -> Any:
-            return self._node.create_subscription(
-                self._message_type,
+            return self.node.create_subscription(
+                self.message_type,
                 self.topic,
                 deliver,
                 self.profile,
@@ -290,14 +270,14 @@ class MatchedSubscription:
                 return  # still queued when the subscription was given up
             self._handed_over.append((stamp.sec, stamp.nanosec))
         elif self._replaced is not None:
-            self._node.destroy_subscription(self._replaced)
+            self.node.destroy_subscription(self._replaced)
             self._replaced = None
         if generation == self._generation and self._handed_over:
             if (stamp.sec, stamp.nanosec) in self._handed_over and (stamp.sec or stamp.nanosec):
                 return  # the replaced subscription has delivered it already
             self._handed_over.clear()
         self.received += 1
-        self._on_message(message)
+        self.on_message(message)
 
     def _on_incompatible(self, event: Any) -> None:
         self.incompatible = event.total_count

@@ -102,7 +102,7 @@ def test_closed_is_closed(engine, write_model, pair):
     "spoil",
     [
         lambda ir, vis: (ir.astype(np.float32), vis),
-        lambda ir, vis: (ir[..., 0], vis),
+        lambda ir, vis: (ir[None], vis),
         lambda ir, vis: (ir, vis[..., :1]),
         lambda ir, vis: (ir, vis[:, ::2]),
         lambda ir, vis: (ir[:0], vis[:0]),

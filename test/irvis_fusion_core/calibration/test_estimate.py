@@ -27,13 +27,6 @@ def test_frames_of_one_rig_are_pooled_and_blank_ones_left_out():
     assert found.inliers > 2 * alone.inliers
 
 
-def test_a_rough_initial_homography_takes_the_place_of_the_search():
-    rough = truth() + np.array([[0, 0, 4.0], [0, 0, -3.0], [0, 0, 0]])
-    found = estimate_homography([scene(5)], initial=rough)
-    assert corner_error(found.homography, truth()) < 4.0
-    assert np.isinf(found.distinctness)
-
-
 def test_images_of_different_scenes_are_refused():
     with pytest.raises(CalibrationError, match=r"use more frames"):
         estimate_homography([(scene(1)[0], scene(11)[1])], scales=NEAR)
@@ -43,12 +36,6 @@ def test_a_mirrored_infrared_image_is_refused():
     ir, vis = scene(6)
     with pytest.raises(CalibrationError):
         estimate_homography([(np.ascontiguousarray(ir[:, ::-1]), vis)], scales=NEAR)
-
-
-@pytest.mark.parametrize("initial", [np.zeros((3, 3)), np.diag([-2.0, 2.0, 1.0]), np.eye(2)])
-def test_a_singular_mirrored_or_small_initial_homography_is_refused(initial):
-    with pytest.raises(CalibrationError):
-        estimate_homography([scene(1)], initial=initial)
 
 
 def test_images_without_contrast_are_refused_by_name():

@@ -5,7 +5,7 @@ import pytest
 
 from irvis_fusion_core.demo.demo_pairs import DemoPairs
 from irvis_fusion_core.demo.night_street import NightStreet
-from irvis_fusion_core.detectors.box import Box, overlap
+from irvis_fusion_core.detectors.detection import Box, overlap
 from irvis_fusion_core.detectors.people_detector import count_hits
 from irvis_fusion_core.errors import FrameError
 from irvis_fusion_core.image_files import write_image

@@ -7,13 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from irvis_fusion_core.detectors.box import Box, overlap
 from irvis_fusion_core.detectors.detection import (
+    Box,
     Detection,
     Tally,
     Truth,
     count_matches,
     normal_label,
+    overlap,
     suppress_overlaps,
 )
 

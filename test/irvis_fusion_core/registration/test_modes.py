@@ -7,12 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from irvis_fusion_core.errors import CalibrationError, ConfigurationError, FrameError
-from irvis_fusion_core.registration import fill_uncovered, make_registration
+from irvis_fusion_core.registration import (
+    HomographyRegistration,
+    fill_uncovered,
+    make_registration,
+)
 from irvis_fusion_core.registration.camera_geometry import (
     expected_error_px,
     plane_homography,
     project,
-    rescaled_homography,
 )
 
 SHIFT = [[1, 0, 10], [0, 1, 20], [0, 0, 1]]
@@ -101,11 +104,12 @@ def test_maps_are_computed_once_for_each_pair_of_sizes(monkeypatch):
 
 def test_calibrations_scale_to_other_sizes_of_the_same_aspect():
     homography = np.array([[2.0, 0.02, 30], [-0.01, 2.0, -20], [1e-5, 2e-5, 1]])
-    scaled = rescaled_homography(homography, (512, 640), (256, 320), (1000, 1500), (500, 750))
+    registration = HomographyRegistration(homography, (512, 640), (1000, 1500))
     points = np.array([[0, 0], [639, 0], [100, 400], [639, 511]], np.float64)
     half = (points + 0.5) / 2 - 0.5
-    expected = (project(homography, points) + 0.5) / 2 - 0.5
-    assert project(scaled, half) == pytest.approx(expected, abs=1e-6)
+    seen = (project(homography, points) + 0.5) / 2 - 0.5
+    x, y, _ = registration.ir_points((256, 320), (500, 750), (seen[:, 0], seen[:, 1]))
+    assert np.column_stack([x, y]) == pytest.approx(half, abs=1e-6)
 
 
 def test_a_scaled_calibration_puts_a_warm_object_at_the_right_place():

@@ -10,7 +10,7 @@ from real_data import data_root
 from irvis_fusion_core import metrics
 from irvis_fusion_core.errors import ConfigurationError, FrameError
 from irvis_fusion_core.thermal import METHODS, ThermalOptions, ThermalRescale
-from irvis_fusion_core.thermal.repair import column_offsets, repair_dead_pixels
+from irvis_fusion_core.thermal.raw_frames import column_offsets, repair_dead_pixels
 
 
 def ramp(low, high, shape=(128, 160), dtype=np.uint16):

@@ -12,7 +12,7 @@ from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_ros.bags.bag import BagError, read_images
 from irvis_fusion_ros.bags.bag_pairs import BagPair, bag_pairs, write_pairs
 from irvis_fusion_ros.bags.bag_topics import choose_topics, kind_by_name
-from irvis_fusion_ros.demo.demo_bag import add_bag_options, pairs_of_bag
+from irvis_fusion_ros.commands.demo import add_bag_options, pairs_of_bag
 
 
 @needs_rosbags

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from irvis_fusion_core.errors import ConfigurationError
-from irvis_fusion_ros.bags.camera_schedule import CameraTiming, check_timing, shots
+from irvis_fusion_ros.bags.made_bag import CameraTiming, check_timing, shots
 
 
 def test_a_steady_camera_is_a_comb():

@@ -132,7 +132,7 @@ def test_a_board_becomes_files_of_both_cameras_and_the_nodes(tmp_path, monkeypat
 
     monkeypatch.setattr(calibrate_boards, "calibrate_boards", stand_in)
     pair = CalibrationPair("0", *scene(1))
-    monkeypatch.setattr(calibrate, "folder_pairs", lambda *_: [pair])
+    monkeypatch.setattr(calibrate.calibration_frames, "folder_pairs", lambda *_: [pair])
     output = tmp_path / "node.yaml"
     arguments = ["--ir", "a", "--vis", "b", "--output", str(output)]
     arguments += ["--board", "chessboard:9x6", "--square-m", "0.04", "--depth-m", "3"]

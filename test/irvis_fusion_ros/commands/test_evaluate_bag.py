@@ -297,7 +297,7 @@ def test_an_output_that_cannot_be_written_is_refused(bag, tmp_path, maximum, cap
 def test_annotations_give_precision_and_recall(bag, tmp_path, maximum, monkeypatch):
     """A detector that finds every bright column, as wide as the walker."""
     from irvis_fusion_core.detectors import Detection
-    from irvis_fusion_core.detectors.box import Box
+    from irvis_fusion_core.detectors.detection import Box
 
     class Bright:
         name, labels, min_overlap = "bright", ("person",), 0.5

@@ -10,7 +10,8 @@ import yaml
 from bag_recording import Recording, needs_rosbags, numbered_image
 from made_bags import START_NS, ReferenceFusion, make_bag, write_pairs
 
-from irvis_fusion_ros.bags.bag import all_topics, read_messages, stamp_of
+from irvis_fusion_core.streams.stamps import stamp_ns
+from irvis_fusion_ros.bags.bag import all_topics, read_messages
 from irvis_fusion_ros.bags.bag_writer import MARK
 from irvis_fusion_ros.commands import fuse_bag
 from irvis_fusion_ros.messages.image_messages import decode, view
@@ -65,7 +66,7 @@ def test_the_new_bag_is_the_old_one_with_the_fused_topic(
     for given, made, info in zip(vis, fused, infos):
         assert given.recorded_ns == made.recorded_ns == info.recorded_ns
         for other in (made, info):
-            assert stamp_of(other.message) == stamp_of(given.message)
+            assert stamp_ns(other.message.header.stamp) == stamp_ns(given.message.header.stamp)
             assert other.message.header.frame_id == "vis_frame"
         assert (made.message.encoding, made.message.height) == ("bgr8", 48)
         assert (info.message.width, info.message.k[0]) == (64, pytest.approx(55.4, abs=0.1))

@@ -6,7 +6,8 @@ import pytest
 from bag_recording import needs_rosbags
 from made_bags import START_NS, write_pairs
 
-from irvis_fusion_ros.bags.bag import all_topics, image_topics, read_messages, stamp_of
+from irvis_fusion_core.streams.stamps import stamp_ns
+from irvis_fusion_ros.bags.bag import all_topics, image_topics, read_messages
 from irvis_fusion_ros.commands import make_bag
 from irvis_fusion_ros.messages.image_messages import decode, thermal_frame, view, visible_frame
 
@@ -44,7 +45,7 @@ def test_the_pairs_are_in_the_bag_at_their_times(tmp_path, pairs, storage):
     for number, (thermal, visible) in enumerate(zip(ir, vis)):
         at_ns = START_NS + round(number / 30 * 1e9)
         for message in (thermal, visible):
-            assert message.recorded_ns == stamp_of(message.message) == at_ns
+            assert message.recorded_ns == stamp_ns(message.message.header.stamp) == at_ns
         np.testing.assert_array_equal(view(visible.message), image(pairs, "VIS", number))
         np.testing.assert_array_equal(view(thermal.message), image(pairs, "IR", number))
     assert [topic[:3] for topic in all_topics(bag)] == [
@@ -60,7 +61,7 @@ def test_a_slow_thermal_camera_with_a_wrong_clock(tmp_path, pairs):
     ir, vis = read(made(tmp_path, "--pairs", pairs, "--frames", "60", *options))
     assert len(vis) == 60 and len(ir) == 18
     for number, message in enumerate(ir):
-        assert stamp_of(message.message) - START_NS == round((number / 9 + 0.3) * 1e9)
+        assert stamp_ns(message.message.header.stamp) - START_NS == round((number / 9 + 0.3) * 1e9)
         assert message.recorded_ns - START_NS == round((number / 9 + 0.04) * 1e9)
         shown = int(number / 9 * 30 + 0.5)
         np.testing.assert_array_equal(view(message.message), image(pairs, "IR", shown))
@@ -141,7 +142,7 @@ def test_still_scenes_stand_before_both_cameras(tmp_path, pairs):
 
 def test_stamps_of_a_loop_begin_anew_while_recording_goes_on(tmp_path, pairs):
     _, vis = read(made(tmp_path, "--pairs", pairs, "--frames", "60", "--loop-stamps", "1"))
-    stamps = [stamp_of(message.message) for message in vis]
+    stamps = [stamp_ns(message.message.header.stamp) for message in vis]
     assert stamps[30:] == stamps[:30]
     recorded = [message.recorded_ns for message in vis]
     assert recorded == sorted(set(recorded))

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from irvis_fusion_core.atomic_file import write_file
 from irvis_fusion_ros.evaluation.image_store import (
     Animation,
     Extremes,
@@ -14,7 +15,7 @@ from irvis_fusion_ros.evaluation.image_store import (
     TopFrames,
     jpeg,
 )
-from irvis_fusion_ros.evaluation.tables import ReportError, write_whole
+from irvis_fusion_ros.evaluation.tables import ReportError, writing
 
 
 def shown(value, frame):
@@ -81,7 +82,8 @@ def test_a_thumbnail_is_never_larger_than_its_image():
 
 def test_files_are_there_whole_or_not_at_all(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(ReportError, match="--output"):
-        write_whole(str(tmp_path / "file" / "a"), b"x")
-    write_whole(str(tmp_path / "a"), b"x")
+    with pytest.raises(ReportError, match="--output"), writing("a"):
+        write_file(tmp_path / "file" / "a", b"x")
+    with writing("a"):
+        write_file(tmp_path / "a", b"x")
     assert {p.name for p in tmp_path.iterdir()} == {"a", "file"}

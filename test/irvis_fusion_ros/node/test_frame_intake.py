@@ -8,7 +8,7 @@ from message_builders import from_array
 
 pytest.importorskip("rclpy", reason="needs rclpy: source ROS, or pip install '.[ros]'")
 
-from irvis_fusion_ros.node import frame_intake
+from irvis_fusion_ros.node import frame_path
 from irvis_fusion_ros.node.engine_state import READY, EngineState
 from irvis_fusion_ros.parameters.settings import LiveSettings, Settings
 from irvis_fusion_ros.pipeline.message_checks import MessageChecks
@@ -25,7 +25,7 @@ class Clock:
         steady = types.SimpleNamespace(
             monotonic_ns=lambda: self.elapsed_ns, monotonic=lambda: self.elapsed_ns / NS
         )
-        monkeypatch.setattr(frame_intake, "time", steady)
+        monkeypatch.setattr(frame_path, "time", steady)
         monkeypatch.setattr("irvis_fusion_core.streams.health.time", steady)
 
     def now(self):
@@ -58,11 +58,10 @@ class Bench:
             self.events.append(kind)
 
         self.live = LiveSettings(Settings.of(changes))
-        self.intake = frame_intake.FrameIntake(
+        self.intake = frame_path.FrameIntake(
             self.live,
             MessageChecks(note, self.clock.now),
-            state,
-            mailbox,
+            types.SimpleNamespace(engine_state=state, mailbox=mailbox),
             processor,
             output,
             note,

@@ -10,10 +10,10 @@ pytest.importorskip("rclpy", reason="needs rclpy: source ROS, or pip install '.[
 
 from irvis_fusion_core.streams.health import OK
 from irvis_fusion_ros.messages import image_messages
-from irvis_fusion_ros.node import frame_processor
+from irvis_fusion_ros.node import frame_path
 from irvis_fusion_ros.node.engine_state import READY, EngineState
 from irvis_fusion_ros.node.frame_output import FrameOutput, Publishers
-from irvis_fusion_ros.node.mailbox import Delivery
+from irvis_fusion_ros.node.worker import Delivery
 from irvis_fusion_ros.parameters.settings import LiveSettings, Settings
 from irvis_fusion_ros.pipeline.current_stages import CurrentStages
 from irvis_fusion_ros.pipeline.frame_decision import Decision
@@ -41,7 +41,7 @@ class Bench:
     """A processor whose outputs are kept."""
 
     def __init__(self, monkeypatch, **changes):
-        monkeypatch.setattr(frame_processor, "Image", types.SimpleNamespace)
+        monkeypatch.setattr(frame_path, "Image", types.SimpleNamespace)
         self.sent, self.events, self.latencies = [], [], []
         topic = types.SimpleNamespace(publish=self.sent.append, get_subscription_count=lambda: 1)
         live = LiveSettings(Settings.of(changes))
@@ -54,7 +54,7 @@ class Bench:
         self.states = []
         state = EngineState(lambda name, reason: self.states.append(name))
         state.set(READY)
-        self.processor = frame_processor.FrameProcessor(
+        self.processor = frame_path.FrameProcessor(
             self.output, self.stages, state, self.latencies.append, now, note
         )
         self.fuser = PairFuser(Engine())
@@ -125,10 +125,10 @@ def test_calibration_that_does_not_fit_a_size_is_no_failure_of_the_engine(monkey
 def test_the_thermal_limits_see_every_frame_that_was_to_be_fused_once(monkeypatch):
     bench = Bench(monkeypatch)
     seen = []
-    rescale = bench.stages.stages.thermal._rescale
+    rescale = bench.stages.stages.thermal.rescale
     monkeypatch.setattr(
         bench.stages.stages.thermal,
-        "_rescale",
+        "rescale",
         lambda raw, stamp_s: (seen.append(int(raw[0, 0]) - 100), rescale(raw, stamp_s))[1],
     )
     bench.process(decision(1, 1))

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from irvis_fusion_ros.node.mailbox import Delivery, Mailbox
+from irvis_fusion_ros.node.worker import Delivery, Mailbox
 
 
 class Road:

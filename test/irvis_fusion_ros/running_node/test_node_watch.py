@@ -9,6 +9,7 @@ pytest.importorskip("rclpy", reason="needs rclpy: source ROS, or pip install '.[
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from irvis_fusion_core.errors import EngineError
+from irvis_fusion_ros.running_node import node_watch
 from irvis_fusion_ros.running_node.environment import make_environment
 from irvis_fusion_ros.running_node.node_watch import NodeWatch
 
@@ -47,11 +48,12 @@ def test_outcomes_and_engine_are_those_of_the_node_in_the_namespace(watch):
     assert watch.engine_line() == "engine: openvino, device: CPU"
 
 
-def test_a_node_that_does_not_fuse_is_told_with_what_it_says(watch):
+def test_a_node_that_does_not_fuse_is_told_with_what_it_says(watch, monkeypatch):
+    monkeypatch.setattr(node_watch, "READY_TIMEOUT_S", 0.1)
     report(watch, "mine", fusion={"frames_fused": "0"}, engine={"state": "ready"})
     assert watch.spin_until(lambda: bool(watch.engine()), 60.0)
     with pytest.raises(EngineError, match="expected the node to fuse.*fusion: fusion.*doctor"):
-        watch.wait_until_fusing(600.0, ready_timeout_s=0.1)
+        watch.wait_until_fusing(600.0)
 
 
 def test_a_process_that_has_ended_ends_the_wait(watch):

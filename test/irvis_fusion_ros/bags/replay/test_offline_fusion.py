@@ -104,10 +104,10 @@ def test_flicker_is_limited_as_the_core_does_in_the_node_and_out_of_a_bag(tmp_pa
 
 def run_node(monkeypatch, bag, settings, engine=None):
     """The outcomes, and what is published, of the node's classes at the bag's own times."""
-    from irvis_fusion_ros.node import frame_intake, frame_processor
+    from irvis_fusion_ros.node import frame_path
     from irvis_fusion_ros.node.engine_state import READY, EngineState
     from irvis_fusion_ros.node.frame_output import FrameOutput, Publishers
-    from irvis_fusion_ros.node.mailbox import Delivery
+    from irvis_fusion_ros.node.worker import Delivery
     from irvis_fusion_ros.pipeline.current_stages import CurrentStages
     from irvis_fusion_ros.pipeline.message_checks import MessageChecks
     from irvis_fusion_ros.pipeline.pair_fuser import PairFuser
@@ -116,9 +116,9 @@ def run_node(monkeypatch, bag, settings, engine=None):
     steady = types.SimpleNamespace(
         monotonic_ns=lambda: now_ns[0], monotonic=lambda: now_ns[0] / NS
     )
-    monkeypatch.setattr(frame_intake, "time", steady)
+    monkeypatch.setattr(frame_path, "time", steady)
     monkeypatch.setattr("irvis_fusion_core.streams.health.time", steady)
-    monkeypatch.setattr(frame_processor, "Image", types.SimpleNamespace)
+    monkeypatch.setattr(frame_path, "Image", types.SimpleNamespace)
 
     def publish(message):
         stamp = message.header.stamp
@@ -136,7 +136,7 @@ def run_node(monkeypatch, bag, settings, engine=None):
     output = FrameOutput(Publishers(topic, silent, None, live), live, note)
     state = EngineState(lambda name, reason: None)
     state.set(READY)
-    processor = frame_processor.FrameProcessor(
+    processor = frame_path.FrameProcessor(
         output, CurrentStages(settings), state, lambda latencies: None, now, note
     )
     fuser = PairFuser(engine or ReferenceFusion())
@@ -148,8 +148,9 @@ def run_node(monkeypatch, bag, settings, engine=None):
         is_full=False,
     )
     checks = MessageChecks(note)
-    intake = frame_intake.FrameIntake(
-        live, checks, state, mailbox, processor, output, note, now, lambda: None
+    worker = types.SimpleNamespace(engine_state=state, mailbox=mailbox)
+    intake = frame_path.FrameIntake(
+        live, checks, worker, processor, output, note, now, lambda: None
     )
     last_ns = START_NS
     for message in read_messages(bag, TOPICS[:2]):

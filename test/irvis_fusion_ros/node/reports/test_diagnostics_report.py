@@ -11,9 +11,8 @@ from builtin_interfaces.msg import Time
 from irvis_fusion_core.registration import ResizeRegistration
 from irvis_fusion_core.streams.health import Verdict
 from irvis_fusion_ros.node.engine_state import FAILED, READY, EngineState
-from irvis_fusion_ros.node.reports import diagnostics_report as report_module
-from irvis_fusion_ros.node.reports.diagnostics import ERROR, OK, WARN
-from irvis_fusion_ros.node.reports.diagnostics_report import Report
+from irvis_fusion_ros.node.reports import diagnostics as report_module
+from irvis_fusion_ros.node.reports.diagnostics import ERROR, OK, WARN, Report
 from irvis_fusion_ros.parameters.settings import LiveSettings, Settings
 from irvis_fusion_ros.pipeline.events import EventCounter
 from irvis_fusion_ros.pipeline.frames import FUSED

@@ -2,7 +2,7 @@
 
 import pytest
 
-from irvis_fusion_ros.evaluation.report.numbers import number, percent
+from irvis_fusion_ros.evaluation.report.scores import number, percent
 
 
 @pytest.mark.parametrize(

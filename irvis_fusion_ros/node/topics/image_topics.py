@@ -1,4 +1,7 @@
-"""The topics that the node takes: subscribed on demand, with what the publishers offer."""
+"""The image topics that the node takes and publishes.
+
+Cameras are subscribed to on demand, with what the publishers offer.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,20 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from rclpy.lifecycle import LifecycleNode
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from irvis_fusion_core.errors import ConfigurationError
+from irvis_fusion_ros.node.frame_output import Publishers
 from irvis_fusion_ros.node.topics.calibration_topics import IR_INFO
-from irvis_fusion_ros.node.topics.qos import MatchedSubscription
+from irvis_fusion_ros.node.topics.qos import MatchedSubscription, make_profile, matched_events
 from irvis_fusion_ros.parameters.settings import LiveSettings, Settings
 
-INFO = "vis/camera_info"
+VIS_INFO = "vis/camera_info"
+FUSED = "fused/image_raw"
+FUSED_INFO = "fused/camera_info"
+COMPRESSED = "fused/image_raw/compressed"
 
 
 def image_topic(settings: Settings, camera: str) -> str:
@@ -21,11 +30,6 @@ def image_topic(settings: Settings, camera: str) -> str:
     topic = camera + "/image_raw"
     compressed = settings.topics.camera(camera).transport == "compressed"
     return topic + "/compressed" if compressed else topic
-
-
-def input_topics(settings: Settings) -> list[str]:
-    """Return the names, not yet resolved, of all that is or may be subscribed to."""
-    return [image_topic(settings, "ir"), image_topic(settings, "vis"), INFO, IR_INFO]
 
 
 class CameraTopics:
@@ -44,14 +48,13 @@ class CameraTopics:
         for name in ("ir", "vis", "vis_info"):
             is_info, camera = name == "vis_info", name.split("_")[0]
             transport, reliability, depth = live.current.topics.camera(camera)
-            topic = INFO if is_info else image_topic(live.current, camera)
+            topic = VIS_INFO if is_info else image_topic(live.current, camera)
             kind = CompressedImage if transport == "compressed" else Image
             self.subscriptions[name] = MatchedSubscription(
                 node, CameraInfo if is_info else kind, topic, callbacks[name], reliability, depth
             )
 
     def __getitem__(self, name: str) -> MatchedSubscription:
-        """Return one of them."""
         return self.subscriptions[name]
 
     def follow(self, wanted: bool) -> bool:
@@ -88,3 +91,55 @@ class CameraTopics:
     def close(self) -> None:
         """Unsubscribe."""
         self.follow(False)
+
+
+class FusedTopics:
+    """The publishers of the fused image; they publish only while the node is active."""
+
+    def __init__(
+        self, node: LifecycleNode, live: LiveSettings, on_demand: Callable[[Any], None]
+    ) -> None:
+        """Create them; `on_demand(event)` is called when subscribers come and go.
+
+        Where the middleware has no such event (Humble), ask `publishers.wanted` now and then.
+        """
+        topics = live.current.topics
+        self._node = node
+        self._on_demand = on_demand
+        self._profile = make_profile(
+            topics.output_qos_reliability, topics.output_qos_durability, topics.output_qos_depth
+        )
+        self._created: list[Any] = []
+        image, info = self._publish(Image, FUSED), self._publish(CameraInfo, FUSED_INFO)
+        wanted = topics.publish_compressed
+        compressed = self._publish(CompressedImage, COMPRESSED) if wanted else None
+        self.publishers = Publishers(image, info, compressed, live)
+
+    def close(self) -> None:
+        """Remove the publishers."""
+        for publisher in self._created:
+            self._node.destroy_lifecycle_publisher(publisher)
+        self._created = []
+
+    def _publish(self, message_type: Any, topic: str) -> Any:
+        publisher = matched_events(
+            lambda events: self._node.create_lifecycle_publisher(
+                message_type, topic, self._profile, event_callbacks=events
+            ),
+            self._on_demand,
+        )
+        self._created.append(publisher)
+        return publisher
+
+
+def refuse_loops(node: LifecycleNode, settings: Settings) -> None:
+    """Raise ConfigurationError when a topic that we take is remapped to one that we publish."""
+    published = [FUSED, FUSED_INFO] + ([COMPRESSED] if settings.topics.publish_compressed else [])
+    ours = {node.resolve_topic_name(topic): topic for topic in published}
+    for topic in (image_topic(settings, "ir"), image_topic(settings, "vis"), VIS_INFO, IR_INFO):
+        resolved = node.resolve_topic_name(topic)
+        if resolved in ours:
+            raise ConfigurationError(
+                f"{topic} is remapped to {resolved}, which this node publishes itself as"
+                f" {ours[resolved]}; remap {ours[resolved]} or {topic} elsewhere"
+            )

@@ -16,7 +16,8 @@ from irvis_fusion_ros.bags.made_images import make_header
 from irvis_fusion_ros.bags.replay.offline_fusion import FUSED, OfflineFusion
 from irvis_fusion_ros.messages.image_messages import thermal_frame
 from irvis_fusion_ros.parameters.settings_file import load_settings
-from irvis_fusion_ros.pipeline.stages import Cameras, make_registration
+from irvis_fusion_ros.pipeline.current_stages import make_registration
+from irvis_fusion_ros.pipeline.known_cameras import Cameras
 
 pytestmark = needs_rosbags
 CALIBRATION = [

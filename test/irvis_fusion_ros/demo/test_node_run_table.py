@@ -2,7 +2,7 @@
 
 import pytest
 
-from irvis_fusion_ros.demo.demo_report import make_stream, make_table
+from irvis_fusion_ros.demo.node_run import make_stream, make_table
 
 MS = 1_000_000
 

@@ -6,7 +6,7 @@ from evaluation_scene import MaximumEngine, scene, write_bag
 
 from irvis_fusion_ros.bags.bag_topics import find_topics
 from irvis_fusion_ros.bags.replay.offline_fusion import OfflineFusion
-from irvis_fusion_ros.evaluation.live.scripted import NOT_FUSED, ScriptedDecider
+from irvis_fusion_ros.evaluation.live.compare import NOT_FUSED, ScriptedDecider
 from irvis_fusion_ros.parameters.settings_file import load_settings
 
 pytestmark = needs_rosbags

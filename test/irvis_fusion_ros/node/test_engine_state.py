@@ -4,8 +4,7 @@ import pytest
 
 pytest.importorskip("rclpy", reason="needs rclpy: source ROS, or pip install '.[ros]'")
 
-from irvis_fusion_ros.node.engine_state import FAILED, LOADING, READY, WARMING_UP
-from irvis_fusion_ros.node.reports.engine_log import EngineLog
+from irvis_fusion_ros.node.engine_state import FAILED, LOADING, READY, WARMING_UP, EngineLog
 
 
 class Log:

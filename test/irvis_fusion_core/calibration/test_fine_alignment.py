@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from irvis_fusion_core.calibration.block_matching import Matches
-from irvis_fusion_core.calibration.robust_homography import fit_homography
+from irvis_fusion_core.calibration.fine_alignment import fit_homography
 from irvis_fusion_core.registration.camera_geometry import project
 
 TRUTH = np.array([[1.01, 0.02, 3.0], [-0.015, 0.99, -2.0], [1e-5, -8e-6, 1.0]])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from message_builders import link
 
 from irvis_fusion_core.errors import CalibrationError
-from irvis_fusion_ros.pipeline.static_transforms import StaticTransforms
+from irvis_fusion_ros.pipeline.known_cameras import StaticTransforms
 
 
 def tree(*links):

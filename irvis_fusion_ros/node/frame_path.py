@@ -1,0 +1,305 @@
+"""The two halves of a frame's way: the executor's, and the worker's.
+
+`FrameIntake.add_vis` checks a message, decides, and hands the frame to the worker's mailbox. That
+costs well under a millisecond, except while the worker cannot take frames (the engine loads,
+builds or hangs): then visible frames are published from there, unchanged. Those that waited behind
+a hanging engine go out first, so frames leave in the order of arrival. `FrameProcessor.process`
+fuses what the worker takes out of its mailbox, and publishes it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from sensor_msgs.msg import Image
+
+from irvis_fusion_core.errors import CalibrationError, ConfigurationError, FrameError
+from irvis_fusion_core.streams.health import Verdict
+from irvis_fusion_core.streams.stamps import NS_PER_S
+from irvis_fusion_ros.messages import image_messages
+from irvis_fusion_ros.messages.protocols import AnyImageMessage
+from irvis_fusion_ros.node.engine_state import READY, WARMING_UP, EngineState
+from irvis_fusion_ros.node.frame_output import OVERRUN, FrameOutput
+from irvis_fusion_ros.node.guard import fault_text
+from irvis_fusion_ros.node.worker import Delivery, FusionWorker
+from irvis_fusion_ros.parameters.settings import LiveSettings, Settings
+from irvis_fusion_ros.pipeline import frames
+from irvis_fusion_ros.pipeline.current_stages import CurrentStages
+from irvis_fusion_ros.pipeline.events import Note
+from irvis_fusion_ros.pipeline.frame_decision import Decision, FrameDecider
+from irvis_fusion_ros.pipeline.frames import DROPPED, FUSED, IrFrame, VisFrame
+from irvis_fusion_ros.pipeline.message_checks import MessageChecks, Moment
+from irvis_fusion_ros.pipeline.pair_fuser import PairFuser, offer_pair
+
+VIS_SILENT_NS = NS_PER_S
+"""Without a visible frame for this long, its last stamp says nothing about the present."""
+PASSED_BY_MAX = 32
+"""IR frames kept for the thermal limits while the engine is away: a second at 30 Hz."""
+
+FAULT = "fault"
+STUCK = "engine_stuck"
+ENGINE_ERROR = "engine_error"
+WARM_UP = "engine_warming_up"
+
+
+@dataclass(eq=False)
+class FrameIntake:
+    """Takes the messages of both cameras, and hands every visible frame on exactly once.
+
+    `processor` publishes what `worker` cannot take, `output` counts what is dropped, and `note` is
+    told of faults. `on_waiting` is called when a visible frame waits for its partner: then call
+    `expire` now and then.
+
+    Raises:
+        ConfigurationError: Pairing or health parameters that do not go together.
+    """
+
+    live: LiveSettings
+    checks: MessageChecks
+    worker: FusionWorker[PairFuser, Decision]
+    processor: FrameProcessor
+    output: FrameOutput
+    note: Note
+    now: Callable[[], Moment]
+    on_waiting: Callable[[], None]
+
+    def __post_init__(self) -> None:
+        self._vis_number = 0
+        self._vis_arrived_ns = 0
+        self._decider: FrameDecider[VisFrame] = FrameDecider(
+            self.live.current, engine_ready=lambda: self.worker.engine_state.state == READY
+        )
+
+    def add_vis(self, message: AnyImageMessage) -> None:
+        """Take a message of the visible camera.
+
+        It is checked and viewed once, decided upon, and put into the worker's mailbox.
+        `FrameProcessor.process` fuses it on the worker's thread, and `FrameOutput` lets it out.
+        What is not to be fused goes the same way, so nothing overtakes.
+        """
+        self._vis_number += 1
+        frame = VisFrame(self._vis_number, message, None, 0, time.monotonic_ns())
+        try:
+            frame, refused = self.checks.vis(frame)
+            if refused is not None:
+                self.output.drop("vis_" + refused)
+                return
+            if frame.stamp_ns > 0:
+                self._vis_arrived_ns = frame.arrived_ns
+            decisions = self._decider.add_vis(frame.stamp_ns, frame, frame.arrived_ns)
+            if not decisions:
+                self.on_waiting()
+        except Exception as error:  # noqa: BLE001 - a fault of ours must not cost the image
+            self._pass_at_fault(frame, error)
+        else:
+            self._hand_on(decisions)
+
+    def add_ir(self, message: AnyImageMessage) -> None:
+        """Take a message of the thermal camera."""
+        try:
+            arrived_ns = time.monotonic_ns()
+            frame = self.checks.ir(message)
+            if frame is not None:
+                self._hand_on(self._decider.add_ir(frame, arrived_ns))
+        except Exception as error:  # noqa: BLE001 - a fault of ours must not end the node
+            self.note(f"fault in an infrared message: {type(error).__name__}", fault_text(error))
+
+    def expire(self) -> bool:
+        """Let go of visible frames whose partner did not come in time; True while some wait."""
+        if self._decider.pending:
+            self._hand_on(self._decider.expire(time.monotonic_ns()))
+        return self._decider.pending > 0
+
+    def relieve(self) -> None:
+        """Publish what waits behind an engine that hangs, though no new frame pushes it."""
+        if not self._worker_accepts():
+            self._pass_waiting()
+
+    def clear(self, cause: str) -> None:
+        """Forget both streams: a clock jump, or the cameras were unsubscribed."""
+        self._hand_on(self._decider.clear(cause, time.monotonic_ns()))
+        self.checks.forget_stamps()
+
+    def prepare(self, settings: Settings) -> Callable[[], None]:
+        """Build what other parameters change; call the result to put it to use.
+
+        Raises:
+            ConfigurationError: Pairing or health parameters that do not go together.
+        """
+        put_to_use = self._decider.prepare(settings)
+        return lambda: self._hand_on(put_to_use(time.monotonic_ns()))
+
+    def counters(self) -> dict[str, int]:
+        """Return the counts of pairing since configuration."""
+        return self._decider.counters()
+
+    def judge_now(self) -> Verdict:
+        """Return the verdict on the thermal camera now, also while no visible frame comes."""
+        now_ns = time.monotonic_ns()
+        stamp_ns = self.checks.last_stamp_ns.get("vis")
+        if stamp_ns is None:
+            return self._decider.judge(self.now().nanoseconds, now_ns)
+        silent_ns = now_ns - self._vis_arrived_ns
+        # The last stamp of a dead visible camera stands still: the thermal one is not ahead of it.
+        stamp_ns += silent_ns if silent_ns > VIS_SILENT_NS else 0
+        return self._decider.judge(stamp_ns, now_ns)
+
+    def _hand_on(self, decisions: list[Decision]) -> None:
+        """Give each frame to the worker, or out; a fault at one does not cost the next."""
+        hold = self.live.current.ir_loss.on_overrun == "passthrough"
+        for decision in decisions:
+            try:
+                if decision.action == DROPPED:
+                    self.output.drop(decision.reason)
+                elif not self._worker_accepts():
+                    self.processor.pass_by(decision, self._pass_waiting())
+                else:
+                    size_bytes = len(decision.vis.message.data)
+                    displaced = self.worker.mailbox.put(decision, size_bytes, hold)
+                    if displaced is not None:
+                        self.processor.overrun(displaced)
+            except Exception as error:  # noqa: BLE001 - as in add_vis
+                self._pass_at_fault(decision.vis, error)
+
+    def _pass_at_fault(self, frame: VisFrame, error: Exception) -> None:
+        self.note(f"fault at a visible frame: {type(error).__name__}", fault_text(error))
+        self.output.pass_through(frame, FAULT)
+
+    def _worker_accepts(self) -> bool:
+        """Return whether a frame put now is looked at soon: engine ready and not stuck."""
+        return self.worker.engine_state.state == READY and self.worker.mailbox.accepts(
+            time.monotonic()
+        )
+
+    def _pass_waiting(self) -> str:
+        """Publish unchanged what the worker cannot take, in order; return the reason."""
+        if self.worker.engine_state.state != READY:
+            reason = "engine_" + self.worker.engine_state.state.replace(" ", "_")
+        else:
+            reason = OVERRUN if self.worker.mailbox.is_full else STUCK
+        for waiting in self.worker.mailbox.give_back():
+            own = waiting.reason
+            self.processor.pass_by(waiting, reason if own == FUSED else own)
+        return reason
+
+
+@dataclass(eq=False)
+class FrameProcessor:
+    """Handles what the worker takes out of its mailbox; runs on the worker's thread.
+
+    It publishes on `output`; `note` is told of pairs that cannot be fused.
+    """
+
+    output: FrameOutput
+    stages: CurrentStages
+    engine_state: EngineState
+    on_latencies: Callable[[Mapping[str, float]], None]
+    now: Callable[[], Moment]
+    note: Note
+
+    def __post_init__(self) -> None:
+        # Without their visible frames, which may be large. Only the worker takes out of it.
+        self._passed_by: deque[IrFrame] = deque(maxlen=PASSED_BY_MAX)
+
+    def process(self, fuser: PairFuser, delivery: Delivery[Decision]) -> None:
+        """Handle a delivery; raises what the engine raises."""
+        for displaced in delivery.displaced:
+            self.output.overrun(displaced.vis, displaced.reason)
+        while self._passed_by:
+            self._follow(self._passed_by.popleft())
+        for displaced in delivery.displaced:
+            self._follow(displaced.ir)
+        decision = delivery.job
+        if decision.ir is None:
+            self.output.pass_through(decision.vis, decision.reason)
+            return
+        try:
+            self._fuse(fuser, decision, decision.ir)
+        except (FrameError, ConfigurationError, CalibrationError) as error:
+            # The pair does not suit; the engine is healthy and stays open.
+            self._note_pair(error)
+            self.output.pass_through(decision.vis, frames.UNUSABLE_PAIR)
+
+    def failed(self, delivery: Delivery[Decision], error: Exception) -> None:
+        """Publish the frame at which the engine failed, unchanged."""
+        self.note("engine: " + type(error).__name__, str(error))
+        self.output.pass_through(delivery.job.vis, ENGINE_ERROR)
+
+    def pass_by(self, decision: Decision, reason: str) -> None:
+        """Publish what the worker cannot take; the thermal limits see it later."""
+        if decision.ir is not None:
+            self._passed_by.append(decision.ir)
+        self.output.pass_through(decision.vis, reason)
+
+    def overrun(self, decision: Decision) -> None:
+        """Pass or drop what a newer decision displaced; the thermal limits see it later."""
+        if decision.ir is not None:
+            self._passed_by.append(decision.ir)
+        self.output.overrun(decision.vis, decision.reason)
+
+    def _fuse(self, fuser: PairFuser, decision: Decision, ir: IrFrame) -> None:
+        frame: VisFrame = decision.vis
+        start_ns = time.monotonic_ns()
+        vis, order = image_messages.visible_frame(frame.message, frame.pixels)
+        size = (vis.shape[0], vis.shape[1])
+        if size not in fuser.warm_sizes:
+            self._warm_up(fuser, decision, size)
+            return
+        read_ns = time.monotonic_ns()
+        stages = self.stages.stages
+        fused = fuser.fuse(vis, order, ir, stages, frame.stamp_ns)
+        if fused is None:
+            self.output.pass_through(frame, frames.UNCALIBRATED)
+            return
+        fused_ns = time.monotonic_ns()
+        message = image_messages.fill(Image(), fused.image, frame.message, order)
+        write_ns = time.monotonic_ns()
+        if not self.output.publish_fused(frame, message, fused.image, order):
+            return
+        end_ns = time.monotonic_ns()
+        times = fused.timings
+        latencies = {
+            "wait_ms": (start_ns - frame.arrived_ns) / 1e6,
+            "read_ms": (read_ns - start_ns) / 1e6,
+            "thermal_ms": times.thermal_ms,
+            "registration_ms": times.registration_ms,
+            "engine_ms": times.engine_ms,
+            "write_ms": times.finish_ms + (write_ns - fused_ns) / 1e6,
+            "publish_ms": (end_ns - write_ns) / 1e6,
+            "node_ms": (end_ns - start_ns) / 1e6 - times.engine_ms,
+            "total_ms": (end_ns - frame.arrived_ns) / 1e6,
+            "stamp_to_publish_ms": (self.now().nanoseconds - frame.stamp_ns) / 1e6,
+        }
+        if decision.skew_s is not None:
+            latencies["skew_ms"] = 1e3 * decision.skew_s
+        self.on_latencies(latencies)
+        offer_pair(stages, fused, vis, decision.skew_s)  # after the frame is out
+
+    def _follow(self, ir: IrFrame | None) -> None:
+        """Let the thermal limits see an IR frame that was to be fused and was not.
+
+        What is smoothed over time then depends on the frames that came, not on the speed of the
+        engine, and a bag replayed later gives the same images.
+        """
+        if ir is None:
+            return
+        try:
+            self.stages.stages.thermal.follow(ir)
+        except (FrameError, ConfigurationError) as error:
+            self._note_pair(error)
+
+    def _warm_up(self, fuser: PairFuser, decision: Decision, size: tuple[int, int]) -> None:
+        """Let the engine see a new size first: it may build for minutes."""
+        self.output.pass_through(decision.vis, WARM_UP)
+        self._follow(decision.ir)
+        self.engine_state.set(WARMING_UP, "{1}x{0}".format(*size))
+        try:
+            fuser.warm_up(size)
+        finally:
+            self.engine_state.set(READY)
+
+    def _note_pair(self, error: Exception) -> None:
+        self.note("pair: " + getattr(error, "kind", type(error).__name__), str(error))
