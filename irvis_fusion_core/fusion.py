@@ -14,8 +14,6 @@ from irvis_fusion_core.backends.model_file import read_model_file
 from irvis_fusion_core.errors import EngineError, EngineUnavailableError
 from irvis_fusion_core.frames import normalize_ir
 from irvis_fusion_core.thermal import ThermalOptions, ThermalRescale
-        ir = self._to_8_bit(ir_frame, order, stamp_s)
-        return self.backend.fuse(ir, vis_frame, order)
 
 # The board's name, on ARM only.
 _BOARD = "/proc/device-tree/model"
@@ -97,13 +95,8 @@ class RealtimeFusion:
             ConfigurationError: another `order`.
             EngineError: the engine failed, or was closed.
         """
-<<<<<<< HEAD
-        ir_8_bit = self._to_8_bit(ir_frame, order, stamp_s)
-        ir, vis = normalize_pair(ir_8_bit, vis_frame, order)
-        return self.backend.fuse_checked(ir, vis, order)
-=======
-        return self.backend.fuse(ir_frame, vis_frame, order)
->>>>>>> main
+        ir = self._to_8_bit(ir_frame, order, stamp_s)
+        return self.backend.fuse(ir, vis_frame, order)
 
     def _to_8_bit(self, ir: np.ndarray, order: str, stamp_s: float | None) -> np.ndarray:
         if self._rescale is None:

@@ -53,12 +53,35 @@ def opened(monkeypatch):
 
 
 def test_frames_reach_the_engine_in_its_order_and_come_back_in_the_callers(zoo, opened):
-    with RealtimeFusion() as fusion:
+    with RealtimeFusion(thermal=None) as fusion:
         rgb = fusion.fuse_frame(IR, VIS)
         bgr = fusion.fuse_frame(IR, VIS, order="bgr")
     np.testing.assert_array_equal(rgb, np.dstack([IR[:, :, 0], VIS[:, :, 1], VIS[:, :, 2]]))
     # The engine's first channel is red; in a BGR frame red is the last one.
     np.testing.assert_array_equal(bgr, np.dstack([VIS[:, :, 0], VIS[:, :, 1], IR[:, :, 0]]))
+
+
+def test_thermal_frames_are_rescaled_as_in_the_node(zoo, opened):
+    """numpy's percentiles as reference, for 8 bits and for counts."""
+    raw = np.random.default_rng(0).integers(60, 140, (40, 60), dtype=np.uint8)
+    vis = np.zeros((40, 60, 3), np.uint8)
+    low, high = np.percentile(raw, [0.5, 99.5])
+    expected = np.clip((raw - low) / (high - low) * 255.0, 0.0, 255.0)
+    with RealtimeFusion() as fusion:
+        for ir in (raw, raw[..., None], np.dstack([raw] * 3), raw.astype(np.uint16) * 50 + 20000):
+            found = fusion.fuse_frame(ir, vis)[..., 0].astype(float)
+            np.testing.assert_allclose(found, expected, atol=1.5)
+
+
+def test_limits_are_steady_with_stamps_alone(zoo, opened):
+    cold, hot = (np.full((40, 60), level, np.uint8) for level in (50, 50))
+    cold[:20], hot[:20] = 100, 200
+    vis = np.zeros((40, 60, 3), np.uint8)
+    with RealtimeFusion() as fusion:
+        alone = [fusion.fuse_frame(ir, vis)[0, 0, 0] for ir in (hot, cold)]
+        steady = [fusion.fuse_frame(p, vis, stamp_s=t)[0, 0, 0] for t, p in enumerate((hot, cold))]
+    assert alone == [255, 255]
+    assert steady[0] == 255 and steady[1] < 255
 
 
 def test_any_strides_and_channel_layouts_give_the_same_image(zoo, opened):

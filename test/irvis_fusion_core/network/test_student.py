@@ -123,7 +123,7 @@ def test_no_chroma_is_grey():
 
 
 def test_dark_colour_is_not_scaled_to_noise():
-    """A visible image of a few grey levels under a bright thermal one: at most 3 times its chroma."""
+    """A few visible grey levels under a bright thermal image: at most 3 times their chroma."""
     vis, ir = smooth_colours(1, 0.0, 0.02), np.full((64, 96), 0.8, np.float32)
     fused = fuse(with_controls(follow=9.0), ir, vis)
     assert np.abs(fused - fused.mean(2, keepdims=True)).max() <= 3.0 * 0.02
