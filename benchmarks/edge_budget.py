@@ -17,6 +17,7 @@ from __future__ import annotations
 if not __package__:
     import shared.as_module  # noqa: F401
 from collections.abc import Sequence
+from functools import partial
 
 import cv2
 import numpy as np
@@ -34,12 +35,7 @@ KINDS = ("IR, stronger", "IR, weaker", "visible, stronger", "visible, weaker")
 def budget(fused: np.ndarray, ir: np.ndarray, vis_y: np.ndarray) -> np.ndarray:
     """Return each kind's share of all edge strength, and the share of Qabf that it brings.
 
-    Where both edges are equal the IR's is the stronger.
-
-    Args:
-        fused: uint8 HxW luminance.
-        ir: The same of one source.
-        vis_y: The same of the other.
+    Takes uint8 HxW luminances. Where both edges are equal the IR's is the stronger.
 
     Returns:
         2 x 4 for `KINDS`; the second row adds up to `fidelity.qabf`.
@@ -65,10 +61,9 @@ def select_edges(
 ) -> np.ndarray:
     """Put one source's detail in place of the fused one's where its edges are much stronger.
 
+    Takes and gives uint8 HxW luminance.
+
     Args:
-        fused: uint8 HxW luminance.
-        ir: The same of one source.
-        vis_y: The same of the other.
         ratio: How many times stronger; the change is soft, some 10 % to both sides.
         least: Sobel strength, in the mean around a pixel, from which edges count.
         around_px: Sigma of that mean.
@@ -90,16 +85,16 @@ def _soft(logarithm: np.ndarray) -> np.ndarray:
     return 1.0 / (1.0 + np.exp(-12.0 * logarithm))
 
 
+def selected(fuse: Fusion, pair: Pair) -> np.ndarray:
+    """Return luminance: what `fuse` gives, then `select_edges`."""
+    return select_edges(metrics.luminance(fuse(pair)), pair.ir, pair.luma)
+
+
 def score(fused: np.ndarray, pair: Pair) -> list[float]:
     """Return the two rows of `budget`, then Qabf and SSIM."""
     plane = metrics.luminance(fused)
     scores = metrics.score_pair(plane, pair.ir, pair.luma, ("Qabf", "SSIM"))
     return [*budget(plane, pair.ir, pair.luma).ravel().tolist(), *scores.values()]
-
-
-def with_rule(fuse: Fusion) -> Fusion:
-    """Return a fusion of luminance: `fuse`, then `select_edges`."""
-    return lambda pair: select_edges(metrics.luminance(fuse(pair)), pair.ir, pair.luma)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -108,8 +103,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rule", action="store_true", help="rows with edges selected by hand")
     options = parser.parse_args(arguments)
     with open_fusions(options, ["maximum"]) as fusions:
-        if options.rule:
-            fusions.update({f"{k}, selected": with_rule(v) for k, v in list(fusions.items())})
+        for name, fuse in list(fusions.items()) if options.rule else ():
+            fusions[f"{name}, selected"] = partial(selected, fuse)
         for name in options.sets:
             pairs = read_pairs(options.data, name, options.limit)
             means, _ = score_fusions(pairs, fusions, score)

@@ -28,19 +28,23 @@ from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
 import numpy as np
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
 
 import irvis_fusion_core
 from benchmarks.shared.options import make_parser
+from irvis_fusion_ros.node.fusion_node import FusionNode
+from irvis_fusion_ros.running_node.camera_messages import make_image
 
 ROOT = Path(irvis_fusion_core.__file__).resolve().parents[1]
 OURS = tuple(str(ROOT / name) + os.sep for name in ("irvis_fusion_core", "irvis_fusion_ros"))
 COMPREHENSIONS = ("<listcomp>", "<genexpr>", "<dictcomp>", "<setcomp>")
 IR_SHAPE, VIS_SHAPE = (512, 640), (480, 640, 3)
-PAUSE_S = 0.05
-"""After each image."""
+PAUSE_S = 0.05  # after each image
 WARM_UP, RECORDED = 15, 10
-PATIENCE_S = 60.0
-"""How long to wait for a frame, or for the engine to open."""
+PATIENCE_S = 60.0  # for a frame, or for the engine to open
 
 
 class Call(NamedTuple):
@@ -61,7 +65,7 @@ class FrameRecorder:
     """Records the functions of ours that run while a frame is on its way."""
 
     def __init__(self) -> None:
-        """Record nothing yet; the executor runs on this thread."""
+        # The executor runs on this thread.
         self.in_callback = self.was_called = self.published = False
         self.stamp = (0, 0)
         self._executor = threading.get_ident()
@@ -97,18 +101,11 @@ class FrameRecorder:
 def record(parameters: Sequence[str], model: str) -> list[dict[Call, int]]:
     """Run the node and the camera; return for each recorded frame function -> number of calls.
 
-    Args:
-        parameters: Further parameters of the node, `name:=value`.
-        model: The node's parameter `model`.
+    `parameters` are further ones of the node, `name:=value`.
 
     Raises:
         RuntimeError: The node did not start, or no fused image came out.
     """
-    import rclpy
-    from rclpy.executors import SingleThreadedExecutor
-
-    from irvis_fusion_ros.node.fusion_node import FusionNode
-
     recorder = FrameRecorder()
 
     class RecordedNode(FusionNode):
@@ -164,11 +161,6 @@ def record(parameters: Sequence[str], model: str) -> list[dict[Call, int]]:
 
 def _drive(camera: Any, executor: Any, recorder: FrameRecorder) -> list[dict[Call, int]]:
     """Publish pairs until frames are fused, then record."""
-    from sensor_msgs.msg import Image
-    from std_msgs.msg import Header
-
-    from irvis_fusion_ros.running_node.camera_messages import make_image
-
     sent: list[bytes] = []
     fused: list[bytes] = []
     camera.create_subscription(Image, "fused/image_raw", lambda m: fused.append(bytes(m.data)), 10)
@@ -218,7 +210,7 @@ def _drive(camera: Any, executor: Any, recorder: FrameRecorder) -> list[dict[Cal
 
 
 def report(frame: dict[Call, int]) -> dict[str, int]:
-    """Print the functions in the order of their first call; return how many there are of what."""
+    """Print the functions in the order of their first call; return what may be limited."""
     print(f"{'thread':9}{'calls':>6}  {'where':59} function")
     for call, count in frame.items():
         print(f"{call.thread:9}{count:6}  {f'{call.file}:{call.line}':59} {call.function}")

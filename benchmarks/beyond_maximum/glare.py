@@ -7,7 +7,6 @@ lamp's disc, halo and veil are added, and what exceeds white is clipped, as a se
 from __future__ import annotations
 
 import zlib
-from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -24,18 +23,10 @@ RADIUS = (0.05, 0.09)  # of the image's height
 OFFSET = 0.5  # how far from the warm object the lamp may stand, in its own radii
 
 
-class Lamp(NamedTuple):
-    """Where a lamp stands and how large its disc is, pixels."""
-
-    x: float
-    y: float
-    radius: float
-
-
-def render(vis: np.ndarray, lamp: Lamp) -> np.ndarray:
-    """Return the uint8 RGB image as it would be with the lamp in it."""
+def render(vis: np.ndarray, x: float, y: float, radius: float) -> np.ndarray:
+    """Return the uint8 RGB image with a lamp in it whose disc has this centre and radius."""
     rows, columns = np.indices(vis.shape[:2], np.float32)
-    distance = np.hypot(columns - lamp.x, rows - lamp.y) / lamp.radius
+    distance = np.hypot(columns - x, rows - y) / radius
     light = (
         DISC * np.exp(-(distance**4))
         + HALO * np.exp(-((distance / HALO_RADIUS) ** 2))
@@ -60,8 +51,7 @@ def dazzle(name: str, ir: np.ndarray, vis: np.ndarray) -> tuple[np.ndarray, np.n
     radius = chance.uniform(*RADIUS) * ir.shape[0]
     rows, columns = np.nonzero(objects[0].inside)
     offset = chance.uniform(-OFFSET, OFFSET, 2) * radius
-    lamp = Lamp(columns.mean() + offset[0], rows.mean() + offset[1], radius)
-    dazzled = render(vis, lamp)
+    dazzled = render(vis, columns.mean() + offset[0], rows.mean() + offset[1], radius)
     greys = (cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in (vis, dazzled))
     before, after = map(saturated_areas, greys)
     return dazzled, after & ~before

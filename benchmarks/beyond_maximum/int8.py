@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -15,17 +15,6 @@ from irvis_fusion_core.fusion import RealtimeFusion
 from training.tables import markdown_table
 
 DIFFERENCE_GAIN = 8
-
-
-class Loss(NamedTuple):
-    """Means of Qabf, mean and worst loss (positive where int8 is lower), the worst pair's name."""
-
-    reference: float
-    int8: float
-    maximum: float
-    mean: float
-    worst: float
-    worst_pair: str
 
 
 def score(
@@ -49,14 +38,12 @@ def score(
     return rows
 
 
-def summary(rows: Mapping[str, Sequence[float]]) -> Loss:
-    """Return the means over the pairs and the worst of them."""
+def summary(rows: Mapping[str, Sequence[float]]) -> tuple[list[float], str]:
+    """Return means of Qabf, mean and worst loss (above 0 where int8 is lower); the worst pair."""
     values = np.array(list(rows.values()))
     loss = values[:, 0] - values[:, 1]
-    worst = int(loss.argmax())
-    reference, quantized, maximum = values.mean(axis=0).tolist()
-    mean, most = float(loss.mean()), float(loss[worst])
-    return Loss(reference, quantized, maximum, mean, most, list(rows)[worst])
+    worst = list(rows)[int(loss.argmax())]
+    return [*values.mean(axis=0).tolist(), float(loss.mean()), float(loss.max())], worst
 
 
 def print_table(
@@ -80,9 +67,9 @@ def print_table(
                 for each in (precision, "int8")
             )
             for name, pairs in sets.items():
-                loss = summary(score(pairs, reference, quantized, crops))
-                first = f"{len(pairs)}", f"{precision} {loss.reference:.3f}"
-                rows[f"{model}, {name}"] = [*first, *loss[1:]]
+                figures, worst = summary(score(pairs, reference, quantized, crops))
+                first = f"{len(pairs)}", f"{precision} {figures[0]:.3f}"
+                rows[f"{model}, {name}"] = [*first, *figures[1:], worst]
             for fusion in (reference, quantized):
                 facts = fusion.describe()
                 engine = f"{model} {facts['precision']} by {facts['engine']}, floating-point parts"

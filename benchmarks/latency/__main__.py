@@ -56,16 +56,14 @@ def table(timings: Mapping[command.Case, benchmark.Timing]) -> list[list[str]]:
     return rows
 
 
-def parse_sizes(text: str) -> list[tuple[int, int]]:
-    """Read sizes that are separated by commas as (height, width)."""
-    return [parse_size(part) for part in text.split(",")]
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark; return the exit status."""
     parser = make_parser(__doc__, "threads", threads=2)
     add = parser.add_argument
-    add("--sizes", type=parse_sizes, default=SIZES, help=f"WIDTHxHEIGHT,... (default: {SIZES})")
+    parts = f"WIDTHxHEIGHT,... (default: {SIZES})"
+    add(
+        "--sizes", type=lambda text: [*map(parse_size, text.split(","))], default=SIZES, help=parts
+    )
     add("--backends", type=one_of(backend_names(), "engines"))
     add("--models", type=lambda text: text.split(","))
     precisions = command.PRECISIONS

@@ -106,7 +106,8 @@ def markdown(summary: dict[str, Any], scored: Sequence[Scored]) -> str:
         lines += ["", "## Where it falls behind the maximum most (Qabf)", "", *weakest]
     if summary["speed"]:
         speed = Speed(**{k: v for k, v in summary["speed"].items() if k != "fps"})
-        lines += ["", f"## Speed, {speed.width}x{speed.height}, one pair at a time", ""]
+        what = f"{speed.width}x{speed.height}, one pair at a time, {speed.runs} runs"
+        lines += ["", f"## Speed, {what}", ""]
         lines += ["```", speed.text(), "```"]
     return "\n".join(lines).rstrip() + "\n"
 

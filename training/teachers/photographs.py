@@ -15,7 +15,7 @@ from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_core.image_files import IMAGE_SUFFIXES
 from training.data.augmentation import resize_square
 from training.data.images import ImageStore, decode
-from training.data.sampling import Draw
+from training.data.sampling import Draw, Group
 from training.errors import DataError
 from training.teachers.mask_difuser.masking import half_blind_views
 
@@ -58,6 +58,7 @@ class PhotographCrops(Dataset):
                 f"expected channels 1 or 3 and a size of at least 16, found {channels} and {size}"
             )
         self.paths, self.channels, self.size = list(paths), channels, size
+        self.groups = [Group(range(len(self.paths)))]
         self.views, self.seed = views, seed
         read = functools.partial(_read_photograph, channels)
         self.store = ImageStore(int(limit_gb * 1024**3), read)

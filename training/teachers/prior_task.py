@@ -22,12 +22,9 @@ class PriorTask(lightning.LightningModule):
     """Train the network of DDFM (`UNet`) or of Mask-DiFuser on crops of photographs.
 
     The loss is the squared error of the noise, or of the velocity where the network predicts it.
-    From epoch `image_terms_from` on, Mask-DiFuser adds terms on the image that follows. A learned
-    variance is not trained: our samplers use the fixed one.
-
-    Args:
-        weights: ``noise`` and, for Mask-DiFuser, ``image``, ``ssim``, ``colour``.
-        ema: Decay of the averaged network a step; that one is validated and saved.
+    From epoch `image_terms_from` on, Mask-DiFuser adds terms on the image that follows
+    (`image_terms`). A learned variance is not trained: our samplers use the fixed one. The network
+    averaged with a decay of `ema` a step is validated and saved.
     """
 
     def __init__(
