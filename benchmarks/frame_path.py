@@ -87,6 +87,24 @@ class FrameRecorder:
         self.was_called = self.published = False
         self.stamp, self._calls = (0, 0), {}
 
+    def watch(self, node: Any) -> None:
+        """Follow both ends of a frame's way through a node that has subscribed."""
+        (vis,) = (s for s in node.subscriptions if s.topic_name.startswith("/vis/image_raw"))
+        (fused,) = (p for p in node.publishers if p.topic_name == "/fused/image_raw")
+        callback, publish = vis.callback, fused.publish
+
+        def on_visible(message: Any) -> None:
+            self.in_callback, self.stamp = True, stamp_of(message)
+            callback(message)
+            self.in_callback, self.was_called = False, True
+
+        def on_fused(message: Any) -> None:
+            # Under load, an earlier frame may come out while this one is on its way.
+            self.published |= stamp_of(message) == self.stamp
+            publish(message)
+
+        vis.callback, fused.publish = on_visible, on_fused
+
     def take(self) -> dict[Call, int]:
         """Stop; return function -> number of calls, in the order of the first call."""
         calls, self._calls = self._calls or {}, None
@@ -107,35 +125,6 @@ def record(parameters: Sequence[str], model: str) -> list[dict[Call, int]]:
         RuntimeError: The node did not start, or no fused image came out.
     """
     recorder = FrameRecorder()
-
-    class RecordedNode(FusionNode):
-        """The node, with the two ends of a frame's way recorded."""
-
-        def create_subscription(self, *arguments: Any, **options: Any) -> Any:
-            kind, topic, callback, *rest = arguments
-
-            def on_visible(message: Any) -> None:
-                recorder.in_callback, recorder.stamp = True, stamp_of(message)
-                callback(message)
-                recorder.in_callback, recorder.was_called = False, True
-
-            is_visible = self.resolve_topic_name(topic).startswith("/vis/image_raw")
-            taken = on_visible if is_visible else callback
-            return super().create_subscription(kind, topic, taken, *rest, **options)
-
-        def create_lifecycle_publisher(self, *arguments: Any, **options: Any) -> Any:
-            publisher = super().create_lifecycle_publisher(*arguments, **options)
-            publish = publisher.publish
-
-            def on_fused(message: Any) -> None:
-                # Under load, an earlier frame may come out while this one is on its way.
-                recorder.published |= stamp_of(message) == recorder.stamp
-                publish(message)
-
-            if self.resolve_topic_name(arguments[1]) == "/fused/image_raw":
-                publisher.publish = on_fused
-            return publisher
-
     with ExitStack() as stack:
         context = rclpy.Context()
         # A domain of this process; numbers up to 101 are below the system's ephemeral ports.
@@ -146,7 +135,7 @@ def record(parameters: Sequence[str], model: str) -> list[dict[Call, int]]:
         stack.callback(sys.setprofile, None)
         pairs = [f"model:={model}", *parameters]
         arguments = ["--ros-args", *(part for pair in pairs for part in ("-p", pair))]
-        node = RecordedNode(context=context, cli_args=arguments)
+        node = FusionNode(context=context, cli_args=arguments)
         camera = rclpy.create_node("frame_path_camera", context=context)
         executor = SingleThreadedExecutor(context=context)
         for each in (camera, node):
@@ -156,10 +145,12 @@ def record(parameters: Sequence[str], model: str) -> list[dict[Call, int]]:
         stack.callback(node.trigger_shutdown)
         if not node.start():
             raise RuntimeError("expected the node to start, found that it could not be configured")
-        return _drive(camera, executor, recorder)
+        return _drive(node, camera, executor, recorder)
 
 
-def _drive(camera: Any, executor: Any, recorder: FrameRecorder) -> list[dict[Call, int]]:
+def _drive(
+    node: Any, camera: Any, executor: Any, recorder: FrameRecorder
+) -> list[dict[Call, int]]:
     """Publish pairs until frames are fused, then record."""
     sent: list[bytes] = []
     fused: list[bytes] = []
@@ -192,6 +183,7 @@ def _drive(camera: Any, executor: Any, recorder: FrameRecorder) -> list[dict[Cal
     spin(10 * PAUSE_S)
     sent.clear()
     fused.clear()
+    recorder.watch(node)
     sys.setprofile(recorder.profile)
     frames = []
     for _ in range(RECORDED):
