@@ -29,16 +29,17 @@ from irvis_fusion_core import metrics
 from irvis_fusion_core.metrics import fidelity
 from training.tables import markdown_table
 
+RATIO = 2.0  # how many times stronger; the change is soft, some 10 % to both sides
+LEAST = 20.0  # Sobel strength, in the mean around a pixel, from which edges count
+AROUND_PX = DETAIL_PX = 4.0  # sigmas of that mean, and of the mean that detail is measured from
 KINDS = ("IR, stronger", "IR, weaker", "visible, stronger", "visible, weaker")
 
 
 def budget(fused: np.ndarray, ir: np.ndarray, vis_y: np.ndarray) -> np.ndarray:
     """Return each kind's share of all edge strength, and the share of Qabf that it brings.
 
-    Takes uint8 HxW luminances. Where both edges are equal the IR's is the stronger.
-
-    Returns:
-        2 x 4 for `KINDS`; the second row adds up to `fidelity.qabf`.
+    Takes uint8 HxW luminances; gives 2 x 4 for `KINDS`, whose second row adds up to
+    `fidelity.qabf`. Where both edges are equal the IR's is the stronger.
     """
     of_fused, of_ir, of_vis = (fidelity.edges(p.astype(np.float64)) for p in (fused, ir, vis_y))
     ir_leads = of_ir[0] >= of_vis[0]
@@ -50,32 +51,18 @@ def budget(fused: np.ndarray, ir: np.ndarray, vis_y: np.ndarray) -> np.ndarray:
     return np.array(found).T / max(total, np.finfo(float).tiny)
 
 
-def select_edges(
-    fused: np.ndarray,
-    ir: np.ndarray,
-    vis_y: np.ndarray,
-    ratio: float = 2.0,
-    least: float = 20.0,
-    around_px: float = 4.0,
-    detail_px: float = 4.0,
-) -> np.ndarray:
+def select_edges(fused: np.ndarray, ir: np.ndarray, vis_y: np.ndarray) -> np.ndarray:
     """Put one source's detail in place of the fused one's where its edges are much stronger.
 
     Takes and gives uint8 HxW luminance.
-
-    Args:
-        ratio: How many times stronger; the change is soft, some 10 % to both sides.
-        least: Sobel strength, in the mean around a pixel, from which edges count.
-        around_px: Sigma of that mean.
-        detail_px: Sigma of the mean that detail is measured from.
     """
     planes = [p.astype(np.float64) for p in (fused, ir, vis_y)]
-    mine, *details = (p - cv2.GaussianBlur(p, (0, 0), detail_px) for p in planes)
-    edges = [cv2.GaussianBlur(fidelity.edges(p)[0], (0, 0), around_px) for p in planes[1:]]
+    mine, *details = (p - cv2.GaussianBlur(p, (0, 0), DETAIL_PX) for p in planes)
+    edges = [cv2.GaussianBlur(fidelity.edges(p)[0], (0, 0), AROUND_PX) for p in planes[1:]]
     strengths = np.log1p(edges)
     chosen = planes[0]
     for detail, own, other in zip(details, strengths, strengths[::-1]):
-        much = _soft(own - other - np.log(ratio)) * _soft(own - np.log(least))
+        much = _soft(own - other - np.log(RATIO)) * _soft(own - np.log(LEAST))
         chosen = chosen + much * (detail - mine)
     return np.rint(chosen).clip(0, 255).astype(np.uint8)
 

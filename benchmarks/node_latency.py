@@ -11,13 +11,12 @@ publishing a frame, and waiting for the worker. Two measurements of it have to a
                one, minus the engine's, minus the same time through a bare relay, plus the relay's
                time to publish, which the node has to spend as well
 
-    python -m benchmarks.node_latency --seconds 60
-    python -m benchmarks.node_latency --seconds 10 --backend openvino --model nano
+    python -m benchmarks.node_latency --seconds 60 [--backend openvino] [--model nano]
 
 `--reference-engine-ms 8` replaces the engine by one that waits that long and fuses by maximum. All
-processes use the DDS profile for large images, unless `--no-dds-profile` is given. If ROS's
-message_filters is installed, its pairing is measured too: in front of a bare relay, and in the
-node. The relay is measured before and after the node, for half the time each.
+processes use the DDS profile for large images, unless `--no-dds-profile` is given. ROS's
+message_filters, where installed, is measured too: in front of a bare relay, and in the node. The
+relay is measured before and after the node, for half the time each.
 """
 
 from __future__ import annotations
@@ -79,9 +78,7 @@ class Check(NamedTuple):
 def make_run(camera: Mapping[str, Any], consumer: Mapping[str, Any], cpu_s: float) -> Run:
     """Compare what was sent with what arrived; latencies are of frames after the warm-up."""
     stamps = [stamp for stamp, _, _ in consumer["arrivals"]]
-    first: dict[int, tuple[int, int]] = {}
-    for stamp, received_ns, callback_ns in consumer["arrivals"]:
-        first.setdefault(stamp, (received_ns, callback_ns))
+    first = {stamp: times for stamp, *times in reversed(consumer["arrivals"])}
     observed = {stamp: received_ns for stamp, received_ns, _ in consumer["observed"]}
     sent = camera["sent"]
     measured = [stamp for stamp in sent if stamp in first]
@@ -113,14 +110,9 @@ def own_cost_inside(node: Run) -> list[float]:
 
 
 def own_cost_outside(node: Run, relay: Run) -> float:
-    """Return the median own cost that the observer sees; see the top of this file.
-
-    If every frame was fused, each frame's own engine time is subtracted: medians of skewed times
-    do not add up.
-    """
-    engine_ms = np.array(node.debug["engine_ms"])
-    residences_ms = np.array(node.residences_ms)
-    if len(engine_ms) == len(residences_ms):
+    """Return the median own cost that the observer sees; see the top of this file."""
+    engine_ms, residences_ms = np.array(node.debug["engine_ms"]), np.array(node.residences_ms)
+    if len(engine_ms) == len(residences_ms):  # medians of skewed times do not add up
         without_engine_ms = percentiles(residences_ms - engine_ms)[0]
     else:
         without_engine_ms = percentiles(residences_ms)[0] - percentiles(engine_ms)[0]

@@ -50,10 +50,7 @@ Pairs = Sequence[Sequence[np.ndarray]]
 
 
 def drift_matrix(
-    size: Sequence[int],
-    shift: tuple[float, float] = (0.0, 0.0),
-    turn_deg: float = 0.0,
-    scale: float = 1.0,
+    size: Sequence[int], shift: Sequence[float] = (0, 0), turn_deg: float = 0, scale: float = 1
 ) -> np.ndarray:
     """Return the 3x3 map of a drift about the centre of an image of (height, width)."""
     matrix = cv2.getRotationMatrix2D(((size[1] - 1) / 2, (size[0] - 1) / 2), turn_deg, scale)

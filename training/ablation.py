@@ -69,11 +69,7 @@ def main(arguments: list[str]) -> int:
 
 
 def plan(options: argparse.Namespace) -> dict[str, tuple[Path | None, dict[str, float]]]:
-    """Return arm -> (folder of teacher images or None, train's flags with a number each).
-
-    Raises:
-        ConfigurationError: a teacher that is not NAME=DIR, or --weighted names none.
-    """
+    """Return arm -> (folder of teacher images or None, train's flags with a number each)."""
     teachers = {}
     for text in options.teacher:
         name, _, folder = text.partition("=")

@@ -257,8 +257,8 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
 def _header(path: Path) -> dict[str, str]:
     """Return the origin of the weights of a checkpoint, for the header of their file."""
     known = read_metadata(path) if path.suffix == ".safetensors" else {}
-    header = {key: value for key, value in known.items() if not key.startswith("irvis_fusion.")}
-    return {**header, "exported_from": path.name}
+    own = {key: value for key, value in known.items() if not key.startswith("irvis_fusion.")}
+    return {**own, "exported_from": path.name}
 
 
 if __name__ == "__main__":

@@ -114,10 +114,8 @@ def suggest(curve: Curve) -> float | None:
 
     None where the loss does not fall, or there are too few steps.
     """
-    if len(curve.losses) < LEAST_STEPS // 2:
-        return None
     losses = smooth(curve)
-    least = int(np.argmin(losses))
+    least = int(np.argmin(losses)) if len(losses) >= LEAST_STEPS // 2 else 0
     if least < 3:
         return None
     slope = np.gradient(losses[: least + 1], np.log10(curve.rates[: least + 1]))

@@ -21,11 +21,13 @@ if not __package__:
     import _as_module  # noqa: F401
 
 import argparse
+import os
+import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from tqdm import tqdm
@@ -43,10 +45,60 @@ from training.teachers.ensembles import Ensemble, EnsembleSampler, Pair, same_si
 from training.teachers.images import restore_colour
 from training.teachers.mask_difuser import teacher as mask_difuser
 from training.teachers.prior_files import TEACHERS, load_network
-from training.teachers.shares import Share, device_of, launch, share_of_environment
 
 FOLDER = "TEACHER_FUSED"
 SPLITS = ("train", "val", "test")
+
+
+class Share(NamedTuple):
+    """The part of the work that one process does."""
+
+    rank: int
+    world_size: int
+    local_rank: int
+
+
+def share_of_environment() -> Share:
+    """Return this process's share by torchrun's environment."""
+    names = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
+    try:
+        rank, world_size, local = (int(os.environ.get(n, d)) for n, d in zip(names, "010"))
+    except ValueError as error:
+        raise ConfigurationError(f"expected numbers in {', '.join(names)}: {error}") from error
+    if not 0 <= rank < world_size:
+        raise ConfigurationError(f"expected RANK below WORLD_SIZE, found {rank} and {world_size}")
+    return Share(rank, world_size, local)
+
+
+def device_of(devices: str, share: Share) -> torch.device:
+    """Return the named device; for ``auto`` the local rank's GPU, else the CPU."""
+    if devices == "auto" or devices.isdigit():
+        cuda = torch.cuda.is_available()
+        return torch.device("cuda", share.local_rank) if cuda else torch.device("cpu")
+    try:
+        device = torch.device(devices)
+    except RuntimeError as error:
+        raise ConfigurationError(
+            f"expected --devices auto, cpu, cuda:N or a number of processes, found {devices!r}"
+        ) from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigurationError("expected a GPU for --devices cuda, found none; try cpu")
+    return device
+
+
+def launch(count: int, arguments: Sequence[str]) -> int:
+    """Run this command once for each device, as torchrun does; return the worst status."""
+    base = [sys.executable, "-m", "training.make_teacher_images", *arguments]
+    running = []
+    for rank in range(count):
+        place = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(count)}
+        running.append(subprocess.Popen(base, env={**os.environ, **place}))
+    try:
+        return max(abs(process.wait()) for process in running)
+    except KeyboardInterrupt:
+        for process in running:
+            process.terminate()
+        raise
 
 
 @dataclass
@@ -136,7 +188,7 @@ def main(arguments: list[str]) -> int:
     options = _parse(arguments)
     share = share_of_environment()
     if options.devices.isdigit() and int(options.devices) > 1 and share.world_size == 1:
-        return launch("training.make_teacher_images", int(options.devices), arguments)
+        return launch(int(options.devices), arguments)
     if options.threads:
         torch.set_num_threads(options.threads)
         torch.set_flush_denormal(True)

@@ -61,14 +61,9 @@ def main(arguments: list[str]) -> int:
     if options.max_steps > 0:
         steps = min(steps, options.max_steps)
     weights = {name: getattr(options, f"lambda_{name}") for name in LAMBDAS}
-    named = ("lr", "weight_decay", "ema", "image_terms_from", "seed")
-    task = PriorTask(
-        network,
-        weights,
-        total_steps=steps,
-        warm_up_steps=options.warmup_steps,
-        **{name: getattr(options, name) for name in named},
-    )
+    names = ("lr", "weight_decay", "ema", "image_terms_from", "seed", "warmup_steps")
+    chosen = {name: getattr(options, name) for name in names}
+    task = PriorTask(network, weights, total_steps=steps, **chosen)
     if options.resume:
         check_readable(options.resume)
     folder = Path(options.checkpoint_dir)
@@ -166,14 +161,15 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         add(f"--lambda_{name}", type=float, default=weight, help=f"default: {weight}{of}")
     add("--image_terms_from", type=int, default=10, metavar="EPOCH", help="default: 10")
     add("--resume", metavar="CKPT", help="a last.ckpt")
-    others = {"checkpoint_dir": "runs/teacher", "log_dir": "logs/teacher", "devices": "auto"}
-    add_options(parser, **others, input_size=64, batch_size=16, epochs=100, lr=3e-4, ema=0.999)
-    add_options(parser, log_freq=50, save_freq=1)
-    add_options(
-        parser,
-        "max_steps weight_decay grad_clip use_amp num_workers seed accelerator num_nodes strategy "
-        "threads",
-    )
+    own: dict[str, Any] = {
+        "checkpoint_dir": "runs/teacher",
+        "log_dir": "logs/teacher",
+        "devices": "auto",
+    }
+    own.update(input_size=64, batch_size=16, epochs=100, lr=3e-4, ema=0.999)
+    own.update(log_freq=50, save_freq=1)
+    same = "max_steps weight_decay grad_clip use_amp num_workers seed"
+    add_options(parser, f"{same} accelerator num_nodes strategy threads", **own)
     return parser.parse_args(arguments)
 
 

@@ -112,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 sets = {name: list(spread(data, (name,), "any", limit)) for name in PARTS["val"]}
                 engine = {"backend": options.backend, "threads": options.threads}
                 crops = Crops()
-                int8.print_table(options.model, sets, engine, crops)
+                print(int8.table(options.model, sets, engine, crops).markdown())
                 write(crops, "e_int8")
 
 

@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.beyond_maximum.report import Crops
+from benchmarks.beyond_maximum.report import Crops, Table
 from benchmarks.shared.pairs import Pair
 from irvis_fusion_core import metrics, model_zoo
 from irvis_fusion_core.fusion import RealtimeFusion
-from training.tables import markdown_table
 
 DIFFERENCE_GAIN = 8
 
@@ -46,13 +45,13 @@ def summary(rows: Mapping[str, Sequence[float]]) -> tuple[list[float], str]:
     return [*values.mean(axis=0).tolist(), float(loss.mean()), float(loss.max())], worst
 
 
-def print_table(
+def table(
     models: Sequence[str],
     sets: Mapping[str, Sequence[Pair]],
     options: Mapping[str, Any],
     crops: Crops,
-) -> None:
-    """Print a row for each shipped model and set; a file given by its path has no int8 twin."""
+) -> Table:
+    """Return a row for each shipped model and set; a file given by its path has no int8 twin."""
     rows: dict[str, Sequence[object]] = {}
     engines = set()
     for model in models:
@@ -74,9 +73,7 @@ def print_table(
                 facts = fusion.describe()
                 engine = f"{model} {facts['precision']} by {facts['engine']}, floating-point parts"
                 engines.add(f"{engine} in {facts.get('inference_precision', 'the same')}")
-    print("\n**int8 against the file that it was quantized from, Qabf**\n")
-    columns = ("pairs", "reference", "int8", "maximum", "mean loss", "worst loss", "of")
-    styles = ("", "", ".3f", ".3f", ".4f", ".4f", "")
-    print(markdown_table(columns, rows, styles, "model, set"))
-    if engines:
-        print("\nEngines: " + "; ".join(sorted(engines)) + ".")
+    columns = {"pairs": "", "reference": "", "int8": ".3f", "maximum": ".3f"}
+    columns.update({"mean loss": ".4f", "worst loss": ".4f", "of": ""})
+    note = "Engines: " + "; ".join(sorted(engines)) + "." if engines else ""
+    return Table("int8 against the file that it was quantized from, Qabf", columns, rows, note)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -23,7 +23,7 @@ class Table(NamedTuple):
 
     title: str
     columns: Mapping[str, str]  # heading -> format of the numbers
-    rows: Mapping[str, Sequence[float]]
+    rows: Mapping[str, Sequence[Any]]
     note: str
 
     def markdown(self) -> str:

@@ -19,7 +19,7 @@ from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
-from benchmarks.shared.options import make_parser
+from benchmarks.shared.options import machine_facts, make_parser
 from irvis_fusion_core import benchmark, model_zoo
 from irvis_fusion_core.atomic_file import write_file
 from irvis_fusion_core.backends import backend_names
@@ -74,8 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     from benchmarks.latency.yardstick import PixelYardstick
 
-    facts = dict(benchmark.machine(), threads=str(options.threads))
-    print(", ".join(f"{key}: {value}" for key, value in facts.items()))
+    facts = machine_facts(options, "threads")
     yardstick = PixelYardstick(options.threads, "cuda" if options.gpu_yardstick else "cpu")
     backends = options.backends or command.available_backends()
     models = options.models or model_zoo.list_models()

@@ -56,13 +56,9 @@ def _exported(fusion: RealtimeFusion) -> Fusion:
 
 
 def _checkpoint(stack: ExitStack, path: Path, threads: int) -> Fusion:
-    import torch
+    from training.evaluation.fusers import open_fuser
 
-    from training.evaluation.fusers import CheckpointFuser
-
-    if threads:
-        torch.set_num_threads(threads)
-    fuser = CheckpointFuser(path, device="cpu")
+    fuser = open_fuser(str(path), device="cpu", threads=threads)
     stack.callback(fuser.close)
     return lambda pair: fuser.fuse([pair.ir], [pair.vis])[0]
 

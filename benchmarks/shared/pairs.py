@@ -32,8 +32,7 @@ def read_pairs(
         limit: At most this many pairs; None for all.
         spread: Take them evenly from the whole set, not from its start.
 
-    Raises:
-        SystemExit: The set is missing, or a pair is missing, unreadable or of two sizes.
+    A set that is missing, and a pair that is unreadable or of two sizes, end the script.
     """
     folder, _, ending = name.partition("@")
     try:

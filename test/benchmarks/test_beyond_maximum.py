@@ -9,10 +9,16 @@ import pytest
 
 from benchmarks.beyond_maximum import __main__ as command
 from benchmarks.beyond_maximum import int8, masks, measures
-from benchmarks.beyond_maximum.glare import dazzle, render
 from benchmarks.beyond_maximum.people import is_warm, once_each, people
 from benchmarks.beyond_maximum.report import Crops, Table
-from benchmarks.beyond_maximum.sections import ADDED_NOISE, DARK_NOISE, flicker, with_noise
+from benchmarks.beyond_maximum.sections import (
+    ADDED_NOISE,
+    DARK_NOISE,
+    dazzle,
+    flicker,
+    render,
+    with_noise,
+)
 from benchmarks.shared.fusions import in_colour
 from benchmarks.shared.pairs import Pair
 from irvis_fusion_core import metrics

@@ -83,14 +83,12 @@ def summarize(
 def markdown(summary: dict[str, Any], scored: Sequence[Scored]) -> str:
     """Return the summary as Markdown: tables, and the images on which the model is weakest."""
     model = summary["model"]
+    facts = ", ".join(f"{key}: {value}" for key, value in model.items() if value not in (None, ""))
     lines = [
-        f"# Evaluation of {Path(model['file']).name}",
-        "",
+        f"# Evaluation of {Path(model['file']).name}\n",
         f"{summary['pairs']} pairs of `{summary['data_root']}`, {summary['pairs_with_teacher']} "
-        f"with teacher images. {CONVENTIONS}",
-        "",
-        ", ".join(f"{key}: {value}" for key, value in model.items() if value not in (None, "")),
-        "",
+        f"with teacher images. {CONVENTIONS}\n",
+        facts + "\n",
     ]
     names = list(next(iter(summary["means"].values())))
     for title, wanted in (

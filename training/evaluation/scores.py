@@ -33,11 +33,7 @@ def score(
 ) -> Row:
     """Return every metric by name; None where it cannot be computed.
 
-    Args:
-        fused: uint8 HxW luminance, or HxWx3 RGB.
-        ir: uint8 HxW luminances.
-        vis_y: See `ir`.
-        teacher: See `ir`.
+    Takes uint8 HxW luminances; `fused` may be HxWx3 RGB.
     """
     y = metrics.luminance(fused)
     row: Row = dict(metrics.score_pair(y, ir, vis_y, SOURCE_METRICS))

@@ -128,9 +128,6 @@ class DDFM:
         steps: Number of calls of the network, spread evenly over the schedule's part in use.
         sampler: ``ddpm`` (ancestral, as the paper has it) or ``ddim``.
         eta: Of ``ddim``: 0 draws noise at the start only.
-
-    Raises:
-        ConfigurationError: No such mode, or more steps than the schedule's part has.
     """
 
     name = "ddfm"
@@ -152,15 +149,12 @@ class DDFM:
 
     @torch.no_grad()
     def fuse(self, ir: torch.Tensor, vis: torch.Tensor, seeds: Sequence[int]) -> torch.Tensor:
-        """Return one sample of each pair.
+        """Return one sample of each pair: luminance, N x 1 x H x W, 0..1, NaN where it diverged.
 
         Args:
             ir: N x 1 x H x W, 0..1, any size.
             vis: RGB, N x 3 x H x W, 0..1.
             seeds: One a pair; the same seed gives the same sample.
-
-        Returns:
-            Luminance, N x 1 x H x W, 0..1, NaN where it diverged (`images.restore_colour`).
         """
         images.check_pair(ir, vis)
         channels, multiple = self.network.config.in_channels, self.network.multiple

@@ -113,9 +113,6 @@ def sample(
         rectify: From each step's x0 (clipped) to a better one.
         clip: Clip x0 to [-1, 1] at every step, as both teachers do.
         start: Image under the first noise; None starts from noise alone.
-
-    Raises:
-        ConfigurationError: Unknown sampler, eta outside 0..1, not one seed a sample.
     """
     if sampler not in SAMPLERS:
         raise ConfigurationError(f"expected a sampler out of {SAMPLERS}, found {sampler!r}")

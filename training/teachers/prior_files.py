@@ -30,11 +30,7 @@ TEACHERS: dict[str, tuple[Any, dict[str, Any]]] = {
 def create_network(
     teacher: str, size: str = "small", config: dict[str, Any] | None = None
 ) -> torch.nn.Module:
-    """Return a network with fresh weights; `config` has the fields that differ from `size`.
-
-    Raises:
-        ConfigurationError: Unknown teacher, size, or field.
-    """
+    """Return a network with fresh weights; `config` has the fields that differ from `size`."""
     if teacher not in TEACHERS:
         raise ConfigurationError(
             f"expected a teacher out of {sorted(TEACHERS)}, found {teacher!r}"

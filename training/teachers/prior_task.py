@@ -34,7 +34,7 @@ class PriorTask(lightning.LightningModule):
         lr: float,
         weight_decay: float,
         total_steps: int,
-        warm_up_steps: int = 200,
+        warmup_steps: int = 200,
         ema: float = 0.999,
         image_terms_from: int = 0,
         seed: int = 0,
@@ -44,7 +44,7 @@ class PriorTask(lightning.LightningModule):
         self.average = copy.deepcopy(network).eval().requires_grad_(False)
         self.conditional = isinstance(network, MaskDiFuserNetwork)
         self.weights, self.lr, self.weight_decay, self.ema = weights, lr, weight_decay, ema
-        self.total_steps, self.warm_up_steps = max(1, total_steps), warm_up_steps
+        self.total_steps, self.warmup_steps = max(1, total_steps), warmup_steps
         self.image_terms_from, self.seed = image_terms_from, seed
         levels = torch.from_numpy(diffusion.linear_schedule().alphas_bar).float()
         self.register_buffer("alphas_bar", levels, persistent=False)
@@ -116,7 +116,7 @@ class PriorTask(lightning.LightningModule):
         optimizer = torch.optim.AdamW(weights, lr=self.lr, weight_decay=self.weight_decay)
 
         def factor(step: int) -> float:
-            warm = min(1.0, (step + 1) / max(1, self.warm_up_steps))
+            warm = min(1.0, (step + 1) / max(1, self.warmup_steps))
             cosine = math.cos(math.pi * min(1.0, step / self.total_steps))
             return warm * max(0.01, 0.5 * (1.0 + cosine))
 

@@ -31,8 +31,8 @@ class MaskDiFuserConfig:
         semantic: Channels of a token; the encoder reduces 16 times.
         patch: Side of the pixel blocks that become channels first.
         prediction: Output of the last layer: the ``noise`` (published), or the ``velocity``
-            sqrt(a) noise - sqrt(1 - a) image (arXiv 2202.00512), from which the noise follows.
-            Under much noise it is nearly the image, which a short training learns better.
+            sqrt(a) noise - sqrt(1 - a) image (arXiv 2202.00512), which a short training learns
+            better.
     """
 
     in_channels: int = 1
