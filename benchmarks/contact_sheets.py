@@ -26,11 +26,7 @@ from irvis_fusion_core.image_sheet import caption_row, stack_rows
 
 
 def write_sheets(folder: Path, name: str, rows: Sequence[np.ndarray], each: int) -> list[Path]:
-    """Write NAME_1.png and so on, `each` RGB rows a sheet; return the paths.
-
-    Raises:
-        FrameError: A sheet cannot be written.
-    """
+    """Write NAME_1.png and so on, `each` RGB rows a sheet; return the paths."""
     written = []
     for number, first in enumerate(range(0, len(rows), each), 1):
         written.append(folder / f"{name}_{number}.png")

@@ -17,6 +17,7 @@ from __future__ import annotations
 if not __package__:
     import shared.as_module  # noqa: F401
 from collections.abc import Sequence
+from functools import partial
 
 import cv2
 import numpy as np
@@ -28,21 +29,17 @@ from irvis_fusion_core import metrics
 from irvis_fusion_core.metrics import fidelity
 from training.tables import markdown_table
 
+RATIO = 2.0  # how many times stronger; the change is soft, some 10 % to both sides
+LEAST = 20.0  # Sobel strength, in the mean around a pixel, from which edges count
+AROUND_PX = DETAIL_PX = 4.0  # sigmas of that mean, and of the mean that detail is measured from
 KINDS = ("IR, stronger", "IR, weaker", "visible, stronger", "visible, weaker")
 
 
 def budget(fused: np.ndarray, ir: np.ndarray, vis_y: np.ndarray) -> np.ndarray:
     """Return each kind's share of all edge strength, and the share of Qabf that it brings.
 
-    Where both edges are equal the IR's is the stronger.
-
-    Args:
-        fused: uint8 HxW luminance.
-        ir: The same of one source.
-        vis_y: The same of the other.
-
-    Returns:
-        2 x 4 for `KINDS`; the second row adds up to `fidelity.qabf`.
+    Takes uint8 HxW luminances; gives 2 x 4 for `KINDS`, whose second row adds up to
+    `fidelity.qabf`. Where both edges are equal the IR's is the stronger.
     """
     of_fused, of_ir, of_vis = (fidelity.edges(p.astype(np.float64)) for p in (fused, ir, vis_y))
     ir_leads = of_ir[0] >= of_vis[0]
@@ -54,33 +51,18 @@ def budget(fused: np.ndarray, ir: np.ndarray, vis_y: np.ndarray) -> np.ndarray:
     return np.array(found).T / max(total, np.finfo(float).tiny)
 
 
-def select_edges(
-    fused: np.ndarray,
-    ir: np.ndarray,
-    vis_y: np.ndarray,
-    ratio: float = 2.0,
-    least: float = 20.0,
-    around_px: float = 4.0,
-    detail_px: float = 4.0,
-) -> np.ndarray:
+def select_edges(fused: np.ndarray, ir: np.ndarray, vis_y: np.ndarray) -> np.ndarray:
     """Put one source's detail in place of the fused one's where its edges are much stronger.
 
-    Args:
-        fused: uint8 HxW luminance.
-        ir: The same of one source.
-        vis_y: The same of the other.
-        ratio: How many times stronger; the change is soft, some 10 % to both sides.
-        least: Sobel strength, in the mean around a pixel, from which edges count.
-        around_px: Sigma of that mean.
-        detail_px: Sigma of the mean that detail is measured from.
+    Takes and gives uint8 HxW luminance.
     """
     planes = [p.astype(np.float64) for p in (fused, ir, vis_y)]
-    mine, *details = (p - cv2.GaussianBlur(p, (0, 0), detail_px) for p in planes)
-    edges = [cv2.GaussianBlur(fidelity.edges(p)[0], (0, 0), around_px) for p in planes[1:]]
+    mine, *details = (p - cv2.GaussianBlur(p, (0, 0), DETAIL_PX) for p in planes)
+    edges = [cv2.GaussianBlur(fidelity.edges(p)[0], (0, 0), AROUND_PX) for p in planes[1:]]
     strengths = np.log1p(edges)
     chosen = planes[0]
     for detail, own, other in zip(details, strengths, strengths[::-1]):
-        much = _soft(own - other - np.log(ratio)) * _soft(own - np.log(least))
+        much = _soft(own - other - np.log(RATIO)) * _soft(own - np.log(LEAST))
         chosen = chosen + much * (detail - mine)
     return np.rint(chosen).clip(0, 255).astype(np.uint8)
 
@@ -90,16 +72,16 @@ def _soft(logarithm: np.ndarray) -> np.ndarray:
     return 1.0 / (1.0 + np.exp(-12.0 * logarithm))
 
 
+def selected(fuse: Fusion, pair: Pair) -> np.ndarray:
+    """Return luminance: what `fuse` gives, then `select_edges`."""
+    return select_edges(metrics.luminance(fuse(pair)), pair.ir, pair.luma)
+
+
 def score(fused: np.ndarray, pair: Pair) -> list[float]:
     """Return the two rows of `budget`, then Qabf and SSIM."""
     plane = metrics.luminance(fused)
     scores = metrics.score_pair(plane, pair.ir, pair.luma, ("Qabf", "SSIM"))
     return [*budget(plane, pair.ir, pair.luma).ravel().tolist(), *scores.values()]
-
-
-def with_rule(fuse: Fusion) -> Fusion:
-    """Return a fusion of luminance: `fuse`, then `select_edges`."""
-    return lambda pair: select_edges(metrics.luminance(fuse(pair)), pair.ir, pair.luma)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -108,8 +90,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rule", action="store_true", help="rows with edges selected by hand")
     options = parser.parse_args(arguments)
     with open_fusions(options, ["maximum"]) as fusions:
-        if options.rule:
-            fusions.update({f"{k}, selected": with_rule(v) for k, v in list(fusions.items())})
+        for name, fuse in list(fusions.items()) if options.rule else ():
+            fusions[f"{name}, selected"] = partial(selected, fuse)
         for name in options.sets:
             pairs = read_pairs(options.data, name, options.limit)
             means, _ = score_fusions(pairs, fusions, score)

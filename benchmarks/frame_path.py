@@ -28,19 +28,23 @@ from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
 import numpy as np
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
 
 import irvis_fusion_core
 from benchmarks.shared.options import make_parser
+from irvis_fusion_ros.node.fusion_node import FusionNode
+from irvis_fusion_ros.running_node.camera_messages import make_image
 
 ROOT = Path(irvis_fusion_core.__file__).resolve().parents[1]
 OURS = tuple(str(ROOT / name) + os.sep for name in ("irvis_fusion_core", "irvis_fusion_ros"))
 COMPREHENSIONS = ("<listcomp>", "<genexpr>", "<dictcomp>", "<setcomp>")
 IR_SHAPE, VIS_SHAPE = (512, 640), (480, 640, 3)
-PAUSE_S = 0.05
-"""After each image."""
+PAUSE_S = 0.05  # after each image
 WARM_UP, RECORDED = 15, 10
-PATIENCE_S = 60.0
-"""How long to wait for a frame, or for the engine to open."""
+PATIENCE_S = 60.0  # for a frame, or for the engine to open
 
 
 class Call(NamedTuple):
@@ -61,7 +65,7 @@ class FrameRecorder:
     """Records the functions of ours that run while a frame is on its way."""
 
     def __init__(self) -> None:
-        """Record nothing yet; the executor runs on this thread."""
+        # The executor runs on this thread.
         self.in_callback = self.was_called = self.published = False
         self.stamp = (0, 0)
         self._executor = threading.get_ident()
@@ -83,6 +87,24 @@ class FrameRecorder:
         self.was_called = self.published = False
         self.stamp, self._calls = (0, 0), {}
 
+    def watch(self, node: Any) -> None:
+        """Follow both ends of a frame's way through a node that has subscribed."""
+        (vis,) = (s for s in node.subscriptions if s.topic_name.startswith("/vis/image_raw"))
+        (fused,) = (p for p in node.publishers if p.topic_name == "/fused/image_raw")
+        callback, publish = vis.callback, fused.publish
+
+        def on_visible(message: Any) -> None:
+            self.in_callback, self.stamp = True, stamp_of(message)
+            callback(message)
+            self.in_callback, self.was_called = False, True
+
+        def on_fused(message: Any) -> None:
+            # Under load, an earlier frame may come out while this one is on its way.
+            self.published |= stamp_of(message) == self.stamp
+            publish(message)
+
+        vis.callback, fused.publish = on_visible, on_fused
+
     def take(self) -> dict[Call, int]:
         """Stop; return function -> number of calls, in the order of the first call."""
         calls, self._calls = self._calls or {}, None
@@ -97,48 +119,12 @@ class FrameRecorder:
 def record(parameters: Sequence[str], model: str) -> list[dict[Call, int]]:
     """Run the node and the camera; return for each recorded frame function -> number of calls.
 
-    Args:
-        parameters: Further parameters of the node, `name:=value`.
-        model: The node's parameter `model`.
+    `parameters` are further ones of the node, `name:=value`.
 
     Raises:
         RuntimeError: The node did not start, or no fused image came out.
     """
-    import rclpy
-    from rclpy.executors import SingleThreadedExecutor
-
-    from irvis_fusion_ros.node.fusion_node import FusionNode
-
     recorder = FrameRecorder()
-
-    class RecordedNode(FusionNode):
-        """The node, with the two ends of a frame's way recorded."""
-
-        def create_subscription(self, *arguments: Any, **options: Any) -> Any:
-            kind, topic, callback, *rest = arguments
-
-            def on_visible(message: Any) -> None:
-                recorder.in_callback, recorder.stamp = True, stamp_of(message)
-                callback(message)
-                recorder.in_callback, recorder.was_called = False, True
-
-            is_visible = self.resolve_topic_name(topic).startswith("/vis/image_raw")
-            taken = on_visible if is_visible else callback
-            return super().create_subscription(kind, topic, taken, *rest, **options)
-
-        def create_lifecycle_publisher(self, *arguments: Any, **options: Any) -> Any:
-            publisher = super().create_lifecycle_publisher(*arguments, **options)
-            publish = publisher.publish
-
-            def on_fused(message: Any) -> None:
-                # Under load, an earlier frame may come out while this one is on its way.
-                recorder.published |= stamp_of(message) == recorder.stamp
-                publish(message)
-
-            if self.resolve_topic_name(arguments[1]) == "/fused/image_raw":
-                publisher.publish = on_fused
-            return publisher
-
     with ExitStack() as stack:
         context = rclpy.Context()
         # A domain of this process; numbers up to 101 are below the system's ephemeral ports.
@@ -149,7 +135,7 @@ def record(parameters: Sequence[str], model: str) -> list[dict[Call, int]]:
         stack.callback(sys.setprofile, None)
         pairs = [f"model:={model}", *parameters]
         arguments = ["--ros-args", *(part for pair in pairs for part in ("-p", pair))]
-        node = RecordedNode(context=context, cli_args=arguments)
+        node = FusionNode(context=context, cli_args=arguments)
         camera = rclpy.create_node("frame_path_camera", context=context)
         executor = SingleThreadedExecutor(context=context)
         for each in (camera, node):
@@ -159,16 +145,13 @@ def record(parameters: Sequence[str], model: str) -> list[dict[Call, int]]:
         stack.callback(node.trigger_shutdown)
         if not node.start():
             raise RuntimeError("expected the node to start, found that it could not be configured")
-        return _drive(camera, executor, recorder)
+        return _drive(node, camera, executor, recorder)
 
 
-def _drive(camera: Any, executor: Any, recorder: FrameRecorder) -> list[dict[Call, int]]:
+def _drive(
+    node: Any, camera: Any, executor: Any, recorder: FrameRecorder
+) -> list[dict[Call, int]]:
     """Publish pairs until frames are fused, then record."""
-    from sensor_msgs.msg import Image
-    from std_msgs.msg import Header
-
-    from irvis_fusion_ros.running_node.camera_messages import make_image
-
     sent: list[bytes] = []
     fused: list[bytes] = []
     camera.create_subscription(Image, "fused/image_raw", lambda m: fused.append(bytes(m.data)), 10)
@@ -200,6 +183,7 @@ def _drive(camera: Any, executor: Any, recorder: FrameRecorder) -> list[dict[Cal
     spin(10 * PAUSE_S)
     sent.clear()
     fused.clear()
+    recorder.watch(node)
     sys.setprofile(recorder.profile)
     frames = []
     for _ in range(RECORDED):
@@ -218,7 +202,7 @@ def _drive(camera: Any, executor: Any, recorder: FrameRecorder) -> list[dict[Cal
 
 
 def report(frame: dict[Call, int]) -> dict[str, int]:
-    """Print the functions in the order of their first call; return how many there are of what."""
+    """Print the functions in the order of their first call; return what may be limited."""
     print(f"{'thread':9}{'calls':>6}  {'where':59} function")
     for call, count in frame.items():
         print(f"{call.thread:9}{count:6}  {f'{call.file}:{call.line}':59} {call.function}")

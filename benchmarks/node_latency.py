@@ -11,13 +11,12 @@ publishing a frame, and waiting for the worker. Two measurements of it have to a
                one, minus the engine's, minus the same time through a bare relay, plus the relay's
                time to publish, which the node has to spend as well
 
-    python -m benchmarks.node_latency --seconds 60
-    python -m benchmarks.node_latency --seconds 10 --backend openvino --model nano
+    python -m benchmarks.node_latency --seconds 60 [--backend openvino] [--model nano]
 
 `--reference-engine-ms 8` replaces the engine by one that waits that long and fuses by maximum. All
-processes use the DDS profile for large images, unless `--no-dds-profile` is given. If ROS's
-message_filters is installed, its pairing is measured too: in front of a bare relay, and in the
-node. The relay is measured before and after the node, for half the time each.
+processes use the DDS profile for large images, unless `--no-dds-profile` is given. ROS's
+message_filters, where installed, is measured too: in front of a bare relay, and in the node. The
+relay is measured before and after the node, for half the time each.
 """
 
 from __future__ import annotations
@@ -37,11 +36,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks import node_latency_roles as roles
 from benchmarks.shared.options import make_parser
 from irvis_fusion_ros.running_node import environment as environments
 from irvis_fusion_ros.running_node.child_process import ChildProcess
 from irvis_fusion_ros.running_node.environment import parameter_arguments
+from training.tables import markdown_table
 
 ROOT = Path(__file__).resolve().parents[1]
 THIS = ("-m", "benchmarks.node_latency")
@@ -79,9 +78,7 @@ class Check(NamedTuple):
 def make_run(camera: Mapping[str, Any], consumer: Mapping[str, Any], cpu_s: float) -> Run:
     """Compare what was sent with what arrived; latencies are of frames after the warm-up."""
     stamps = [stamp for stamp, _, _ in consumer["arrivals"]]
-    first: dict[int, tuple[int, int]] = {}
-    for stamp, received_ns, callback_ns in consumer["arrivals"]:
-        first.setdefault(stamp, (received_ns, callback_ns))
+    first = {stamp: times for stamp, *times in reversed(consumer["arrivals"])}
     observed = {stamp: received_ns for stamp, received_ns, _ in consumer["observed"]}
     sent = camera["sent"]
     measured = [stamp for stamp in sent if stamp in first]
@@ -113,14 +110,9 @@ def own_cost_inside(node: Run) -> list[float]:
 
 
 def own_cost_outside(node: Run, relay: Run) -> float:
-    """Return the median own cost that the observer sees; see the top of this file.
-
-    If every frame was fused, each frame's own engine time is subtracted: medians of skewed times
-    do not add up.
-    """
-    engine_ms = np.array(node.debug["engine_ms"])
-    residences_ms = np.array(node.residences_ms)
-    if len(engine_ms) == len(residences_ms):
+    """Return the median own cost that the observer sees; see the top of this file."""
+    engine_ms, residences_ms = np.array(node.debug["engine_ms"]), np.array(node.residences_ms)
+    if len(engine_ms) == len(residences_ms):  # medians of skewed times do not add up
         without_engine_ms = percentiles(residences_ms - engine_ms)[0]
     else:
         without_engine_ms = percentiles(residences_ms)[0] - percentiles(engine_ms)[0]
@@ -140,17 +132,17 @@ def together(first: Run, second: Run) -> Run:
 def verdict(node: Run, relay: Run, rate_hz: float) -> list[Check]:
     """Check the run against the limits that the node promises."""
     beyond_ms = percentiles(node.latencies_ms)[1] - percentiles(node.debug["engine_ms"])[1]
-    inside_ms = percentiles(own_cost_inside(node))[0]
-    outside_ms = own_cost_outside(node, relay)
+    inside_ms, outside_ms = percentiles(own_cost_inside(node))[0], own_cost_outside(node, relay)
     wrong = [node.lost, node.twice, node.disordered]
-    in_order = "{} lost, {} twice, {} disordered"
     limits = (
         ("p99 stamp to arrival, beyond the engine's p99", 1e3 / rate_hz, beyond_ms),
         ("own cost a frame (p50), inside", OWN_COST_LIMIT_MS, inside_ms),
         ("own cost a frame (p50), outside", OWN_COST_LIMIT_MS, outside_ms),
         ("inside and outside differ by", AGREEMENT_LIMIT_MS, abs(inside_ms - outside_ms)),
     )
-    limit, found = in_order.format(0, 0, 0), in_order.format(*wrong)
+    limit, found = (
+        "{} lost, {} twice, {} disordered".format(*counts) for counts in ((0, 0, 0), wrong)
+    )
     checks = [Check("every visible frame out once, in order", limit, found, not any(wrong))]
     for what, limit_ms, found_ms in limits:
         holds = found_ms <= limit_ms
@@ -160,32 +152,34 @@ def verdict(node: Run, relay: Run, rate_hz: float) -> list[Check]:
 
 def report(runs: Mapping[str, Run], options: argparse.Namespace) -> None:
     """Print the tables."""
+    from benchmarks import node_latency_roles as roles
+
     size, rate = f"{roles.WIDTH}x{roles.HEIGHT}", f"{options.rate_hz:g} Hz"
     print(f"{size} bgr8 and mono8 at {rate} for {options.seconds:g} s")
-    print("| node | frames in | out | stamp to arrival p50 | p99 | cpu s |\n" + "|---" * 6 + "|")
-    for name, run in runs.items():
-        p50, p99 = percentiles(run.latencies_ms)
-        out = len(run.latencies_ms)
-        print(f"| {name} | {run.sent} | {out} | {p50:.2f} ms | {p99:.2f} ms | {run.cpu_s:.1f} |")
+    columns = ("frames in", "out", "stamp to arrival p50, ms", "p99, ms", "cpu s")
+    rows = {
+        name: [run.sent, len(run.latencies_ms), *percentiles(run.latencies_ms), run.cpu_s]
+        for name, run in runs.items()
+    }
+    print(markdown_table(columns, rows, ("d", "d", ".2f", ".2f", ".1f"), "node"))
     node, relay = runs[NODE], runs[RELAY]
     fused, out = len(node.debug["engine_ms"]), len(node.latencies_ms)
     print(f"\n{fused} of {out} frames that came out were fused, others passed\n")
-    print("| of a fused frame | p50 | p99 |\n|---|---|---|")
-    for what, values in (
-        ("engine", node.debug["engine_ms"]),
-        ("node's own cost: wait for the worker", node.debug["wait_ms"]),
-        ("node's own cost: all else", node.debug["node_ms"]),
-        *((f"  of it {name[:-3]}", node.debug[name]) for name in roles.STEPS),
-        ("node's own cost together", own_cost_inside(node)),
-        ("observer: from the visible frame to the fused one", node.residences_ms),
-        ("observer: the same through the relay", relay.residences_ms),
-        ("the relay's publishing", relay.debug["relay_publish_ms"]),
-    ):
-        print("| {} | {:.2f} ms | {:.2f} ms |".format(what, *percentiles(values)))
-    print("\n| promised | limit | found | holds |\n|---|---|---|---|")
-    for check in verdict(node, relay, options.rate_hz):
-        holds = "yes" if check.holds else "NO"
-        print(f"| {check.what} | {check.limit} | {check.found} | {holds} |")
+    times = {
+        "engine": node.debug["engine_ms"],
+        "node's own cost: wait for the worker": node.debug["wait_ms"],
+        "node's own cost: all else": node.debug["node_ms"],
+        **{f"  of it {name[:-3]}": node.debug[name] for name in roles.STEPS},
+        "node's own cost together": own_cost_inside(node),
+        "observer: from the visible frame to the fused one": node.residences_ms,
+        "observer: the same through the relay": relay.residences_ms,
+        "the relay's publishing": relay.debug["relay_publish_ms"],
+    }
+    found = {what: percentiles(values) for what, values in times.items()}
+    print(markdown_table(("p50, ms", "p99, ms"), found, ".2f", "of a fused frame"))
+    checks = verdict(node, relay, options.rate_hz)
+    told = {each.what: [each.limit, each.found, "yes" if each.holds else "NO"] for each in checks}
+    print("\n" + markdown_table(("limit", "found", "holds"), told, corner="promised"))
 
 
 def measure(name: str, arguments: Sequence[str], options: argparse.Namespace) -> Run:
@@ -244,19 +238,19 @@ def compare(options: argparse.Namespace) -> None:
 
 def main() -> int:
     """Parse the command line and run the role."""
-    parser = make_parser(__doc__)
+    parser = make_parser(__doc__, "backend threads")
     add = parser.add_argument
     add("--seconds", type=float, default=60.0)
     add("--rate-hz", type=float, default=30.0)
     add("--settle-s", type=float, default=5.0, help="for the engine to load")
     add("--warm-up-s", type=float, default=3.0, help="before the measurement")
     add("--model", default="auto")
-    add("--backend", default="auto")
-    add("--threads", type=int, default=0, help="of the engine; 0: its own choice")
     add("--reference-engine-ms", type=float, default=None)
     add("--no-dds-profile", dest="dds_profile", action="store_false")
     add("--role", default="compare", help=argparse.SUPPRESS)
     options, ros_arguments = parser.parse_known_args()
+    from benchmarks import node_latency_roles as roles  # needs rclpy
+
     if options.role == "node":
         return roles.run_reference_node(options.reference_engine_ms, ros_arguments)
     if options.role == "camera":

@@ -12,9 +12,16 @@ import sys
 import time
 from typing import Any
 
+import cv2
 import numpy as np
+import rclpy
+from sensor_msgs.msg import Image
+from std_msgs.msg import Float32, Header
 
 from irvis_fusion_core.streams.stamps import stamp_ns
+from irvis_fusion_ros.node import fusion_node
+from irvis_fusion_ros.node.malloc_tuning import keep_freed_memory
+from irvis_fusion_ros.running_node.camera_messages import make_image
 
 HEIGHT, WIDTH = 480, 640
 IMAGES = 8
@@ -27,12 +34,6 @@ RELAY_TOPIC = "/benchmark_relay/debug/publish_ms"
 
 def run_camera(seconds: float, rate_hz: float, warm_up_s: float) -> None:
     """Publish both streams at `rate_hz`; print the stamps of the warm-up and of the rest."""
-    import rclpy
-    from sensor_msgs.msg import Image
-    from std_msgs.msg import Header
-
-    from irvis_fusion_ros.running_node.camera_messages import make_image
-
     rclpy.init()
     node = rclpy.create_node("benchmark_camera")
     vis, ir = (node.create_publisher(Image, name + "/image_raw", 5) for name in ("vis", "ir"))
@@ -69,10 +70,6 @@ def run_consumer(seconds: float) -> None:
     same of the visible one, which the node receives at the same moment. `debug` has (time of
     arrival, value) by topic.
     """
-    import rclpy
-    from sensor_msgs.msg import Image
-    from std_msgs.msg import Float32
-
     rclpy.init()
     node = rclpy.create_node("benchmark_consumer")
     arrivals: list[tuple[int, int, int]] = []
@@ -107,13 +104,7 @@ def run_relay(pairing: bool) -> None:
 
     It keeps freed memory as the node does, so that the two differ by the node's own work only.
     """
-    from irvis_fusion_ros.node.malloc_tuning import keep_freed_memory
-
     keep_freed_memory()
-    import rclpy
-    from sensor_msgs.msg import Image
-    from std_msgs.msg import Float32
-
     rclpy.init()
     node = rclpy.create_node("benchmark_relay")
     publisher = node.create_publisher(Image, "fused/image_raw", 5)
@@ -139,22 +130,18 @@ def run_relay(pairing: bool) -> None:
 
 def run_reference_node(engine_ms: float, arguments: list[str]) -> int:
     """Run the real node with an engine that waits `engine_ms` and fuses by maximum."""
-    import cv2
-
-    from irvis_fusion_ros.node.fusion_node import main
 
     class Reference:
         def fuse_frame(self, ir: np.ndarray, vis: np.ndarray, order: str = "rgb") -> np.ndarray:
             time.sleep(engine_ms / 1e3)
             return cv2.max(vis, cv2.merge([ir, ir, ir]))
 
-        def warm_up(self, height: int, width: int) -> None:
-            """Do nothing."""
-
         def describe(self) -> dict[str, str]:
             return {"model": "reference"}
 
-        def close(self) -> None:
+        def warm_up(self, *_: object) -> None:
             """Do nothing."""
 
-    return main([sys.argv[0], *arguments], lambda settings, progress: Reference())
+        close = warm_up
+
+    return fusion_node.main([sys.argv[0], *arguments], lambda settings, progress: Reference())

@@ -20,6 +20,7 @@ if not __package__:
     import shared.as_module  # noqa: F401
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -32,10 +33,10 @@ from irvis_fusion_core.registration.warp_maps import StretchedRegistration
 from training.tables import markdown_table
 
 PAIRS = 60
-DRIFTS = {
-    "none": ((0.0, 0.0), 0.0, 1.0),
-    "shift 9, -6": ((9.0, -6.0), 0.0, 1.0),
-    "shift 3, 12": ((3.0, 12.0), 0.0, 1.0),
+DRIFTS: dict[str, tuple[Any, ...]] = {
+    "none": (),
+    "shift 9, -6": ((9.0, -6.0),),
+    "shift 3, 12": ((3.0, 12.0),),
     "5, 4, 1 deg, 1 %": ((5.0, 4.0), 1.0, 1.01),
 }
 SETS = {
@@ -49,7 +50,7 @@ Pairs = Sequence[Sequence[np.ndarray]]
 
 
 def drift_matrix(
-    size: Sequence[int], shift: tuple[float, float], turn_deg: float, scale: float
+    size: Sequence[int], shift: Sequence[float] = (0, 0), turn_deg: float = 0, scale: float = 1
 ) -> np.ndarray:
     """Return the 3x3 map of a drift about the centre of an image of (height, width)."""
     matrix = cv2.getRotationMatrix2D(((size[1] - 1) / 2, (size[0] - 1) / 2), turn_deg, scale)

@@ -30,11 +30,10 @@ def make_sheet(ir: Path, vis: Path, model: str, output: Path, frame_width: int =
     """Fuse a pair with `irvis_fusion fuse` and write visible, thermal and fused side by side.
 
     Args:
-        ir: Thermal image, 8 bits.
-        vis: Visible image of the same size.
+        ir: Thermal image, 8 bits, of the visible image's size.
         model: A shipped model or the path of an .onnx file.
         output: JPEG to write.
-        frame_width: Width of each of the three images, in pixels.
+        frame_width: Pixels, of each of the three images.
 
     Raises:
         SystemExit: The command could not fuse the pair; it has said why.

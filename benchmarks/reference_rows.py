@@ -16,20 +16,13 @@ if not __package__:
     import shared.as_module  # noqa: F401
 from collections.abc import Sequence
 
-import numpy as np
-
 from benchmarks.shared.fusions import open_fusions, score_fusions
 from benchmarks.shared.options import make_parser
-from benchmarks.shared.pairs import Pair, read_pairs
+from benchmarks.shared.pairs import read_pairs
 from irvis_fusion_core import metrics
 from irvis_fusion_core.command_line import print_table
 from irvis_fusion_core.metrics.trivial_fusions import TRIVIAL_FUSIONS
 from training.tables import markdown_table
-
-
-def score(fused: np.ndarray, pair: Pair) -> list[float]:
-    """Return every metric of a fused pair."""
-    return list(metrics.score_pair(fused, pair.ir, pair.vis).values())
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -41,7 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with open_fusions(options, TRIVIAL_FUSIONS) as fusions:
         for name in options.sets:
             pairs = read_pairs(options.data, name, options.limit)
-            rows, count = score_fusions(pairs, fusions, score)
+            rows, count = score_fusions(
+                pairs, fusions, lambda fused, p: [*metrics.score_pair(fused, p.ir, p.vis).values()]
+            )
             if options.markdown:
                 title = f"**{name}, {count} pairs**"
                 print(markdown_table(columns, {title: [""] * len(columns), **rows}))

@@ -29,9 +29,14 @@ def warp_times() -> Iterator[tuple[str, float]]:
         scale = 0.9 * vis_size[1] / ir_size[1]
         homography = [[scale, 0.02, 12], [-0.02, scale, 8], [1e-6, 2e-6, 1]]
         flat = registration.HomographyRegistration(homography)
+        # Both cameras see 53 degrees across.
+        matrices = [
+            [[width, 0, (width - 1) / 2], [0, width, (height - 1) / 2], [0, 0, 1]]
+            for height, width in (ir_size, vis_size)
+        ]
         lenses = registration.CalibratedRegistration(
-            ir_matrix=pinhole(ir_size),
-            vis_matrix=pinhole(vis_size),
+            ir_matrix=matrices[0],
+            vis_matrix=matrices[1],
             rotation=np.eye(3),
             translation_m=[0.1, 0.0, 0.0],
             depth_m=10.0,
@@ -63,12 +68,6 @@ def warp_and_fill(
     return warped if coverage is None else registration.fill_uncovered(warped, vis, coverage)
 
 
-def pinhole(size: tuple[int, int]) -> list[list[float]]:
-    """Return the matrix of a camera that sees 53 degrees across."""
-    height, width = size
-    return [[width, 0, (width - 1) / 2], [0, width, (height - 1) / 2], [0, 0, 1]]
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print times and errors."""
     parser = make_parser(__doc__)
@@ -79,18 +78,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cv2.setNumThreads(1)
     for name, milliseconds in warp_times():
         print(f"{name:38}{milliseconds:7.2f} ms")
-    focal, depth_m, depths_m = (
-        options.focal_px,
-        options.set_depth_m,
-        [1, 2, 3, 5, 10, 20, 50, 1000],
-    )
+    focal, baseline_m, depth_m = options.focal_px, options.baseline_m, options.set_depth_m
+    depths_m = [1, 2, 3, 5, 10, 20, 50, 1000]
     matrix = np.array([[focal, 0, 319.5], [0, focal, 239.5], [0, 0, 1]])
-    pose = np.eye(3), [options.baseline_m, 0, 0]
+    pose = np.eye(3), [baseline_m, 0, 0]
     errors = expected_error_px(matrix, matrix, *pose, depth_m, depths_m, (480, 640))
-    print(
-        f"\nregistered for {depth_m:g} m, focal length {focal:g} px, "
-        f"baseline {options.baseline_m:g} m:"
-    )
+    print(f"\nregistered for {depth_m:g} m, focal length {focal:g} px, baseline {baseline_m:g} m:")
     for at_m, error in errors.items():
         print(f"  at {at_m:6g} m the error is {error:6.1f} px")
 

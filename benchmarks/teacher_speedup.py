@@ -29,10 +29,10 @@ from typing import Any, NamedTuple
 
 import torch
 
-from benchmarks.shared.options import make_parser
+from benchmarks.shared.options import machine_facts, make_parser
 from irvis_fusion_core import RealtimeFusion
 from irvis_fusion_core.atomic_file import write_file
-from irvis_fusion_core.benchmark import example_pair, machine
+from irvis_fusion_core.benchmark import example_pair
 from irvis_fusion_core.command_line import parse_size, print_table
 from training.teachers import ddfm
 from training.teachers.mask_difuser import teacher as mask_difuser
@@ -110,9 +110,9 @@ def rows(options: argparse.Namespace) -> list[dict[str, Any]]:
             ours = Cost(*map(max, before[name], after[name]))
             row: dict[str, Any] = {"teacher": teacher, "steps": STEPS[teacher]}
             row.update(teacher_wall_s=its.wall_s, teacher_cpu_s=its.cpu_s)
-            row.update(student=f"{options.model} ({name})")
-            row.update(student_wall_s=ours.wall_s, student_cpu_s=ours.cpu_s)
-            found.append({**row, "times_faster": its[which] / ours[which]})
+            row.update(student=f"{options.model} ({name})", student_wall_s=ours.wall_s)
+            row.update(student_cpu_s=ours.cpu_s, times_faster=its[which] / ours[which])
+            found.append(row)
     return found
 
 
@@ -131,8 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.teacher = options.teacher or teachers
     torch.set_num_threads(options.threads)
     torch.set_flush_denormal(True)
-    facts = dict(machine(), threads=str(options.threads), device=options.device)
-    print(", ".join(f"{key}: {value}" for key, value in facts.items()))
+    facts = machine_facts(options, "threads", "device")
     found = rows(options)
     table = [["teacher", "steps", "s an image", "cpu s", "student", "ms", "cpu ms", "faster"]]
     for row in found:

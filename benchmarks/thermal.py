@@ -21,7 +21,6 @@ if not __package__:
     import shared.as_module  # noqa: F401
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -35,15 +34,11 @@ Frames = Sequence[np.ndarray]
 COLUMNS = ("pumping", "luma step", "entropy", "ms")
 
 
-def min_max(raw: np.ndarray) -> np.ndarray:
-    """Rescale a frame as driver gain control and most fusion code do."""
-    return cv2.normalize(raw, None, 0, 255, cv2.NORM_MINMAX, cv2.CV_8U)
-
-
 def candidates() -> dict[str, Callable[[np.ndarray], np.ndarray]]:
     """Return the ways by name."""
+    min_max = cv2.NORM_MINMAX, cv2.CV_8U  # as driver gain control and most fusion code do
     return {
-        "per-frame min-max": min_max,
+        "per-frame min-max": lambda raw: cv2.normalize(raw, None, 0, 255, *min_max),
         "per-frame percentile": ThermalRescale("percentile", smoothing_s=0.0),
         "percentile (default)": ThermalRescale("percentile"),
         "fieldwise": ThermalRescale("fieldwise"),
@@ -83,19 +78,14 @@ def missed(row: Sequence[float], reference: Sequence[float]) -> str:
     return ", ".join(name for name in met if not met[name]) or "all met"
 
 
-def read_frames(folder: Path) -> list[np.ndarray]:
-    """Return the raw frames of a folder, by name."""
-    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in (".tif", ".tiff", ".png"))
-    frames = [cv2.imread(str(path), cv2.IMREAD_UNCHANGED) for path in paths]
-    if len(frames) < 2 or any(frame is None or frame.ndim != 2 for frame in frames):
-        raise SystemExit(f"{folder}: expected at least two single-channel TIFF or PNG frames")
-    return frames
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table."""
     parser = make_parser(__doc__, "data", data=DATA / "thermal_raw16")
-    frames = read_frames(parser.parse_args(arguments).data)
+    folder = parser.parse_args(arguments).data
+    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in (".tif", ".tiff", ".png"))
+    frames = [cv2.imread(str(path), cv2.IMREAD_UNCHANGED) for path in paths]
+    if len(frames) < 2 or any(frame is None or frame.ndim != 2 for frame in frames):
+        parser.error(f"{folder}: expected at least two single-channel TIFF or PNG frames")
     cv2.setNumThreads(1)
     height, width = frames[0].shape
     print(f"{len(frames)} frames of {width}x{height} {frames[0].dtype}")

@@ -20,7 +20,7 @@ import argparse
 import itertools
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import cv2
 import lightning.pytorch as pl
@@ -35,16 +35,6 @@ from training.train import make_data, make_task
 SECONDS = 10.0
 
 
-def rate(step: Callable[[], int], warm_up: int = 3, seconds: float = SECONDS) -> float:
-    """Return images a second of `step`, which returns how many it did."""
-    for _ in range(warm_up):
-        step()
-    done, started = 0, time.perf_counter()
-    while time.perf_counter() - started < seconds:
-        done += step()
-    return done / (time.perf_counter() - started)
-
-
 def endless(data: FusionData) -> Iterator[dict[str, torch.Tensor]]:
     """Yield batch after batch, epoch after epoch."""
     loader = data.train_dataloader()
@@ -53,10 +43,15 @@ def endless(data: FusionData) -> Iterator[dict[str, torch.Tensor]]:
         yield from loader
 
 
-def loader_rate(data: FusionData) -> float:
+def loader_rate(data: FusionData, warm_up: int = 3) -> float:
     """Return images a second of the loader alone."""
     batches = endless(data)
-    return rate(lambda: len(next(batches)["ir"]))
+    for _ in range(warm_up):
+        next(batches)
+    done, started = 0, time.perf_counter()
+    while time.perf_counter() - started < SECONDS:
+        done += len(next(batches)["ir"])
+    return done / (time.perf_counter() - started)
 
 
 class Stopwatch(pl.Callback):

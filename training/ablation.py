@@ -36,9 +36,9 @@ from training import options as training_options
 from training.data.images import read_pair
 from training.data.listing import list_images
 from training.evaluation.fusers import CheckpointFuser
+from training.evaluation.scores import merit
 from training.storage import write_bytes, write_png
 from training.tables import markdown_table
-from training.teachers.selection import WEIGHTS
 from training.train import train
 
 METRICS = ("EN", "SD", "SF", "MI", "SCD", "VIF", "Qabf", "SSIM", "SSIM255")
@@ -54,17 +54,14 @@ def main(arguments: list[str]) -> int:
     options = _parse(arguments)
     arms = plan(options)
     output = Path(options.output)
-    students: dict[str, Path] = {}
+    students = {name: output / name / f"{options.variant}.safetensors" for name in arms}
     for name, (images, flags) in arms.items():
-        folder = output / name
-        weights = folder / f"{options.variant}.safetensors"
-        if not weights.is_file():
+        if not students[name].is_file():
             root = _with_teacher(Path(options.train_root), images, output / "data" / name)
-            train(_train_options(options, root, folder, flags))
-        students[name] = weights
+            train(_train_options(options, root, output / name, flags))
     scores, panels = evaluate(students, options.val_root, options.val_limit)
-    write_bytes(output / "ablation.json", (json.dumps(scores, indent=2) + "\n").encode())
     table = markdown(scores)
+    write_bytes(output / "ablation.json", (json.dumps(scores, indent=2) + "\n").encode())
     write_bytes(output / "ablation.md", table.encode())
     write_png(output / "sheet.png", stack_rows(panels))
     print(table)
@@ -72,11 +69,7 @@ def main(arguments: list[str]) -> int:
 
 
 def plan(options: argparse.Namespace) -> dict[str, tuple[Path | None, dict[str, float]]]:
-    """Return arm -> (folder of teacher images or None, train's flags with a number each).
-
-    Raises:
-        ConfigurationError: a teacher that is not NAME=DIR, or --weighted names none.
-    """
+    """Return arm -> (folder of teacher images or None, train's flags with a number each)."""
     teachers = {}
     for text in options.teacher:
         name, _, folder = text.partition("=")
@@ -104,11 +97,11 @@ def evaluate(
     students: dict[str, Path], roots: Sequence[str], limit: int
 ) -> tuple[Scores, list[np.ndarray]]:
     """Return mean metrics of every arm and of the trivial fusions, and rows of images."""
-    found: dict[str, dict[str, list[list[float]]]] = {}
+    scores: Scores = {}
     panels: list[np.ndarray] = []
     fusers = {name: CheckpointFuser(path) for name, path in students.items()}
     for root in roots:
-        label = Path(root).resolve().parent.name
+        found: dict[str, list[list[float]]] = {}
         pairs = list_images(Path(root), check=False, limit=limit).pairs
         for number, paths in enumerate(pairs):
             ir, vis = read_pair(paths.ir, paths.vis)
@@ -117,15 +110,13 @@ def evaluate(
             fused.update({name: luminance(f.fuse([ir], [vis])[0]) for name, f in fusers.items()})
             for name, image in fused.items():
                 row = score_pair(image, ir, y, METRICS)
-                found.setdefault(name, {}).setdefault(label, []).append(list(row.values()))
+                found.setdefault(name, []).append(list(row.values()))
             if number in (0, len(pairs) // 2):
                 panels.append(caption_row({"infrared": ir, "visible": y, **fused}, width=320))
-    scores: Scores = {}
-    for name, of_roots in found.items():
-        for label, values in of_roots.items():
+        for name, values in found.items():
             row = dict(zip(METRICS, np.mean(values, 0).tolist()))
-            row["merit"] = sum(weight * row[metric] for metric, weight in WEIGHTS.items())
-            scores.setdefault(name, {})[label] = row
+            label = Path(root).resolve().parent.name
+            scores.setdefault(name, {})[label] = {**row, "merit": merit(row)}
     return scores, panels
 
 
@@ -143,13 +134,10 @@ def markdown(scores: Scores) -> str:
 def _with_teacher(root: Path, images: Path | None, view: Path) -> Path:
     """Make a folder that shows the pairs of `root` and, where given, one teacher's images."""
     view.mkdir(parents=True, exist_ok=True)
-    shown = {"IR": root / "IR", "VIS": root / "VIS"}
-    if images is not None:
-        shown["TEACHER_FUSED"] = images
-    for name, target in shown.items():
-        link = view / name
-        link.unlink(missing_ok=True)
-        link.symlink_to(target.resolve())
+    for name, target in {"IR": root / "IR", "VIS": root / "VIS", "TEACHER_FUSED": images}.items():
+        (view / name).unlink(missing_ok=True)
+        if target is not None:
+            (view / name).symlink_to(target.resolve())
     return view
 
 
@@ -160,8 +148,8 @@ def _train_options(
     chosen = vars(training_options.parse_options(["--train_root", str(root), "--overwrite"]))
     own = {"train_root", "val_root", "val_limit"}
     chosen.update({k: v for k, v in vars(options).items() if k in chosen and k not in own})
-    chosen.update(epochs=1_000_000, save_freq=1_000_000)  # --max_steps ends it
-    chosen.update(warmup_epochs=0, vis_freq=0)
+    # --max_steps ends it.
+    chosen.update(epochs=1_000_000, save_freq=1_000_000, warmup_epochs=0, vis_freq=0)
     chosen.update(checkpoint_dir=str(folder), log_dir=str(folder / "log"), **flags)
     return training_options.check_options(argparse.Namespace(**chosen))
 

@@ -26,13 +26,12 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 
 from irvis_fusion_core import metrics
-from irvis_fusion_core.command_line import command, print_table, show_progress
+from irvis_fusion_core.command_line import command, show_progress
 from irvis_fusion_core.image_sheet import caption_row
 from irvis_fusion_core.metrics.trivial_fusions import TRIVIAL_FUSIONS
 from irvis_fusion_core.network.student import SIZES
@@ -46,7 +45,6 @@ from training.evaluation.scores import TEACHER_METRICS, Row, score, teacher_of
 from training.losses.backbones import WeightsMissingError
 from training.options import require_at_least, script_parser
 from training.storage import make_folder, write_bytes, write_png
-from training.tables import cell
 
 WARM_UP_RUNS = 5
 
@@ -73,12 +71,10 @@ def main(arguments: list[str]) -> int:
     write_bytes(save_dir / "per_image.csv", eval_report.csv_text(scored).encode())
     text = json.dumps(summary, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
     write_bytes(save_dir / "summary.json", text.encode())
-    write_bytes(save_dir / "summary.md", eval_report.markdown(summary, scored).encode())
-    _print_means(summary)
-    if speed is not None:
-        print(f"\n{speed.width}x{speed.height}, one pair at a time, {speed.runs} runs")
-        print(speed.text())
-    print(f"\nwritten to {save_dir}: summary.md, summary.json, per_image.csv, sheets/")
+    report = eval_report.markdown(summary, scored)
+    write_bytes(save_dir / "summary.md", report.encode())
+    print("\n" + report)
+    print(f"written to {save_dir}: summary.md, summary.json, per_image.csv, sheets/")
     return 0
 
 
@@ -165,15 +161,6 @@ def _teacher_metrics(
         print(f"LPIPS is not computed: {error}", file=sys.stderr)
         return None, {"lpips_teacher": str(error)}
     return lpips, {}
-
-
-def _print_means(summary: dict[str, Any]) -> None:
-    names = list(next(iter(summary["means"].values())))
-    print(f"\n{summary['pairs']} pairs. {summary['conventions']}")
-    rows = [[fusion, *(cell(row[n]) for n in names)] for fusion, row in summary["means"].items()]
-    print_table([["", *names], *rows])
-    for name, why in summary["not_computed"].items():
-        print(f"{name}: not computed, {why}")
 
 
 def _input_size(text: str) -> tuple[int, int]:

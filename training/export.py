@@ -15,6 +15,7 @@ if not __package__:
     import _as_module  # noqa: F401
 
 import argparse
+import json
 import re
 import shutil
 import sys
@@ -25,6 +26,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from irvis_fusion_core import model_zoo
+from irvis_fusion_core.atomic_file import write_file
 from irvis_fusion_core.backends.comparison import largest_difference
 from irvis_fusion_core.backends.model_file import BOUNDS, read_model_file
 from irvis_fusion_core.benchmark import example_pair
@@ -37,11 +40,11 @@ from training.data.images import read_pair
 from training.data.listing import list_images
 from training.errors import StorageError
 from training.options import require_at_least, script_parser
-from training.shipping.exported_files import PRECISIONS, put_in_place, stale_files
-from training.shipping.model_card import CardFacts, missing_answers, model_card, write_card
+from training.shipping.model_card import CardFacts, missing_answers, model_card
 from training.shipping.student_files import open_student
 
 CARD = "MODEL_CARD.md"
+PRECISIONS = ("fp32", "fp16", "int8")
 COMPARED_PAIRS = 8
 
 
@@ -71,8 +74,7 @@ def export_student(
 
     Raises:
         CalibrationError: int8 without enough real pairs.
-        ModelError: a file's images differ from the student's by more than its precision explains
-            (`BOUNDS`, grey levels).
+        ModelError: a file differs from the student by more than `BOUNDS` of its precision.
     """
     if "int8" in precisions and not pairs:
         raise CalibrationError(
@@ -84,9 +86,8 @@ def export_student(
     written = []
     with tempfile.TemporaryDirectory() as scratch:
         # int8 is made from fp32, even where that file is not wanted.
-        reference = export_to_onnx(
-            model, Path(scratch) / f"{name}_fp32.onnx", size, vis_order=vis_order
-        )
+        reference = Path(scratch) / f"{name}_fp32.onnx"
+        export_to_onnx(model, reference, size, vis_order=vis_order)
         # int8 first: it is the likeliest to fail, on its pairs.
         for precision in sorted(precisions, key=lambda p: p != "int8"):
             path = folder / f"{name}_{precision}.onnx"
@@ -130,11 +131,7 @@ def _check_sizes(pairs: Sequence[FramePair], size: Sequence[int] | None, calibra
 
 
 def read_calibration(folders: Sequence[str | Path], count: int, vis_order: str) -> list[FramePair]:
-    """Return at most `count` 8-bit pairs in the model's order, evenly spread over each folder.
-
-    Raises:
-        DataError: a folder holds no pairs, or an image that is read is damaged.
-    """
+    """Return at most `count` 8-bit pairs in the model's order, evenly spread over each folder."""
     each = max(1, count // max(1, len(folders)))
     pairs: list[FramePair] = []
     for folder in folders:
@@ -143,6 +140,35 @@ def read_calibration(folders: Sequence[str | Path], count: int, vis_order: str) 
             vis = vis if vis_order == "rgb" else np.ascontiguousarray(vis[:, :, ::-1])
             pairs.append((ir[:, :, None], vis))
     return pairs
+
+
+def put_in_place(built: Path, output: Path) -> list[Path]:
+    """Move the finished files of one folder into another, each in one step.
+
+    ``checksums.json`` goes last; it keeps the sums of files that were there before. Where that
+    record cannot be read, nothing is moved: ConfigurationError.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    checksums = Path(model_zoo.write_checksums(str(built)))
+    record = json.loads(checksums.read_text())
+    known = output / checksums.name
+    if known.is_file():
+        try:
+            earlier = dict(json.loads(known.read_text()))
+        except (ValueError, TypeError) as error:
+            raise ConfigurationError(
+                f"expected names and checksums in {known}, found: {error}; remove it"
+            ) from error
+        record = {**{n: v for n, v in earlier.items() if (output / n).is_file()}, **record}
+    checksums.write_text(json.dumps(record, indent=2, sort_keys=True) + "\n")
+    finished = sorted(built.iterdir(), key=lambda p: (p.name == checksums.name, p.name))
+    return [path.replace(output / path.name) for path in finished]
+
+
+def stale_files(output: Path, name: str, written: Sequence[str]) -> list[Path]:
+    """Return ONNX files of this name in other precisions, left from an earlier export."""
+    found = (output / f"{name}_{precision}.onnx" for precision in PRECISIONS)
+    return [path for path in found if path.name not in written and path.is_file()]
 
 
 @command
@@ -157,7 +183,16 @@ def main(arguments: list[str]) -> int:
             f"expected a --name of letters, digits, dots, dashes and underscores, found {name!r}"
         )
     precisions = options.precisions or (PRECISIONS if options.calibrate else PRECISIONS[:2])
-    model_card(_facts(options, model, name, [], 0))  # checks its sources
+    config = options.run_config or checkpoint.with_name("config.json")
+    facts = CardFacts(
+        name=name,
+        model=model,
+        checkpoint=checkpoint,
+        vis_order=options.vis_order,
+        evaluation=options.evaluation,
+        run_config=config if options.run_config or config.is_file() else None,
+    )
+    model_card(facts)  # checks its sources
     pairs = read_calibration(options.calibrate, options.count, options.vis_order)
     output = Path(options.output)
     try:
@@ -169,7 +204,12 @@ def main(arguments: list[str]) -> int:
                 model, built, name, precisions, pairs, options.vis_order, options.size
             )
             save_checkpoint(model, built / f"{name}.safetensors", _header(checkpoint))
-            write_card(built / CARD, _facts(options, model, name, files, len(pairs)))
+            scales_from = len(pairs) if "int8" in precisions else 0
+            facts = facts._replace(
+                files=[(file.path, file.difference) for file in files],
+                calibration_pairs=scales_from,
+            )
+            write_file(built / CARD, model_card(facts))
             for file in files:
                 read_model_file(str(file.path))  # as the node will
             for path in put_in_place(built, output):
@@ -203,8 +243,12 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--count", type=int, default=64, help="calibration pairs, all folders")
     add("--vis-order", dest="vis_order", choices=("rgb", "bgr"), default="rgb")
     add("--size", type=parse_size, help="WIDTHxHEIGHT, where only one will come")
-    add("--evaluation", help="summary.json of training.eval, for the card")
-    add("--run_config", help="of the training (default: config.json next to the checkpoint)")
+    add("--evaluation", type=Path, help="summary.json of training.eval, for the card")
+    add(
+        "--run_config",
+        type=Path,
+        help="of the training (default: config.json next to the checkpoint)",
+    )
     options = parser.parse_args(arguments)
     require_at_least(options, 1, "count")
     return options
@@ -213,25 +257,8 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
 def _header(path: Path) -> dict[str, str]:
     """Return the origin of the weights of a checkpoint, for the header of their file."""
     known = read_metadata(path) if path.suffix == ".safetensors" else {}
-    header = {key: value for key, value in known.items() if not key.startswith("irvis_fusion.")}
-    return {**header, "exported_from": path.name}
-
-
-def _facts(
-    options: argparse.Namespace, model: Student, name: str, files: Sequence[Exported], pairs: int
-) -> CardFacts:
-    neighbour = Path(options.checkpoint).with_name("config.json")
-    config = options.run_config or (neighbour if neighbour.is_file() else None)
-    return CardFacts(
-        name=name,
-        model=model,
-        checkpoint=Path(options.checkpoint),
-        files=[(file.path, file.difference) for file in files],
-        vis_order=options.vis_order,
-        calibration_pairs=pairs if "int8" in [f.precision for f in files] else 0,
-        evaluation=Path(options.evaluation) if options.evaluation else None,
-        run_config=Path(config) if config else None,
-    )
+    own = {key: value for key, value in known.items() if not key.startswith("irvis_fusion.")}
+    return {**own, "exported_from": path.name}
 
 
 if __name__ == "__main__":

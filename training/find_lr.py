@@ -38,10 +38,8 @@ from training.storage import make_folder, write_bytes
 from training.train import make_data, make_task, set_up_process
 
 LEAST_STEPS = 30
-DIVERGED = 4.0
-"""The test ends where the running mean of the loss is this many times the best one."""
-SMOOTHED = 0.05
-"""Standard deviation of the smoothing, as a share of all steps: batches differ in their loss."""
+DIVERGED = 4.0  # times the best running mean of the loss: the test ends there
+SMOOTHED = 0.05  # standard deviation of the smoothing, as a share of all steps
 
 
 class Curve(NamedTuple):
@@ -71,11 +69,8 @@ def range_test(
 ) -> Curve:
     """Train `steps` steps with a rate that rises exponentially between `rates`.
 
-    Args:
-        options: Of Lightning's Trainer: accelerator, precision ...
-
-    Returns:
-        The curve up to where the loss diverged. The module's weights are as before.
+    Takes options of Lightning's Trainer. Returns the curve up to where the loss diverged; the
+    module's weights are as before.
     """
     with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
         warnings.filterwarnings(
@@ -119,10 +114,8 @@ def suggest(curve: Curve) -> float | None:
 
     None where the loss does not fall, or there are too few steps.
     """
-    if len(curve.losses) < LEAST_STEPS // 2:
-        return None
     losses = smooth(curve)
-    least = int(np.argmin(losses))
+    least = int(np.argmin(losses)) if len(losses) >= LEAST_STEPS // 2 else 0
     if least < 3:
         return None
     slope = np.gradient(losses[: least + 1], np.log10(curve.rates[: least + 1]))
@@ -162,15 +155,10 @@ def main(arguments: list[str]) -> int:
     task = make_task(options, data.train.has_teachers)
     rest = {"weight_decay": options.weight_decay, "grad_clip": options.grad_clip}
     module = RangeTest(task, names=data.train.names, **rest)
-    curve = range_test(
-        module,
-        data.train_dataloader(),
-        (options.min_lr, options.max_lr),
-        options.num_steps,
-        accelerator=options.accelerator,
-        devices=1,
-        precision=precision(options.use_amp, options.accelerator),
-    )
+    how = {"accelerator": options.accelerator, "devices": 1}
+    how["precision"] = precision(options.use_amp, options.accelerator)
+    rates = options.min_lr, options.max_lr
+    curve = range_test(module, data.train_dataloader(), rates, options.num_steps, **how)
     suggestion = suggest(curve)
     write_bytes(output, plot(curve, suggestion))
     print(f"{len(curve.losses)} steps, curve: {output}")

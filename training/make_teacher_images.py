@@ -21,11 +21,13 @@ if not __package__:
     import _as_module  # noqa: F401
 
 import argparse
+import os
+import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from tqdm import tqdm
@@ -35,29 +37,149 @@ from irvis_fusion_core.errors import ConfigurationError, FusionError
 from irvis_fusion_core.model_zoo import sha256_of
 from training.data.images import PairPaths, read_luminance, read_pair
 from training.data.listing import list_images
+from training.evaluation.scores import best_of
 from training.options import add_options, require_at_least, script_parser
 from training.teachers import ddfm, diffusion
-from training.teachers.ensemble_files import EnsembleFolder, refuse_ambiguous, to_bytes
+from training.teachers.ensemble_files import EnsembleFolder, refuse_ambiguous
 from training.teachers.ensembles import Ensemble, EnsembleSampler, Pair, same_size, summarize
 from training.teachers.images import restore_colour
 from training.teachers.mask_difuser import teacher as mask_difuser
 from training.teachers.prior_files import TEACHERS, load_network
-from training.teachers.selection import choose
-from training.teachers.shares import Share, device_of, launch, share_of_environment
 
 FOLDER = "TEACHER_FUSED"
 SPLITS = ("train", "val", "test")
 
 
-@dataclass
-class Tally:
-    """Counts for the last lines."""
+class Share(NamedTuple):
+    """The part of the work that one process does."""
 
+    rank: int
+    world_size: int
+    local_rank: int
+
+
+def share_of_environment() -> Share:
+    """Return this process's share by torchrun's environment."""
+    names = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
+    try:
+        rank, world_size, local = (int(os.environ.get(n, d)) for n, d in zip(names, "010"))
+    except ValueError as error:
+        raise ConfigurationError(f"expected numbers in {', '.join(names)}: {error}") from error
+    if not 0 <= rank < world_size:
+        raise ConfigurationError(f"expected RANK below WORLD_SIZE, found {rank} and {world_size}")
+    return Share(rank, world_size, local)
+
+
+def device_of(devices: str, share: Share) -> torch.device:
+    """Return the named device; for ``auto`` the local rank's GPU, else the CPU."""
+    if devices == "auto" or devices.isdigit():
+        cuda = torch.cuda.is_available()
+        return torch.device("cuda", share.local_rank) if cuda else torch.device("cpu")
+    try:
+        device = torch.device(devices)
+    except RuntimeError as error:
+        raise ConfigurationError(
+            f"expected --devices auto, cpu, cuda:N or a number of processes, found {devices!r}"
+        ) from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigurationError("expected a GPU for --devices cuda, found none; try cpu")
+    return device
+
+
+def launch(count: int, arguments: Sequence[str]) -> int:
+    """Run this command once for each device, as torchrun does; return the worst status."""
+    base = [sys.executable, "-m", "training.make_teacher_images", *arguments]
+    running = []
+    for rank in range(count):
+        place = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(count)}
+        running.append(subprocess.Popen(base, env={**os.environ, **place}))
+    try:
+        return max(abs(process.wait()) for process in running)
+    except KeyboardInterrupt:
+        for process in running:
+            process.terminate()
+        raise
+
+
+@dataclass
+class Work:
+    """One process's part of the work, and the counts for its last lines."""
+
+    options: argparse.Namespace
+    share: Share
     made: int = 0
     kept: int = 0
     diverged: int = 0
     before: int = 0
     failed: list[str] = field(default_factory=list)
+
+    def make(self, folder: EnsembleFolder, root: Path, sampler: EnsembleSampler) -> None:
+        """Make the missing images of this process's part of one folder."""
+        paths = self._own_pairs(root)
+        missing = [pair for pair in paths if not folder.is_done(pair.stem)]
+        self.before += len(paths) - len(missing)
+        part = f"[{self.share.rank + 1}/{self.share.world_size}]"
+        title = f"{sampler.teacher.name} {root.name} {part}"
+        with tqdm(total=len(missing), desc=title, unit="pair", file=sys.stderr) as bar:
+            for group in same_size(self._read(missing, bar), sampler.pairs_at_once):
+                for ensemble in sampler.draw(group):
+                    self._store(folder, ensemble)
+                    bar.update()
+                    bar.set_postfix(diverged=self.diverged)
+
+    def select(self, root: Path) -> None:
+        """Keep the best teacher of every pair of this process."""
+        output, rank = output_folder(self.options, root), self.share.rank
+        sources = {t: EnsembleFolder(output / f"{FOLDER}_{t}") for t in self.options.teacher}
+        target = EnsembleFolder(output / FOLDER)
+        target.open({"selected_from": sorted(sources), "by": "2 SSIM + VIF + 3 Qabf"}, rank == 0)
+        wins = dict.fromkeys(sources, 0)
+        for paths in tqdm(self._own_pairs(root), desc="select", file=sys.stderr):
+            stem, done = paths.stem, {k: s for k, s in sources.items() if s.is_done(paths.stem)}
+            if not done:
+                continue
+            means = {name: read_luminance(source.mean(stem)) for name, source in done.items()}
+            best, merits = best_of(means, *read_pair(paths.ir, paths.vis))
+            target.take_over(stem, sources[best])
+            wins[best] += 1
+            scores = {name: round(score, 4) for name, score in merits.items()}
+            target.note(rank, {"stem": stem, "best": best, "scores": scores})
+        shown = ", ".join(f"{name} best of {n} pairs" for name, n in wins.items())
+        print(f"{root.name}: {shown}")
+
+    def _own_pairs(self, root: Path) -> list[PairPaths]:
+        listing = list_images(root, check=not self.options.skip_bad)
+        if not self.options.skip_bad:
+            listing.unmatched = [n for n in listing.unmatched if not n.startswith(FOLDER)]
+            listing.require_clean()
+        pairs = listing.pairs[: self.options.limit or None]
+        refuse_ambiguous([pair.stem for pair in pairs], self.options.samples)
+        return pairs[self.share.rank :: self.share.world_size]
+
+    def _read(self, paths: Sequence[PairPaths], bar: tqdm) -> Iterator[Pair]:
+        """Yield the pairs; note those that cannot be read."""
+        for one in paths:
+            try:
+                yield Pair(one.stem, *read_pair(one.ir, one.vis))
+            except FusionError as error:
+                self.failed.append(str(error))
+                bar.update()
+
+    def _store(self, folder: EnsembleFolder, ensemble: Ensemble) -> None:
+        kept = sorted(ensemble.samples)
+        self.kept += len(kept)
+        self.diverged += len(ensemble.diverged)
+        if kept:
+            mean, variance = summarize(ensemble)
+            planes = torch.stack([*(ensemble.samples[k] for k in kept), mean])
+            bytes_ = (restore_colour(planes, ensemble.vis[None]) * 255.0).round().byte()
+            *samples, mean_image = bytes_.permute(0, 2, 3, 1).numpy()
+            folder.write(ensemble.stem, dict(zip(kept, samples)), mean_image, variance.numpy())
+            self.made += 1
+        else:
+            self.failed.append(f"{ensemble.stem}: every sample diverged")
+        row = {"stem": ensemble.stem, "kept": kept, "diverged": ensemble.diverged}
+        folder.note(self.share.rank, {**row, "seconds": round(ensemble.seconds, 3)})
 
 
 @command
@@ -66,111 +188,40 @@ def main(arguments: list[str]) -> int:
     options = _parse(arguments)
     share = share_of_environment()
     if options.devices.isdigit() and int(options.devices) > 1 and share.world_size == 1:
-        return launch("training.make_teacher_images", int(options.devices), arguments)
+        return launch(int(options.devices), arguments)
     if options.threads:
         torch.set_num_threads(options.threads)
         torch.set_flush_denormal(True)
-    device = device_of(options.devices, share)
+    device, work = device_of(options.devices, share), Work(options, share)
+    data_root = Path(options.data_root)
+    roots = [data_root]
+    if not (data_root / "IR").is_dir() and not (data_root / "VIS").is_dir():
+        roots = [data_root / s for s in SPLITS if (data_root / s / "IR").is_dir()] or roots
     # One teacher at a time: two published networks may not fit into memory.
-    several = len(options.teacher) > 1
-    tally = Tally()
     for teacher, checkpoint in zip(options.teacher, options.checkpoint):
         sampler = _open(teacher, checkpoint, device, options)
         settings = _settings(teacher, checkpoint, options)
-        name = f"{FOLDER}_{teacher}" if several else FOLDER
-        for root in _roots(options):
-            folder = EnsembleFolder(_output(options, root) / name)
+        name = f"{FOLDER}_{teacher}" if len(options.teacher) > 1 else FOLDER
+        for root in roots:
+            folder = EnsembleFolder(output_folder(options, root) / name)
             folder.open(settings, share.rank == 0)
-            _make(folder, root, sampler, share, options, tally)
-    if options.select:
-        for root in _roots(options):
-            _select(_output(options, root), root, share, options)
+            work.make(folder, root, sampler)
+    for root in roots if options.select else ():
+        work.select(root)
     print(
-        f"{tally.made} ensembles made ({tally.kept} samples kept, {tally.diverged} diverged and "
-        f"left out), {tally.before} were there before, {len(tally.failed)} failed",
+        f"{work.made} ensembles made ({work.kept} samples kept, {work.diverged} diverged and "
+        f"left out), {work.before} were there before, {len(work.failed)} failed",
         flush=True,
     )
-    for line in tally.failed:
+    for line in work.failed:
         print(f"failed: {line}", file=sys.stderr)
-    return 1 if tally.failed else 0
+    return 1 if work.failed else 0
 
 
-def _make(
-    folder: EnsembleFolder,
-    root: Path,
-    sampler: EnsembleSampler,
-    share: Share,
-    options: argparse.Namespace,
-    tally: Tally,
-) -> None:
-    """Make the missing images of this process's part of one folder."""
-    paths = _own_pairs(root, share, options)
-    missing = [pair for pair in paths if not folder.is_done(pair.stem)]
-    tally.before += len(paths) - len(missing)
-    title = f"{sampler.teacher.name} {root.name} [{share.rank + 1}/{share.world_size}]"
-    with tqdm(total=len(missing), desc=title, unit="pair", file=sys.stderr) as bar:
-        for group in same_size(_read(missing, tally, bar), sampler.pairs_at_once):
-            for ensemble in sampler.draw(group):
-                _store(folder, ensemble, share.rank, tally)
-                bar.update()
-                bar.set_postfix(diverged=tally.diverged)
-
-
-def _store(folder: EnsembleFolder, ensemble: Ensemble, rank: int, tally: Tally) -> None:
-    kept = sorted(ensemble.samples)
-    row = {"stem": ensemble.stem, "kept": kept, "diverged": ensemble.diverged}
-    tally.kept += len(kept)
-    tally.diverged += len(ensemble.diverged)
-    if kept:
-        mean, variance = summarize(ensemble)
-        coloured = restore_colour(
-            torch.stack([*(ensemble.samples[k] for k in kept), mean]), ensemble.vis[None]
-        )
-        *samples, mean_image = to_bytes(coloured)
-        folder.write(ensemble.stem, dict(zip(kept, samples)), mean_image, variance.numpy())
-        tally.made += 1
-    else:
-        tally.failed.append(f"{ensemble.stem}: every sample diverged")
-    folder.note(rank, {**row, "seconds": round(ensemble.seconds, 3)})
-
-
-def _select(output: Path, root: Path, share: Share, options: argparse.Namespace) -> None:
-    """Keep the best teacher of every pair of this process."""
-    sources = {t: EnsembleFolder(output / f"{FOLDER}_{t}") for t in options.teacher}
-    target = EnsembleFolder(output / FOLDER)
-    target.open({"selected_from": sorted(sources), "by": "2 SSIM + VIF + 3 Qabf"}, share.rank == 0)
-    wins = dict.fromkeys(sources, 0)
-    for paths in tqdm(_own_pairs(root, share, options), desc="select", file=sys.stderr):
-        stem = paths.stem
-        means = {k: read_luminance(s.mean(stem)) for k, s in sources.items() if s.is_done(stem)}
-        if not means:
-            continue
-        best, merits = choose(means, *read_pair(paths.ir, paths.vis))
-        target.take_over(stem, sources[best])
-        wins[best] += 1
-        scores = {name: round(score, 4) for name, score in merits.items()}
-        target.note(share.rank, {"stem": stem, "best": best, "scores": scores})
-    print(f"{root.name}: " + ", ".join(f"{name} best of {n} pairs" for name, n in wins.items()))
-
-
-def _own_pairs(root: Path, share: Share, options: argparse.Namespace) -> list[PairPaths]:
-    listing = list_images(root, check=not options.skip_bad)
-    if not options.skip_bad:
-        listing.unmatched = [n for n in listing.unmatched if not n.startswith(FOLDER)]
-        listing.require_clean()
-    pairs = listing.pairs[: options.limit or None]
-    refuse_ambiguous([pair.stem for pair in pairs], options.samples)
-    return pairs[share.rank :: share.world_size]
-
-
-def _read(paths: Sequence[PairPaths], tally: Tally, bar: tqdm) -> Iterator[Pair]:
-    """Yield the pairs; note those that cannot be read."""
-    for one in paths:
-        try:
-            yield Pair(one.stem, *read_pair(one.ir, one.vis))
-        except FusionError as error:
-            tally.failed.append(str(error))
-            bar.update()
+def output_folder(options: argparse.Namespace, root: Path) -> Path:
+    """Return where the images of one folder of pairs go."""
+    inside = root.name if root != Path(options.data_root) else ""
+    return root if options.output is None else Path(options.output) / inside
 
 
 def _open(
@@ -184,13 +235,8 @@ def _open(
     else:
         steps = options.steps or mask_difuser.PUBLISHED_STEPS
         model = mask_difuser.MaskDiFuser(network, steps, options.eta)
-    settings = (
-        options.seed,
-        options.max_side,
-        options.use_amp,
-        teacher in options.hold_brightness,
-    )
-    return EnsembleSampler(model, options.samples, options.batch_size, device, *settings)
+    more = (options.seed, options.max_side, options.use_amp, teacher in options.hold_brightness)
+    return EnsembleSampler(model, options.samples, options.batch_size, device, *more)
 
 
 def _settings(teacher: str, checkpoint: str, options: argparse.Namespace) -> dict[str, Any]:
@@ -202,19 +248,6 @@ def _settings(teacher: str, checkpoint: str, options: argparse.Namespace) -> dic
     if teacher == "ddfm":
         chosen.update(sampler=options.sampler, mode=options.mode)
     return {"teacher": teacher, "checkpoint_sha256": sha256_of(checkpoint), **chosen}
-
-
-def _roots(options: argparse.Namespace) -> list[Path]:
-    """Return the folder itself, or those of its splits that hold pairs."""
-    root = Path(options.data_root)
-    if (root / "IR").is_dir() or (root / "VIS").is_dir():
-        return [root]
-    return [root / split for split in SPLITS if (root / split / "IR").is_dir()] or [root]
-
-
-def _output(options: argparse.Namespace, root: Path) -> Path:
-    inside = root.name if root != Path(options.data_root) else ""
-    return root if options.output is None else Path(options.output) / inside
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -233,13 +266,8 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--batch_size", type=int, default=4, help="samples drawn at once (default: 4)")
     add("--max_side", type=int, default=0, metavar="PX", help="downscale longer images")
     add("--devices", default="auto", help="auto, cpu, cuda:N, or how many processes to start")
-    add(
-        "--hold_brightness",
-        action="append",
-        default=[],
-        choices=sorted(TEACHERS),
-        help="bring this teacher's brightness into its sources' range, by blocks of 8 pixels",
-    )
+    held = "bring this teacher's brightness into its sources' range, by blocks of 8 pixels"
+    add("--hold_brightness", action="append", default=[], choices=sorted(TEACHERS), help=held)
     add("--limit", type=int, default=0, help="pairs of a folder at most; 0 for all")
     add("--skip_bad", action="store_true", help="do not stop for faulty files at the start")
     add_options(parser, "use_amp seed threads")

@@ -40,11 +40,7 @@ PAIRS_OF_EACH = 12
 
 
 def trained_weights(run: Path, variant: str, last: bool = False) -> Path:
-    """Return the file of a run that ships: the best by validation, else the last.
-
-    Raises:
-        CheckpointError: the run has neither.
-    """
+    """Return the file of a run that ships: the best by validation, else the last."""
     for name in ("best_model.safetensors", f"{variant}.safetensors")[last:]:
         if (run / name).is_file():
             return run / name

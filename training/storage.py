@@ -20,11 +20,7 @@ from training.errors import StorageError
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path that replaces `path` when the block succeeds.
-
-    Raises:
-        StorageError: the disk is full, or the folder cannot be written to.
-    """
+    """Yield a temporary path that replaces `path` when the block succeeds; else StorageError."""
     try:
         with replacing(path) as temporary:
             yield temporary
@@ -64,11 +60,7 @@ def write_png(path: Path, image: np.ndarray) -> None:
 
 
 def make_folder(path: Path) -> Path:
-    """Make a folder and check that it is writable, before hours of work.
-
-    Raises:
-        StorageError: it cannot be made or written to.
-    """
+    """Make a folder, before hours of work; StorageError where it cannot be written to."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -19,6 +19,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import lightning
 import torch
@@ -29,7 +30,7 @@ from torch.utils.data import DataLoader
 
 from irvis_fusion_core.command_line import command
 from irvis_fusion_core.errors import CheckpointError, ConfigurationError
-from training.data.sampling import EpochSampler, Group
+from training.data.data_module import FusionData
 from training.options import add_options, script_parser, trainer_options
 from training.storage import write_json
 from training.teachers.photographs import PhotographCrops, list_photographs
@@ -60,21 +61,16 @@ def main(arguments: list[str]) -> int:
     if options.max_steps > 0:
         steps = min(steps, options.max_steps)
     weights = {name: getattr(options, f"lambda_{name}") for name in LAMBDAS}
-    named = ("lr", "weight_decay", "ema", "image_terms_from", "seed")
-    task = PriorTask(
-        network,
-        weights,
-        total_steps=steps,
-        warm_up_steps=options.warmup_steps,
-        **{name: getattr(options, name) for name in named},
-    )
+    names = ("lr", "weight_decay", "ema", "image_terms_from", "seed", "warmup_steps")
+    chosen = {name: getattr(options, name) for name in names}
+    task = PriorTask(network, weights, total_steps=steps, **chosen)
     if options.resume:
         check_readable(options.resume)
     folder = Path(options.checkpoint_dir)
     write_json(folder / "config.json", vars(options))
     parameters = sum(p.numel() for p in network.parameters())
     print(
-        f"{options.teacher}, {parameters / 1e6:.2f} M parameters; {len(data.training)} "
+        f"{options.teacher}, {parameters / 1e6:.2f} M parameters; {len(data.train)} "
         f"photographs, {steps} steps of {options.batch_size} crops of {options.input_size} pixels",
         flush=True,
     )
@@ -104,11 +100,7 @@ def main(arguments: list[str]) -> int:
 
 
 def check_readable(path: str) -> None:
-    """Refuse a checkpoint that is broken or foreign, before any work.
-
-    Raises:
-        CheckpointError: It is missing, truncated, or holds more than tensors and plain values.
-    """
+    """Refuse a checkpoint that is missing, broken or foreign, before any work."""
     try:
         torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds: pickle, zip, runtime, EOF
@@ -118,44 +110,21 @@ def check_readable(path: str) -> None:
         ) from error
 
 
-class Photographs(lightning.LightningDataModule):
-    """The crops of every epoch, split among processes by `EpochSampler`."""
+class Photographs(FusionData):
+    """Training crops of photographs, and one fixed crop of each validation image."""
 
     def __init__(self, options: argparse.Namespace, channels: int) -> None:
-        super().__init__()
-        self.options = options
-        views = options.teacher == "mask_difuser"
-        settings = (channels, options.input_size, views, options.seed)
-        self.training = PhotographCrops(list_photographs(options.train_root), *settings)
-        self.validation = None
-        if options.val_root:
-            self.validation = PhotographCrops(list_photographs(options.val_root), *settings)
+        settings = (channels, options.input_size, options.teacher == "mask_difuser", options.seed)
+        crops: list[Any] = [
+            PhotographCrops(list_photographs(roots), *settings) if roots else None
+            for roots in (options.train_root, options.val_root)
+        ]
+        names = ("batch_size", "num_workers", "crops_per_epoch", "seed")
+        super().__init__(crops[0], crops[1], *(getattr(options, name) for name in names))
 
-    def sampler(self, rank: int = 0, world_size: int = 1) -> EpochSampler:
-        """Return the draws of one process; several processes take larger steps, not more."""
-        options = self.options
-        groups, of_process = [Group(range(len(self.training)))], (rank, world_size)
-        settings = (options.batch_size, options.seed, options.crops_per_epoch)
-        return EpochSampler(groups, *settings, *of_process)
-
-    def train_dataloader(self) -> DataLoader:
-        """Return new crops every epoch."""
-        assert self.trainer is not None
-        sampler = self.sampler(self.trainer.global_rank, self.trainer.world_size)
-        return DataLoader(
-            self.training,
-            self.options.batch_size,
-            sampler=sampler,
-            num_workers=self.options.num_workers,
-            persistent_workers=self.options.num_workers > 0,
-            pin_memory=torch.cuda.is_available(),
-        )
-
-    def val_dataloader(self) -> list[DataLoader]:
-        """Return one fixed crop of each validation image."""
-        if self.validation is None:
-            return []
-        return [DataLoader(self.validation, self.options.batch_size)]
+    def val_dataloader(self) -> Any:
+        """Return the validation crops, all of them to every process."""
+        return [] if self.validation is None else DataLoader(self.validation, self.batch_size)
 
 
 class SavePrior(lightning.Callback):
@@ -192,14 +161,15 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         add(f"--lambda_{name}", type=float, default=weight, help=f"default: {weight}{of}")
     add("--image_terms_from", type=int, default=10, metavar="EPOCH", help="default: 10")
     add("--resume", metavar="CKPT", help="a last.ckpt")
-    others = {"checkpoint_dir": "runs/teacher", "log_dir": "logs/teacher", "devices": "auto"}
-    add_options(parser, **others, input_size=64, batch_size=16, epochs=100, lr=3e-4, ema=0.999)
-    add_options(parser, log_freq=50, save_freq=1)
-    add_options(
-        parser,
-        "max_steps weight_decay grad_clip use_amp num_workers seed accelerator num_nodes strategy "
-        "threads",
-    )
+    own: dict[str, Any] = {
+        "checkpoint_dir": "runs/teacher",
+        "log_dir": "logs/teacher",
+        "devices": "auto",
+    }
+    own.update(input_size=64, batch_size=16, epochs=100, lr=3e-4, ema=0.999)
+    own.update(log_freq=50, save_freq=1)
+    same = "max_steps weight_decay grad_clip use_amp num_workers seed"
+    add_options(parser, f"{same} accelerator num_nodes strategy threads", **own)
     return parser.parse_args(arguments)
 
 

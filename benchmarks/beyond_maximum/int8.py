@@ -4,28 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from benchmarks.beyond_maximum.report import Crops
+from benchmarks.beyond_maximum.report import Crops, Table
 from benchmarks.shared.pairs import Pair
 from irvis_fusion_core import metrics, model_zoo
 from irvis_fusion_core.fusion import RealtimeFusion
-from training.tables import markdown_table
 
 DIFFERENCE_GAIN = 8
-
-
-class Loss(NamedTuple):
-    """Means of Qabf, mean and worst loss (positive where int8 is lower), the worst pair's name."""
-
-    reference: float
-    int8: float
-    maximum: float
-    mean: float
-    worst: float
-    worst_pair: str
 
 
 def score(
@@ -49,23 +37,21 @@ def score(
     return rows
 
 
-def summary(rows: Mapping[str, Sequence[float]]) -> Loss:
-    """Return the means over the pairs and the worst of them."""
+def summary(rows: Mapping[str, Sequence[float]]) -> tuple[list[float], str]:
+    """Return means of Qabf, mean and worst loss (above 0 where int8 is lower); the worst pair."""
     values = np.array(list(rows.values()))
     loss = values[:, 0] - values[:, 1]
-    worst = int(loss.argmax())
-    reference, quantized, maximum = values.mean(axis=0).tolist()
-    mean, most = float(loss.mean()), float(loss[worst])
-    return Loss(reference, quantized, maximum, mean, most, list(rows)[worst])
+    worst = list(rows)[int(loss.argmax())]
+    return [*values.mean(axis=0).tolist(), float(loss.mean()), float(loss.max())], worst
 
 
-def print_table(
+def table(
     models: Sequence[str],
     sets: Mapping[str, Sequence[Pair]],
     options: Mapping[str, Any],
     crops: Crops,
-) -> None:
-    """Print a row for each shipped model and set; a file given by its path has no int8 twin."""
+) -> Table:
+    """Return a row for each shipped model and set; a file given by its path has no int8 twin."""
     rows: dict[str, Sequence[object]] = {}
     engines = set()
     for model in models:
@@ -80,16 +66,14 @@ def print_table(
                 for each in (precision, "int8")
             )
             for name, pairs in sets.items():
-                loss = summary(score(pairs, reference, quantized, crops))
-                first = f"{len(pairs)}", f"{precision} {loss.reference:.3f}"
-                rows[f"{model}, {name}"] = [*first, *loss[1:]]
+                figures, worst = summary(score(pairs, reference, quantized, crops))
+                first = f"{len(pairs)}", f"{precision} {figures[0]:.3f}"
+                rows[f"{model}, {name}"] = [*first, *figures[1:], worst]
             for fusion in (reference, quantized):
                 facts = fusion.describe()
                 engine = f"{model} {facts['precision']} by {facts['engine']}, floating-point parts"
                 engines.add(f"{engine} in {facts.get('inference_precision', 'the same')}")
-    print("\n**int8 against the file that it was quantized from, Qabf**\n")
-    columns = ("pairs", "reference", "int8", "maximum", "mean loss", "worst loss", "of")
-    styles = ("", "", ".3f", ".3f", ".4f", ".4f", "")
-    print(markdown_table(columns, rows, styles, "model, set"))
-    if engines:
-        print("\nEngines: " + "; ".join(sorted(engines)) + ".")
+    columns = {"pairs": "", "reference": "", "int8": ".3f", "maximum": ".3f"}
+    columns.update({"mean loss": ".4f", "worst loss": ".4f", "of": ""})
+    note = "Engines: " + "; ".join(sorted(engines)) + "." if engines else ""
+    return Table("int8 against the file that it was quantized from, Qabf", columns, rows, note)

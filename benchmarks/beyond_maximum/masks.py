@@ -44,17 +44,15 @@ class WarmObject(NamedTuple):
 def gradient(plane: np.ndarray, sigma_px: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
     """Return derivatives along x and y (Gaussian, then Sobel), float32 HxW."""
     smooth = cv2.GaussianBlur(plane.astype(np.float32), (0, 0), sigma_px)
-    return (
-        cv2.Sobel(smooth, -1, 1, 0, ksize=3, scale=0.125),
-        cv2.Sobel(smooth, -1, 0, 1, ksize=3, scale=0.125),
-    )
+    dx, dy = (cv2.Sobel(smooth, -1, *order, ksize=3, scale=0.125) for order in ((1, 0), (0, 1)))
+    return dx, dy
 
 
-def local_moments(plane: np.ndarray, side: int = WINDOW_PX) -> tuple[np.ndarray, np.ndarray]:
+def local_moments(plane: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return mean and standard deviation in a window around each pixel, float32 HxW."""
-    plane = plane.astype(np.float32)
-    mean = cv2.blur(plane, (side, side))
-    return mean, np.sqrt(np.maximum(cv2.blur(plane * plane, (side, side)) - mean * mean, 0.0))
+    plane, window = plane.astype(np.float32), (WINDOW_PX, WINDOW_PX)
+    mean = cv2.blur(plane, window)
+    return mean, np.sqrt(np.maximum(cv2.blur(plane * plane, window) - mean * mean, 0.0))
 
 
 def saturated_areas(luma: np.ndarray) -> np.ndarray:

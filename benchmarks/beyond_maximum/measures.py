@@ -23,9 +23,8 @@ _LEAST_PX = 30
 def edges_kept(fused: np.ndarray, source: np.ndarray, mask: np.ndarray) -> float:
     """Return the share of the source's gradient that the fused image shows, 0..1.
 
-    At each pixel the fused gradient's part along the source's, over the source's, clipped to
-    0..1; mean weighted by the source's strength. Other edges on top cost nothing here; the
-    `correlation` sees them.
+    The fused gradient's part along the source's, clipped to 0..1, weighted by the source's
+    strength. Other edges on top cost nothing here; the `correlation` sees them.
     """
     f, s = _masked_gradients(fused, source, mask)
     strength = (s * s).sum(axis=0)
@@ -74,16 +73,11 @@ def noise_sigma(plane: np.ndarray, mask: np.ndarray) -> float:
 
 
 def noise_gain(change: np.ndarray, noise: np.ndarray, mask: np.ndarray) -> float:
-    """Return the spread of the fused change over that of the added noise.
+    """Return the spread of a fused image's change over that of the noise added to a source.
 
-    Args:
-        change: Fused with noise less fused without, HxW of a signed type.
-        noise: The noisy source less the clean one, after rounding and clipping.
-        mask: Where to look.
+    Both are signed differences HxW, after rounding and clipping.
     """
-    if not mask.any():
-        return float("nan")
-    return ratio(float(change[mask].std()), float(noise[mask].std()))
+    return ratio(change[mask].std(), noise[mask].std()) if mask.any() else float("nan")
 
 
 def _masked_gradients(

@@ -77,19 +77,21 @@ def people(
         used.append(pair.name)
         factor = ENLARGED if pair.ir.shape[0] < LEAST_HEIGHT else 1
         ir = cv2.resize(pair.ir, None, fx=factor, fy=factor)
-        warm, shown = {}, {"IR": _small(ir)}
+        warm, shown = {}, {"IR": ir}
         for name, fuse in fusions.items():
             image = in_colour(name, fuse(pair), pair.vis)
             image = cv2.resize(image, None, fx=factor, fy=factor)
             found = once_each(detector.find(image))
             warm[name] = [each for each in found if is_warm(ir, each)]
             counts[name] += (len(found), len(warm[name]), 0)
-            shown[name] = _small(_drawn(image, found, warm[name]))
+            shown[name] = _drawn(image, found, warm[name])
         pool = once_each([each for finds in warm.values() for each in finds])
         pooled += len(pool)
         truth = [detection.Truth(each.box, each.label) for each in pool]
         for name, finds in warm.items():
             counts[name][2] += detection.count_matches(finds, truth, MIN_OVERLAP)
+        for name, image in shown.items():
+            shown[name] = cv2.resize(image, (240, 180), interpolation=cv2.INTER_AREA)
         crops.add_row(len(pool), pair.name, shown)
     rows = {
         name: [int(n), int(hits), int(n - hits), ratio(hits, n), ratio(shared, pooled)]
@@ -121,7 +123,3 @@ def _drawn(image: np.ndarray, found: Sequence[Detection], warm: Sequence[Detecti
         end = int(left + width), int(top + height)
         cv2.rectangle(drawn, (int(left), int(top)), end, colour, 3)
     return drawn
-
-
-def _small(image: np.ndarray) -> np.ndarray:
-    return cv2.resize(image, (240, 180), interpolation=cv2.INTER_AREA)

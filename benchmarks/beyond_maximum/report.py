@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -16,16 +16,14 @@ from training.tables import markdown_table
 
 CROP_PX = 160
 ZOOM = 2
-MOST_CROPS = 6
 
 
 class Table(NamedTuple):
     """One table: rows by name, a number for each column, and a note on the images."""
 
     title: str
-    columns: Mapping[str, str]
-    """Heading -> format of the numbers."""
-    rows: Mapping[str, Sequence[float]]
+    columns: Mapping[str, str]  # heading -> format of the numbers
+    rows: Mapping[str, Sequence[Any]]
     note: str
 
     def markdown(self) -> str:
@@ -37,7 +35,7 @@ class Table(NamedTuple):
 class Crops:
     """The most telling places, as every fusion shows them, side by side."""
 
-    def __init__(self, most: int = MOST_CROPS) -> None:
+    def __init__(self, most: int = 6) -> None:
         self._most = most
         self._kept: list[tuple[float, str, Mapping[str, np.ndarray]]] = []
 
@@ -52,8 +50,6 @@ class Crops:
         """Keep the place of a pair where most of the mask lies, if `weight` is among the largest.
 
         Args:
-            weight: The larger, the more telling.
-            name: The pair's.
             images: uint8 HxW or RGB HxWx3 by name.
             mask: bool HxW; its outline is drawn into a copy of the first image.
             gain: Contrast is stretched this much about each crop's own mean.

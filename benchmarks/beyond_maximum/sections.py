@@ -12,38 +12,70 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 
 from benchmarks.beyond_maximum import masks, measures
-from benchmarks.beyond_maximum.glare import dazzle
 from benchmarks.beyond_maximum.report import Crops, Table, counted
 from benchmarks.flicker_limiter import fuse_video
-from benchmarks.shared.fusions import Fusion
+from benchmarks.shared.fusions import Fusion, mean_rows
 from benchmarks.shared.pairs import Pair
-from benchmarks.shared.tables import mean_rows
 from irvis_fusion_core import metrics
 
 # Least size of a mask in pixels, so that an image's number is more than chance.
 LEAST_GLARE, LEAST_HOT, LEAST_FLAT = 100, 200, 2000
 ADDED_NOISE = 4.0  # grey levels, of an uncooled camera with its gain turned up
 
+# A headlamp before something warm. Light adds up in the camera before its gamma curve: the image
+# is taken back to linear light, the lamp's disc, halo and veil are added, and what exceeds white
+# is clipped, as a sensor does.
+GAMMA = 2.2
+# In units of white: the disc dazzles, its halo still saturates, the veil only brightens. The
+# radii are in units of the lamp's own. (Scatter in the eye and in lenses falls off about so.)
+DISC, HALO, VEIL = 4.0, 1.5, 0.15
+HALO_RADIUS, VEIL_RADIUS = 1.5, 4.0
+TINT = np.array((1.0, 0.97, 0.9), np.float32)
+RADIUS = (0.05, 0.09)  # of the image's height
+OFFSET = 0.5  # how far from the warm object the lamp may stand, in its own radii
+
 KEPT = (measures.edges_kept, measures.edge_quality, measures.correlation)
 
-Lit = tuple[Pair, np.ndarray]
-"""A pair and an area of its visible image that is blown out."""
+
+def render(vis: np.ndarray, x: float, y: float, radius: float) -> np.ndarray:
+    """Return the uint8 RGB image with a lamp in it whose disc has this centre and radius."""
+    rows, columns = np.indices(vis.shape[:2], np.float32)
+    distance = np.hypot(columns - x, rows - y) / radius
+    light = (
+        DISC * np.exp(-(distance**4))
+        + HALO * np.exp(-((distance / HALO_RADIUS) ** 2))
+        + VEIL / (1.0 + (distance / VEIL_RADIUS) ** 2)
+    )
+    linear = (vis.astype(np.float32) / 255.0) ** GAMMA + light[..., None] * TINT
+    return np.rint(255.0 * np.clip(linear, 0.0, 1.0) ** (1.0 / GAMMA)).astype(np.uint8)
 
 
-def lamps(pair: Pair) -> Lit:
-    """Return the pair and its small blown-out areas: lamps, reflections."""
-    return pair, masks.lamp_areas(pair.luma)
+def dazzle(name: str, ir: np.ndarray, vis: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return the visible image with a lamp before its warmest object, and the area it blew out.
+
+    The name of the pair is the seed: each run renders the same lamp.
+
+    Returns:
+        uint8 RGB HxWx3 and bool HxW; None where the IR image has nothing warm.
+    """
+    objects = masks.warm_objects(ir)
+    if not objects:
+        return None
+    chance = np.random.default_rng(zlib.crc32(name.encode()))
+    radius = chance.uniform(*RADIUS) * ir.shape[0]
+    rows, columns = np.nonzero(objects[0].inside)
+    offset = chance.uniform(-OFFSET, OFFSET, 2) * radius
+    dazzled = render(vis, columns.mean() + offset[0], rows.mean() + offset[1], radius)
+    greys = (cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in (vis, dazzled))
+    before, after = map(masks.saturated_areas, greys)
+    return dazzled, after & ~before
 
 
-def sky(pair: Pair) -> Lit:
-    """Return the pair and what else is blown out: sky, sunlit walls."""
-    return pair, masks.saturated_areas(pair.luma) & ~masks.lamp_areas(pair.luma)
-
-
-def rendered_lamp(pair: Pair) -> Lit:
+def rendered_lamp(pair: Pair) -> tuple[Pair, np.ndarray]:
     """Return the pair with a lamp before its warmest object, and what only the lamp blew out."""
     dazzled = dazzle(pair.name, pair.ir, pair.vis)
     if dazzled is None:
@@ -57,16 +89,16 @@ class Examined(NamedTuple):
 
     pair: Pair
     mask: np.ndarray
-    weight: float
-    """How telling the pair's crops are."""
-    extra: int
-    """A number for the note, summed up as `count`."""
+    weight: float  # how telling the pair's crops are
+    extra: int  # a number for the note, summed up as `count`
     measure: Callable[[str, np.ndarray], list[float]]
     """From a fusion's name and its luminance to the section's columns."""
 
 
-def glare(light: Callable[[Pair], Lit], dark: Pair, _: Mapping[str, Fusion]) -> Examined | None:
-    """Look for IR edges and warm objects inside the areas that `light` gives."""
+def glare(
+    light: Callable[[Pair], tuple[Pair, np.ndarray]], dark: Pair, _: Mapping[str, Fusion]
+) -> Examined | None:
+    """Look for IR edges and warm objects in blown-out areas; `light` gives the pair with them."""
     pair, area = light(dark)
     mask = masks.glare_mask(pair.ir, pair.luma) & area
     if mask.sum() < LEAST_GLARE:
@@ -126,12 +158,9 @@ class Section(NamedTuple):
 
     examine: Callable[[Pair, Mapping[str, Fusion]], Examined | None]
     """Gives None where there is too little to measure."""
-    columns: Mapping[str, str]
-    """Heading -> format, of `Examined.measure`."""
-    note: str
-    """The text below, with fields for numbers."""
-    gain: float = 1.0
-    """Of the contrast in crops."""
+    columns: Mapping[str, str]  # heading -> format, of `Examined.measure`
+    note: str  # the text below, with fields for numbers
+    gain: float = 1.0  # of the contrast in crops
 
     def table(
         self, pairs: Iterable[Pair], fusions: Mapping[str, Fusion], crops: Crops, title: str
@@ -154,9 +183,9 @@ class Section(NamedTuple):
             shown = {"IR": seen.ir, "visible": seen.vis, "maximum": images["maximum"]}
             shown.update({k: v for k, v in images.items() if k not in (*shown, "mean")})
             crops.add(found.weight, seen.name, shown, found.mask, self.gain)
-        share, which = measures.ratio(count, pixels), f"{len(used)} of {read}"
-        numbers = {"sets": counted(used), "pixels": pixels, "count": count, "share": share}
-        text = self.note.format(which=which, **numbers)
+        numbers = {"sets": counted(used), "pixels": pixels, "count": count}
+        which, share = f"{len(used)} of {read}", measures.ratio(count, pixels)
+        text = self.note.format(which=which, share=share, **numbers)
         return Table(title, self.columns, mean_rows(rows), text)
 
 
@@ -167,25 +196,23 @@ LAMPS, SKY, RENDERED = (
         "{which} images have IR edges in glare ({sets}), {pixels} pixels; {count} warm objects "
         "with their surroundings in glare (contrast in grey levels).",
     )
-    for light in (lamps, sky, rendered_lamp)
+    for light in (
+        lambda pair: (pair, masks.lamp_areas(pair.luma)),
+        lambda pair: (pair, masks.saturated_areas(pair.luma) & ~masks.lamp_areas(pair.luma)),
+        rendered_lamp,
+    )
 )
+VISIBLE = ("visible edges kept", "Q to visible", "correlation", "texture contrast")
 HOT_BACKGROUND = Section(
     hot_background,
-    dict.fromkeys(
-        ("visible edges kept", "Q to visible", "correlation", "texture contrast"), ".3f"
-    ),
+    dict.fromkeys(VISIBLE, ".3f"),
     "{which} day images have visible texture before smooth, brighter IR ({sets}), {pixels} "
     "pixels.",
 )
+NOISE = ("noise", "of the noisier source's", "of the maximum's")
 DARK_NOISE = Section(
     dark_noise,
-    dict.fromkeys(
-        (
-            *("noise", "of the noisier source's", "of the maximum's"),
-            *("added noise let through", "where IR is brighter"),
-        ),
-        ".2f",
-    ),
+    dict.fromkeys((*NOISE, "added noise let through", "where IR is brighter"), ".2f"),
     "{which} night images have flat, dark regions ({sets}), {pixels} pixels, in {share:.0%} of "
     f"which IR is brighter; noise in grey levels; added to IR: sigma {ADDED_NOISE:g}.",
     gain=6.0,  # so that crops show the noise
@@ -201,12 +228,8 @@ def flicker(
 ) -> Table:
     """Measure change from frame to frame beyond both sources', all change, steps of brightness.
 
-    Args:
-        frames: Consecutive.
-        fusions: By name.
-        crops: Gets the middle row over time.
-        title: Of the table.
-        limit: Fusions of colour images that have a second row, by `FlickerLimiter`.
+    `crops` gets the middle row over time. Fusions in `limit`, of colour images, have a second row
+    by `FlickerLimiter`.
     """
     ir, vis = [pair.ir for pair in frames], [pair.luma for pair in frames]
     still = [np.zeros_like(ir[0])] * len(frames)
@@ -224,15 +247,11 @@ def flicker(
             metrics.flicker(fused, still, still),  # against sources that never change: all of it
             float(np.abs(np.diff(levels)).mean()),
         ]
-        crops.add_row(-len(rows), "the middle row over time", {name: _time_slice(fused)})
+        over_time = np.stack([plane[plane.shape[0] // 2] for plane in fused]).repeat(3, axis=0)
+        crops.add_row(-len(rows), "the middle row over time", {name: over_time})
     note = (
         f"{len(frames)} consecutive frames; grey levels a frame: change beyond that of both "
         "sources, all change (blocks of 8x8), and change of the mean."
     )
     columns = {"flicker": ".3f", "change": ".2f", "luma step": ".3f"}
     return Table(title, columns, rows, note)
-
-
-def _time_slice(planes: Sequence[np.ndarray]) -> np.ndarray:
-    middle = planes[0].shape[0] // 2
-    return np.repeat(np.stack([plane[middle] for plane in planes]), 3, axis=0)

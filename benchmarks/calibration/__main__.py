@@ -31,14 +31,14 @@ from typing import Any
 import cv2
 import numpy as np
 
-from benchmarks.calibration.maps import displacement, makers_homography, moved, stretched
-from benchmarks.calibration.synthetic import rig, synthetic
+from benchmarks.calibration.homographies import displacement, makers_homography, rig, synthetic
 from benchmarks.shared.options import make_parser
 from irvis_fusion_core import image_files
 from irvis_fusion_core.calibration.edge_distance import edge_distance
 from irvis_fusion_core.calibration.estimate import estimate_homography
 from irvis_fusion_core.calibration.overlay import before_and_after
 from irvis_fusion_core.errors import CalibrationError
+from irvis_fusion_core.registration.camera_geometry import scale_of, stretch
 from training.tables import markdown_table
 
 ALIGNED_PX = 4.0
@@ -63,17 +63,18 @@ def measure(
     seconds = time.perf_counter() - begin
     h, sizes = estimate.homography, (ir.shape, vis.shape[:2])
     theirs = makers_homography(ir, vis, registered)
-    aside = ASIDE_PX / np.sqrt(2)
+    aside = np.eye(3)
+    aside[:2, 2] = ASIDE_PX / np.sqrt(2)
     if overlays:
         image_files.write_image(str(overlays / f"{pair.stem}.png"), before_and_after(ir, vis, h))
     return {
         "stem": pair.stem,
-        "scale": float(np.sqrt(np.linalg.det(h[:2, :2]))),
+        "scale": scale_of(h),
         "blocks": f"{estimate.inliers}/{estimate.blocks}",
         "held out": estimate.median_px,
         "edges": edge_distance(ir, vis, h),
-        "aside": edge_distance(ir, vis, moved(h, aside, aside)),
-        "stretched": edge_distance(ir, vis, stretched(*sizes)),
+        "aside": edge_distance(ir, vis, aside @ h),
+        "stretched": edge_distance(ir, vis, stretch(*sizes)),
         "makers' edges": None if theirs is None else edge_distance(ir, vis, theirs),
         "from makers": None if theirs is None else displacement(theirs, h, *sizes),
         "seconds": seconds,
@@ -101,13 +102,11 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> str:
     done = [row for row in rows if "edges" in row]
     both = [row for row in done if row["makers' edges"] is not None]
     better = sum(row["edges"].median_px <= row["makers' edges"].median_px for row in both)
-    aligned, stretched_too = (
-        sum(row[key].median_px <= ALIGNED_PX for row in done) for key in ("edges", "stretched")
-    )
+    close = {k: sum(r[k].median_px <= ALIGNED_PX for r in done) for k in ("edges", "stretched")}
     text = (
-        f"\n{aligned} of {len(rows)} aligned to {ALIGNED_PX:g} px; {len(rows) - len(done)} "
-        f"refused\nstretched instead: {stretched_too} of {len(rows)}; edge distance no worse "
-        f"than the makers' in {better} of {len(both)}\n"
+        f"\n{close['edges']} of {len(rows)} aligned to {ALIGNED_PX:g} px; "
+        f"{len(rows) - len(done)} refused\nstretched instead: {close['stretched']} of "
+        f"{len(rows)}; edge distance no worse than the makers' in {better} of {len(both)}\n"
     )
     if both:
         away = [row["from makers"] for row in both]
@@ -138,23 +137,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(markdown_table(COLUMNS, shown, corner="pair"))
         print(summary(rows))
     if options.synthetic:
-        found = list(synthetic(options.data / "roadscene" / "train", options.synthetic))
+        found = synthetic(options.data / "roadscene" / "train", options.synthetic)
         corners, inner = np.array([errors for _, *errors in found]).T
         print(
-            f"\nsynthetic, {len(found)} pairs of about 500x330: mean corner error "
+            f"\nsynthetic, {len(corners)} pairs of about 500x330: mean corner error "
             f"{np.median(corners):.2f} px (median over pairs), {np.percentile(corners, 90):.2f} "
             f"px (90 %); over the image {np.median(inner):.2f} px; "
             f"{int((corners <= 4).sum())} within 4 px; {int(np.isinf(corners).sum())} refused"
         )
     for name in options.rigs:
-        figures = "; ".join(
-            f"{count} pairs: " + ", ".join(f"{value:.1f}" for value in values)
-            for count, values in rig(options.data / name, options.tries).items()
-        )
-        print(
-            f"rig {name}, {options.tries} homographies, median error in visible px (inf: "
-            f"refused): {figures}"
-        )
+        title = f"rig {name}, {options.tries} homographies, median error in visible px"
+        errors = rig(options.data / name, options.tries)
+        figures = (f"{n} pairs: " + ", ".join(f"{v:.1f}" for v in errors[n]) for n in errors)
+        print(f"{title} (inf: refused): {'; '.join(figures)}")
 
 
 if __name__ == "__main__":

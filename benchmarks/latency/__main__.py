@@ -19,7 +19,7 @@ from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
-from benchmarks.shared.options import make_parser
+from benchmarks.shared.options import machine_facts, make_parser
 from irvis_fusion_core import benchmark, model_zoo
 from irvis_fusion_core.atomic_file import write_file
 from irvis_fusion_core.backends import backend_names
@@ -56,16 +56,14 @@ def table(timings: Mapping[command.Case, benchmark.Timing]) -> list[list[str]]:
     return rows
 
 
-def parse_sizes(text: str) -> list[tuple[int, int]]:
-    """Read sizes that are separated by commas as (height, width)."""
-    return [parse_size(part) for part in text.split(",")]
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark; return the exit status."""
     parser = make_parser(__doc__, "threads", threads=2)
     add = parser.add_argument
-    add("--sizes", type=parse_sizes, default=SIZES, help=f"WIDTHxHEIGHT,... (default: {SIZES})")
+    parts = f"WIDTHxHEIGHT,... (default: {SIZES})"
+    add(
+        "--sizes", type=lambda text: [*map(parse_size, text.split(","))], default=SIZES, help=parts
+    )
     add("--backends", type=one_of(backend_names(), "engines"))
     add("--models", type=lambda text: text.split(","))
     precisions = command.PRECISIONS
@@ -76,8 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     from benchmarks.latency.yardstick import PixelYardstick
 
-    facts = dict(benchmark.machine(), threads=str(options.threads))
-    print(", ".join(f"{key}: {value}" for key, value in facts.items()))
+    facts = machine_facts(options, "threads")
     yardstick = PixelYardstick(options.threads, "cuda" if options.gpu_yardstick else "cpu")
     backends = options.backends or command.available_backends()
     models = options.models or model_zoo.list_models()

@@ -23,11 +23,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from benchmarks.online_alignment import drift_matrix
 from benchmarks.robustness.doubled_edges import extra_edges, shared_edges
-from benchmarks.shared.fusions import Fusion, open_fusions
+from benchmarks.shared.fusions import Fusion, mean_rows, open_fusions
 from benchmarks.shared.options import make_parser
 from benchmarks.shared.pairs import Pair, read_pairs
-from benchmarks.shared.tables import mean_rows
 from irvis_fusion_core import metrics
 from training.tables import markdown_table
 
@@ -47,15 +47,13 @@ def displaced(ir: np.ndarray, kind: str, value: float, number: int) -> np.ndarra
     """Return the IR image of pair `number`, shifted or turned; its border is repeated outwards."""
     if value == 0:
         return ir
-    height, width = ir.shape
     angle = 2 * np.pi * (number * 0.381966)  # the golden angle: directions spread evenly
     if kind == "shift":
-        matrix = np.array([[1, 0, value * np.cos(angle)], [0, 1, value * np.sin(angle)]])
+        matrix = drift_matrix(ir.shape, (value * np.cos(angle), value * np.sin(angle)))
     else:
-        sign = 1 if number % 2 else -1
-        matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), sign * value, 1.0)
+        matrix = drift_matrix(ir.shape, turn_deg=value if number % 2 else -value)
     flags, border = cv2.INTER_CUBIC, cv2.BORDER_REPLICATE
-    return cv2.warpAffine(ir, matrix, (width, height), flags=flags, borderMode=border)
+    return cv2.warpAffine(ir, matrix[:2], ir.shape[::-1], flags=flags, borderMode=border)
 
 
 def measure(

@@ -6,19 +6,18 @@ import argparse
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
 
 from benchmarks.shared.pairs import Pair
-from benchmarks.shared.tables import mean_rows
 from irvis_fusion_core.fusion import RealtimeFusion
 from irvis_fusion_core.metrics.trivial_fusions import TRIVIAL_FUSIONS
 
 Fusion = Callable[[Pair], np.ndarray]
 """From a pair to uint8 luminance HxW or RGB HxWx3."""
-
-CHECKPOINT_SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors")
+Key = TypeVar("Key")
 
 
 def trivial_fusions(names: Iterable[str] = tuple(TRIVIAL_FUSIONS)) -> dict[str, Fusion]:
@@ -34,20 +33,17 @@ def trivial_fusions(names: Iterable[str] = tuple(TRIVIAL_FUSIONS)) -> dict[str, 
 def open_fusions(
     options: argparse.Namespace, trivial: Iterable[str] = ()
 ) -> Iterator[dict[str, Fusion]]:
-    """Open trivial fusions and, by the shared options, models; models give RGB.
+    """Open trivial fusions, then models by the shared options; models give RGB.
 
-    Args:
-        options: `model`, `backend` and `threads`. A model is MODEL[=NAME]: a shipped name, an
-            .onnx file or a checkpoint. NAME is its row in the table, by default the file's name,
-            or the folder's for a checkpoint.
-        trivial: Names of trivial fusions, which come first.
+    A model is MODEL[=NAME]: a shipped name, an .onnx file or a checkpoint. NAME is its row in the
+    table, by default the file's name, or the folder's for a checkpoint.
     """
     fusions = trivial_fusions(trivial)
     with ExitStack() as stack:
         for text in options.model:
             model, _, name = text.partition("=")
             path = Path(model)
-            if path.suffix in CHECKPOINT_SUFFIXES:
+            if path.suffix in (".pth", ".pt", ".ckpt", ".safetensors"):
                 fusions[name or path.parent.name] = _checkpoint(stack, path, options.threads)
             else:
                 fusion = RealtimeFusion(
@@ -62,15 +58,21 @@ def _exported(fusion: RealtimeFusion) -> Fusion:
 
 
 def _checkpoint(stack: ExitStack, path: Path, threads: int) -> Fusion:
-    import torch
+    from training.evaluation.fusers import open_fuser
 
-    from training.evaluation.fusers import CheckpointFuser
-
-    if threads:
-        torch.set_num_threads(threads)
-    fuser = CheckpointFuser(path, device="cpu")
+    fuser = open_fuser(str(path), device="cpu", threads=threads)
     stack.callback(fuser.close)
     return lambda pair: fuser.fuse([pair.ir], [pair.vis])[0]
+
+
+def mean_rows(rows: Mapping[Key, Sequence[Sequence[float]]]) -> dict[Key, list[float]]:
+    """Return key -> mean of each column over those rows that have it; NaN where none has."""
+    means = {}
+    for key, values in rows.items():
+        figures = np.array(values, float)
+        masked = np.ma.array(figures, mask=np.isnan(figures))
+        means[key] = masked.mean(axis=0).filled(np.nan).tolist()
+    return means
 
 
 def score_fusions(

@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from irvis_fusion_core.benchmark import machine
+
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 VALIDATION_SETS = ("msrs/val", "roadscene/val")
 VIDEO_SETS = ("video_tno_nato_camp", "video_m3svd")
@@ -26,16 +28,17 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
+def machine_facts(options: argparse.Namespace, *names: str) -> dict[str, str]:
+    """Return and print facts about this machine, and the options of these names."""
+    facts = {**machine(), **{name: str(getattr(options, name)) for name in names}}
+    print(", ".join(f"{key}: {value}" for key, value in facts.items()))
+    return facts
+
+
 def make_parser(
     description: str | None, options: str = "", **defaults: object
 ) -> argparse.ArgumentParser:
-    """Return a parser with shared options.
-
-    Args:
-        description: The script's docstring.
-        options: Names of shared options, separated by spaces; "" takes none.
-        defaults: Other defaults for them.
-    """
+    """Return a parser with shared options, named with spaces between them, and other defaults."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )

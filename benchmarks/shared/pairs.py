@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,28 +23,20 @@ class Pair(NamedTuple):
 
 
 def read_pairs(
-    data: Path,
-    name: str,
-    limit: int | None = None,
-    spread: bool = False,
-    wanted: Callable[[str], bool] = lambda stem: True,
+    data: Path, name: str, limit: int | None = None, spread: bool = False
 ) -> Iterator[Pair]:
     """Yield the pairs of a set, sorted by file name.
 
     Args:
-        data: Folder of the sets.
-        name: FOLDER with IR/ and VIS/; FOLDER@ENDING takes only the names that end so.
+        name: Below `data`: FOLDER with IR/ and VIS/; FOLDER@ENDING takes only names that end so.
         limit: At most this many pairs; None for all.
         spread: Take them evenly from the whole set, not from its start.
-        wanted: Whether to take a pair, by its name without suffix.
 
-    Raises:
-        SystemExit: The set is missing, or a pair is missing, unreadable or of two sizes.
+    A set that is missing, and a pair that is unreadable or of two sizes, end the script.
     """
     folder, _, ending = name.partition("@")
     try:
-        found = pairs_in(str(data / folder))
-        files = [each for each in found if each.stem.endswith(ending) and wanted(each.stem)]
+        files = [each for each in pairs_in(str(data / folder)) if each.stem.endswith(ending)]
         if ending and not files:
             raise SystemExit(f"expected images in {data / folder} that end in {ending!r}")
         if spread and limit is not None and len(files) > limit:

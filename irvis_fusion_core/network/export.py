@@ -28,8 +28,9 @@ from irvis_fusion_core.optional_packages import import_engine
 OPSET = 17  # `PixelStudent` needs it, TensorRT 8.5 reads nothing newer
 # IR uint8 H x W x 1 and visible uint8 H x W x 3, in the model's channel order.
 FramePair = Tuple[np.ndarray, np.ndarray]
-# Layers that stay fp32 in int8 files.
-FP32_LAYERS = tuple(
+# Layers that stay fp32 in int8 files: these, and those that reorder or interpolate pixels.
+FP32_LAYERS = ("/Conv", "/Conv_1", "/enlarge/Conv", *(f"/enlarge_{n}/Conv" for n in range(1, 6)))
+FP32_LAYERS += tuple(
     f"/{layer}/Conv"
     for layer in (
         # Layers that read pixels: 127 steps for the whole range would lose faint edges.
@@ -154,7 +155,7 @@ def quantize(
             pair = next(self.rest, None)
             return None if pair is None else {"ir": pair[0][None], "vis": pair[1][None]}
 
-    exclude = [node.name for node in graph.graph.node if node.name.endswith(FP32_LAYERS)]
+    exclude = [node.name for node in graph.graph.node if node.name in FP32_LAYERS]
     with tempfile.TemporaryDirectory() as folder:
         part = os.path.join(folder, "int8.onnx")
         quantization.quantize_static(

@@ -3,14 +3,18 @@
 import numpy as np
 from two_cameras import scene, truth
 
-from benchmarks.calibration.maps import displacement, same_camera_homography, stretched
-from benchmarks.calibration.synthetic import random_homography, synthetic
+from benchmarks.calibration.homographies import (
+    displacement,
+    random_homography,
+    same_camera_homography,
+    synthetic,
+)
 from irvis_fusion_core.image_files import write_image
-from irvis_fusion_core.registration.camera_geometry import checked_homography, project
+from irvis_fusion_core.registration.camera_geometry import checked_homography, project, stretch
 
 
 def test_stretching_keeps_the_borders_of_the_image():
-    h = stretched((128, 160), (240, 320))
+    h = stretch((128, 160), (240, 320))
     np.testing.assert_allclose(
         project(h, [[-0.5, -0.5], [159.5, 127.5]]), [[-0.5] * 2, [319.5, 239.5]]
     )

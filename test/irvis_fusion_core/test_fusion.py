@@ -62,7 +62,7 @@ def test_frames_reach_the_engine_in_its_order_and_come_back_in_the_callers(zoo, 
 
 
 def test_thermal_frames_are_rescaled_as_in_the_node(zoo, opened):
-    """numpy's percentiles as reference, for 8 bits and for counts."""
+    """Numpy's percentiles as reference, for 8 bits and for counts."""
     raw = np.random.default_rng(0).integers(60, 140, (40, 60), dtype=np.uint8)
     vis = np.zeros((40, 60, 3), np.uint8)
     low, high = np.percentile(raw, [0.5, 99.5])
@@ -217,7 +217,7 @@ def test_each_engine_that_is_here_gives_the_student_s_own_image(zoo, name):
     student = PixelStudent(load_checkpoint(zoo / "nano.safetensors")).eval()
     with torch.no_grad():
         expected = student(torch.from_numpy(IR)[None], torch.from_numpy(VIS)[None])[0].numpy()
-    with RealtimeFusion("nano", name, precision="fp32", threads=1) as fusion:
+    with RealtimeFusion("nano", name, precision="fp32", threads=1, thermal=None) as fusion:
         fusion.warm_up(*VIS.shape[:2])
         fused = fusion.fuse_frame(IR, VIS)
         facts = fusion.describe()

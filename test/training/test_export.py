@@ -19,7 +19,6 @@ from irvis_fusion_core.errors import CalibrationError, ConfigurationError, Model
 from irvis_fusion_core.network.checkpoint import load_checkpoint
 from irvis_fusion_core.network.pixel_student import PixelStudent
 from training import export
-from training.shipping import exported_files
 
 IR, VIS = smooth(900), smooth(901, channels=3)
 
@@ -123,7 +122,7 @@ def test_an_earlier_export_stays_when_the_next_one_fails(pth, tmp_path, monkeypa
     def full(*arguments):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(export, "write_card", full)
+    monkeypatch.setattr(export, "write_file", full)
     assert run(pth, out, "--precisions", "fp32") == 1
     assert "No space left on device; make room" in capsys.readouterr().err
     assert {p.name: p.read_bytes() for p in out.iterdir()} == before
@@ -135,13 +134,13 @@ def test_two_models_share_a_folder_and_stale_precisions_are_named(tmp_path):
         built = tmp_path / name
         built.mkdir()
         (built / f"{name}_fp32.onnx").write_bytes(name.encode())
-        placed = exported_files.put_in_place(built, out)
+        placed = export.put_in_place(built, out)
         assert placed[-1] == out / "checksums.json" and not list(built.iterdir())
     record = json.loads((out / "checksums.json").read_text())
     digests = {f"{n}_fp32.onnx": hashlib.sha256(n.encode()).hexdigest() for n in ("first", "yard")}
     assert record == digests
     (out / "yard_int8.onnx").write_bytes(b"of last week")
-    stale = exported_files.stale_files(out, "yard", ["yard_fp32.onnx", "yard_fp16.onnx"])
+    stale = export.stale_files(out, "yard", ["yard_fp32.onnx", "yard_fp16.onnx"])
     assert stale == [out / "yard_int8.onnx"]
 
 
@@ -152,7 +151,7 @@ def test_a_damaged_record_of_checksums_is_named(tmp_path):
     (out / "checksums.json").write_text("{")
     (built / "a.onnx").write_bytes(b"a")
     with pytest.raises(ConfigurationError, match="checksums.json.*remove it"):
-        exported_files.put_in_place(built, out)
+        export.put_in_place(built, out)
     assert not (out / "a.onnx").exists()
 
 

@@ -13,13 +13,14 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("tqdm")
 
+from irvis_fusion_core.metrics import score_pair
 from training import make_teacher_images
 from training.data.dataset import FusionDataset
 from training.data.listing import list_images
 from training.errors import TeacherMemoryError
+from training.evaluation.scores import WEIGHTS, merit
 from training.teachers import ensembles, prior_files
 from training.teachers.ensembles import EnsembleSampler, Pair
-from training.teachers.selection import merit
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = {
@@ -182,10 +183,10 @@ def test_the_better_teacher_of_each_pair_is_selected(weights, data, capsys):
         ir = cv2.imread(str(pair.ir), cv2.IMREAD_GRAYSCALE)
         vis = cv2.cvtColor(cv2.imread(str(pair.vis)), cv2.COLOR_BGR2RGB)
         candidates = {t: data / f"TEACHER_FUSED_{t}" / f"{pair.stem}.png" for t in both}
-        scores = {
-            t: merit(cv2.cvtColor(cv2.imread(str(p)), cv2.COLOR_BGR2RGB), ir, vis)
-            for t, p in candidates.items()
-        }
+        scores = {}
+        for teacher, path in candidates.items():
+            fused = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+            scores[teacher] = merit(score_pair(fused, ir, vis, WEIGHTS))
         best = max(scores, key=scores.get)
         chosen = data / "TEACHER_FUSED" / f"{pair.stem}.png"
         assert chosen.read_bytes() == candidates[best].read_bytes()

@@ -83,14 +83,12 @@ def summarize(
 def markdown(summary: dict[str, Any], scored: Sequence[Scored]) -> str:
     """Return the summary as Markdown: tables, and the images on which the model is weakest."""
     model = summary["model"]
+    facts = ", ".join(f"{key}: {value}" for key, value in model.items() if value not in (None, ""))
     lines = [
-        f"# Evaluation of {Path(model['file']).name}",
-        "",
+        f"# Evaluation of {Path(model['file']).name}\n",
         f"{summary['pairs']} pairs of `{summary['data_root']}`, {summary['pairs_with_teacher']} "
-        f"with teacher images. {CONVENTIONS}",
-        "",
-        ", ".join(f"{key}: {value}" for key, value in model.items() if value not in (None, "")),
-        "",
+        f"with teacher images. {CONVENTIONS}\n",
+        facts + "\n",
     ]
     names = list(next(iter(summary["means"].values())))
     for title, wanted in (
@@ -106,7 +104,8 @@ def markdown(summary: dict[str, Any], scored: Sequence[Scored]) -> str:
         lines += ["", "## Where it falls behind the maximum most (Qabf)", "", *weakest]
     if summary["speed"]:
         speed = Speed(**{k: v for k, v in summary["speed"].items() if k != "fps"})
-        lines += ["", f"## Speed, {speed.width}x{speed.height}, one pair at a time", ""]
+        what = f"{speed.width}x{speed.height}, one pair at a time, {speed.runs} runs"
+        lines += ["", f"## Speed, {what}", ""]
         lines += ["```", speed.text(), "```"]
     return "\n".join(lines).rstrip() + "\n"
 

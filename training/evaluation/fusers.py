@@ -21,11 +21,10 @@ class CheckpointFuser:
     """A student's weights, run by torch, several pairs at a time.
 
     Args:
-        variant: The variant that is expected; None takes any.
+        variant: See `open_student`.
         device: ``cpu``, ``cuda`` ...; None takes a GPU where torch can use one.
 
     Raises:
-        CheckpointError: see `open_student`.
         ConfigurationError: torch cannot use the device.
     """
 
@@ -66,10 +65,9 @@ class ExportedFuser:
         self, model: str, backend: str = "auto", device: str | None = None, threads: int = 0
     ) -> None:
         self._fusion = RealtimeFusion(model, backend, thermal=None, device=device, threads=threads)
-        self.description: dict[str, Any] = {"file": str(model)}
-        for key, value in self._fusion.describe().items():
-            if value is None or isinstance(value, (str, int, float)):
-                self.description[key] = value
+        plain = (str, int, float, type(None))
+        facts = {k: v for k, v in self._fusion.describe().items() if isinstance(v, plain)}
+        self.description: dict[str, Any] = {"file": str(model), **facts}
 
     def fuse(self, ir: Sequence[np.ndarray], vis: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Return the same as `CheckpointFuser.fuse`, one pair after the other."""

@@ -51,13 +51,11 @@ def open_lpips(
 
     Args:
         net: ``alex`` (what most tables quote) or ``vgg``.
-        backbone_file: torchvision's state dict of that network; None: torch.hub's cache, or an
-            installed torchvision (see `open_features`).
+        backbone_file: torchvision's state dict of that network; None: see `open_features`.
         heads_file: Other heads than those that torchmetrics ships.
 
     Raises:
         WeightsMissingError: a file is missing, or holds other weights.
-        ConfigurationError: an unknown network.
     """
     if net not in BACKBONES:
         raise ConfigurationError(

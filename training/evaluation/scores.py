@@ -5,7 +5,7 @@ Everything is measured on 8-bit luminance, LPIPS too.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -20,6 +20,8 @@ CONVENTIONS = (
     "family prints it, SSIM255 the mean of both at range 255."
 )
 
+WEIGHTS = {"SSIM": 2.0, "VIF": 1.0, "Qabf": 3.0}
+"""Of `merit`: the rule of Diff-IF (Yi et al., Information Fusion 2024), SSIM within 0..2."""
 LARGEST_PSNR = 100.0
 """dB, of equal images: their error is 0, but means must stay finite."""
 
@@ -31,11 +33,7 @@ def score(
 ) -> Row:
     """Return every metric by name; None where it cannot be computed.
 
-    Args:
-        fused: uint8 HxW luminance, or HxWx3 RGB.
-        ir: uint8 HxW luminances.
-        vis_y: See `ir`.
-        teacher: See `ir`.
+    Takes uint8 HxW luminances; `fused` may be HxWx3 RGB.
     """
     y = metrics.luminance(fused)
     row: Row = dict(metrics.score_pair(y, ir, vis_y, SOURCE_METRICS))
@@ -53,6 +51,22 @@ def score_against_teacher(fused: np.ndarray, teacher: np.ndarray) -> dict[str, f
         "ssim_teacher": ssim_mean(f, t, t, 255.0),
         "psnr_teacher": min(LARGEST_PSNR, float(10.0 * np.log10(255.0**2 / max(error, 1e-9)))),
     }
+
+
+def merit(row: Mapping[str, float]) -> float:
+    """Return 2 SSIM + VIF + 3 Qabf."""
+    return sum(weight * row[name] for name, weight in WEIGHTS.items())
+
+
+def best_of(
+    images: Mapping[str, np.ndarray], ir: np.ndarray, vis: np.ndarray
+) -> tuple[str, dict[str, float]]:
+    """Return the name of the fused image of the highest merit (the first of equals), and merits.
+
+    Takes uint8 images, grey or RGB, of at least 41x41 pixels.
+    """
+    merits = {k: merit(metrics.score_pair(v, ir, vis, WEIGHTS)) for k, v in images.items()}
+    return max(merits, key=lambda name: merits[name]), merits
 
 
 def teacher_of(samples: np.ndarray) -> np.ndarray | None:

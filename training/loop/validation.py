@@ -15,8 +15,7 @@ import torch
 from irvis_fusion_core.metrics import luminance, score_pair
 from irvis_fusion_core.metrics.trivial_fusions import TRIVIAL_FUSIONS
 from irvis_fusion_core.network.pixel_student import PixelStudent
-from training.evaluation.scores import score_against_teacher
-from training.teachers.selection import WEIGHTS
+from training.evaluation.scores import merit, score_against_teacher
 
 if TYPE_CHECKING:
     from training.evaluation.lpips import Lpips
@@ -42,7 +41,7 @@ def fuse(student: torch.nn.Module, batch: Mapping[str, torch.Tensor]) -> np.ndar
 def score_fused(fused: np.ndarray, ir: np.ndarray, y: np.ndarray) -> dict[str, float]:
     """Return `METRICS` and `quality` of one uint8 image against both sources, HxW each."""
     row = score_pair(fused, ir, y, names=METRICS)
-    return {**row, "quality": sum(weight * row[name] for name, weight in WEIGHTS.items())}
+    return {**row, "quality": merit(row)}
 
 
 def score_batch(

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from irvis_fusion_core.atomic_file import write_file
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_core.network.student import Student
 from training.tables import markdown_table
@@ -71,20 +70,18 @@ class CardFacts(NamedTuple):
     name: str
     model: Student
     checkpoint: Path
-    files: Sequence[tuple[Path, str]]  # ONNX files, and how each compares with the student
+    files: Sequence[tuple[Path, str]] = ()  # ONNX files, and how each compares with the student
     vis_order: str = "rgb"
     calibration_pairs: int = 0
     evaluation: Path | None = None  # summary.json of training.eval
     run_config: Path | None = None  # the training run's configuration
 
 
-def write_card(path: Path, facts: CardFacts) -> None:
-    """Write the card as Markdown, whole or not at all; errors as `model_card`."""
-    write_file(path, model_card(facts))
-
-
 def model_card(facts: CardFacts) -> str:
     """Return the card's text; ConfigurationError where a file of `facts` cannot be read."""
+    run = f"{TODO} the configuration of the run (--run_config)."
+    if facts.run_config is not None:
+        run = f"Configuration of the run:\n\n```\n{_text(facts.run_config).strip()}\n```"
     text = TEMPLATE.format(
         name=facts.name,
         variant=facts.model.variant,
@@ -92,7 +89,7 @@ def model_card(facts: CardFacts) -> str:
         order=facts.vis_order,
         files="\n".join(_files(facts)),
         checkpoint=facts.checkpoint.name,
-        run=_run(facts.run_config),
+        run=run,
         evaluation="\n".join(_evaluation(facts)),
     )
     return text.rstrip() + "\n"
@@ -112,12 +109,6 @@ def _files(facts: CardFacts) -> list[str]:
     if pairs := facts.calibration_pairs:
         rows.append(f"The int8 file's scales were drawn from {pairs} real pairs.")
     return rows
-
-
-def _run(path: Path | None) -> str:
-    if path is None:
-        return f"{TODO} the configuration of the run (--run_config)."
-    return f"Configuration of the run:\n\n```\n{_text(path).strip()}\n```"
 
 
 def _evaluation(facts: CardFacts) -> list[str]:

@@ -37,12 +37,8 @@ class Schedule:
     def respaced(self, steps: int, spacing: str = "ends") -> Schedule:
         """Keep `steps` of the steps.
 
-        Args:
-            spacing: ``ends`` spreads them evenly from the first to the last (guided-diffusion's);
-                ``stride`` takes every (T // steps)-th from the first (DDIM's, Mask-DiFuser's).
-
-        Raises:
-            ConfigurationError: Fewer than 1 or more than there are.
+        ``ends`` spreads them evenly from the first to the last (guided-diffusion's), ``stride``
+        takes every (T // steps)-th from the first (DDIM's, Mask-DiFuser's).
         """
         total = len(self)
         if not 1 <= steps <= total:
@@ -108,22 +104,15 @@ def sample(
     start: torch.Tensor | None = None,
     device: torch.device | str = "cpu",
 ) -> torch.Tensor:
-    """Go from noise to images.
+    """Go from noise to images N x C x H x W.
 
     Args:
         predict_noise: (x_t, timesteps int64 [N]) -> the noise in it, of x_t's shape.
-        shape: N x C x H x W.
         seeds: One a sample; neither batch nor device change a sample.
         sampler: ``ddim`` with `eta`, or ``ddpm``, which is the same as `eta` 1.
         rectify: From each step's x0 (clipped) to a better one.
         clip: Clip x0 to [-1, 1] at every step, as both teachers do.
         start: Image under the first noise; None starts from noise alone.
-
-    Returns:
-        N x C x H x W, in [-1, 1] where clipped and not rectified.
-
-    Raises:
-        ConfigurationError: Unknown sampler, eta outside 0..1, not one seed a sample.
     """
     if sampler not in SAMPLERS:
         raise ConfigurationError(f"expected a sampler out of {SAMPLERS}, found {sampler!r}")
@@ -131,8 +120,7 @@ def sample(
         raise ConfigurationError(f"expected eta between 0 and 1, found {eta}")
     if len(seeds) != shape[0]:
         raise ConfigurationError(f"expected {shape[0]} seeds, one a sample, found {len(seeds)}")
-    if sampler == "ddpm":
-        eta = 1.0
+    eta = 1.0 if sampler == "ddpm" else eta
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
 
     def draw() -> torch.Tensor:
@@ -147,10 +135,8 @@ def sample(
         timesteps = torch.full((shape[0],), int(schedule.timesteps[index]), device=device)
         noise = predict_noise(x_t, timesteps)
         x0 = image_from_noise(x_t, noise, level)
-        if clip:
-            x0 = x0.clamp(-1.0, 1.0)
-        if rectify is not None:
-            x0 = rectify(x0)
+        x0 = x0.clamp(-1.0, 1.0) if clip else x0
+        x0 = x0 if rectify is None else rectify(x0)
         if index == 0:
             return x0  # alpha_bar_next is 1: nothing but the image is left
         noise = (x_t - level.sqrt() * x0) / (1.0 - level).sqrt()  # of the clipped, rectified x0

@@ -115,8 +115,3 @@ def refuse_ambiguous(stems: Sequence[str], samples: int) -> None:
                 f"expected names that differ from each other's samples, found {stem} and "
                 f"{taken[0]}; rename one of them, or ask for fewer --samples"
             )
-
-
-def to_bytes(planes: Any) -> Sequence[np.ndarray]:
-    """Return a float tensor N x C x H x W in 0..1 as uint8 N x H x W x C."""
-    return (planes * 255.0).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()

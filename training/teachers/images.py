@@ -50,13 +50,10 @@ def seed_of(name: str, sample: int, seed: int = 0) -> int:
 
 
 def diverged(fused: torch.Tensor, ir: torch.Tensor, vis: torch.Tensor) -> list[bool]:
-    """Return which samples are no fusion of their sources.
+    """Return which samples, N x 1 x H x W in 0..1 as `ir`, are no fusion of their sources.
 
     They hold values that are not finite, or their brightness over blocks of 8x8 lies outside the
     range of both sources by a tenth of full scale on average.
-
-    Args:
-        fused: Luminance N x 1 x H x W; `ir` the same, `vis` N x 3 x H x W, all 0..1.
     """
     outside = _excess(fused, ir, vis).abs().mean((1, 2, 3))
     # A NaN makes its whole sample's mean NaN, infinity makes it infinite.

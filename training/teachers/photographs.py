@@ -15,7 +15,7 @@ from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_core.image_files import IMAGE_SUFFIXES
 from training.data.augmentation import resize_square
 from training.data.images import ImageStore, decode
-from training.data.sampling import Draw
+from training.data.sampling import Draw, Group
 from training.errors import DataError
 from training.teachers.mask_difuser.masking import half_blind_views
 
@@ -58,6 +58,7 @@ class PhotographCrops(Dataset):
                 f"expected channels 1 or 3 and a size of at least 16, found {channels} and {size}"
             )
         self.paths, self.channels, self.size = list(paths), channels, size
+        self.groups = [Group(range(len(self.paths)))]
         self.views, self.seed = views, seed
         read = functools.partial(_read_photograph, channels)
         self.store = ImageStore(int(limit_gb * 1024**3), read)
@@ -74,7 +75,8 @@ class PhotographCrops(Dataset):
         item = {"image": crop}
         if self.views:
             item["view_a"], item["view_b"] = half_blind_views(crop, random)
-        return {name: _to_tensor(image) for name, image in item.items()}
+        planes = {k: v.transpose(2, 0, 1).astype(np.float32) for k, v in item.items()}
+        return {name: torch.from_numpy(image / 127.5 - 1.0) for name, image in planes.items()}
 
     def _crop(self, image: np.ndarray, random: np.random.Generator) -> np.ndarray:
         """Draw a window of one to two crops, area-averaged to the crop, mirrored by chance."""
@@ -91,7 +93,3 @@ def _read_photograph(channels: int, path: Path) -> np.ndarray:
     if channels == 1:
         return cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)[:, :, None]
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-
-
-def _to_tensor(image: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(image.transpose(2, 0, 1).astype(np.float32) / 127.5 - 1.0)

@@ -13,16 +13,15 @@ from irvis_fusion_core.atomic_file import replacing
 from irvis_fusion_core.errors import CheckpointError, ConfigurationError
 from irvis_fusion_core.network import checkpoint
 from training.teachers import unet
-from training.teachers.mask_difuser import encoders
-from training.teachers.mask_difuser.network import MaskDiFuserNetwork
+from training.teachers.mask_difuser import network as mask_difuser
 from training.teachers.mask_difuser.teacher import from_published
 
 PREFIX = "irvis_fusion.teacher."
 TEACHERS: dict[str, tuple[Any, dict[str, Any]]] = {
     "ddfm": (unet.UNet, {"small": unet.SMALL, "published": unet.PUBLISHED}),
     "mask_difuser": (
-        MaskDiFuserNetwork,
-        {"small": encoders.SMALL, "published": encoders.PUBLISHED},
+        mask_difuser.MaskDiFuserNetwork,
+        {"small": mask_difuser.SMALL, "published": mask_difuser.PUBLISHED},
     ),
 }
 """Teacher -> class of its network, configurations by name."""
@@ -31,14 +30,7 @@ TEACHERS: dict[str, tuple[Any, dict[str, Any]]] = {
 def create_network(
     teacher: str, size: str = "small", config: dict[str, Any] | None = None
 ) -> torch.nn.Module:
-    """Return a network with fresh weights.
-
-    Args:
-        config: Fields of the configuration that differ from `size`.
-
-    Raises:
-        ConfigurationError: Unknown teacher, size, or field.
-    """
+    """Return a network with fresh weights; `config` has the fields that differ from `size`."""
     if teacher not in TEACHERS:
         raise ConfigurationError(
             f"expected a teacher out of {sorted(TEACHERS)}, found {teacher!r}"
@@ -114,8 +106,13 @@ def _open_ours(teacher: str, path: Path) -> tuple[torch.nn.Module, dict[str, tor
             "train one with training.train_teacher, or give the published file (.pt, .pth)"
         )
     try:
+        config = json.loads(header[PREFIX + "config"])
+        # Earlier files hold two options of which only one value was ever used.
+        for retired in ("updown_blocks", "scale_shift"):
+            if config.get(retired) is True:
+                del config[retired]
         with torch.device("meta"):
-            network = create_network(teacher, "small", json.loads(header[PREFIX + "config"]))
+            network = create_network(teacher, "small", config)
     except (ConfigurationError, KeyError, ValueError) as error:
         raise CheckpointError(
             f"{path} is not a whole file of ours: {error}; copy or train it again"

@@ -22,12 +22,9 @@ class PriorTask(lightning.LightningModule):
     """Train the network of DDFM (`UNet`) or of Mask-DiFuser on crops of photographs.
 
     The loss is the squared error of the noise, or of the velocity where the network predicts it.
-    From epoch `image_terms_from` on, Mask-DiFuser adds terms on the image that follows. A learned
-    variance is not trained: our samplers use the fixed one.
-
-    Args:
-        weights: ``noise`` and, for Mask-DiFuser, ``image``, ``ssim``, ``colour``.
-        ema: Decay of the averaged network a step; that one is validated and saved.
+    From epoch `image_terms_from` on, Mask-DiFuser adds terms on the image that follows
+    (`image_terms`). A learned variance is not trained: our samplers use the fixed one. The network
+    averaged with a decay of `ema` a step is validated and saved.
     """
 
     def __init__(
@@ -37,7 +34,7 @@ class PriorTask(lightning.LightningModule):
         lr: float,
         weight_decay: float,
         total_steps: int,
-        warm_up_steps: int = 200,
+        warmup_steps: int = 200,
         ema: float = 0.999,
         image_terms_from: int = 0,
         seed: int = 0,
@@ -47,7 +44,7 @@ class PriorTask(lightning.LightningModule):
         self.average = copy.deepcopy(network).eval().requires_grad_(False)
         self.conditional = isinstance(network, MaskDiFuserNetwork)
         self.weights, self.lr, self.weight_decay, self.ema = weights, lr, weight_decay, ema
-        self.total_steps, self.warm_up_steps = max(1, total_steps), warm_up_steps
+        self.total_steps, self.warmup_steps = max(1, total_steps), warmup_steps
         self.image_terms_from, self.seed = image_terms_from, seed
         levels = torch.from_numpy(diffusion.linear_schedule().alphas_bar).float()
         self.register_buffer("alphas_bar", levels, persistent=False)
@@ -119,7 +116,7 @@ class PriorTask(lightning.LightningModule):
         optimizer = torch.optim.AdamW(weights, lr=self.lr, weight_decay=self.weight_decay)
 
         def factor(step: int) -> float:
-            warm = min(1.0, (step + 1) / max(1, self.warm_up_steps))
+            warm = min(1.0, (step + 1) / max(1, self.warmup_steps))
             cosine = math.cos(math.pi * min(1.0, step / self.total_steps))
             return warm * max(0.01, 0.5 * (1.0 + cosine))
 

@@ -25,8 +25,6 @@ class UNetConfig:
         learned_variance: The network gives a variance after the noise, twice the channels out.
         model_channels: Width at the top; each level has `channel_mult` times as many.
         attention_at: Reductions (1, 2, 4 ...) at which self-attention is used.
-        updown_blocks: Change the resolution in residual blocks, not in bare convolutions.
-        scale_shift: The time embedding scales and shifts after the norm.
         patch: Side of the pixel blocks that become channels before the first convolution.
     """
 
@@ -37,8 +35,6 @@ class UNetConfig:
     channel_mult: tuple[int, ...] = (1, 2, 2)
     attention_at: tuple[int, ...] = (4,)
     head_channels: int = 32
-    updown_blocks: bool = True
-    scale_shift: bool = True
     dropout: float = 0.0
     groups: int = 16
     patch: int = 2
@@ -81,21 +77,24 @@ def _zeroed(layer: nn.Module) -> nn.Module:
 
 
 class ResBlock(nn.Module):
-    """Two convolutions with the time embedding between them; may halve or double the size."""
+    """Two convolutions; the time embedding scales and shifts in between. May change the size.
+
+    Args:
+        resize: ``down`` halves the size, ``up`` doubles it.
+    """
 
     def __init__(
         self, channels_in: int, channels_out: int, config: UNetConfig, resize: str = ""
     ) -> None:
         super().__init__()
-        self.resize, self.scale_shift = resize, config.scale_shift
-        embedding = config.model_channels * 4
+        self.resize = resize
         self.in_layers = nn.Sequential(
             nn.GroupNorm(config.groups, channels_in),
             nn.SiLU(),
             nn.Conv2d(channels_in, channels_out, 3, padding=1),
         )
-        conditions = channels_out * (2 if config.scale_shift else 1)
-        self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(embedding, conditions))
+        conditions = nn.Linear(4 * config.model_channels, 2 * channels_out)
+        self.emb_layers = nn.Sequential(nn.SiLU(), conditions)
         self.out_layers = nn.Sequential(
             nn.GroupNorm(config.groups, channels_out),
             nn.SiLU(),
@@ -109,12 +108,8 @@ class ResBlock(nn.Module):
         h = self.in_layers[1](self.in_layers[0](x))
         h, x = (_resize(y, self.resize) for y in (h, x))
         h = self.in_layers[2](h)
-        condition = self.emb_layers(embedding)[:, :, None, None]
-        if self.scale_shift:
-            scale, shift = condition.chunk(2, 1)
-            h = self.out_layers[0](h) * (1.0 + scale) + shift
-        else:
-            h = self.out_layers[0](h + condition)
+        scale, shift = self.emb_layers(embedding)[:, :, None, None].chunk(2, 1)
+        h = self.out_layers[0](h) * (1.0 + scale) + shift
         return self.skip_connection(x) + self.out_layers[1:](h)
 
 
@@ -122,19 +117,6 @@ def _resize(x: torch.Tensor, how: str) -> torch.Tensor:
     if how == "down":
         return F.avg_pool2d(x, 2)
     return F.interpolate(x, scale_factor=2.0, mode="nearest") if how == "up" else x
-
-
-class Resample(nn.Module):
-    """Halve or double the size with a bare convolution, named as guided-diffusion names it."""
-
-    def __init__(self, channels: int, down: bool) -> None:
-        super().__init__()
-        self.down = down
-        layer = nn.Conv2d(channels, channels, 3, stride=2 if down else 1, padding=1)
-        self.add_module("op" if down else "conv", layer)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.op(x) if self.down else self.conv(_resize(x, "up"))
 
 
 class Attention(nn.Module):
@@ -198,7 +180,7 @@ class UNet(nn.Module):
                 channels = mult * width
                 skips.append(channels)
             if level < last:
-                self.input_blocks.append(Stage(self._resampler(channels, "down")))
+                self.input_blocks.append(Stage(ResBlock(channels, channels, config, "down")))
                 skips.append(channels)
         self.middle_block = Stage(
             ResBlock(channels, channels, config),
@@ -211,7 +193,7 @@ class UNet(nn.Module):
                 layers = self._layers(channels + skips.pop(), level)
                 channels = config.channel_mult[level] * width
                 if level and block == config.res_blocks:
-                    layers.append(self._resampler(channels, "up"))
+                    layers.append(ResBlock(channels, channels, config, "up"))
                 self.output_blocks.append(Stage(*layers))
         outputs = pixels * (2 if config.learned_variance else 1)
         self.out = nn.Sequential(
@@ -226,11 +208,6 @@ class UNet(nn.Module):
         if 2**level in self.config.attention_at:
             layers.append(Attention(channels, self.config))
         return layers
-
-    def _resampler(self, channels: int, how: str) -> nn.Module:
-        if self.config.updown_blocks:
-            return ResBlock(channels, channels, self.config, how)
-        return Resample(channels, how == "down")
 
     def forward(self, x: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
         embedding = self.time_embed(timestep_embedding(timesteps, self.config.model_channels))

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 import irvis_fusion_core
-from benchmarks.shared.fusions import open_fusions, trivial_fusions
+from benchmarks.shared.fusions import mean_rows, open_fusions, trivial_fusions
 from benchmarks.shared.pairs import Pair
-from benchmarks.shared.tables import mean_rows
 from irvis_fusion_core.metrics import luminance
 from training.tables import markdown_table
 

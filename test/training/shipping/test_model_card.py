@@ -9,7 +9,7 @@ pytest.importorskip("torch")
 
 from irvis_fusion_core import create_student_model
 from irvis_fusion_core.errors import ConfigurationError
-from training.shipping.model_card import CardFacts, missing_answers, model_card, write_card
+from training.shipping.model_card import CardFacts, missing_answers, model_card
 
 
 @pytest.fixture
@@ -63,9 +63,3 @@ def test_files_that_say_something_else_are_named(facts, tmp_path):
             model_card(facts._replace(evaluation=other))
     with pytest.raises(ConfigurationError, match="none.yaml"):
         model_card(facts._replace(run_config=tmp_path / "none.yaml"))
-
-
-def test_card_is_written_whole(facts, tmp_path):
-    write_card(tmp_path / "MODEL_CARD.md", facts)
-    assert (tmp_path / "MODEL_CARD.md").read_text() == model_card(facts)
-    assert not list(tmp_path.glob("*.part"))

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from irvis_fusion_core import metrics
 from irvis_fusion_core.errors import ConfigurationError, FrameError
-from training.teachers import ddfm, likelihood, prior_files
-from training.teachers.likelihood import PAPER, REGIONAL, Rectifier, smooth
+from training.teachers import ddfm, prior_files
+from training.teachers.ddfm import PAPER, REGIONAL, Rectifier, smooth
 
 
 def flat(*values):
@@ -27,8 +27,8 @@ def test_one_step_on_constants_is_the_formula(ir, vis, start):
     """By hand, scalars only: on a constant the smoothed k is the constant itself."""
     i, v, f = flat(ir, vis, start)
     y, x = ir - vis, start - vis
-    m = math.sqrt(2) / max(abs(y - x), likelihood.TINY)
-    n = min(math.sqrt(2) / max(abs(x), likelihood.TINY), 2 * m)
+    m = math.sqrt(2) / max(abs(y - x), ddfm.TINY)
+    n = min(math.sqrt(2) / max(abs(x), ddfm.TINY), 2 * m)
     expected = vis + (2 * m * y + 0.01 * (y - (y - x))) / (2 * m + 2 * n + 0.01)
     rectify = Rectifier(i, v)
     assert torch.allclose(rectify(f), torch.full_like(f, expected), atol=1e-9)
@@ -58,7 +58,7 @@ def test_regional_scales_decide_region_by_region():
     i, v = flat(0.6, -0.6)
     wide = [torch.cat([p, p, p, p], 3) for p in (i, v)]
     f = torch.cat([wide[0][..., :20], wide[1][..., 20:]], 3)
-    fused = iterate(Rectifier(*wide, likelihood.Precisions(5, True, 8.0)), f, 30)
+    fused = iterate(Rectifier(*wide, ddfm.Precisions(None, 5, True, 8.0)), f, 30)
     assert fused[..., :16].mean() > 0.5 and fused[..., 24:].mean() < -0.4
     whole = iterate(Rectifier(*wide, PAPER), f, 30)
     assert whole[..., :16].mean() - whole[..., 24:].mean() < fused[..., :16].mean() + 0.4

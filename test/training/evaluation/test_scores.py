@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from irvis_fusion_core import metrics
-from training.teachers import selection
+from training.evaluation.scores import WEIGHTS, best_of, merit
 
 
 @pytest.fixture
@@ -25,13 +25,13 @@ def test_merit_is_the_weighted_sum(pair):
         + metrics.vif(fused, ir, vis)
         + 3 * metrics.qabf(fused, ir, vis)
     )
-    assert selection.merit(fused, ir, vis) == pytest.approx(expected)
+    assert merit(metrics.score_pair(fused, ir, vis, WEIGHTS)) == pytest.approx(expected)
 
 
 def test_the_best_is_chosen_and_the_first_of_equals(pair):
     ir, vis = pair
     noise = np.random.default_rng(1).integers(0, 256, ir.shape, dtype=np.uint8)
     good = np.maximum(ir, vis)
-    best, merits = selection.choose({"noise": noise, "good": good, "same": good.copy()}, ir, vis)
+    best, merits = best_of({"noise": noise, "good": good, "same": good.copy()}, ir, vis)
     assert best == "good" and set(merits) == {"noise", "good", "same"}
     assert merits["good"] == merits["same"] > merits["noise"]
