@@ -8,7 +8,7 @@ The data flow for an image of H x W; all sizes are relative to it::
                                                     └─ decoder 1/16 → 1/8 → 1/4 ── 8 controls
     fused luminance F = Y + g₊·max(IR − Y, 0) − g₋·max(Y − IR, 0) + r
                         + a₁·fine(IR) + a₂·medium(IR) + b₁·fine(Y) + b₂·medium(Y)
-    fused colour      = F + min(k·F/Y, 3)·(RGB − Y)
+    fused colour      = F + k·min(F/Y, 3)·(RGB − Y)
 
 The controls are predicted at a quarter of the resolution and interpolated, so no block shows; the
 terms of the images themselves carry the edges. g₊ is how far to follow the thermal image where it
@@ -297,7 +297,7 @@ def chroma_scale(fused: torch.Tensor, y: torch.Tensor, chroma: torch.Tensor) -> 
         y: visible luminance.
         chroma: k of the module's docstring.
     """
-    return (chroma * fused / y.clamp_min(DARKEST)).clamp_max(LARGEST_CHROMA)
+    return chroma * (fused / y.clamp_min(DARKEST)).clamp_max(LARGEST_CHROMA)
 
 
 def pad_to_multiple(x: torch.Tensor, multiple: int = MULTIPLE) -> torch.Tensor:
