@@ -20,14 +20,12 @@ import numpy as np
 
 from benchmarks.shared.fusions import Fusion, open_fusions
 from benchmarks.shared.options import SHIPPED, VIDEO_SETS, make_parser
-from benchmarks.shared.pairs import Pair, read_pairs
+from benchmarks.shared.pairs import VIDEO_HZ, Pair, read_pairs
 from irvis_fusion_core import metrics
 from irvis_fusion_core.flicker_limiter import FlickerLimiter
 from training.tables import markdown_table
 
 METRICS = ("VIF", "Qabf", "SSIM")
-VIDEO_HZ = 25.0
-"""Frame rate that is assumed for a set; its own is not recorded."""
 
 
 def scored(images: Sequence[np.ndarray], frames: Sequence[Pair]) -> list[float]:

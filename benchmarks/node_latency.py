@@ -152,7 +152,7 @@ def verdict(node: Run, relay: Run, rate_hz: float) -> list[Check]:
 
 def report(runs: Mapping[str, Run], options: argparse.Namespace) -> None:
     """Print the tables."""
-    from benchmarks import node_latency_roles as roles
+    from benchmarks.shared import node_roles as roles
 
     size, rate = f"{roles.WIDTH}x{roles.HEIGHT}", f"{options.rate_hz:g} Hz"
     print(f"{size} bgr8 and mono8 at {rate} for {options.seconds:g} s")
@@ -249,7 +249,7 @@ def main() -> int:
     add("--no-dds-profile", dest="dds_profile", action="store_false")
     add("--role", default="compare", help=argparse.SUPPRESS)
     options, ros_arguments = parser.parse_known_args()
-    from benchmarks import node_latency_roles as roles  # needs rclpy
+    from benchmarks.shared import node_roles as roles  # needs rclpy
 
     if options.role == "node":
         return roles.run_reference_node(options.reference_engine_ms, ros_arguments)

@@ -54,6 +54,7 @@ keep_old_names(
         "commands.command_line": "command_line",
         "detectors.box": "detectors.detection",
         "detectors.hog": "detectors.people_detector",
+        "detectors.yolo": "detectors.detector_file",
         "detectors.selection": "detectors",
         "gif": "film",
         "metric_planes": "metrics.planes",

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Union
 
 from irvis_fusion_core.detectors.annotations import Annotations, read_annotations
 from irvis_fusion_core.detectors.detection import Detection, Tally
+from irvis_fusion_core.detectors.detector_file import DetectorFile
 from irvis_fusion_core.detectors.people_detector import PeopleDetector
-from irvis_fusion_core.detectors.yolo import YoloDetector
 
 __all__ = [
     "Annotations",
     "Detection",
     "Detector",
+    "DetectorFile",
     "PeopleDetector",
     "Tally",
     "YoloDetector",
@@ -20,14 +22,21 @@ __all__ = [
     "read_annotations",
 ]
 
-Detector = Union[PeopleDetector, YoloDetector]
+Detector = Union[PeopleDetector, DetectorFile]
+YoloDetector = DetectorFile
+"""The name of one release ago."""
 
 
-def open_detector(model: str | None = None, min_score: float = 0.25) -> Detector:
-    """Open the HOG people detector, or the YOLO-style detector of an ONNX file.
+def open_detector(
+    model: str | None = None,
+    min_score: float = 0.25,
+    names: Sequence[str] = (),
+    threads: int = 0,
+) -> Detector:
+    """Open the HOG people detector, or the detector of a file, as `DetectorFile`.
 
     Raises:
         EngineUnavailableError: nothing here can run it.
-        ModelError: the file is missing, or its output is not YOLO's.
+        ModelError: the file is missing, or its outputs have no known layout.
     """
-    return YoloDetector(model, min_score) if model else PeopleDetector()
+    return DetectorFile(model, min_score, names, threads) if model else PeopleDetector()

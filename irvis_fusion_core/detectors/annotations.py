@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from irvis_fusion_core.detectors.detection import Box, Truth, normal_label
+from irvis_fusion_core.detectors.detection import Box, Truth
+from irvis_fusion_core.detectors.labels import normal_label
 from irvis_fusion_core.errors import FusionError
 from irvis_fusion_core.image_files import IMAGE_SUFFIXES
 
@@ -35,6 +36,7 @@ class _Entry(NamedTuple):
 
     boxes: np.ndarray  # float [n, 4]: left, top, width, height
     labels: list[str]
+    ignored: list[bool]
 
 
 class Annotations:
@@ -63,7 +65,8 @@ class Annotations:
         if entry is None:
             return None
         scaled = entry.boxes * (width, height, width, height)
-        return [Truth(Box(*box), label) for box, label in zip(scaled.tolist(), entry.labels)]
+        rows = zip(scaled.tolist(), entry.labels, entry.ignored)
+        return [Truth(Box(*box), label, ignored) for box, label, ignored in rows]
 
 
 def read_annotations(
@@ -126,12 +129,13 @@ def _read_coco(path: str) -> dict[str, _Entry]:
             tree = json.load(stream)
         categories = {c["id"]: normal_label(str(c["name"])) for c in tree["categories"]}
         images = {i["id"]: i for i in tree["images"]}
-        found: dict[Any, list[tuple[list[float], str]]] = {key: [] for key in images}
+        found: dict[Any, list[tuple[list[float], str, bool]]] = {key: [] for key in images}
         for annotation in tree["annotations"]:
-            if annotation.get("iscrowd"):
-                continue  # a crowd is not one object
             box = [float(value) for value in annotation["bbox"]]
-            found[annotation["image_id"]].append((box, categories[annotation["category_id"]]))
+            # A crowd is not one object.
+            ignored = bool(annotation.get("iscrowd") or annotation.get("ignore"))
+            object_ = box, categories[annotation["category_id"]], ignored
+            found[annotation["image_id"]].append(object_)
         sizes = {k: (float(i["width"]), float(i["height"])) for k, i in images.items()}
         names = {k: _stem(str(i["file_name"])) for k, i in images.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -140,7 +144,13 @@ def _read_coco(path: str) -> dict[str, _Entry]:
             f"{type(error).__name__}: {error}"
         ) from error
     return {
-        names[key]: _entry([box for box, _ in objects], [k for _, k in objects], sizes[key], path)
+        names[key]: _entry(
+            [each[0] for each in objects],
+            [each[1] for each in objects],
+            [each[2] for each in objects],
+            sizes[key],
+            path,
+        )
         for key, objects in found.items()
     }
 
@@ -166,12 +176,17 @@ def _read_yolo(folder: str, class_names: Sequence[str]) -> dict[str, _Entry]:
                 raise AnnotationError(f"expected a class number in line {number} of {path}")
             boxes.append([x - width / 2, y - height / 2, width, height])
             labels.append(names[kind] if kind < len(names) else f"class {kind}")
-        entries[_stem(file)] = _entry(boxes, labels, (1.0, 1.0), path)
+        ignored = [False] * len(boxes)
+        entries[_stem(file)] = _entry(boxes, labels, ignored, (1.0, 1.0), path)
     return entries
 
 
 def _entry(
-    boxes: list[list[float]], labels: list[str], size: tuple[float, float], path: str
+    boxes: list[list[float]],
+    labels: list[str],
+    ignored: list[bool],
+    size: tuple[float, float],
+    path: str,
 ) -> _Entry:
     well_formed = all(len(box) == 4 for box in boxes)
     table = np.array(boxes if well_formed else [], np.float64).reshape(-1, 4)
@@ -187,7 +202,7 @@ def _entry(
             f"expected boxes within the image in {path}, found {boxes[0]}; YOLO boxes are in "
             "shares of the image, 0..1, COCO's in pixels of the size that `images` gives"
         )
-    return _Entry(table, labels)
+    return _Entry(table, labels, ignored)
 
 
 def _yolo_class_names(folder: str) -> list[str]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
-PERSON = "person"
-_PEOPLE = {"people", "pedestrian", "pedestrians", "persons", "human", "walker"}
+from irvis_fusion_core.detectors.labels import PERSON, normal_label
+
+__all__ = ["PERSON", "Detection", "Tally", "Truth", "match", "merge", "regroup", "normal_label"]
+__all__ += ["suppress_overlaps"]
 
 
 class Box(NamedTuple):
@@ -24,12 +26,14 @@ class Box(NamedTuple):
 
 def overlap(a: Box, b: Box) -> float:
     """Return the intersection over union of two boxes, 0..1."""
+    shared = _shared(a, b)
+    return shared / (a.width * a.height + b.width * b.height - shared) if shared else 0.0
+
+
+def _shared(a: Box, b: Box) -> float:
     width = min(a.left + a.width, b.left + b.width) - max(a.left, b.left)
     height = min(a.top + a.height, b.top + b.height) - max(a.top, b.top)
-    if width <= 0 or height <= 0:
-        return 0.0
-    shared = width * height
-    return shared / (a.width * a.height + b.width * b.height - shared)
+    return max(width, 0.0) * max(height, 0.0)
 
 
 class Detection(NamedTuple):
@@ -41,35 +45,41 @@ class Detection(NamedTuple):
 
 
 class Truth(NamedTuple):
-    """An annotated object: a box in pixels, and the class's name."""
+    """An annotated object: a box in pixels, and the class's name.
+
+    An ignored box (a crowd, or a doubtful object) need not be found, and detections within it
+    count neither as true nor as false.
+    """
 
     box: Box
     label: str
+    ignored: bool = False
 
 
-def normal_label(name: str) -> str:
-    """Return the name in lower case; the data sets' words for people become "person"."""
-    name = " ".join(name.strip().lower().split())
-    return PERSON if name in _PEOPLE else name
-
-
-def count_matches(
+def match(
     found: Sequence[Detection], truth: Sequence[Truth], min_overlap: float = 0.5
-) -> int:
-    """Count true detections: each takes the free object of its class that it covers best.
+) -> list[bool | None]:
+    """Return for each detection whether it is true; None where it does not count.
 
-    Surer detections choose first, as in COCO and VOC; `min_overlap` is over the union.
+    As in COCO: surer detections choose first; each takes the free object of its class that it
+    covers best. A detection that takes none does not count if enough of its own area lies within
+    an ignored box of its class; such a box stays free for others.
     """
-    free = list(truth)
-    hits = 0
-    for detection in sorted(found, key=lambda d: -d.score):
-        places = [i for i, thing in enumerate(free) if thing.label == detection.label]
-        covered = [(overlap(detection.box, free[i].box), i) for i in places]
-        best, place = max(covered, default=(-1.0, 0))
+    free = [thing for thing in truth if not thing.ignored]
+    crowds = [thing for thing in truth if thing.ignored]
+    verdicts: list[bool | None] = [False] * len(found)
+    for number in sorted(range(len(found)), key=lambda n: -found[n].score):
+        box, _, label = found[number]
+        places = [i for i, thing in enumerate(free) if thing.label == label]
+        best, place = max(((overlap(box, free[i].box), i) for i in places), default=(-1.0, 0))
         if best >= min_overlap:
             del free[place]
-            hits += 1
-    return hits
+            verdicts[number] = True
+            continue
+        within = max((_shared(box, t.box) for t in crowds if t.label == label), default=-1.0)
+        if within >= min_overlap * box.width * box.height:
+            verdicts[number] = None
+    return verdicts
 
 
 @dataclass
@@ -90,11 +100,12 @@ class Tally:
         self.found += len(found)
         if truth is None:
             return
-        hits = count_matches(found, truth, self.min_overlap)
+        verdicts = match(found, truth, self.min_overlap)
+        hits = sum(verdict is True for verdict in verdicts)
         self.annotated_images += 1
         self.true += hits
-        self.false += len(found) - hits
-        self.missed += len(truth) - hits
+        self.false += sum(verdict is False for verdict in verdicts)
+        self.missed += sum(not thing.ignored for thing in truth) - hits
 
     @property
     def precision(self) -> float | None:
@@ -112,6 +123,26 @@ class Tally:
         del counts["min_overlap"]
         counts["found_per_image"] = self.found / self.images if self.images else None
         return {**counts, "precision": self.precision, "recall": self.recall}
+
+
+def regroup(
+    found: Sequence[Detection], groups: Mapping[str, str], most_overlap: float = 0.5
+) -> list[Detection]:
+    """Return detections under the names of their groups; classes without a group go.
+
+    One vehicle may be found as a car and as a truck: the surest of overlapping ones stays.
+    """
+    kept = [d for d in found if d.label in groups]
+    named = [d._replace(label=groups[d.label]) for d in kept]
+    return kept if kept == named else merge(named, most_overlap)
+
+
+def merge(found: Sequence[Detection], most_overlap: float = 0.5) -> list[Detection]:
+    """Return the surest of overlapping detections of a class, surest first."""
+    boxes = np.array([each.box for each in found]).reshape(-1, 4)
+    boxes[:, 2:] += boxes[:, :2]
+    labels, scores = (np.array([getattr(d, k) for d in found]) for k in ("label", "score"))
+    return [found[i] for i in suppress_overlaps(boxes, scores, labels, most_overlap)]
 
 
 def suppress_overlaps(

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from irvis_fusion_core.detectors.detection import PERSON, Box, Detection, Truth, count_matches
+from irvis_fusion_core.detectors.detection import PERSON, Box, Detection, Truth, match
 from irvis_fusion_core.errors import EngineUnavailableError
 
 # Overlap over union from which a detection counts. The detector's window has a margin of a sixth
@@ -59,4 +59,5 @@ class PeopleDetector:
 def count_hits(found: Sequence[Box], truth: Sequence[Box]) -> int:
     """Count the people that were found, surest first; each box counts for one person."""
     people = [Detection(box, 0.0, PERSON) for box in found]
-    return count_matches(people, [Truth(box, PERSON) for box in truth], MIN_OVERLAP)
+    verdicts = match(people, [Truth(box, PERSON) for box in truth], MIN_OVERLAP)
+    return sum(verdict is True for verdict in verdicts)

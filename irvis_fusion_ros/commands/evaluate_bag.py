@@ -77,20 +77,21 @@ def _parser() -> argparse.ArgumentParser:
     text = "frames that get metrics, evenly spaced; 0 for all. Flicker, skew, latency and"
     text += f" outcomes are of every frame (default: {MEASURED})"
     add("--measured-frames", default=MEASURED, help=text, **count)
-    text = "the metric of best and worst frames"
-    add("--rank-by", default="Qabf", metavar="METRIC", help=text)
+    text = "the metric of best and worst frames (default: Qabf, or the first of --metrics)"
+    add("--rank-by", metavar="METRIC", help=text)
     add("--jobs", default=0, help="threads for the metrics (default: all)", **count)
     add("--no-gif", dest="gif", action="store_false", help="leave out the animation")
     add = parser.add_argument_group("downstream check").add_argument
-    text = "a YOLO-style .onnx, hog (OpenCV's people detector), or none (default: hog)"
+    text = "an .onnx or OpenVINO .xml (YOLO, YOLOX, NanoDet, RT-DETR), hog (OpenCV's people "
+    text += "detector), or none (default: hog)"
     add("--detector", default="hog", metavar="MODEL", help=text)
-    text = "of a detection of an .onnx (default: 0.25)"
+    text = "of a detection of a file (default: 0.25)"
     add("--min-score", type=float, default=0.25, help=text)
     text = "frames to look at, 0 for all; with annotations every annotated frame "
     add("--detector-frames", default=DETECTED, help=f"{text}(default: {DETECTED})", **count)
     text = "COCO .json or folder of YOLO .txt, named by visible stamp or frame number"
     add("--annotations", metavar="PATH", help=text)
-    text = "names of the class numbers in YOLO .txt files"
+    text = "names of the class numbers in YOLO .txt files, and of a detector without names"
     add("--class-names", default=(), help=text, **names)
     text = "names of the visible frames in order: a text file, or a folder of images"
     add("--frame-names", metavar="FILE", help=text)

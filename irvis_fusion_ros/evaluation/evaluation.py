@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import sys
 import tempfile
@@ -31,6 +32,10 @@ from irvis_fusion_ros.evaluation.tables import writing
 
 EVENT_CHARACTERS = 600
 """Encodings and formats come from outside, and may be megabytes long."""
+RANKED = "Qabf"
+"""Ranks the frames where it is measured; else the first metric does."""
+LEAST_SCORE = 0.02
+"""Of detections that the average precision takes."""
 SUMMARY, FILM = "summary.json", "fused.gif"
 
 
@@ -43,7 +48,7 @@ class Plan(NamedTuple):
     configurations: list[Configuration]
     metrics: Sequence[str] | None
     measured_frames: int
-    rank_by: str
+    rank_by: str | None
     jobs: int
     detector: str
     min_score: float
@@ -74,14 +79,15 @@ class Evaluation:
         """
         self._plan = plan
         require_libraries()
+        self._scorer = Scorer(plan.metrics, plan.jobs)
         measured = plan.metrics or SCORE_COLUMNS
-        if plan.rank_by not in SCORE_COLUMNS or plan.rank_by not in measured:
+        self._rank_by = plan.rank_by or (RANKED if RANKED in measured else measured[0])
+        if self._rank_by not in SCORE_COLUMNS or self._rank_by not in measured:
             raise ConfigurationError(
                 "expected --rank-by to be one of the measured metrics, "
-                f"{', '.join(measured)}, found {plan.rank_by!r}"
+                f"{', '.join(measured)}, found {self._rank_by!r}"
             )
         self._facts = read_facts(plan.bag, plan.topics)
-        self._scorer = Scorer(plan.metrics, plan.jobs)
         self._detection = _make_detection(plan, self._facts)
         self._sampling = Sampling(self._facts.vis_frames, plan.measured_frames)
         _prepare_folder(plan.output)
@@ -106,7 +112,7 @@ class Evaluation:
                 self._sampling,
                 self._detection,
                 Animation(facts.vis_frames, facts.vis_rate_hz, FILM_FRAMES if plan.gif else 0),
-                plan.rank_by,
+                self._rank_by,
                 facts.apart_s,
             )
             with contextlib.closing(recording):
@@ -215,12 +221,16 @@ def _make_detection(plan: Plan, facts: BagFacts) -> DetectionCheck | None:
     if plan.detector == "none":
         return None
     annotations = None
-    detector = open_detector(None if plan.detector == "hog" else plan.detector, plan.min_score)
+    file = None if plan.detector == "hog" else plan.detector
+    # The average precision needs the doubtful detections as well.
+    lowest = min(plan.min_score, LEAST_SCORE) if plan.annotations else plan.min_score
+    detector = open_detector(file, lowest, plan.class_names)
     if plan.annotations:
         names = plan.class_names or detector.labels
         annotations = read_annotations(plan.annotations, names, _frame_names(plan.frame_names))
     most = plan.detector_frames
-    return DetectionCheck(detector, annotations, facts.vis_frames, most, facts.apart_s)
+    least = plan.min_score if file else -math.inf
+    return DetectionCheck(detector, annotations, facts.vis_frames, most, facts.apart_s, least)
 
 
 def _prepare_folder(folder: str) -> None:

@@ -54,3 +54,17 @@ def test_the_markdown_has_the_means_of_the_metrics_themselves(data, capsys):
     place = cells[""].index("Qabf")
     assert cells["maximum"][place] == f"{np.mean(expected):.3f}"
     assert {len(row) for row in cells.values()} == {len(metrics.METRIC_NAMES)}
+
+
+def test_rows_against_rescaled_and_denoised_sources(data, capsys):
+    """Of an image with printed noise the denoised sources explain less."""
+    arguments = ["--data", str(data), "--sets", "set@N", "--markdown"]
+    shown = []
+    for more in ([], ["--rescale"], ["--denoise"]):
+        reference_rows.main([*arguments, *more])
+        shown.append(capsys.readouterr().out)
+    assert len(set(shown)) == 3
+    (pair,) = read_pairs(data, "set@1D")
+    plain, denoised = (reference_rows.score(pair.luma, pair, each) for each in (False, True))
+    place = list(metrics.METRIC_NAMES).index("VIF")
+    assert denoised[place] < plain[place]

@@ -43,6 +43,6 @@ def test_a_script_shows_its_help_both_ways(name):
 
 
 def test_packages_show_their_help():
-    assert "beyond_maximum" in PACKAGES
+    assert "robustness" in PACKAGES
     for name, shown in zip(PACKAGES, helps(*(["-m", f"benchmarks.{name}"] for name in PACKAGES))):
         assert "usage:" in shown and "--help" in shown, name

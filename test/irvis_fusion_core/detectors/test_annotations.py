@@ -76,9 +76,10 @@ def test_a_frame_without_objects_is_annotated(tmp_path):
     assert read_annotations(coco(tmp_path, boxes=())).of_frame(2, 0, 10, 10) == []
 
 
-def test_crowds_are_left_out(tmp_path):
+def test_crowds_are_ignored_boxes(tmp_path):
     box = {"image_id": 1, "category_id": 7, "bbox": [0, 0, 5, 5], "iscrowd": 1}
-    assert read_annotations(coco(tmp_path, annotations=[box])).of_frame(2, 0, 480, 640) == []
+    (crowd,) = read_annotations(coco(tmp_path, annotations=[box])).of_frame(2, 0, 480, 640)
+    assert crowd.ignored and tuple(crowd.box) == (0, 0, 5, 5)
 
 
 def test_class_names_of_yolo_files(tmp_path):

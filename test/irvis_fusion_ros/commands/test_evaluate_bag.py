@@ -318,7 +318,7 @@ def test_annotations_give_precision_and_recall(bag, tmp_path, maximum, monkeypat
         text = f"0 {x} {y} {10 / WIDTH} {30 / HEIGHT}\n"
         (labels / f"{START_NS + number * 33 * MS}.txt").write_text(text)
     arguments = ["--detector", "any.onnx", "--annotations", str(labels)]
-    assert run(bag, tmp_path / "report", *arguments) == 0
+    assert run(bag, tmp_path / "report", *arguments, "--metrics", "VIF") == 0
     check = summary_of(tmp_path / "report")["detection"]
     assert check["frames"] == 6 and check["annotated"]
     rows = check["rows"]
@@ -327,6 +327,8 @@ def test_annotations_give_precision_and_recall(bag, tmp_path, maximum, monkeypat
     assert rows["visible alone"]["recall"] == 0.0
     page = Page((tmp_path / "report" / "report.html").read_text())
     assert "precision" in page.text and "100.0 %" in page.text
+    assert "By class" in page.text and "frames by VIF" in page.text
+    assert "By class" in page.text and "1.000 to 1.000" in page.text
 
 
 def test_a_digest_is_of_every_byte_and_of_the_layout():

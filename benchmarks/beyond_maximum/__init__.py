@@ -1,1 +1,0 @@
-"""What the pixel-wise maximum gets wrong, and whether the models get it right."""

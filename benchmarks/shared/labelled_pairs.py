@@ -1,0 +1,115 @@
+"""Annotated pairs of the data folder: their part, day or night, and the thermal image as seen.
+
+* roadscene with roadscene_boxes, parts as `training.data.scene_parts`
+* msrs with msrs_boxes, parts as the folders
+* m3fd: another camera, validation alone
+* without boxes: msrs; llvip and llvip256 (validation: the third of three cameras); kaist
+  (validation alone)
+
+Thermal images without a visible one (flir_raw16) cannot be fused. Those with one (raw16_rgb) are
+frames of roadscene and not counted twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from benchmarks.shared.pairs import Pair, as_seen, read_pairs, resized
+from irvis_fusion_core.detectors.detection import Box, Truth
+from irvis_fusion_core.image_files import images_by_stem
+from training.data.scene_parts import roadscene_parts
+
+CLASS_NAMES = ("person", "bicycle or motorcycle", "car/truck/bus", "dog")
+"""Of the numbers in the shared YOLO files."""
+CLASSES = {"person": "person", "car/truck/bus": "car"}
+"""Annotated class -> column of the tables."""
+IGNORED_BELOW_PX = 12
+"""Root of the area of a box that is too small to demand."""
+NIGHT_BELOW = 150.0
+"""Mean luminance of the upper third: RoadScene's street lamps light the road, not the sky."""
+NIGHT_RULE = (
+    "night: MSRS by name (N), others where the visible luminance of the upper third is below "
+    f"{NIGHT_BELOW:g} on average"
+)
+BOXED = {
+    "roadscene/train": "roadscene_boxes",
+    "roadscene/val": "roadscene_boxes",
+    "msrs/train": "msrs_boxes",
+    "msrs/val": "msrs_boxes",
+    "m3fd": "m3fd/boxes",
+}
+LLVIP_SIZE = (320, 256)
+"""Width and height of the true aspect of llvip256's square images."""
+UNBOXED = ("msrs/train", "msrs/val", "llvip/train", "llvip256", "kaist")
+
+
+class LabelledPair(NamedTuple):
+    """A pair as the network sees it; `truth` is None where there are no boxes."""
+
+    pair: Pair
+    truth: list[Truth] | None
+    night: bool
+
+
+def read_labelled(
+    data: Path, part: str, boxed: bool = True, limit: int | None = None
+) -> Iterator[LabelledPair]:
+    """Yield the pairs of a part ("train", "val", "all").
+
+    Args:
+        data: The folder of the sets; sets that are missing there are left out.
+        part: Which part.
+        boxed: The pairs with boxes, or else the sets of `UNBOXED` without.
+        limit: At most this many pairs of each folder, evenly spread.
+    """
+    roadscene = _roadscene(data)
+    for name in BOXED if boxed else UNBOXED:
+        if not (data / name / "IR").is_dir():
+            continue
+        boxes = data / BOXED.get(name, "none")
+
+        def wanted(stem: str, name: str = name, boxes: Path = boxes) -> bool:
+            place = _part(name, stem, roadscene)
+            return part in ("all", place) and (boxes / f"{stem}.txt").is_file() == boxed
+
+        for pair in read_pairs(data, name, limit, limit is not None, wanted):
+            stem = pair.name.rpartition("/")[2]
+            if name == "llvip256":
+                pair = resized(pair, *LLVIP_SIZE)
+            truth = _boxes(boxes / f"{stem}.txt", *pair.luma.shape) if boxed else None
+            yield LabelledPair(as_seen(pair), truth, is_night(pair))
+
+
+def is_night(pair: Pair) -> bool:
+    """Return whether a pair shows night, by NIGHT_RULE."""
+    if pair.name.startswith("msrs"):
+        return pair.name.endswith("N")
+    return float(pair.luma[: len(pair.luma) // 3].mean()) < NIGHT_BELOW
+
+
+def _roadscene(data: Path) -> dict[str, str]:
+    folders = [data / "roadscene" / part / "VIS" for part in ("train", "val")]
+    return roadscene_parts(*([*images_by_stem(f)] if f.is_dir() else [] for f in folders))
+
+
+def _part(name: str, stem: str, roadscene: dict[str, str]) -> str:
+    if name.startswith("roadscene"):
+        return roadscene[stem]
+    if name.startswith("llvip"):
+        return "val" if stem.startswith("03") else "train"
+    return "train" if name == "msrs/train" else "val"
+
+
+def _boxes(path: Path, height: int, width: int) -> list[Truth]:
+    found = []
+    for line in path.read_text().splitlines():
+        kind, *numbers = line.split()
+        x, y, w, h = np.array(numbers, float) * (width, height, width, height)
+        label = CLASS_NAMES[int(kind)]
+        small = w * h < IGNORED_BELOW_PX**2
+        found.append(Truth(Box(x - w / 2, y - h / 2, w, h), label, bool(small)))
+    return found
