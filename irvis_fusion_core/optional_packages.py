@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import Any
 
 from irvis_fusion_core.errors import EngineUnavailableError
@@ -17,9 +18,13 @@ _INSTALL_TENSORRT = (
 def import_engine(module: str, extra: str | None = None) -> Any:
     """Import an engine's module; `extra` of our package installs it, by default its namesake.
 
+    OpenVINO is imported without its telemetry: nothing of ours contacts a network host.
+
     Raises:
         EngineUnavailableError: it is not installed, or its libraries do not load.
     """
+    if module.partition(".")[0] == "openvino":
+        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     try:
         return importlib.import_module(module)
     except (ImportError, OSError) as error:
