@@ -6,7 +6,7 @@ import pytest
 from irvis_fusion_core.backends import BackendOptions, open_backend
 from irvis_fusion_core.errors import ConfigurationError, EngineError, FrameError, ModelError
 
-ENGINES = ["onnxruntime", "openvino"]
+ENGINES = ["numpy", "onnxruntime", "openvino"]
 # Grey levels. int8: half a step of 1/127 on the difference of the frames is one level.
 BOUND = {"fp32": 0, "fp16": 1, "int8": 2}
 
