@@ -55,7 +55,7 @@ def read_graph(path: str) -> tuple[list[Node], dict[str, np.ndarray]]:
 
 
 def _tensor(message: Any) -> tuple[str, np.ndarray]:
-    found = read_fields(message)
+    found: Any = read_fields(message)
     kind = found[2][0]
     dtype = np.dtype(np.float16 if kind == _FLOAT16 else DTYPES[kind])
     if found[9]:  # raw_data
@@ -69,7 +69,7 @@ def _tensor(message: Any) -> tuple[str, np.ndarray]:
 
 
 def _attribute(message: Any) -> tuple[str, Any]:
-    found = read_fields(message)
+    found: Any = read_fields(message)
     value: Any = None
     if found[8]:
         value = _integers(found[8])
