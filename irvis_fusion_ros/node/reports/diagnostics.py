@@ -171,6 +171,8 @@ class Report:
         level, message = OK, "receiving"
         if not subscription.is_open:
             message = "not subscribed"
+        elif not subscription.received:
+            message = "waiting for the first image"  # until it is called silent, below
         elif name == "ir":
             verdict = parts.intake.judge_now()
             values["reason"] = verdict.reason
