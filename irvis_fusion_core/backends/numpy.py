@@ -246,11 +246,7 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "DequantizeLinear": _dequantize,
     "Div": lambda a, b: a / b if a.dtype.kind == "f" else a // b,
     "Exp": np.exp,
-    "Expand": lambda x, shape: np.broadcast_to(x, np.broadcast_shapes(x.shape, tuple(shape))),
     "Gather": lambda x, index, axis=0: np.take(x, index, axis),
-    "HardSigmoid": lambda x, alpha=0.2, beta=0.5: np.clip(
-        x * np.float32(alpha) + np.float32(beta), 0, 1
-    ),
     "HardSwish": _hard_swish,
     "Identity": lambda x: x,
     "MatMul": np.matmul,
@@ -276,9 +272,7 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "Sqrt": np.sqrt,
     "Squeeze": lambda x, axes: np.squeeze(x, tuple(axes)),
     "Sub": np.subtract,
-    "Tanh": np.tanh,
     "Transpose": lambda x, perm: x.transpose(perm),
     "Unsqueeze": lambda x, axes: np.expand_dims(x, tuple(axes)),
-    "Where": np.where,
 }
 """ONNX operator -> function: the inputs, then the attributes by name."""

@@ -151,17 +151,6 @@ def test_saturated_counts_are_hot_and_do_not_widen_the_window():
     assert 3000 < low < high < 4000
 
 
-def test_saturated_values_of_8_bit_frames_do_not_widen_the_window():
-    raw = ramp(30, 90, dtype=np.uint8)
-    raw[:30] = 250
-    rescale = ThermalRescale(saturated=240)
-    assert (rescale(raw)[:30] == 255).all()
-    assert rescale.limits[1] < 100
-    white = ThermalRescale()
-    white(raw)
-    assert white.limits[1] > 200
-
-
 @pytest.mark.parametrize("method", ["percentile", "fieldwise"])
 @pytest.mark.parametrize(
     "raw",
