@@ -55,7 +55,8 @@ class NumpyBackend(Backend):
         values: dict[str, Any] = {**self._constants, "ir": ir[None], "vis": vis[None], "": None}
         for node, freed in zip(self._nodes, self._freed):
             arguments = [values[name] for name in node.inputs]
-            values[node.outputs[0]] = OPERATORS[node.operator](*arguments, **node.attributes)
+            result = OPERATORS[node.operator](*arguments, **node.attributes)
+            values.update(zip(node.outputs, result if isinstance(result, list) else [result]))
             for name in freed:
                 values[name] = None
         return np.ascontiguousarray(values["fused"][0])
@@ -269,10 +270,11 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "Shape": lambda x: np.array(x.shape),
     "Sigmoid": lambda x: 1 / (1 + np.exp(-x)),
     "Slice": _slice,
+    "Split": lambda x, sizes, axis=0: np.split(x, np.cumsum(sizes)[:-1], axis),
     "Sqrt": np.sqrt,
     "Squeeze": lambda x, axes: np.squeeze(x, tuple(axes)),
     "Sub": np.subtract,
     "Transpose": lambda x, perm: x.transpose(perm),
     "Unsqueeze": lambda x, axes: np.expand_dims(x, tuple(axes)),
 }
-"""ONNX operator -> function: the inputs, then the attributes by name."""
+"""ONNX operator -> function of the inputs, then of the attributes by name; a list: all outputs."""

@@ -52,6 +52,7 @@ def make_graph(onnx, nodes, tmp_path):
                 ("half", [1, 1, 0.5, 0.5], np.float32),
                 ("double", [1, 1, 2, 2], np.float32),
                 ("weights", np.full((3, 1, 3, 3), 0.1), np.float32),
+                ("parts", [1, 2], np.int64),
                 ("dense", np.linspace(0, 0.03, 81).reshape(3, 3, 3, 3), np.float32),
             )
         ],
@@ -70,6 +71,11 @@ def make_graph(onnx, nodes, tmp_path):
     [
         [("Conv", ["x", "weights"], {"group": 3, "strides": [2, 2], "pads": [1, 1, 1, 1]})],
         [("Conv", ["x", "dense"], {"strides": [2, 2], "pads": [1, 1, 1, 1]})],
+        [
+            ("Split", ["x", "parts"], {"axis": 1}),
+            ("Concat", ["b", "a"], {"axis": 1}),
+            ("Conv", ["c", "dense"], {"strides": [2, 2], "pads": [1, 1, 1, 1]}),
+        ],
         [("AveragePool", ["x"], {"kernel_shape": [2, 2], "strides": [2, 2]})],
         [
             (
@@ -79,14 +85,18 @@ def make_graph(onnx, nodes, tmp_path):
             )
         ],
     ],
-    ids=["depthwise", "dense", "pool", "padded pool"],
+    ids=["depthwise", "dense", "split", "pool", "padded pool"],
 )
 @pytest.mark.parametrize("mode", ["nearest", "linear"])
 def test_operators_that_a_model_may_use(steps, mode, tmp_path):
     """Down to half the size and back, against ONNX Runtime."""
     onnx = pytest.importorskip("onnx")
     pytest.importorskip("onnxruntime", reason="the reference")
-    nodes = [onnx.helper.make_node(op, inputs, ["small"], **at) for op, inputs, at in steps]
+    outputs = {"Split": ["a", "b"], "Concat": ["c"]}
+    nodes = [
+        onnx.helper.make_node(op, inputs, outputs.get(op, ["small"]), **at)
+        for op, inputs, at in steps
+    ]
     how = {"mode": mode, "coordinate_transformation_mode": "half_pixel"}
     if mode == "nearest":
         how.update(coordinate_transformation_mode="asymmetric", nearest_mode="floor")
