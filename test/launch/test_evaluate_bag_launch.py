@@ -37,7 +37,7 @@ def test_lists_and_further_arguments_are_taken_apart(parsed):
     )
     assert options.config == ["day.yaml", "night.yaml"]
     assert options.model == ["nano"]
-    assert (options.live, options.ir_topic, options.metrics) == (True, "/ir", "EN,Qabf")
+    assert (options.live, options.ir_topic, options.metrics) == (True, "/ir", ["EN", "Qabf"])
     assert options.param == ["model:=my model.onnx"]
 
 
