@@ -218,6 +218,18 @@ def test_a_wheel_holds_the_package_and_one_name_for_the_path(tmp_path):
     ]
 
 
+def test_a_sourced_ros_gets_no_wheels_of_another_ros(arguments):
+    extras = arguments["extras_require"]
+    for extra in ("test", "bag", "openvino"):
+        assert not [name for name in extras[extra] if name.startswith("ros-")]
+    # colcon runs pytest where it finds it here.
+    assert "pytest" in extras["test"]
+    for target, installed in (("test", "'.[test]'"), ("demo", "'.[openvino,bag]'")):
+        command = ["make", "-n", "-W", "setup.py", target, "ROS_DISTRO=humble"]
+        done = run(*command, cwd=ROOT)
+        assert f".venv-humble/bin/python -m pip install --quiet --editable {installed}" in done
+
+
 def test_files_for_people_are_there():
     for name in (
         "README.md",
