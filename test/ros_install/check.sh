@@ -157,7 +157,8 @@ lifecycle() {
 respawn() {
     start ros2 launch irvis_fusion demo.launch.py namespace:=check respawn:=true
     python3 "$ROOT/test/ros_install/wait_for_fused.py" check || fail "no fused image"
-    kill -9 "$(pgrep -g "$JOB" -f lib/irvis_fusion/fusion_node)" || fail "no node to kill"
+    kill -9 "$(sed -n 's/.*fusion_node-1\]: process started with pid \[\([0-9]*\)\].*/\1/p' "$WORK/output")" ||
+        fail "no node to kill"
     expect_soon "process has died" cat "$WORK/output"
     expect_soon "active [3]" ros2 lifecycle get /check/fusion_node
     python3 "$ROOT/test/ros_install/wait_for_fused.py" check || fail "no fused image after its death"
