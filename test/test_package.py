@@ -230,6 +230,13 @@ def test_a_sourced_ros_gets_no_wheels_of_another_ros(arguments):
         assert f".venv-humble/bin/python -m pip install --quiet --editable {installed}" in done
 
 
+def test_the_view_shows_the_topics_of_the_node():
+    text = (ROOT / "config" / "view.rviz").read_text()
+    assert re.findall(r"/\w+/image_raw", text) == [
+        f"/{n}/image_raw" for n in ("ir", "vis", "fused")
+    ]
+
+
 def test_files_for_people_are_there():
     for name in (
         "README.md",
