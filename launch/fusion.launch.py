@@ -88,7 +88,7 @@ def find_parameter_files(names):
     """Return the files that `names` names, and the paths of those that do not exist."""
     config = os.path.join(get_package_share_directory(PACKAGE), "config")
     files, missing = [], []
-    for name in shlex.split(names):
+    for name in [names] if os.path.isfile(names) else shlex.split(names):
         path = os.path.abspath(os.path.expanduser(name))
         shipped = os.path.join(config, name)
         found = [each for each in (path, shipped, shipped + ".yaml") if os.path.isfile(each)]

@@ -49,6 +49,7 @@ def test_parameter_files_are_found_by_path_and_by_name(fusion, monkeypatch, tmp_
         str(ROOT / "config" / "boson.yaml"),
     ]
     assert missing == [str(tmp_path / "bosn.yaml")]
+    assert fusion.find_parameter_files("my rig.yaml") == ([files[1]], [])
     assert fusion.find_parameter_files("") == ([], [])
 
 
