@@ -6,15 +6,18 @@
 
 PYTHON ?= python3
 # A sourced ROS installation is used as it is: its messages are built for NumPy 1 and lie outside
-# the environment. Without one, the ROS wheels come with the rest.
+# the environment; what needs torch or checks the style is skipped. Without one, the ROS wheels come
+# with the rest.
 ifdef ROS_DISTRO
 VENV := .venv-$(ROS_DISTRO)
 VENV_OPTIONS := --system-site-packages
-DEMO_PACKAGES := --editable '.[openvino,bag]' 'numpy<2' 'opencv-python-headless<5'
+DEMO_PACKAGES := --editable '.[openvino,bag]' pillow 'numpy<2' 'opencv-python-headless<5'
+TEST_PACKAGES := --editable '.[test]' 'numpy<2' 'opencv-python-headless<5'
 else
 VENV := .venv
 VENV_OPTIONS :=
 DEMO_PACKAGES := --editable '.[demo]'
+TEST_PACKAGES := --editable '.[dev]'
 endif
 BIN := $(VENV)/bin
 DEMO_ARGUMENTS ?=
@@ -47,7 +50,7 @@ $(VENV)/demo.stamp: setup.py | $(VENV)/bin/python
 	touch $@
 
 $(VENV)/dev.stamp: setup.py | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet $(TEST_PACKAGES)
 	touch $@
 
 $(VENV)/docs.stamp: setup.py | $(VENV)/bin/python

@@ -72,21 +72,19 @@ EXTRAS = {
     "rtx": ["tensorrt-rtx-cu13%s" % X86_LINUX, "cuda-python>=12%s" % X86_LINUX],
     "demo": ["openvino>=2023.1", "pillow>=9", DEMO_OPENCV] + ROS_WHEELS + BAG_READER + ["pyyaml"],
 }
+# What a ROS machine needs beside ROS for `make test`; `colcon test` looks for pytest here.
+EXTRAS["test"] = ["hypothesis", "pytest", *EXTRAS["onnx"], *EXTRAS["bag"], *REPORT, "pyyaml"]
 EXTRAS["dev"] = sorted(
     {
+        *EXTRAS["test"],
         *EXTRAS["openvino"],
-        *EXTRAS["onnx"],
         *EXTRAS["docs"],
         *EXTRAS["train"],
         *EXTRAS["ros"],
-        *EXTRAS["bag"],
-        *REPORT,
         "tensorrt-rtx-cu13%s" % X86_LINUX,  # its builder needs no GPU
         DEMO_OPENCV,
         "grimp",
-        "hypothesis",
         "mypy",
-        "pytest",
         "ruff>=0.9",
         "scikit-image",
         "scikit-learn",
@@ -108,6 +106,7 @@ def executables():
     if not {"bdist_wheel", "dist_info", "editable_wheel"} & set(sys.argv):
         scripts += ["%s = %s:main" % command for command in COMMANDS.items()]
         scripts.append("fusion_node = irvis_fusion_ros.node.fusion_node:main")
+        scripts.append("demo_cameras = irvis_fusion_ros.demo.demo_cameras:main")
     return scripts
 
 

@@ -61,10 +61,12 @@ def make_parser(module_doc: str | None, name: str) -> argparse.ArgumentParser:
 
 def add_engine_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of the engine, for `open_fusion`."""
+    from irvis_fusion_core.backends import backend_names
+
     add = parser.add_argument_group("engine").add_argument
     models = "auto, nano, small, base, or an .onnx file (default: auto)"
     add("--model", default="auto", help=models)
-    backends = "auto, tensorrt, tensorrt_rtx, torch, openvino or onnxruntime (default: auto)"
+    backends = "auto, " + ", ".join(backend_names()) + " (default: auto)"
     add("--backend", default="auto", help=backends)
     add("--device", help="cpu, cuda, cuda:1, ... (default: the best there is)")
     add("--precision", help="fp32, fp16, bf16 or int8 (default: the engine's)")

@@ -3,27 +3,50 @@
 from __future__ import annotations
 
 import importlib
+import os
+import sys
+import sysconfig
 from typing import Any
 
 from irvis_fusion_core.errors import EngineUnavailableError
 
-_EXTRAS = {"tensorrt_rtx": "rtx", "onnxruntime": "onnx", "onnxruntime.quantization": "onnx"}
+_PIP_NAMES = {
+    "tensorrt_rtx": "tensorrt-rtx-cu13 cuda-python",
+    "onnxruntime.quantization": "onnxruntime onnx",
+    "torch": "torch safetensors",
+}
 _INSTALL_TENSORRT = (
     "on a Jetson it comes with JetPack (`apt install python3-libnvinfer`), "
     "elsewhere `pip install tensorrt`"
 )
 
 
-def import_engine(module: str, extra: str | None = None) -> Any:
-    """Import an engine's module; `extra` of our package installs it, by default its namesake.
+def pip_advice(packages: str) -> str:
+    """Return how to install `packages` into the Python that runs now."""
+    advice = f"`{sys.executable} -m pip install {packages}`"
+    marker = os.path.join(sysconfig.get_path("stdlib"), "EXTERNALLY-MANAGED")
+    if sys.prefix == sys.base_prefix and os.path.exists(marker):  # PEP 668
+        return (
+            "this Python takes no packages from pip: make a virtual environment with "
+            f"--system-site-packages (docs/install.md), and there `pip install {packages}`"
+        )
+    return advice
+
+
+def import_engine(module: str) -> Any:
+    """Import an engine's module.
+
+    OpenVINO is imported without its telemetry: nothing of ours contacts a network host.
 
     Raises:
         EngineUnavailableError: it is not installed, or its libraries do not load.
     """
+    if module.partition(".")[0] == "openvino":
+        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     try:
         return importlib.import_module(module)
     except (ImportError, OSError) as error:
-        extra = extra or _EXTRAS.get(module, module)
-        advice = f"install it with `pip install irvis_fusion[{extra}]`"
-        advice = _INSTALL_TENSORRT if module == "tensorrt" else advice
+        advice = _INSTALL_TENSORRT
+        if module != "tensorrt":
+            advice = "install it: " + pip_advice(_PIP_NAMES.get(module, module))
         raise EngineUnavailableError(f"{module} cannot be imported ({error}); {advice}") from error

@@ -4,6 +4,8 @@ Example, with a detector that subscribes to `image_raw`::
 
     ros2 launch irvis_fusion detector_example.launch.py \\
         package:=my_detector executable:=detector_node image_topic:=image_raw
+
+All arguments of fusion.launch.py work here, too.
 """
 
 import os
@@ -27,28 +29,23 @@ def generate_launch_description():
         ("executable", None, "Executable of the consumer."),
         ("image_topic", "image_raw", "Topic from which the consumer takes its images."),
         ("info_topic", "camera_info", "Topic from which it takes the calibration."),
-        ("ir", "ir/image_raw", "Topic of the thermal images."),
-        ("vis", "vis/image_raw", "Topic of the visible images."),
-        ("vis_info", "vis/camera_info", "Topic of the visible camera's calibration."),
     ]
-    declared = [
-        DeclareLaunchArgument(name, default_value=default, description=description)
-        for name, default, description in arguments
-    ]
-    cameras = {name: LaunchConfiguration(name) for name in ("ir", "vis", "vis_info")}
     return LaunchDescription(
         [
-            *declared,
-            # First the fusion: it sets the DDS profile for what is started after it, too.
-            IncludeLaunchDescription(
-                PythonLaunchDescriptionSource(fusion), launch_arguments=cameras.items()
+            *(
+                DeclareLaunchArgument(name, default_value=default, description=description)
+                for name, default, description in arguments
             ),
+            # First the fusion: it declares its own arguments, and sets the DDS profile for what is
+            # started after it, too.
+            IncludeLaunchDescription(PythonLaunchDescriptionSource(fusion)),
             Node(
                 package=LaunchConfiguration("package"),
                 executable=LaunchConfiguration("executable"),
+                namespace=LaunchConfiguration("namespace"),
                 remappings=[
-                    (LaunchConfiguration("image_topic"), "fused/image_raw"),
-                    (LaunchConfiguration("info_topic"), "fused/camera_info"),
+                    (LaunchConfiguration("image_topic"), LaunchConfiguration("fused")),
+                    (LaunchConfiguration("info_topic"), LaunchConfiguration("fused_info")),
                 ],
                 output="screen",
             ),

@@ -21,6 +21,7 @@ from launch.actions import (
 )
 from launch.event_handlers import OnProcessExit
 from launch.events import Shutdown
+from launch.events.process import ProcessExited
 from launch.substitutions import LaunchConfiguration
 
 from launch import Action, LaunchContext, LaunchDescription
@@ -56,7 +57,7 @@ def make_command(value: Callable[[str], str]) -> list[str]:
     for option, name in (("--config", "configs"), ("--model", "models")):
         for part in filter(None, value(name).split(",")):
             command += [option, part.strip()]
-    if value("live").lower() == "true":
+    if value("live").lower() in ("true", "1"):
         command.append("--live")
     return command + shlex.split(value("arguments"))
 
@@ -68,9 +69,15 @@ def make_actions(context: LaunchContext) -> list[Action]:
         return LaunchConfiguration(name).perform(context)
 
     evaluation = ExecuteProcess(cmd=make_command(value), output="screen")
-    done = EmitEvent(event=Shutdown(reason="the report is written"))
-    ended = OnProcessExit(target_action=evaluation, on_exit=[done])
+    ended = OnProcessExit(target_action=evaluation, on_exit=end_launch)
     return [RegisterEventHandler(ended), evaluation]
+
+
+def end_launch(event: ProcessExited, context: LaunchContext) -> EmitEvent:
+    """Return the action that ends the launch; raise, so that it fails, where it has to."""
+    if event.returncode and not context.is_shutdown:
+        raise RuntimeError(f"the evaluation failed with exit status {event.returncode}")
+    return EmitEvent(event=Shutdown(reason="the report is written"))
 
 
 def generate_launch_description() -> LaunchDescription:

@@ -17,6 +17,12 @@ else:  # an example may take as long as a busy machine needs
     hypothesis.settings.load_profile("any_load")
 
 
+def pytest_sessionfinish(session, exitstatus):
+    """No test at all is a failure; `colcon test` takes it for a success."""
+    if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
 @pytest.fixture(scope="session")
 def student_models(tmp_path_factory):
     """A folder like `irvis_fusion_core/models`, with an untrained nano student: fp32 and fp16."""

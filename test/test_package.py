@@ -122,6 +122,17 @@ def test_the_manifest_names_every_ros_package_that_is_imported(manifest):
     assert not missing
 
 
+def test_the_manifest_names_nothing_that_is_not_used(manifest):
+    declared = {element.text for element in manifest.findall("exec_depend")}
+    modules = {"python3-opencv": "cv2", "python3-pil": "PIL", "libopenblas-dev": "numpy"}
+    files = [f for part in ("irvis_fusion_*", "launch") for f in ROOT.glob(part + "/**/*.py")]
+    text = "".join(file.read_text() for file in files)
+    for name in declared:
+        module = modules.get(name, name.replace("python3-", ""))
+        # Some are imported by name, and lifecycle_msgs only asked for: rclpy brings it.
+        assert re.search(rf"(import|from) {module}\b|\"{module}\"", text), name
+
+
 def imported(file):
     """The top-level modules that a file imports anywhere."""
     for node in ast.walk(ast.parse(file.read_text())):
@@ -204,6 +215,25 @@ def test_a_wheel_holds_the_package_and_one_name_for_the_path(tmp_path):
     assert sorted(re.split("[><=!;]", name)[0] for name in base) == [
         "numpy",
         "opencv-python-headless",
+    ]
+
+
+def test_a_sourced_ros_gets_no_wheels_of_another_ros(arguments):
+    extras = arguments["extras_require"]
+    for extra in ("test", "bag", "openvino"):
+        assert not [name for name in extras[extra] if name.startswith("ros-")]
+    # colcon runs pytest where it finds it here.
+    assert "pytest" in extras["test"]
+    for target, installed in (("test", "'.[test]'"), ("demo", "'.[openvino,bag]'")):
+        command = ["make", "-n", "-W", "setup.py", target, "ROS_DISTRO=humble"]
+        done = run(*command, cwd=ROOT)
+        assert f".venv-humble/bin/python -m pip install --quiet --editable {installed}" in done
+
+
+def test_the_view_shows_the_topics_of_the_node():
+    text = (ROOT / "config" / "view.rviz").read_text()
+    assert re.findall(r"/\w+/image_raw", text) == [
+        f"/{n}/image_raw" for n in ("ir", "vis", "fused")
     ]
 
 

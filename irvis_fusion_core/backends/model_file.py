@@ -133,65 +133,65 @@ def _check_interface(
 
 
 def _read_model(content: memoryview) -> tuple[list[_Tensor], list[_Tensor], dict[str, str]]:
-    model = _fields(content)
+    model = read_fields(content)
     if len(model[7]) != 1:  # ModelProto.graph
         raise ValueError("an ONNX model holds one graph")
-    graph = _fields(model[7][0])
+    graph = read_fields(model[7][0])
     # GraphProto.initializer: some exporters repeat them as inputs.
-    initializers = {_text(_fields(each)[8]) for each in graph[5]}
+    initializers = {read_text(read_fields(each)[8]) for each in graph[5]}
     inputs = [_read_tensor(each) for each in graph[11]]
-    properties = [_fields(each) for each in model[14]]  # ModelProto.metadata_props
-    metadata = {_text(each[1]): _text(each[2]) for each in properties}
+    properties = [read_fields(each) for each in model[14]]  # ModelProto.metadata_props
+    metadata = {read_text(each[1]): read_text(each[2]) for each in properties}
     inputs = [tensor for tensor in inputs if tensor[0] not in initializers]
     return inputs, [_read_tensor(each) for each in graph[12]], metadata
 
 
 def _read_tensor(value_info: _Value) -> _Tensor:
-    value = _fields(value_info)
+    value = read_fields(value_info)
     # ValueInfoProto.type, TypeProto.tensor_type
-    tensor_type = _fields(_first(_fields(_first(value[2]))[1]))
+    tensor_type = read_fields(_first(read_fields(_first(value[2]))[1]))
     element_types = [each for each in tensor_type[1] if isinstance(each, int)]
-    shape = [_read_dimension(each) for each in _fields(_first(tensor_type[2]))[1]]
-    return _text(value[1]), element_types[0] if element_types else 0, shape
+    shape = [_read_dimension(each) for each in read_fields(_first(tensor_type[2]))[1]]
+    return read_text(value[1]), element_types[0] if element_types else 0, shape
 
 
 def _read_dimension(dimension: _Value) -> Dimension:
-    fields = _fields(dimension)
+    fields = read_fields(dimension)
     pixels = [each for each in fields[1] if isinstance(each, int)]
-    return pixels[0] if pixels else _text(fields[2])
+    return pixels[0] if pixels else read_text(fields[2])
 
 
 def _first(values: list[_Value]) -> _Value:
     return values[0] if values else memoryview(b"")
 
 
-def _text(values: list[_Value]) -> str:
+def read_text(values: list[_Value]) -> str:
     value = _first(values)
     if isinstance(value, int):
         raise ValueError("expected text")
     return bytes(value).decode("utf-8")
 
 
-def _fields(message: _Value) -> dict[int, list[_Value]]:
+def read_fields(message: _Value) -> dict[int, list[_Value]]:
     """Return the values, integers or bytes, of each field number of a protobuf message."""
     if isinstance(message, int):
         raise ValueError("expected a message")
     fields: dict[int, list[_Value]] = defaultdict(list)
     position = 0
     while position < len(message):
-        key, position = _varint(message, position)
+        key, position = read_varint(message, position)
         field, wire_type = key >> 3, key & 7
         if field == 0:
             raise ValueError("field numbers start at 1")
         if wire_type == 0:
-            number, position = _varint(message, position)
+            number, position = read_varint(message, position)
             fields[field].append(number)
             continue
         if wire_type not in (1, 2, 5):
             raise ValueError(f"unknown wire type {wire_type}")
         length = 8 if wire_type == 1 else 4
         if wire_type == 2:
-            length, position = _varint(message, position)
+            length, position = read_varint(message, position)
         if position + length > len(message):
             raise ValueError("the bytes end inside a field")
         fields[field].append(message[position : position + length])
@@ -199,7 +199,7 @@ def _fields(message: _Value) -> dict[int, list[_Value]]:
     return fields
 
 
-def _varint(message: memoryview, position: int) -> tuple[int, int]:
+def read_varint(message: memoryview, position: int) -> tuple[int, int]:
     number = 0
     for shift, byte in enumerate(message[position : position + 10]):
         number |= (byte & 0x7F) << 7 * shift

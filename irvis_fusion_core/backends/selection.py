@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from irvis_fusion_core import errors
 from irvis_fusion_core.backends.protocol import Availability, Backend, BackendOptions
 from irvis_fusion_core.errors import ConfigurationError, EngineUnavailableError
+from irvis_fusion_core.optional_packages import pip_advice
 
 # name -> (module, class); the order is the one of `probe_backends` and of the documentation.
 _BACKENDS: dict[str, tuple[str, str]] = {
@@ -16,9 +17,10 @@ _BACKENDS: dict[str, tuple[str, str]] = {
     "torch": ("irvis_fusion_core.backends.torch", "TorchBackend"),
     "openvino": ("irvis_fusion_core.backends.openvino", "OpenVinoBackend"),
     "onnxruntime": ("irvis_fusion_core.backends.onnxruntime", "OnnxRuntimeBackend"),
+    "numpy": ("irvis_fusion_core.backends.numpy", "NumpyBackend"),
 }
 # Engine and device, fastest first, as measured: a GPU before a CPU, and on the CPU OpenVINO before
-# ONNX Runtime (two to four times) before torch.
+# ONNX Runtime (two to four times) before torch; NumPy where nothing else is installed.
 _AUTO_ORDER = (
     ("tensorrt", "cuda"),
     ("tensorrt_rtx", "cuda"),
@@ -26,6 +28,7 @@ _AUTO_ORDER = (
     ("openvino", "cpu"),
     ("onnxruntime", "cpu"),
     ("torch", "cpu"),
+    ("numpy", "cpu"),
 )
 
 
@@ -118,6 +121,6 @@ def _runnable(device: str | None, passed_over: list[str]) -> Iterator[tuple[str,
 def _nothing_runs(passed_over: list[str]) -> EngineUnavailableError:
     return EngineUnavailableError(
         "expected at least one inference engine, found none that can run this model here; "
-        "on a CPU `pip install irvis_fusion[openvino]` is the fastest. Tried:\n  "
+        f"on an x86 CPU openvino is the fastest: {pip_advice('openvino')}. Tried:\n  "
         + "\n  ".join(passed_over)
     )

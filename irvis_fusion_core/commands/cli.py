@@ -87,7 +87,7 @@ def _cannot_start(name: str, point: Any, error: ImportError) -> str:
     if (error.name or "").partition(".")[0] in ("rclpy", "sensor_msgs", "rcl_interfaces"):
         advice = (
             "source a ROS 2 installation, or on x86-64 Linux install the wheels: "
-            "pip install irvis_fusion[ros]"
+            "`pip install '.[ros]'` in the source folder"
         )
     return f"irvis_fusion {name}: expected to import {_module_of(point)}, found: {error}; {advice}"
 

@@ -39,7 +39,7 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     if options.checkpoint is None and options.variant is None:
         parser.error("one of --checkpoint and --variant is needed")
-    import_engine("torch", "train")
+    import_engine("torch")
     from irvis_fusion_core.backends.comparison import largest_difference
     from irvis_fusion_core.network.checkpoint import load_checkpoint
     from irvis_fusion_core.network.export import export_to_onnx

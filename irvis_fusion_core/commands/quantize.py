@@ -38,7 +38,7 @@ def main(arguments: list[str]) -> int:
         files = spread(pairs_in(options.pairs), options.count)
     except FrameError as error:
         raise CalibrationError(f"expected real pairs to calibrate with: {error}") from error
-    import_engine("torch", "train")
+    import_engine("torch")
     from irvis_fusion_core.network.export import quantize
 
     os.makedirs(os.path.dirname(os.path.abspath(options.output)), exist_ok=True)

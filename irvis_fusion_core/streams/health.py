@@ -75,7 +75,7 @@ class IrHealth:
     Args:
         max_ir_age_s: age from which a thermal frame is stale.
         frozen_after_s: time without change after which the image is frozen; 0: never.
-        expected_size: (height, width), None for any size.
+        expected_size: (height, width), each 0 for any; None for any size.
         ir_time_offset_s: added to thermal stamps, as in pairing.
         missing_after_s: silence on the monotonic clock after which the camera is missing; a bag
             played at a tenth of its speed needs more.
@@ -96,7 +96,7 @@ class IrHealth:
         check_seconds("frozen_after_s", self.frozen_after_s, ">= 0")
         check_seconds("ir_time_offset_s", self.ir_time_offset_s, "")
         size = self.expected_size
-        if size is not None and (len(size) != 2 or min(size) < 1):
+        if size is not None and (len(size) != 2 or min(size) < 0):
             raise ConfigurationError(f"expected_size must be (height, width), got {size!r}")
         self._offset_ns = round(self.ir_time_offset_s * NS_PER_S)
         self.reset()
@@ -142,8 +142,9 @@ class IrHealth:
         if newest.stamp_ns <= 0:
             return UNSTAMPED, "the thermal frames carry no stamp; have the driver stamp them"
         height, width = newest.frame.shape[:2]
-        if self.expected_size is not None and (height, width) != tuple(self.expected_size):
-            expected = f"{self.expected_size[1]}x{self.expected_size[0]}"
+        rows, columns = self.expected_size or (0, 0)
+        if (rows or height, columns or width) != (height, width):
+            expected = f"{columns or 'any'}x{rows or 'any'}"
             return WRONG_SIZE, (
                 f"thermal frames are {width}x{height}, expected {expected}; correct the "
                 "parameter, or the driver's mode"

@@ -43,8 +43,8 @@ class ThermalOptions:
             contrast, costs 1 ms and some steadiness.
         dead_pixels: repair single dead pixels.
         columns: remove fixed column noise.
-        saturated: raw value from which a pixel counts as saturated; None is the maximum of the
-            type (give 16383 for 14-bit cameras).
+        saturated: raw value from which a pixel counts as saturated (16383 for 14-bit cameras);
+            None is the maximum of the type, and no value of an 8-bit frame.
         fields: fields along each side for method "fieldwise", 2..16.
 
     Raises:

@@ -44,8 +44,8 @@ def checked_frame(raw: np.ndarray) -> np.ndarray:
 
 def usable_values(raw: np.ndarray, saturated: float | None) -> np.ndarray:
     """Return where values are neither missing nor saturated: bool, of the shape of `raw`."""
-    if raw.dtype == np.uint8:
-        return np.ones(raw.shape, bool)
+    if raw.dtype == np.uint8:  # white may be what the camera's gain control made of it
+        return raw < (256 if saturated is None else saturated)
     if raw.dtype == np.uint16:
         return (raw > 0) & (raw < (65535 if saturated is None else saturated))
     usable = np.isfinite(raw)

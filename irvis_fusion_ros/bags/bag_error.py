@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 from irvis_fusion_core.errors import FusionError
+from irvis_fusion_core.optional_packages import pip_advice
 
 
 class BagError(FusionError):
@@ -26,7 +27,7 @@ def bag_library(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        advice = "`pip install rosbags mcap`"
+        advice = pip_advice("rosbags mcap")
         if sys.version_info < (3, 10):
             advice += " needs Python 3.10 or newer: copy the bag to a machine that has one"
         raise BagReaderUnavailableError(

@@ -1,7 +1,7 @@
 """The demo's cameras: a process that publishes pairs as two camera drivers would.
 
 Publishes `ir/image_raw` (mono8), `vis/image_raw` (rgb8) and `vis/camera_info`, reliable, at one
-rate. At its end it writes a JSON with the stamp and the people of every frame.
+rate. At its end it can write a JSON with the stamp and the people of every frame.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ FRAME_ID = "vis_optical_frame"
 class DemoCameras(Node):
     """Publishes a pair each period, both images with the same stamp."""
 
-    def __init__(self, pairs: DemoPairs) -> None:
+    def __init__(self, pairs: DemoPairs, recorded: bool = True) -> None:
         super().__init__("demo_cameras")
-        self._pairs = pairs
+        self._pairs, self._recorded, self._count = pairs, recorded, 0
         self._ir = self.create_publisher(Image, "ir/image_raw", 5)
         self._vis = self.create_publisher(Image, "vis/image_raw", 5)
         self._info = self.create_publisher(CameraInfo, "vis/camera_info", 5)
@@ -35,7 +35,8 @@ class DemoCameras(Node):
         self.create_timer(1.0 / pairs.rate_hz, self._publish)
 
     def _publish(self) -> None:
-        pair = self._pairs.pair(len(self.frames))
+        pair = self._pairs.pair(self._count)
+        self._count += 1
         stamp = self.get_clock().now()  # after drawing, which takes no time in a camera
         info = CameraInfo(height=self._pairs.height, width=self._pairs.width)
         info.header.stamp = stamp.to_msg()
@@ -43,6 +44,8 @@ class DemoCameras(Node):
         self._ir.publish(make_image(pair.ir, "mono8", info.header))
         self._vis.publish(make_image(pair.vis, "rgb8", info.header))
         self._info.publish(info)
+        if not self._recorded:
+            return
         people = None if pair.people is None else [list(box) for box in pair.people]
         self.frames.append({"stamp_ns": stamp.nanoseconds, "people": people})
 
@@ -52,14 +55,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", help="folder with IR/ and VIS/; default: the drawn street")
     parser.add_argument("--rate-hz", type=float, default=30.0)
-    parser.add_argument("--record", required=True, help="JSON to write")
+    parser.add_argument("--record", help="JSON to write")
     given = sys.argv[1:] if arguments is None else arguments
     options = parser.parse_args(remove_ros_args(given))
     received = end_signals.init(given)
-    node = DemoCameras(DemoPairs(options.pairs, rate_hz=options.rate_hz))
+    node = DemoCameras(DemoPairs(options.pairs, rate_hz=options.rate_hz), bool(options.record))
     end_signals.spin(node, received)
-    with open(options.record, "w", encoding="utf-8") as stream:
-        json.dump(node.frames, stream)
+    if options.record:
+        with open(options.record, "w", encoding="utf-8") as stream:
+            json.dump(node.frames, stream)
     return 0
 
 

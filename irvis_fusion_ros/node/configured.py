@@ -12,7 +12,7 @@ from sensor_msgs.msg import CameraInfo
 from std_srvs.srv import SetBool
 
 from irvis_fusion_core.errors import FusionError
-from irvis_fusion_ros.node.engine_state import EngineLog, EngineState
+from irvis_fusion_ros.node.engine_state import READY, EngineLog, EngineState
 from irvis_fusion_ros.node.frame_output import FrameOutput
 from irvis_fusion_ros.node.frame_path import FrameIntake, FrameProcessor
 from irvis_fusion_ros.node.reports.diagnostics import Report
@@ -38,7 +38,7 @@ STOP_TIMEOUT_S = 2.0
 class Configured:
     """Makes the parts in order and removes them in the reverse order.
 
-    `engine_text` is what the engine said of itself when it was opened.
+    `engine_text` is what the engine says of itself.
     """
 
     def __init__(self, node: FusionNode) -> None:
@@ -65,8 +65,11 @@ class Configured:
             undo.callback(self.calibrations.close)
             self.calibrations.follow()
             self.stages = CurrentStages(settings, self.calibrations.snapshot, self._tell)
-            self.output = FrameOutput(self.topics.publishers, live, note)
-            self.engine_state = EngineState(EngineLog(node.get_logger).on_state)
+            debug = node.get_logger().debug
+            self.output = FrameOutput(self.topics.publishers, live, note, debug)
+            self._fuser: PairFuser | None = None
+            self._engine_log = EngineLog(node.get_logger)
+            self.engine_state = EngineState(self._on_engine_state)
             processor = FrameProcessor(
                 self.output, self.stages, self.engine_state, self.latencies.publish, now, note
             )
@@ -176,8 +179,17 @@ class Configured:
 
     def _open_on_worker(self) -> PairFuser:
         node = self._node
-        fuser = PairFuser(
+        self._fuser = PairFuser(
             node.open_engine(node.live.current, lambda text: node.get_logger().info(text))
         )
-        self.engine_text = {key: str(value) for key, value in fuser.describe().items()}
-        return fuser
+        return self._fuser
+
+    def _on_engine_state(self, state: str, reason: str) -> None:
+        if state == READY and self._fuser is not None:
+            facts = self._fuser.describe()
+            self.engine_text = {key: str(value) for key, value in facts.items()}
+            if not reason and "engine" in facts:
+                reason = "{engine} on {device}, model {variant} {precision}".format(**facts)
+                if facts["backend"] == "numpy":
+                    reason += "; slow, docs/install.md tells how to add a faster engine"
+        self._engine_log.on_state(state, reason)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -98,7 +99,7 @@ class Publishers:
 class FrameOutput:
     """Lets each frame out once and in order; used from both threads.
 
-    `note(kind, text)` is told of images that are refused.
+    `note(kind, text)` is told of images that are refused, `debug(text)` of every frame.
 
     Attributes:
         outcomes: Counts by outcome: "fused", "passed: <reason>", "dropped: <reason>".
@@ -108,6 +109,7 @@ class FrameOutput:
     publishers: Publishers
     live: LiveSettings
     note: Note
+    debug: Callable[[str], object] = str
 
     def __post_init__(self) -> None:
         self.outcomes = EventCounter()
@@ -157,3 +159,4 @@ class FrameOutput:
         if outcome != FUSED:
             self.last_unfused = outcome
         self.outcomes.add(outcome)
+        self.debug("a visible frame: " + outcome)

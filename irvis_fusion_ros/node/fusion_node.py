@@ -140,6 +140,8 @@ class FusionNode(LifecycleNode):
     def _set_live(self, wanted: Sequence[Parameter]) -> SetParametersResult:
         """Put all of `wanted` to use or none; any valid one is accepted while not configured."""
         values = {each.name: each.value for each in wanted if spec_of(each.name) is not None}
+        if not values:  # a subscription that is being made declares its qos_overrides
+            return SetParametersResult(successful=True)
         current = self.live.current
         reason = why_refused(values, self.configured is not None, current)
         if reason is None and self.configured is not None:
@@ -149,7 +151,9 @@ class FusionNode(LifecycleNode):
 
     def _on_clock_jump(self, jump: Any) -> None:
         if self.configured is not None:
-            self.note("clock jump", "node time jumped; buffers were cleared")
+            before_ns = self.get_clock().now().nanoseconds - jump.delta.nanoseconds
+            if before_ns > 0:  # else this is the first message on /clock
+                self.note("clock jump", "node time jumped; buffers were cleared")
             self.configured.intake.clear("clock_jump")
 
     def follow_demand(self, event: Any = None) -> None:
@@ -171,6 +175,8 @@ class FusionNode(LifecycleNode):
         if self.events.add(kind, text):
             shown = f"{kind}: {text[:EXAMPLE_CHARACTERS]}"
             self.get_logger().warning(shown + " (further ones are only counted)")
+        else:
+            self.get_logger().debug(f"{kind}: {text}")
 
 
 def refusal(error: Exception) -> SetParametersResult:

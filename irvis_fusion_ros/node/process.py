@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
+import argparse
+import difflib
 import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.utilities import remove_ros_args
 
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_ros.node import end_signals
 from irvis_fusion_ros.node.malloc_tuning import keep_freed_memory
 from irvis_fusion_ros.node.worker import THREAD_NAME
+from irvis_fusion_ros.parameters.settings import TABLE
+from irvis_fusion_ros.parameters.settings_file import read_yaml
 
 if TYPE_CHECKING:
     from irvis_fusion_ros.node.fusion_node import FusionNode
+
+HELP = """examples:
+  ros2 run irvis_fusion node --ros-args -r ir/image_raw:=/boson/image_raw -p model:=small
+  ros2 run irvis_fusion node --ros-args --params-file boson.yaml --log-level warn
+  ros2 launch irvis_fusion fusion.launch.py --show-args
+
+parameters (meaning and limits: python3 -m irvis_fusion_ros.parameters --markdown):
+"""
+ROS_OPTIONS = ("params-file", "log-level", "remap", "param", "enclave")
 
 AFTER_FAULT_S = 0.01
 """A fault that comes at each turn must not take a whole processor."""
@@ -26,9 +40,15 @@ AFTER_FAULT_S = 0.01
 
 def run(make_node: Callable[[], FusionNode], arguments: list[str] | None = None) -> int:
     """Run the node until SIGINT or SIGTERM; 0, or 1 when it could not be configured."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        refuse_other_options(remove_ros_args(arguments))
+        # rclpy's handlers shut the context down before the lifecycle has ended.
+        ended = end_signals.init(arguments)
+    except Exception as error:  # noqa: BLE001 - rclpy has many, of many bases
+        print(f"fusion_node: {why_not_started(arguments, error)}", file=sys.stderr)
+        return 1
     keep_freed_memory()
-    # rclpy's handlers shut the context down before the lifecycle has ended.
-    ended = end_signals.init(arguments)
     try:
         node = make_node()
     except ConfigurationError as error:
@@ -63,3 +83,35 @@ def spin_once(executor: SingleThreadedExecutor, node: FusionNode) -> None:
     except Exception as error:  # noqa: BLE001 - counted and logged once a kind; see recover
         node.recover(error)
         time.sleep(AFTER_FAULT_S)
+
+
+def refuse_other_options(arguments: Sequence[str]) -> None:
+    """Show the help, or end with exit status 2 where `arguments`, those not of ROS, are any."""
+    parser = argparse.ArgumentParser(
+        prog="fusion_node",
+        usage="%(prog)s [-h] [--ros-args ...]",
+        description="Fuse ir/image_raw into vis/image_raw and publish fused/image_raw.",
+        epilog=HELP + "".join(f"  {spec.name} := {spec.default!r}\n" for spec in TABLE),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        name = unknown[0].lstrip("-").partition("=")[0].partition(":")[0]
+        known = {spec.name: f"-p {spec.name}:=VALUE" for spec in TABLE}
+        known.update((option, f"--{option} VALUE") for option in ROS_OPTIONS)
+        close = difflib.get_close_matches(name, known, 1) or ["param"]
+        parser.error(
+            f"expected ROS arguments alone, found {unknown[0]}; did you mean"
+            f" `--ros-args {known[close[0]]}`?"
+        )
+
+
+def why_not_started(arguments: Sequence[str], error: Exception) -> str:
+    """Return a sentence for what rclpy raised at `arguments`."""
+    for option, path in zip(arguments, arguments[1:]):
+        if option == "--params-file":
+            try:
+                read_yaml(path)
+            except ConfigurationError as reason:
+                return str(reason)
+    return str(error).partition(", at /")[0]

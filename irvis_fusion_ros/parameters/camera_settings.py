@@ -53,7 +53,8 @@ class ThermalSettings:
     columns: bool = live_row(False, "Repair fixed column noise.")
     saturated: float = live_row(
         0.0,
-        "Lowest raw value that is saturated (16383 for 14 bit); 0 means the type's maximum.",
+        "Lowest raw value that is saturated (16383 for 14 bit); 0 means the type's maximum, and"
+        " none of an 8-bit image.",
         (0, 65535),
     )
     fields: int = live_row(8, "fieldwise: fields along each side.", (2, 16))

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from irvis_fusion_core.errors import ConfigurationError
-from irvis_fusion_ros.parameters.settings import TABLE, Settings
+from irvis_fusion_ros.parameters.settings import TABLE, Settings, no_such_parameter, spec_of
 
 if TYPE_CHECKING:
     from rclpy.node import Node
 
 NODE_NAME = "fusion_node"
+NOT_OURS = ("use_sim_time", "qos_overrides.", "start_type_description_service")
+"""Parameters that every ROS node has; they have no meaning without a graph."""
 
 
 def declare_all(node: Node) -> None:
@@ -45,6 +47,9 @@ def declare_all(node: Node) -> None:
         reason = spec.why_invalid(node.get_parameter(spec.name).value)
         if reason:
             raise ConfigurationError(f"parameter {spec.name}: {reason}")
+    for name in node._parameter_overrides:  # what files and the command line set
+        if spec_of(name) is None and not name.startswith(NOT_OURS):
+            node.get_logger().warning(no_such_parameter(name) + "; it is ignored")
 
 
 def read_all(node: Node) -> Settings:

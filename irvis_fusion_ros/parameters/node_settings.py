@@ -106,7 +106,7 @@ class EngineSettings:
     backend: str = row(
         "auto",
         "Inference engine; auto takes the best that is installed.",
-        ("auto", "tensorrt", "tensorrt_rtx", "torch", "openvino", "onnxruntime"),
+        ("auto", "tensorrt", "tensorrt_rtx", "torch", "openvino", "onnxruntime", "numpy"),
     )
     precision: str = row(
         "auto",

@@ -10,6 +10,7 @@ unconfigured (`ros2 lifecycle set /fusion_node cleanup`).
 from __future__ import annotations
 
 import dataclasses
+import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -56,10 +57,7 @@ class Settings:
         for name, value in values.items():
             spec = spec_of(name)
             if spec is None:
-                raise ConfigurationError(
-                    f"no parameter is named {name!r}; `python -m irvis_fusion_ros.parameters"
-                    " --markdown` lists them"
-                )
+                raise ConfigurationError(no_such_parameter(name))
             reason = spec.why_invalid(value)
             if reason:
                 raise ConfigurationError(f"parameter {name}: {reason}")
@@ -89,6 +87,13 @@ class LiveSettings:
 def spec_of(name: str) -> ParameterSpec | None:
     """Return the row of the parameter `name`, or None when there is none."""
     return _BY_NAME.get(name)
+
+
+def no_such_parameter(name: str) -> str:
+    """Return a sentence on a name that the table lacks, with the closest one."""
+    close = difflib.get_close_matches(name, _BY_NAME, 1)
+    advice = f"did you mean {close[0]!r}?" if close else "docs/parameters.md lists them"
+    return f"no parameter is named {name!r}; {advice}"
 
 
 def why_refused(

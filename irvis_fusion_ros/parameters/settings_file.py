@@ -7,11 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from irvis_fusion_core.errors import ConfigurationError
-from irvis_fusion_ros.parameters.declaration import NODE_NAME
+from irvis_fusion_ros.parameters.declaration import NODE_NAME, NOT_OURS
 from irvis_fusion_ros.parameters.settings import Settings
-
-NOT_OURS = ("use_sim_time", "qos_overrides.", "start_type_description_service")
-"""Parameters that every ROS node has; they have no meaning without a graph."""
 
 
 def load_settings(path: str | None = None, changes: Iterable[str] = ()) -> Settings:
@@ -70,15 +67,23 @@ def settings_of(options: argparse.Namespace) -> Settings:
     return load_settings(options.config, options.param)
 
 
-def _from_file(path: str) -> dict[str, Any]:
+def read_yaml(path: str) -> Any:
+    """Return what a YAML file holds.
+
+    Raises:
+        ConfigurationError: the file is missing or no YAML.
+    """
     try:
         with open(path, encoding="utf-8") as stream:
-            text = stream.read()
+            return _yaml(stream.read(), path)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(
             f"expected a parameter file (YAML) at {path}, found: {error}"
         ) from error
-    tree = _yaml(text, path)
+
+
+def _from_file(path: str) -> dict[str, Any]:
+    tree = read_yaml(path)
     values: dict[str, Any] = {}
     sections = 0
     for node, section in (tree if isinstance(tree, Mapping) else {}).items():
@@ -107,4 +112,5 @@ def _yaml(text: str, source: str) -> Any:
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ConfigurationError(f"expected YAML in {source}, found: {error}") from error
+        found = " ".join(str(error).split())
+        raise ConfigurationError(f"expected YAML in {source}, found: {found}") from error

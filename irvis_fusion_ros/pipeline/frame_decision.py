@@ -210,7 +210,7 @@ def make_health(settings: Settings) -> IrHealth:
     return IrHealth(
         max_ir_age_s=settings.pairing.max_ir_age_s,
         frozen_after_s=loss.ir_frozen_after_s,
-        expected_size=size if all(size) else None,
+        expected_size=size,
         ir_time_offset_s=settings.pairing.ir_time_offset_s,
         missing_after_s=loss.ir_missing_after_s,
     )

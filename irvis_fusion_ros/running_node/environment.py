@@ -18,7 +18,7 @@ REQUIRED_MODULES = ("rclpy", "sensor_msgs", "diagnostic_msgs", "lifecycle_msgs",
 
 def why_no_ros() -> str | None:
     """Return why the node cannot run here, or None where it can."""
-    advice = "source a ROS 2 installation, or on x86-64 Linux `pip install irvis_fusion[ros]`"
+    advice = "source a ROS 2 installation, or on x86-64 Linux `pip install '.[ros]'`"
     for module in REQUIRED_MODULES:
         if importlib.util.find_spec(module) is None:
             return f"{module} is not installed; {advice}"

@@ -120,7 +120,7 @@ def test_a_command_whose_packages_are_missing_says_which(monkeypatch, capsys):
     monkeypatch.setattr(cli, "find_commands", lambda: {"node": entry_point("x.node", load)})
     assert cli.main(["node"]) == 1
     error = capsys.readouterr().err
-    assert "rclpy" in error and "irvis_fusion[ros]" in error
+    assert "rclpy" in error and "source a ROS 2" in error
 
 
 def test_version(capsys):

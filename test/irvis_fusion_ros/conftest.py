@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+# Fields of messages are checked on Humble always, on Jazzy only so.
+os.environ.setdefault("ROS_PYTHON_CHECK_FIELDS", "1")
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 

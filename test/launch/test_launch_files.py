@@ -1,200 +1,139 @@
-"""The launch files by the real `launch`, where ROS has it (there are no wheels of it)."""
+"""The launch files, by the real `launch` where ROS has it (there are no wheels of it)."""
 
 import os
-import signal
-import subprocess
-import sys
+from pathlib import Path
 
 import pytest
 
-pytest.importorskip("launch.actions", reason="needs ROS's launch: source a ROS installation")
-pytest.importorskip("launch_ros.actions", reason="needs ROS's launch_ros: source ROS")
-
-from graph import ROOT, wait_until_fusing
-
-LAUNCH = os.path.join(ROOT, "launch")
 PROFILE = "fastdds_large_images.xml"
-FUSION_NODE = """#!{python}
-import sys
-from irvis_fusion_ros.node.fusion_node import main
-sys.exit(main())
-"""
-CONSUMER = """#!{python}
-import rclpy
-from sensor_msgs.msg import Image
-rclpy.init()
-node = rclpy.create_node("consumer")
-node.create_subscription(Image, "image", lambda message: None, 5)
-rclpy.spin(node)
-"""
+PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
-def prefix(tmp_path, monkeypatch):
-    """Lay out an installed package: share, the ament index, and executables."""
-    share = tmp_path / "share" / "irvis_fusion"
-    share.mkdir(parents=True)
-    for name in ("launch", "config", "package.xml"):
-        os.symlink(os.path.join(ROOT, name), share / name)
-    index = tmp_path / "share" / "ament_index" / "resource_index" / "packages"
-    index.mkdir(parents=True)
-    (index / "irvis_fusion").write_text("")
-    scripts = tmp_path / "lib" / "irvis_fusion"
-    scripts.mkdir(parents=True)
-    for name, text in (("fusion_node", FUSION_NODE), ("consumer", CONSUMER)):
-        script = scripts / name
-        script.write_text(text.format(python=sys.executable))
-        script.chmod(0o755)
-    found = [str(tmp_path), os.environ.get("AMENT_PREFIX_PATH", "")]
-    monkeypatch.setenv("AMENT_PREFIX_PATH", os.pathsep.join(filter(None, found)))
-    for name in (
-        "FASTRTPS_DEFAULT_PROFILES_FILE",
-        "FASTDDS_DEFAULT_PROFILES_FILE",
-        "FASTDDS_BUILTIN_TRANSPORTS",
-    ):
-        monkeypatch.delenv(name, raising=False)
-    return tmp_path
-
-
-RUN = """
-import sys
-import launch
-from launch.actions import IncludeLaunchDescription
-from launch.launch_description_sources import PythonLaunchDescriptionSource
-service = launch.LaunchService(argv=sys.argv[2:])
-arguments = [argument.split(":=", 1) for argument in sys.argv[2:]]
-source = PythonLaunchDescriptionSource(sys.argv[1])
-included = IncludeLaunchDescription(source, launch_arguments=arguments)
-service.include_launch_description(launch.LaunchDescription([included]))
-sys.exit(service.run())
-"""
-
-
-def actions_of(context, name="fusion.launch.py", **arguments):
-    """Return what the launch file does, its arguments resolved in `context`."""
-    from launch.actions import OpaqueFunction
-    from launch.launch_description_sources import PythonLaunchDescriptionSource
-
-    context.launch_configurations.update(arguments)
-    path = os.path.join(LAUNCH, name)
-    actions = []
-    for entity in PythonLaunchDescriptionSource(path).get_launch_description(context).entities:
-        if isinstance(entity, OpaqueFunction):
-            actions += entity.execute(context)
-        else:
-            entity.visit(context)
-    for action in actions:
-        if type(action).__name__ == "SetEnvironmentVariable":
-            action.execute(context)
-    return actions
-
-
-def profiles(environment):
-    """Return both variables' file names."""
-    names = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
-    return [os.path.basename(environment.get(name, "")) for name in names]
+def fusion(launch_file, monkeypatch):
+    """The module of fusion.launch.py; its share folder is the source tree."""
+    module = launch_file("fusion")
+    monkeypatch.setattr(module, "get_package_share_directory", lambda package: str(ROOT))
+    return module
 
 
 @pytest.mark.parametrize(
-    "exported, arguments, expected",
+    "exported, profile, expected",
     [
-        ({}, {}, [PROFILE, PROFILE]),
-        ({"FASTRTPS_DEFAULT_PROFILES_FILE": "/mine.xml"}, {}, ["mine.xml", ""]),
-        ({"FASTDDS_DEFAULT_PROFILES_FILE": "/mine.xml"}, {}, ["", "mine.xml"]),
-        ({"FASTDDS_BUILTIN_TRANSPORTS": "LARGE_DATA"}, {}, ["", ""]),
-        (
-            {"FASTDDS_DEFAULT_PROFILES_FILE": "/mine.xml"},
-            {"dds_profile": "/other.xml"},
-            ["other.xml", "other.xml"],
-        ),
-        ({}, {"dds_profile": ""}, ["", ""]),
+        ({}, "default", [PROFILE, PROFILE]),
+        ({"FASTRTPS_DEFAULT_PROFILES_FILE": "/mine.xml"}, "default", []),
+        ({"FASTDDS_DEFAULT_PROFILES_FILE": "/mine.xml"}, "default", []),
+        ({"FASTDDS_BUILTIN_TRANSPORTS": "LARGE_DATA"}, "default", []),
+        ({"FASTDDS_DEFAULT_PROFILES_FILE": "/mine.xml"}, "/other.xml", ["other.xml"] * 2),
+        ({}, "", []),
     ],
 )
 def test_dds_profile_is_ours_unless_the_user_has_one(
-    prefix, monkeypatch, exported, arguments, expected
+    fusion, monkeypatch, exported, profile, expected
 ):
-    from launch import LaunchContext
-
-    for name, value in exported.items():
-        monkeypatch.setenv(name, value)
-    context = LaunchContext()
-    before = dict(context.environment)
-    try:
-        actions_of(context, **arguments)
-        assert profiles(context.environment) == expected
-    finally:  # launch's environment is this process's
-        os.environ.clear()
-        os.environ.update(before)
+    chosen = {}
+    monkeypatch.setattr(fusion, "SetEnvironmentVariable", chosen.__setitem__)
+    fusion.profile_actions(profile, exported)
+    assert [os.path.basename(path) for path in chosen.values()] == expected
+    assert tuple(chosen) == (PROFILE_VARIABLES if expected else ())
 
 
-def test_a_misspelt_choice_is_refused(prefix):
-    from launch import LaunchContext
+def test_parameter_files_are_found_by_path_and_by_name(fusion, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my rig.yaml").touch()
+    files, missing = fusion.find_parameter_files("jetson 'my rig.yaml' boson.yaml bosn.yaml")
+    assert files == [
+        str(ROOT / "config" / "jetson.yaml"),
+        str(tmp_path / "my rig.yaml"),
+        str(ROOT / "config" / "boson.yaml"),
+    ]
+    assert missing == [str(tmp_path / "bosn.yaml")]
+    assert fusion.find_parameter_files("my rig.yaml") == ([files[1]], [])
+    assert fusion.find_parameter_files("") == ([], [])
 
-    with pytest.raises(RuntimeError, match="autostart"):
-        actions_of(LaunchContext(), autostart="yes")
+
+def test_what_is_not_given_is_left_to_the_parent(launch_run):
+    _, log, (node,) = launch_run("fusion.launch.py")
+    assert node["name"] == "/fusion_node", log
+    ours = set(node["parameters"]) - {"use_sim_time", "start_type_description_service"}
+    assert not ours and not node["parameters"].get("use_sim_time")
+    parent = "[SetParameter('use_sim_time', True), SetParameter('model', 'base')]"
+    _, log, (node,) = launch_run("fusion.launch.py", "backend:=numpy", parent=parent)
+    wanted = {"use_sim_time": True, "model": "base", "backend": "numpy"}
+    assert wanted.items() <= node["parameters"].items(), log
 
 
-def start(graph, name, *arguments):
-    """Run a launch file as `ros2 launch` does, in the test's domain."""
-    environment = dict(
-        os.environ,
-        ROS_DOMAIN_ID=str(graph.domain),
-        ROS_LOCALHOST_ONLY="1",
-        PYTHONPATH=os.pathsep.join([*sys.path, ROOT]),
+@pytest.mark.parametrize("word, truth", [("True", True), ("1", True), ("false", False)])
+def test_booleans_and_levels_of_any_spelling(launch_run, word, truth):
+    arguments = f"autostart:={word}", f"use_sim_time:={word}", "log_level:=WARN"
+    _, log, (node,) = launch_run("fusion.launch.py", *arguments)
+    assert {"autostart": truth, "use_sim_time": truth}.items() <= node["parameters"].items(), log
+    assert "warn" in node["arguments"]
+
+
+def test_a_wrong_value_reaches_the_node_which_names_it(launch_run):
+    status, log, (node,) = launch_run("fusion.launch.py", "autostart:=maybe")
+    assert status == 0 and node["parameters"]["autostart"] == "maybe", log
+
+
+def test_several_parameter_files_of_which_the_last_wins(launch_run, prefix):
+    (prefix / "mine.yaml").write_text("/**: {ros__parameters: {model: nano, slop_s: 0.01}}\n")
+    _, log, (node,) = launch_run("fusion.launch.py", "params_file:=jetson mine.yaml")
+    assert node["parameters"]["backend"] == "tensorrt", log
+    assert node["parameters"]["model"] == "nano"
+    _, log, (node,) = launch_run(
+        "fusion.launch.py", "params_file:=mine.yaml jetson", "model:=base"
     )
-    log = open(graph.tmp_path / "launch.log", "wb")  # noqa: SIM115 - closed with the process
-    command = [sys.executable, "-c", RUN, os.path.join(LAUNCH, name), *arguments]
-    return subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
+    assert node["parameters"]["model"] == "base", log
+    assert node["parameters"]["slop_s"] == 0.01
 
 
-def stop(process):
-    """End it as Ctrl-C does; its nodes end with it."""
-    process.send_signal(signal.SIGINT)
-    process.wait(40)
+def test_a_missing_file_is_named_and_the_rest_of_the_launch_goes_on(launch_run, prefix):
+    status, log, programs = launch_run("demo.launch.py", "params_file:=bosn.yaml")
+    assert status == 0 and f"no file {prefix}/bosn.yaml; config/ has boson.yaml" in log
+    assert [each["program"] for each in programs] == ["demo_cameras"]
 
 
-def test_launched_node_fuses_the_topics_it_was_given_and_ends_with_the_launch(graph, prefix):
-    from test_fusion_node_engine import write_max_model
-
-    model = prefix / "max.onnx"
-    write_max_model(model)
-    values = prefix / "values.yaml"
-    values.write_text("/**: {ros__parameters: {thermal.method: none, backend: onnxruntime}}\n")
-    graph.fusion = graph  # its log, should the wait fail
-    graph.log = lambda: (prefix / "launch.log").read_text()
-    process = start(
-        graph,
-        "fusion.launch.py",
-        f"params_file:={values}",
-        f"model:={model}",
-        "ir:=ir/image_raw",
-        "name:=fuser",
-    )
-    try:
-        wait_until_fusing(graph)
-        names = graph.node.get_node_names()
-        assert "fuser" in names and "fusion_node" not in names
-    finally:
-        stop(process)
-    assert "Traceback" not in graph.log()
-    graph.wait_for(lambda: "fuser" not in graph.node.get_node_names(), what="the node's end")
+def test_names_and_topics(launch_run):
+    arguments = "namespace:=robot", "name:=fuser", "ir:=/boson/image", "fused:=rgb/image"
+    parent = "[PushRosNamespace('fleet')]"
+    _, log, (node,) = launch_run("fusion.launch.py", *arguments, parent=parent)
+    assert node["name"] == "/fleet/robot/fuser", log
+    assert node["topics"]["ir/image_raw"] == "/boson/image"
+    assert node["topics"]["fused/image_raw/compressed"] == "/fleet/robot/rgb/image/compressed"
 
 
-def test_example_puts_a_consumer_behind_the_fused_topic(graph, prefix):
-    process = start(
-        graph,
+def test_the_consumer_of_the_example_follows_the_fusion(launch_run):
+    _, log, programs = launch_run(
         "detector_example.launch.py",
         "package:=irvis_fusion",
         "executable:=consumer",
         "image_topic:=image",
+        "namespace:=robot",
+        "fused:=rgb/image",
+        "fused_info:=rgb/info",
     )
-    try:
-        graph.wait_for(
-            lambda: any(
-                info.node_name == "consumer"
-                for info in graph.node.get_subscriptions_info_by_topic("/fused/image_raw")
-            ),
-            what="the consumer on the fused topic",
-        )
-    finally:
-        stop(process)
+    consumer = next(each for each in programs if each["program"] == "consumer")
+    assert consumer["topics"]["image"] == "/robot/rgb/image", log
+    assert consumer["topics"]["camera_info"] == "/robot/rgb/info"
+
+
+def test_the_cameras_of_the_demo_are_the_nodes_inputs(launch_run):
+    _, log, programs = launch_run("demo.launch.py", "namespace:=robot", "ir:=boson/image")
+    assert len(programs) == 2, log
+    assert len({each["topics"]["ir/image_raw"] for each in programs}) == 1
+
+
+def test_respawn_starts_the_node_again(launch_run, prefix):
+    """The program ends its own launch at its third start."""
+    script = prefix / "lib" / "irvis_fusion" / "fusion_node"
+    text = script.read_text() + (
+        "if sum(1 for line in open(os.environ['PROBES'])) < 3:\n"
+        "    os.kill(os.getpid(), 9)\n"
+        "os.kill(os.getppid(), 2)\n"
+        "import time; time.sleep(1)\n"
+    )
+    script.write_text(text)
+    _, log, programs = launch_run("fusion.launch.py", "respawn:=true")
+    assert len(programs) == 3, log

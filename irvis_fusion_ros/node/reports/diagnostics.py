@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
+from irvis_fusion_core.streams.health import MISSING
 from irvis_fusion_ros.node.engine_state import FAILED, READY
 from irvis_fusion_ros.pipeline.frames import FUSED
 from irvis_fusion_ros.pipeline.pair_fuser import Stages
@@ -174,7 +175,9 @@ class Report:
         elif name == "ir":
             verdict = parts.intake.judge_now()
             values["reason"] = verdict.reason
-            level, message = (OK if verdict.usable else WARN), verdict.text
+            # A camera that has just been subscribed to may be late; below it is called silent.
+            fine = verdict.usable or (verdict.reason == MISSING and not subscription.received)
+            level, message = (OK if fine else WARN), verdict.text
         silent = parts.inputs.silent.get(name)
         if silent:
             level, message = (WARN if name == "ir" else ERROR), silent

@@ -16,7 +16,12 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_ros.node.frame_output import Publishers
 from irvis_fusion_ros.node.topics.calibration_topics import IR_INFO
-from irvis_fusion_ros.node.topics.qos import MatchedSubscription, make_profile, matched_events
+from irvis_fusion_ros.node.topics.qos import (
+    MatchedSubscription,
+    make_profile,
+    matched_events,
+    overriding_options,
+)
 from irvis_fusion_ros.parameters.settings import LiveSettings, Settings
 
 VIS_INFO = "vis/camera_info"
@@ -106,9 +111,7 @@ class FusedTopics:
         topics = live.current.topics
         self._node = node
         self._on_demand = on_demand
-        self._profile = make_profile(
-            topics.output_qos_reliability, topics.output_qos_durability, topics.output_qos_depth
-        )
+        self._live = live
         self._created: list[Any] = []
         image, info = self._publish(Image, FUSED), self._publish(CameraInfo, FUSED_INFO)
         wanted = topics.publish_compressed
@@ -122,9 +125,18 @@ class FusedTopics:
         self._created = []
 
     def _publish(self, message_type: Any, topic: str) -> Any:
+        settings = self._live.current.topics
         publisher = matched_events(
             lambda events: self._node.create_lifecycle_publisher(
-                message_type, topic, self._profile, event_callbacks=events
+                message_type,
+                topic,
+                make_profile(
+                    settings.output_qos_reliability,
+                    settings.output_qos_durability,
+                    settings.output_qos_depth,
+                ),
+                event_callbacks=events,
+                qos_overriding_options=overriding_options(self._node, topic, "publisher"),
             ),
             self._on_demand,
         )

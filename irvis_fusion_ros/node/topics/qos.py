@@ -21,16 +21,24 @@ from rclpy.qos import (
     QoSCompatibility,
     QoSDurabilityPolicy,
     QoSHistoryPolicy,
+    QoSPolicyKind,
     QoSProfile,
     QoSReliabilityPolicy,
     qos_check_compatible,
 )
+from rclpy.qos_overriding_options import QoSOverridingOptions
 
 try:
     from rclpy import event_handler as qos_event
 except ImportError:  # pragma: no cover - Humble
     from rclpy import qos_event  # type: ignore[no-redef]
 
+OVERRIDDEN = (
+    QoSPolicyKind.HISTORY,
+    QoSPolicyKind.DEPTH,
+    QoSPolicyKind.RELIABILITY,
+    QoSPolicyKind.DURABILITY,
+)
 HANDOVER_S = 2.0
 """How long a replaced subscription lives on when its successor has received nothing."""
 STAMPS_KEPT = 100
@@ -98,6 +106,27 @@ def make_profile(reliability: str, durability: str, depth: int) -> QoSProfile:
     )
 
 
+def qos_overrides(node: Node, topic: str, entity: str) -> dict[str, Any]:
+    """Return the values of the parameters `qos_overrides.TOPIC.ENTITY.POLICY`, by policy.
+
+    `entity` is publisher or subscription.
+    """
+    start = f"qos_overrides.{node.resolve_topic_name(topic)}.{entity}."
+    given = node._parameter_overrides  # rclpy tells of them no other way
+    return {
+        name[len(start) :]: each.value for name, each in given.items() if name.startswith(start)
+    }
+
+
+def overriding_options(node: Node, topic: str, entity: str) -> QoSOverridingOptions | None:
+    """Return the options that let rclpy apply the overrides; None where none were given.
+
+    rclpy would keep its first profile of a topic as a parameter, and ours may change.
+    """
+    given = qos_overrides(node, topic, entity)
+    return QoSOverridingOptions(OVERRIDDEN) if given else None
+
+
 def why_no_match(offer: Offer, wanted_type: str, profile: QoSProfile) -> str | None:
     """Return why `offer` cannot reach a subscription with `profile`, or None when it can."""
     if offer.type_name != wanted_type:
@@ -161,6 +190,8 @@ class MatchedSubscription:
         self.topic = self.node.resolve_topic_name(self.topic)
         self.type_name = type_name(self.message_type)
         self.profile = make_profile("best_effort", "volatile", self.depth)
+        overrides = qos_overrides(self.node, self.topic, "subscription")
+        self.reliability = overrides.get("reliability", self.reliability)
         self.offers: list[Offer] = []
         self.received = 0
         self.lost = 0
@@ -253,6 +284,7 @@ class MatchedSubscription:
                 # Its own: a group in which taking a message raised is not served again.
                 callback_group=MutuallyExclusiveCallbackGroup(),
                 event_callbacks=qos_event.SubscriptionEventCallbacks(**events),
+                qos_overriding_options=overriding_options(self.node, self.topic, "subscription"),
             )
 
         try:

@@ -11,7 +11,7 @@ from irvis_fusion_core.errors import ModelError
 
 
 def test_reads_what_onnx_reads(write_model):
-    import onnx
+    onnx = pytest.importorskip("onnx")
 
     path = write_model("int8", "bgr")
     found = read_model_file(path)

@@ -20,6 +20,7 @@ from irvis_fusion_core.errors import (
     EngineUnavailableError,
     ModelError,
 )
+from irvis_fusion_core.optional_packages import pip_advice
 
 
 def fake_backend(label, devices, opens=None):
@@ -146,7 +147,7 @@ def test_auto_runs_here(write_model, pair, reference_fuse):
         fused = backend.fuse(*pair())
         described = backend.describe()
     assert np.abs(fused.astype(int) - reference_fuse(*pair())).max() <= 1
-    assert described["backend"] in ("openvino", "onnxruntime")
+    assert described["backend"] in ("openvino", "onnxruntime", "numpy")
     assert names(described["passed_over"])[:3] == [
         "tensorrt on cuda",
         "tensorrt_rtx on cuda",
@@ -180,15 +181,32 @@ def test_importing_the_package_imports_no_engine():
 
 def test_a_missing_engine_says_what_to_install(monkeypatch, write_model):
     for module, words in (
-        ("openvino", r"irvis_fusion\[openvino\]"),
-        ("onnxruntime", r"irvis_fusion\[onnx\]"),
-        ("torch", r"irvis_fusion\[torch\]"),
+        ("openvino", "pip install openvino"),
+        ("onnxruntime", "pip install onnxruntime"),
+        ("torch", "pip install torch"),
         ("tensorrt", "JetPack"),
-        ("tensorrt_rtx", r"irvis_fusion\[rtx\]"),
+        ("tensorrt_rtx", "pip install tensorrt-rtx"),
     ):
         monkeypatch.setitem(sys.modules, module, None)  # makes `import module` fail
         with pytest.raises(EngineUnavailableError, match=words):
             open_backend(module, write_model())
+
+
+def test_a_python_that_refuses_pip_is_told_of_a_virtual_environment(monkeypatch, tmp_path):
+    (tmp_path / "EXTERNALLY-MANAGED").touch()
+    monkeypatch.setattr("sysconfig.get_path", lambda name: str(tmp_path))
+    monkeypatch.setattr(sys, "prefix", sys.base_prefix)
+    assert "--system-site-packages" in pip_advice("onnxruntime")
+
+
+def test_auto_takes_numpy_where_nothing_is_installed(monkeypatch, write_model, pair):
+    for module in ("openvino", "onnxruntime", "torch", "tensorrt", "tensorrt_rtx"):
+        monkeypatch.setitem(sys.modules, module, None)
+    with open_backend("auto", write_model()) as backend:
+        assert backend.name == "numpy"
+        backend.fuse(*pair())
+    with pytest.raises(EngineUnavailableError, match="not on 'cuda'"):
+        open_backend("numpy", write_model(), BackendOptions(device="cuda"))
 
 
 @pytest.mark.parametrize(

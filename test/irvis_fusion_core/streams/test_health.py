@@ -131,6 +131,13 @@ def test_another_size_than_expected_is_named_with_both():
     assert "16x12" in verdict.text and "32x24" in verdict.text
 
 
+@pytest.mark.parametrize("size, usable", [((0, 32), True), ((0, 16), False), ((24, 0), True)])
+def test_width_and_height_are_checked_alone(size, usable):
+    verdict = play(IrHealth(expected_size=size), [noise_frame(0, size=(24, 32))], 33)[0]
+    assert verdict.usable == usable
+    assert usable or "expected 16xany" in verdict.text
+
+
 @pytest.mark.parametrize("skew_ms, reason", [(-900, "late"), (-100, "ok"), (900, "ahead")])
 def test_stamps_offset_by_a_constant_are_told_apart_from_silence(skew_ms, reason):
     camera = IrHealth(max_ir_age_s=0.3)
@@ -168,7 +175,7 @@ def test_decide_follows_the_policy_only_when_the_camera_is_lost(on_ir_loss):
         {"max_ir_age_s": float("nan")},
         {"frozen_after_s": -1},
         {"missing_after_s": 0},
-        {"expected_size": (0, 32)},
+        {"expected_size": (-1, 32)},
         {"ir_time_offset_s": float("inf")},
     ],
 )

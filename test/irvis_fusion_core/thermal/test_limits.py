@@ -34,3 +34,12 @@ def test_8_bit_frames_by_table_are_what_float_arithmetic_gives(options):
         stamp_s = 100.0 + number / 9.0
         assert (table(frame, stamp_s) == arithmetic(frame.astype(np.float32), stamp_s)).all()
         assert table.limits == arithmetic.limits
+
+
+@pytest.mark.parametrize("saturated, whitest", [(240, 90), (None, 250)])
+def test_white_of_an_8_bit_frame_is_a_value_unless_it_is_called_saturated(saturated, whitest):
+    raw = np.tile(np.linspace(30, 90, 160).astype(np.uint8), (120, 1))
+    raw[:30] = 250
+    rescale = ThermalRescale(saturated=saturated)
+    assert (rescale(raw)[:30] == 255).all()
+    assert whitest - 5 < rescale.limits[1] <= whitest

@@ -1,5 +1,7 @@
 """Decisions on any sequence of frames: each visible frame once, in order, for a stated reason."""
 
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -115,6 +117,7 @@ def test_switched_off_every_frame_passes():
     assert (decision.action, decision.reason) == (PASSED, "disabled")
 
 
-def test_parameters_that_do_not_go_together_are_refused():
+def test_parameters_that_do_not_go_together_are_refused(monkeypatch):
+    monkeypatch.setitem(sys.modules, "message_filters", None)  # as if it were not installed
     with pytest.raises(ConfigurationError):
         FrameDecider(Settings()).prepare(Settings.of({"pairing": "message_filters"}))

@@ -57,6 +57,7 @@ class Graph:
 
     def __init__(self):
         self.callbacks, self.destroyed, self.reliability = [], [], "best_effort"
+        self._parameter_overrides = {}
 
     def resolve_topic_name(self, topic):
         return topic
