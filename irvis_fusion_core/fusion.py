@@ -49,7 +49,7 @@ class RealtimeFusion:
         backend: str = "auto",
         *,
         precision: str | None = None,
-        thermal: ThermalOptions | None = ThermalOptions(),
+        thermal: ThermalOptions | None = AS_IN_THE_NODE,
         **options: Any,
     ) -> None:
         self._rescale = None if thermal is None else ThermalRescale(thermal)
