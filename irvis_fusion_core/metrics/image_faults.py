@@ -9,6 +9,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from irvis_fusion_core.metrics.video_metrics import derivatives
+
 LEAST_PX = 1000
 """Smallest area that is measured, pixels."""
 BLOCK_PX = 4
@@ -25,9 +27,7 @@ _LEAST_CHROMA = 12.0  # grey things have no saturation to keep
 
 def gradient(plane: np.ndarray, sigma_px: float) -> np.ndarray:
     """Return the gradient's strength at a scale, grey levels a pixel, float32 HxW."""
-    smooth = cv2.GaussianBlur(plane.astype(np.float32), (0, 0), sigma_px)
-    steps = (cv2.Sobel(smooth, -1, *order, ksize=3, scale=0.125) for order in ((1, 0), (0, 1)))
-    return cv2.magnitude(*steps)
+    return cv2.magnitude(*derivatives(plane.astype(np.float32), sigma_px))
 
 
 def flat_surfaces(ir: np.ndarray, vis: np.ndarray) -> np.ndarray:
