@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from irvis_fusion_core.errors import ConfigurationError
-from irvis_fusion_core.network.student import Student, luminance, pad_to_multiple
+from irvis_fusion_core.network.student import Student, chroma_scale, luminance, pad_to_multiple
 from training.losses import source_terms as losses
 from training.losses import teacher_terms as teacher_losses
 from training.losses.emphasis import factors_of
@@ -135,16 +135,15 @@ class DistillationTask(nn.Module):
             # In the same pass: normalised by the same statistics.
             later = a_moment_later(*(p[: math.ceil(count * self.later_share)] for p in (ir, y)))
             seen_ir, seen_y = torch.cat([ir, later[0]]), torch.cat([y, later[1]])
-        change, features = self.student.luminance_change(_padded(seen_ir), _padded(seen_y))
-        change = change[:, :, : y.shape[2], : y.shape[3]]
+        change, chroma, features = _fuse(self.student, seen_ir, seen_y)
         features = [f[:count] for f in features]
         rows = batch["has_teacher"].bool()
         if self.teacher is not None:
             rows = torch.ones_like(rows)
         terms: dict[str, torch.Tensor] = {}
         with torch.autocast(y.device.type, enabled=False):
-            frames = self._pixels(seen_y + change.float() * 255.0)
-            fused, change = frames[:count], change[:count]
+            frames = self._pixels(seen_y + change * 255.0)
+            fused = frames[:count]
             source = [n for n in losses.SOURCE_TERMS if "src_" + n in names]
             factors = factors_of(self.emphasis, batch["root"]) if any(self.emphasis) else None
             found = losses.source_losses(fused, aligned, y, source, self.lead_share, factors)
@@ -154,8 +153,8 @@ class DistillationTask(nn.Module):
                 terms["src_flicker"] = unseen_change(*pairs)
             if "src_colour" in names and batch["vis"].shape[1] == 3:
                 vis = batch["vis"].float()
-                shown = (vis + change.float() * 255.0).clamp(0.0, 255.0)
-                terms["src_colour"] = losses.colour(shown, vis)
+                scale = chroma_scale(fused / 255.0, y / 255.0, chroma[:count])
+                terms["src_colour"] = losses.colour(scale * (vis - y), fused, vis)
         image = None
         # Usually all rows have a teacher, or none: a slice makes no copies.
         if any(name in TEACHER_TERMS for name in names) and bool(rows.any()):
@@ -188,8 +187,8 @@ class DistillationTask(nn.Module):
         image = batch["teacher"][rows].float()
         if self.teacher is None:
             return image, None
-        change, features = self.teacher.luminance_change(_padded(aligned[rows]), _padded(y[rows]))
-        made = (y[rows] + change[:, :, : y.shape[2], : y.shape[3]].float() * 255.0).round()
+        change, _, features = _fuse(self.teacher, aligned[rows], y[rows])
+        made = (y[rows] + change * 255.0).round()
         on_disk = batch["has_teacher"][rows].view(-1, 1, 1, 1).bool()
         return torch.where(on_disk, image, made.clamp(0.0, 255.0)), features
 
@@ -253,9 +252,15 @@ def _check_weights(weights: Mapping[str, float]) -> None:
         raise ConfigurationError("expected a term of a weight above 0, found all of them 0")
 
 
-def _padded(levels: torch.Tensor) -> torch.Tensor:
-    """Scale grey levels to 0..1 and pad to a size that the student takes."""
-    return pad_to_multiple(levels / 255.0)
+def _fuse(
+    student: Student, ir: torch.Tensor, y: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, list[torch.Tensor]]:
+    """Return `Student.fuse_luminance` of grey levels in any size; features stay padded."""
+    change, chroma, features = student.fuse_luminance(
+        *(pad_to_multiple(levels / 255.0) for levels in (ir, y))
+    )
+    change, chroma = (x[:, :, : y.shape[2], : y.shape[3]].float() for x in (change, chroma))
+    return change, chroma, features
 
 
 def needs_vgg(weights: Mapping[str, float], has_network: bool) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import torch
 import torch.nn.functional as F
 
-from irvis_fusion_core.network.student import luminance
+from irvis_fusion_core.network.student import LARGEST_CHROMA, luminance
 
 EPSILON = 1e-6
 JUMP_STEEPNESS = 4.0  # per grey level, of the sigmoid in the gradient of Qabf's jump
@@ -219,13 +219,25 @@ def max_gradient(fused: torch.Tensor, ir: torch.Tensor, vis: torch.Tensor) -> to
     return (edges(fused)[0] - strongest).abs().mean((1, 2, 3)) / (4.0 * 255.0)
 
 
-def colour(fused: torch.Tensor, vis: torch.Tensor) -> torch.Tensor:
-    """Return how far Cb and Cr of RGB `fused` are from those of `vis`, N x 3 x H x W."""
-    red, _, blue = (fused - vis).unbind(1)
-    change = luminance(fused) - luminance(vis)
-    # BT.601: Cb = (B - Y) / 1.772, Cr = (R - Y) / 1.402.
-    cb, cr = (blue - change[:, 0]) / 1.772, (red - change[:, 0]) / 1.402
-    return (cb.abs().mean() + cr.abs().mean()) / (2.0 * 255.0)
+def colour(chroma: torch.Tensor, fused: torch.Tensor, vis: torch.Tensor) -> torch.Tensor:
+    """Return how far the fused chroma is from the wanted one.
+
+    Where the visible image is lit, chroma follows luminance: the saturation stays. In the dark it
+    is no stronger than in the visible image: thermal light has no colour.
+
+    Args:
+        chroma: Fused RGB minus fused luminance before clipping, N x 3 x H x W grey levels.
+        fused: Fused luminance, N x 1 x H x W grey levels.
+        vis: RGB grey levels.
+    """
+    with torch.no_grad():
+        y = luminance(vis)
+        lit, unclipped = ((y - 45.0) / 35.0).clamp(0.0, 1.0), ((250.0 - fused) / 20.0).clamp(0, 1)
+        brighter = (fused / y.clamp_min(20.0)).clamp_max(LARGEST_CHROMA)
+        darker = (y / fused.clamp_min(1.0)).clamp_max(1.0)
+        wanted = (vis - y) * (lit * brighter + (1.0 - lit) * darker)
+        weight = lit * unclipped + 1.0 - lit
+    return ((chroma - wanted).abs() * weight).mean() / 40.0
 
 
 SOURCE_TERMS: dict[str, Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]] = {

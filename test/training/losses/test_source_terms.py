@@ -8,6 +8,7 @@ cv2 = pytest.importorskip("cv2")
 
 from irvis_fusion_core import metrics
 from irvis_fusion_core.metrics import fidelity
+from irvis_fusion_core.network.student import luminance
 from training.losses import source_terms as losses
 
 
@@ -185,16 +186,22 @@ def test_nothing_warm_in_the_dark_counts_nothing(what):
     assert float(losses.warm(torch.zeros_like(ir), ir, vis)) == 0.0
 
 
-def test_colour_is_opencvs_chroma():
-    rng = np.random.default_rng(0)
-    fused, vis = (rng.uniform(0, 1, (16, 16, 3)).astype(np.float32) for _ in range(2))
-    # OpenCV's constants are rounded to three digits.
-    chroma = [cv2.cvtColor(p, cv2.COLOR_RGB2YCrCb)[:, :, 1:] for p in (fused, vis)]
-    expected = np.abs(chroma[0] - chroma[1]).mean()
-    planes = [torch.from_numpy(p.transpose(2, 0, 1) * 255)[None] for p in (fused, vis)]
-    assert float(losses.colour(*planes)) == pytest.approx(expected, rel=2e-3)
-    brighter = planes[1] + 20.0
-    assert float(losses.colour(brighter, planes[1])) == pytest.approx(0.0, abs=1e-6)
+def test_colour_keeps_the_saturation_by_day_and_adds_none_at_night():
+    """Of one colour, at half and twice its luminance; closed form."""
+    vis = torch.tensor([150.0, 90.0, 60.0]).view(1, 3, 1, 1).expand(1, 3, 8, 8)
+    y = luminance(vis)
+    for scale in (0.5, 2.0):
+        assert float(losses.colour(scale * (vis - y), scale * y, vis)) == pytest.approx(0.0)
+        kept = float(losses.colour(vis - y, scale * y, vis))
+        away = float((abs(1.0 - scale) * (vis - y)).abs().mean()) / 40.0
+        assert kept == pytest.approx(away, rel=1e-4)
+    dark = vis / 5.0
+    y = luminance(dark)
+    for scale, wanted in ((0.5, 1.0), (4.0, 0.25)):
+        found = losses.colour(wanted * (dark - y), scale * y, dark)
+        assert float(found) == pytest.approx(0.0, abs=1e-6)
+    # A lit channel that white clips has no saturation to keep.
+    assert float(losses.colour(vis - y, torch.full_like(y, 250.0), vis)) == 0.0
 
 
 def test_only_the_terms_asked_for_are_computed():
