@@ -1,6 +1,7 @@
 """Training as a user starts it: steps, a stop and a resume, an overfit batch, bad input."""
 
 import contextlib
+import importlib.util
 import json
 import os
 import signal
@@ -17,6 +18,7 @@ pytest.importorskip("lightning")
 
 from pair_folders import write_pair_folder
 from real_data import data_root
+from tiny_detectors import write_nanodet, write_yolox
 
 from irvis_fusion_core import model_zoo
 from irvis_fusion_core.network.checkpoint import load_checkpoint, read_metadata
@@ -95,7 +97,6 @@ def at_step(step, action):
 
 def test_one_step_leaves_a_run_that_can_be_used(folder, capsys):
     more = ("--val_root", str(folder / "val"), "--max_steps", "1", "--vis_freq", "1")
-    more += ("--emphasis", f"{folder / 'train'}:src_ssim=2")
     assert start(folder, "run", *more) == 0
     run = folder / "run"
     config = json.loads((run / "config.json").read_text())
@@ -109,11 +110,10 @@ def test_one_step_leaves_a_run_that_can_be_used(folder, capsys):
     assert json.loads(recipe)["seed"] == 0 and json.loads(recipe)["losses"] == config["losses"]
     # Published weights do not tell where their maker's files lie.
     assert str(folder.parent) not in recipe and f"{folder.name}/train" in recipe
-    assert json.loads(recipe)["emphasis"] == [f"{folder.name}/train:src_ssim=2"]
     row = json.loads((run / "validation.jsonl").read_text())
     assert row["step"] == 1 and 0 < row["Qabf"] < 1 and "mean/Qabf" in row
     logged = json.loads((run / "training.jsonl").read_text())
-    assert {"loss", "src_ssim", "src_qabf", "src_scd", "src_intensity", "lr"} <= set(logged)
+    assert {"loss", "src_ssim", "src_qabf", "src_scd", "src_base", "lr"} <= set(logged)
     weighted = sum(w * logged[name] for name, w in config["losses"].items())
     assert logged["loss"] == pytest.approx(weighted, rel=1e-5)
     assert list((folder / "logs" / "run").glob("events*"))
@@ -152,6 +152,30 @@ def test_a_stop_and_a_resume_change_nothing(folder, whole):
     assert equal(state(folder, "middle"), whole)
 
 
+def test_a_detector_watches_a_run_that_can_be_resumed(folder, capsys):
+    """Two detectors in turn, boxes, and a stop in the middle."""
+    if importlib.util.find_spec("onnx2torch") is None:
+        pytest.skip("onnx2torch is missing")
+    (folder / "boxes").mkdir()
+    (folder / "boxes" / "p1.txt").write_text("0 0.5 0.5 0.2 0.4\n")
+    more = ["--boxes", str(folder / "boxes"), "--max_steps", "4"]
+    for path in (write_yolox(folder / "a.onnx"), write_nanodet(folder / "b.onnx")):
+        more += ["--detector", str(path)]
+    assert start(folder, "run", *more) == 0
+    rows = (folder / "run" / "training.jsonl").read_text().splitlines()
+    assert {"det", "det_box", "det_object"} <= set(json.loads(rows[-1]))
+    assert json.loads((folder / "run" / "config.json").read_text())["losses"]["det"] == 1.0
+    with at_step(1, lambda module: os.kill(os.getpid(), signal.SIGINT)):
+        assert start(folder, "half", *more) == 130
+    assert start(folder, "half", *more, "--resume", str(folder / "half" / "last.pth")) == 0
+    assert equal(state(folder, "half"), state(folder, "run"))
+    recipe = read_metadata(folder / "run" / "nano.safetensors")["training"]
+    assert json.loads(recipe)["detector"] == ["a.onnx", "b.onnx"]
+    assert str(folder.parent) not in recipe
+    assert start(folder, "other", "--lambda_det", "1") == 1
+    assert "--detector FILE" in capsys.readouterr().err
+
+
 def test_a_checkpoint_of_an_earlier_version_resumes_exactly(folder, whole):
     """Its average lies under ``average.student``, and has no count of its own."""
     assert start(folder, "run", "--stop_after_epochs", "2") == 0
@@ -169,8 +193,8 @@ def test_a_checkpoint_of_an_earlier_version_resumes_exactly(folder, whole):
 def test_a_broken_loss_is_named_and_costs_nothing(folder, capsys, whole):
     original = DistillationTask.forward
 
-    def broken(self, batch, epoch=0):
-        found = original(self, batch, epoch)
+    def broken(self, batch, epoch=0, step=0):
+        found = original(self, batch, epoch, step)
         if self.broken_now:
             found["terms"]["src_ssim"] = found["terms"]["src_ssim"] * float("nan")
             found["loss"] = found["loss"] + found["terms"]["src_ssim"]

@@ -99,7 +99,7 @@ class FusionModule(pl.LightningModule):
                 before this step.
         """
         self._remember_statistics()
-        found = self.task(batch, self.epoch)
+        found = self.task(batch, self.epoch, self.global_step)
         bad = not bool(torch.isfinite(found["loss"]))
         # All processes stop together: one that stops alone leaves the others waiting.
         any_process = self.trainer.strategy.reduce_boolean_decision
