@@ -105,7 +105,7 @@ class Augmentation:
             ir = sensor_noise(ir, random.uniform(self.ir_noise / 7.0, self.ir_noise), random)
             if random.random() < 0.4:
                 strength = random.uniform(self.vis_noise / 10.0, self.vis_noise)
-                vis = levels_of(vis + random.normal(0.0, strength, vis.shape))
+                vis = add_noise(vis, random.normal(0.0, strength, vis.shape))
         elif random.random() < self.jpeg_prob:
             vis = compressed(vis, int(random.integers(40, 90)))
         stacked = np.stack(teachers) if teachers else np.zeros((0, *ir.shape), np.uint8)
@@ -182,14 +182,14 @@ def sensor_noise(ir: np.ndarray, strength: float, random: np.random.Generator) -
     """
     kind = random.random()
     if kind < 0.5:
-        return levels_of(ir + random.normal(0.0, strength, ir.shape))
+        return add_noise(ir, random.normal(0.0, strength, ir.shape))
     if kind < 0.8:
         shape = (1, ir.shape[1]) if random.random() < 0.7 else (ir.shape[0], 1)
-        return levels_of(ir + random.normal(0.0, strength, shape))
+        return add_noise(ir, random.normal(0.0, strength, shape))
     if kind < 0.9:
         # The counts of a level are 2 / strength for each grey level.
         count = 2.0 / max(strength, 1e-3)
-        return levels_of(random.poisson(ir * count) / count)
+        return add_noise(ir, random.poisson(ir * count) / count - ir)
     dead = random.random(ir.shape) < 0.02
     return np.where(dead, random.choice(np.array([0, 255], np.uint8), ir.shape), ir)
 
@@ -200,6 +200,6 @@ def compressed(vis: np.ndarray, quality: int) -> np.ndarray:
     return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[:, :, ::-1])
 
 
-def levels_of(image: np.ndarray) -> np.ndarray:
-    """Return uint8 of grey levels, rounded and kept within 0..255."""
-    return image.round().clip(0, 255).astype(np.uint8)
+def add_noise(image: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    """Return uint8 plus noise in grey levels, rounded and kept within 0..255."""
+    return (image + noise).round().clip(0, 255).astype(np.uint8)

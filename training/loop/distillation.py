@@ -213,7 +213,8 @@ class DistillationTask(nn.Module):
         sides = [min(self.window or length, length) for length in shape]
         drawn = torch.rand(2, generator=chance).tolist()
         starts = [int(d * (length - s + 1)) for d, length, s in zip(drawn, shape, sides)]
-        return (..., *(slice(a, a + s) for a, s in zip(starts, sides)))
+        spatial = (slice(a, a + side) for a, side in zip(starts, sides))
+        return (slice(None), slice(None), *spatial)
 
     @torch.no_grad()
     def _answer(
