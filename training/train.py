@@ -213,6 +213,8 @@ def train(options: argparse.Namespace) -> Run:
 def describe(run: Run) -> None:
     """Print the data, the student and the losses, before hours of work."""
     _say(run.data.train.report())
+    if run.data.train.boxes:
+        _say(f"{sum(pair.boxes is not None for pair in run.data.train.pairs)} pairs are annotated")
     validation = run.data.validation
     chosen = "no --val_root: nothing chooses a best model"
     _say(chosen if validation is None else f"validation: {validation.report()}")

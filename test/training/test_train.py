@@ -162,6 +162,7 @@ def test_a_detector_watches_a_run_that_can_be_resumed(folder, capsys):
     for path in (write_yolox(folder / "a.onnx"), write_nanodet(folder / "b.onnx")):
         more += ["--detector", str(path)]
     assert start(folder, "run", *more) == 0
+    assert "1 pairs are annotated" in capsys.readouterr().out
     rows = (folder / "run" / "training.jsonl").read_text().splitlines()
     assert {"det", "det_box", "det_object"} <= set(json.loads(rows[-1]))
     assert json.loads((folder / "run" / "config.json").read_text())["losses"]["det"] == 1.0

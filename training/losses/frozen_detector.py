@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 import types
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -59,7 +60,8 @@ class FrozenDetector(nn.Module):
                 "another detector"
             ) from error
         facts = Facts(self.size, self.size, len(COCO))
-        with torch.no_grad():
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*non-tuple sequence")  # of onnx2torch
             outputs = self._run(torch.full((1, 3, self.size, self.size), _GREY))
         layout = choose_layout([each.numpy() for each in outputs], facts)
         self._yolox = isinstance(layout, Yolox)

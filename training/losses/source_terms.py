@@ -19,6 +19,7 @@ EPSILON = 1e-6
 JUMP_STEEPNESS = 4.0  # per grey level, of the sigmoid in the gradient of Qabf's jump
 # Data range -> share of SSIM. The range 2 is the published one, which sees faint structure.
 SSIM_RANGES = {2.0: 0.75, 255.0: 0.25}
+LEAST_FLAT = 0.3  # share of the image: noise of smaller flat regions counts less
 EDGES_BELOW_MAXIMUM = 0.04  # Qabf counts where it is further below the pixel-wise maximum's
 
 
@@ -219,7 +220,8 @@ def noise(fused: torch.Tensor, ir: torch.Tensor, vis: torch.Tensor) -> torch.Ten
         flat = (smooth(fine(vis) ** 2, 9) < 9.0) & (_slow(vis) < 16.0) & (_slow(ir) < 25.0)
         allowed = 1.05 * smooth(fine(vis).abs(), 9)
     excess = (smooth(fine(fused).abs(), 9) - allowed).clamp_min(0.0) * flat
-    return excess.sum((1, 2, 3)) / flat.sum((1, 2, 3)).clamp_min(1)
+    least = LEAST_FLAT * flat[0].numel()
+    return excess.sum((1, 2, 3)) / flat.sum((1, 2, 3)).clamp_min(least)
 
 
 def fine(x: torch.Tensor) -> torch.Tensor:
