@@ -19,6 +19,9 @@ from irvis_fusion_core.thermal import ThermalOptions, ThermalRescale
 _BOARD = "/proc/device-tree/model"
 _SMALL_BOARDS = ("Orin Nano", "Xavier NX")
 
+AS_IN_THE_NODE = ThermalOptions()
+"""How the node rescales thermal frames by default."""
+
 
 class RealtimeFusion:
     """Fuses pairs of frames on the best engine available, one after the other.
@@ -49,7 +52,7 @@ class RealtimeFusion:
         backend: str = "auto",
         *,
         precision: str | None = None,
-        thermal: ThermalOptions | None = ThermalOptions(),
+        thermal: ThermalOptions | None = AS_IN_THE_NODE,
         **options: Any,
     ) -> None:
         self._rescale = None if thermal is None else ThermalRescale(thermal)

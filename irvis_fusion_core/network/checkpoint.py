@@ -16,7 +16,7 @@ from irvis_fusion_core.atomic_file import replacing
 from irvis_fusion_core.errors import CheckpointError, ConfigurationError
 from irvis_fusion_core.network.student import Student, create_student_model
 
-FORMAT = "1"
+FORMAT = "2"  # 1 had another last step: gates for each pixel of a 4 x 4 block
 METADATA_PREFIX = "irvis_fusion."
 
 
@@ -125,10 +125,12 @@ def read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str
 
 
 def _student_of(header: dict[str, str], path: Path) -> Student:
-    if header.get(METADATA_PREFIX + "format") != FORMAT:
+    found = header.get(METADATA_PREFIX + "format")
+    if found != FORMAT:
         raise CheckpointError(
-            f"expected irvis_fusion weights (format {FORMAT}) in {path}, found format "
-            f"{header.get(METADATA_PREFIX + 'format')!r}; pass the model if they fit it"
+            f"expected irvis_fusion weights (format {FORMAT}) in {path}, found format {found!r}; "
+            "weights of format 1 fit the release that trained them alone: train them again. Pass "
+            "the model if other weights fit it"
         )
     try:
         return create_student_model(

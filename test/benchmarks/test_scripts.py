@@ -21,8 +21,13 @@ NEEDS = {"teacher_speedup": "torch", "training_speed": "lightning", "frame_path"
 
 def helps(*ways):
     """The output of `python WAY --help` for each way, all at the same time."""
-    environment = {**os.environ, "COLUMNS": "100"}
-    environment.pop("PYTHONPATH", None)
+    # A sourced ROS is found through PYTHONPATH; our own packages have to be found without.
+    others = [
+        path
+        for path in os.environ.get("PYTHONPATH", "").split(os.pathsep)
+        if path and not (Path(path) / "irvis_fusion_core").is_dir()
+    ]
+    environment = {**os.environ, "COLUMNS": "100", "PYTHONPATH": os.pathsep.join(others)}
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     running = [
         subprocess.Popen([sys.executable, *way, "--help"], cwd=ROOT, env=environment, **streams)

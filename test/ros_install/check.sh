@@ -77,7 +77,7 @@ build() {
 colcon_test() {
     (cd "$WORK" && colcon test --packages-select irvis_fusion && colcon test-result) ||
         fail "colcon test"
-    [[ $(cd "$WORK" && colcon test-result --all) == *" tests, 0 errors, 0 failures"* ]] ||
+    [[ $(cd "$WORK" && colcon test-result) == *"Summary: "[1-9]*" tests, 0 errors, 0 failures"* ]] ||
         fail "colcon test ran no test"
 }
 
