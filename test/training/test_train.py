@@ -177,20 +177,6 @@ def test_a_detector_watches_a_run_that_can_be_resumed(folder, capsys):
     assert "--detector FILE" in capsys.readouterr().err
 
 
-def test_a_checkpoint_of_an_earlier_version_resumes_exactly(folder, whole):
-    """Its average lies under ``average.student``, and has no count of its own."""
-    assert start(folder, "run", "--stop_after_epochs", "2") == 0
-    last = folder / "run" / "last.pth"
-    saved = state(folder, "run")
-    weights = saved["state_dict"]
-    del weights["average.n_averaged"]
-    for name in [name for name in weights if name.startswith("average.module.")]:
-        weights[name.replace("module", "student", 1)] = weights.pop(name)
-    torch.save(saved, last)
-    assert start(folder, "run", "--resume", str(last)) == 0
-    assert equal(state(folder, "run"), whole)
-
-
 def test_a_broken_loss_is_named_and_costs_nothing(folder, capsys, whole):
     original = DistillationTask.forward
 

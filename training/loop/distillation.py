@@ -166,16 +166,13 @@ class DistillationTask(nn.Module):
             fused = frames[:count]
             scale = chroma_scale(fused / 255.0, y / 255.0, chroma[:count])
             tint = scale * (vis - y)
-            detector, objects = None, None
+            objects = None
             if any(name in DETECTOR_TERMS for name in names):
                 annotated = batch["boxes"], batch["has_boxes"]
                 network = self._detectors[step % len(self._detectors)]
                 detector = DetectorTerm(network, clean_ir, clean_vis, *annotated, chance)
-                if "det_object" in names:
-                    objects = detector.object_masks()
-                    terms["det_object"] = object_contrast(fused, clean_ir, objects)
-                found = detector.terms(self._clipped((fused + tint).expand(-1, 3, -1, -1)))
-                terms.update({name: term for name, term in found.items() if name in names})
+                found, objects = self._detector_terms(names, detector, fused, tint)
+                terms.update(found)
             source = [n for n in losses.SOURCE_TERMS if "src_" + n in names]
             window = self._window(fused.shape[2:], chance)
             found = losses.source_losses(fused, clean_ir, clean_y, source, objects, window)
@@ -215,6 +212,24 @@ class DistillationTask(nn.Module):
         starts = [int(d * (length - s + 1)) for d, length, s in zip(drawn, shape, sides)]
         spatial = (slice(a, a + side) for a, side in zip(starts, sides))
         return (slice(None), slice(None), *spatial)
+
+    def _detector_terms(
+        self, names: Sequence[str], detector: DetectorTerm, fused: torch.Tensor, tint: torch.Tensor
+    ) -> tuple[dict[str, torch.Tensor], torch.Tensor | None]:
+        """Return the detector's terms, and the object masks if they are needed.
+
+        Args:
+            tint: Fused RGB minus `fused`, grey levels.
+        """
+        terms, objects = {}, None
+        if "det_object" in names:
+            objects = detector.object_masks()
+            terms["det_object"] = object_contrast(fused, detector.ir, objects)
+        if "det" in names or "det_box" in names:
+            shown = self._clipped((fused + tint).expand(-1, 3, -1, -1))
+            found = detector.terms(shown)
+            terms.update({name: term for name, term in found.items() if name in names})
+        return terms, objects
 
     @torch.no_grad()
     def _answer(

@@ -182,14 +182,7 @@ class FusionModule(pl.LightningModule):
         checkpoint[FORMAT] = {"variant": self.task.student.variant, "config": self.config}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Read older checkpoints too, and keep this call's learning rate.
-
-        The schedule's own state would restore the learning rate of the earlier call.
-        """
-        weights = checkpoint["state_dict"]
-        for name in [n for n in weights if n.startswith("average.student.")]:
-            weights[name.replace("student", "module", 1)] = weights.pop(name)
-            weights["average.n_averaged"] = torch.tensor(checkpoint["global_step"] + 1)
+        """Keep this call's learning rate: the schedule's state has that of the earlier call."""
         for state in checkpoint.get("lr_schedulers", []):
             state["base_lrs"] = [self.lr] * len(state.get("base_lrs", [0]))
             # The step's rate comes from the schedule at the restored step.
