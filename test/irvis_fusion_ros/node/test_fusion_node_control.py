@@ -35,6 +35,33 @@ def test_nobody_listens_so_nothing_is_subscribed(tmp_path):
         graph.close()
 
 
+def test_requests_at_which_rclpy_raises_are_answered_and_cost_no_frame(graph):
+    from lifecycle_msgs.srv import ChangeState
+    from rcl_interfaces.msg import Parameter, ParameterValue
+    from rcl_interfaces.srv import SetParameters
+
+    graph.start_node()
+    wait_until_fusing(graph)
+    setter = graph.node.create_client(SetParameters, "/fusion_node/set_parameters")
+    changer = graph.node.create_client(ChangeState, "/fusion_node/change_state")
+    graph.wait_for(setter.service_is_ready, what="the parameters")
+    graph.wait_for(changer.service_is_ready, what="the life cycle")
+    no_type = Parameter(name="slop_s", value=ParameterValue(type=77))
+    illegal = ChangeState.Request()
+    illegal.transition.id = 99
+    answers = []
+    for _ in range(20):
+        request = SetParameters.Request(parameters=[no_type])
+        answers.append(setter.call_async(request))
+        answers.append(changer.call_async(illegal))
+        graph.play(0.1)
+    graph.wait_for(lambda: all(answer.done() for answer in answers), what="the answers")
+    assert not any(answer.result().results[0].successful for answer in answers[::2])
+    assert not any(answer.result().success for answer in answers[1::2])
+    assert_every_visible_frame_came_out_once(graph)
+    assert graph.fusion.stop(2) == 0
+
+
 def test_enable_service_and_parameters_at_run_time(graph):
     from std_srvs.srv import SetBool
 
