@@ -37,6 +37,10 @@ class ConfigurationError(FusionError, ValueError):
     """An option has an impossible value."""
 
 
+class FileContentError(FusionError, ValueError):
+    """A file cannot be read, or is not the text, YAML or JSON that it should be."""
+
+
 def expect_one_of(name: str, value: object, allowed: Collection[str]) -> None:
     """Raise ConfigurationError, which names the choices, for any other value."""
     if value not in allowed:

@@ -16,7 +16,8 @@ import time
 from typing import Any, NamedTuple
 
 from irvis_fusion_core.atomic_file import write_file
-from irvis_fusion_core.errors import ConfigurationError
+from irvis_fusion_core.bounded_file import open_regular, parse_json
+from irvis_fusion_core.errors import ConfigurationError, FileContentError
 
 _PRIVATE = 0o700
 _PRIVATE_FILE = 0o600
@@ -123,11 +124,11 @@ class EngineCache:
         path = os.path.join(self.directory, name)
         try:
             record, blob = _read_own(path + ".json"), _read_own(path)
-            facts: Any = json.loads(record.decode("utf-8"))
+            facts: Any = parse_json(record)
         except OSError as error:
             return None, {}, str(error)
-        except ValueError:
-            return None, {}, f"{name}.json is not valid JSON"
+        except FileContentError as error:
+            return None, {}, f"{name}.json is not valid JSON: {error}"
         if not isinstance(facts, dict):
             return None, {}, f"{name}.json is not a JSON object"
         if facts.get("sha256") != hashlib.sha256(blob).hexdigest():
@@ -189,14 +190,8 @@ def _not_private(status: os.stat_result) -> str:
 
 def _read_own(path: str) -> bytes:
     """Read a regular file that this user owns, following no link."""
-    # O_NONBLOCK: a pipe of that name must not hang the robot.
-    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-    descriptor = os.open(path, flags | getattr(os, "O_BINARY", 0))
-    with os.fdopen(descriptor, "rb") as stream:
-        status = os.fstat(descriptor)
-        problem = _not_private(status)
-        if not stat.S_ISREG(status.st_mode):
-            problem = "it is not a regular file"
+    with open_regular(path, getattr(os, "O_NOFOLLOW", 0)) as stream:
+        problem = _not_private(os.fstat(stream.fileno()))
         if problem:
             raise OSError(f"{os.path.basename(path)} is not trusted: {problem}")
         return stream.read()

@@ -8,7 +8,6 @@ as a suffix (`frame_000012`).
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -16,9 +15,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from irvis_fusion_core.bounded_file import ANNOTATION_BYTES, parse_json, read_text
 from irvis_fusion_core.detectors.detection import Box, Truth
 from irvis_fusion_core.detectors.labels import normal_label
-from irvis_fusion_core.errors import FusionError
+from irvis_fusion_core.errors import FileContentError, FusionError
 from irvis_fusion_core.image_files import IMAGE_SUFFIXES
 
 _STAMP_NS = re.compile(r"\d{16,19}$")
@@ -131,8 +131,7 @@ def _frame_of(name: str, index_of: dict[str, int]) -> tuple[str, int]:
 
 def _read_coco(path: str) -> dict[str, _Entry]:
     try:
-        with open(path, encoding="utf-8") as stream:
-            tree = json.load(stream)
+        tree = parse_json(read_text(path, ANNOTATION_BYTES))
         categories = {c["id"]: normal_label(str(c["name"])) for c in tree["categories"]}
         images = {i["id"]: i for i in tree["images"]}
         found: dict[Any, list[_Object]] = {key: [] for key in images}
@@ -144,7 +143,7 @@ def _read_coco(path: str) -> dict[str, _Entry]:
             found[annotation["image_id"]].append(_Object(box, label, ignored))
         sizes = {k: (float(i["width"]), float(i["height"])) for k, i in images.items()}
         names = {k: _stem(str(i["file_name"])) for k, i in images.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise AnnotationError(
             f"expected COCO annotations (images, annotations, categories) in {path}, found "
             f"{type(error).__name__}: {error}"
@@ -207,9 +206,8 @@ def _yolo_class_names(folder: str) -> list[str]:
 
 def _lines(path: str) -> Iterable[tuple[int, list[str]]]:
     try:
-        with open(path, encoding="utf-8") as stream:
-            text = stream.read()
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_text(path, ANNOTATION_BYTES)
+    except FileContentError as error:
         raise AnnotationError(f"expected to read {path}, found: {error}") from error
     for number, line in enumerate(text.splitlines(), 1):
         if line.split():

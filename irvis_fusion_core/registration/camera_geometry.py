@@ -171,7 +171,7 @@ def as_matrix(name: str, value: Numbers) -> np.ndarray:
     """Return float64 3x3 from nested lists or nine numbers."""
     try:
         matrix = np.asarray(value, np.float64).reshape(3, 3)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         matrix = np.full((3, 3), np.nan)
     if not np.isfinite(matrix).all():
         raise CalibrationError(f"{name} must be 3x3 finite numbers, found {value!r}")

@@ -6,15 +6,14 @@ top left pixel.
 
 from __future__ import annotations
 
-import importlib
-import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 
-from irvis_fusion_core.errors import CalibrationError
+from irvis_fusion_core.bounded_file import CALIBRATION_BYTES, parse_yaml, read_text
+from irvis_fusion_core.errors import CalibrationError, FileContentError
 from irvis_fusion_core.registration.camera_geometry import Numbers, Size, as_matrix, size_change
 
 PINHOLE_LENSES = ("", "plumb_bob", "rational_polynomial", "thin_prism", "pinhole")
@@ -23,8 +22,6 @@ FISHEYE_LENSES = ("equidistant", "fisheye", "kannala_brandt")
 # Lens models are polynomials that fold back far outside the image: rays beyond this multiple of
 # the image's widest ray do not count as seen.
 _WIDEST_RAY = 1.1
-# A calibration file has about 600 bytes.
-_LARGEST_FILE_BYTES = 1_000_000
 
 
 class CameraModel(NamedTuple):
@@ -116,20 +113,11 @@ def read_camera_file(path: str, name: str, rectified: bool = False) -> CameraMod
         CalibrationError: the file is missing or no calibration, or PyYAML is not installed.
     """
     try:
-        yaml = importlib.import_module("yaml")
-    except ImportError as error:
+        tree = parse_yaml(read_text(path, CALIBRATION_BYTES))
+    except FileContentError as error:
         raise CalibrationError(
-            f"reading {path} needs PyYAML, which is not installed: pip install pyyaml"
+            f"expected the {name} camera's calibration (YAML) at {path}, found: {error}"
         ) from error
-    expected = f"expected the {name} camera's calibration (YAML) at {path}, found"
-    try:
-        # The path comes from a parameter: it may name a device or a bag.
-        if os.path.getsize(path) > _LARGEST_FILE_BYTES or not os.path.isfile(path):
-            raise CalibrationError(f"{expected} something else")
-        with open(path, encoding="utf-8") as file:
-            tree = yaml.safe_load(file)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise CalibrationError(f"{expected}: {error}") from error
     try:
         size = (int(tree["image_height"]), int(tree["image_width"]))
         matrix = tree["camera_matrix"]["data"]
@@ -138,7 +126,8 @@ def read_camera_file(path: str, name: str, rectified: bool = False) -> CameraMod
         if rectified:
             matrix = rectified_matrix(tree["projection_matrix"]["data"])
             distortion, lens = [], ""
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        distortion = np.asarray(distortion, np.float64).tolist()
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise CalibrationError(
             f"expected image_width, image_height, camera_matrix and distortion_coefficients in "
             f"{path}, as ROS's camera_calibration writes them, found: {error!r}"

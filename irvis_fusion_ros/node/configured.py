@@ -174,6 +174,7 @@ class Configured:
         self.intake.relieve()
         self.inputs.watch()
         self.calibrations.watch()
+        self.stages.follow_files()
 
     # --- on the worker's thread
 

@@ -23,6 +23,7 @@ from irvis_fusion_core.protocols import Engine
 from irvis_fusion_ros.node import process
 from irvis_fusion_ros.node.configured import Configured
 from irvis_fusion_ros.node.guard import Guard
+from irvis_fusion_ros.node.rclpy_faults import guard_services, refusal, release_stuck
 from irvis_fusion_ros.parameters import declaration
 from irvis_fusion_ros.parameters.settings import LiveSettings, Settings, spec_of, why_refused
 from irvis_fusion_ros.pipeline.events import EXAMPLE_CHARACTERS, EventCounter
@@ -53,6 +54,7 @@ class FusionNode(LifecycleNode):
         self.events = EventCounter()
         self.configured: Configured | None = None
         self.guard = Guard(self.note)
+        guard_services(self, self.guard)
         self.open_engine = open_engine
         self._active = False
         self.add_on_set_parameters_callback(self.guard("the parameters", self._set_live, refusal))
@@ -164,11 +166,9 @@ class FusionNode(LifecycleNode):
             self.configured.follow(self._active and demand)
 
     def recover(self, error: Exception) -> None:
-        """Go on after rclpy raised outside our callbacks, where a subscription may be stuck."""
+        """Go on after rclpy raised outside our callbacks, where an entity may be stuck."""
         self.guard.caught("rclpy's executor", error)
-        if self.configured is not None:
-            for topics in (self.configured.inputs, self.configured.calibrations):
-                self.guard("subscribing again", topics.reopen)()
+        release_stuck(self)
 
     def note(self, kind: str, text: str) -> None:
         """Count an event, and log it when it is the first of its kind; from any thread."""
@@ -177,11 +177,6 @@ class FusionNode(LifecycleNode):
             self.get_logger().warning(shown + " (further ones are only counted)")
         else:
             self.get_logger().debug(f"{kind}: {text}")
-
-
-def refusal(error: Exception) -> SetParametersResult:
-    """Return the answer to a request at which `error` was raised."""
-    return SetParametersResult(successful=False, reason=f"{type(error).__name__}: {error}")
 
 
 def main(arguments: list[str] | None = None, open_engine: EngineFactory = open_fusion) -> int:

@@ -6,7 +6,8 @@ import argparse
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from irvis_fusion_core.errors import ConfigurationError
+from irvis_fusion_core.bounded_file import PARAMETER_BYTES, parse_yaml, read_text
+from irvis_fusion_core.errors import ConfigurationError, FileContentError
 from irvis_fusion_ros.parameters.declaration import NODE_NAME, NOT_OURS
 from irvis_fusion_ros.parameters.settings import Settings
 
@@ -32,7 +33,12 @@ def load_settings(path: str | None = None, changes: Iterable[str] = ()) -> Setti
             name, separator, text = change.partition("=")
         if not separator or not name:
             raise ConfigurationError(f"expected NAME:=VALUE, found {change!r}")
-        values[name.strip()] = _yaml(text, f"the value of {name}")
+        try:
+            values[name.strip()] = parse_yaml(text)
+        except FileContentError as error:
+            raise ConfigurationError(
+                f"expected YAML in the value of {name}, found: {error}"
+            ) from error
     return Settings.of(values)
 
 
@@ -74,9 +80,8 @@ def read_yaml(path: str) -> Any:
         ConfigurationError: the file is missing or no YAML.
     """
     try:
-        with open(path, encoding="utf-8") as stream:
-            return _yaml(stream.read(), path)
-    except (OSError, UnicodeDecodeError) as error:
+        return parse_yaml(read_text(path, PARAMETER_BYTES))
+    except FileContentError as error:
         raise ConfigurationError(
             f"expected a parameter file (YAML) at {path}, found: {error}"
         ) from error
@@ -99,18 +104,3 @@ def _from_file(path: str) -> dict[str, Any]:
             " neither; config/fusion.yaml shows the form"
         )
     return {name: value for name, value in values.items() if not name.startswith(NOT_OURS)}
-
-
-def _yaml(text: str, source: str) -> Any:
-    try:
-        import yaml
-    except ImportError as error:
-        raise ConfigurationError(
-            f"expected the Python package pyyaml, which reads parameter files, found: {error}; "
-            "install it with `pip install pyyaml`"
-        ) from error
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        found = " ".join(str(error).split())
-        raise ConfigurationError(f"expected YAML in {source}, found: {found}") from error

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 from irvis_fusion_core import registration as core_registration
@@ -15,15 +16,17 @@ from irvis_fusion_core.errors import CalibrationError
 from irvis_fusion_core.flicker_limiter import FlickerLimiter
 from irvis_fusion_core.protocols import Registration
 from irvis_fusion_core.registration.camera_geometry import quaternion_matrix
-from irvis_fusion_core.registration.camera_model import read_camera_file
+from irvis_fusion_core.registration.camera_model import CameraModel, read_camera_file
 from irvis_fusion_core.thermal import ThermalRescale
 from irvis_fusion_ros.parameters.settings import Settings
+from irvis_fusion_ros.pipeline.camera_files import CalibrationMissing, CameraFiles
 from irvis_fusion_ros.pipeline.known_cameras import NO_CAMERAS, Cameras
 from irvis_fusion_ros.pipeline.pair_fuser import Stages, ThermalOnce
 
-
-class CalibrationMissing(CalibrationError):
-    """A calibration or transform has not arrived yet; it may still."""
+FIRST_READ_S = 1.0
+"""How long configuring waits for a calibration file; no image has come yet."""
+READ_S = 0.1
+"""How long a parameter change waits for one: three frames at 30 Hz, which DDS queues."""
 
 
 @dataclass(eq=False)
@@ -33,7 +36,8 @@ class CurrentStages:
     Attributes:
         cameras: Returns what is known of the cameras now, as these parameters see it.
         tell: Called with a text for the log when the registration in use changes.
-        in_background: See `make_registration`.
+        in_background: Whether calibration files are read on threads of their own, and images
+            aligned on another. False for tools that read files and give the same images each time.
         stages: The stages in use.
 
     Raises:
@@ -47,8 +51,11 @@ class CurrentStages:
 
     def __post_init__(self) -> None:
         self._told = ""
+        self._files = CameraFiles()
         limiter = FlickerLimiter() if self.settings.engine.limit_flicker else None
-        registration, problem = self._registration(self.settings, refuse=False)
+        registration, problem = self._registration(
+            self.settings, self._files, FIRST_READ_S, refuse=False
+        )
         self.stages = Stages(make_thermal(self.settings), registration, limiter, problem)
 
     def renew(self, settings: Settings) -> None:
@@ -65,21 +72,31 @@ class CurrentStages:
             thermal = make_thermal(settings)
         if settings.engine.limit_flicker != before.engine.limit_flicker:
             limiter = FlickerLimiter() if settings.engine.limit_flicker else None
+        files = self._files
         if settings.registration != before.registration:
-            registration, problem = self._registration(settings, refuse=True)
-        self.settings = settings
+            files = files.renewed()
+            registration, problem = self._registration(settings, files, READ_S, refuse=True)
+        self.settings, self._files = settings, files
         self.stages = Stages(thermal, registration, limiter, problem)
 
     def renew_registration(self) -> None:
         """Build the registration again: a calibration has arrived or changed."""
-        registration, problem = self._registration(self.settings, refuse=False)
+        registration, problem = self._registration(self.settings, self._files, 0.0, refuse=False)
         self.stages = self.stages._replace(registration=registration, problem=problem)
 
-    def _registration(self, settings: Settings, refuse: bool) -> tuple[Registration | None, str]:
+    def follow_files(self) -> None:
+        """Use a calibration file that took long to read; call it now and then."""
+        if self._files.arrived() and self.stages.problem:
+            self.renew_registration()
+
+    def _registration(
+        self, settings: Settings, files: CameraFiles, wait_s: float, refuse: bool
+    ) -> tuple[Registration | None, str]:
         """Return the registration asked for, or the fallback and why."""
         try:
             cameras = self.cameras(settings)
-            asked_for = make_registration(settings, cameras, self.in_background)
+            read = partial(files.read, wait_s=wait_s) if self.in_background else read_camera_file
+            asked_for = make_registration(settings, cameras, self.in_background, read)
         except CalibrationError as error:
             if refuse and not isinstance(error, CalibrationMissing):
                 raise
@@ -108,12 +125,15 @@ def make_thermal(settings: Settings) -> ThermalOnce:
 
 
 def make_registration(
-    settings: Settings, cameras: Cameras = NO_CAMERAS, in_background: bool = True
+    settings: Settings,
+    cameras: Cameras = NO_CAMERAS,
+    in_background: bool = True,
+    read: Callable[[str, str, bool], CameraModel] = read_camera_file,
 ) -> Registration:
     """Build the registration.
 
     `in_background` is False for tools that read files: online alignment then runs within `offer`
-    and gives the same images each time.
+    and gives the same images each time. `read` reads a calibration file.
 
     Raises:
         ConfigurationError: Parameters that do not go together.
@@ -129,7 +149,7 @@ def make_registration(
         for name in ("calibrated_ir_size", "calibrated_vis_size"):
             options[name] = tuple(values[name]) if all(values[name]) else None
     elif base == "calibration":
-        options.update(_calibration(settings, cameras))
+        options.update(_calibration(settings, cameras, read))
     if mode == "online":
         options.update((name, v) for name, v in values.items() if name.startswith("online_"))
         options["online_in_background"] = in_background
@@ -160,13 +180,15 @@ def describe_registration(registration: Registration) -> str:
     return text
 
 
-def _calibration(settings: Settings, cameras: Cameras) -> dict[str, Any]:
+def _calibration(
+    settings: Settings, cameras: Cameras, read: Callable[[str, str, bool], CameraModel]
+) -> dict[str, Any]:
     """Return the options of the core's mode `calibration`."""
     values = settings.registration
     options: dict[str, Any] = {"depth_m": values.depth_m}
     for name, known in (("ir", cameras.ir), ("vis", cameras.vis)):
         path, rectified, _ = values.camera(name)
-        camera = read_camera_file(path, name, rectified) if path else known
+        camera = read(path, name, rectified) if path else known
         if camera is None:
             raise CalibrationMissing(
                 cameras.missing.get(name)

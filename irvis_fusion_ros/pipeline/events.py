@@ -1,4 +1,4 @@
-"""Counts events by kind and remembers the first example of each."""
+"""Counts events by kind and remembers the latest example of each."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Note = Callable[[str, str], object]
 
 
 class Event(NamedTuple):
-    """Something that happened `times` times; `text` describes the first."""
+    """Something that happened `times` times; `text` describes the last."""
 
     times: int
     text: str
@@ -37,10 +37,8 @@ class EventCounter:
             if kind not in self._events and len(self._events) >= self._kinds_kept:
                 kind = "other"
             before = self._events.get(kind)
-            if before is None:
-                self._events[kind] = Event(1, example[:EXAMPLE_CHARACTERS])
-            else:
-                self._events[kind] = before._replace(times=before.times + 1)
+            times = 1 if before is None else before.times + 1
+            self._events[kind] = Event(times, example[:EXAMPLE_CHARACTERS])
             return before is None
 
     def events(self) -> dict[str, Event]:
@@ -57,7 +55,7 @@ class EventCounter:
         return sum(self.counts().values())
 
     def describe(self) -> dict[str, str]:
-        """Return `kind: count (first example)`, sorted by kind."""
+        """Return `kind: count (latest example)`, sorted by kind."""
         return {
             kind: f"{event.times} ({event.text})" if event.text else str(event.times)
             for kind, event in sorted(self.events().items())

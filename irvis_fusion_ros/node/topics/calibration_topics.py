@@ -60,11 +60,6 @@ class CalibrationTopics:
         self._ir_info.close()
         self._close_tf()
 
-    def reopen(self) -> None:
-        """Close what is open, and subscribe again."""
-        self.close()
-        self.follow()
-
     def follow(self) -> None:
         """Subscribe to what the parameters need, and to nothing else."""
         ir_info, _, tf = needed_topics(self.live.current)  # vis/camera_info is always needed

@@ -86,13 +86,6 @@ class CameraTopics:
                 self._node.get_logger().warning(silent)
             self.silent[name] = silent
 
-    def reopen(self) -> None:
-        """Close what is open, and subscribe again."""
-        for subscription in self.subscriptions.values():
-            if subscription.is_open:
-                subscription.close()
-                subscription.open(time.monotonic())
-
     def close(self) -> None:
         """Unsubscribe."""
         self.follow(False)

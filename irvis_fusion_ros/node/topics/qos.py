@@ -281,7 +281,7 @@ class MatchedSubscription:
                 self.topic,
                 deliver,
                 self.profile,
-                # Its own: a group in which taking a message raised is not served again.
+                # Its own: a group in which taking a message raised waits for `release_stuck`.
                 callback_group=MutuallyExclusiveCallbackGroup(),
                 event_callbacks=qos_event.SubscriptionEventCallbacks(**events),
                 qos_overriding_options=overriding_options(self.node, self.topic, "subscription"),

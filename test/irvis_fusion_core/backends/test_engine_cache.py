@@ -93,7 +93,9 @@ def test_one_changed_byte_is_enough(cache, position, mask):
 
 
 @pytest.mark.parametrize(
-    "record", [b"", b"{", b"[]", b"\xff\xfe", b"{}"], ids=["empty", "cut", "list", "bytes", "{}"]
+    "record",
+    [b"", b"{", b"[]", b"\xff\xfe", b"{}", b"[" * 100_000, b'{"key":' * 900 + b"1" + b"}" * 900],
+    ids=["empty", "cut", "list", "bytes", "{}", "deep list", "deep key"],
 )
 def test_a_damaged_record_is_not_trusted(cache, record):
     path = cache.store(KEY, ENGINE, 1.0, "first")
@@ -101,6 +103,8 @@ def test_a_damaged_record_is_not_trusted(cache, record):
         stream.write(record)
     engine, reason = cache.load(KEY)
     assert engine is None and reason.startswith("the cached engine is not used, because")
+    other = KEY._replace(gpu="Orin Nano")  # for which every record is looked at
+    assert cache.load(other)[1].startswith("there is no engine of")
 
 
 def test_an_engine_under_another_keys_name_is_not_run(cache):

@@ -114,6 +114,10 @@ def test_malformed_coco_files_are_named(tmp_path):
     ):
         with pytest.raises(AnnotationError, match="coco.json"):
             read_annotations(path)
+    for text in ("[" * 100_000, '{"images": ' * 900 + "1" + "}" * 900, '{"images": [1e999]}'):
+        (tmp_path / "coco.json").write_text(text)
+        with pytest.raises(AnnotationError, match=r"coco\.json"):
+            read_annotations(str(tmp_path / "coco.json"))
     with pytest.raises(AnnotationError, match="nothing at"):
         read_annotations(str(tmp_path / "none"))
     (tmp_path / "empty").mkdir()

@@ -1,11 +1,13 @@
 """Steering the node from outside: signals, life cycle, services, parameters, transports."""
 
+import os
+
 import pytest
 
 pytest.importorskip("rclpy", reason="needs rclpy: source ROS, or pip install '.[ros]'")
 
 import numpy as np
-from graph import assert_every_visible_frame_came_out_once, stamp_key, wait_until_fusing
+from graph import HERE, assert_every_visible_frame_came_out_once, stamp_key, wait_until_fusing
 
 
 @pytest.mark.parametrize("number", [2, 15])
@@ -33,6 +35,68 @@ def test_nobody_listens_so_nothing_is_subscribed(tmp_path):
         graph.wait_for(lambda: graph.vis.get_subscription_count() == 0, what="idleness")
     finally:
         graph.close()
+
+
+CALIBRATED = {"registration.mode": "calibration", "registration.extrinsics": "parameters"}
+
+
+def test_a_drive_that_hangs_costs_no_image_and_no_end(graph):
+    graph.start_node(script=[os.path.join(HERE, "node_with_hanging_drive.py")])
+    wait_until_fusing(graph)
+    assert graph.set_parameter("registration.ir_calibration_file", "/net/gone.yaml") == (True, "")
+    assert graph.set_parameter("registration.mode", "calibration") == (True, "")
+    graph.wait_for(lambda: "registration" in graph.statuses, what="a report")
+    graph.play_until(
+        lambda: "gone.yaml is still being read" in graph.statuses["registration"].message,
+        "the reason",
+    )
+    graph.play(1.0)
+    assert_every_visible_frame_came_out_once(graph)
+    assert not graph.is_fused(graph.fused[-1])
+    assert graph.fusion.stop(15) == 0
+
+
+def test_a_calibration_file_with_text_for_numbers_passes_images(graph, tmp_path):
+    pytest.importorskip("yaml", reason="needs PyYAML to read calibration files")
+    path = tmp_path / "ir.yaml"
+    path.write_text(
+        "image_width: 160\nimage_height: 120\n"
+        "camera_matrix: {data: [100, 0, 80, 0, 100, 60, 0, 0, 1]}\n"
+        "distortion_coefficients: {data: [a, b, c, d]}\n"
+    )
+    graph.start_node({**CALIBRATED, "registration.ir_calibration_file": str(path)})
+    graph.play_until(lambda: len(graph.fused) >= 3, "output")
+    graph.wait_for(lambda: "registration" in graph.statuses, what="the reason")
+    assert "could not convert string to float" in graph.statuses["registration"].message
+    assert not graph.is_fused(graph.fused[-1])
+    assert graph.fusion.stop(15) == 0
+
+
+def test_requests_at_which_rclpy_raises_are_answered_and_cost_no_frame(graph):
+    from lifecycle_msgs.srv import ChangeState
+    from rcl_interfaces.msg import Parameter, ParameterValue
+    from rcl_interfaces.srv import SetParameters
+
+    graph.start_node()
+    wait_until_fusing(graph)
+    setter = graph.node.create_client(SetParameters, "/fusion_node/set_parameters")
+    changer = graph.node.create_client(ChangeState, "/fusion_node/change_state")
+    graph.wait_for(setter.service_is_ready, what="the parameters")
+    graph.wait_for(changer.service_is_ready, what="the life cycle")
+    no_type = Parameter(name="slop_s", value=ParameterValue(type=77))
+    illegal = ChangeState.Request()
+    illegal.transition.id = 99
+    answers = []
+    for _ in range(20):
+        request = SetParameters.Request(parameters=[no_type])
+        answers.append(setter.call_async(request))
+        answers.append(changer.call_async(illegal))
+        graph.play(0.1)
+    graph.wait_for(lambda: all(answer.done() for answer in answers), what="the answers")
+    assert not any(answer.result().results[0].successful for answer in answers[::2])
+    assert not any(answer.result().success for answer in answers[1::2])
+    assert_every_visible_frame_came_out_once(graph)
+    assert graph.fusion.stop(2) == 0
 
 
 def test_enable_service_and_parameters_at_run_time(graph):

@@ -7,12 +7,19 @@ import pytest
 pytest.importorskip("rclpy", reason="needs rclpy: source ROS, or pip install '.[ros]'")
 
 import rclpy
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
+from rcl_interfaces.msg import Parameter as ParameterMessage
+from rcl_interfaces.msg import ParameterValue
+from rcl_interfaces.srv import GetParameters, SetParameters, SetParametersAtomically
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
+from sensor_msgs.msg import Image
 
 from irvis_fusion_core.errors import ConfigurationError, FusionError, ModelError
 from irvis_fusion_ros.node import configured, fusion_node
+from irvis_fusion_ros.node.process import spin_once
 
 
 class Log:
@@ -180,15 +187,130 @@ def test_a_fault_in_a_callback_is_counted_and_logged_once_and_the_node_goes_on(m
     assert len([line for line in node.log.lines if line.startswith(kind)]) == 1
 
 
-def test_after_a_fault_of_rclpy_the_cameras_are_subscribed_anew(make):
-    node = make(parameters=["lazy:=false", "registration.mode:=calibration"])
+class Spun:
+    """Spins a node as its process does, next to one that sends to it."""
+
+    def __init__(self, node):
+        self._sender = rclpy.create_node("sender", context=node.context)
+        self._executor = SingleThreadedExecutor(context=node.context)
+        for each in (node, self._sender):
+            self._executor.add_node(each)
+        self._node = node
+
+    def until(self, condition):
+        end_s = time.monotonic() + 20.0
+        while not condition():
+            assert time.monotonic() < end_s, "it did not come"
+            spin_once(self._executor, self._node)
+
+    def publisher(self, message_type, topic):
+        publisher = self._sender.create_publisher(message_type, topic, 10)
+        self.until(publisher.get_subscription_count)
+        return publisher
+
+    def call(self, service_type, name, request):
+        """Return the future answer."""
+        client = self._sender.create_client(service_type, name)
+        self.until(client.service_is_ready)
+        return client.call_async(request)
+
+    def close(self):
+        self._executor.shutdown()
+        self._sender.destroy_node()
+
+
+@pytest.fixture
+def spin(make):
+    made = []
+
+    def start(node):
+        made.append(Spun(node))
+        return made[-1]
+
+    yield start
+    for spun in made:
+        spun.close()
+
+
+def test_a_message_that_cannot_be_taken_costs_itself_alone(make, spin):
+    node = make(parameters=["lazy:=false"])
     assert node.start()
-    topics = node.configured.inputs["vis"], node.configured.calibrations._ir_info
-    before = [topic._current for topic in topics]
-    node.recover(RuntimeError("failed to take message"))
-    assert all(topic.is_open for topic in topics)
-    assert not any(topic._current is old for topic, old in zip(topics, before))
-    assert "fault in rclpy's executor: RuntimeError" in node.events.counts()
+    spun = spin(node)
+    publisher = spun.publisher(Image, "vis/image_raw")
+    vis = node.configured.inputs["vis"]
+    subscription = vis._current
+    fault = "fault in rclpy's executor: AttributeError"
+    subscription.msg_type = object()  # rclpy cannot make a message of it
+    publisher.publish(Image())
+    spun.until(lambda: fault in node.events.counts())
+    assert vis._current is subscription and vis.received == 0
+    subscription.msg_type = Image
+    publisher.publish(Image())
+    spun.until(lambda: vis.received == 1)
+    assert node.events.counts()[fault] == 1 and vis._current is subscription
+
+
+def test_a_request_that_cannot_be_taken_stops_neither_timers_nor_services(make, spin):
+    node = make(parameters=["diagnostics_period_s:=0.1"])
+    assert node.start()
+    spun = spin(node)
+    (service,) = (each for each in node.services if each.srv_name.endswith("/get_parameters"))
+    service.srv_type = object()
+    spun.call(GetParameters, "/fusion_node/get_parameters", GetParameters.Request())
+    spun.until(lambda: "fault in rclpy's executor: AttributeError" in node.events.counts())
+    service.srv_type = GetParameters
+    reports = []
+    make_report = node.configured._report.make
+    node.configured._report.make = lambda: reports.append(1) or make_report()
+    spun.until(lambda: len(reports) > 2)
+    request = GetParameters.Request(names=["slop_s"])
+    answer = spun.call(GetParameters, "/fusion_node/get_parameters", request)
+    spun.until(answer.done)
+    assert len(answer.result().values) == 1
+
+
+NO_TYPE = ParameterValue(type=77)
+
+
+def test_a_parameter_of_a_type_that_does_not_exist_is_refused(make, spin):
+    node = make()
+    assert node.start()
+    spun = spin(node)
+    wanted = [
+        Parameter("max_ir_age_s", value=0.5).to_parameter_msg(),
+        ParameterMessage(name="slop_s", value=NO_TYPE),
+        Parameter("ir_time_offset_s", value=0.1).to_parameter_msg(),
+    ]
+    request = SetParameters.Request(parameters=wanted)
+    answer = spun.call(SetParameters, "/fusion_node/set_parameters", request)
+    request = SetParametersAtomically.Request(parameters=wanted)
+    all_or_none = spun.call(
+        SetParametersAtomically, "/fusion_node/set_parameters_atomically", request
+    )
+    spun.until(lambda: answer.done() and all_or_none.done())
+    results = answer.result().results
+    assert [each.successful for each in results] == [True, False, False]
+    assert "77" in results[1].reason
+    assert not all_or_none.result().result.successful
+    assert "77" in all_or_none.result().result.reason
+    assert node.get_parameter("ir_time_offset_s").value == 0.0
+    counts = node.events.counts()
+    assert counts["fault in the service set_parameters: ValueError"] == 1
+
+
+def test_a_transition_that_does_not_exist_is_refused(make, spin):
+    node = make()
+    assert node.start()
+    spun = spin(node)
+    request = ChangeState.Request(transition=Transition(id=99))
+    for _ in range(2):
+        answer = spun.call(ChangeState, "/fusion_node/change_state", request)
+        spun.until(answer.done)
+        assert not answer.result().success and node.state_label == "active"
+    request = ChangeState.Request(transition=Transition(label="deactivate"))
+    answer = spun.call(ChangeState, "/fusion_node/change_state", request)
+    spun.until(answer.done)
+    assert answer.result().success and node.state_label == "inactive"
 
 
 def test_the_wait_for_partners_is_timed_only_while_somebody_waits(make):

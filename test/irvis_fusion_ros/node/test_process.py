@@ -40,7 +40,10 @@ def test_other_options_are_refused_with_a_suggestion(arguments, suggestion, caps
     "text, said",
     [
         (None, "expected a parameter file (YAML) at {path}, found: [Errno 2]"),
-        ("/**: {ros__parameters: {model: [nano}}\n", "expected YAML in {path}, found: while"),
+        (
+            "/**: {ros__parameters: {model: [nano}}\n",
+            "expected a parameter file (YAML) at {path}, found: while",
+        ),
         ("/**:\n  ros__parameters:\n    model: [nano, 1]\n", "parse params file: '--params-file"),
     ],
     ids=["missing", "broken", "not of ROS"],

@@ -1,7 +1,10 @@
 """Parameters from the node's YAML, without a node."""
 
+import os
+
 import pytest
 
+from irvis_fusion_core.bounded_file import PARAMETER_BYTES
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_ros.parameters.settings import Settings
 from irvis_fusion_ros.parameters.settings_file import load_settings
@@ -76,6 +79,9 @@ def test_changes_stand_over_the_file(tmp_path):
         ("/**:\n  ros__parameters: {slop_s: -1.0}", "slop_s"),
         ("/**:\n  ros__parameters: {slop_s: wide}", "slop_s"),
         ("/**: [", "YAML"),
+        ("a: &a {slop_s: 1.0}\n/**: {ros__parameters: *a}", "alias"),
+        ("/**: " + "[" * 100_000, "recursion"),
+        ("/**: {ros__parameters: {slop_s: 1}}\n" + "#" * PARAMETER_BYTES, "more than"),
     ],
 )
 def test_what_is_no_parameter_file_is_named(tmp_path, text, said):
@@ -83,7 +89,16 @@ def test_what_is_no_parameter_file_is_named(tmp_path, text, said):
         load_settings(written(tmp_path, text))
 
 
-@pytest.mark.parametrize("change", ["slop_s", ":=1", "slop:=1", "slop_s:=[", "slop_s:=wide"])
+def test_a_file_that_is_a_pipe_or_a_device_is_named(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (str(tmp_path / "pipe"), "/dev/zero"):
+        with pytest.raises(ConfigurationError, match="not a regular file"):
+            load_settings(path)
+
+
+@pytest.mark.parametrize(
+    "change", ["slop_s", ":=1", "slop:=1", "slop_s:=[", "slop_s:=wide", "slop_s:=[&a 1, *a]"]
+)
 def test_what_is_no_change_is_named(change):
     with pytest.raises(ConfigurationError):
         load_settings(changes=[change])

@@ -15,10 +15,10 @@ def test_events_are_counted_and_new_once_a_kind(kinds):
     assert new == list(dict.fromkeys(kinds))
     assert counter.counts() == Counter(kinds)
     assert counter.total() == len(kinds)
-    first = {kind: str(kinds.index(kind)) for kind in new}
-    assert counter.events() == {k: Event(n, first[k]) for k, n in Counter(kinds).items()}
+    latest = {kind: str(number) for number, kind in enumerate(kinds)}
+    assert counter.events() == {k: Event(n, latest[k]) for k, n in Counter(kinds).items()}
     for kind in new:
-        assert counter.describe()[kind] == "{} ({})".format(kinds.count(kind), kinds.index(kind))
+        assert counter.describe()[kind] == f"{kinds.count(kind)} ({latest[kind]})"
 
 
 def test_endless_kinds_do_not_fill_the_memory():
