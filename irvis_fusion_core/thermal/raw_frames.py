@@ -9,6 +9,8 @@ from irvis_fusion_core.errors import FrameError
 
 # No thermal camera looks at scenes whose median is above 150 degC or below -123 degC.
 _KELVIN_FROM = 150.0
+# Noise in the low byte becomes noise in the high byte: swapped images are several times rougher.
+_SWAPPED_ROUGHNESS = 2.0
 # A dead pixel differs from the median of its neighbourhood by more than this number of robust
 # deviations (1.4826 times the median absolute difference estimates sigma for Gaussian noise) ...
 _DEAD_PIXEL_DEVIATIONS = 12.0
@@ -40,6 +42,17 @@ def checked_frame(raw: np.ndarray) -> np.ndarray:
     raise FrameError(
         f"a thermal frame must be uint8, uint16 or float32, found {raw.dtype}; convert it first"
     )
+
+
+def has_swapped_bytes(raw: np.ndarray) -> bool:
+    """Return whether a uint16 HxW image is much smoother with its bytes swapped."""
+    if raw.dtype != np.uint16 or min(raw.shape) < 2:
+        return False
+    as_read, swapped = (
+        float(np.abs(np.diff(values, axis=1)).mean()) / max(float(values.std()), 1e-6)
+        for values in (raw.astype(np.float32), raw.byteswap().astype(np.float32))
+    )
+    return as_read > _SWAPPED_ROUGHNESS * swapped
 
 
 def usable_values(raw: np.ndarray, saturated: float | None) -> np.ndarray:
