@@ -15,9 +15,9 @@ from typing import NamedTuple, Union
 import cv2
 import numpy as np
 
-from irvis_fusion_core import image_bytes
 from irvis_fusion_core.atomic_file import write_file
 from irvis_fusion_core.errors import FrameError
+from irvis_fusion_core.file_formats import image_bytes
 from irvis_fusion_core.frames import normalize_pair
 
 IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".pgm", ".tif", ".tiff", ".webp")

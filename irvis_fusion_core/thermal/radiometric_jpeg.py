@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from irvis_fusion_core.errors import FrameError
-from irvis_fusion_core.image_bytes import declared_size, jpeg_segments
+from irvis_fusion_core.file_formats.image_bytes import declared_size, jpeg_segments
 from irvis_fusion_core.optional_packages import pip_advice
 
 _APP1, _APP3, _APP4 = 0xE1, 0xE3, 0xE4

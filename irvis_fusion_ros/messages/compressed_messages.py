@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from irvis_fusion_core.errors import ConfigurationError, FrameError
-from irvis_fusion_core.image_bytes import declared_size, is_whole
+from irvis_fusion_core.file_formats.image_bytes import declared_size, is_whole
 from irvis_fusion_ros.messages.image_encodings import LAYOUTS, ImageMessageError
 from irvis_fusion_ros.messages.protocols import AnyImageMessage, CompressedImageMessage
 

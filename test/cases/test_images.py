@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from irvis_fusion_core.errors import FrameError
-from irvis_fusion_core.image_bytes import is_whole
+from irvis_fusion_core.file_formats.image_bytes import is_whole
 from irvis_fusion_core.image_files import match_by_stem, read_thermal, read_visible, write_image
 from irvis_fusion_core.thermal.raw_frames import has_swapped_bytes
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from message_builders import compressed, empty_image, from_array, smooth_pixels
 
 from irvis_fusion_core.errors import ConfigurationError
-from irvis_fusion_core.image_bytes import declared_size
+from irvis_fusion_core.file_formats.image_bytes import declared_size
 from irvis_fusion_ros.messages.compressed_messages import decode, encode
 from irvis_fusion_ros.messages.image_encodings import ImageMessageError
 from irvis_fusion_ros.messages.image_messages import fill, thermal_frame, view, visible_frame
