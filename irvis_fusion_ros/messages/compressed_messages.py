@@ -65,6 +65,9 @@ def decode(msg: CompressedImageMessage) -> tuple[np.ndarray, str]:
             f"expected a JPEG or PNG file, found {data.size} bytes of format {msg.format!r} that "
             "OpenCV cannot decode; the message was cut short or is of another codec",
         )
+    stored = msg.format.rpartition("compressed")[2].strip()
+    if source.startswith("bayer_") and stored in ("mono8", "mono16"):
+        source = stored  # the sender has removed the mosaic
     return pixels, _encoding_of(pixels, source)
 
 
