@@ -43,11 +43,14 @@ class Video:
         self.frames = max(0, int(self._video.get(cv2.CAP_PROP_FRAME_COUNT)))
         rate_hz = self._video.get(cv2.CAP_PROP_FPS)
         self.rate_hz = rate_hz if 0.1 <= rate_hz <= 1000.0 else 30.0  # some containers lack it
-        if thermal:
-            self._keep_counts()
+        self._deep_bits = self._keep_counts() if thermal else 0
 
     def __iter__(self) -> Iterator[tuple[int, np.ndarray]]:
-        """Yield the frames once; the first has the time 1 s."""
+        """Yield the frames once; the first has the time 1 s.
+
+        Raises:
+            FrameError: OpenCV cuts off thermal counts.
+        """
         number, first_ms, last_ns = 0, 0.0, 0
         while True:
             there, image = self._video.read()
@@ -59,29 +62,29 @@ class Video:
             time_ns = NS_PER_S + round((time_ms - first_ms) * 1e6)
             if time_ns <= last_ns:  # a container without times
                 time_ns = last_ns + round(NS_PER_S / self.rate_hz)
+            if self._deep_bits and image.dtype != np.uint16:
+                raise FrameError(
+                    f"expected a thermal video of 8 bits or gray16le in {self.path}, found "
+                    f"{self._deep_bits} bits that OpenCV {cv2.__version__} cuts off; convert it: "
+                    "`ffmpeg -i IN -c:v ffv1 -pix_fmt gray16le OUT.mkv`, or write 16-bit PNG files"
+                )
             if self._thermal and image.ndim == 3:
                 image = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
             yield time_ns, image
             number, last_ns = number + 1, time_ns
         self._video.release()
 
-    def _keep_counts(self) -> None:
-        """Have 16-bit frames decoded as they are: OpenCV would keep 8 bits of each pixel."""
+    def _keep_counts(self) -> int:
+        """Have 16-bit frames decoded as they are; return the bits of a deep grey video, else 0.
+
+        OpenCV would keep 8 bits of each pixel.
+        """
         tag = int(self._video.get(cv2.CAP_PROP_CODEC_PIXEL_FORMAT)) & 0xFFFFFFFF
-        tags = [tag.to_bytes(4, order) for order in ("little", "big")]  # type: ignore[arg-type]
-        deep = [each[3] for each in tags if each.startswith(_DEEP_GREY)]
-        if not deep:
-            return
-        if (
-            deep != [16]
-            or not tags[0].startswith(_DEEP_GREY)
-            or not self._video.set(cv2.CAP_PROP_CONVERT_RGB, 0)
-        ):
-            raise FrameError(
-                f"expected a thermal video of 8 bits or gray16le in {self.path}, found grey of "
-                f"{deep[0]} bits that OpenCV {cv2.__version__} cannot keep; convert it: `ffmpeg "
-                "-i IN -c:v ffv1 -pix_fmt gray16le OUT.mkv`, or write 16-bit PNG files"
-            )
+        little, big = tag.to_bytes(4, "little"), tag.to_bytes(4, "big")
+        if little == _DEEP_GREY + b"\x10":
+            self._video.set(cv2.CAP_PROP_CONVERT_RGB, 0)
+        deep = [each[3] for each in (little, big) if each.startswith(_DEEP_GREY)]
+        return deep[0] if deep else 0
 
 
 def path_for_opencv(path: str) -> str:

@@ -34,7 +34,7 @@ _GREY_SPREAD = 8.0
 # lie farther from every palette.
 _PALETTE_DISTANCE = 22.0
 _SAMPLES = 400
-_LEVELS = 64  # of each channel in the table that inverts a palette
+_LEVELS = 32  # of each channel in the table that inverts a palette
 
 
 class FalseColour(NamedTuple):
@@ -63,7 +63,7 @@ def grey_of(bgr: np.ndarray, palette: str = "auto") -> FalseColour:
     found = _recognised(bgr) if palette == "auto" else palette
     if found in ("grey", "unknown"):
         return FalseColour(cv2.cvtColor(np.ascontiguousarray(bgr), cv2.COLOR_BGR2GRAY), found)
-    blue, green, red = cv2.split(bgr >> 2)
+    blue, green, red = cv2.split(bgr >> 3)
     return FalseColour(_inverse(found)[blue, green, red], found)
 
 
@@ -100,8 +100,8 @@ def _table(palette: str) -> np.ndarray:
 
 @functools.lru_cache(maxsize=2)
 def _inverse(palette: str) -> np.ndarray:
-    """Return the level of each colour, uint8 [blue, green, red] of 64 steps."""
-    steps = np.arange(_LEVELS, dtype=np.float32) * 4 + 1.5
+    """Return the level of each colour, uint8 [blue, green, red] of 32 steps."""
+    steps = np.arange(_LEVELS, dtype=np.float32) * 8 + 3.5
     plane = np.stack(np.meshgrid(steps, steps, indexing="ij"), axis=-1).reshape(-1, 2)
     levels = [
         _squared_distances(np.insert(plane, 0, blue, axis=1), palette).argmin(axis=1)
