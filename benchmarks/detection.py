@@ -31,10 +31,9 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from benchmarks.shared.fusions import Fusion, in_colour, open_fusions
+from benchmarks.shared.fusions import Fusion, open_fusions, rows_of
 from benchmarks.shared.labelled_pairs import CLASSES, NIGHT_RULE, LabelledPair, read_labelled
 from benchmarks.shared.options import SHIPPED, make_parser
-from benchmarks.shared.pairs import Pair
 from irvis_fusion_core.detectors import Detection, DetectorFile
 from irvis_fusion_core.detectors.average_precision import PrecisionRecall, interval, resamples
 from irvis_fusion_core.detectors.detection import Truth, merge, regroup
@@ -58,12 +57,6 @@ class Judgement(NamedTuple):
     rows: dict[str, dict[str, PrecisionRecall]]
 
 
-def images_of(pair: Pair, fusions: Mapping[str, Fusion]) -> dict[str, np.ndarray]:
-    """Return row -> uint8 RGB: both cameras, then the fusions."""
-    fused = {name: in_colour(name, fuse(pair), pair.vis) for name, fuse in fusions.items()}
-    return {"visible": pair.vis, "thermal": np.dstack([pair.ir] * 3), **fused}
-
-
 def look(
     scenes: Sequence[LabelledPair],
     fusions: Mapping[str, Fusion],
@@ -72,7 +65,7 @@ def look(
     """Return for each scene and detector: row -> detections, with the row "late"."""
     found: list[list[dict[str, list[Detection]]]] = []
     for scene in scenes:
-        images = images_of(scene.pair, fusions)
+        images = {name: fuse(scene.pair) for name, fuse in rows_of(fusions).items()}
         found.append([])
         for detector in detectors:
             rows = {k: regroup(detector.find(image), IN_CARS) for k, image in images.items()}

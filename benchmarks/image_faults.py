@@ -29,7 +29,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from benchmarks.shared.fusions import Fusion, in_colour, mean_rows, open_fusions
+from benchmarks.shared.fusions import Fusion, mean_rows, open_fusions, rows_of
 from benchmarks.shared.labelled_pairs import NIGHT_RULE, is_night
 from benchmarks.shared.options import SHIPPED, VALIDATION_SETS, make_parser
 from benchmarks.shared.pairs import Pair, as_seen, read_pairs, video_as_seen
@@ -51,19 +51,6 @@ STILL_COLUMNS = {
     "blocks beside edges": ".3f",
     "saturation": ".3f",
 }
-
-
-def rows_of(fusions: Mapping[str, Fusion]) -> dict[str, Fusion]:
-    """Return all rows as fusions that give RGB: both cameras first."""
-    cameras: dict[str, Fusion] = {
-        "visible": lambda pair: pair.vis,
-        "thermal": lambda pair: np.dstack([pair.ir] * 3),
-    }
-
-    def coloured(name: str) -> Fusion:
-        return lambda pair: in_colour(name, fusions[name](pair), pair.vis)
-
-    return {**cameras, **{name: coloured(name) for name in fusions}}
 
 
 def still_faults(

@@ -150,6 +150,7 @@ def _train_options(
     chosen.update({k: v for k, v in vars(options).items() if k in chosen and k not in own})
     # --max_steps ends it.
     chosen.update(epochs=1_000_000, save_freq=1_000_000, warmup_epochs=0, vis_freq=0)
+    chosen.update(freeze_norm=None)  # by whether there is an --init
     chosen.update(checkpoint_dir=str(folder), log_dir=str(folder / "log"), **flags)
     return training_options.check_options(argparse.Namespace(**chosen))
 

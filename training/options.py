@@ -11,28 +11,29 @@ from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_core.network.student import SIZES
 from training.loop.distillation import TEACHER_TERMS, TERMS
 from training.loop.validation import MONITORS
+from training.losses.detector_term import DETECTOR_TERMS
 
-# Name of a loss term -> its weight where the flag is not given, help. The weights of source terms
-# are those of most steps of the shipped models: docs/training_log.md.
+# Name of a loss term -> its weight where the flag is not given, help. docs/training_log.md has the
+# reasons for the weights of the sources and the detector.
 _TERMS = {
     "pix": (1.0, "L1 to the teacher"),
     "perc": (0.1, "VGG-16 features of the teacher's image"),
     "ssim": (1.0, "SSIM to the teacher"),
     "grad": (0.5, "Sobel gradient of the teacher"),
     "feat": (0.5, "feature distillation"),
-    "src_ssim": (5.0, "SSIM to both sources"),
-    "src_qabf": (8.0, "edges of both sources (Qabf)"),
-    "src_vif": (1.0, "information of both sources (VIF)"),
-    "src_scd": (0.4, "correlation of differences (SCD)"),
-    "src_intensity": (5.0, "blurred brightness of the brighter source"),
-    "src_noise": (0.0, "flat regions no noisier than the louder source"),
-    "src_warm": (0.0, "edges of the thermal image about warm things in the dark"),
-    "src_max": (0.0, "pixels of the brighter source"),
-    "src_grad": (0.0, "gradient of the stronger source"),
-    "src_colour": (0.0, "chroma of the visible image"),
-    "src_flicker": (0.0, "no change from frame to frame that neither source shows"),
+    "src_ssim": (0.4, "SSIM to both sources"),
+    "src_qabf": (0.5, "edges of both sources (Qabf), as far as below the pixel-wise maximum's"),
+    "src_vif": (0.3, "information of both sources (VIF)"),
+    "src_scd": (0.15, "correlation of differences (SCD)"),
+    "src_base": (1.0, "brightness: the lit visible image's, else the brighter source's"),
+    "src_noise": (0.06, "flat regions no noisier than the visible image"),
+    "src_colour": (1.0, "saturation of the lit visible image"),
+    "src_flicker": (0.5, "no change from frame to frame that neither source shows"),
+    "det": (1.0, "the detector finds what it finds in either source"),
+    "det_box": (0.5, "and where it finds it there"),
+    "det_object": (2.0, "thermal contrast of objects that the visible image does not show"),
 }
-FROM_SOURCES = {k: v for k, (v, _) in _TERMS.items() if v and k not in TEACHER_TERMS}
+FROM_SOURCES = {k: v for k, (v, _) in _TERMS.items() if k.startswith("src_")}
 """Weights of the terms where there is no teacher."""
 
 # Options that several scripts share, and those of one value: name -> default, help.
@@ -45,25 +46,25 @@ _PLAIN: dict[str, tuple[bool | int | float | str, str]] = {
     "cache_gb": (2.0, "memory for decoded images, GiB"),
     "skip_bad": (False, "train without unusable files"),
     "no_check": (False, "do not decode every image before the start"),
-    "resize_prob": (0.5, "crops resized, 0..1"),
-    "tone_prob": (0.5, "another exposure and thermal gain, 0..1"),
-    "misalign_prob": (0.5, "IR displaced, 0..1"),
-    "misalign_px": (20.0, "its reach, pixels"),
-    "misalign_deg": (5.0, "its reach, degrees"),
-    "misalign_scale": (0.05, "1 +- this"),
-    "noise_prob": (0.25, "each kind of noise, 0..1"),
-    "ir_noise": (2.0, "grey levels"),
-    "column_noise": (1.5, "IR columns, grey levels"),
+    "exclude_validation": (False, "leave out the scenes of training/data/scene_parts.py"),
+    "resize_prob": (0.7, "crops resized, 0..1"),
+    "tone_prob": (0.3, "another exposure and thermal gamma, 0..1"),
+    "misalign_prob": (0.1, "IR displaced, 0..1"),
+    "misalign_px": (8.0, "its reach, pixels"),
+    "misalign_deg": (2.0, "its reach, degrees"),
+    "misalign_scale": (0.02, "1 +- this"),
+    "noise_prob": (0.35, "sensor noise, 0..1"),
+    "ir_noise": (14.0, "its largest strength in IR, grey levels"),
+    "source_window": (
+        160,
+        "side of the window of each crop that SSIM, Qabf, VIF and SCD see, pixels; 0: all",
+    ),
     "variance_noise": (
         4.0,
         "grey levels of variance at which a teacher counts half; 0: always fully",
     ),
-    "lead_share": (
-        1.0,
-        "share of a lead over the maximum that counts; below 1: weak terms first",
-    ),
     "no_rounding": (False, "do not round the image as on the topic"),
-    "leak": (0.01, "share of the gradient kept where clipped"),
+    "leak": (0.02, "share of the gradient kept where clipped"),
     "epochs": (120, "passes over the training images"),
     "max_steps": (-1, "end there, and the cosine too"),
     "stop_after_epochs": (0, "end this call early, by the schedule of --epochs; then --resume"),
@@ -153,7 +154,9 @@ def check_options(options: argparse.Namespace) -> argparse.Namespace:
     """
     require_at_least(options, 1, "batch_size epochs input_size log_freq save_freq")
     require_at_least(
-        options, 0, "num_workers vis_freq lr_warmup_steps stop_after_epochs val_limit"
+        options,
+        0,
+        "num_workers vis_freq lr_warmup_steps stop_after_epochs val_limit source_window",
     )
     require_at_least(options, 0, "samples_per_epoch weight_decay grad_clip")
     if not 0.0 < options.lr < float("inf"):
@@ -162,6 +165,8 @@ def check_options(options: argparse.Namespace) -> argparse.Namespace:
         raise ConfigurationError(f"expected --ema within 0 and below 1, found {options.ema}")
     if options.max_steps == 0 or options.max_steps < -1:
         raise ConfigurationError(f"expected --max_steps of 1 or more, found {options.max_steps}")
+    if options.freeze_norm is None:
+        options.freeze_norm = bool(options.init)
     return options
 
 
@@ -205,7 +210,8 @@ def term_weights(options: argparse.Namespace, with_teacher: bool) -> dict[str, f
     for name in TERMS:
         # By default the terms of the teacher replace those of the sources.
         of_teacher, given = name in TEACHER_TERMS, getattr(options, "lambda_" + name)
-        default = _TERMS[name][0] if of_teacher == with_teacher else 0.0
+        wanted = bool(options.detector) if name in DETECTOR_TERMS else of_teacher == with_teacher
+        default = _TERMS[name][0] if wanted else 0.0
         weights[name] = default if given is None else given
         if of_teacher and not with_teacher:
             weights[name] = 0.0
@@ -228,13 +234,15 @@ def _add_data(group: argparse._ArgumentGroup) -> None:
     root = "folder with IR/, VIS/ and optionally TEACHER_FUSED/; several are drawn by share"
     add("--train_root", action="append", required=True, metavar="DIR[=SHARE]", help=root)
     add("--val_root", action="append", default=[], metavar="DIR", help="the same for validation")
+    objects = "folder of annotated objects, STEM.txt in YOLO's form (training/data/boxes.py)"
+    add("--boxes", action="append", default=[], metavar="DIR", help=objects)
     of_several = "what to learn from several teacher images of one pair"
     add("--teacher_target", default="mean", choices=("mean", "sample"), help=of_several)
     add_options(
         group,
         "input_size batch_size num_workers samples_per_epoch val_limit cache_gb skip_bad no_check "
-        "resize_prob tone_prob misalign_prob misalign_px misalign_deg misalign_scale noise_prob "
-        "ir_noise column_noise",
+        "exclude_validation resize_prob tone_prob misalign_prob misalign_px misalign_deg "
+        "misalign_scale noise_prob ir_noise",
     )
 
 
@@ -244,15 +252,21 @@ def _add_model(group: argparse._ArgumentGroup) -> None:
     add("--in_channels", type=int, default=3, choices=(1, 3), help="3 is RGB")
     add("--out_channels", type=int, default=3, choices=(1, 3), help="3 is RGB")
     add("--init", metavar="FILE", help="start from these weights, step 0")
+    add(
+        "--freeze_norm",
+        action=argparse.BooleanOptionalAction,
+        help="keep the statistics of the batch norms (default: with --init)",
+    )
+    found = "detector of RGB images (.onnx) whose finds are kept; several are used in turn"
+    add("--detector", action="append", default=[], metavar="FILE", help=found)
     larger = "a larger trained student: for its features, and images where TEACHER_FUSED/ has none"
     add("--teacher_checkpoint", metavar="FILE", help=larger)
     add("--vgg_weights", metavar="FILE", help="torchvision's vgg16-397923af.pth")
     for name, (weight, text) in _TERMS.items():
-        when = f" with{'' if name in TEACHER_TERMS else 'out'} a teacher" if weight else ""
-        shown = f"{text} (default: {weight:g}{when})"
+        when = f"with{'' if name in TEACHER_TERMS else 'out'} a teacher"
+        when = "with --detector" if name in DETECTOR_TERMS else when
+        shown = f"{text} (default: {weight:g} {when})"
         add(f"--lambda_{name}", type=float, metavar="W", help=shown)
     late = "deep features join after twice as many (default: a twelfth of --epochs with a teacher)"
     add("--warmup_epochs", type=int, help=f"epochs of L1 alone; {late}")
-    factor = "a src_ term that counts FACTOR times as much for the images of one --train_root"
-    add("--emphasis", action="append", default=[], metavar="DIR:TERM=FACTOR", help=factor)
-    add_options(group, "variance_noise lead_share no_rounding leak")
+    add_options(group, "source_window variance_noise no_rounding leak")

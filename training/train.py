@@ -33,7 +33,7 @@ from irvis_fusion_core.network.student import create_student_model
 from training import options as training_options
 from training.data.augmentation import Augmentation
 from training.data.data_module import FusionData, same_images
-from training.data.dataset import FusionDataset, parse_root
+from training.data.dataset import FusionDataset
 from training.evaluation.lpips import Lpips, open_lpips
 from training.loop.callbacks import RunFiles, StoppedEarly, TermLog
 from training.loop.distillation import DistillationTask, active_terms, needs_vgg
@@ -41,7 +41,7 @@ from training.loop.lightning_module import FusionModule
 from training.loop.run_files import WholeFiles, check_resume, prepare_folder, versions
 from training.loop.synced_norm import SyncedNorm
 from training.losses.backbones import WeightsMissingError
-from training.losses.emphasis import parse_emphasis
+from training.losses.frozen_detector import FrozenDetector
 from training.losses.perceptual import open_vgg16
 from training.shipping.student_files import open_student
 from training.storage import write_json
@@ -66,7 +66,8 @@ def make_data(options: argparse.Namespace) -> FusionData:
     names = [field.name for field in dataclasses.fields(Augmentation) if field.name in given]
     augmentation = Augmentation(options.input_size, **{name: given[name] for name in names})
     common = {"check": not options.no_check, "skip_bad": options.skip_bad}
-    own = {n: given[n] for n in ("seed", "cache_gb", "teacher_target", "in_channels")}
+    names = ["seed", "cache_gb", "teacher_target", "in_channels", "boxes", "exclude_validation"]
+    own = {n: given[n] for n in names}
     train = FusionDataset(options.train_root, augmentation, **own, **common)
     validation = None
     if options.val_root:
@@ -82,7 +83,7 @@ def make_task(options: argparse.Namespace, has_teacher_images: bool) -> Distilla
     student = create_student_model(options.variant, options.in_channels, options.out_channels)
     if options.init:
         student.load_state_dict(open_student(options.init, options.variant).state_dict())
-    student = student.train().to(memory_format=torch.channels_last)
+    student = student.to(memory_format=torch.channels_last)
     teacher = open_student(options.teacher_checkpoint) if options.teacher_checkpoint else None
     with_teacher = has_teacher_images or teacher is not None
     weights = training_options.term_weights(options, with_teacher)
@@ -94,9 +95,11 @@ def make_task(options: argparse.Namespace, has_teacher_images: bool) -> Distilla
         vgg,
         training_options.warmup_epochs(options, with_teacher),
         not options.no_rounding,
-        **{name: getattr(options, name) for name in ("leak", "variance_noise", "lead_share")},
-        emphasis=parse_emphasis(options.emphasis, [parse_root(r) for r in options.train_root]),
-    )
+        **{name: getattr(options, name) for name in ("leak", "variance_noise")},
+        window=options.source_window,
+        detectors=[FrozenDetector(path) for path in options.detector],
+        freeze_norm=options.freeze_norm,
+    ).train()
 
 
 def make_trainer(options: argparse.Namespace, with_validation: bool = True) -> pl.Trainer:
@@ -210,6 +213,8 @@ def train(options: argparse.Namespace) -> Run:
 def describe(run: Run) -> None:
     """Print the data, the student and the losses, before hours of work."""
     _say(run.data.train.report())
+    if run.data.train.boxes:
+        _say(f"{sum(pair.boxes is not None for pair in run.data.train.pairs)} pairs are annotated")
     validation = run.data.validation
     chosen = "no --val_root: nothing chooses a best model"
     _say(chosen if validation is None else f"validation: {validation.report()}")

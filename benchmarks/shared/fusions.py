@@ -97,3 +97,16 @@ def in_colour(name: str, image: np.ndarray, vis: np.ndarray) -> np.ndarray:
     coded = cv2.cvtColor(vis, cv2.COLOR_RGB2YCrCb)
     coded[..., 0] = image
     return cv2.cvtColor(coded, cv2.COLOR_YCrCb2RGB)
+
+
+def rows_of(fusions: Mapping[str, Fusion]) -> dict[str, Fusion]:
+    """Return all rows as fusions that give RGB: both cameras first."""
+    cameras: dict[str, Fusion] = {
+        "visible": lambda pair: pair.vis,
+        "thermal": lambda pair: np.dstack([pair.ir] * 3),
+    }
+
+    def coloured(name: str) -> Fusion:
+        return lambda pair: in_colour(name, fusions[name](pair), pair.vis)
+
+    return {**cameras, **{name: coloured(name) for name in fusions}}

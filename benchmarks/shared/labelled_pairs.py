@@ -1,10 +1,12 @@
 """Annotated pairs of the data folder: their part, day or night, and the thermal image as seen.
 
-* roadscene with roadscene_boxes, parts as `training.data.scene_parts`
-* msrs with msrs_boxes, parts as the folders
+* roadscene with roadscene_boxes
+* msrs with msrs_boxes
 * m3fd: another camera, validation alone
-* without boxes: msrs; llvip and llvip256 (validation: the third of three cameras); kaist
-  (validation alone)
+* without boxes: msrs; llvip, llvip256 and kaist (training alone)
+
+The folders val and what `training.data.scene_parts` holds out are for validation: the shipped
+models were not trained on these images.
 
 Thermal images without a visible one (flir_raw16) cannot be fused. Those with one (raw16_rgb) are
 frames of roadscene and not counted twice.
@@ -20,8 +22,7 @@ import numpy as np
 
 from benchmarks.shared.pairs import Pair, as_seen, read_pairs, resized
 from irvis_fusion_core.detectors.detection import Box, Truth
-from irvis_fusion_core.image_files import images_by_stem
-from training.data.scene_parts import roadscene_parts
+from training.data.scene_parts import held_out
 
 CLASS_NAMES = ("person", "bicycle or motorcycle", "car/truck/bus", "dog")
 """Of the numbers in the shared YOLO files."""
@@ -66,15 +67,14 @@ def read_labelled(
         boxed: The pairs with boxes, or else the sets of `UNBOXED` without.
         limit: At most this many pairs of each folder, evenly spread.
     """
-    roadscene = _roadscene(data)
     for name in BOXED if boxed else UNBOXED:
         if not (data / name / "IR").is_dir():
             continue
         boxes = data / BOXED.get(name, "none")
 
         def wanted(stem: str, name: str = name, boxes: Path = boxes) -> bool:
-            place = _part(name, stem, roadscene)
-            return part in ("all", place) and (boxes / f"{stem}.txt").is_file() == boxed
+            annotated = (boxes / f"{stem}.txt").is_file()
+            return annotated == boxed and part in ("all", part_of(name, stem, annotated))
 
         for pair in read_pairs(data, name, limit, limit is not None, wanted):
             stem = pair.name.rpartition("/")[2]
@@ -91,17 +91,10 @@ def is_night(pair: Pair) -> bool:
     return float(pair.luma[: len(pair.luma) // 3].mean()) < NIGHT_BELOW
 
 
-def _roadscene(data: Path) -> dict[str, str]:
-    folders = [data / "roadscene" / part / "VIS" for part in ("train", "val")]
-    return roadscene_parts(*([*images_by_stem(f)] if f.is_dir() else [] for f in folders))
-
-
-def _part(name: str, stem: str, roadscene: dict[str, str]) -> str:
-    if name.startswith("roadscene"):
-        return roadscene[stem]
-    if name.startswith("llvip"):
-        return "val" if stem.startswith("03") else "train"
-    return "train" if name == "msrs/train" else "val"
+def part_of(name: str, stem: str, annotated: bool) -> str:
+    """Return the part, "train" or "val", of an image of the set `name`."""
+    validation = name == "m3fd" or name.endswith("/val") or held_out(stem, annotated)
+    return "val" if validation else "train"
 
 
 def _boxes(path: Path, height: int, width: int) -> list[Truth]:

@@ -31,6 +31,12 @@ class AnnotationError(FusionError):
     """Annotations are missing, malformed, or belong to no frame."""
 
 
+class _Object(NamedTuple):
+    box: list[float]  # as in the file
+    label: str
+    ignored: bool = False
+
+
 class _Entry(NamedTuple):
     """Boxes of one image in shares of its size, 0..1, and their classes."""
 
@@ -129,13 +135,13 @@ def _read_coco(path: str) -> dict[str, _Entry]:
             tree = json.load(stream)
         categories = {c["id"]: normal_label(str(c["name"])) for c in tree["categories"]}
         images = {i["id"]: i for i in tree["images"]}
-        found: dict[Any, list[tuple[list[float], str, bool]]] = {key: [] for key in images}
+        found: dict[Any, list[_Object]] = {key: [] for key in images}
         for annotation in tree["annotations"]:
             box = [float(value) for value in annotation["bbox"]]
             # A crowd is not one object.
             ignored = bool(annotation.get("iscrowd") or annotation.get("ignore"))
-            object_ = box, categories[annotation["category_id"]], ignored
-            found[annotation["image_id"]].append(object_)
+            label = categories[annotation["category_id"]]
+            found[annotation["image_id"]].append(_Object(box, label, ignored))
         sizes = {k: (float(i["width"]), float(i["height"])) for k, i in images.items()}
         names = {k: _stem(str(i["file_name"])) for k, i in images.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -143,16 +149,7 @@ def _read_coco(path: str) -> dict[str, _Entry]:
             f"expected COCO annotations (images, annotations, categories) in {path}, found "
             f"{type(error).__name__}: {error}"
         ) from error
-    return {
-        names[key]: _entry(
-            [each[0] for each in objects],
-            [each[1] for each in objects],
-            [each[2] for each in objects],
-            sizes[key],
-            path,
-        )
-        for key, objects in found.items()
-    }
+    return {names[key]: _entry(objects, sizes[key], path) for key, objects in found.items()}
 
 
 def _read_yolo(folder: str, class_names: Sequence[str]) -> dict[str, _Entry]:
@@ -162,7 +159,7 @@ def _read_yolo(folder: str, class_names: Sequence[str]) -> dict[str, _Entry]:
         if not file.endswith(".txt") or file in _YOLO_NAMES:
             continue
         path = os.path.join(folder, file)
-        boxes, labels = [], []
+        objects = []
         for number, words in _lines(path):
             try:
                 kind = int(words[0])
@@ -174,20 +171,14 @@ def _read_yolo(folder: str, class_names: Sequence[str]) -> dict[str, _Entry]:
                 ) from error
             if kind < 0:
                 raise AnnotationError(f"expected a class number in line {number} of {path}")
-            boxes.append([x - width / 2, y - height / 2, width, height])
-            labels.append(names[kind] if kind < len(names) else f"class {kind}")
-        ignored = [False] * len(boxes)
-        entries[_stem(file)] = _entry(boxes, labels, ignored, (1.0, 1.0), path)
+            label = names[kind] if kind < len(names) else f"class {kind}"
+            objects.append(_Object([x - width / 2, y - height / 2, width, height], label))
+        entries[_stem(file)] = _entry(objects, (1.0, 1.0), path)
     return entries
 
 
-def _entry(
-    boxes: list[list[float]],
-    labels: list[str],
-    ignored: list[bool],
-    size: tuple[float, float],
-    path: str,
-) -> _Entry:
+def _entry(objects: Sequence[_Object], size: tuple[float, float], path: str) -> _Entry:
+    boxes = [each.box for each in objects]
     well_formed = all(len(box) == 4 for box in boxes)
     table = np.array(boxes if well_formed else [], np.float64).reshape(-1, 4)
     finite = well_formed and bool(np.isfinite(table).all()) and min(size) > 0
@@ -202,7 +193,7 @@ def _entry(
             f"expected boxes within the image in {path}, found {boxes[0]}; YOLO boxes are in "
             "shares of the image, 0..1, COCO's in pixels of the size that `images` gives"
         )
-    return _Entry(table, labels, ignored)
+    return _Entry(table, [o.label for o in objects], [o.ignored for o in objects])
 
 
 def _yolo_class_names(folder: str) -> list[str]:

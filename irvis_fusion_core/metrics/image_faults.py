@@ -9,6 +9,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from irvis_fusion_core.metrics.video_metrics import derivatives
+
 LEAST_PX = 1000
 """Smallest area that is measured, pixels."""
 BLOCK_PX = 4
@@ -25,9 +27,7 @@ _LEAST_CHROMA = 12.0  # grey things have no saturation to keep
 
 def gradient(plane: np.ndarray, sigma_px: float) -> np.ndarray:
     """Return the gradient's strength at a scale, grey levels a pixel, float32 HxW."""
-    smooth = cv2.GaussianBlur(plane.astype(np.float32), (0, 0), sigma_px)
-    steps = (cv2.Sobel(smooth, -1, *order, ksize=3, scale=0.125) for order in ((1, 0), (0, 1)))
-    return cv2.magnitude(*steps)
+    return cv2.magnitude(*derivatives(plane.astype(np.float32), sigma_px))
 
 
 def flat_surfaces(ir: np.ndarray, vis: np.ndarray) -> np.ndarray:
@@ -41,7 +41,8 @@ def flat_surfaces(ir: np.ndarray, vis: np.ndarray) -> np.ndarray:
 
 def noise(fused: np.ndarray, where: np.ndarray) -> float:
     """Return the deviation of the image from its blur (sigma 2 px) inside a mask, grey levels."""
-    return _spread(_high_pass(fused, 2.0), where)
+    plane = fused.astype(np.float32)
+    return _spread(plane - cv2.GaussianBlur(plane, (0, 0), 2.0), where)
 
 
 def sky(vis: np.ndarray) -> np.ndarray:
@@ -73,11 +74,8 @@ def block_border_ratio(fused: np.ndarray, where: np.ndarray | None = None) -> fl
     """Return the mean step across block borders over the mean step near them; 1 is clean.
 
     Sources often carry JPEG's blocks of 8. So the borders at odd multiples of 4 alone count, and
-    the steps 1 and 2 pixels to their sides; a clean fusion of such sources has 1 as well.
-
-    Args:
-        fused: uint8 HxW.
-        where: bool HxW, where to look; everywhere by default.
+    the steps 1 and 2 pixels to their sides; a clean fusion of such sources has 1 as well. `where`
+    (bool HxW) is everywhere by default.
     """
     plane = fused.astype(np.float32)
     sums, counts = np.zeros(2), np.zeros(2)
@@ -106,10 +104,7 @@ def beside_edges(ir: np.ndarray, vis: np.ndarray) -> np.ndarray:
 def saturation_kept(fused: np.ndarray, ir: np.ndarray, vis: np.ndarray) -> float:
     """Return saturation (chroma over luma) over the visible's at hot, coloured, well-lit things.
 
-    Args:
-        fused: RGB.
-        ir: thermal.
-        vis: RGB.
+    `fused` and `vis` are RGB.
     """
     (chroma, luma), (vis_chroma, vis_luma) = _colour(fused), _colour(vis)
     hot = (ir.astype(np.float32) - vis_luma) > _HOT_MARGIN
@@ -131,11 +126,6 @@ def backward_flow(now: np.ndarray, before: np.ndarray) -> np.ndarray:
     """Return DIS optical flow float32 HxWx2 from a luminance image to the one before."""
     estimator = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     return estimator.calc(now, before, None)
-
-
-def _high_pass(plane: np.ndarray, sigma_px: float) -> np.ndarray:
-    plane = plane.astype(np.float32)
-    return plane - cv2.GaussianBlur(plane, (0, 0), sigma_px)
 
 
 def _spread(plane: np.ndarray, where: np.ndarray) -> float:

@@ -27,7 +27,7 @@ def alignment(fused: np.ndarray, ir: np.ndarray, vis: np.ndarray) -> dict[str, f
     * `ghost`: share of the fused gradient that neither source explains, 0..1. To measure doubled
       edges, pass registered sources, not the shifted one that was fused.
     """
-    f, a, b = (_gradient(plane) for plane in planes(fused, ir, vis))
+    f, a, b = (derivatives(plane, 1.0) for plane in planes(fused, ir, vis))
     agreement_ir, agreement_vis = _gradient_agreement(f, a), _gradient_agreement(f, b)
     strength_f = np.hypot(*f)
     unexplained = strength_f * (1.0 - np.maximum(agreement_ir, agreement_vis))
@@ -40,9 +40,9 @@ def alignment(fused: np.ndarray, ir: np.ndarray, vis: np.ndarray) -> dict[str, f
     }
 
 
-def _gradient(plane: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the derivatives at a scale of 1 px (Gaussian, then Sobel), grey levels per pixel."""
-    smooth = cv2.GaussianBlur(plane, (0, 0), 1.0)
+def derivatives(plane: np.ndarray, sigma_px: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the derivatives at a scale (Gaussian, then Sobel), grey levels per pixel."""
+    smooth = cv2.GaussianBlur(plane, (0, 0), sigma_px)
     x, y = (cv2.Sobel(smooth, -1, *order, ksize=3, scale=0.125) for order in ((1, 0), (0, 1)))
     return x, y
 

@@ -16,7 +16,7 @@ SCRIPTS = sorted(
     path.stem for path in FOLDER.glob("*.py") if 'if __name__ == "__main__":' in path.read_text()
 )
 PACKAGES = sorted(path.parent.name for path in FOLDER.glob("*/__main__.py"))
-NEEDS = {"teacher_speedup": "torch", "training_speed": "lightning", "frame_path": "rclpy"}
+NEEDS = {"teacher_speedup": "torch", "frame_path": "rclpy"}
 
 
 def helps(*ways):

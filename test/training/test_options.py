@@ -5,7 +5,7 @@ import pytest
 pytest.importorskip("lightning")
 
 from irvis_fusion_core.errors import ConfigurationError
-from training.options import parse_options, term_weights, warmup_epochs
+from training.options import FROM_SOURCES, parse_options, term_weights, warmup_epochs
 
 REQUIRED = ["--train_root", "data/train"]
 
@@ -42,7 +42,17 @@ def test_weights_follow_from_whether_there_is_a_teacher():
         "src_qabf",
         "src_vif",
         "src_scd",
-        "src_intensity",
+        "src_base",
+        "src_noise",
+        "src_colour",
+        "src_flicker",
+    }
+    watched = parse_options([*REQUIRED, "--detector", "a.onnx", "--detector", "b.onnx"])
+    assert {name for name, w in term_weights(watched, False).items() if w} == {
+        *(name for name, w in alone.items() if w),
+        "det",
+        "det_box",
+        "det_object",
     }
     both = parse_options([*REQUIRED, "--lambda_pix", "2", "--lambda_src_qabf", "0"])
     assert term_weights(both, True)["pix"] == 2.0
@@ -52,9 +62,26 @@ def test_weights_follow_from_whether_there_is_a_teacher():
 
 
 def test_a_training_for_nothing_is_refused():
-    nothing = [f"--lambda_src_{name}=0" for name in ("ssim", "qabf", "vif", "scd", "intensity")]
+    nothing = [f"--lambda_{name}=0" for name in FROM_SOURCES]
     with pytest.raises(ConfigurationError, match="TEACHER_FUSED"):
         term_weights(parse_options([*REQUIRED, *nothing]), with_teacher=False)
+
+
+def test_norms_are_frozen_where_training_goes_on_from_weights():
+    for more, frozen in (
+        ([], False),
+        (["--init", "a.pth"], True),
+        (["--init", "a.pth", "--no-freeze_norm"], False),
+        (["--freeze_norm"], True),
+    ):
+        assert parse_options([*REQUIRED, *more]).freeze_norm is frozen
+
+
+@pytest.mark.parametrize("name", ["src_intensity", "src_warm", "src_max", "src_grad"])
+def test_terms_of_earlier_releases_are_refused(name, capsys):
+    with pytest.raises(SystemExit):
+        parse_options([*REQUIRED, f"--lambda_{name}", "1"])
+    assert f"--lambda_{name}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,10 @@
 """Random variants of a scene: one geometry for all its images, a sensor's faults for each.
 
-The student sees ``ir``, displaced against the visible image and noisy; losses compare with the
-clean ``ir_aligned`` in place. A changed exposure of the visible image belongs to the scene, so a
-teacher's image follows it; its chroma is jittered alone, since the student keeps it. The thermal
-gain is varied in both images, but not where a teacher's answer would no longer fit.
+The student sees ``ir``, displaced against the visible image, and ``vis``, both with a sensor's
+faults; losses compare with the clean ``ir_aligned`` in place and ``vis_clean``. A changed exposure
+of the visible image belongs to the scene, so a teacher's image follows it; its chroma is jittered
+alone, since the student keeps it. The thermal gain is varied in both thermal images, but not where
+a teacher's answer would no longer fit.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import cv2
 import numpy as np
 
 from irvis_fusion_core.errors import ConfigurationError
+from training.data.boxes import cut_boxes
 from training.data.images import Images
 
 Window = tuple[int, int, int]  # top, left and side of a square
@@ -24,10 +26,12 @@ class View(NamedTuple):
     """One variant of a scene, all of one size."""
 
     ir: np.ndarray  # uint8 HxW
-    ir_aligned: np.ndarray  # uint8 HxW
     vis: np.ndarray  # uint8 HxWx3 RGB
+    ir_aligned: np.ndarray  # uint8 HxW, clean and in place
+    vis_clean: np.ndarray  # uint8 HxWx3 RGB
     teachers: np.ndarray  # uint8 kxHxW
     variance: np.ndarray | None  # float32 HxW
+    boxes: np.ndarray | None  # float32 nx5 (`training.data.boxes`), None: not annotated
 
 
 @dataclass(frozen=True)
@@ -35,21 +39,24 @@ class Augmentation:
     """How far scenes are varied: pixels of the crop, grey levels of 255, probabilities 0..1."""
 
     size: int = 512  # side of the square crop
-    resize_prob: float = 0.5
-    resize_range: tuple[float, float] = (0.6, 1.2)
+    resize_prob: float = 0.7
+    resize_range: tuple[float, float] = (0.65, 1.25)
     flip_prob: float = 0.5
-    misalign_prob: float = 0.5
-    misalign_px: float = 20.0
-    misalign_deg: float = 5.0
-    misalign_scale: float = 0.05
-    tone_prob: float = 0.5
+    misalign_prob: float = 0.1
+    misalign_px: float = 8.0
+    misalign_deg: float = 2.0
+    misalign_scale: float = 0.02
+    tone_prob: float = 0.3
     vis_tone: float = 0.3  # standard deviation of the logarithm of gamma
-    ir_tone: float = 0.15
-    colour: float = 0.2  # reach of the chroma's gain, and (in quarter turns) of its hue
-    noise_prob: float = 0.25
-    ir_noise: float = 2.0
-    column_noise: float = 1.5  # standard deviation of the columns' offsets (fixed pattern)
-    vis_noise: float = 1.0
+    ir_tone: float = 0.2
+    gain_prob: float = 0.2  # the thermal image does not reach over all grey levels
+    least_gain: float = 0.3
+    colour_prob: float = 0.3
+    colour: float = 0.2  # reach of the chroma's gain, and (in 3/4 radians) of its hue
+    noise_prob: float = 0.35  # one of `sensor_noise`, and perhaps noise of the visible image
+    ir_noise: float = 14.0  # largest strength, grey levels; the least is a seventh
+    vis_noise: float = 10.0
+    jpeg_prob: float = 0.2  # of the crops without noise, the visible image
 
     def __post_init__(self) -> None:
         """Raise ConfigurationError: a bad probability, a negative reach, an empty crop."""
@@ -70,6 +77,9 @@ class Augmentation:
         window = self._window(scene.ir.shape, random)
         flip = random.random() < self.flip_prob
         ir_aligned, vis = (self._cut(p, window, flip) for p in (scene.ir, scene.vis))
+        boxes = scene.boxes
+        if boxes is not None:
+            boxes = cut_boxes(boxes, scene.ir.shape, window, flip)
         variance = None if scene.variance is None else self._cut(scene.variance, window, flip)
         teachers = [self._cut(p, window, flip) for p in scene.teachers]
         ir = ir_aligned
@@ -82,17 +92,24 @@ class Augmentation:
         if random.random() < self.tone_prob and not teachers:
             table = tone_curve(np.exp(random.normal(0.0, self.ir_tone)))
             ir, ir_aligned = table[ir], table[ir_aligned]
-        if self.colour:
-            gain, turn = 1.0 + self.colour * random.uniform(-1, 1, 2)
-            vis = jitter_chroma(vis, gain, (turn - 1.0) * np.pi / 2.0)
+        if random.random() < self.gain_prob and not teachers:
+            gain = random.uniform(self.least_gain, 1.0)
+            levels = random.uniform(0.0, 255.0 * (1.0 - gain)) + gain * np.arange(256)
+            table = levels.round().astype(np.uint8)
+            ir, ir_aligned = table[ir], table[ir_aligned]
+        if random.random() < self.colour_prob:
+            gain, turn = self.colour * random.uniform(-1, 1, 2)
+            vis = jitter_chroma(vis, 1.0 + gain, 0.75 * turn)
+        clean = vis
         if random.random() < self.noise_prob:
-            ir = add_noise(ir, random.normal(0.0, self.ir_noise, ir.shape))
-        if random.random() < self.noise_prob:
-            ir = add_noise(ir, random.normal(0.0, self.column_noise, (1, ir.shape[1])))
-        if random.random() < self.noise_prob:
-            vis = add_noise(vis, random.normal(0.0, self.vis_noise, vis.shape))
+            ir = sensor_noise(ir, random.uniform(self.ir_noise / 7.0, self.ir_noise), random)
+            if random.random() < 0.4:
+                strength = random.uniform(self.vis_noise / 10.0, self.vis_noise)
+                vis = add_noise(vis, random.normal(0.0, strength, vis.shape))
+        elif random.random() < self.jpeg_prob:
+            vis = compressed(vis, int(random.integers(40, 90)))
         stacked = np.stack(teachers) if teachers else np.zeros((0, *ir.shape), np.uint8)
-        return View(ir, ir_aligned, vis, stacked, variance)
+        return View(ir, vis, ir_aligned, clean, stacked, variance, boxes)
 
     def _window(self, shape: tuple[int, ...], random: np.random.Generator) -> Window:
         """Draw top, left and side of the square that becomes the crop."""
@@ -152,6 +169,35 @@ def jitter_chroma(vis: np.ndarray, gain: float, turn: float) -> np.ndarray:
         [[1, 0, 0, 0], [0, c, -s, 128 - 128 * (c - s)], [0, s, c, 128 - 128 * (c + s)]]
     )
     return cv2.cvtColor(cv2.transform(ycc, matrix), cv2.COLOR_YCrCb2RGB)
+
+
+def sensor_noise(ir: np.ndarray, strength: float, random: np.random.Generator) -> np.ndarray:
+    """Return a thermal image (uint8) with one kind of noise.
+
+    Half of the draws are white noise, three in ten an offset of each column or row (fixed
+    pattern), the others shot noise or dead and hot pixels.
+
+    Args:
+        strength: Standard deviation in grey levels; of shot noise that at level 2 x `strength`.
+    """
+    kind = random.random()
+    if kind < 0.5:
+        return add_noise(ir, random.normal(0.0, strength, ir.shape))
+    if kind < 0.8:
+        shape = (1, ir.shape[1]) if random.random() < 0.7 else (ir.shape[0], 1)
+        return add_noise(ir, random.normal(0.0, strength, shape))
+    if kind < 0.9:
+        # The counts of a level are 2 / strength for each grey level.
+        count = 2.0 / max(strength, 1e-3)
+        return add_noise(ir, random.poisson(ir * count) / count - ir)
+    dead = random.random(ir.shape) < 0.02
+    return np.where(dead, random.choice(np.array([0, 255], np.uint8), ir.shape), ir)
+
+
+def compressed(vis: np.ndarray, quality: int) -> np.ndarray:
+    """Return RGB after JPEG of this quality (0..100)."""
+    _, data = cv2.imencode(".jpg", vis[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[:, :, ::-1])
 
 
 def add_noise(image: np.ndarray, noise: np.ndarray) -> np.ndarray:

@@ -20,9 +20,12 @@ from torch.utils.data import Dataset
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_core.metrics import luminance
 from training.data.augmentation import Augmentation, View
+from training.data.boxes import padded_boxes
 from training.data.images import ImageStore, PairPaths
 from training.data.listing import PairListing, list_images
 from training.data.sampling import Draw, Group
+from training.data.scene_parts import held_out
+from training.errors import DataError
 
 
 class Root(NamedTuple):
@@ -60,11 +63,13 @@ class FusionDataset(Dataset):
     ``ir``          uint8 1xHxW    input of the student
     ``vis``         uint8 CxHxW    RGB, or BT.601 luminance where `in_channels` is 1
     ``ir_aligned``  uint8 1xHxW    reference of the losses (`training.data.augmentation`)
+    ``vis_clean``   uint8 CxHxW    the same of the visible image
+    ``boxes``       float 32x5     annotated objects (`training.data.boxes`); class -1: none
+    ``has_boxes``   bool           whether the scene is annotated
     ``teacher``     float 1xHxW    teacher's luminance in grey levels; 0 where there is none
     ``variance``    float 1xHxW    of the teacher's luminance (white is 1); 0 where unknown
     ``has_teacher`` bool           whether ``teacher`` is one
     ``index``       int            for `names`
-    ``root``        int            which of `roots` it is from: 0, 1, ...
     ==============  =============  =====================================================
 
     Args:
@@ -74,6 +79,8 @@ class FusionDataset(Dataset):
         limit: At most this many pairs of every root, evenly spread; 0 for all.
         cache_gb: Memory for decoded images, GiB; 0 decodes every time.
         teacher_target: Of several teacher samples take the ``mean``, or a random ``sample``.
+        boxes: Folders of annotations, ``<stem>.txt`` each; the first that has a scene's counts.
+        exclude_validation: Leave out scenes that are `held_out`.
 
     Raises:
         DataError: No usable pair in a folder; faulty files without `skip_bad`.
@@ -90,9 +97,14 @@ class FusionDataset(Dataset):
         cache_gb: float = 2.0,
         teacher_target: str = "mean",
         in_channels: int = 3,
+        boxes: Sequence[str | Path] = (),
+        exclude_validation: bool = False,
     ) -> None:
         self.augmentation, self.seed = augmentation, seed
         self.teacher_target, self.in_channels = teacher_target, in_channels
+        self.boxes = [Path(folder) for folder in boxes]
+        if missing := [str(folder) for folder in self.boxes if not folder.is_dir()]:
+            raise DataError(f"expected folders of boxes, found no {', '.join(missing)}")
         self.read = ImageStore(int(cache_gb * 1024**3))
         self.roots = [parse_root(root) for root in roots]
         self.listings: list[PairListing] = []
@@ -104,20 +116,36 @@ class FusionDataset(Dataset):
             )
             self.listings.append(listing if skip_bad else listing.require_clean())
             first = len(self.pairs)
+            if exclude_validation:
+                listing.pairs = [
+                    pair
+                    for pair in listing.pairs
+                    if not held_out(pair.stem, self._boxes_of(pair) is not None)
+                ]
             self.pairs += [self._needed(pair) for pair in listing.pairs]
+            if len(self.pairs) == first:
+                raise DataError(
+                    f"expected images for training in {root.folder}, found that all are held out; "
+                    "leave out --exclude_validation or this folder"
+                )
             self.groups.append(Group(range(first, len(self.pairs)), root.share))
 
     def _needed(self, pair: PairPaths) -> PairPaths:
-        """Return the pair with the teacher files that `teacher_target` needs.
+        """Return the pair with its boxes and the teacher files that `teacher_target` needs.
 
         The image of the pair's own name is the mean of numbered samples.
         """
+        pair = pair._replace(boxes=self._boxes_of(pair))
         means = tuple(path for path in pair.teachers if path.stem == pair.stem)
         samples = tuple(path for path in pair.teachers if path.stem != pair.stem)
         if not samples or not means:
             return pair
         means_do = self.teacher_target == "mean" and pair.variance is not None
         return pair._replace(teachers=means if means_do else samples)
+
+    def _boxes_of(self, pair: PairPaths) -> Path | None:
+        files = (folder / f"{pair.stem}.txt" for folder in self.boxes)
+        return next((path for path in files if path.is_file()), None)
 
     @property
     def has_teachers(self) -> bool:
@@ -142,22 +170,27 @@ class FusionDataset(Dataset):
         scene = self.read(self.pairs[index])
         random = np.random.default_rng((self.seed, number))
         if self.augmentation is None:
-            view = View(scene.ir, scene.ir, scene.vis, scene.teachers, scene.variance)
+            view = View(*scene[:2], *scene)
         else:
             view = self.augmentation(scene, random)
         teacher, variance = self._target(view, random)
-        root = next(n for n, group in enumerate(self.groups) if index in group.indices)
-        vis = view.vis if self.in_channels == 3 else luminance(view.vis)[:, :, None]
         return {
             "ir": torch.from_numpy(view.ir)[None],
-            "vis": torch.from_numpy(np.ascontiguousarray(vis.transpose(2, 0, 1))),
+            "vis": self._planes(view.vis),
             "ir_aligned": torch.from_numpy(view.ir_aligned)[None],
+            "vis_clean": self._planes(view.vis_clean),
+            "boxes": torch.from_numpy(padded_boxes(view.boxes)),
+            "has_boxes": torch.tensor(view.boxes is not None),
             "teacher": torch.from_numpy(teacher)[None],
             "variance": torch.from_numpy(variance)[None],
             "has_teacher": torch.tensor(len(view.teachers) > 0),
             "index": torch.tensor(index),
-            "root": torch.tensor(root),
         }
+
+    def _planes(self, vis: np.ndarray) -> torch.Tensor:
+        """Return uint8 `in_channels` x H x W of RGB."""
+        image = vis if self.in_channels == 3 else luminance(vis)[:, :, None]
+        return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
 
     def _target(self, view: View, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Return the teacher's luminance and variance, which samples give where no file does."""

@@ -16,6 +16,7 @@ import numpy as np
 
 from irvis_fusion_core.errors import FrameError, FusionError
 from irvis_fusion_core.image_files import read_file, read_thermal_8_bit
+from training.data.boxes import read_boxes
 from training.errors import DataError, SizeError
 
 LARGEST_VARIANCE = 0.25  # of values 0..1: half of them black, half white
@@ -29,6 +30,7 @@ class PairPaths(NamedTuple):
     vis: Path
     teachers: tuple[Path, ...] = ()
     variance: Path | None = None
+    boxes: Path | None = None
 
 
 class Images(NamedTuple):
@@ -38,6 +40,7 @@ class Images(NamedTuple):
     vis: np.ndarray  # uint8 HxWx3 RGB
     teachers: np.ndarray  # uint8 luminance kxHxW, k may be 0
     variance: np.ndarray | None = None  # float32 HxW, of the teacher's luminance (white is 1)
+    boxes: np.ndarray | None = None  # float32 nx5, `training.data.boxes`
 
     @property
     def nbytes(self) -> int:
@@ -104,7 +107,8 @@ def read_images(paths: PairPaths) -> Images:
                 f"{_size(image)} in {path}; make it again, or resize it"
             )
     stacked = np.stack(teachers) if teachers else np.zeros((0, *ir.shape), np.uint8)
-    return Images(ir, vis, stacked, variance)
+    boxes = None if paths.boxes is None else read_boxes(paths.boxes)
+    return Images(ir, vis, stacked, variance, boxes)
 
 
 def read_luminance(path: Path) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Training and validation parts of the annotated images, split by scene.
+"""The scenes that are held out of training, by the names of the public sets' images.
 
 Neighbouring frames of a drive show one scene. They always fall in one part, so that validation
 says something about new scenes.
@@ -7,39 +7,25 @@ says something about new scenes.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 
-SCENE_GAP = 30
-"""Frame numbers between two scenes; frames that are nearer show one scene (30 Hz, 2 Hz stored)."""
-VALIDATION_SHARE = 3
-"""One scene in this many is for validation, of those without a frame of the folder `val`."""
+_ROADSCENE = re.compile(r"FLIR_(\d+)")
+_MSRS = re.compile(r"(\d{5})([DN])")
 
 
-def roadscene_parts(train: Iterable[str], val: Iterable[str]) -> dict[str, str]:
-    """Return stem -> "train" or "val" of RoadScene's images, named FLIR_NUMBER by drive.
+def held_out(stem: str, annotated: bool = False) -> bool:
+    """Return whether an image of a training folder is for validation.
 
-    A scene is a run of frames of one drive with gaps of at most `SCENE_GAP`. A scene with a frame
-    of the folder `val` is for validation, and so is every third of the others in the order of
-    their numbers. The rule needs all names of both folders.
+    RoadScene (``FLIR_04321``): one run of 600 frame numbers in four. MSRS (``00123N``): the
+    annotated images, and one run of 40 numbers in five of the night's. Images of other names never
+    are.
+
+    Args:
+        stem: File name without suffix.
+        annotated: Whether its objects are annotated.
     """
-    fixed = set(val)
-    scenes: list[list[str]] = []
-    last = ("", 0)
-    for drive, number, stem in sorted(_place(stem) for stem in {*train, *fixed}):
-        if drive != last[0] or number - last[1] > SCENE_GAP:
-            scenes.append([])
-        scenes[-1].append(stem)
-        last = drive, number
-    parts, free = {}, 0
-    for scene in scenes:
-        validation = not fixed.isdisjoint(scene)
-        if not validation:
-            free += 1
-            validation = free % VALIDATION_SHARE == 0
-        parts.update(dict.fromkeys(scene, "val" if validation else "train"))
-    return parts
-
-
-def _place(stem: str) -> tuple[str, int, str]:
-    found = re.fullmatch(r"(.*?)_?(\d+)", stem)
-    return (found.group(1), int(found.group(2)), stem) if found else (stem, 0, stem)
+    if found := _ROADSCENE.match(stem):
+        return int(found.group(1)) // 600 % 4 == 2
+    if found := _MSRS.fullmatch(stem):
+        night = found.group(2) == "N"
+        return annotated or (night and int(found.group(1)) // 40 % 5 == 2)
+    return False

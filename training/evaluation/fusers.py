@@ -105,6 +105,6 @@ def open_fuser(
 
 
 def recolour(y: np.ndarray, vis: np.ndarray, vis_y: np.ndarray) -> np.ndarray:
-    """Return a luminance HxW with the colour of `vis` HxWx3, as the student applies it."""
+    """Return a luminance HxW with the chroma of `vis` HxWx3, unscaled."""
     change = y.astype(np.int16) - vis_y
     return (vis + change[:, :, None]).clip(0, 255).astype(np.uint8)

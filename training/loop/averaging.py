@@ -1,4 +1,4 @@
-"""Averages of students' weights: over the steps of a run, and of two runs."""
+"""The average of a student's weights over the steps of a run."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
-
-from irvis_fusion_core.errors import ConfigurationError
 
 
 def moving_average(student: nn.Module, decay: float) -> AveragedModel:
@@ -40,24 +38,3 @@ def _follow(
             old.lerp_(new, share)
         else:
             old.copy_(new)
-
-
-@torch.no_grad()
-def blend(first: nn.Module, second: nn.Module, share: float) -> None:
-    """Move every weight and statistic of `first` towards `second` by `share`, 0..1.
-
-    Weights between a student and what further training made of it trade the strengths of both
-    (Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022). A blend of students
-    that were not trained from each other is useless.
-
-    Raises:
-        ConfigurationError: a share outside 0..1, or students of two sizes.
-    """
-    if not 0.0 <= share <= 1.0:
-        raise ConfigurationError(f"expected a share within 0..1, found {share}")
-    moved, towards = first.state_dict(), second.state_dict()
-    if {k: v.shape for k, v in moved.items()} != {k: v.shape for k, v in towards.items()}:
-        raise ConfigurationError("expected two students of one size to blend, found two sizes")
-    for name, tensor in moved.items():
-        if tensor.is_floating_point():
-            tensor.lerp_(towards[name], share)

@@ -1,9 +1,9 @@
 """The training task: a student, optionally a teacher, and the losses between them.
 
-    task = DistillationTask(student, {"src_ssim": 5.0, "src_intensity": 5.0})
+    task = DistillationTask(student, {"src_ssim": 0.4, "src_base": 1.0})
     found = task(batch)                    # a batch of `training.data.dataset`
     found["loss"].backward()
-    found["terms"]                         # {"src_ssim": ..., "src_intensity": ...}, unweighted
+    found["terms"]                         # {"src_ssim": ..., "src_base": ...}, unweighted
 
 It knows nothing of optimisers, devices or logs; `training.loop.lightning_module` does.
 """
@@ -18,20 +18,21 @@ import torch
 from torch import nn
 
 from irvis_fusion_core.errors import ConfigurationError
-from irvis_fusion_core.network.student import Student, luminance, pad_to_multiple
+from irvis_fusion_core.network.student import Student, chroma_scale, luminance, pad_to_multiple
 from training.losses import source_terms as losses
 from training.losses import teacher_terms as teacher_losses
-from training.losses.emphasis import factors_of
+from training.losses.detector_term import DETECTOR_TERMS, DetectorTerm, object_contrast
 from training.losses.features import FeatureAdapters
 from training.losses.flicker_term import a_moment_later, unseen_change
+from training.losses.frozen_detector import FrozenDetector
 from training.losses.perceptual import FEATURE_CHANNELS, Vgg16, perceptual_distance
 
 TEACHER_TERMS = ("pix", "perc", "ssim", "grad", "feat")
 SOURCE_TERMS = tuple("src_" + name for name in (*losses.SOURCE_TERMS, "colour", "flicker"))
-TERMS = TEACHER_TERMS + SOURCE_TERMS
+TERMS = TEACHER_TERMS + SOURCE_TERMS + DETECTOR_TERMS
 
 # Terms that hold the brightness join first, then structure (1), then deep features.
-_STAGES = {"pix": 0, "src_intensity": 0, "src_max": 0, "src_colour": 0, "perc": 2, "feat": 2}
+_STAGES = {"pix": 0, "src_base": 0, "src_colour": 0, "perc": 2, "feat": 2}
 
 
 class TaskLoss(TypedDict):
@@ -59,9 +60,10 @@ class DistillationTask(nn.Module):
             half (`teacher_losses.trust`). 0 trusts it everywhere.
         later_share: Share of a batch that `src_flicker` renders a moment later; each costs as
             much as another image.
-        lead_share: See `losses.source_losses`.
-        emphasis: The factors of each training folder (`losses.emphasis`); a batch then needs
-            ``root``.
+        window: Side of the random window of each crop that the costly terms see
+            (`source_terms.WINDOWED`), pixels; 0 for all of it.
+        detectors: For the terms of `detector_term`, used in turn by step.
+        freeze_norm: Keep the statistics of the batch norms as they are.
 
     Raises:
         ConfigurationError: an unknown term, a negative weight, or a term whose network is missing.
@@ -75,23 +77,27 @@ class DistillationTask(nn.Module):
         vgg: Vgg16 | None = None,
         warmup_epochs: int = 0,
         rounding: bool = True,
-        leak: float = 0.01,
+        leak: float = 0.02,
         variance_noise: float = 4.0,
         later_share: float = 1.0 / 3.0,
-        lead_share: float = 1.0,
-        emphasis: Sequence[Mapping[str, float]] = (),
+        window: int = 0,
+        detectors: Sequence[FrozenDetector] = (),
+        freeze_norm: bool = False,
     ) -> None:
         super().__init__()
         _check_weights(weights)
-        if not 0.0 <= lead_share <= 1.0:
-            raise ConfigurationError(f"expected lead_share within 0..1, found {lead_share}")
         self.weights = {name: float(w) for name, w in weights.items() if w > 0.0}
         self.student = student
         self.warmup_epochs, self.rounding, self.leak = warmup_epochs, rounding, leak
         self.variance_noise, self.later_share = variance_noise, later_share
-        self.lead_share, self.emphasis = lead_share, emphasis
-        # In a tuple, so that checkpoint and optimiser leave the frozen networks out.
-        self._frozen = (teacher, vgg)
+        self.window, self.freeze_norm = window, freeze_norm
+        # In tuples, so that checkpoint and optimiser leave the frozen networks out.
+        self._frozen, self._detectors = (teacher, vgg), tuple(detectors)
+        if any(map(self.weights.get, DETECTOR_TERMS)) and not detectors:
+            raise ConfigurationError(
+                f"the terms {', '.join(DETECTOR_TERMS)} need a detector; give --detector FILE, or "
+                "weight 0 for these terms"
+            )
         for network in self._frozen:
             if network is not None:
                 network.requires_grad_(False).eval()
@@ -116,51 +122,71 @@ class DistillationTask(nn.Module):
         self, function: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True
     ) -> DistillationTask:
         """Move the frozen networks to other devices and types too."""
-        for network in self._frozen:
+        for network in (*self._frozen, *self._detectors):
             if network is not None:
                 network._apply(function)
         return super()._apply(function, recurse)
 
-    def forward(self, batch: Mapping[str, torch.Tensor], epoch: int = 0) -> TaskLoss:
+    def train(self, mode: bool = True) -> DistillationTask:
+        """Set training mode; frozen batch norms keep their statistics."""
+        super().train(mode)
+        for module in self.student.modules() if self.freeze_norm else ():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
+        return self
+
+    def forward(
+        self, batch: Mapping[str, torch.Tensor], epoch: int = 0, step: int = 0
+    ) -> TaskLoss:
         """Return the loss of a batch of `training.data.dataset`; images of any size.
 
-        Terms of the teacher are missing in a batch without one.
+        Terms of the teacher are missing in a batch without one. What is drawn depends on the
+        images alone, so a resumed run repeats an unbroken one.
         """
         names = active_terms(self.weights, epoch, self.warmup_epochs)
-        # In whole grey levels: thermal as seen, thermal in place, visible luminance.
-        ir, aligned = batch["ir"].float(), batch["ir_aligned"].float()
-        y = luminance(batch["vis"].float()).round()
+        # In whole grey levels: both as seen, and both clean and in place.
+        ir, vis = batch["ir"].float(), batch["vis"].float()
+        y = luminance(vis).round()
+        clean_ir, clean_vis = batch["ir_aligned"].float(), batch["vis_clean"].float()
+        clean_y = luminance(clean_vis).round()
+        chance = torch.Generator().manual_seed(int(clean_y.sum(dtype=torch.float64)))
         seen_ir, seen_y, count = ir, y, len(y)
         if "src_flicker" in names:
             # In the same pass: normalised by the same statistics.
             later = a_moment_later(*(p[: math.ceil(count * self.later_share)] for p in (ir, y)))
             seen_ir, seen_y = torch.cat([ir, later[0]]), torch.cat([y, later[1]])
-        change, features = self.student.luminance_change(_padded(seen_ir), _padded(seen_y))
-        change = change[:, :, : y.shape[2], : y.shape[3]]
+        change, chroma, features = _fuse(self.student, seen_ir, seen_y)
         features = [f[:count] for f in features]
         rows = batch["has_teacher"].bool()
         if self.teacher is not None:
             rows = torch.ones_like(rows)
         terms: dict[str, torch.Tensor] = {}
         with torch.autocast(y.device.type, enabled=False):
-            frames = self._pixels(seen_y + change.float() * 255.0)
-            fused, change = frames[:count], change[:count]
+            frames = self._pixels(seen_y + change * 255.0)
+            fused = frames[:count]
+            scale = chroma_scale(fused / 255.0, y / 255.0, chroma[:count])
+            tint = scale * (vis - y)
+            objects = None
+            if any(name in DETECTOR_TERMS for name in names):
+                annotated = batch["boxes"], batch["has_boxes"]
+                network = self._detectors[step % len(self._detectors)]
+                detector = DetectorTerm(network, clean_ir, clean_vis, *annotated, chance)
+                found, objects = self._detector_terms(names, detector, fused, tint)
+                terms.update(found)
             source = [n for n in losses.SOURCE_TERMS if "src_" + n in names]
-            factors = factors_of(self.emphasis, batch["root"]) if any(self.emphasis) else None
-            found = losses.source_losses(fused, aligned, y, source, self.lead_share, factors)
+            window = self._window(fused.shape[2:], chance)
+            found = losses.source_losses(fused, clean_ir, clean_y, source, objects, window)
             terms.update({"src_" + name: term for name, term in found.items()})
             if "src_flicker" in names:
                 pairs = ((p[: len(p) - count], p[count:]) for p in (frames, seen_ir, seen_y))
                 terms["src_flicker"] = unseen_change(*pairs)
-            if "src_colour" in names and batch["vis"].shape[1] == 3:
-                vis = batch["vis"].float()
-                shown = (vis + change.float() * 255.0).clamp(0.0, 255.0)
-                terms["src_colour"] = losses.colour(shown, vis)
+            if "src_colour" in names and vis.shape[1] == 3:
+                terms["src_colour"] = losses.colour(tint, fused.detach(), clean_vis)
         image = None
         # Usually all rows have a teacher, or none: a slice makes no copies.
         if any(name in TEACHER_TERMS for name in names) and bool(rows.any()):
             chosen = slice(None) if bool(rows.all()) else rows
-            image, deep = self._answer(batch, aligned, y, chosen)
+            image, deep = self._answer(batch, clean_ir, clean_y, chosen)
             kept = [f[chosen] for f in features]
             variance = batch["variance"][chosen].float()
             terms.update(self._teacher_terms(names, fused[chosen], image, variance, kept, deep))
@@ -172,9 +198,38 @@ class DistillationTask(nn.Module):
 
     def _pixels(self, raw: torch.Tensor) -> torch.Tensor:
         """Return grey levels as they would be published, differentiable."""
-        clipped = raw.clamp(0.0, 255.0)
-        pixels = clipped + self.leak * (raw - clipped)
+        pixels = self._clipped(raw)
         return pixels + (pixels.round() - pixels).detach() if self.rounding else pixels
+
+    def _clipped(self, raw: torch.Tensor) -> torch.Tensor:
+        clipped = raw.clamp(0.0, 255.0)
+        return clipped + self.leak * (raw - clipped)
+
+    def _window(self, shape: Sequence[int], chance: torch.Generator) -> tuple[slice, ...]:
+        """Draw the window that the costly terms see."""
+        sides = [min(self.window or length, length) for length in shape]
+        drawn = torch.rand(2, generator=chance).tolist()
+        starts = [int(d * (length - s + 1)) for d, length, s in zip(drawn, shape, sides)]
+        spatial = (slice(a, a + side) for a, side in zip(starts, sides))
+        return (slice(None), slice(None), *spatial)
+
+    def _detector_terms(
+        self, names: Sequence[str], detector: DetectorTerm, fused: torch.Tensor, tint: torch.Tensor
+    ) -> tuple[dict[str, torch.Tensor], torch.Tensor | None]:
+        """Return the detector's terms, and the object masks if they are needed.
+
+        Args:
+            tint: Fused RGB minus `fused`, grey levels.
+        """
+        terms, objects = {}, None
+        if "det_object" in names:
+            objects = detector.object_masks()
+            terms["det_object"] = object_contrast(fused, detector.ir, objects)
+        if "det" in names or "det_box" in names:
+            shown = self._clipped((fused + tint).expand(-1, 3, -1, -1))
+            found = detector.terms(shown)
+            terms.update({name: term for name, term in found.items() if name in names})
+        return terms, objects
 
     @torch.no_grad()
     def _answer(
@@ -188,8 +243,8 @@ class DistillationTask(nn.Module):
         image = batch["teacher"][rows].float()
         if self.teacher is None:
             return image, None
-        change, features = self.teacher.luminance_change(_padded(aligned[rows]), _padded(y[rows]))
-        made = (y[rows] + change[:, :, : y.shape[2], : y.shape[3]].float() * 255.0).round()
+        change, _, features = _fuse(self.teacher, aligned[rows], y[rows])
+        made = (y[rows] + change * 255.0).round()
         on_disk = batch["has_teacher"][rows].view(-1, 1, 1, 1).bool()
         return torch.where(on_disk, image, made.clamp(0.0, 255.0)), features
 
@@ -253,9 +308,15 @@ def _check_weights(weights: Mapping[str, float]) -> None:
         raise ConfigurationError("expected a term of a weight above 0, found all of them 0")
 
 
-def _padded(levels: torch.Tensor) -> torch.Tensor:
-    """Scale grey levels to 0..1 and pad to a size that the student takes."""
-    return pad_to_multiple(levels / 255.0)
+def _fuse(
+    student: Student, ir: torch.Tensor, y: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, list[torch.Tensor]]:
+    """Return `Student.fuse_luminance` of grey levels in any size; features stay padded."""
+    change, chroma, features = student.fuse_luminance(
+        *(pad_to_multiple(levels / 255.0) for levels in (ir, y))
+    )
+    change, chroma = (x[:, :, : y.shape[2], : y.shape[3]].float() for x in (change, chroma))
+    return change, chroma, features
 
 
 def needs_vgg(weights: Mapping[str, float], has_network: bool) -> bool:

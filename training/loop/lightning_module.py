@@ -99,7 +99,7 @@ class FusionModule(pl.LightningModule):
                 before this step.
         """
         self._remember_statistics()
-        found = self.task(batch, self.epoch)
+        found = self.task(batch, self.epoch, self.global_step)
         bad = not bool(torch.isfinite(found["loss"]))
         # All processes stop together: one that stops alone leaves the others waiting.
         any_process = self.trainer.strategy.reduce_boolean_decision
@@ -182,14 +182,7 @@ class FusionModule(pl.LightningModule):
         checkpoint[FORMAT] = {"variant": self.task.student.variant, "config": self.config}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Read older checkpoints too, and keep this call's learning rate.
-
-        The schedule's own state would restore the learning rate of the earlier call.
-        """
-        weights = checkpoint["state_dict"]
-        for name in [n for n in weights if n.startswith("average.student.")]:
-            weights[name.replace("student", "module", 1)] = weights.pop(name)
-            weights["average.n_averaged"] = torch.tensor(checkpoint["global_step"] + 1)
+        """Keep this call's learning rate: the schedule's state has that of the earlier call."""
         for state in checkpoint.get("lr_schedulers", []):
             state["base_lrs"] = [self.lr] * len(state.get("base_lrs", [0]))
             # The step's rate comes from the schedule at the restored step.

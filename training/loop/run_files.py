@@ -138,13 +138,11 @@ def prepare_folder(folder: Path, resume: str | None, overwrite: bool, needed: in
 
 def recipe(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the configuration without local paths, for the header of published weights."""
-    local = ("root", "dir", "resume", "init", "checkpoint", "weights", "data")
+    local = ("root", "dir", "resume", "init", "checkpoint", "weights", "data", "boxes")
     public = {k: v for k, v in config.items() if not k.endswith(local)}
-    folders, emphasis = (
-        ["/".join(Path(str(text)).parts[-2:]) for text in config.get(name) or ()]
-        for name in ("train_root", "emphasis")
-    )
-    return {**public, "train_folders": folders, "emphasis": emphasis}
+    folders = ["/".join(Path(str(text)).parts[-2:]) for text in config.get("train_root") or ()]
+    detectors = [Path(path).name for path in config.get("detector") or ()]
+    return {**public, "train_folders": folders, "detector": detectors}
 
 
 def versions() -> dict[str, str]:

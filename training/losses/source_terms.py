@@ -1,29 +1,26 @@
 """Differentiable terms of a fused luminance and its sources, for training without a teacher.
 
 All terms take float tensors N x 1 x H x W in grey levels 0..255 and return one figure for each
-image (N), 0 at best: strong edges by day count no more than faint ones by night. They follow
-`irvis_fusion_core.metrics`, their reference in the tests.
+image (N), 0 at best: strong edges by day count no more than faint ones by night. SSIM, Qabf, VIF
+and SCD follow `irvis_fusion_core.metrics`, their reference in the tests.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 import torch.nn.functional as F
 
-from irvis_fusion_core.network.student import luminance
+from irvis_fusion_core.network.student import LARGEST_CHROMA, luminance
 
 EPSILON = 1e-6
 JUMP_STEEPNESS = 4.0  # per grey level, of the sigmoid in the gradient of Qabf's jump
 # Data range -> share of SSIM. The range 2 is the published one, which sees faint structure.
 SSIM_RANGES = {2.0: 0.75, 255.0: 0.25}
-NOISE_FLAT = 1.0  # grey levels a pixel: variation is noise where neither source is steeper
-BLOCK_PX = 4  # slopes and warmth are those of means over such blocks: noise averages out there
-# Warm is this many grey levels above the mean of the blocks around; the rim is in blocks.
-WARM_MARGIN, WARM_AROUND, WARM_RIM = 25.0, 17, 2
-DARK = 80.0  # grey levels: in darker blocks the visible image is assumed to show nobody
+LEAST_FLAT = 0.3  # share of the image: noise of smaller flat regions counts less
+EDGES_BELOW_MAXIMUM = 0.04  # Qabf counts where it is further below the pixel-wise maximum's
 
 
 def separable_filter(x: torch.Tensor, window: torch.Tensor) -> torch.Tensor:
@@ -39,6 +36,22 @@ def _band(length: int, window: torch.Tensor, like: torch.Tensor) -> torch.Tensor
     for tap, weight in enumerate(window.tolist()):
         band.diagonal(tap).fill_(weight)
     return band
+
+
+def smooth(x: torch.Tensor, size: int) -> torch.Tensor:
+    """Return the mean of `size` x `size` pixels (odd) around each of N x 1 x H x W.
+
+    At the border it is the mean of the pixels that exist.
+    """
+    rows, columns = (_mean_band(length, size, x.device) for length in x.shape[2:])
+    return rows @ x @ columns.transpose(0, 1)
+
+
+@functools.lru_cache(maxsize=64)
+def _mean_band(length: int, size: int, device: torch.device) -> torch.Tensor:
+    place = torch.arange(length, device=device)
+    near = ((place[:, None] - place).abs() <= size // 2).float()
+    return near / near.sum(1, keepdim=True)
 
 
 def gaussian_window(size: int, sigma: float) -> torch.Tensor:
@@ -158,91 +171,103 @@ def structure(fused: torch.Tensor, ir: torch.Tensor, vis: torch.Tensor) -> torch
     return 1.0 - total
 
 
-def intensity(fused: torch.Tensor, ir: torch.Tensor, vis: torch.Tensor) -> torch.Tensor:
-    """Return the distance of blurred brightness from the brighter source's."""
-    target = F.avg_pool2d(torch.maximum(ir, vis), 8)
-    return (F.avg_pool2d(fused, 8) - target).abs().mean((1, 2, 3)) / 255.0
+def edges_lost(fused: torch.Tensor, ir: torch.Tensor, vis: torch.Tensor) -> torch.Tensor:
+    """Return how far Qabf is below the pixel-wise maximum's less `EDGES_BELOW_MAXIMUM`.
+
+    A hinge: to raise Qabf further, noise would be copied with the edges.
+    """
+    with torch.no_grad():
+        wanted = qabf(torch.maximum(ir, vis), ir, vis) - EDGES_BELOW_MAXIMUM
+    return (wanted - qabf(fused, ir, vis)).clamp_min(0.0)
+
+
+def base(
+    fused: torch.Tensor,
+    ir: torch.Tensor,
+    vis: torch.Tensor,
+    objects: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Return the distance of the base layer, means of 9x9 pixels, from the wanted one.
+
+    Wanted is the visible base where it is exposed, so that skies stay clean, and the brighter one
+    in the dark and in things that are warmer than their surroundings. A base outside both sources
+    costs more.
+
+    Args:
+        objects: N x 1 x H x W, 0..1: `training.losses.detector_term.object_masks`, where this
+            term does not count.
+    """
+    with torch.no_grad():
+        base_ir, base_vis = smooth(ir, 9), smooth(vis, 9)
+        low, high = torch.minimum(base_ir, base_vis), torch.maximum(base_ir, base_vis)
+        around = smooth(F.avg_pool2d(ir, 8), 13)
+        around = F.interpolate(around, size=ir.shape[2:], mode="bilinear")
+        warm = ((base_ir - around - 15.0) / 25.0).clamp(0.0, 1.0)
+        warm = smooth((3.0 * smooth(warm, 9)).clamp_max(1.0), 9)
+        exposed = ((base_vis - 35.0) / 60.0).clamp(0.0, 1.0)
+        warm = warm * (1.0 - 0.75 * exposed)
+        wanted = warm * high + (1.0 - warm) * (exposed * base_vis + (1.0 - exposed) * high)
+        counts = 1.0 if objects is None else 1.0 - objects
+    found = smooth(fused, 9)
+    outside = (low - found - 6.0).clamp_min(0.0) + (found - high - 6.0).clamp_min(0.0)
+    away = (1.0 + warm) * (found - wanted).abs() + 2.0 * outside
+    return (counts * away).mean((1, 2, 3)) / 255.0
 
 
 def noise(fused: torch.Tensor, ir: torch.Tensor, vis: torch.Tensor) -> torch.Tensor:
-    """Return pixel noise beyond the louder source's where both are flat, in grey levels."""
-    louder = torch.maximum(_fine_noise(ir), _fine_noise(vis))
-    flat = _is_flat(ir) & _is_flat(vis)
-    excess = (_fine_noise(fused) - louder).clamp_min(0.0) * flat
-    return excess.sum((1, 2, 3)) / flat.sum((1, 2, 3)).clamp_min(1)
+    """Return fine variation beyond the visible image's where both are flat, in grey levels."""
+    with torch.no_grad():
+        flat = (smooth(fine(vis) ** 2, 9) < 9.0) & (_slow(vis) < 16.0) & (_slow(ir) < 25.0)
+        allowed = 1.05 * smooth(fine(vis).abs(), 9)
+    excess = (smooth(fine(fused).abs(), 9) - allowed).clamp_min(0.0) * flat
+    least = LEAST_FLAT * flat[0].numel()
+    return excess.sum((1, 2, 3)) / flat.sum((1, 2, 3)).clamp_min(least)
 
 
-def _fine_noise(x: torch.Tensor) -> torch.Tensor:
-    """Return the standard deviation of pixel noise in each block (Immerkaer, CVIU 1996)."""
-    response = separable_filter(x, torch.tensor([1.0, -2.0, 1.0])).abs()
-    response = F.pad(response, (1, 1, 1, 1), mode="replicate")
-    return math.sqrt(math.pi / 2.0) / 6.0 * F.avg_pool2d(response, BLOCK_PX)
+def fine(x: torch.Tensor) -> torch.Tensor:
+    """Return an image minus its means of 5x5 pixels."""
+    return x - smooth(x, 5)
 
 
-@torch.no_grad()
-def _is_flat(x: torch.Tensor) -> torch.Tensor:
-    """Return blocks where no two neighbours differ by a slope above `NOISE_FLAT`."""
-    means = F.avg_pool2d(x, BLOCK_PX)
-    highest, lowest = F.max_pool2d(means, 3, 1, 1), -F.max_pool2d(-means, 3, 1, 1)
-    return highest - lowest < 2.0 * BLOCK_PX * NOISE_FLAT
+def _slow(x: torch.Tensor) -> torch.Tensor:
+    """Return the variance of the means of 5x5 pixels, in 15x15 pixels."""
+    means = smooth(x, 5)
+    return smooth(means * means, 15) - smooth(means, 15) ** 2
 
 
-def warm(fused: torch.Tensor, ir: torch.Tensor, vis: torch.Tensor) -> torch.Tensor:
-    """Return how far edges of warm objects in the dark are from the thermal ones.
+def colour(chroma: torch.Tensor, fused: torch.Tensor, vis: torch.Tensor) -> torch.Tensor:
+    """Return how far the fused chroma is from the wanted one.
 
-    A share of all edges of both images. Visible texture across a person at night hides it.
+    Where the visible image is lit, chroma follows luminance: the saturation stays. In the dark it
+    is no stronger than in the visible image: thermal light has no colour.
+
+    Args:
+        chroma: Fused RGB minus fused luminance before clipping, N x 3 x H x W grey levels.
+        fused: Fused luminance, N x 1 x H x W grey levels.
+        vis: RGB grey levels.
     """
-    near = F.interpolate(_near_warm(ir, vis), size=ir.shape[2:])[:, :, 1:-1, 1:-1]
-    (of_ir, ax, ay), (of_vis, _, _), (_, fx, fy) = edges(ir), edges(vis), edges(fused)
-    away = torch.sqrt((fx - ax) ** 2 + (fy - ay) ** 2 + EPSILON)
-    return (away * near).sum((1, 2, 3)) / (of_ir + of_vis).sum((1, 2, 3))
+    with torch.no_grad():
+        y = luminance(vis)
+        lit, unclipped = ((y - 45.0) / 35.0).clamp(0.0, 1.0), ((250.0 - fused) / 20.0).clamp(0, 1)
+        brighter = (fused / y.clamp_min(20.0)).clamp_max(LARGEST_CHROMA)
+        darker = (y / fused.clamp_min(1.0)).clamp_max(1.0)
+        wanted = (vis - y) * (lit * brighter + (1.0 - lit) * darker)
+        weight = lit * unclipped + 1.0 - lit
+    return ((chroma - wanted).abs() * weight).mean() / 40.0
 
 
-@torch.no_grad()
-def _near_warm(ir: torch.Tensor, vis: torch.Tensor) -> torch.Tensor:
-    """Return 1 for blocks that are warm, or at their rim, in dark surroundings; else 0."""
-    means = [F.avg_pool2d(p, BLOCK_PX) for p in (ir, vis)]
-    pad = WARM_AROUND // 2
-    around = [F.avg_pool2d(p, WARM_AROUND, 1, pad, count_include_pad=False) for p in means]
-    hot = (means[0] > around[0] + WARM_MARGIN).to(ir.dtype)
-    return F.max_pool2d(hot, 2 * WARM_RIM + 1, 1, WARM_RIM) * (around[1] < DARK)
-
-
-def max_intensity(fused: torch.Tensor, ir: torch.Tensor, vis: torch.Tensor) -> torch.Tensor:
-    """Return the distance from the brighter source (SeAFusion, Inf. Fusion 2022)."""
-    return (fused - torch.maximum(ir, vis)).abs().mean((1, 2, 3)) / 255.0
-
-
-def max_gradient(fused: torch.Tensor, ir: torch.Tensor, vis: torch.Tensor) -> torch.Tensor:
-    """Return the distance from the stronger source's edges; 1 is from black to white."""
-    strongest = torch.maximum(edges(ir)[0], edges(vis)[0])
-    return (edges(fused)[0] - strongest).abs().mean((1, 2, 3)) / (4.0 * 255.0)
-
-
-def colour(fused: torch.Tensor, vis: torch.Tensor) -> torch.Tensor:
-    """Return how far Cb and Cr of RGB `fused` are from those of `vis`, N x 3 x H x W."""
-    red, _, blue = (fused - vis).unbind(1)
-    change = luminance(fused) - luminance(vis)
-    # BT.601: Cb = (B - Y) / 1.772, Cr = (R - Y) / 1.402.
-    cb, cr = (blue - change[:, 0]) / 1.772, (red - change[:, 0]) / 1.402
-    return (cb.abs().mean() + cr.abs().mean()) / (2.0 * 255.0)
-
-
-SOURCE_TERMS: dict[str, Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]] = {
+SOURCE_TERMS: dict[str, Callable[..., torch.Tensor]] = {
     "ssim": structure,
-    "qabf": lambda fused, ir, vis: 1.0 - qabf(fused, ir, vis),
+    "qabf": edges_lost,
     "vif": lambda fused, ir, vis: 1.0 - (vif(fused, ir) + vif(fused, vis)) / 2.0,
     "scd": lambda fused, ir, vis: 1.0 - scd(fused, ir, vis) / 2.0,
-    "intensity": intensity,
+    "base": base,
     "noise": noise,
-    "warm": warm,
-    "max": max_intensity,
-    "grad": max_gradient,
 }
 """Terms on luminance by name, each 0 at its best."""
 
-# How far below the pixel-wise maximum's a term is when its image leads clearly.
-MARGINS = {"ssim": 0.005, "qabf": 0.05, "vif": 0.03, "scd": 0.03}
+WINDOWED = ("ssim", "qabf", "vif", "scd")
+"""The costly terms, which a random window of each crop estimates."""
 
 
 def source_losses(
@@ -250,26 +275,21 @@ def source_losses(
     ir: torch.Tensor,
     vis: torch.Tensor,
     names: Iterable[str] | None = None,
-    lead_share: float = 1.0,
-    factors: Mapping[str, torch.Tensor] | None = None,
+    objects: torch.Tensor | None = None,
+    window: tuple[slice, ...] = (),
 ) -> dict[str, torch.Tensor]:
     """Return the mean over the images of source terms by name.
 
     Args:
         names: All of `SOURCE_TERMS` by default.
-        lead_share: Weight of an image's lead on the pixel-wise maximum beyond `MARGINS`. Below 1
-            the terms in which an image is short come first.
-        factors: Name -> weight of each image (N) in that term; 1 where missing.
+        objects: See `base`.
+        window: What the `WINDOWED` terms see of the images; all by default.
     """
     found: dict[str, torch.Tensor] = {}
     for name in SOURCE_TERMS if names is None else names:
-        term = SOURCE_TERMS[name]
-        each = term(fused, ir, vis)
-        if lead_share < 1.0 and name in MARGINS:
-            with torch.no_grad():
-                ahead = term(torch.maximum(ir, vis), ir, vis) - MARGINS[name]
-            each = each + (1.0 - lead_share) * (ahead - each).clamp_min(0.0)
-        if factors is not None and name in factors:
-            each = each * factors[name].to(each)
-        found[name] = each.mean()
+        if name == "base":
+            found[name] = base(fused, ir, vis, objects).mean()
+            continue
+        seen = [x[window] if name in WINDOWED else x for x in (fused, ir, vis)]
+        found[name] = SOURCE_TERMS[name](*seen).mean()
     return found

@@ -5,12 +5,11 @@ import numpy as np
 import pytest
 
 from irvis_fusion_core.errors import ConfigurationError
-from training.data.augmentation import Augmentation, jitter_chroma, tone_curve
+from training.data.augmentation import Augmentation, jitter_chroma, sensor_noise, tone_curve
 from training.data.images import Images
 
-STILL = dict.fromkeys(
-    ("resize_prob", "flip_prob", "misalign_prob", "tone_prob", "colour", "noise_prob"), 0.0
-)
+KINDS = ("resize", "flip", "misalign", "tone", "gain", "colour", "noise", "jpeg")
+STILL = dict.fromkeys([f"{kind}_prob" for kind in KINDS], 0.0)
 
 
 def scene(seed=0, height=120, width=150, teachers=1):
@@ -105,15 +104,88 @@ def test_colour_changes_the_visible_alone_and_keeps_its_luminance():
     assert np.abs(unchanged - vis).max() <= 2
 
 
-def test_noise_is_on_what_the_student_sees_and_columns_share_theirs():
-    found = view(0, noise_prob=1.0, ir_noise=0.0, column_noise=6.0, vis_noise=0.0)
-    offset = found.ir.astype(int) - found.ir_aligned
-    assert np.abs(offset).max() > 3
-    assert (offset == offset[:1]).all()
-    found = view(0, noise_prob=1.0, ir_noise=4.0, column_noise=0.0, vis_noise=0.0)
-    offset = found.ir.astype(int) - found.ir_aligned
-    assert offset.std() == pytest.approx(4.0, rel=0.1)
-    assert np.array_equal(found.vis[:, :, 0], found.ir_aligned)
+def test_a_thermal_gain_is_a_line_of_grey_levels_in_both_thermal_images():
+    seen, plain = (view(4, scene(teachers=0), gain_prob=p) for p in (1.0, 0.0))
+    assert np.array_equal(seen.ir, seen.ir_aligned) and not np.array_equal(seen.ir, plain.ir)
+    x, y = plain.ir.astype(float).ravel(), seen.ir.astype(float).ravel()
+    gain, offset = np.polyfit(x, y, 1)
+    assert 0.3 <= gain <= 1.0 and offset >= -0.5
+    assert np.abs(gain * x + offset - y).max() < 1.0
+    assert np.array_equal(view(4, gain_prob=1.0).ir, view(4).ir)  # the teacher's answer holds
+
+
+def test_losses_see_neither_noise_nor_compression():
+    plain = view(0)
+    kinds = set()
+    for seed in range(24):
+        found = view(seed, noise_prob=1.0)
+        clean = view(seed)
+        assert np.array_equal(found.ir_aligned, clean.ir_aligned)
+        assert np.array_equal(found.vis_clean, clean.vis)
+        assert not np.array_equal(found.ir, clean.ir)
+        kinds.add(np.array_equal(found.vis, found.vis_clean))
+    assert kinds == {True, False}
+    packed = view(0, jpeg_prob=1.0)
+    assert np.array_equal(packed.vis_clean, plain.vis)
+    assert 0.0 < np.abs(packed.vis.astype(int) - plain.vis).mean() < 8.0
+
+
+class Draws:
+    """A generator whose `random()` gives these numbers first."""
+
+    def __init__(self, *numbers):
+        self.numbers, self.rest = list(numbers), np.random.default_rng(0)
+
+    def random(self, *shape):
+        return self.numbers.pop(0) if self.numbers and not shape else self.rest.random(*shape)
+
+    def __getattr__(self, name):
+        return getattr(self.rest, name)
+
+
+def test_each_kind_of_noise_is_what_it_is_called():
+    grey = np.full((80, 90), 100, np.uint8)
+
+    def offset(*numbers):
+        return sensor_noise(grey, 8.0, Draws(*numbers)).astype(int) - 100
+
+    white = offset(0.1)
+    assert white.std() == pytest.approx(8.0, rel=0.05)
+    columns, rows = offset(0.6, 0.1), offset(0.6, 0.9)
+    assert (columns == columns[:1]).all() and columns[0].std() == pytest.approx(8.0, rel=0.2)
+    assert (rows == rows[:, :1]).all() and rows[:, 0].std() == pytest.approx(8.0, rel=0.3)
+    # Shot noise: the variance is the level times half of the strength.
+    assert offset(0.85).std() == pytest.approx(np.sqrt(100 * 8.0 / 2), rel=0.05)
+    dead = offset(0.95)
+    assert set(np.unique(dead)) == {-100, 0, 155} and np.mean(dead != 0) == pytest.approx(
+        0.02, abs=0.01
+    )
+
+
+def test_boxes_follow_the_crop_and_the_mirror():
+    """The boxes are drawn into the image, and found again as its bright pixels."""
+    for seed in range(8):
+        ir = np.zeros((120, 150), np.uint8)
+        ir[40:80, 60:90] = 200
+        image = Images(
+            ir,
+            np.repeat(ir[:, :, None], 3, 2),
+            np.zeros((0, *ir.shape), np.uint8),
+            None,
+            np.array([[0, 75 / 150, 60 / 120, 30 / 150, 40 / 120]], np.float32),
+        )
+        found = view(seed, image, resize_prob=1.0, flip_prob=0.5)
+        shown = np.argwhere(found.ir > 100)
+        if not len(found.boxes):
+            assert not len(shown)
+            continue
+        ((kind, cx, cy, width, height),) = found.boxes
+        left, right = np.clip((cx + width * np.array([-0.5, 0.5])) * 64, 0, 64)
+        top, bottom = np.clip((cy + height * np.array([-0.5, 0.5])) * 64, 0, 64)
+        assert kind == 0.0
+        assert shown.min(0) == pytest.approx([top, left], abs=1.5)
+        assert shown.max(0) + 1 == pytest.approx([bottom, right], abs=1.5)
+    assert view(0).boxes is None
 
 
 def test_tone_curves_end_at_black_and_white():

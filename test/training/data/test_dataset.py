@@ -32,7 +32,8 @@ def test_whole_images_are_those_on_disk(folder):
     assert np.array_equal(item["vis"].permute(1, 2, 0), vis[:, :, ::-1])
     assert np.array_equal(item["teacher"][0], cv2.cvtColor(vis, cv2.COLOR_BGR2GRAY))
     assert item["has_teacher"] and not item["variance"].any() and int(item["index"]) == 1
-    assert int(item["root"]) == 0
+    assert torch.equal(item["vis_clean"], item["vis"]) and not item["has_boxes"]
+    assert item["boxes"].shape == (32, 5) and (item["boxes"][:, 0] == -1).all()
     grey = FusionDataset([folder], in_channels=1)[1]
     assert np.array_equal(grey["vis"][0], cv2.cvtColor(vis, cv2.COLOR_BGR2GRAY))
 
@@ -87,9 +88,29 @@ def test_folders_are_read_with_their_shares(folder, tmp_path):
     ]
     assert not dataset[5]["has_teacher"] and not dataset[5]["teacher"].any()
     assert dataset.names([5]) == [str(tmp_path / "more" / "VIS" / "p1.png")]
-    assert [int(dataset[i]["root"]) for i in (0, 3, 4, 5)] == [0, 0, 1, 1]
     assert "4 pairs, 4 with teacher" in dataset.report()
     assert [p.stem for p in FusionDataset([folder], limit=2).pairs] == ["p0", "p2"]
+
+
+def test_annotations_are_found_by_name_and_held_out_scenes_left_out(folder, tmp_path):
+    boxes = tmp_path / "boxes"
+    boxes.mkdir()
+    (boxes / "p1.txt").write_text("0 0.5 0.25 0.1 0.2\n2 0.1 0.1 0.05 0.05\n")
+    (boxes / "p2.txt").write_text("")
+    dataset = FusionDataset([folder], boxes=[boxes])
+    assert [bool(dataset[i]["has_boxes"]) for i in range(4)] == [False, True, True, False]
+    assert dataset[1]["boxes"][0].tolist() == pytest.approx([0, 0.5, 0.25, 0.1, 0.2])
+    assert dataset[1]["boxes"][:, 0].tolist() == [0.0, 2.0] + 30 * [-1.0]
+    (boxes / "p3.txt").write_text("0 0.5 2 0.1 0.2\n")
+    with pytest.raises(DataError, match="0..1"):
+        FusionDataset([folder], boxes=[boxes])
+    with pytest.raises(DataError, match="elsewhere"):
+        FusionDataset([folder], boxes=[tmp_path / "elsewhere"])
+    for side in ("IR", "VIS"):
+        (folder / side / "p0.png").rename(folder / side / "FLIR_01300.png")
+    (folder / "TEACHER_FUSED" / "p0.png").unlink()
+    stems = [pair.stem for pair in FusionDataset([folder], exclude_validation=True).pairs]
+    assert stems == ["p1", "p2", "p3"]
 
 
 def test_roots_with_equals_signs_and_wrong_shares(tmp_path):

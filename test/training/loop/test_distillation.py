@@ -21,6 +21,7 @@ def make_batch(count=2, height=48, width=40, with_teacher=(True, True), channels
         "ir": big[:, :1].byte(),
         "ir_aligned": big[:, :1].byte(),
         "vis": big[:, 1 : 1 + channels].byte(),
+        "vis_clean": big[:, 1 : 1 + channels].byte(),
         "teacher": big[:, 4:5],
         "variance": torch.zeros(count, 1, height, width),
         "has_teacher": torch.tensor(with_teacher),
@@ -36,7 +37,8 @@ def student():
 
 def test_the_image_is_the_one_that_the_node_publishes(student):
     batch = make_batch()
-    batch["vis"] = batch["vis"] // 8 + 100  # no channel is clipped
+    # No channel is clipped.
+    batch["vis"], batch["ir"] = batch["vis"] // 8 + 100, batch["ir"] // 4 + 90
     found = DistillationTask(student, {"pix": 1.0}, leak=0.0).eval()(batch)
     ir, vis = (batch[k].permute(0, 2, 3, 1) for k in ("ir", "vis"))
     published = luminance(PixelStudent(student)(ir, vis).permute(0, 3, 1, 2).float())
@@ -47,7 +49,14 @@ def test_the_image_is_the_one_that_the_node_publishes(student):
 
 def test_terms_are_the_functions_and_the_loss_their_weighted_sum(student):
     batch = make_batch()
-    weights = {"pix": 2.0, "ssim": 0.5, "grad": 3.0, "src_ssim": 1.0, "src_max": 4.0, "src_vif": 0}
+    weights = {
+        "pix": 2.0,
+        "ssim": 0.5,
+        "grad": 3.0,
+        "src_ssim": 1.0,
+        "src_base": 4.0,
+        "src_vif": 0,
+    }
     found = DistillationTask(student, weights).eval()(batch)
     fused, teacher = found["output"], batch["teacher"]
     ir, y = batch["ir"].float(), luminance(batch["vis"].float()).round()
@@ -56,7 +65,7 @@ def test_terms_are_the_functions_and_the_loss_their_weighted_sum(student):
         "ssim": teacher_losses.structure(fused, teacher),
         "grad": teacher_losses.gradient(fused, teacher),
         "src_ssim": losses.structure(fused, ir, y).mean(),
-        "src_max": losses.max_intensity(fused, ir, y).mean(),
+        "src_base": losses.base(fused, ir, y).mean(),
     }
     assert set(found["terms"]) == set(expected)
     found["terms"] = {name: term.detach() for name, term in found["terms"].items()}
@@ -66,13 +75,41 @@ def test_terms_are_the_functions_and_the_loss_their_weighted_sum(student):
     assert float(found["loss"].detach()) == pytest.approx(total, rel=1e-4)
 
 
-def test_losses_refer_to_the_thermal_image_in_place(student):
+def test_losses_refer_to_the_clean_images_in_place(student):
     batch = make_batch()
-    batch["ir"] = batch["ir"].roll(7, 3)
-    found = DistillationTask(student, {"src_max": 1.0}).eval()(batch)
-    y = luminance(batch["vis"].float()).round()
-    expected = losses.max_intensity(found["output"], batch["ir_aligned"].float(), y).mean()
-    assert float(found["terms"]["src_max"]) == pytest.approx(float(expected), rel=1e-4)
+    batch["ir"], batch["vis"] = batch["ir"].roll(7, 3), batch["vis"] // 2
+    found = DistillationTask(student, {"src_base": 1.0}).eval()(batch)
+    y = luminance(batch["vis_clean"].float()).round()
+    expected = losses.base(found["output"], batch["ir_aligned"].float(), y).mean()
+    assert float(found["terms"]["src_base"].detach()) == pytest.approx(float(expected), rel=1e-4)
+
+
+def test_costly_terms_see_a_window_that_the_images_draw(student):
+    batch, weights = make_batch(), {"src_ssim": 1.0, "src_base": 1.0}
+    whole = DistillationTask(student, weights).eval()(batch)
+    task = DistillationTask(student, weights, window=24).eval()
+    first, again = (task(batch)["terms"] for _ in "ab")
+    assert torch.equal(first["src_ssim"], again["src_ssim"])
+    assert torch.equal(first["src_base"], whole["terms"]["src_base"])
+    ir, y = batch["ir"].float(), luminance(batch["vis"].float()).round()
+    of_windows = [
+        float(losses.structure(*(p[..., a : a + 24, b : b + 24] for p in planes)).mean())
+        for planes in [(whole["output"], ir, y)]
+        for a in range(25)
+        for b in range(17)
+    ]
+    assert any(value == pytest.approx(float(first["src_ssim"].detach())) for value in of_windows)
+
+
+def test_frozen_batch_norms_keep_their_statistics():
+    student = create_student_model("nano")
+    before = [buffer.clone() for buffer in student.buffers()]
+    task = DistillationTask(student, {"src_base": 1.0}, freeze_norm=True).train()
+    task(make_batch())["loss"].backward()
+    assert all(torch.equal(a, b) for a, b in zip(before, student.buffers()))
+    assert student.head_mix[1].weight.grad is not None and student.training
+    DistillationTask(student, {"src_base": 1.0}).train()(make_batch())
+    assert not all(torch.equal(a, b) for a, b in zip(before, student.buffers()))
 
 
 def test_rows_without_a_teacher_are_left_out_of_its_terms(student):
@@ -103,15 +140,16 @@ def test_a_larger_student_is_a_teacher(student):
     assert not any("teacher" in name for name in task.state_dict())
 
 
-def test_colour_is_lost_only_where_a_channel_is_clipped(student):
-    task = DistillationTask(student, {"src_colour": 1.0}).eval()
+def test_the_chroma_that_is_judged_is_the_published_one(student):
     batch = make_batch()
-    batch["vis"] = batch["vis"] // 4 + 96
-    batch["ir"] = batch["ir_aligned"] = luminance(batch["vis"].float()).round().byte() + 10
-    assert float(task(batch)["terms"]["src_colour"]) < 1e-3
-    batch["vis"][:, 0] = 255
-    batch["ir"] = batch["ir_aligned"] = torch.full_like(batch["ir"], 250)
-    assert float(task(batch)["terms"]["src_colour"]) > 0.02
+    batch["vis"], batch["ir"] = batch["vis"] // 8 + 100, batch["ir"] // 4 + 90
+    batch["vis_clean"] = batch["vis"]
+    term = DistillationTask(student, {"src_colour": 1.0}).eval()(batch)["terms"]["src_colour"]
+    ir, vis = (batch[k].permute(0, 2, 3, 1) for k in ("ir", "vis"))
+    published = PixelStudent(student)(ir, vis).permute(0, 3, 1, 2).float()
+    fused = luminance(published)
+    expected = losses.colour(published - fused, fused, batch["vis"].float())
+    assert float(term.detach()) == pytest.approx(float(expected), abs=0.01)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -123,9 +161,9 @@ def test_grey_students_learn_too(channels):
 
 
 def test_terms_join_by_stages():
-    weights = {"pix": 1.0, "ssim": 1.0, "perc": 0.1, "src_intensity": 2.0}
-    assert active_terms(weights, 9, 10) == ["pix", "src_intensity"]
-    assert active_terms(weights, 10, 10) == ["pix", "ssim", "src_intensity"]
+    weights = {"pix": 1.0, "ssim": 1.0, "perc": 0.1, "src_base": 2.0}
+    assert active_terms(weights, 9, 10) == ["pix", "src_base"]
+    assert active_terms(weights, 10, 10) == ["pix", "ssim", "src_base"]
     assert active_terms(weights, 20, 10) == list(weights)
     assert active_terms(weights, 0, 0) == list(weights)
     # Nothing to warm up with.
@@ -149,6 +187,7 @@ def test_a_clipped_image_keeps_a_gradient(student):
         ({"pix": 0.0}, "all of them 0"),
         ({"perc": 1.0}, "VGG-16"),
         ({"feat": 1.0}, "--teacher_checkpoint"),
+        ({"det": 1.0}, "--detector"),
     ],
 )
 def test_impossible_weights_are_refused(student, weights, words):

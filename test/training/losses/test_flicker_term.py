@@ -78,6 +78,7 @@ def test_a_student_is_trained_for_it_and_its_image_stays_the_same():
         "ir": scenes(0).byte(),
         "ir_aligned": scenes(0).byte(),
         "vis": scenes(1).byte().repeat(1, 3, 1, 1),
+        "vis_clean": scenes(1).byte().repeat(1, 3, 1, 1),
         "has_teacher": torch.zeros(3, dtype=torch.bool),
     }
     alone = DistillationTask(student, {"src_ssim": 1.0})(batch)
