@@ -69,6 +69,7 @@ EXTRAS = {
     "ros": ROS_WHEELS + ["pyyaml"],
     "bag": BAG_READER + ["pyyaml"],
     "evaluate": BAG_READER + REPORT + ["pyyaml", "onnxruntime>=1.14", DEMO_OPENCV],
+    "radiometric": ["flyr>=4"],  # EUPL-1.2, imported when a radiometric JPEG of FLIR is read
     "rtx": ["tensorrt-rtx-cu13%s" % X86_LINUX, "cuda-python>=12%s" % X86_LINUX],
     "demo": ["openvino>=2023.1", "pillow>=9", DEMO_OPENCV] + ROS_WHEELS + BAG_READER + ["pyyaml"],
 }
@@ -81,6 +82,7 @@ EXTRAS["dev"] = sorted(
         *EXTRAS["docs"],
         *EXTRAS["train"],
         *EXTRAS["ros"],
+        *EXTRAS["radiometric"],
         "tensorrt-rtx-cu13%s" % X86_LINUX,  # its builder needs no GPU
         DEMO_OPENCV,
         "grimp",

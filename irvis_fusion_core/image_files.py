@@ -6,6 +6,8 @@ ir, vis = read_thermal(files.ir), read_visible(files.vis)
 
 from __future__ import annotations
 
+import functools
+import logging
 import os
 from collections.abc import Iterator
 from typing import NamedTuple, Union
@@ -13,11 +15,15 @@ from typing import NamedTuple, Union
 import cv2
 import numpy as np
 
+from irvis_fusion_core.atomic_file import write_file
 from irvis_fusion_core.errors import FrameError
+from irvis_fusion_core.file_formats import image_bytes
 from irvis_fusion_core.frames import normalize_pair
 
 IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 AnyPath = Union[str, "os.PathLike[str]"]
+_logger = logging.getLogger(__name__)
+_warn_once = functools.lru_cache(maxsize=256)(_logger.warning)
 
 
 class FilePair(NamedTuple):
@@ -59,16 +65,30 @@ def read_visible(path: AnyPath) -> np.ndarray:
     Raises:
         FrameError: the file is missing, truncated, or no image.
     """
-    return _read(path, cv2.IMREAD_COLOR)
+    return read_file(path, cv2.IMREAD_COLOR)
 
 
 def read_thermal(path: AnyPath) -> np.ndarray:
     """Read a thermal image as stored: [height, width] of uint8, uint16 or float32.
 
-    Colour files give their luminance. Raises as `read_visible`.
+    Radiometric JPEGs give their raster (`thermal_raster`), other colour files their luminance.
+    16-bit PNGs whose bytes are swapped, as tools write them from FLIR files, are swapped back.
+    Raises as `read_visible`.
     """
-    image = _read(path, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_GRAYSCALE)
-    return image if image.ndim == 2 else image[:, :, 0]
+    from irvis_fusion_core.thermal.radiometric_jpeg import thermal_raster
+    from irvis_fusion_core.thermal.raw_frames import has_swapped_bytes
+
+    data = _bytes_of(path)
+    raster = thermal_raster(data, os.fspath(path)) if image_bytes.is_whole(data) else None
+    if raster is not None:
+        return raster
+    flags = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_GRAYSCALE
+    image = image_bytes.decode(data, flags, os.fspath(path))
+    image = image if image.ndim == 2 else image[:, :, 0]
+    if data.startswith(b"\x89PNG") and has_swapped_bytes(image):
+        _warn_once("16-bit PNG files with swapped bytes, as written from FLIR files: swapped back")
+        return image.byteswap()
+    return image
 
 
 def read_thermal_8_bit(path: AnyPath) -> np.ndarray:
@@ -98,28 +118,37 @@ def write_image(path: AnyPath, image: np.ndarray) -> None:
         FrameError: OpenCV does not write this extension, or the place is not writable.
     """
     path = os.fspath(path)
-    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     try:
-        written = cv2.imwrite(path, image)
+        done, coded = cv2.imencode(os.path.splitext(path)[1], image)
     except cv2.error as error:
         raise FrameError(
             f"expected to write {path}, found: {str(error).strip()}; choose .png, .jpg or .bmp"
         ) from error
-    if not written:
-        raise FrameError(f"expected to write {path}, found it not writable or the disk full")
+    if not done:
+        raise FrameError(f"expected to write {path}, found that OpenCV cannot encode it")
+    try:
+        write_file(path, coded.tobytes())
+    except OSError as error:
+        raise FrameError(f"expected to write {path}, found: {error.strerror}") from error
 
 
-def _read(path: AnyPath, flags: int) -> np.ndarray:
-    path = os.fspath(path)
-    if not os.path.isfile(path):
-        raise FrameError(f"expected an image at {path}, found no such file")
-    image = cv2.imread(path, flags)
-    if image is None:
-        raise FrameError(
-            "expected an image in %s, found %d bytes that OpenCV cannot read; is it truncated, "
-            "or another format than its name says?" % (path, os.path.getsize(path))
-        )
-    return image
+def read_file(path: AnyPath, flags: int) -> np.ndarray:
+    """Return a file as `image_bytes.decode` gives it; any name will do.
+
+    Raises:
+        FrameError: the file is missing, truncated, or no image.
+    """
+    return image_bytes.decode(_bytes_of(path), flags, os.fspath(path))
+
+
+def _bytes_of(path: AnyPath) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except FileNotFoundError as error:
+        raise FrameError(f"expected an image at {path}, found no such file") from error
+    except OSError as error:
+        raise FrameError(f"expected an image at {path}, found: {error.strerror}") from error
 
 
 def images_by_stem(folder: AnyPath) -> dict[str, str]:
@@ -133,7 +162,10 @@ def images_by_stem(folder: AnyPath) -> dict[str, str]:
     found: dict[str, str] = {}
     for name in sorted(os.listdir(folder)):
         stem, suffix = os.path.splitext(name)
-        if suffix.lower() not in IMAGE_SUFFIXES or name.startswith("."):
+        if suffix.lower() not in IMAGE_SUFFIXES:
+            continue
+        if name.startswith("."):  # macOS puts ._a.png next to a.png on other file systems
+            _warn_once(f"{folder}: hidden files such as {name!r} are left out")
             continue
         if stem in found:
             raise FrameError(

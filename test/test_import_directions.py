@@ -26,7 +26,7 @@ FLOORS = {
     "irvis_fusion_core": (
         "errors protocols moved_modules atomic_file image_sheet film frames optional_packages",
         "metrics thermal registration streams network detectors backends calibration "
-        "flicker_limiter image_files model_zoo",
+        "flicker_limiter image_files file_formats model_zoo",
         "fusion benchmark command_line",
         "demo",
         "commands",

@@ -6,8 +6,8 @@ examples::
   irvis_fusion fuse --ir IR/ --vis VIS/ --output fused/ --side-by-side
   irvis_fusion fuse --ir ir.mp4 --vis vis.mp4 --output fused.mp4 --model small
 
-Folders are matched by file name. Thermal images are rescaled as in the node. The images must be
-registered.
+Folders are matched by file name, videos by the times of their frames, as in the node. Thermal
+images are rescaled as in the node, and brought to the visible grid by --registration.
 """
 
 from __future__ import annotations
@@ -24,17 +24,32 @@ import numpy as np
 from irvis_fusion_core import command_line, image_files
 from irvis_fusion_core.command_line import command
 from irvis_fusion_core.errors import ConfigurationError, FrameError
+from irvis_fusion_core.file_formats.video_files import Video, path_for_opencv
 from irvis_fusion_core.image_files import IMAGE_SUFFIXES, FilePair
+from irvis_fusion_core.optional_packages import pip_advice
+from irvis_fusion_core.protocols import Registration
+from irvis_fusion_core.registration import fill_uncovered, make_registration
+from irvis_fusion_core.streams.pairing import LatestIr
+from irvis_fusion_core.streams.stamps import NS_PER_S
 from irvis_fusion_core.thermal import ThermalRescale
 
 # Both are in every OpenCV wheel.
 _VIDEO_CODECS = {".mp4": "mp4v", ".avi": "MJPG", ".mkv": "mp4v", ".mov": "mp4v"}
 
 
+class _Item(NamedTuple):
+    """One pair: the thermal image as stored, the visible one in BGR."""
+
+    name: str
+    raw: np.ndarray
+    vis: np.ndarray
+    stamp_s: float | None = None  # of the thermal image
+
+
 class _Pairs(NamedTuple):
     """The pairs, their number (0: unknown), and their rate."""
 
-    items: Iterator[tuple[str, np.ndarray, np.ndarray]]  # name, thermal as stored, visible BGR
+    items: Iterator[_Item]
     total: int
     rate_hz: float
 
@@ -47,6 +62,8 @@ def main(arguments: list[str]) -> int:
     add("--ir", required=True, help="thermal image, folder or video")
     add("--vis", required=True, help="visible image, folder or video")
     add("--output", required=True, help="image, folder or video to write")
+    help_text = "resize the thermal image (default), none, or a parameter file of the node"
+    add("--registration", default="resize", metavar="resize|none|FILE", help=help_text)
     add("--side-by-side", action="store_true", help="write visible | thermal | fused in one image")
     add("--quiet", action="store_true", help="no progress bar, no summary")
     command_line.add_engine_options(parser)
@@ -54,8 +71,9 @@ def main(arguments: list[str]) -> int:
     kind = _kind(options.ir, options.vis)
     _check_output(kind, options.output, options.ir, options.vis)
     pairs = _open_pairs(kind, options.ir, options.vis)
+    registration = _open_registration(options.registration)
     with command_line.open_fusion(options) as fusion:
-        frames, seconds = _fuse_all(fusion, pairs, kind, options)
+        frames, seconds = _fuse_all(fusion, registration, pairs, kind, options)
         description = fusion.describe()
     if not options.quiet:
         model = os.path.basename(description["model"])
@@ -67,16 +85,21 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _fuse_all(fusion: Any, pairs: _Pairs, kind: str, options: Any) -> tuple[int, float]:
+def _fuse_all(
+    fusion: Any, registration: Registration, pairs: _Pairs, kind: str, options: Any
+) -> tuple[int, float]:
     """Fuse and write every pair; return their number, and the seconds spent fusing."""
     rescale = ThermalRescale()
     video: cv2.VideoWriter | None = None
     frames, seconds = 0, 0.0
     try:
-        for name, raw, vis in command_line.show_progress(pairs.items, pairs.total, options.quiet):
+        items = command_line.show_progress(pairs.items, pairs.total, options.quiet)
+        for name, raw, vis, stamp_s in items:
             if kind != "video":  # images of a folder need not be a sequence
                 rescale.reset()
-            ir = rescale(raw)
+            ir, coverage = registration.warp(rescale(raw, stamp_s), vis.shape[:2])
+            if coverage is not None:
+                ir = fill_uncovered(ir, cv2.cvtColor(vis, cv2.COLOR_BGR2GRAY), coverage)
             if frames == 0:
                 fusion.warm_up(*vis.shape[:2])
             started = time.perf_counter()
@@ -85,6 +108,8 @@ def _fuse_all(fusion: Any, pairs: _Pairs, kind: str, options: Any) -> tuple[int,
             except FrameError as error:
                 raise FrameError(f"{name}: {error}") from error
             seconds += time.perf_counter() - started
+            if coverage is not None:  # beyond the thermal image the visible one stands exactly
+                cv2.copyTo(vis, cv2.compare(coverage, 0, cv2.CMP_EQ), fused)
             if options.side_by_side:
                 fused = np.hstack([vis, cv2.cvtColor(ir, cv2.COLOR_GRAY2BGR), fused])
             if kind == "video":
@@ -141,45 +166,74 @@ def _open_pairs(kind: str, ir: str, vis: str) -> _Pairs:
     else:
         files = [FilePair(os.path.splitext(os.path.basename(vis))[0], ir, vis)]
     items = (
-        (each.stem, image_files.read_thermal(each.ir), image_files.read_visible(each.vis))
+        _Item(each.stem, image_files.read_thermal(each.ir), image_files.read_visible(each.vis))
         for each in files
     )
     return _Pairs(items, len(files), 0.0)
 
 
 def _read_videos(ir_path: str, vis_path: str) -> _Pairs:
-    ir, vis = _open_video(ir_path), _open_video(vis_path)
-    counts = [int(video.get(cv2.CAP_PROP_FRAME_COUNT)) for video in (ir, vis)]
-    rate_hz = vis.get(cv2.CAP_PROP_FPS)
-    if not 0.1 <= rate_hz <= 1000.0:  # some containers lack it
-        rate_hz = 30.0
-
-    def frames() -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-        number = 0
-        while True:
-            (ir_there, ir_frame), (vis_there, vis_frame) = ir.read(), vis.read()
-            if ir_there != vis_there:
-                first, other = (vis_path, ir_path) if ir_there else (ir_path, vis_path)
-                text = f"irvis_fusion fuse: {first} ends before {other}, after {number} frames"
-                print(text, file=sys.stderr)
-            if not (ir_there and vis_there):
-                break
-            yield "frame %d" % number, cv2.cvtColor(ir_frame, cv2.COLOR_BGR2GRAY), vis_frame
-            number += 1
-        ir.release()
-        vis.release()
-
-    return _Pairs(frames(), max(0, min(counts)), rate_hz)
+    ir, vis = Video(ir_path, thermal=True), Video(vis_path)
+    return _Pairs(_paired_by_time(ir, vis), vis.frames, vis.rate_hz)
 
 
-def _open_video(path: str) -> Any:
-    video = cv2.VideoCapture(path)
-    if not video.isOpened():
-        raise FrameError(
-            f"expected a video in {path}, found nothing that OpenCV can read; is it truncated, or "
-            "in a format that this build of OpenCV lacks?"
+def _paired_by_time(ir: Video, vis: Video) -> Iterator[_Item]:
+    """Pair each visible frame with the nearest thermal one, by the node's default policy."""
+    pairing, thermal_ns, ended, number, alone = LatestIr(), 0, False, 0, 0
+    thermal = iter(ir)
+    for stamp_ns, image in vis:
+        while not ended and thermal_ns < stamp_ns:
+            frame = next(thermal, None)
+            if frame is None:
+                ended = True
+            else:
+                thermal_ns = frame[0]
+                pairing.add_ir(thermal_ns, (thermal_ns / NS_PER_S, frame[1]))
+        (pair,) = pairing.add_vis(stamp_ns, image)
+        if pair.ir is not None:
+            stamp_s, raw = pair.ir
+            yield _Item(f"frame {number}", raw, image, stamp_s)
+        alone += pair.ir is None
+        number += 1
+    for first, other, over in (
+        (ir, vis, ended and alone > 0),
+        (vis, ir, next(thermal, None) is not None),
+    ):
+        if over:
+            text = f"{first.path} ends before {other.path}, after {number - alone} frames"
+            print(f"irvis_fusion fuse: {text}", file=sys.stderr)
+    if alone:
+        text = f"{alone} of {number} frames of {vis.path} are left out: no thermal frame near them"
+        print(f"irvis_fusion fuse: {text}", file=sys.stderr)
+
+
+def _open_registration(given: str) -> Registration:
+    """Return the registration of a mode without options, or of a parameter file of the node."""
+    if given in ("resize", "none"):
+        return make_registration(given)
+    try:
+        import yaml
+
+        with open(given, encoding="utf-8") as file:
+            nodes = yaml.safe_load(file)
+        (node,) = nodes.values()
+        options = dict(node["ros__parameters"]["registration"])
+    except ImportError as error:
+        raise ConfigurationError(f"--registration FILE needs {pip_advice('pyyaml')}") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
+        raise ConfigurationError(
+            "expected --registration to be resize, none, or a parameter file with a section "
+            f"registration, found {given!r} ({error}); `irvis_fusion calibrate` writes one"
+        ) from error
+    mode = options.pop("mode", "homography")
+    if mode not in ("resize", "none", "homography"):
+        raise ConfigurationError(
+            f"expected registration.mode resize, none or homography in {given}, found {mode!r}; "
+            "`irvis_fusion fuse_bag` applies the other modes to a bag"
         )
-    return video
+    names = ("homography", "calibrated_ir_size", "calibrated_vis_size", "soft_edge_px")
+    kept = {name: options[name] for name in names if name in options and np.any(options[name])}
+    return make_registration(mode, **kept)
 
 
 def _create_video(path: str, frame: np.ndarray, rate_hz: float) -> cv2.VideoWriter:
@@ -187,7 +241,7 @@ def _create_video(path: str, frame: np.ndarray, rate_hz: float) -> cv2.VideoWrit
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     codec = _VIDEO_CODECS[os.path.splitext(path)[1].lower()]
     size = (frame.shape[1], frame.shape[0])
-    video = cv2.VideoWriter(path, cv2.VideoWriter_fourcc(*codec), rate_hz, size)
+    video = cv2.VideoWriter(path_for_opencv(path), cv2.VideoWriter_fourcc(*codec), rate_hz, size)
     if not video.isOpened():
         raise FrameError(
             f"expected to write a video to {path}, found that OpenCV cannot; "

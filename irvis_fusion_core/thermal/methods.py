@@ -46,6 +46,8 @@ class ThermalOptions:
         saturated: raw value from which a pixel counts as saturated (16383 for 14-bit cameras);
             None is the maximum of the type, and no value of an 8-bit frame.
         fields: fields along each side for method "fieldwise", 2..16.
+        max_invalid_share: largest share of NaN and infinite values, 0..1; a frame with more is
+            unusable.
 
     Raises:
         ConfigurationError: a setting has an impossible value.
@@ -65,6 +67,7 @@ class ThermalOptions:
     columns: bool = False
     saturated: float | None = None
     fields: int = 8
+    max_invalid_share: float = 0.5
 
     def __post_init__(self) -> None:
         expect_one_of("thermal method", self.method, METHODS)
@@ -80,6 +83,9 @@ class ThermalOptions:
         if self.clahe_clip < 0.0 or not 2 <= self.fields <= 16:
             found = f"{self.clahe_clip} and {self.fields}"
             raise ConfigurationError(f"clahe_clip must be >= 0 and fields 2..16, found {found}")
+        if not 0.0 <= self.max_invalid_share <= 1.0:
+            found = str(self.max_invalid_share)
+            raise ConfigurationError(f"max_invalid_share must be 0..1, found {found}")
 
 
 class Sample(NamedTuple):

@@ -9,11 +9,15 @@ from irvis_fusion_core.errors import FrameError
 
 # No thermal camera looks at scenes whose median is above 150 degC or below -123 degC.
 _KELVIN_FROM = 150.0
+# Noise in the low byte becomes noise in the high byte: swapped images are several times rougher.
+_SWAPPED_ROUGHNESS = 2.0
 # A dead pixel differs from the median of its neighbourhood by more than this number of robust
 # deviations (1.4826 times the median absolute difference estimates sigma for Gaussian noise) ...
 _DEAD_PIXEL_DEVIATIONS = 12.0
 # ... and by this factor more than any of its neighbours.
 _DEAD_PIXEL_DOMINANCE = 3.0
+# A value that is not finite belongs to a dead pixel where this many of 8 neighbours are finite.
+_FINITE_NEIGHBOURS = 6
 # Columns are compared with the mean of this many neighbours: wider structures belong to the scene.
 _COLUMN_NEIGHBOURS = 15
 # Column offsets beyond this number of robust deviations are edges of the scene.
@@ -42,6 +46,17 @@ def checked_frame(raw: np.ndarray) -> np.ndarray:
     )
 
 
+def has_swapped_bytes(raw: np.ndarray) -> bool:
+    """Return whether a uint16 HxW image is much smoother with its bytes swapped."""
+    if raw.dtype != np.uint16 or min(raw.shape) < 2:
+        return False
+    as_read, swapped = (
+        float(np.abs(np.diff(values, axis=1)).mean()) / max(float(values.std()), 1e-6)
+        for values in (raw.astype(np.float32), raw.byteswap().astype(np.float32))
+    )
+    return as_read > _SWAPPED_ROUGHNESS * swapped
+
+
 def usable_values(raw: np.ndarray, saturated: float | None) -> np.ndarray:
     """Return where values are neither missing nor saturated: bool, of the shape of `raw`."""
     if raw.dtype == np.uint8:  # white may be what the camera's gain control made of it
@@ -52,11 +67,17 @@ def usable_values(raw: np.ndarray, saturated: float | None) -> np.ndarray:
     return usable if saturated is None else usable & (raw < saturated)
 
 
-def replace_missing(raw: np.ndarray, frame: np.ndarray) -> np.ndarray | None:
+def replace_missing(
+    raw: np.ndarray, frame: np.ndarray, largest_share: float = 1.0
+) -> np.ndarray | None:
     """Replace NaN and infinite values in `frame`, float32 of `raw`, in place.
 
-    +inf becomes the hottest finite value, NaN and -inf the coldest; FrameError where no value is
-    finite. Returns where the camera gave no value (bool HxW), or None where it gave all.
+    Dead pixels, most of whose neighbours are finite, become the mean of these. In larger areas
+    +inf becomes the hottest finite value, NaN and -inf the coldest. Returns where the camera gave
+    no value (bool HxW), or None where it gave all.
+
+    Raises:
+        FrameError: more than `largest_share` of the values, or all, are not finite.
     """
     if raw.dtype == np.uint16:
         return None if raw.all() else raw == 0
@@ -65,11 +86,24 @@ def replace_missing(raw: np.ndarray, frame: np.ndarray) -> np.ndarray | None:
     finite = np.isfinite(frame)
     if not finite.any():
         raise FrameError("the thermal frame holds no finite value (all NaN or infinite)")
+    share = 1.0 - float(finite.mean())
+    if share > largest_share:
+        raise FrameError(
+            f"{100 * share:.1f} % of the thermal frame is NaN or infinite, more than the "
+            f"{100 * largest_share:g} % of max_invalid_share"
+        )
     cold, hot = float(frame[finite].min()), float(frame[finite].max())
     hottest = np.isposinf(frame)
+    frame[~finite] = 0.0
+    sums, counts = (
+        cv2.boxFilter(values, -1, (3, 3), normalize=False, borderType=cv2.BORDER_REFLECT_101)
+        for values in (frame, finite.astype(np.float32))
+    )
+    dead = ~finite & (counts >= _FINITE_NEIGHBOURS)
     frame[~finite] = cold
     frame[hottest] = hot
-    return ~finite & ~hottest
+    frame[dead] = sums[dead] / counts[dead]
+    return ~finite & ~hottest & ~dead
 
 
 def guessed_unit(dtype: np.dtype, sample: np.ndarray, in_degrees: bool) -> str:

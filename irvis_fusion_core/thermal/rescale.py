@@ -75,8 +75,9 @@ class Stretch:
 class ThermalRescale:
     """Map raw thermal frames HxW to uint8 HxW; remembers its limits from frame to frame.
 
-    NaN, -inf and, in uint16 frames, 0 mean "no data": they come out as 0. Saturated values and
-    +inf come out as the hottest. None of them moves the limits.
+    NaN, infinite values and, in uint16 frames, 0 mean "no data": they come out as 0. Saturated
+    values and areas of +inf come out as the hottest. None of them moves the limits. Single pixels
+    that are not finite are repaired.
 
     Args:
         method: a name of `thermal.METHODS`, or all settings as `ThermalOptions`.
@@ -142,7 +143,7 @@ class ThermalRescale:
             return self._finish(cv2.LUT(raw, self._stretch(_ALL_OF_8_BITS, *self._limits)))
         frame = self._frame
         np.copyto(frame, raw)
-        missing = raw_frames.replace_missing(raw, frame)
+        missing = raw_frames.replace_missing(raw, frame, self._options.max_invalid_share)
         if self._options.dead_pixels:
             frame = repair_dead_pixels(frame)
         if self._options.columns:

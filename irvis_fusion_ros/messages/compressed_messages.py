@@ -7,13 +7,13 @@ JPEG and PNG files of colour hold what OpenCV calls bgr8, whatever the source wa
 from __future__ import annotations
 
 import array
-import struct
 from typing import Any
 
 import cv2
 import numpy as np
 
 from irvis_fusion_core.errors import ConfigurationError, FrameError
+from irvis_fusion_core.file_formats.image_bytes import declared_size, is_whole
 from irvis_fusion_ros.messages.image_encodings import LAYOUTS, ImageMessageError
 from irvis_fusion_ros.messages.protocols import AnyImageMessage, CompressedImageMessage
 
@@ -23,10 +23,6 @@ CODECS = ("jpeg", "png")
 _DEPTH_HEADER_BYTES = 12
 # A few kilobytes can unpack to gigabytes: the size is read before. 8K video has 33.2 million.
 _MOST_PIXELS = 1 << 25
-_PNG_START = b"\x89PNG\r\n\x1a\n"
-_JPEG_START = b"\xff\xd8"
-# Profiles and Exif data take a few dozen; more would only cost the time to walk through them.
-_MOST_JPEG_SEGMENTS = 1024
 
 
 def decode(msg: CompressedImageMessage) -> tuple[np.ndarray, str]:
@@ -51,7 +47,8 @@ def decode(msg: CompressedImageMessage) -> tuple[np.ndarray, str]:
                 "use the raw or the compressed transport",
             )
         data = data[_DEPTH_HEADER_BYTES:]
-    size = _declared_size(data.tobytes())
+    coded = data.tobytes()
+    size = declared_size(coded) if is_whole(coded) else None
     if size is not None and size[0] * size[1] > _MOST_PIXELS:
         raise ImageMessageError(
             "undecodable",
@@ -68,6 +65,9 @@ def decode(msg: CompressedImageMessage) -> tuple[np.ndarray, str]:
             f"expected a JPEG or PNG file, found {data.size} bytes of format {msg.format!r} that "
             "OpenCV cannot decode; the message was cut short or is of another codec",
         )
+    stored = msg.format.rpartition("compressed")[2].strip()
+    if source.startswith("bayer_") and stored in ("mono8", "mono16"):
+        source = stored  # the sender has removed the mosaic
     return pixels, _encoding_of(pixels, source)
 
 
@@ -105,31 +105,6 @@ def encode(
     msg_out.format = f"{order}8; {codec} compressed bgr8"
     msg_out.data = data
     return msg_out
-
-
-def _declared_size(data: bytes) -> tuple[int, int] | None:
-    """Width and height that the head of a PNG or JPEG file declares; None for anything else."""
-    if data.startswith(_PNG_START):
-        if data[12:16] != b"IHDR" or len(data) < 24:
-            return None
-        width, height = struct.unpack(">II", data[16:24])
-        return width, height
-    if not data.startswith(_JPEG_START):
-        return None
-    at = 2
-    for _ in range(_MOST_JPEG_SEGMENTS):
-        at = data.find(b"\xff", at)
-        while at >= 0 and data[at + 1 : at + 2] == b"\xff":  # fill bytes
-            at += 1
-        if at < 0 or at + 9 > len(data):
-            return None
-        marker, length = data[at + 1], struct.unpack(">H", data[at + 2 : at + 4])[0]
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # a start of frame
-            height, width = struct.unpack(">HH", data[at + 5 : at + 9])
-            return width, height
-        has_no_length = marker in (0x00, 0x01) or 0xD0 <= marker <= 0xD8
-        at += 2 if has_no_length else 2 + length
-    return None
 
 
 def _encoding_of(pixels: np.ndarray, source: str) -> str:

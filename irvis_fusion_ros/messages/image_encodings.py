@@ -12,10 +12,11 @@ import cv2
 import numpy as np
 
 from irvis_fusion_core.errors import FrameError
+from irvis_fusion_core.thermal.palettes import FalseColour, grey_of
 
 KINDS = (
     "zero_size", "wrong_step", "short_data", "odd_size", "unknown_encoding", "not_finite",
-    "undecodable",
+    "undecodable", "wrong_depth",
 )  # fmt: skip
 
 
@@ -117,23 +118,24 @@ def to_rgb_or_bgr(array: np.ndarray, encoding: str) -> tuple[np.ndarray, str]:
     )
 
 
-def to_grey(array: np.ndarray, encoding: str) -> np.ndarray:
+def to_grey(array: np.ndarray, encoding: str, palette: str = "auto") -> FalseColour:
     """Turn what `view` gave for a thermal frame into one channel, HxW.
 
     One channel passes through as it is (uint8, uint16, float32; any byte order becomes this
-    machine's). Colour, which a false-colour or grey-in-RGB thermal camera sends, becomes its luma.
-    YUV gives its Y plane, without a conversion.
+    machine's). Colour, which a false-colour or grey-in-RGB thermal camera sends, is turned back
+    by `palettes.grey_of`. YUV gives its Y plane, without a conversion.
     """
     height = array.shape[0]
     if encoding in _YUV422:
-        return array[..., 1 if _YUV422[encoding] == cv2.COLOR_YUV2RGB_UYVY else 0]
+        luma = array[..., 1 if _YUV422[encoding] == cv2.COLOR_YUV2RGB_UYVY else 0]
+        return FalseColour(luma, "grey")
     if encoding in SEMI_PLANAR:
-        return array[: height // 3 if encoding == "nv24" else height * 2 // 3]
+        luma = array[: height // 3 if encoding == "nv24" else height * 2 // 3]
+        return FalseColour(luma, "grey")
     if array.ndim == 2 and encoding.rstrip("0123456789") not in _BAYER:
-        return array.astype(array.dtype.newbyteorder("="), copy=False)
+        return FalseColour(array.astype(array.dtype.newbyteorder("="), copy=False), "grey")
     pixels, order = to_rgb_or_bgr(array, encoding)
-    code = cv2.COLOR_RGB2GRAY if order == "rgb" else cv2.COLOR_BGR2GRAY
-    return cv2.cvtColor(np.ascontiguousarray(pixels), code)
+    return grey_of(pixels if order == "bgr" else pixels[..., ::-1], palette)
 
 
 def _upper_8_bits(array: np.ndarray) -> np.ndarray:

@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 
 from irvis_fusion_core.errors import FrameError
+from irvis_fusion_core.thermal.palettes import FalseColour
 from irvis_fusion_ros.messages import image_encodings as encodings
 from irvis_fusion_ros.messages.compressed_messages import decode
 from irvis_fusion_ros.messages.image_encodings import DIRECT_ORDER, ImageMessageError
@@ -45,8 +46,8 @@ def view(msg: ImageMessage, check_finite: bool = True) -> np.ndarray:
         float32 in the byte order of the message; padded rows become strides.
 
     Raises:
-        ImageMessageError: Of kind zero_size, unknown_encoding, wrong_step, short_data, odd_size or
-            not_finite.
+        ImageMessageError: Of kind zero_size, unknown_encoding, wrong_step, short_data,
+            wrong_depth, odd_size or not_finite.
     """
     height, width, step = int(msg.height), int(msg.width), int(msg.step)
     if height < 1 or width < 1:
@@ -67,6 +68,8 @@ def view(msg: ImageMessage, check_finite: bool = True) -> np.ndarray:
         raise _odd_size(msg)
     dtype = np.dtype((">" if msg.is_bigendian else "<") + layout.type_code)
     pixel_bytes = dtype.itemsize * layout.channels
+    if dtype.itemsize == 2 and len(msg.data) == height * width * layout.channels:
+        raise _wrong_depth(msg.encoding)
     _check_length(msg, height, step, width * pixel_bytes)
     shape: tuple[int, ...] = (height, width)
     strides: tuple[int, ...] = (step, pixel_bytes)
@@ -110,20 +113,58 @@ def visible_frame(
 
 
 def thermal_frame(msg: AnyImageMessage, check_finite: bool = True) -> np.ndarray:
+    """Return `thermal_image` of a message without the name of its palette; raises the same."""
+    return thermal_image(msg, check_finite).grey
+
+
+def thermal_image(
+    msg: AnyImageMessage, check_finite: bool = True, palette: str = "auto"
+) -> FalseColour:
     """Read a thermal Image or CompressedImage as it was sent; see `to_grey` for colour and YUV.
 
+    Args:
+        check_finite: Refuse frames without a single finite pixel.
+        palette: How the camera colours its images, a name of `palettes.PALETTES`.
+
     Returns:
-        HxW uint8, uint16 or float32.
+        HxW uint8, uint16 or float32, and the name of the palette ("grey" without one).
 
     Raises:
         ImageMessageError: It cannot be read.
     """
     if is_compressed(msg):
-        return encodings.to_grey(*decode(cast(CompressedImageMessage, msg)))
+        packed = cast(CompressedImageMessage, msg)
+        pixels, encoding = decode(packed)
+        source = encodings.LAYOUTS.get(packed.format.split(";")[0].strip())
+        if source and source.type_code != "u1" and pixels.dtype == np.uint8:
+            raise _wrong_depth(packed.format)
+        return encodings.to_grey(pixels, encoding, palette)
     image = cast(ImageMessage, msg)
-    if _is_known(image.encoding):
-        return encodings.to_grey(view(image, check_finite), image.encoding)
-    return _through_cv_bridge(image, "mono8")
+    if not _is_known(image.encoding):
+        return FalseColour(_through_cv_bridge(image, "mono8"), "grey")
+    pixels = view(image, check_finite=False)
+    if check_finite and pixels.dtype.kind == "f" and not np.isfinite(pixels).any():
+        raise ImageMessageError(
+            "not_finite", f"expected temperatures, found none in {pixels.size} pixels"
+        )
+    return encodings.to_grey(pixels, image.encoding, palette)
+
+
+def extra_bytes(msg: AnyImageMessage) -> int:
+    """Return by how many bytes the data of an Image exceed its rows; 0 for a CompressedImage."""
+    if is_compressed(msg):
+        return 0
+    image = cast(ImageMessage, msg)
+    rows = {"nv12": 1.5, "nv21": 1.5, "nv24": 3.0}.get(image.encoding, 1.0) * image.height
+    return max(0, len(image.data) - int(rows * image.step))
+
+
+def _wrong_depth(name: str) -> ImageMessageError:
+    return ImageMessageError(
+        "wrong_depth",
+        f"expected 16 bits a pixel under the name {name!r}, found 8: the counts are cut off; "
+        "use the raw transport, or PNG in place of JPEG",
+    )
 
 
 def fill(

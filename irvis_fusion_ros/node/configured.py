@@ -84,7 +84,7 @@ class Configured:
             )
             self._expire_timer = self._timer(undo, EXPIRE_S, "a wait's end", self._on_expire)
             self._expire_timer.cancel()
-            self.checks = MessageChecks(note, now)
+            self.checks = MessageChecks(note, now, lambda: live.current.thermal.palette)
             self.intake = FrameIntake(
                 live, self.checks, self.worker, processor, self.output, note, now, self._on_waiting
             )

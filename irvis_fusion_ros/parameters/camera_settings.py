@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from irvis_fusion_core.thermal.palettes import PALETTES
 from irvis_fusion_ros.parameters.spec import live_row
 
 
@@ -58,6 +59,15 @@ class ThermalSettings:
         (0, 65535),
     )
     fields: int = live_row(8, "fieldwise: fields along each side.", (2, 16))
+    max_invalid_share: float = live_row(
+        0.5, "Largest share of NaN and infinite pixels; an image with more is not fused.", (0, 1)
+    )
+    palette: str = live_row(
+        "auto",
+        "False colours of the thermal camera; auto: recognised in each image; grey: none, the luma"
+        " is used.",
+        PALETTES,
+    )
 
 
 class CameraCalibrationSettings(NamedTuple):

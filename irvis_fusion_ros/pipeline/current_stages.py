@@ -118,6 +118,7 @@ def make_thermal(settings: Settings) -> ThermalOnce:
         ConfigurationError: Parameters that do not go together.
     """
     options = asdict(settings.thermal)
+    del options["palette"]  # `MessageChecks` applies it
     if options["method"] != "window":
         options["window_low"] = options["window_high"] = None
     options["saturated"] = options["saturated"] or None

@@ -37,12 +37,14 @@ class MessageChecks:
     Attributes:
         note: Called with a stable kind, such as "ir: short_data", and a text.
         now: Reads the clock of the stamps. Without one no stamp lies in the future.
+        palette: Gives how the thermal camera colours its images now; see `palettes.grey_of`.
         sizes: (height, width) of the newest frame, by stream: "ir" and "vis".
         last_stamp_ns: Newest stamp above zero, by stream.
     """
 
     note: Note
     now: Callable[[], Moment] | None = None
+    palette: Callable[[], str] = lambda: "auto"
 
     def __post_init__(self) -> None:
         self.sizes: dict[str, tuple[int, int]] = {}
@@ -57,10 +59,15 @@ class MessageChecks:
         """Return the thermal frame of a message, or None for a message that cannot be used."""
         try:
             # Dead pixels (NaN) are masked by the thermal rescaling. They are noted, not refused.
-            pixels = image_messages.thermal_frame(message, check_finite=False)
+            pixels, palette = image_messages.thermal_image(message, False, self.palette())
         except ImageMessageError as error:
             self.note("ir: " + error.kind, str(error))
             return None
+        if palette != "grey":
+            found = f"{palette}; its colours are turned back into grey"
+            if palette == "unknown":
+                found = "unknown, so that the luma is used; set the camera to white-hot or raw"
+            self.note("ir: false colour", f"the palette is {found}")
         if pixels.dtype.kind == "f":
             bad = pixels.size - int(np.isfinite(pixels).sum())
             if bad:
@@ -91,7 +98,10 @@ class MessageChecks:
         return frame._replace(pixels=pixels, stamp_ns=stamp), None
 
     def _check(self, stream: str, message: AnyImageMessage, size: tuple[int, int] | None) -> int:
-        """Note an odd size or stamp; return the stamp in ns."""
+        """Note an odd length, size or stamp; return the stamp in ns."""
+        extra = image_messages.extra_bytes(message)
+        if extra:
+            self.note(stream + ": long data", f"{extra} bytes behind the last row are ignored")
         if size is not None and self.sizes.get(stream) != size:
             if stream in self.sizes:
                 text = "from {1}x{0} to {3}x{2}".format(*self.sizes[stream], *size)

@@ -16,6 +16,7 @@ from irvis_fusion_core.image_files import (
     read_visible,
     write_image,
 )
+from irvis_fusion_core.thermal import ThermalRescale
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (9, 13, 3), np.uint8)
 
@@ -87,11 +88,12 @@ def test_missing_truncated_and_unwritable_files_are_named(tmp_path):
         write_image(str(tmp_path / "a.xyz"), IMAGE)
 
 
-def test_a_raw_thermal_image_is_rescaled_and_an_8_bit_one_left(tmp_path):
+def test_thermal_images_are_rescaled_as_in_the_node(tmp_path):
     ramp = np.tile(np.arange(256, dtype=np.uint8), (32, 1))
     for name, image in (("eight.png", ramp), ("raw.png", ramp.astype(np.uint16) * 9 + 7000)):
         write_image(str(tmp_path / name), image)
-    assert (read_thermal_8_bit(str(tmp_path / "eight.png")) == ramp).all()
+    expected = ThermalRescale(smoothing_s=0.0)(ramp)
+    assert (read_thermal_8_bit(str(tmp_path / "eight.png")) == expected).all()
     rescaled = read_thermal_8_bit(str(tmp_path / "raw.png"))
     assert rescaled.dtype == np.uint8 and (np.diff(rescaled[0].astype(int)) >= 0).all()
     assert rescaled.min() == 0 and rescaled.max() == 255  # raw counts as they are would wrap

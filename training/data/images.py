@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from irvis_fusion_core.errors import FusionError
-from irvis_fusion_core.thermal import ThermalRescale
+from irvis_fusion_core.errors import FrameError, FusionError
+from irvis_fusion_core.image_files import read_file, read_thermal_8_bit
 from training.data.boxes import read_boxes
 from training.errors import DataError, SizeError
 
@@ -146,34 +146,19 @@ def decode(path: Path, flags: int) -> np.ndarray:
     """Return an image as OpenCV decodes it.
 
     Raises:
-        DataError: Missing, no image, or truncated (which OpenCV fills up with grey).
+        DataError: Missing, no image, or truncated.
     """
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"expected an image at {path}, found: {error.strerror}") from error
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
-    if image is None or _truncated(data):
-        raise DataError(
-            f"expected a whole image, {path} ({len(data)} bytes) cannot be read: truncated, or "
-            "another format than its name says; copy it again"
-        )
-    return image
-
-
-def _truncated(data: bytes) -> bool:
-    """Return whether the end mark is missing (cameras append thumbnails after it)."""
-    if data.startswith(b"\x89PNG"):
-        return b"IEND" not in data[-65536:]
-    return data.startswith(b"\xff\xd8") and b"\xff\xd9" not in data[-65536:]
+        return read_file(path, flags)
+    except FrameError as error:
+        raise DataError(str(error)) from error
 
 
 def _read_thermal(path: Path) -> np.ndarray:
-    raw = decode(path, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH)
     try:
-        return ThermalRescale(smoothing_s=0.0)(raw)
+        return read_thermal_8_bit(path)
     except FusionError as error:
-        raise DataError(f"{path} cannot be brought to 8 bits: {error}") from error
+        raise DataError(f"{path} cannot be read as thermal image: {error}") from error
 
 
 def _size(image: np.ndarray) -> str:

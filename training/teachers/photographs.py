@@ -25,7 +25,8 @@ def list_photographs(roots: Sequence[str | Path]) -> list[Path]:
     found: list[Path] = []
     for root in map(Path, roots):
         folder = root / "VIS" if (root / "VIS").is_dir() else root
-        here = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+        shown = (p for p in folder.rglob("*") if not p.name.startswith("."))
+        here = sorted(p for p in shown if p.suffix.lower() in IMAGE_SUFFIXES)
         if not here:
             raise DataError(f"expected photographs under {folder}, found none; name another one")
         found += here

@@ -8,6 +8,7 @@ from irvis_fusion_core import RealtimeFusion
 from irvis_fusion_core.commands.fuse import main
 from irvis_fusion_core.demo.night_street import NightStreet
 from irvis_fusion_core.image_files import write_image
+from irvis_fusion_core.thermal import ThermalRescale
 
 ENGINE = ["--model", "nano", "--backend", "onnxruntime", "--threads", "1", "--quiet"]
 
@@ -44,7 +45,8 @@ def test_side_by_side_is_visible_thermal_fused(street, tmp_path):
     output = str(tmp_path / "fused.png")
     arguments = ["--ir", ir, "--vis", vis, "--output", output, "--side-by-side", *ENGINE]
     assert main(arguments) == 0
-    panels = [frame.vis[..., ::-1], np.dstack([frame.ir] * 3), expected_bgr(frame)]
+    thermal = ThermalRescale()(frame.ir)
+    panels = [frame.vis[..., ::-1], np.dstack([thermal] * 3), expected_bgr(frame)]
     np.testing.assert_array_equal(cv2.imread(output), np.hstack(panels))
 
 
@@ -66,8 +68,6 @@ def test_a_16_bit_thermal_image_is_rescaled_first(street, tmp_path):
     write_image(ir, raw)
     output = str(tmp_path / "fused.png")
     assert main(["--ir", ir, "--vis", vis, "--output", output, *ENGINE]) == 0
-    from irvis_fusion_core.thermal import ThermalRescale
-
     rescaled = frame._replace(ir=ThermalRescale()(raw))
     np.testing.assert_array_equal(cv2.imread(output), expected_bgr(rescaled))
 
@@ -111,8 +111,9 @@ def test_two_videos_as_long_as_the_shorter(street, tmp_path, capsys):
         ({"--ir": "IR"}, "of one kind"),
         ({"--output": "fused"}, "end in one of"),
         ({"--output": "VIS/a.png"}, "differ from the inputs"),
-        ({"--vis": "cut.png"}, "cannot read"),
-        ({"--vis": "large.png"}, "one size"),
+        ({"--vis": "cut.png"}, "truncated"),
+        ({"--vis": "large.png", "--registration": "none"}, "needs IR of"),
+        ({"--registration": "homography.yaml"}, "registration"),
         ({"--model": "none.onnx"}, "no such file"),
         ({"--backend": "caffe"}, "expected backend"),
     ],

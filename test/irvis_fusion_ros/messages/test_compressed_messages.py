@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from message_builders import compressed, empty_image, from_array, smooth_pixels
 
 from irvis_fusion_core.errors import ConfigurationError
-from irvis_fusion_ros.messages import compressed_messages
+from irvis_fusion_core.file_formats.image_bytes import declared_size
 from irvis_fusion_ros.messages.compressed_messages import decode, encode
 from irvis_fusion_ros.messages.image_encodings import ImageMessageError
 from irvis_fusion_ros.messages.image_messages import fill, thermal_frame, view, visible_frame
@@ -117,5 +117,5 @@ def test_head_is_read_behind_other_segments(codec):
         inner = cv2.imencode(".jpg", smooth_pixels(8, 8))[1].tobytes()
         app1 = b"\xff\xff\xff\xe1" + struct.pack(">H", 2 + len(inner)) + inner
         coded = coded[:2] + app1 + coded[2:]
-    assert compressed_messages._declared_size(coded) == (30, 20)
+    assert declared_size(coded) == (30, 20)
     assert decode(compressed(coded, codec))[0].shape == (20, 30, 3)

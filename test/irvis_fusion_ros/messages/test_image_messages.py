@@ -142,7 +142,9 @@ def bad_message(kind):
     elif kind == "odd_size":
         msg.encoding, msg.width = "yuv422", 5
     elif kind == "not_finite":
-        msg = packed("32FC1", [[[293.0], [float("nan")], [float("inf")]]])
+        msg = packed("32FC1", [[[float("nan")], [float("inf")]]])
+    elif kind == "wrong_depth":
+        msg.encoding, msg.data = "16UC1", msg.data[: 4 * 6]
     else:
         msg = compressed(b"\xff\xd8\xff no image", "jpeg")
     return msg
@@ -161,7 +163,7 @@ def test_each_bad_message_raises_its_own_kind(kind):
 
 
 def test_not_finite_counts_the_pixels_and_can_be_left_to_the_caller():
-    msg = bad_message("not_finite")
+    msg = packed("32FC1", [[[293.0], [float("nan")], [float("inf")]]])
     with pytest.raises(ImageMessageError, match="2 of 3"):
         view(msg)
     assert np.isnan(view(msg, check_finite=False)[0, 1])

@@ -1,0 +1,1 @@
+"""Image and video files: which are whole, their pixels and times."""

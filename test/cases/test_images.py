@@ -1,0 +1,188 @@
+"""Image files as people have them; the numbers are those of the table of reported cases."""
+
+import os
+import struct
+
+import cv2
+import numpy as np
+import pytest
+
+from irvis_fusion_core.errors import FrameError
+from irvis_fusion_core.file_formats.image_bytes import is_whole
+from irvis_fusion_core.image_files import match_by_stem, read_thermal, read_visible, write_image
+from irvis_fusion_core.thermal.raw_frames import has_swapped_bytes
+
+
+def scene(height=60, width=80):
+    y, x = np.mgrid[:height, :width]
+    noise = np.random.default_rng(0).normal(0, 1.5, (height, width))
+    return np.clip(70 + x / 2 + 40 * np.sin(y / 9) + noise, 0, 255).astype(np.uint8)
+
+
+def coded(suffix, *options):
+    image = np.dstack([scene(), scene()[::-1], scene()[:, ::-1]])
+    return cv2.imencode(suffix, image, options)[1].tobytes()
+
+
+FILES = {
+    "baseline.jpg": coded(".jpg"),
+    "progressive.jpg": coded(".jpg", cv2.IMWRITE_JPEG_PROGRESSIVE, 1),
+    "a.png": coded(".png"),
+    "a.tiff": coded(".tiff"),
+    "plain.tiff": coded(".tiff", cv2.IMWRITE_TIFF_COMPRESSION, 1),
+    "a.bmp": coded(".bmp"),
+    "a.webp": coded(".webp"),
+    "a.ppm": coded(".ppm"),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_b43_truncated_images_are_refused_at_any_length(tmp_path, name):
+    path = tmp_path / name
+    for share in (0.0, 0.01, 0.1, 0.3, 0.6, 0.9, 0.999):
+        path.write_bytes(FILES[name][: int(len(FILES[name]) * share)])
+        for read in (read_visible, read_thermal):
+            with pytest.raises(FrameError, match="truncated"):
+                read(path)
+    path.write_bytes(FILES[name])
+    assert read_visible(path).shape == (60, 80, 3)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_b43_is_found_without_the_decoder(name):
+    if name != "a.ppm":  # every OpenCV refuses these
+        assert not is_whole(FILES[name][: len(FILES[name]) * 3 // 10])
+    assert is_whole(FILES[name])
+
+
+def test_b43_an_exif_thumbnail_does_not_hide_the_missing_end(tmp_path):
+    whole = FILES["baseline.jpg"]
+    thumbnail = b"\xff\xe1" + struct.pack(">H", 2 + len(whole)) + whole
+    path = tmp_path / "a.jpg"
+    path.write_bytes(whole[:2] + thumbnail + whole[2:])
+    assert read_visible(path).shape == (60, 80, 3)
+    path.write_bytes(whole[:2] + thumbnail + whole[2 : len(whole) // 2])
+    with pytest.raises(FrameError, match="truncated"):
+        read_visible(path)
+
+
+def test_b43_a_flipped_bit_in_a_png_is_refused(tmp_path):
+    data = bytearray(FILES["a.png"])
+    data[len(data) // 2] ^= 4
+    (tmp_path / "a.png").write_bytes(data)
+    with pytest.raises(FrameError):
+        read_visible(tmp_path / "a.png")
+
+
+def test_b45_names_that_are_not_utf_8(tmp_path):
+    folder = os.fsencode(tmp_path)
+    try:
+        for side in (b"IR", b"VIS"):
+            os.mkdir(os.path.join(folder, side))
+            with open(os.path.join(folder, side, b"bild_\xfc.png"), "wb") as file:
+                file.write(FILES["a.png"])
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    (pair,) = match_by_stem(tmp_path / "IR", tmp_path / "VIS")
+    expected = cv2.imdecode(np.frombuffer(FILES["a.png"], np.uint8), cv2.IMREAD_COLOR)
+    np.testing.assert_array_equal(read_visible(pair.vis), expected)
+    write_image(os.path.join(tmp_path, "out", pair.stem + ".png"), expected)
+    assert os.listdir(folder + b"/out") == [b"bild_\xfc.png"]
+
+
+def test_b49_hidden_files_are_left_out_and_said(tmp_path, caplog):
+    for side in ("IR", "VIS"):
+        write_image(tmp_path / side / "a.png", scene())
+        (tmp_path / side / "._a.png").write_bytes(b"\0\5\26\7" + bytes(100))
+    assert [pair.stem for pair in match_by_stem(tmp_path / "IR", tmp_path / "VIS")] == ["a"]
+    assert len([r for r in caplog.messages if "'._a.png'" in r]) == 2
+
+
+def test_b13_swapped_bytes_of_a_flir_png_are_swapped_back(tmp_path):
+    counts = scene().astype(np.uint16) * 40 + 12000
+    for name, image in (("right", counts), ("swapped", counts.byteswap())):
+        write_image(tmp_path / f"{name}.png", image)
+        np.testing.assert_array_equal(read_thermal(tmp_path / f"{name}.png"), counts)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        scene().astype(np.uint16),
+        scene().astype(np.uint16) * 256,
+        scene().astype(np.uint16) * 257,
+        scene().astype(np.uint16) // 50 + 29300,
+        np.full((60, 80), 29315, np.uint16),
+        np.random.default_rng(1).integers(0, 65536, (60, 80), np.uint16),
+        (np.random.default_rng(2).normal(29315, 5, (60, 80))).astype(np.uint16),
+    ],
+    ids=["8 bits", "upper byte", "both bytes", "flat", "constant", "noise", "faint noise"],
+)
+def test_b13_images_in_the_right_order_stay(image):
+    assert not has_swapped_bytes(image)
+
+
+def in_segments(marker, head, content, size=40000):
+    """Split content into JPEG segments; `head(number, count)` begins each."""
+    parts = [content[at : at + size] for at in range(0, len(content), size)]
+    out = b""
+    for number, part in enumerate(parts):
+        begin = head(number, len(parts) - 1)
+        out += struct.pack(">BBH", 0xFF, marker, 2 + len(begin) + len(part)) + begin + part
+    return out
+
+
+def radiometric_flir(counts):
+    """A FLIR file: raw counts as PNG, and Planck constants of a real camera."""
+    raw = bytearray(32) + cv2.imencode(".png", counts.byteswap())[1].tobytes()
+    struct.pack_into("<HHH", raw, 0, 2, counts.shape[1], counts.shape[0])
+    info = bytearray(900)
+    # Emissivity 1 and distance 0: the counts become temperatures by Planck's law alone.
+    struct.pack_into("<6f", info, 32, 1.0, 0.0, 293.15, 293.15, 293.15, 1.0)
+    struct.pack_into("<f", info, 60, 0.5)
+    struct.pack_into("<3f", info, 88, 21106.77, 1501.0, 1.0)
+    struct.pack_into("<5f", info, 112, 0.006569, 0.01262, -0.002276, -0.00667, 1.9)
+    struct.pack_into("<if", info, 776, -7340, 0.012545258)
+    entries, content, at = b"", b"", 64 + 4 * 32
+    for kind, record in ((1, raw), (32, info)):
+        entries += struct.pack(">HHIIIIIII", kind, 1, 100, 1, at, len(record), 0, 0, 0)
+        content, at = content + bytes(record), at + len(record)
+    head = struct.pack(">4s16sIII28xI", b"FFF\0", b"made", 100, 64, 4, 0)
+    fff = head + entries + bytes(64) + content
+    segments = in_segments(0xE1, lambda n, last: b"FLIR\0\x01" + bytes([n, last]), fff)
+    jpeg = FILES["baseline.jpg"]
+    return jpeg[:2] + segments + jpeg[2:]
+
+
+def test_radiometric_flir_jpeg_gives_kelvin(tmp_path):
+    pytest.importorskip("flyr", reason="reads radiometric JPEGs of FLIR")
+    counts = scene().astype(np.uint16) * 20 + 13000
+    (tmp_path / "a.jpg").write_bytes(radiometric_flir(counts))
+    kelvin = read_thermal(tmp_path / "a.jpg")
+    expected = 1501.0 / np.log(21106.77 / (0.012545258 * (counts - 7340.0)) + 1.0)
+    assert kelvin.dtype == np.float32
+    np.testing.assert_allclose(kelvin, expected, atol=0.05)
+
+
+def test_radiometric_flir_jpeg_without_its_library_or_data_says_what_to_do(tmp_path, monkeypatch):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(radiometric_flir(scene().astype(np.uint16)).replace(b"FFF\0", b"xxxx"))
+    monkeypatch.setitem(__import__("sys").modules, "flyr", None)
+    with pytest.raises(FrameError, match="pip install flyr.*or export it"):
+        read_thermal(path)
+    assert read_visible(path).shape == (60, 80, 3)
+
+
+def dji(raster):
+    parameters = in_segments(0xE4, lambda n, last: b"\xaa\x55\x12\x06", bytes(100))
+    jpeg = FILES["baseline.jpg"]
+    return jpeg[:2] + in_segments(0xE3, lambda n, last: b"", raster, 4000) + parameters + jpeg[2:]
+
+
+def test_radiometric_dji_jpeg_gives_its_counts(tmp_path):
+    counts = scene().astype("<u2") * 7 + 3000
+    (tmp_path / "a.jpg").write_bytes(dji(counts.tobytes()))
+    np.testing.assert_array_equal(read_thermal(tmp_path / "a.jpg"), counts)
+    (tmp_path / "a.jpg").write_bytes(dji(counts.tobytes()[:-10]))
+    with pytest.raises(FrameError, match="DJI.*16-bit TIFF"):
+        read_thermal(tmp_path / "a.jpg")
