@@ -26,7 +26,7 @@ import numpy as np
 
 from benchmarks.shared.fusions import open_fusions, score_fusions
 from benchmarks.shared.options import make_parser
-from benchmarks.shared.pairs import Pair, as_seen, read_pairs
+from benchmarks.shared.pairs import Pair, read_pairs
 from irvis_fusion_core import metrics
 from irvis_fusion_core.command_line import print_table
 from irvis_fusion_core.metrics.trivial_fusions import TRIVIAL_FUSIONS
@@ -58,9 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     columns = metrics.METRIC_NAMES
     with open_fusions(options, TRIVIAL_FUSIONS) as fusions:
         for name in options.sets:
-            pairs = read_pairs(options.data, name, options.limit)
-            seen = map(as_seen, pairs) if options.rescale else pairs
-            rows, count = score_fusions(seen, fusions, partial(score, denoise=options.denoise))
+            stored = not options.rescale
+            pairs = read_pairs(options.data, name, options.limit, as_stored=stored)
+            rows, count = score_fusions(pairs, fusions, partial(score, denoise=options.denoise))
             if options.markdown:
                 title = f"**{name}, {count} pairs**"
                 print(markdown_table(columns, {title: [""] * len(columns), **rows}))

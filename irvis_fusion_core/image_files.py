@@ -96,6 +96,11 @@ def read_thermal_8_bit(path: AnyPath) -> np.ndarray:
     return thermal_to_8_bit(read_thermal(path))
 
 
+def stored_8_bit(ir: np.ndarray) -> np.ndarray:
+    """Return a thermal image of 8 bits as it is stored, others as `thermal_to_8_bit`."""
+    return ir if ir.dtype == np.uint8 else thermal_to_8_bit(ir)
+
+
 def thermal_to_8_bit(ir: np.ndarray) -> np.ndarray:
     """Return a thermal image as uint8 [height, width], rescaled on its own as in the node."""
     from irvis_fusion_core.thermal import ThermalRescale

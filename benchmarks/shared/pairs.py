@@ -11,7 +11,13 @@ import numpy as np
 
 from irvis_fusion_core import metrics
 from irvis_fusion_core.errors import FrameError
-from irvis_fusion_core.image_files import pairs_in, read_thermal_8_bit, read_visible
+from irvis_fusion_core.image_files import (
+    pairs_in,
+    read_thermal,
+    read_visible,
+    stored_8_bit,
+    thermal_to_8_bit,
+)
 from irvis_fusion_core.thermal import ThermalRescale
 
 VIDEO_HZ = 25.0
@@ -50,6 +56,7 @@ def read_pairs(
     limit: int | None = None,
     spread: bool = False,
     wanted: Callable[[str], bool] = lambda stem: True,
+    as_stored: bool = False,
 ) -> Iterator[Pair]:
     """Yield the pairs of a set, sorted by file name.
 
@@ -58,6 +65,7 @@ def read_pairs(
         limit: At most this many pairs; None for all.
         spread: Take them evenly from the whole set, not from its start.
         wanted: Whether to take a pair, by its name without suffix.
+        as_stored: Leave thermal images of 8 bits as they are, as published tables do.
 
     A set that is missing, and a pair that is unreadable or of two sizes, end the script.
     """
@@ -70,7 +78,8 @@ def read_pairs(
         if spread and limit is not None and len(files) > limit:
             files = [files[i] for i in np.linspace(0, len(files) - 1, limit).round().astype(int)]
         for each in files[:limit]:
-            ir, vis = read_thermal_8_bit(each.ir), read_visible(each.vis)
+            to_8_bit = stored_8_bit if as_stored else thermal_to_8_bit
+            ir, vis = to_8_bit(read_thermal(each.ir)), read_visible(each.vis)
             if ir.shape != vis.shape[:2]:
                 raise SystemExit(
                     f"expected one size, found {ir.shape} and {vis.shape[:2]} in {each.vis}"

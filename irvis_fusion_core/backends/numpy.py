@@ -223,6 +223,7 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "Div": lambda a, b: a / b if a.dtype.kind == "f" else a // b,
     "Gather": lambda x, index, axis=0: np.take(x, index, axis),
     "HardSwish": _hard_swish,
+    "Identity": lambda x: x,
     "MatMul": np.matmul,
     "Mod": lambda a, b, fmod=0: np.mod(a, b),
     "Mul": np.multiply,

@@ -23,7 +23,7 @@ from irvis_fusion_core.demo.demo_pairs import DemoPair, DemoPairs
 from irvis_fusion_core.detectors.people_detector import PeopleDetector, count_hits
 from irvis_fusion_core.errors import ConfigurationError, EngineUnavailableError
 from irvis_fusion_core.film import write_gif, write_mp4
-from irvis_fusion_core.image_files import write_image
+from irvis_fusion_core.image_files import thermal_to_8_bit, write_image
 from irvis_fusion_core.image_sheet import caption_row
 
 FILM_IMAGE_WIDTH = 320
@@ -63,6 +63,7 @@ def show_core(options: argparse.Namespace) -> None:
     with command_line.open_fusion(options) as fusion:
         fusion.warm_up(pairs.height, pairs.width)
         for pair in command_line.show_progress(pairs.first(options.count), options.count):
+            pair = pair._replace(ir=thermal_to_8_bit(pair.ir))
             started = time.perf_counter()
             fused = fusion.fuse_frame(pair.ir, pair.vis)
             elapsed_ms = 1e3 * (time.perf_counter() - started)

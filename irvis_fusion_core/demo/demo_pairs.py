@@ -11,7 +11,13 @@ import numpy as np
 from irvis_fusion_core.demo.night_street import NightStreet
 from irvis_fusion_core.detectors.detection import Box
 from irvis_fusion_core.errors import FrameError
-from irvis_fusion_core.image_files import FilePair, pairs_in, read_thermal_8_bit, read_visible
+from irvis_fusion_core.image_files import (
+    FilePair,
+    pairs_in,
+    read_thermal,
+    read_visible,
+    stored_8_bit,
+)
 
 
 class DemoPair(NamedTuple):
@@ -56,7 +62,7 @@ class DemoPairs:
             return DemoPair("street_%04d" % number, *frame)
         file = self.files[number % len(self.files)]
         vis = cv2.cvtColor(read_visible(file.vis), cv2.COLOR_BGR2RGB)
-        ir = read_thermal_8_bit(file.ir)
+        ir = stored_8_bit(read_thermal(file.ir))
         if ir.shape != vis.shape[:2]:
             raise FrameError(
                 "expected IR and VIS of one size, found %s in %s and %s in %s; register the pairs "

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from irvis_fusion_core.errors import ConfigurationError
-from irvis_fusion_core.image_files import thermal_to_8_bit
+from irvis_fusion_core.image_files import stored_8_bit
 from irvis_fusion_core.streams.stamps import NS_PER_S
 from irvis_fusion_ros.bags.bag import COMPRESSED_TYPE, IMAGE_TYPE
 from irvis_fusion_ros.messages.image_encodings import LAYOUTS
@@ -68,7 +68,7 @@ def thermal_pixels(image: np.ndarray, form: ImageForm) -> np.ndarray:
     image = _at_size(image, form.size)
     dtype = np.dtype("<" + LAYOUTS[form.encoding].type_code)
     if dtype == np.uint8:
-        return thermal_to_8_bit(image)
+        return stored_8_bit(image)
     if image.dtype == np.float32:
         counts = np.clip(np.rint(100.0 * image), 0, 65535)  # from kelvin
     elif image.dtype == np.uint8:

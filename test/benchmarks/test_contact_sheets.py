@@ -23,7 +23,8 @@ def test_sheets_hold_all_rows_in_order(tmp_path, each):
 
 
 def test_a_set_becomes_a_sheet_of_ir_visible_and_maximum(tmp_path, capsys):
-    ir = np.full((60, 80), 200, np.uint8)
+    ir = np.full((60, 80), 255, np.uint8)
+    ir[:2] = 0  # the whole range, which rescaling leaves as it is
     write_image(str(tmp_path / "set" / "IR" / "1.png"), ir)
     write_image(str(tmp_path / "set" / "VIS" / "1.png"), np.full((60, 80, 3), 90, np.uint8))
     out = tmp_path / "out"
@@ -32,6 +33,6 @@ def test_a_set_becomes_a_sheet_of_ir_visible_and_maximum(tmp_path, capsys):
     assert f"written {out / 'set_1.png'}" in capsys.readouterr().out
     sheet = cv2.imread(str(out / "set_1.png"))
     assert sheet.shape == (CAPTION_PX + 30, 4 * 40, 3)
-    for place, level in ((0, 200), (1, 90), (2, 200)):
-        shown = sheet[CAPTION_PX:, place * 40 : (place + 1) * 40].astype(int)
+    for place, level in ((0, 255), (1, 90), (2, 255)):
+        shown = sheet[CAPTION_PX + 4 :, place * 40 : (place + 1) * 40].astype(int)
         assert np.abs(shown - level).max() <= 1

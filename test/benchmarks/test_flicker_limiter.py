@@ -13,7 +13,7 @@ from irvis_fusion_core.metrics import luminance
 class Pumping:
     """A fusion that is brighter every second time."""
 
-    def __init__(self, model, backend, threads):
+    def __init__(self, model, backend, thermal, threads):
         self.calls = 0
 
     def __enter__(self):
