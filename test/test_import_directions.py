@@ -24,7 +24,8 @@ FORBIDDEN_PACKAGES = {
 # Package -> its floors, the lowest first. A room imports rooms of its own floor and below.
 FLOORS = {
     "irvis_fusion_core": (
-        "errors protocols moved_modules atomic_file image_sheet film frames optional_packages",
+        "errors protocols moved_modules atomic_file bounded_file image_sheet film frames "
+        "optional_packages",
         "metrics thermal registration streams network detectors backends calibration "
         "flicker_limiter image_files file_formats model_zoo",
         "fusion benchmark command_line",

@@ -55,7 +55,7 @@ def test_a_model_has_a_row_as_it_is_and_one_limited(video, monkeypatch, capsys):
 
 def test_the_plain_row_is_not_touched_by_limiting(video):
     frames = list(read_pairs(video, "still"))
-    pumping = Pumping("", "", 1)
+    pumping = Pumping("", "", None, 1)
     plain, limited, shares = flicker_limiter.fuse_video(
         lambda pair: pumping.fuse_frame(pair.ir, pair.vis, "rgb"), frames
     )

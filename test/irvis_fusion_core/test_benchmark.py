@@ -97,7 +97,7 @@ def test_the_stages_are_calls_of_the_fusion(zoo):
     from irvis_fusion_core import RealtimeFusion
 
     ir, vis = example_pair(20, 24)
-    with RealtimeFusion("nano", "onnxruntime", threads=1) as fusion:
+    with RealtimeFusion("nano", "onnxruntime", threads=1, thermal=None) as fusion:
         calls = stage_calls(fusion, ir, vis)
         np.testing.assert_array_equal(calls["engine"](), calls["fuse_frame"]())
         np.testing.assert_array_equal(calls["swap"](), vis)

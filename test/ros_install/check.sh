@@ -88,7 +88,7 @@ arguments() {
     done
     expect "did you mean \`--ros-args -p model:=VALUE\`" program node --model small
     printf '/**:\n  ros__parameters:\n    model: [nano\n' >"$WORK/broken.yaml"
-    expect "expected YAML in $WORK/broken.yaml" program node --ros-args --params-file "$WORK/broken.yaml"
+    expect "expected a parameter file (YAML) at $WORK/broken.yaml" program node --ros-args --params-file "$WORK/broken.yaml"
     expect "expected a parameter file (YAML) at /none.yaml" program node --ros-args --params-file /none.yaml
 }
 

@@ -22,7 +22,7 @@ def test_every_shipped_file_runs_and_agrees(variant, precision):
             fused[name] = engine.fuse(ir, vis).astype(int)
     difference = np.abs(fused["numpy"] - fused["onnxruntime"])
     # int8: a value at half a step may be rounded either way, in each of many layers.
-    assert difference.max() <= (4 if precision == "int8" else 1)
+    assert difference.max() <= (6 if precision == "int8" else 1)
     assert difference.mean() < (0.5 if precision == "int8" else 0.001)
 
 
