@@ -54,7 +54,11 @@ def is_whole(data: bytes) -> bool:
         if data[:4] in (b"II*\0", b"MM\0*"):
             return _tiff_is_whole(data, "<" if data[:1] == b"I" else ">")
         if data[:2] == b"BM":
-            return struct.unpack_from("<I", data, 2)[0] <= len(data)
+            # Not by the size in the head, which is wrong in the TNO data set.
+            start, _, width, height = struct.unpack_from("<IIii", data, 10)
+            bits, compression = struct.unpack_from("<HI", data, 28)
+            row_bytes = (width * bits + 31) // 32 * 4
+            return compression != 0 or start + row_bytes * abs(height) <= len(data)
         if data[:4] == b"RIFF":
             return struct.unpack_from("<I", data, 4)[0] + 8 <= len(data)
     except struct.error:  # ends within its head

@@ -55,6 +55,14 @@ def test_b43_is_found_without_the_decoder(name):
     assert is_whole(FILES[name])
 
 
+def test_a_bmp_with_a_wrong_size_in_its_head_is_read(tmp_path):
+    """As in the TNO data set: the head declares more bytes than the file and its pixels have."""
+    data = bytearray(FILES["a.bmp"])
+    data[2:6] = struct.pack("<I", 2 * len(data))
+    (tmp_path / "a.bmp").write_bytes(data)
+    assert read_visible(tmp_path / "a.bmp").shape == (60, 80, 3)
+
+
 def test_b43_an_exif_thumbnail_does_not_hide_the_missing_end(tmp_path):
     whole = FILES["baseline.jpg"]
     thumbnail = b"\xff\xe1" + struct.pack(">H", 2 + len(whole)) + whole
