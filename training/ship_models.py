@@ -5,11 +5,11 @@
 
 ``runs`` holds a run folder of `training.train` for each variant: ``<variant>/`` with
 ``best_model.safetensors``, or ``<variant>.safetensors`` where nothing was validated or `--last` is
-given. The weights of convolutions are rounded to fp16 first, so that every file holds the same
-student.
+given. The weights of convolutions are rounded (`MANTISSA_BITS`), so that every file holds the
+same student.
 
-``base`` ships without an fp32 file, for size: its fp16 file runs in fp32 on a CPU, and
-``irvis_fusion export`` writes the other.
+``base`` ships its fp16 file alone, for size: it runs in fp32 on a CPU; ``irvis_fusion export`` and
+``irvis_fusion quantize`` write the others.
 """
 
 from __future__ import annotations
@@ -33,8 +33,9 @@ from training.options import script_parser
 PRECISIONS = {
     "nano": ("fp32", "fp16", "int8"),
     "small": ("fp32", "fp16", "int8"),
-    "base": ("fp16", "int8"),
+    "base": ("fp16",),
 }
+MANTISSA_BITS = {"nano": 10, "small": 6, "base": 6}  # fp16 has 10
 PAIRS_OF_EACH = 12
 """Calibration pairs of each folder."""
 
@@ -50,11 +51,17 @@ def trained_weights(run: Path, variant: str, last: bool = False) -> Path:
     )
 
 
-def round_to_half(model: torch.nn.Module) -> None:
-    """Round the weights of convolutions to fp16, kept as fp32, so that all files are equal."""
+def round_weights(model: torch.nn.Module, mantissa_bits: int) -> None:
+    """Round the weights of convolutions to fp16 with a short mantissa, kept as fp32.
+
+    So all files hold the same student, and compress well in the repository.
+    """
     for module in model.modules():
         if isinstance(module, torch.nn.Conv2d):
-            module.weight.data = module.weight.data.half().float()
+            mantissa, exponent = torch.frexp(module.weight.data)
+            steps = 2.0 ** (mantissa_bits + 1)
+            rounded = torch.ldexp((mantissa * steps).round() / steps, exponent)
+            module.weight.data = rounded.half().float()
 
 
 @command
@@ -74,7 +81,7 @@ def main(arguments: list[str]) -> int:
     for variant in options.variant or sorted(SIZES):
         source = trained_weights(options.runs / variant, variant, options.last)
         model = load_checkpoint(source)
-        round_to_half(model)
+        round_weights(model, MANTISSA_BITS[variant])
         metadata = {k: v for k, v in read_metadata(source).items() if "." not in k}
         save_checkpoint(model, options.output / f"{variant}.safetensors", metadata, half=True)
         for path, _, difference in export_student(

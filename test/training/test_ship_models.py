@@ -9,7 +9,7 @@ from pair_folders import write_pair_folder
 
 from irvis_fusion_core.errors import CheckpointError
 from training.export import read_calibration
-from training.ship_models import round_to_half, trained_weights
+from training.ship_models import round_weights, trained_weights
 
 
 def test_the_best_weights_ship_unless_asked_otherwise(tmp_path):
@@ -29,9 +29,11 @@ def test_calibration_takes_pairs_of_every_folder(tmp_path):
     assert pairs[0][0].shape == (64, 64, 1) and pairs[0][1].shape == (64, 64, 3)
 
 
-def test_weights_of_convolutions_survive_half_precision():
+@pytest.mark.parametrize("bits", [6, 10])
+def test_weights_of_convolutions_survive_half_precision(bits):
     layer = torch.nn.Conv2d(3, 4, 3)
-    bias = layer.bias.clone()
-    round_to_half(layer)
+    bias, weight = layer.bias.clone(), layer.weight.clone()
+    round_weights(layer, bits)
+    assert ((layer.weight - weight).abs() <= weight.abs() * 2.0 ** -(bits + 1) + 2.0**-24).all()
     assert torch.equal(layer.weight, layer.weight.half().float())
     assert torch.equal(layer.bias, bias)
