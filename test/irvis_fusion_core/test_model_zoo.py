@@ -93,7 +93,7 @@ def test_the_models_in_the_package_are_whole():
     assert model_zoo.list_models() == list(model_zoo.VARIANTS)
     total = 0
     for name in model_zoo.list_models():
-        assert {"fp16", "int8"} <= set(model_zoo.precisions(name))
+        assert {"fp16"} <= set(model_zoo.precisions(name))
         for precision in model_zoo.precisions(name):
             total += os.path.getsize(model_zoo.path(name, precision))
         total += os.path.getsize(model_zoo.weights_path(name))
