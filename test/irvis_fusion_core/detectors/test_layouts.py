@@ -22,7 +22,7 @@ NAMES = "{0: 'car', 1: 'Pedestrian', 2: 'dog'}"
 # left, top, right, bottom in input pixels, class, score
 OBJECTS = [((12.0, 18.0, 28.0, 30.0), 1, 0.9), ((40.0, 19.0, 60.0, 29.0), 2, 0.6)]
 SHARED = [p / "shared" / "detectors" for p in Path(__file__).resolve().parents]
-SHARED = next((p for p in (*SHARED, Path("/work/shared/detectors")) if p.is_dir()), None)
+SHARED = next((p for p in SHARED if p.is_dir()), None)
 
 
 def write_model(path, outputs, names=NAMES, shape=(1, 3, SIDE, SIDE), sizes=False, **metadata):
