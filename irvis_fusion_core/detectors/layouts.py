@@ -6,6 +6,7 @@ Boxes come as left, top, right, bottom in pixels of the network's input.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -41,19 +42,19 @@ class Found(NamedTuple):
     overlapping: bool = True
 
 
-class Layout:
+class Layout(ABC):
     """One family."""
 
     description = ""
     preparation = Preparation()
 
+    @abstractmethod
     def recognises(self, outputs: Sequence[np.ndarray], facts: Facts) -> bool:
         """Return whether the outputs for a grey image have this layout."""
-        raise NotImplementedError
 
+    @abstractmethod
     def decode(self, outputs: Sequence[np.ndarray], facts: Facts) -> Found:
         """Return all candidates, unsorted."""
-        raise NotImplementedError
 
 
 def grid(facts: Facts, strides: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
