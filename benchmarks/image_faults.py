@@ -13,7 +13,8 @@ sky ripple           deviation between 3 and 20 px in daylight skies, grey level
 blocks, beside edges step across the borders of 4-pixel blocks over the steps near them, of PNG
                      sources; and in smooth places beside lamps and hot edges
 saturation           chroma over luma, over the visible's, where thermal is > 40 levels brighter
-flicker              change beyond both sources' after warping by the visible's optical flow
+flicker              change beyond both sources' after warping by the visible's optical flow,
+                     of models also with the flicker limiter, which the node uses by default
 degraded             VIF and SSIM255 of the fusion of degraded sources against the clean ones
 """
 
@@ -32,14 +33,16 @@ import numpy as np
 from benchmarks.shared.fusions import Fusion, mean_rows, open_fusions, rows_of
 from benchmarks.shared.labelled_pairs import NIGHT_RULE, is_night
 from benchmarks.shared.options import SHIPPED, VALIDATION_SETS, make_parser
-from benchmarks.shared.pairs import Pair, as_seen, read_pairs, video_as_seen
+from benchmarks.shared.pairs import VIDEO_HZ, Pair, as_seen, read_pairs, video_as_seen
 from irvis_fusion_core import metrics
+from irvis_fusion_core.flicker_limiter import FlickerLimiter
 from irvis_fusion_core.metrics import image_faults as faults
 from training.tables import markdown_table
 
 VIDEOS = ("video_tno_nato_camp", "video_m3svd", "video_m3svd_0114_1609", "video_m3svd_0115_1834")
 SETS = (*VALIDATION_SETS, "m3fd")
 NAN = float("nan")
+TRIVIAL = ("maximum", "mean")
 NOISE = 10.0
 """Deviation of the noise and of the stripes, grey levels of the rescaled image."""
 
@@ -84,9 +87,18 @@ def still_faults(
     return found
 
 
-def warped_flicker(frames: Sequence[Pair], fuse: Fusion) -> float:
-    """Return the mean flicker after moving each frame's predecessor to its place."""
-    fused = [metrics.luminance(fuse(frame)) for frame in frames]
+def warped_flicker(frames: Sequence[Pair], fuse: Fusion, limit: bool = False) -> float:
+    """Return the mean flicker after moving each frame's predecessor to its place.
+
+    Args:
+        limit: with the flicker limiter, as the node fuses by default.
+    """
+    images = [fuse(frame) for frame in frames]
+    if limit:
+        limiter = FlickerLimiter()
+        for number, (frame, image) in enumerate(zip(frames, images)):
+            limiter.limit(image, frame.ir, frame.vis, number / VIDEO_HZ)
+    fused = [metrics.luminance(image) for image in images]
     excess = []
     for before, now, last, image in zip(frames, frames[1:], fused, fused[1:]):
         flow = faults.backward_flow(now.luma, before.luma)
@@ -145,7 +157,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     cv2.setNumThreads(1)
     result: dict[str, object] = {}
-    with open_fusions(options, ("maximum", "mean")) as fusions:
+    with open_fusions(options, TRIVIAL) as fusions:
         rows = rows_of(fusions)
         nights, pairs = 0, []
         for name in options.sets:
@@ -166,9 +178,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         }
         if videos:
             seen = {name: video_as_seen(frames) for name, frames in videos.items()}
+            alone = ("visible", "thermal", *TRIVIAL)  # rows that nobody limits
             flicker = {
-                row: [warped_flicker(frames, fuse) for frames in seen.values()]
+                row + ", limit_flicker" * limit: [
+                    warped_flicker(frames, fuse, limit) for frames in seen.values()
+                ]
                 for row, fuse in rows.items()
+                for limit in ((False,) if row in alone else (False, True))
             }
             print("\n**flow-warped flicker, grey levels a frame beyond both sources'**\n")
             print(markdown_table(list(seen), flicker), flush=True)

@@ -118,24 +118,26 @@ class FlickerLimiter:
 def _block_means(plane: np.ndarray) -> np.ndarray:
     """Return the means of whole blocks of a uint8 H x W image, float32 H/8 x W/8."""
     rows, columns = plane.shape[0] // BLOCK_PX, plane.shape[1] // BLOCK_PX
-    whole = plane[: rows * BLOCK_PX, : columns * BLOCK_PX].astype(np.float32)
-    # Twice as fast as an area-averaging resize.
-    lines = whole.reshape(rows, BLOCK_PX, -1).sum(1)
-    return lines.reshape(rows, columns, BLOCK_PX).sum(2) * np.float32(1.0 / BLOCK_PX**2)
+    whole = plane[: rows * BLOCK_PX, : columns * BLOCK_PX]
+    # All first lines of blocks in one row, all second ones in the next, and so on: OpenCV adds
+    # such rows eight times faster than NumPy adds axes.
+    lines = whole.reshape(rows, BLOCK_PX, -1).swapaxes(0, 1).reshape(BLOCK_PX, -1)
+    sums = cv2.reduce(lines, 0, cv2.REDUCE_SUM, dtype=cv2.CV_32S)
+    return sums.reshape(rows, columns, BLOCK_PX).sum(2) * np.float32(1.0 / BLOCK_PX**2)
 
 
 def _add(fused: np.ndarray, correction: np.ndarray) -> None:
     """Interpolate the correction between block centres, round it, and add it to all channels."""
+    if np.abs(correction).max() < 0.5:  # would be rounded to nothing everywhere
+        return
     height, width = fused.shape[:2]
     rows, columns = correction.shape
     size = (columns * BLOCK_PX, rows * BLOCK_PX)
-    steps = np.rint(cv2.resize(np.clip(correction, -255.0, 255.0), size)).astype(np.int16)
-    if not steps.any():
-        return
+    steps = cv2.resize(np.clip(correction, -255.0, 255.0), size)
     below, right = height - steps.shape[0], width - steps.shape[1]
     if below or right:
         steps = cv2.copyMakeBorder(steps, 0, below, 0, right, cv2.BORDER_REPLICATE)
-    # Two 8-bit steps, in which OpenCV saturates, are four times faster than one in 16 bits.
-    up, down = (np.maximum(part, 0).astype(np.uint8) for part in (steps, -steps))
-    cv2.add(fused, cv2.merge([up, up, up]), dst=fused)
-    cv2.subtract(fused, cv2.merge([down, down, down]), dst=fused)
+    # Two 8-bit steps, in which OpenCV rounds and saturates, are faster than one in 16 bits.
+    up, down = cv2.max(steps, 0.0), cv2.min(steps, 0.0)
+    for part, change in ((up, cv2.add), (down, cv2.subtract)):
+        change(fused, cv2.cvtColor(cv2.convertScaleAbs(part), cv2.COLOR_GRAY2RGB), dst=fused)

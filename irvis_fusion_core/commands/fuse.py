@@ -7,7 +7,8 @@ examples::
   irvis_fusion fuse --ir ir.mp4 --vis vis.mp4 --output fused.mp4 --model small
 
 Folders are matched by file name, videos by the times of their frames, as in the node. Thermal
-images are rescaled as in the node, and brought to the visible grid by --registration.
+images are rescaled as in the node, and brought to the visible grid by --registration. The fused
+video changes from frame to frame no more than the cameras' do, as in the node.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from irvis_fusion_core import command_line, image_files
 from irvis_fusion_core.command_line import command
 from irvis_fusion_core.errors import ConfigurationError, FrameError
 from irvis_fusion_core.file_formats.video_files import Video, path_for_opencv
+from irvis_fusion_core.flicker_limiter import FlickerLimiter
 from irvis_fusion_core.image_files import IMAGE_SUFFIXES, FilePair
 from irvis_fusion_core.optional_packages import pip_advice
 from irvis_fusion_core.protocols import Registration
@@ -89,7 +91,7 @@ def _fuse_all(
     fusion: Any, registration: Registration, pairs: _Pairs, kind: str, options: Any
 ) -> tuple[int, float]:
     """Fuse and write every pair; return their number, and the seconds spent fusing."""
-    rescale = ThermalRescale()
+    rescale, limiter = ThermalRescale(), FlickerLimiter()
     video: cv2.VideoWriter | None = None
     frames, seconds = 0, 0.0
     try:
@@ -108,6 +110,8 @@ def _fuse_all(
             except FrameError as error:
                 raise FrameError(f"{name}: {error}") from error
             seconds += time.perf_counter() - started
+            if stamp_s is not None:
+                limiter.limit(fused, ir, vis, stamp_s, "bgr")
             if coverage is not None:  # beyond the thermal image the visible one stands exactly
                 cv2.copyTo(vis, cv2.compare(coverage, 0, cv2.CMP_EQ), fused)
             if options.side_by_side:

@@ -128,7 +128,7 @@ class EngineSettings:
         (0.05, 60),
     )
     limit_flicker: bool = live_row(
-        False,
+        True,
         "Let no part of the fused image change more from frame to frame than the camera images do"
         " there (blocks of 8x8 pixels).",
     )

@@ -104,6 +104,52 @@ def test_two_videos_as_long_as_the_shorter(street, tmp_path, capsys):
     assert count == 4
 
 
+class Pumping:
+    """A fusion whose images of a still scene jump by 40 grey levels."""
+
+    def __init__(self):
+        self.count = 0
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def warm_up(self, height, width):
+        pass
+
+    def describe(self):
+        return {"engine": "none", "model": "none"}
+
+    def fuse_frame(self, ir, vis, order):
+        self.count += 1
+        return np.full_like(vis, 80 + 40 * (self.count % 2))
+
+
+@pytest.mark.parametrize("kind, jump", [("video", 0), ("folder", 40)])
+def test_a_still_video_stands_still_and_images_are_fused_alone(
+    street, tmp_path, monkeypatch, kind, jump
+):
+    monkeypatch.setattr("irvis_fusion_core.command_line.open_fusion", lambda _: Pumping())
+    frame = street.frame(0.0)
+    ending = ".avi" if kind == "video" else ""
+    if kind == "video":
+        write_video(tmp_path / "IR.avi", [np.dstack([frame.ir] * 3)] * 4)
+        write_video(tmp_path / "VIS.avi", [frame.vis] * 4)
+    for name in "abcd" if kind == "folder" else "":
+        write_pair(tmp_path, name, frame)
+    sides = ["--ir", str(tmp_path / f"IR{ending}"), "--vis", str(tmp_path / f"VIS{ending}")]
+    output = tmp_path / f"fused{ending}"
+    assert main([*sides, "--output", str(output), "--quiet"]) == 0
+    if kind == "video":
+        video = cv2.VideoCapture(str(output))
+        images = [video.read()[1] for _ in range(4)]
+    else:
+        images = [cv2.imread(str(output / f"{name}.png")) for name in "abcd"]
+    assert np.ptp([image.mean() for image in images]) == pytest.approx(jump, abs=4)
+
+
 @pytest.mark.parametrize(
     "change, told",
     [

@@ -91,7 +91,7 @@ def test_a_report_lies_there_whole_and_loads_nothing(bag, tmp_path, maximum):
 
 
 def test_scores_and_digests_are_those_of_the_fused_images(bag, tmp_path, maximum):
-    run(bag, tmp_path / "report")
+    run(bag, tmp_path / "report", "-p", "limit_flicker:=false")
     rows = list(csv.DictReader((tmp_path / "report" / "frames.csv").open()))
     assert [row["outcome"] for row in rows] == ["fused"] * 12
     before = None

@@ -53,8 +53,8 @@ def test_the_new_bag_is_the_old_one_with_the_fused_topic(
 ):
     bag = make_bag(tmp_path / "bag", pairs, 1.0, storage, ir_rate_hz=9.0, ir_encoding="mono16")
     output = tmp_path / "deep" / "fused"
-    arguments = [bag, "--output", str(output), "-p", "pairing:=" + pairing, "--quiet"]
-    assert fuse_bag.main(arguments) == 0
+    parameters = ["-p", "pairing:=" + pairing, "-p", "limit_flicker:=false"]
+    assert fuse_bag.main([bag, "--output", str(output), *parameters, "--quiet"]) == 0
     old, new = messages_of(bag), messages_of(output)
     times = [message.recorded_ns for message in new]
     assert times == sorted(times)
@@ -94,6 +94,7 @@ def test_the_thermal_image_and_jpeg_go_along_when_asked_for(tmp_path, pairs, ref
     bag = make_bag(tmp_path / "bag", pairs, 0.5, vis_codec="jpeg", ir_gaps=((0.0, 0.2),))
     output = tmp_path / "fused"
     options = ["--copy", "none", "--transport", "compressed", "--with-ir", "--fused", "night"]
+    options += ["-p", "limit_flicker:=false"]
     assert fuse_bag.main([bag, "--output", str(output), *options, "--quiet"]) == 0
     names = ["/night/camera_info", "/night/image_raw/compressed", "/night/ir"]
     assert [topic.name for topic in all_topics(str(output))] == names

@@ -124,7 +124,8 @@ def test_enable_service_and_parameters_at_run_time(graph):
 
 
 def test_on_ir_loss_stop_publishes_nothing_and_hold_keeps_the_last(graph):
-    graph.start_node({"on_ir_loss": "hold", "hold_s": 60.0, "max_ir_age_s": 0.2})
+    held = {"on_ir_loss": "hold", "hold_s": 60.0, "max_ir_age_s": 0.2}
+    graph.start_node({**held, "limit_flicker": False})
     wait_until_fusing(graph)
     graph.play(1.0, ir_hz=0)
     assert_every_visible_frame_came_out_once(graph)

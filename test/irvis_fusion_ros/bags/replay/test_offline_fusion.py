@@ -53,7 +53,7 @@ HARD_TIMES = {
         ("on_ir_loss:=stop",),
         ("pairing:=pair", "slop_s:=0.02"),
         ("pairing:=pair", "slop_s:=0.01", "on_unpaired:=drop", "on_ir_loss:=hold"),
-        ("limit_flicker:=true",),
+        ("limit_flicker:=false",),
     ],
 )
 def test_every_frame_is_the_nodes(tmp_path, pairs, monkeypatch, times, changes):
@@ -83,8 +83,8 @@ def test_flicker_is_limited_as_the_core_does_in_the_node_and_out_of_a_bag(tmp_pa
     still = write_pairs(tmp_path / "still", count=1)
     bag = make_bag(tmp_path / "bag", still, 1.0)
     changes = ("ir_frozen_after_s:=0.0", "thermal.method:=none")
-    _, pumping = walked(bag, *changes, engine=Pumping())
-    _, steady = walked(bag, *changes, "limit_flicker:=true", engine=Pumping())
+    _, pumping = walked(bag, *changes, "limit_flicker:=false", engine=Pumping())
+    _, steady = walked(bag, *changes, engine=Pumping())
     limiter, expected = FlickerLimiter(), []
     for frame in pumping:
         if frame.outcome != FUSED:  # before the first thermal frame
@@ -97,7 +97,7 @@ def test_flicker_is_limited_as_the_core_does_in_the_node_and_out_of_a_bag(tmp_pa
         np.testing.assert_array_equal(frame.fused, image)
     apart = [np.ptp([frame.fused.mean() for frame in row[2:]]) for row in (pumping, steady)]
     assert apart[0] > 15 and apart[1] < 6
-    settings = load_settings(changes=(*changes, "limit_flicker:=true"))
+    settings = load_settings(changes=changes)
     _, published = run_node(monkeypatch, bag, settings, Pumping())
     assert [bytes(frame.message.data) for frame in steady] == [data for _, data in published]
 
@@ -175,7 +175,9 @@ def test_every_visible_frame_comes_once_and_the_fused_image_is_the_engines(
     tmp_path, pairs, pairing, storage
 ):
     bag = make_bag(tmp_path / "bag", pairs, 1.0, storage, ir_rate_hz=10.0, ir_phase_s=0.002)
-    fusion, frames = walked(bag, "pairing:=" + pairing, "thermal.method:=none")
+    fusion, frames = walked(
+        bag, "pairing:=" + pairing, "thermal.method:=none", "limit_flicker:=false"
+    )
     assert [frame.index for frame in frames] == list(range(30))
     assert {frame.outcome for frame in frames} == {FUSED, PASSED}
     assert frames[-1].counts == fusion.counts()
@@ -215,7 +217,7 @@ def test_compressed_images_are_fused_and_pass_decoded(tmp_path, pairs):
     topics = find_topics(bag)
     assert topics.vis == "/vis/image_raw/compressed"
     assert topics.vis_info == "/vis/camera_info" and topics.ir_info == "/ir/camera_info"
-    _, frames = walked(bag, topics=topics)
+    _, frames = walked(bag, "limit_flicker:=false", topics=topics)
     assert {frame.outcome for frame in frames[:15]} == {PASSED}
     assert {frame.outcome for frame in frames[16:]} == {FUSED}
     for frame in frames:

@@ -21,7 +21,7 @@ def test_given_pairs_are_fused_and_nothing_else(tmp_path):
     # With itself, with an older one, with one that is still to come, and with one that never was.
     pairs = {0: 0, 3: 1, 4: 6, 5: 50}
     script = {stamp(vis): stamp(ir) + 100 for vis, ir in pairs.items()}  # 100 ns: float32 skews
-    settings = load_settings(None, ["thermal.method:=none"])
+    settings = load_settings(None, ["thermal.method:=none", "limit_flicker:=false"])
     decider = ScriptedDecider(settings, script)
     with OfflineFusion(settings, MaximumEngine(), decider=decider) as fusion:
         frames = list(fusion.walk(bag, find_topics(bag)))
