@@ -2,6 +2,9 @@
 # make test   everything that has to hold before a change goes in
 # make docs   the documentation site, in out/site/
 #
+# make gpu-check    prove the GPU paths on a machine with an NVIDIA GPU, report in out/gpu/
+# make gpu-wheels   collect the packages that it needs, for a machine without internet
+#
 # All three make .venv when it is missing, and renew it when setup.py changes.
 
 PYTHON ?= python3
@@ -22,8 +25,10 @@ endif
 BIN := $(VENV)/bin
 DEMO_ARGUMENTS ?=
 PYTEST_ARGUMENTS ?=
+GPU_CHECK_ARGUMENTS ?=
+GPU_WHEELS_ARGUMENTS ?=
 
-.PHONY: demo test check docs clean
+.PHONY: demo test check docs gpu-check gpu-wheels clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/irvis_fusion demo --output out/demo $(DEMO_ARGUMENTS)
@@ -41,6 +46,22 @@ check: $(VENV)/dev.stamp
 docs: $(VENV)/docs.stamp
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 	@echo "open out/site/index.html, or, for the search: python3 -m http.server -d out/site"
+
+# With the python that has torch for CUDA or TensorRT; gpu_wheels/, where it is there, is installed
+# into an environment on top of it, without internet.
+gpu-check:
+ifneq ($(wildcard gpu_wheels),)
+	$(PYTHON) -m benchmarks.gpu_check.wheels join gpu_wheels
+	$(PYTHON) -m venv --system-site-packages .venv-gpu
+	.venv-gpu/bin/python -m pip install --quiet --no-index --no-deps gpu_wheels/*.whl
+	.venv-gpu/bin/python -m benchmarks.gpu_check $(GPU_CHECK_ARGUMENTS)
+else
+	$(PYTHON) -m benchmarks.gpu_check $(GPU_CHECK_ARGUMENTS)
+endif
+
+# GPU_WHEELS_ARGUMENTS="--python-version 3.12" for another Python than this one.
+gpu-wheels:
+	$(PYTHON) -m benchmarks.gpu_check.wheels collect gpu_wheels $(GPU_WHEELS_ARGUMENTS)
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV_OPTIONS) $(VENV)

@@ -17,6 +17,16 @@ else:  # an example may take as long as a busy machine needs
     hypothesis.settings.load_profile("any_load")
 
 
+def pytest_collection_modifyitems(items):
+    """Skip what is marked `gpu` where there is none."""
+    from irvis_fusion_core.backends.cuda_device import find_gpu
+
+    gpu, reason = find_gpu()
+    for item in items:
+        if gpu is None and item.get_closest_marker("gpu"):
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
 def pytest_sessionfinish(session, exitstatus):
     """No test at all is a failure; `colcon test` takes it for a success."""
     if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:

@@ -9,7 +9,6 @@ from irvis_fusion_core.backends.cuda_device import Gpu, ask_driver, find_gpu
 from irvis_fusion_core.backends.cuda_memory import installed_packages, open_cuda_memory
 from irvis_fusion_core.errors import EngineUnavailableError
 
-GPU = pytest.mark.skipif(find_gpu()[0] is None, reason="there is no NVIDIA GPU here")
 PACKAGES = ["cuda_python", "pycuda", "torch"]
 
 
@@ -79,7 +78,7 @@ def test_without_a_gpu_each_package_says_so(package):
         open_cuda_memory(package, 0)
 
 
-@GPU
+@pytest.mark.gpu
 @pytest.mark.parametrize("package", PACKAGES)
 def test_copies_there_and_back(package):
     if package not in installed_packages():

@@ -17,7 +17,7 @@ import pytest
 
 from irvis_fusion_core.backends import BackendOptions, engine_builder, open_backend
 from irvis_fusion_core.backends import tensorrt as tensorrt_backend
-from irvis_fusion_core.backends.cuda_device import Gpu, find_gpu
+from irvis_fusion_core.backends.cuda_device import Gpu
 from irvis_fusion_core.backends.cuda_memory import Buffer, CudaMemory
 from irvis_fusion_core.errors import ConfigurationError, EngineError, EngineUnavailableError
 
@@ -283,7 +283,7 @@ def test_refuses_what_it_cannot_honour(robot, write_model):
         robot(write_model(), gpu=None, device=None)
 
 
-@pytest.mark.skipif(find_gpu()[0] is None, reason="there is no NVIDIA GPU here")
+@pytest.mark.gpu
 @pytest.mark.parametrize("precision, bound", [("fp32", 1), ("fp16", 2), ("int8", 3)])
 @pytest.mark.parametrize("engine", ["tensorrt", "tensorrt_rtx"])
 def test_on_the_real_gpu(engine, precision, bound, write_model, pair, reference_fuse, tmp_path):

@@ -109,6 +109,7 @@ def test_folding_changes_nothing_but_the_modules(weights):
         torch.testing.assert_close(folded(ir, vis), plain(ir, vis), rtol=0, atol=1e-9)
 
 
+@pytest.mark.gpu
 @CUDA
 @pytest.mark.parametrize("cuda_graph", [True, False])
 @pytest.mark.parametrize("precision, bound", [("fp32", 1), ("fp16", 3)])

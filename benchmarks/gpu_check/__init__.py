@@ -1,0 +1,1 @@
+"""Proves the GPU paths on a machine that has one: `make gpu-check`."""
