@@ -22,7 +22,7 @@ COMMANDS = {
     "fuse": "irvis_fusion_core.commands.fuse",
     "fuse_bag": "irvis_fusion_ros.commands.fuse_bag",
     "make_bag": "irvis_fusion_ros.commands.make_bag",
-    "node": "irvis_fusion_ros.node.fusion_node",
+    "node": "irvis_fusion_ros.node.__main__",
     "quantize": "irvis_fusion_core.commands.quantize",
 }
 
@@ -107,7 +107,7 @@ def executables():
     scripts = ["irvis_fusion = irvis_fusion_core.commands.cli:main"]
     if not {"bdist_wheel", "dist_info", "editable_wheel"} & set(sys.argv):
         scripts += ["%s = %s:main" % command for command in COMMANDS.items()]
-        scripts.append("fusion_node = irvis_fusion_ros.node.fusion_node:main")
+        scripts.append("fusion_node = irvis_fusion_ros.node.__main__:main")
         scripts.append("demo_cameras = irvis_fusion_ros.demo.demo_cameras:main")
     return scripts
 

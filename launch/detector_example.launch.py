@@ -36,8 +36,7 @@ def generate_launch_description():
                 DeclareLaunchArgument(name, default_value=default, description=description)
                 for name, default, description in arguments
             ),
-            # First the fusion: it declares its own arguments, and sets the DDS profile for what is
-            # started after it, too.
+            # First the fusion, which declares its own arguments.
             IncludeLaunchDescription(PythonLaunchDescriptionSource(fusion)),
             Node(
                 package=LaunchConfiguration("package"),

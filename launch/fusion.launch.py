@@ -13,12 +13,7 @@ import os
 import shlex
 
 from ament_index_python.packages import get_package_share_directory
-from launch.actions import (
-    DeclareLaunchArgument,
-    LogInfo,
-    OpaqueFunction,
-    SetEnvironmentVariable,
-)
+from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode
 
@@ -60,28 +55,24 @@ ARGUMENTS = (
     (
         "dds_profile",
         DEFAULT_PROFILE,
-        "Fast DDS profile: default is config/fastdds_large_images.xml, with shared memory for"
-        " large images, unless the environment has one; or a file; or empty for none.",
+        "Fast DDS profile of the node alone: with default it makes its own, with shared memory for"
+        " its images, unless the environment has one; or a file; or empty for none.",
     ),
     ("log_level", "info", "debug, info, warn, error or fatal."),
 )
 
 
-def profile_actions(profile, environment):
-    """Return the actions that give the processes started after them a DDS profile.
+def profile_environment(profile, environment):
+    """Return what the environment of the node has beyond that of the launch.
 
-    One that the user has exported is kept, unless the argument names another.
+    With the default the node brings its own profile, unless the user has exported one.
     """
-    if not profile:
-        return []
     if profile == DEFAULT_PROFILE:
-        kept = [name for name in TRANSPORT_VARIABLES if environment.get(name)]
-        if kept:
-            said = " and ".join(f"{name}={environment[name]}" for name in kept)
-            return [LogInfo(msg=f"irvis_fusion: the DDS settings stay as exported, {said}")]
-        share = get_package_share_directory(PACKAGE)
-        profile = os.path.join(share, "config", "fastdds_large_images.xml")
-    return [SetEnvironmentVariable(name, profile) for name in PROFILE_VARIABLES]
+        return {}
+    if profile:
+        return dict.fromkeys(PROFILE_VARIABLES, profile)
+    exported = any(environment.get(name) for name in TRANSPORT_VARIABLES)
+    return {} if exported else {"FASTDDS_BUILTIN_TRANSPORTS": "DEFAULT"}
 
 
 def find_parameter_files(names):
@@ -117,7 +108,7 @@ def make_actions(context):
     if level == "debug":
         for logger in MIDDLEWARE_LOGGERS:
             ros_arguments += ["--log-level", logger + ":=info"]
-    actions = profile_actions(value("dds_profile"), context.environment)
+    actions = []
     for path in missing:  # launch_ros would warn, and start the node without it
         ros_arguments += ["--params-file", path]
         shipped = os.listdir(os.path.join(get_package_share_directory(PACKAGE), "config"))
@@ -142,6 +133,7 @@ def make_actions(context):
                 ("fused/camera_info", value("fused_info")),
             ],
             ros_arguments=ros_arguments,
+            additional_env=profile_environment(value("dds_profile"), context.environment),
             respawn=given("respawn") is True,
             respawn_delay=2.0,
             output="screen",

@@ -17,6 +17,8 @@ from sensor_msgs.msg import CameraInfo, Image
 
 from irvis_fusion_core.demo.demo_pairs import DemoPairs
 from irvis_fusion_ros.node import end_signals
+from irvis_fusion_ros.node.startup.shared_memory import own_segment
+from irvis_fusion_ros.parameters.node_settings import TopicSettings
 from irvis_fusion_ros.running_node.camera_messages import make_image
 
 FRAME_ID = "vis_optical_frame"
@@ -58,8 +60,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--record", help="JSON to write")
     given = sys.argv[1:] if arguments is None else arguments
     options = parser.parse_args(remove_ros_args(given))
-    received = end_signals.init(given)
-    node = DemoCameras(DemoPairs(options.pairs, rate_hz=options.rate_hz), bool(options.record))
+    pairs = DemoPairs(options.pairs, rate_hz=options.rate_hz)
+    sizes = TopicSettings(shared_memory_width=pairs.width, shared_memory_height=pairs.height)
+    with own_segment(sizes):
+        received = end_signals.init(given)
+        node = DemoCameras(pairs, bool(options.record))
     end_signals.spin(node, received)
     if options.record:
         with open(options.record, "w", encoding="utf-8") as stream:

@@ -17,6 +17,7 @@ from irvis_fusion_ros.node.frame_output import FrameOutput
 from irvis_fusion_ros.node.frame_path import FrameIntake, FrameProcessor
 from irvis_fusion_ros.node.reports.diagnostics import Report
 from irvis_fusion_ros.node.reports.latency_topics import LatencyTopics
+from irvis_fusion_ros.node.reports.output import OutputReport
 from irvis_fusion_ros.node.topics.calibration_topics import CalibrationTopics
 from irvis_fusion_ros.node.topics.image_topics import CameraTopics, FusedTopics, refuse_loops
 from irvis_fusion_ros.node.worker import FusionWorker
@@ -99,6 +100,7 @@ class Configured:
             service = node.create_service(SetBool, "~/enable", node.on_enable)
             undo.callback(node.destroy_service, service)
             self._timer(undo, HOUSEKEEPING_S, "housekeeping", self._on_housekeeping)
+            self.output_report = OutputReport(node, live, self.checks.sizes)
             self._report = Report(node, self)
             period_s = settings.reports.diagnostics_period_s
             publish = diagnostics.publish

@@ -19,10 +19,10 @@ SPIN_S = 0.1
 
 def init(arguments: list[str] | None) -> list[int]:
     """Initialise rclpy; returns where the signals that came will be listed."""
-    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
     received: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, frame: received.append(number))
+    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
     return received
 
 

@@ -12,6 +12,8 @@ LOADING = "loading"
 WARMING_UP = "warming up"
 READY = "ready"
 FAILED = "failed"
+ON_TRIAL = "on trial, it failed at frames before"
+"""Why an engine that was opened again is not called ready in the log yet."""
 
 WARM_UP_LOG_S = 1.0
 """The shortest time between two log lines on a warm-up."""
@@ -41,18 +43,32 @@ class EngineState:
 
 @dataclass(eq=False)
 class EngineLog:
-    """Logs changes of the state, and never at frame rate; called on the worker's thread."""
+    """Logs changes of the state, and never at frame rate; called on the worker's thread.
+
+    A failure is told once, however often the engine is opened again, until it is ready.
+    """
 
     get_logger: Any
     _tell: bool = True
     _tell_warm_up_from_s: float = 0.0
+    _failure: str = ""
+    _before: str = STOPPED
 
     def on_state(self, state: str, reason: str) -> None:
         """Tell that the engine is now in `state`, for `reason`."""
         text = "engine {}{}".format(state, ": " + reason if reason else "")
+        before, self._before = self._before, state
         if state == FAILED:
-            self.get_logger().error(text + "; the visible image passes through")
+            if reason != self._failure:
+                self.get_logger().error(
+                    text + "; the visible image passes through, the engine is opened again"
+                )
+            self._failure = reason
             return
+        if self._failure:
+            if state != READY or before == WARMING_UP or reason == ON_TRIAL:
+                return
+            self._failure = ""
         if state == WARMING_UP:  # at frame rate, where a camera changes its size at each frame
             self._tell = time.monotonic() >= self._tell_warm_up_from_s
             if self._tell:

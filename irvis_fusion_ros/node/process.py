@@ -18,9 +18,11 @@ from rclpy.utilities import remove_ros_args
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_ros.node import end_signals
 from irvis_fusion_ros.node.malloc_tuning import keep_freed_memory
+from irvis_fusion_ros.node.startup.log_folder import CONSOLE_ONLY, log_folder, why_not_writable
+from irvis_fusion_ros.node.startup.shared_memory import own_segment
 from irvis_fusion_ros.node.worker import THREAD_NAME
 from irvis_fusion_ros.parameters.settings import TABLE
-from irvis_fusion_ros.parameters.settings_file import read_yaml
+from irvis_fusion_ros.parameters.settings_file import read_yaml, settings_of_arguments
 
 if TYPE_CHECKING:
     from irvis_fusion_ros.node.fusion_node import FusionNode
@@ -41,20 +43,29 @@ AFTER_FAULT_S = 0.01
 def run(make_node: Callable[[], FusionNode], arguments: list[str] | None = None) -> int:
     """Run the node until SIGINT or SIGTERM; 0, or 1 when it could not be configured."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    try:
-        refuse_other_options(remove_ros_args(arguments))
-        # rclpy's handlers shut the context down before the lifecycle has ended.
-        ended = end_signals.init(arguments)
-    except Exception as error:  # noqa: BLE001 - rclpy has many, of many bases
-        print(f"fusion_node: {why_not_started(arguments, error)}", file=sys.stderr)
-        return 1
     keep_freed_memory()
-    try:
-        node = make_node()
-    except ConfigurationError as error:
-        print(f"fusion_node: {error}", file=sys.stderr)
-        rclpy.shutdown()
-        return 1
+    no_log_file = why_not_writable(log_folder(os.environ))
+    options = [] if no_log_file is None else CONSOLE_ONLY
+    with own_segment(settings_of_arguments(arguments).topics) as memory:
+        try:
+            refuse_other_options(remove_ros_args(arguments))
+            # rclpy's handlers shut the context down before the lifecycle has ended.
+            ended = end_signals.init([*arguments, *options])
+        except Exception as error:  # noqa: BLE001 - rclpy has many, of many bases
+            print(f"fusion_node: {why_not_started(arguments, error)}", file=sys.stderr)
+            return 1
+        try:
+            node = make_node()
+        except ConfigurationError as error:
+            print(f"fusion_node: {error}", file=sys.stderr)
+            rclpy.shutdown()
+            return 1
+    if no_log_file is not None:
+        node.note("log folder", no_log_file)
+    for problem in memory.problems:
+        node.note("shared memory", problem)
+    for fact in memory.facts:
+        node.get_logger().info(fact)
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     result = 0

@@ -20,7 +20,14 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from irvis_fusion_ros.node.engine_state import FAILED, LOADING, READY, STOPPED, EngineState
+from irvis_fusion_ros.node.engine_state import (
+    FAILED,
+    LOADING,
+    ON_TRIAL,
+    READY,
+    STOPPED,
+    EngineState,
+)
 
 THREAD_NAME = "fusion_worker"
 
@@ -42,8 +49,15 @@ TIMES_NEEDED = 5
 USUAL_SHARE = 0.9
 """This share of the frames takes at most the usual time; a rare stall does not change it."""
 
+RETRY_FACTOR_MAX = 16
+"""The longest wait before the engine is opened again, in units of the first one."""
+
 FAILURES_BEFORE_REOPENING = 3
 """Failures of the engine in a row after which it is closed and opened again."""
+
+
+GOOD_JOBS = 3
+"""Jobs in a row after which an engine that was opened again is healthy; the first warms it up."""
 
 
 class Closable(Protocol):
@@ -174,19 +188,22 @@ class FusionWorker(Generic[Opened, Job]):
     """Opens the engine on its own thread and gives it one job after the other.
 
     After `FAILURES_BEFORE_REOPENING` failures in a row, and after a failed opening, the engine is
-    opened again `retry_s` later, without end.
+    opened again `retry_s` later, without end. The wait doubles, up to `RETRY_FACTOR_MAX`, until
+    the engine has done `GOOD_JOBS`.
 
     Attributes:
         engine_state: Is told what the engine does.
         open_engine: Returns the engine or raises.
         process: Handles a delivery.
         on_failure: Called when `process` raised, so that the frame goes out unchanged.
-        retry_s: Seconds until the engine is opened again.
+        retry_s: Seconds until the engine is opened again for the first time.
         stall_s: The longest time that any frame may take.
         runs_engine: False for a job that is only passed through: its time says nothing about the
             engine.
         mailbox: What waits for the worker.
         openings, failures: Counts since the start.
+        retries: How often it was opened again without having done its jobs since.
+        retry_at_s: When it is opened again, as `time.monotonic()`.
     """
 
     engine_state: EngineState
@@ -201,6 +218,9 @@ class FusionWorker(Generic[Opened, Job]):
         self.mailbox: Mailbox[Job] = Mailbox(self.stall_s)
         self.openings = 0
         self.failures = 0
+        self.retries = 0
+        self.retry_at_s = 0.0
+        self._on_trial = False
         self._times_s: deque[float] = deque(maxlen=TIMES_KEPT)
         self._stop = threading.Event()
         # A daemon: an engine that hangs in its driver must not keep the process from ending.
@@ -238,14 +258,15 @@ class FusionWorker(Generic[Opened, Job]):
                 if self.openings == openings or not self._stop.is_set():
                     # Stopped while it served: the topics may be gone already.
                     self.failures += self.openings - openings
+                    self._on_trial = self.openings > openings
                     self.engine_state.set(FAILED, f"{type(error).__name__}: {error}")
-                    self._stop.wait(self.retry_s)
+                    self._wait_for_retry()
         self.engine_state.set(STOPPED)
 
     def _serve(self, engine: Opened) -> None:
         """Work until the end or until the engine has failed too often."""
-        in_a_row = 0
-        self.engine_state.set(READY)
+        in_a_row = good = 0
+        self.engine_state.set(READY, ON_TRIAL if self._on_trial else "")
         while not self._stop.is_set():
             delivery = self.mailbox.take(0.5)
             if delivery is None:
@@ -253,20 +274,35 @@ class FusionWorker(Generic[Opened, Job]):
             try:
                 self.process(engine, delivery)
                 in_a_row = 0
+                good += self.runs_engine(delivery.job)
+                if self.retries and good >= GOOD_JOBS:
+                    self._recovered()
             except Exception as error:  # noqa: BLE001 - as above: the frame goes out unchanged
-                in_a_row += 1
+                in_a_row, good = in_a_row + 1, 0
                 self.failures += 1
                 self.on_failure(delivery, error)
                 if in_a_row >= FAILURES_BEFORE_REOPENING:
                     reason = f"{type(error).__name__}: {error}"
+                    self._on_trial = True
                     self.engine_state.set(FAILED, f"failed {in_a_row} times: {reason}")
             finally:
                 took_s = self.mailbox.done()
                 if self.runs_engine(delivery.job):
                     self._learn(took_s)
             if self.engine_state.state == FAILED:
-                self._stop.wait(self.retry_s)
+                self._wait_for_retry()
                 return
+
+    def _recovered(self) -> None:
+        if self._on_trial:
+            self.engine_state.set(READY, f"again, opened {self.retries} times")
+        self.retries, self._on_trial = 0, False
+
+    def _wait_for_retry(self) -> None:
+        wait_s = self.retry_s * min(2**self.retries, RETRY_FACTOR_MAX)
+        self.retries += 1
+        self.retry_at_s = time.monotonic() + wait_s
+        self._stop.wait(wait_s)
 
     def _learn(self, took_s: float) -> None:
         """Let the patience follow the usual time of the engine; slow frames count, too.

@@ -88,6 +88,19 @@ class TopicSettings:
     output_qos_depth: int = row(
         5, "Fused messages kept for slow subscribers.", (1, 100), name="output_qos.depth"
     )
+    shared_memory_width: int = row(
+        1280,
+        "Width of the largest visible image. Fast DDS gets shared memory for output_qos.depth + 1"
+        " images at the start of the process: 8 to 24 MB, or 3 images.",
+        (1, 16384),
+        name="shared_memory.width",
+    )
+    shared_memory_height: int = row(
+        1024,
+        "Height of the largest visible image, as above.",
+        (1, 16384),
+        name="shared_memory.height",
+    )
 
     def camera(self, name: str) -> CameraTopicSettings:
         """Return the settings of camera "ir" or "vis"."""
@@ -119,7 +132,10 @@ class EngineSettings:
         "", "Folder of built engines; empty means the user's cache folder."
     )
     engine_retry_s: float = row(
-        5.0, "Seconds until an engine that failed to open or to fuse is opened again.", (0.1, 3600)
+        5.0,
+        "Seconds until an engine that failed to open or to fuse is opened again; doubled at each"
+        " further failure, up to 16 times.",
+        (0.1, 3600),
     )
     engine_stall_s: float = row(
         1.0,

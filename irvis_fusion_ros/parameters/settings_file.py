@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from irvis_fusion_core.bounded_file import PARAMETER_BYTES, parse_yaml, read_text
 from irvis_fusion_core.errors import ConfigurationError, FileContentError
 from irvis_fusion_ros.parameters.declaration import NODE_NAME, NOT_OURS
-from irvis_fusion_ros.parameters.settings import Settings
+from irvis_fusion_ros.parameters.settings import Settings, spec_of
 
 
 def load_settings(path: str | None = None, changes: Iterable[str] = ()) -> Settings:
@@ -40,6 +41,25 @@ def load_settings(path: str | None = None, changes: Iterable[str] = ()) -> Setti
                 f"expected YAML in the value of {name}, found: {error}"
             ) from error
     return Settings.of(values)
+
+
+def settings_of_arguments(arguments: Sequence[str]) -> Settings:
+    """Return the settings in `--params-file PATH` and `-p NAME:=VALUE`, before a node reads them.
+
+    What cannot be read is left at its default: the node names it when it starts.
+    """
+    values: dict[str, Any] = {}
+    for option, given in zip(arguments, arguments[1:]):
+        with suppress(ConfigurationError, FileContentError):
+            if option == "--params-file":
+                values.update(_from_file(given))
+            elif option in ("-p", "--param"):
+                name, _, text = given.partition(":=")
+                values[name.rpartition(":")[2]] = parse_yaml(text)
+    try:
+        return Settings.of({name: each for name, each in values.items() if spec_of(name)})
+    except ConfigurationError:
+        return Settings()
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

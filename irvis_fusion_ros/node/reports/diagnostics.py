@@ -98,7 +98,7 @@ def make_diagnostics(stamp: Time, hardware_id: str, statuses: list[Status]) -> D
 
 @dataclass(eq=False)
 class Report:
-    """Builds the statuses fusion, ir, vis, engine, registration and messages."""
+    """Builds the statuses fusion, ir, vis, output, engine, registration and messages."""
 
     node: FusionNode
     parts: Configured
@@ -108,14 +108,20 @@ class Report:
         self._fused_before = 0
         self._others_before = 0
         self._events_before = 0
+        self._output_before = ""
         self._active_s = time.monotonic()
 
     def make(self) -> DiagnosticArray:
         """Return the message."""
+        output = Status(*self.parts.output_report.status())
+        if output.level != OK and output.message != self._output_before:
+            self.node.get_logger().warning("output: " + output.message)
+        self._output_before = output.message
         statuses = [
             self._fusion(),
             self._input("ir"),
             self._input("vis"),
+            output,
             self._engine(),
             registration_status(
                 self.node.live.current.registration.mode, self.parts.stages.stages
@@ -150,6 +156,9 @@ class Report:
         level, message = OK, "fusing"
         if idle:
             message = "idle: nobody subscribes to the fused topics"
+            if parts.output_report.unserved:
+                level, message = WARN, "idle: no subscriber of the fused topics can be served"
+                message += "; " + "; ".join(parts.output_report.unserved)
             if self.node.state_label != "active":
                 message = "idle: the node is " + self.node.state_label
         elif new_others:
@@ -187,6 +196,9 @@ class Report:
         worker, state = self.parts.worker, self.parts.engine_state
         level = {READY: OK, FAILED: ERROR}.get(state.state, WARN)
         message = str(state)
+        if state.state == FAILED:
+            wait_s = max(0.0, worker.retry_at_s - time.monotonic())
+            message += f"; opened again in {wait_s:.0f} s (retry {worker.retries})"
         if state.state == READY and worker.mailbox.given_up:
             stuck_s = worker.mailbox.busy_s(time.monotonic())
             level = ERROR
@@ -196,6 +208,7 @@ class Report:
             "state": state.state,
             "openings": str(worker.openings),
             "failures": str(worker.failures),
+            "retries": str(worker.retries),
             "stalls": str(worker.mailbox.given_up_count),
             "patience_s": f"{worker.mailbox.patience_s:.2f}",
         }

@@ -2,6 +2,7 @@
 
 import threading
 import time
+import types
 
 from irvis_fusion_ros.node import worker as worker_module
 from irvis_fusion_ros.node.engine_state import FAILED, READY, EngineState
@@ -201,4 +202,57 @@ def test_worker_lives_on_when_publishing_the_failed_frame_and_closing_fail():
         assert worker.is_busy
         harness.event.wait(0.05)
         harness.event.clear()
+    assert worker.stop()
+
+
+def test_an_engine_that_keeps_failing_is_opened_again_after_longer_and_longer_waits(monkeypatch):
+    """A steered clock: the waits are noted instead of waited for."""
+    waits = []
+    opened = []
+
+    def process(engine, delivery):
+        harness._process(engine, delivery)
+        if delivery.job == "bad":
+            raise RuntimeError("device lost")
+
+    def open_engine():
+        opened.append(len(waits))
+        if len(opened) <= 3:
+            raise OSError("no model")
+        return harness
+
+    harness = Harness(open_engine, process, retry_s=1.0, stall_s=5)
+    worker = harness.worker
+    stop = worker._stop
+    monkeypatch.setattr(
+        worker,
+        "_stop",
+        types.SimpleNamespace(wait=waits.append, is_set=stop.is_set, set=stop.set),
+    )
+    worker.start()
+
+    def run(job):
+        done = len(harness.done)
+        worker.mailbox.put(job)
+        while len(harness.done) == done:
+            assert harness.event.wait(5.0)
+            harness.event.clear()
+
+    harness.wait_for_state(READY)
+    assert waits == [1.0, 2.0, 4.0]
+    for _ in range(worker_module.FAILURES_BEFORE_REOPENING * 3):
+        run("bad")
+    while len(waits) < 6:
+        assert worker.is_busy
+    assert waits[3:] == [8.0, 16.0, 16.0]
+    for _ in range(worker_module.GOOD_JOBS):
+        run("good")
+    while worker.retries:
+        assert worker.is_busy
+    assert harness.state.reason == "again, opened 6 times"
+    for _ in range(worker_module.FAILURES_BEFORE_REOPENING):
+        run("bad")
+    while len(waits) < 7:
+        assert worker.is_busy
+    assert waits[6] == 1.0
     assert worker.stop()

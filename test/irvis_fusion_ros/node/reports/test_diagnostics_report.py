@@ -49,7 +49,12 @@ class Parts:
             busy_s=lambda now_s: 4.2,
             patience_s=0.15,
         )
-        self.worker = types.SimpleNamespace(openings=1, failures=0, mailbox=self.mailbox)
+        self.worker = types.SimpleNamespace(
+            openings=1, failures=0, retries=2, retry_at_s=0.0, mailbox=self.mailbox
+        )
+        self.output_report = types.SimpleNamespace(
+            status=lambda: ("output", OK, "every subscriber can be served", {}), unserved=[]
+        )
         self.engine_state = EngineState(lambda state, reason: None)
         self.engine_state.set(READY)
         self.verdict = Verdict(True, "ok", "thermal frames arrive and change")
@@ -97,7 +102,7 @@ def test_all_is_well(node):
     report = node.report()
     node.count(FUSED, 3)
     found = statuses(report)
-    assert list(found) == ["fusion", "ir", "vis", "engine", "registration", "messages"]
+    assert list(found) == ["fusion", "ir", "vis", "output", "engine", "registration", "messages"]
     assert {status.level for status in found.values()} == {OK}
     assert found["fusion"].message == "fusing"
     assert {v.key: v.value for v in found["ir"].values}["size"] == "160x120"
@@ -137,6 +142,10 @@ def test_no_visible_frame_is_an_error_but_not_while_nobody_listens(node, monkeyp
     node.inputs["vis"].is_open = False
     status = statuses(report)["fusion"]
     assert status.level == OK and "nobody subscribes" in status.message
+    node.output_report.unserved = ["/viewer gets nothing of /fused/image_raw: a reason"]
+    status = statuses(report)["fusion"]
+    assert status.level == WARN and status.message.endswith("/fused/image_raw: a reason")
+    assert "nobody" not in status.message
     node.state_label = "inactive"
     assert "inactive" in statuses(report)["fusion"].message
 
@@ -154,7 +163,7 @@ def test_silent_inputs_and_a_lost_engine_say_why(node):
     assert (found["ir"].level, found["ir"].message) == (WARN, "the image stands still")
     assert (found["engine"].level, found["engine"].message) == (
         ERROR,
-        "failed: ModelError: no file",
+        "failed: ModelError: no file; opened again in 0 s (retry 2)",
     )
 
 

@@ -1,0 +1,1 @@
+"""What happens before the node exists: shared memory, the log folder."""
