@@ -85,6 +85,7 @@ EXTRAS["dev"] = sorted(
         *EXTRAS["radiometric"],
         "tensorrt-rtx-cu13%s" % X86_LINUX,  # its builder needs no GPU
         DEMO_OPENCV,
+        "bandit[toml]",
         "grimp",
         "mypy",
         "ruff>=0.9",
@@ -129,7 +130,8 @@ setup(
         ("share/ament_index/resource_index/packages", ["resource/" + PACKAGE]),
         ("share/" + PACKAGE, ["package.xml"]),
         ("share/%s/launch" % PACKAGE, glob("launch/*.launch.py")),
-        ("share/%s/config" % PACKAGE, glob("config/*")),
+        ("share/%s/config" % PACKAGE, glob("config/*.*")),
+        ("share/%s/config/systemd" % PACKAGE, glob("config/systemd/*")),
     ],
     python_requires=">=3.8",
     # The headless build of OpenCV: the other one needs libGL and X11, which robots and servers

@@ -100,7 +100,7 @@ def parse_yaml(text: str) -> Any:
             return super().construct_scalar(node)
 
     try:
-        tree = yaml.load(text, Loader)  # noqa: S506 - a SafeLoader
+        tree = yaml.load(text, Loader)  # a SafeLoader  # nosec B506
     except Exception as error:  # noqa: BLE001 - PyYAML raises KeyError and others at bad scalars
         found = " ".join(str(error).split())
         raise FileContentError(found or type(error).__name__) from error

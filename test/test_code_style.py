@@ -66,6 +66,12 @@ def test_runtime_code_runs_on_python_3_8():
     tool("vermin", *arguments, *RUNTIME)
 
 
+def test_security():
+    """Bandit's findings are mended, or have their reason: in pyproject.toml, or as `# nosec`."""
+    checked = [name for name in SOURCES if name not in ("test", "setup.py")]
+    tool("bandit", "--quiet", "--configfile", "pyproject.toml", "--recursive", *checked)
+
+
 def test_files_have_one_concept():
     """Nothing over 400 lines: a file that long has a second concept in it."""
     long = {}

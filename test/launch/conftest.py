@@ -57,6 +57,7 @@ facts = dict(
     parameters={{n: p.value for n, p in node.get_parameters_by_prefix("").items()}},
     topics={{topic: node.resolve_topic_name(topic) for topic in topics}},
     arguments=sys.argv[1:],
+    profile=os.environ.get("FASTDDS_DEFAULT_PROFILES_FILE"),
 )
 with open(os.environ["PROBES"], "a") as stream:
     stream.write(json.dumps(facts) + "\\n")

@@ -1,12 +1,11 @@
 """The launch files, by the real `launch` where ROS has it (there are no wheels of it)."""
 
-import os
 from pathlib import Path
 
 import pytest
 
-PROFILE = "fastdds_large_images.xml"
-PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
+from irvis_fusion_ros.running_node.environment import PROFILE_VARIABLES, TRANSPORT_VARIABLES
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -18,25 +17,29 @@ def fusion(launch_file, monkeypatch):
     return module
 
 
+FILE = dict.fromkeys(PROFILE_VARIABLES, "/mine.xml")
+
+
 @pytest.mark.parametrize(
     "exported, profile, expected",
     [
-        ({}, "default", [PROFILE, PROFILE]),
-        ({"FASTRTPS_DEFAULT_PROFILES_FILE": "/mine.xml"}, "default", []),
-        ({"FASTDDS_DEFAULT_PROFILES_FILE": "/mine.xml"}, "default", []),
-        ({"FASTDDS_BUILTIN_TRANSPORTS": "LARGE_DATA"}, "default", []),
-        ({"FASTDDS_DEFAULT_PROFILES_FILE": "/mine.xml"}, "/other.xml", ["other.xml"] * 2),
-        ({}, "", []),
+        ({}, "default", {}),  # the node makes its own
+        ({}, "/mine.xml", FILE),
+        ({"FASTDDS_DEFAULT_PROFILES_FILE": "/other.xml"}, "/mine.xml", FILE),
+        ({}, "", {"FASTDDS_BUILTIN_TRANSPORTS": "DEFAULT"}),
+        ({"FASTDDS_BUILTIN_TRANSPORTS": "LARGE_DATA"}, "", {}),
+        ({"FASTRTPS_DEFAULT_PROFILES_FILE": "/mine.xml"}, "default", {}),
     ],
 )
-def test_dds_profile_is_ours_unless_the_user_has_one(
-    fusion, monkeypatch, exported, profile, expected
-):
-    chosen = {}
-    monkeypatch.setattr(fusion, "SetEnvironmentVariable", chosen.__setitem__)
-    fusion.profile_actions(profile, exported)
-    assert [os.path.basename(path) for path in chosen.values()] == expected
-    assert tuple(chosen) == (PROFILE_VARIABLES if expected else ())
+def test_dds_profile_is_of_the_node_alone(fusion, exported, profile, expected):
+    assert fusion.profile_environment(profile, exported) == expected
+    assert set(expected) <= set(TRANSPORT_VARIABLES)  # so that the node sees that it was asked
+
+
+def test_the_environment_of_other_nodes_is_left_alone(launch_run):
+    _, log, programs = launch_run("demo.launch.py", "dds_profile:=/mine.xml")
+    profiles = {each["program"]: each["profile"] for each in programs}
+    assert profiles == {"fusion_node": "/mine.xml", "demo_cameras": None}, log
 
 
 def test_parameter_files_are_found_by_path_and_by_name(fusion, monkeypatch, tmp_path):

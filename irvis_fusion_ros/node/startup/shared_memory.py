@@ -21,7 +21,7 @@ from irvis_fusion_ros.parameters.node_settings import TopicSettings
 from irvis_fusion_ros.running_node.environment import PROFILE_VARIABLES, TRANSPORT_VARIABLES
 
 MIB = 1024 * 1024
-FOLDER = Path("/dev/shm")  # nosec B108 - where Fast DDS has its segments, not a place of our choice
+FOLDER = Path("/dev/shm")  # where Fast DDS has its segments  # nosec B108
 SMALLEST, LARGEST = 8 * MIB, 24 * MIB
 IMAGES_AT_LEAST = 3
 """One is being read, one waits, one is being written: so many fit, however large they are."""
