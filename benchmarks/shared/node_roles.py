@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
-import sys
 import time
 from typing import Any
 
@@ -144,4 +143,4 @@ def run_reference_node(engine_ms: float, arguments: list[str]) -> int:
 
         close = warm_up
 
-    return fusion_node.main([sys.argv[0], *arguments], lambda settings, progress: Reference())
+    return fusion_node.main(arguments, lambda settings, progress: Reference())

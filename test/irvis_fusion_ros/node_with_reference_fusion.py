@@ -2,7 +2,8 @@
 
 So a test can say of every output pixel what it has to be. `model` names a file that must exist.
 `REFERENCE_OPEN_S` makes it slow to open and `REFERENCE_FUSE_S` slow to fuse; at frame
-`REFERENCE_STALL_AT` it hangs until the file `REFERENCE_STALL_UNTIL` exists.
+`REFERENCE_STALL_AT` it hangs until the file `REFERENCE_STALL_UNTIL` exists. It raises at every
+frame while the file `REFERENCE_FAIL_WHILE` exists.
 """
 
 import os
@@ -32,6 +33,8 @@ class ReferenceFusion:
         """Return max(ir, vis)."""
         self._count += 1
         time.sleep(self._fuse_s)
+        if os.path.exists(os.environ.get("REFERENCE_FAIL_WHILE", "")):
+            raise RuntimeError("device lost")
         while self._count == self._stall_at and not os.path.exists(self._stall_until):
             time.sleep(0.01)
         return np.maximum(ir.reshape(ir.shape[0], ir.shape[1], 1), vis)

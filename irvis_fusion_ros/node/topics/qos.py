@@ -165,7 +165,8 @@ def explain_silence(
     if None in reasons:
         sentence += (
             "; the QoS matches, so the publisher is silent, or its images are too large for"
-            " the middleware's shared memory (see config/fastdds_large_images.xml)"
+            " its shared memory (start it with config/fastdds_large_images.xml), or it runs as"
+            " another user (see docs/security.md)"
         )
     return sentence
 

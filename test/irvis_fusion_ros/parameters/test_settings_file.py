@@ -7,7 +7,7 @@ import pytest
 from irvis_fusion_core.bounded_file import PARAMETER_BYTES
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_ros.parameters.settings import Settings
-from irvis_fusion_ros.parameters.settings_file import load_settings
+from irvis_fusion_ros.parameters.settings_file import load_settings, settings_of_arguments
 
 
 def written(tmp_path, text):
@@ -110,3 +110,28 @@ def test_a_file_that_is_missing_or_no_text_is_named(tmp_path):
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigurationError, match="found"):
         load_settings(str(tmp_path / "binary.yaml"))
+
+
+def test_arguments_of_the_process_are_read_before_there_is_a_node(tmp_path):
+    text = "/**: {ros__parameters: {shared_memory: {width: 640}, output_qos.depth: 3, x: 1}}"
+    file = ["--params-file", written(tmp_path, text)]
+    arguments = ["--ros-args", *file, "-p", "fusion_node:shared_memory.height:=480"]
+    topics = settings_of_arguments(arguments).topics
+    found = (topics.shared_memory_width, topics.shared_memory_height, topics.output_qos_depth)
+    assert found == (640, 480, 3)
+    assert settings_of_arguments([*arguments, "--param", "output_qos.depth:=4"]) != Settings()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--params-file", "/nowhere.yaml"],
+        ["-p", "output_qos.depth:=many"],
+        ["-p", "output_qos.depth:=[["],
+        ["-p"],
+        ["-p", "nothing"],
+        [],
+    ],
+)
+def test_what_the_node_will_refuse_is_left_to_it(arguments):
+    assert settings_of_arguments(["--ros-args", *arguments]) == Settings()
