@@ -90,12 +90,11 @@ def run_consumer(options: argparse.Namespace) -> None:
             name = status.name.rpartition(": ")[2]
             told.update((f"{name} {pair.key}", pair.value) for pair in status.values)
 
-    node.create_subscription(
-        Image,
-        "fused/image_raw",
-        lambda message: numbers.append(int(message.header.frame_id)),
-        make_profile(options.reliability),
-    )
+    def on_image(message: Image) -> None:
+        numbers.append(int(message.header.frame_id))
+
+    profile = make_profile(options.reliability)
+    node.create_subscription(Image, "fused/image_raw", on_image, profile)
     node.create_subscription(DiagnosticArray, "/diagnostics", on_report, 10)
     end_s = time.monotonic() + options.seconds + 12.0
     while time.monotonic() < end_s:

@@ -11,6 +11,7 @@ def test_an_engine_that_fails_while_it_runs_comes_back_without_a_person(graph):
     broken = graph.tmp_path / "broken"
     graph.start_node(environment={"REFERENCE_FAIL_WHILE": str(broken)})
     wait_until_fusing(graph)
+    before = graph.fusion.log().count("fusion_node]: engine ")
     broken.touch()
 
     def tried():
@@ -21,8 +22,7 @@ def test_an_engine_that_fails_while_it_runs_comes_back_without_a_person(graph):
     assert said.startswith("failed: failed 3 times: RuntimeError: device lost; opened again in ")
     assert not graph.is_fused(graph.fused[-1])
     log = graph.fusion.log()
-    assert log.count("engine failed") == 1
-    assert log.count("engine ready") == 1 and log.count("engine loading") == 1
+    assert "engine failed" in log and log.count("fusion_node]: engine ") == before + 1
     broken.unlink()
     graph.play_until(lambda: "engine ready: again, opened" in graph.fusion.log(), "recovery")
     graph.play_until(lambda: graph.is_fused(graph.fused[-1]), "fusion")
