@@ -22,6 +22,8 @@ from irvis_fusion_ros.running_node.environment import PROFILE_VARIABLES, TRANSPO
 
 MIB = 1024 * 1024
 FOLDER = Path("/dev/shm")  # where Fast DDS has its segments  # nosec B108
+FAST_DDS = "rmw_fastrtps"
+"""How the names of its middlewares begin; it is the default of ROS 2."""
 SMALLEST, LARGEST = 8 * MIB, 24 * MIB
 IMAGES_AT_LEAST = 3
 """One is being read, one waits, one is being written: so many fit, however large they are."""
@@ -98,10 +100,13 @@ class Told:
 def own_segment(topics: TopicSettings, folder: Path = FOLDER) -> Iterator[Told]:
     """Give the Fast DDS participant that is created inside a segment for the images of `topics`.
 
-    Transports that the user has configured stay as they are. Never raises: without shared memory
-    the images go over UDP.
+    Transports that the user has configured, and other middlewares, stay as they are. Never raises:
+    without shared memory the images go over UDP.
     """
     told = Told()
+    if not os.environ.get("RMW_IMPLEMENTATION", FAST_DDS).startswith(FAST_DDS):
+        yield told
+        return
     freed = remove_dead_segments(folder)
     if freed:
         told.facts.append(f"removed {freed / MIB:.1f} MB of dead processes from {folder}")

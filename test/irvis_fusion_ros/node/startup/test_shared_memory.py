@@ -113,6 +113,13 @@ def test_transports_of_the_user_are_left_and_named(plain, monkeypatch, name, tmp
     assert not told.problems and os.environ[name] == "mine"
 
 
+def test_another_middleware_is_left_alone(plain, monkeypatch, tmp_path):
+    monkeypatch.setenv("RMW_IMPLEMENTATION", "rmw_cyclonedds_cpp")
+    with own_segment(sizes(640, 480), tmp_path / "none") as told:
+        assert not set(TRANSPORT_VARIABLES) & set(os.environ)
+    assert not told.facts and not told.problems
+
+
 @pytest.mark.parametrize("room, transports", [(5 * MIB, ["SHM", "UDPv4"]), (0, ["UDPv4"])])
 def test_what_does_not_fit_is_said_with_what_helps(plain, monkeypatch, tmp_path, room, transports):
     monkeypatch.setattr(shared_memory, "room_bytes", lambda folder: room)
