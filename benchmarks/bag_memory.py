@@ -65,8 +65,7 @@ def peak_memory_mb(command: str) -> float:
     name, *arguments = shlex.split(command)
     module = [sys.executable, "-m", f"irvis_fusion_ros.commands.{name}", *arguments]
     silent = subprocess.DEVNULL
-    # A list, no shell; the command is that of whoever runs the benchmark.
-    child = subprocess.Popen(module, stdout=silent, stderr=silent, cwd=ROOT)  # nosec B603
+    child = subprocess.Popen(module, stdout=silent, stderr=silent, cwd=ROOT)
     _, status, usage = os.wait4(child.pid, 0)
     if status != 0:
         raise SystemExit(f"expected `irvis_fusion {command}` to succeed, found status {status}")

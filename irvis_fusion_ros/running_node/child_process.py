@@ -36,8 +36,7 @@ class ChildProcess:
         self.name, self._log_path, self._end_timeout_s = name, log_path, end_timeout_s
         with contextlib.ExitStack() as stack:
             log = None if log_path is None else stack.enter_context(open(log_path, "wb"))
-            # Our own Python and modules, without a shell.
-            self._process = subprocess.Popen(  # nosec B603
+            self._process = subprocess.Popen(
                 [sys.executable, *arguments],
                 env=environment,
                 stdin=subprocess.PIPE if with_stdin else None,
