@@ -13,6 +13,14 @@ class FrameError(FusionError, ValueError):
     """A frame has the wrong dtype, rank, channel count, size, or values."""
 
 
+class ImageFileError(FrameError):
+    """An image file that is not decoded; `kind`, see `image_bytes.check`, is stable."""
+
+    def __init__(self, kind: str, text: str) -> None:
+        super().__init__(text)
+        self.kind = kind
+
+
 class ModelError(FusionError):
     """A model file is missing, truncated, or not an irvis_fusion model."""
 

@@ -63,7 +63,8 @@ def read_visible(path: AnyPath) -> np.ndarray:
     """Read an image as uint8 BGR [height, width, 3].
 
     Raises:
-        FrameError: the file is missing, truncated, or no image.
+        FrameError: the file is missing, truncated, no image, of a format that is not read here, or
+            larger than `image_bytes.Bounds`.
     """
     return read_file(path, cv2.IMREAD_COLOR)
 
@@ -79,7 +80,8 @@ def read_thermal(path: AnyPath) -> np.ndarray:
     from irvis_fusion_core.thermal.raw_frames import has_swapped_bytes
 
     data = _bytes_of(path)
-    raster = thermal_raster(data, os.fspath(path)) if image_bytes.is_whole(data) else None
+    image_bytes.check(data, os.fspath(path))
+    raster = thermal_raster(data, os.fspath(path))
     if raster is not None:
         return raster
     flags = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_GRAYSCALE
@@ -149,7 +151,7 @@ def read_file(path: AnyPath, flags: int) -> np.ndarray:
 def _bytes_of(path: AnyPath) -> bytes:
     try:
         with open(path, "rb") as file:
-            return file.read()
+            return file.read(image_bytes.MOST_FILE_BYTES + 1)  # more is refused by its size
     except FileNotFoundError as error:
         raise FrameError(f"expected an image at {path}, found no such file") from error
     except OSError as error:

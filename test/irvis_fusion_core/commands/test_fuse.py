@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 import pytest
+from hostile_images import declaring, png, with_scans
 
 from irvis_fusion_core import RealtimeFusion
 from irvis_fusion_core.commands.fuse import main
@@ -48,6 +49,26 @@ def test_side_by_side_is_visible_thermal_fused(street, tmp_path):
     thermal = ThermalRescale()(frame.ir)
     panels = [frame.vis[..., ::-1], np.dstack([thermal] * 3), expected_bgr(frame)]
     np.testing.assert_array_equal(cv2.imread(output), np.hstack(panels))
+
+
+@pytest.mark.parametrize("side", ["ir", "vis"])
+@pytest.mark.parametrize(
+    ("data", "found"),
+    [
+        (with_scans(500), "32 scans"),
+        (declaring("PNG", 16000, 12000), "16000x12000"),
+        (png(length=0x7FFFFFFF), "69 bytes"),
+        (b"GIF89a" + bytes(50), "found GIF"),
+    ],
+)
+def test_hostile_images_are_refused_with_their_path(data, found, side, street, tmp_path, capsys):
+    paths = dict(zip(("ir", "vis"), write_pair(tmp_path, "a", street.frame(0.0))))
+    with open(paths[side], "wb") as file:
+        file.write(data)
+    sides = [text for name, path in paths.items() for text in ("--" + name, path)]
+    assert main([*sides, "--output", str(tmp_path / "out.png"), *ENGINE]) != 0
+    error = capsys.readouterr().err
+    assert found in error and paths[side] in error
 
 
 def test_two_folders(street, tmp_path):
