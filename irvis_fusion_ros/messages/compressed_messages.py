@@ -12,31 +12,34 @@ from typing import Any
 import cv2
 import numpy as np
 
-from irvis_fusion_core.errors import ConfigurationError, FrameError
-from irvis_fusion_core.file_formats.image_bytes import declared_size, is_whole
-from irvis_fusion_ros.messages.image_encodings import LAYOUTS, ImageMessageError
+from irvis_fusion_core.errors import ConfigurationError, FrameError, ImageFileError
+from irvis_fusion_core.file_formats import image_bytes
+from irvis_fusion_ros.messages.image_encodings import (
+    LAYOUTS,
+    MOST_PIXELS,
+    ImageMessageError,
+)
 from irvis_fusion_ros.messages.protocols import AnyImageMessage, CompressedImageMessage
 
 CODECS = ("jpeg", "png")
 
 # compressed_depth_image_transport puts its ConfigHeader (an enum and two floats) before the PNG.
 _DEPTH_HEADER_BYTES = 12
-# A few kilobytes can unpack to gigabytes: the size is read before. 8K video has 33.2 million.
-_MOST_PIXELS = 1 << 25
+_MOST_BYTES = 1 << 26
 
 
-def decode(msg: CompressedImageMessage) -> tuple[np.ndarray, str]:
+def decode(msg: CompressedImageMessage, max_pixels: int = MOST_PIXELS) -> tuple[np.ndarray, str]:
     """Decode a CompressedImage into (array, encoding), shaped as `image_messages.view` would.
 
     encoding is bgr8, bgra8, mono8, mono16, or the one-channel encoding that `format` names as the
     source (16UC1, a Bayer pattern).
 
     Raises:
-        ImageMessageError: Of kind zero_size for no data, unknown_encoding for a format that is no
-            image file, undecodable for a broken file.
+        ImageMessageError: Of kind zero_size for no data, unknown_encoding for pixels that are not
+            read here, or of the kinds of `image_bytes.check`; nothing is unpacked then.
     """
-    data = np.frombuffer(msg.data, np.uint8)
-    if data.size == 0:
+    data = bytes(msg.data)
+    if not data:
         raise ImageMessageError("zero_size", "expected a compressed image, found no data")
     source = msg.format.split(";")[0].strip()
     if "compressedDepth" in msg.format:
@@ -47,24 +50,13 @@ def decode(msg: CompressedImageMessage) -> tuple[np.ndarray, str]:
                 "use the raw or the compressed transport",
             )
         data = data[_DEPTH_HEADER_BYTES:]
-    coded = data.tobytes()
-    size = declared_size(coded) if is_whole(coded) else None
-    if size is not None and size[0] * size[1] > _MOST_PIXELS:
-        raise ImageMessageError(
-            "undecodable",
-            "the file declares {}x{} pixels, more than the {} that are unpacked here; use a"
-            " smaller image or the raw transport".format(*size, _MOST_PIXELS),
-        )
+    bounds = image_bytes.Bounds(image_bytes.MESSAGE_FORMATS, max_pixels, _MOST_BYTES)
     try:
-        pixels = None if size is None else cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
-    except cv2.error as error:
-        raise ImageMessageError("undecodable", f"OpenCV refused the image: {error}") from error
-    if pixels is None:
-        raise ImageMessageError(
-            "undecodable",
-            f"expected a JPEG or PNG file, found {data.size} bytes of format {msg.format!r} that "
-            "OpenCV cannot decode; the message was cut short or is of another codec",
-        )
+        name = f"a message of format {msg.format!r}"
+        pixels = image_bytes.decode(data, cv2.IMREAD_UNCHANGED, name, bounds)
+    except ImageFileError as error:
+        advice = ", or raise the parameter max_pixels" if error.kind == "too_large" else ""
+        raise ImageMessageError(error.kind, str(error) + advice) from error
     stored = msg.format.rpartition("compressed")[2].strip()
     if source.startswith("bayer_") and stored in ("mono8", "mono16"):
         source = stored  # the sender has removed the mosaic

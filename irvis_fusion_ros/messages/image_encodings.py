@@ -16,8 +16,11 @@ from irvis_fusion_core.thermal.palettes import FalseColour, grey_of
 
 KINDS = (
     "zero_size", "wrong_step", "short_data", "odd_size", "unknown_encoding", "not_finite",
-    "undecodable", "wrong_depth",
+    "undecodable", "wrong_depth", "unknown_format", "too_large", "too_many_scans",
 )  # fmt: skip
+
+MOST_PIXELS = 4096 * 3072
+"""Default of the parameter max_pixels: 4K video has 8.3 million, 12-megapixel cameras fit."""
 
 
 class ImageMessageError(FrameError):

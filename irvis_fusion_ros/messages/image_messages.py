@@ -94,7 +94,7 @@ def visible_frame(
     where a usable one is installed.
 
     Args:
-        pixels: What `view` gave for `msg`, where it was viewed before.
+        pixels: What `view` or `unpacked_visible` gave for `msg`, where it was read before.
 
     Returns:
         HxWx3 uint8, and its channel order, "rgb" or "bgr"; see `to_rgb_or_bgr`.
@@ -103,7 +103,9 @@ def visible_frame(
         ImageMessageError: It cannot be read.
     """
     if is_compressed(msg):
-        return encodings.to_rgb_or_bgr(*decode(cast(CompressedImageMessage, msg)))
+        if pixels is None:
+            pixels = unpacked_visible(cast(CompressedImageMessage, msg))
+        return pixels, "bgr"
     image = cast(ImageMessage, msg)
     if pixels is not None and image.encoding in DIRECT_ORDER:
         return pixels[..., :3], DIRECT_ORDER[image.encoding]
@@ -112,19 +114,31 @@ def visible_frame(
     return _through_cv_bridge(image, "rgb8"), "rgb"
 
 
+def unpacked_visible(
+    msg: CompressedImageMessage, max_pixels: int = encodings.MOST_PIXELS
+) -> np.ndarray:
+    """Decode a visible CompressedImage into HxWx3 uint8, BGR; raises as `decode`."""
+    pixels, order = encodings.to_rgb_or_bgr(*decode(msg, max_pixels))
+    return pixels if order == "bgr" else cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
+
+
 def thermal_frame(msg: AnyImageMessage, check_finite: bool = True) -> np.ndarray:
     """Return `thermal_image` of a message without the name of its palette; raises the same."""
     return thermal_image(msg, check_finite).grey
 
 
 def thermal_image(
-    msg: AnyImageMessage, check_finite: bool = True, palette: str = "auto"
+    msg: AnyImageMessage,
+    check_finite: bool = True,
+    palette: str = "auto",
+    max_pixels: int = encodings.MOST_PIXELS,
 ) -> FalseColour:
     """Read a thermal Image or CompressedImage as it was sent; see `to_grey` for colour and YUV.
 
     Args:
         check_finite: Refuse frames without a single finite pixel.
         palette: How the camera colours its images, a name of `palettes.PALETTES`.
+        max_pixels: Of a CompressedImage; larger ones are not unpacked.
 
     Returns:
         HxW uint8, uint16 or float32, and the name of the palette ("grey" without one).
@@ -134,7 +148,7 @@ def thermal_image(
     """
     if is_compressed(msg):
         packed = cast(CompressedImageMessage, msg)
-        pixels, encoding = decode(packed)
+        pixels, encoding = decode(packed, max_pixels)
         source = encodings.LAYOUTS.get(packed.format.split(";")[0].strip())
         if source and source.type_code != "u1" and pixels.dtype == np.uint8:
             raise _wrong_depth(packed.format)

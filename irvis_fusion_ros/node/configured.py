@@ -7,11 +7,13 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
 from sensor_msgs.msg import CameraInfo
 from std_srvs.srv import SetBool
 
 from irvis_fusion_core.errors import FusionError
+from irvis_fusion_ros.node.decode_thread import DecodeThread
 from irvis_fusion_ros.node.engine_state import READY, EngineLog, EngineState
 from irvis_fusion_ros.node.frame_output import FrameOutput
 from irvis_fusion_ros.node.frame_path import FrameIntake, FrameProcessor
@@ -85,14 +87,22 @@ class Configured:
             )
             self._expire_timer = self._timer(undo, EXPIRE_S, "a wait's end", self._on_expire)
             self._expire_timer.cancel()
-            self.checks = MessageChecks(note, now, lambda: live.current.thermal.palette)
+            self.checks = MessageChecks(
+                note,
+                now,
+                lambda: live.current.thermal.palette,
+                lambda: live.current.topics.max_pixels,
+            )
             self.intake = FrameIntake(
                 live, self.checks, self.worker, processor, self.output, note, now, self._on_waiting
             )
             on_info = guard("a calibration message", self._on_info)
+            self.decoders: list[DecodeThread[Any]] = []
+            add_ir = self._decoded(undo, "ir", self.checks.unpack_ir, self.intake.add_ir)
+            add_vis = self._decoded(undo, "vis", self.checks.unpack_vis, self.intake.add_vis)
             callbacks = {
-                "ir": guard("an infrared message", self.intake.add_ir),
-                "vis": guard("a visible message", self.intake.add_vis),
+                "ir": guard("an infrared message", add_ir),
+                "vis": guard("a visible message", add_vis),
                 "vis_info": on_info,
             }
             self.inputs = CameraTopics(node, live, callbacks)
@@ -120,6 +130,8 @@ class Configured:
     def follow(self, wanted: bool) -> None:
         """Subscribe to the cameras or unsubscribe."""
         if self.inputs.follow(wanted):
+            for decoder in self.decoders:
+                decoder.clear("unsubscribed")
             self.intake.clear("unsubscribed")
 
     def exchange(self, new: Settings) -> str | None:
@@ -135,6 +147,33 @@ class Configured:
         if self.stages.stages.problem:
             self.stages.renew_registration()  # `follow` may have found out why one is missing
         return None
+
+    def _decoded(
+        self,
+        undo: ExitStack,
+        camera: str,
+        unpack: Callable[[Any], Any],
+        take: Callable[..., None],
+    ) -> Callable[..., None]:
+        """Return what takes the messages of "ir" or "vis": `take`, or a thread that decodes."""
+        transport, _, depth = self._node.live.current.topics.camera(camera)
+        if transport != "compressed":
+            return take
+
+        def dropped(cause: str, text: str) -> None:
+            if text:
+                self._node.note(f"{camera}: {cause}", text)
+            if camera == "vis":
+                self.output.drop("vis_" + cause)
+
+        guarded = self._node.guard(f"a decoded {camera} image", lambda: decoder.hand_over())
+        group = MutuallyExclusiveCallbackGroup()
+        condition = self._node.create_guard_condition(guarded, group)
+        undo.callback(self._node.destroy_guard_condition, condition)
+        decoder = DecodeThread(unpack, take, dropped, condition.trigger, depth)
+        undo.callback(decoder.clear, "unsubscribed")
+        self.decoders.append(decoder)
+        return decoder.submit
 
     def _timer(
         self, undo: ExitStack, period_s: float, name: str, callback: Callable[[], None]

@@ -14,11 +14,13 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 from sensor_msgs.msg import Image
 
 from irvis_fusion_core.errors import CalibrationError, ConfigurationError, FrameError
 from irvis_fusion_core.streams.health import Verdict
 from irvis_fusion_core.streams.stamps import NS_PER_S
+from irvis_fusion_core.thermal.palettes import FalseColour
 from irvis_fusion_ros.messages import image_messages
 from irvis_fusion_ros.messages.protocols import AnyImageMessage
 from irvis_fusion_ros.node.engine_state import READY, WARMING_UP, EngineState
@@ -73,23 +75,31 @@ class FrameIntake:
             self.live.current, engine_ready=lambda: self.worker.engine_state.state == READY
         )
 
-    def add_vis(self, message: AnyImageMessage) -> None:
+    def add_vis(
+        self,
+        message: AnyImageMessage,
+        unpacked: np.ndarray | None = None,
+        arrived_ns: int | None = None,
+    ) -> None:
         """Take a message of the visible camera.
 
+        A compressed one comes through `DecodeThread`, with its pixels and its time of arrival.
         It is checked and viewed once, decided upon, and put into the worker's mailbox.
         `FrameProcessor.process` fuses it on the worker's thread, and `FrameOutput` lets it out.
         What is not to be fused goes the same way, so nothing overtakes.
         """
         self._vis_number += 1
-        frame = VisFrame(self._vis_number, message, None, 0, time.monotonic_ns())
+        now_ns = time.monotonic_ns()
+        arrived_ns = now_ns if arrived_ns is None else arrived_ns
+        frame = VisFrame(self._vis_number, message, unpacked, 0, arrived_ns)
         try:
             frame, refused = self.checks.vis(frame)
             if refused is not None:
                 self.output.drop("vis_" + refused)
                 return
             if frame.stamp_ns > 0:
-                self._vis_arrived_ns = frame.arrived_ns
-            decisions = self._decider.add_vis(frame.stamp_ns, frame, frame.arrived_ns)
+                self._vis_arrived_ns = now_ns
+            decisions = self._decider.add_vis(frame.stamp_ns, frame, now_ns)
             if not decisions:
                 self.on_waiting()
         except Exception as error:  # noqa: BLE001 - a fault of ours must not cost the image
@@ -97,11 +107,16 @@ class FrameIntake:
         else:
             self._hand_on(decisions)
 
-    def add_ir(self, message: AnyImageMessage) -> None:
-        """Take a message of the thermal camera."""
+    def add_ir(
+        self,
+        message: AnyImageMessage,
+        unpacked: FalseColour | None = None,
+        arrived_ns: int | None = None,
+    ) -> None:
+        """Take a message of the thermal camera; a compressed one as in `add_vis`."""
         try:
             arrived_ns = time.monotonic_ns()
-            frame = self.checks.ir(message)
+            frame = self.checks.ir(message, unpacked)
             if frame is not None:
                 self._hand_on(self._decider.add_ir(frame, arrived_ns))
         except Exception as error:  # noqa: BLE001 - a fault of ours must not end the node
@@ -157,7 +172,7 @@ class FrameIntake:
                 elif not self._worker_accepts():
                     self.processor.pass_by(decision, self._pass_waiting())
                 else:
-                    size_bytes = len(decision.vis.message.data)
+                    size_bytes = decision.vis.size_bytes
                     displaced = self.worker.mailbox.put(decision, size_bytes, hold)
                     if displaced is not None:
                         self.processor.overrun(displaced)

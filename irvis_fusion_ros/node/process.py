@@ -16,7 +16,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.utilities import remove_ros_args
 
 from irvis_fusion_core.errors import ConfigurationError
-from irvis_fusion_ros.node import end_signals
+from irvis_fusion_ros.node import decode_thread, end_signals
 from irvis_fusion_ros.node.malloc_tuning import keep_freed_memory
 from irvis_fusion_ros.node.startup.log_folder import CONSOLE_ONLY, log_folder, why_not_writable
 from irvis_fusion_ros.node.startup.shared_memory import own_segment
@@ -79,7 +79,8 @@ def run(make_node: Callable[[], FusionNode], arguments: list[str] | None = None)
     executor.shutdown()
     node.destroy_node()
     rclpy.shutdown()
-    if any(thread.name == THREAD_NAME for thread in threading.enumerate()):
+    left = {thread.name for thread in threading.enumerate()}
+    if left & {THREAD_NAME, decode_thread.THREAD_NAME}:
         # An engine builder cannot be interrupted, and must not meet a dying interpreter.
         sys.stdout.flush()
         sys.stderr.flush()

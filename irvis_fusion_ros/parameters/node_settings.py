@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from irvis_fusion_ros.messages.image_encodings import MOST_PIXELS
 from irvis_fusion_ros.parameters.spec import live_row, row
 
 
@@ -46,6 +47,12 @@ class TopicSettings:
         "raw",
         "raw subscribes to vis/image_raw, compressed to vis/image_raw/compressed.",
         ("raw", "compressed"),
+    )
+    max_pixels: int = live_row(
+        MOST_PIXELS,
+        "Width times height of the largest image of either camera that is taken; larger ones are"
+        " dropped and counted, compressed ones without being unpacked.",
+        (1, 100_000_000),
     )
     publish_compressed: bool = row(
         False,

@@ -37,8 +37,8 @@ class VisFrame(NamedTuple):
     Attributes:
         number: Place in its stream.
         message: sensor_msgs/Image or CompressedImage.
-        pixels: What `image_messages.view` gave for the message. None for a compressed message,
-            which is decoded later, and for an encoding that is not known here.
+        pixels: What `image_messages.view` gave for the message, or `unpacked_visible` for a
+            compressed one. None for an encoding that is not known here.
         stamp_ns: Stamp of the header.
         arrived_ns: When it arrived, on a steady clock.
     """
@@ -48,3 +48,11 @@ class VisFrame(NamedTuple):
     pixels: np.ndarray | None
     stamp_ns: int
     arrived_ns: int
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes that the frame holds in memory."""
+        unpacked = (
+            0 if hasattr(self.message, "encoding") or self.pixels is None else self.pixels.nbytes
+        )
+        return len(self.message.data) + unpacked

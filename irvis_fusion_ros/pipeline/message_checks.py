@@ -12,9 +12,14 @@ from typing import Protocol, cast
 import numpy as np
 
 from irvis_fusion_core.streams.stamps import NS_PER_S, stamp_ns
+from irvis_fusion_core.thermal.palettes import FalseColour
 from irvis_fusion_ros.messages import image_messages
-from irvis_fusion_ros.messages.image_messages import ImageMessageError
-from irvis_fusion_ros.messages.protocols import AnyImageMessage, ImageMessage
+from irvis_fusion_ros.messages.image_encodings import MOST_PIXELS, ImageMessageError
+from irvis_fusion_ros.messages.protocols import (
+    AnyImageMessage,
+    CompressedImageMessage,
+    ImageMessage,
+)
 from irvis_fusion_ros.pipeline.events import Note
 from irvis_fusion_ros.pipeline.frames import IrFrame, VisFrame
 
@@ -38,6 +43,7 @@ class MessageChecks:
         note: Called with a stable kind, such as "ir: short_data", and a text.
         now: Reads the clock of the stamps. Without one no stamp lies in the future.
         palette: Gives how the thermal camera colours its images now; see `palettes.grey_of`.
+        max_pixels: Gives how large an image may be.
         sizes: (height, width) of the newest frame, by stream: "ir" and "vis".
         last_stamp_ns: Newest stamp above zero, by stream.
     """
@@ -45,6 +51,7 @@ class MessageChecks:
     note: Note
     now: Callable[[], Moment] | None = None
     palette: Callable[[], str] = lambda: "auto"
+    max_pixels: Callable[[], int] = lambda: MOST_PIXELS
 
     def __post_init__(self) -> None:
         self.sizes: dict[str, tuple[int, int]] = {}
@@ -55,11 +62,28 @@ class MessageChecks:
         """Accept any stamp next: the clock jumped, or the cameras were unsubscribed."""
         self.last_stamp_ns.clear()
 
-    def ir(self, message: AnyImageMessage) -> IrFrame | None:
-        """Return the thermal frame of a message, or None for a message that cannot be used."""
+    def unpack_ir(self, message: AnyImageMessage) -> FalseColour:
+        """Return the pixels of a thermal message; slow for a compressed one. From any thread.
+
+        Raises:
+            ImageMessageError: It cannot be used.
+        """
+        if not image_messages.is_compressed(message):
+            self._refuse_large(cast(ImageMessage, message))
+        # Dead pixels (NaN) are masked by the thermal rescaling. They are noted, not refused.
+        return image_messages.thermal_image(message, False, self.palette(), self.max_pixels())
+
+    def unpack_vis(self, message: CompressedImageMessage) -> np.ndarray:
+        """Return the pixels of a visible CompressedImage, HxWx3 BGR; as `unpack_ir`."""
+        return image_messages.unpacked_visible(message, self.max_pixels())
+
+    def ir(self, message: AnyImageMessage, unpacked: FalseColour | None = None) -> IrFrame | None:
+        """Return the thermal frame of a message, or None for a message that cannot be used.
+
+        `unpacked` is what `unpack_ir` has given already.
+        """
         try:
-            # Dead pixels (NaN) are masked by the thermal rescaling. They are noted, not refused.
-            pixels, palette = image_messages.thermal_image(message, False, self.palette())
+            pixels, palette = unpacked or self.unpack_ir(message)
         except ImageMessageError as error:
             self.note("ir: " + error.kind, str(error))
             return None
@@ -82,27 +106,39 @@ class MessageChecks:
 
         A message of an encoding that is not known here is sound: a subscriber may know it.
         """
-        message = frame.message
-        pixels: np.ndarray | None = None
+        message, pixels = frame.message, frame.pixels
         size: tuple[int, int] | None = None
-        if not image_messages.is_compressed(message):
-            image = cast(ImageMessage, message)
-            try:
+        try:
+            if image_messages.is_compressed(message):
+                packed = cast(CompressedImageMessage, message)
+                pixels = self.unpack_vis(packed) if pixels is None else pixels
+                size = (pixels.shape[0], pixels.shape[1])
+            else:
+                image = cast(ImageMessage, message)
+                self._refuse_large(image)
+                size = (image.height, image.width)
                 pixels = image_messages.view(image, check_finite=False)
-            except ImageMessageError as error:
-                self.note("vis: " + error.kind, str(error))
-                if error.kind != "unknown_encoding" or not len(message.data):
-                    return frame._replace(stamp_ns=stamp_ns(message.header.stamp)), error.kind
-            size = (image.height, image.width)
+        except ImageMessageError as error:
+            self.note("vis: " + error.kind, str(error))
+            if size is None or error.kind != "unknown_encoding" or not len(message.data):
+                return frame._replace(stamp_ns=stamp_ns(message.header.stamp)), error.kind
         stamp = self._check("vis", message, size)
         return frame._replace(pixels=pixels, stamp_ns=stamp), None
 
-    def _check(self, stream: str, message: AnyImageMessage, size: tuple[int, int] | None) -> int:
+    def _refuse_large(self, image: ImageMessage) -> None:
+        if image.height * image.width > self.max_pixels():
+            raise ImageMessageError(
+                "too_large",
+                f"expected an image of at most {self.max_pixels()} pixels, found {image.width}x"
+                f"{image.height}; make it smaller, or raise the parameter max_pixels",
+            )
+
+    def _check(self, stream: str, message: AnyImageMessage, size: tuple[int, int]) -> int:
         """Note an odd length, size or stamp; return the stamp in ns."""
         extra = image_messages.extra_bytes(message)
         if extra:
             self.note(stream + ": long data", f"{extra} bytes behind the last row are ignored")
-        if size is not None and self.sizes.get(stream) != size:
+        if self.sizes.get(stream) != size:
             if stream in self.sizes:
                 text = "from {1}x{0} to {3}x{2}".format(*self.sizes[stream], *size)
                 self.note(stream + ": size changed", text)

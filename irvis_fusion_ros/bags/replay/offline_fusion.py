@@ -79,7 +79,11 @@ class OfflineFusion:
         self.settings = settings
         self.skews = SkewWatch()
         self._events = EventCounter(kinds_kept=10_000)
-        self._checks = MessageChecks(self._events.add, palette=lambda: settings.thermal.palette)
+        self._checks = MessageChecks(
+            self._events.add,
+            palette=lambda: settings.thermal.palette,
+            max_pixels=lambda: settings.topics.max_pixels,
+        )
         self._decider = FrameDecider(settings) if decider is None else decider
         self._topics: FusionTopics | None = None
         self._known = KnownCameras(

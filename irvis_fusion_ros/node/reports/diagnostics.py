@@ -16,6 +16,7 @@ from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from irvis_fusion_core.streams.health import MISSING
+from irvis_fusion_ros.node import decode_thread
 from irvis_fusion_ros.node.engine_state import FAILED, READY
 from irvis_fusion_ros.pipeline.frames import FUSED
 from irvis_fusion_ros.pipeline.pair_fuser import Stages
@@ -34,6 +35,9 @@ QUIET_S = 2.0
 HINTS = {
     "overrun": "the engine is slower than the camera: take a smaller model or smaller images",
     "engine_stuck": "the engine takes far longer than usual; what else runs on its device?",
+    "vis_too_large": "raise max_pixels, or let the camera send smaller ones",
+    "vis_decode_overrun": decode_thread.ADVICE,
+    "vis_decode_too_long": decode_thread.ADVICE,
     "no_partner": "pairing: latest_ir fuses every visible frame",
 }
 """What helps, by the reason why a frame was not fused."""

@@ -33,7 +33,7 @@ from irvis_fusion_ros.messages.image_messages import fill, thermal_frame, view, 
 def test_any_compressed_bytes_are_decoded_or_refused(data, image_format):
     with pytest.raises(ImageMessageError) as caught:
         decode(compressed(data, image_format))
-    assert caught.value.kind in ("zero_size", "undecodable", "unknown_encoding")
+    assert caught.value.kind in ("zero_size", "undecodable", "unknown_encoding", "unknown_format")
 
 
 @pytest.mark.parametrize("order", ["rgb", "bgr"])
@@ -105,9 +105,9 @@ def declared(codec, width, height):
 def test_a_small_file_that_would_unpack_to_gigabytes_is_refused_before(codec, monkeypatch):
     unpacked = []
     monkeypatch.setattr(cv2, "imdecode", lambda *arguments: unpacked.append(arguments))
-    with pytest.raises(ImageMessageError, match="declares 30000x20000") as caught:
+    with pytest.raises(ImageMessageError, match="30000x20000.*max_pixels") as caught:
         decode(compressed(declared(codec, 30000, 20000), codec))
-    assert caught.value.kind == "undecodable" and not unpacked
+    assert caught.value.kind == "too_large" and not unpacked
 
 
 @pytest.mark.parametrize("codec", ["jpg", "png"])
@@ -119,3 +119,27 @@ def test_head_is_read_behind_other_segments(codec):
         coded = coded[:2] + app1 + coded[2:]
     assert declared_size(coded) == (30, 20)
     assert decode(compressed(coded, codec))[0].shape == (20, 30, 3)
+
+
+@pytest.mark.parametrize("suffix", [".tiff", ".webp"])
+def test_further_formats_of_the_transport_are_read(suffix):
+    bgr = smooth_pixels()
+    data = cv2.imencode(suffix, bgr, (cv2.IMWRITE_WEBP_QUALITY, 101))[1].tobytes()
+    assert np.array_equal(decode(compressed(data, "rgb8; tiff compressed bgr8"))[0], bgr)
+
+
+@pytest.mark.parametrize("suffix", [".bmp", ".ppm"])
+def test_formats_of_files_alone_are_refused_by_name(suffix):
+    data = cv2.imencode(suffix, smooth_pixels())[1].tobytes()
+    with pytest.raises(
+        ImageMessageError, match="JPEG, PNG, TIFF, WebP.*found (BMP|PNM)"
+    ) as caught:
+        decode(compressed(data, "bgr8"))
+    assert caught.value.kind == "unknown_format"
+
+
+def test_pixels_are_bounded_by_the_parameter():
+    message = compressed(png(smooth_pixels(24, 32)), "png")
+    assert decode(message, 24 * 32)[0].shape == (24, 32, 3)
+    with pytest.raises(ImageMessageError, match="at most 767 pixels"):
+        decode(message, 24 * 32 - 1)

@@ -10,6 +10,7 @@ import types
 
 import numpy as np
 import pytest
+from hostile_images import declaring, with_scans
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from message_builders import (
@@ -146,7 +147,13 @@ def bad_message(kind):
     elif kind == "wrong_depth":
         msg.encoding, msg.data = "16UC1", msg.data[: 4 * 6]
     else:
-        msg = compressed(b"\xff\xd8\xff no image", "jpeg")
+        data = {
+            "undecodable": b"\xff\xd8\xff no image",
+            "unknown_format": b"GIF89a" + bytes(30),
+            "too_large": declaring("JPEG", 16000, 12000),
+            "too_many_scans": with_scans(500),
+        }[kind]
+        msg = compressed(data, "jpeg")
     return msg
 
 

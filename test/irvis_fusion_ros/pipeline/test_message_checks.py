@@ -2,6 +2,7 @@
 
 import types
 
+import cv2
 import numpy as np
 import pytest
 from message_builders import compressed, from_array
@@ -92,10 +93,29 @@ def test_an_unknown_encoding_is_sound_unless_it_is_empty():
     assert bench.vis(message)[1] == "unknown_encoding"
 
 
-def test_a_compressed_message_is_left_for_the_worker():
+def test_a_compressed_message_has_its_pixels_and_its_size():
     bench = Bench()
-    frame, refused = bench.vis(stamped(compressed(b"not looked at", "jpeg"), 99.0))
-    assert refused is None and frame.pixels is None and bench.notes == []
+    bgr = np.full((4, 6, 3), (10, 20, 30), np.uint8)
+    coded = cv2.imencode(".png", bgr)[1].tobytes()
+    frame, refused = bench.vis(stamped(compressed(coded, "rgb8; png compressed bgr8"), 99.0))
+    assert refused is None and bench.checks.sizes["vis"] == (4, 6)
+    assert np.array_equal(frame.pixels, bgr)
+    frame, refused = bench.vis(stamped(compressed(coded[:-20], "png"), 99.0))
+    assert refused == "undecodable" and frame.pixels is None and frame.stamp_ns == 99 * 10**9
+
+
+def test_images_beyond_the_largest_size_are_refused_and_named():
+    bench = Bench()
+    bench.checks.max_pixels = lambda: 4 * 6
+    assert bench.vis(stamped(rgb(4, 6), 99.0))[1] is None
+    assert bench.checks.ir(stamped(from_array("mono8", np.zeros((4, 6), np.uint8)), 99.0))
+    assert bench.notes == []
+    assert bench.vis(stamped(rgb(5, 6), 99.0))[1] == "too_large"
+    assert bench.checks.ir(stamped(from_array("mono8", np.zeros((5, 6), np.uint8)), 99.0)) is None
+    coded = cv2.imencode(".png", np.zeros((5, 6), np.uint8))[1].tobytes()
+    assert bench.checks.ir(stamped(compressed(coded, "png"), 99.0)) is None
+    assert [kind for kind, _ in bench.notes] == [f"{s}: too_large" for s in ("vis", "ir", "ir")]
+    assert all("max_pixels" in text for _, text in bench.notes)
 
 
 def test_thermal_frames_are_numbered_and_bad_values_named():
