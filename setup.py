@@ -54,7 +54,7 @@ EXTRAS = {
     "docs": ["mkdocs>=1.6,<2", "mkdocs-material>=9.6,<10", "mkdocstrings[python]>=1.0"],
     "torch": ["torch>=1.13", "safetensors>=0.4"],
     "train": [
-        "torch>=2.1",
+        "torch>=2.6",
         "safetensors>=0.4",
         "onnx>=1.14",
         "onnxscript",

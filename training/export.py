@@ -31,6 +31,7 @@ from irvis_fusion_core.atomic_file import write_file
 from irvis_fusion_core.backends.comparison import largest_difference
 from irvis_fusion_core.backends.model_file import BOUNDS, read_model_file
 from irvis_fusion_core.benchmark import example_pair
+from irvis_fusion_core.bounded_file import parse_json
 from irvis_fusion_core.command_line import command, parse_size
 from irvis_fusion_core.errors import CalibrationError, ConfigurationError, ModelError
 from irvis_fusion_core.network.checkpoint import read_metadata, save_checkpoint
@@ -154,7 +155,7 @@ def put_in_place(built: Path, output: Path) -> list[Path]:
     known = output / checksums.name
     if known.is_file():
         try:
-            earlier = dict(json.loads(known.read_text()))
+            earlier = dict(parse_json(known.read_text()))
         except (ValueError, TypeError) as error:
             raise ConfigurationError(
                 f"expected names and checksums in {known}, found: {error}; remove it"

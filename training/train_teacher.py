@@ -30,6 +30,7 @@ from torch.utils.data import DataLoader
 
 from irvis_fusion_core.command_line import command
 from irvis_fusion_core.errors import CheckpointError, ConfigurationError
+from irvis_fusion_core.network.checkpoint import load_plain
 from training.data.data_module import FusionData
 from training.options import add_options, script_parser, trainer_options
 from training.storage import write_json
@@ -102,8 +103,8 @@ def main(arguments: list[str]) -> int:
 def check_readable(path: str) -> None:
     """Refuse a checkpoint that is missing, broken or foreign, before any work."""
     try:
-        torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds: pickle, zip, runtime, EOF
+        load_plain(path)
+    except CheckpointError as error:
         raise CheckpointError(
             f"expected a checkpoint of training.train_teacher in {path}, found: {error}; pass the "
             "last.ckpt of an earlier run"

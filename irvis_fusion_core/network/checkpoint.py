@@ -5,7 +5,7 @@ A `.pth` is read with `weights_only=True`: a foreign file cannot run code.
 
 from __future__ import annotations
 
-import json
+import re
 import struct
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,13 @@ from typing import Any
 import torch
 
 from irvis_fusion_core.atomic_file import replacing
+from irvis_fusion_core.bounded_file import parse_json
 from irvis_fusion_core.errors import CheckpointError, ConfigurationError
 from irvis_fusion_core.network.student import Student, create_student_model
 
 FORMAT = "2"  # 1 had another last step: gates for each pixel of a 4 x 4 block
 METADATA_PREFIX = "irvis_fusion."
+SAFE_TORCH = (2, 6)
 
 
 def save_checkpoint(
@@ -97,7 +99,7 @@ def read_metadata(path: str | Path) -> dict[str, str]:
     try:
         with open(path, "rb") as file:
             length = struct.unpack("<Q", file.read(8))[0]
-            header = json.loads(file.read(min(length, 100_000_000)))
+            header = parse_json(file.read(min(length, 100_000_000)))
             return dict(header.get("__metadata__", {}))
     except (OSError, struct.error, ValueError, AttributeError) as error:
         raise CheckpointError(
@@ -150,10 +152,7 @@ def read_pth(path: Path) -> dict[str, torch.Tensor]:
     Raises:
         CheckpointError: it is no state dict of tensors.
     """
-    try:
-        loaded: Any = torch.load(str(path), map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds: pickle, zip, runtime, EOF
-        raise CheckpointError(f"{path} is not a checkpoint of tensors alone: {error}") from error
+    loaded = load_plain(path)
     for key in ("average", "model", "state_dict"):
         if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
             loaded = loaded[key]
@@ -164,6 +163,27 @@ def read_pth(path: Path) -> dict[str, torch.Tensor]:
             f"expected names and tensors in {path}, found {type(loaded).__name__}"
         )
     return loaded
+
+
+def load_plain(path: str | Path) -> Any:
+    """Return what `torch.save` wrote of tensors and plain values, on the CPU; runs no code.
+
+    All reading of pickled files goes through here. Below PyTorch 2.6 `weights_only` can be
+    circumvented (CVE-2025-32434).
+
+    Raises:
+        CheckpointError: missing, broken, of anything else, or PyTorch is too old to tell.
+    """
+    if tuple(int(part) for part in re.findall(r"\d+", torch.__version__)[:2]) < SAFE_TORCH:
+        raise CheckpointError(
+            f"expected PyTorch {SAFE_TORCH[0]}.{SAFE_TORCH[1]} or newer to read {path}, found "
+            f"{torch.__version__}, in which such a file can run code; install a newer one, or "
+            "convert the file on another machine: safetensors.torch.save_file(tensors, path)"
+        )
+    try:
+        return torch.load(str(path), map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds: pickle, zip, runtime, EOF
+        raise CheckpointError(f"{path} is not a checkpoint of tensors alone: {error}") from error
 
 
 def find_misfits(tensors: dict[str, torch.Tensor], model: torch.nn.Module) -> str:

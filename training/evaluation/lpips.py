@@ -67,11 +67,10 @@ def open_lpips(
     # torchmetrics takes its backbone from an installed torchvision only. This is the one function
     # in which it does.
     with mock.patch.object(torchmetrics_lpips, "_get_tv_model_features", lambda *_: features):
-        network = torchmetrics_lpips._NoTrainLpips(net=net, pretrained=heads_file is None)
-    if heads_file is not None:
-        heads = {name: p for name, p in network.named_parameters() if name.startswith("lin")}
-        advice = (
-            "are the heads of the other network? Leave --lpips_heads out to take torchmetrics'"
-        )
-        fill(heads, Path(heads_file), "the LPIPS head", advice)
+        network = torchmetrics_lpips._NoTrainLpips(net=net, pretrained=False)
+    if heads_file is None:
+        heads_file = Path(torchmetrics_lpips.__file__).parent / "lpips_models" / f"{net}.pth"
+    heads = {name: p for name, p in network.named_parameters() if name.startswith("lin")}
+    advice = "are the heads of the other network? Leave --lpips_heads out to take torchmetrics'"
+    fill(heads, Path(heads_file), "the LPIPS head", advice)
     return Lpips(network)

@@ -30,6 +30,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 import irvis_fusion_core
 from irvis_fusion_core.errors import CheckpointError
+from irvis_fusion_core.network.checkpoint import load_plain
 from training.errors import StorageError
 from training.loop.lightning_module import FORMAT
 from training.storage import make_folder, writing
@@ -70,8 +71,8 @@ def read_run(path: str | Path) -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointError(f"expected a checkpoint to resume at {path}, found no such file")
     try:
-        found = torch.load(str(path), map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds: pickle, zip, runtime, EOF
+        found = load_plain(path)
+    except CheckpointError as error:
         raise CheckpointError(
             f"expected a whole checkpoint of training.train in {path}, found: {error}; take an "
             "older one of the same folder"

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from irvis_fusion_core.network.checkpoint import load_plain
 from training.errors import TrainingError
 
 
@@ -60,12 +61,13 @@ def open_features(net: str, weights: str | Path | None, advice: str) -> nn.Seque
     cache = Path(torch.hub.get_dir()) / "checkpoints"
     path = Path(weights) if weights else min(cache.glob(f"{net}-*.pth"), default=cache / file)
     if not path.is_file():
-        if not weights and importlib.util.find_spec("torchvision"):
-            return _from_torchvision(net, advice)
-        raise WeightsMissingError(
-            f"expected torchvision's weights of {net} at {path}, found no such file; install "
-            f"torchvision or download https://download.pytorch.org/models/{file} there; {advice}"
-        )
+        if weights or not importlib.util.find_spec("torchvision"):
+            raise WeightsMissingError(
+                f"expected torchvision's weights of {net} at {path}, found no such file; install "
+                f"torchvision or download https://download.pytorch.org/models/{file} there; "
+                f"{advice}"
+            )
+        path = _download(net, cache, advice)
     features = _convolutions(plan, pooling)
     wanted = {f"features.{name}": tensor for name, tensor in features.named_parameters()}
     fill(wanted, path, f"torchvision's {net}", f"is it of another network? {advice}")
@@ -96,21 +98,25 @@ def _read_tensors(path: Path) -> dict[str, torch.Tensor]:
             from safetensors.torch import load_file
 
             return load_file(str(path))
-        found = dict(torch.load(str(path), map_location="cpu", weights_only=True))
-    except Exception as error:  # many kinds: pickle, zip, runtime, EOF, safetensors' own
+        found = dict(load_plain(path))
+    except Exception as error:  # many kinds: safetensors' own, those of a file without names
         raise WeightsMissingError(
             f"expected a file of tensors at {path}, found: {error}; download it again"
         ) from error
     return {name: value for name, value in found.items() if isinstance(value, torch.Tensor)}
 
 
-def _from_torchvision(net: str, advice: str) -> nn.Sequential:
+def _download(net: str, cache: Path, advice: str) -> Path:
+    """Download torchvision's weights of a network into torch's cache; they are not unpickled."""
     import torchvision
 
+    url = torchvision.models.get_model_weights(net).DEFAULT.url
+    path = cache / url.rpartition("/")[2]
+    cache.mkdir(parents=True, exist_ok=True)
     try:
-        features = getattr(torchvision.models, net)(weights="DEFAULT").features
+        torch.hub.download_url_to_file(url, str(path), path.stem.rpartition("-")[2])
     except (OSError, RuntimeError) as error:  # no network, or a broken download
         raise WeightsMissingError(
             f"expected torchvision to provide the weights of {net}, found: {error}; {advice}"
         ) from error
-    return features.requires_grad_(False).eval()
+    return path

@@ -19,6 +19,7 @@ from torch import nn
 
 from irvis_fusion_core.detectors.labels import COCO
 from irvis_fusion_core.detectors.layouts import Facts, NanoDet, Yolox, choose_layout, grid
+from irvis_fusion_core.detectors.network_file import refuse_other_folders
 from irvis_fusion_core.errors import ModelError
 from irvis_fusion_core.optional_packages import pip_advice
 from training.errors import TrainingError
@@ -118,6 +119,7 @@ def _read(path: Path) -> tuple[Any, int]:
     """Return the ONNX model, and the side of its square input."""
     import onnx
 
+    refuse_other_folders(str(path))
     try:
         model = onnx.load(str(path))
     except Exception as error:  # OSError, protobuf's and ONNX's own kinds

@@ -6,11 +6,11 @@ A line that begins with `TODO:` asks for what only a person knows.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from irvis_fusion_core.bounded_file import parse_json
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_core.network.student import Student
 from training.tables import markdown_table
@@ -115,7 +115,7 @@ def _evaluation(facts: CardFacts) -> list[str]:
     if facts.evaluation is None:
         return [f"{TODO} run `python -m training.eval` and pass its summary.json (--evaluation)."]
     try:
-        summary = json.loads(_text(facts.evaluation))
+        summary = parse_json(_text(facts.evaluation))
         means = summary["means"]
         names = list(next(iter(means.values())))
         lines = [

@@ -14,7 +14,6 @@ The variance is written last, so it says that a pair is complete.
 from __future__ import annotations
 
 import glob
-import json
 import os
 import shutil
 from collections.abc import Sequence
@@ -23,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from irvis_fusion_core.bounded_file import parse_json
 from irvis_fusion_core.errors import ConfigurationError
 from training.data.images import LARGEST_VARIANCE
 from training.storage import append_json, make_folder, write_json, write_png, writing
@@ -44,7 +44,7 @@ class EnsembleFolder:
                 write_json(path, settings)
             return
         try:
-            found = json.loads(path.read_text())
+            found = parse_json(path.read_text())
         except ValueError:
             found = {"settings": "unreadable"}
         different = sorted(k for k in {*found, *settings} if found.get(k) != settings.get(k))

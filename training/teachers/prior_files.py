@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from irvis_fusion_core.atomic_file import replacing
+from irvis_fusion_core.bounded_file import parse_json
 from irvis_fusion_core.errors import CheckpointError, ConfigurationError
 from irvis_fusion_core.network import checkpoint
 from training.teachers import unet
@@ -106,7 +107,7 @@ def _open_ours(teacher: str, path: Path) -> tuple[torch.nn.Module, dict[str, tor
             "train one with training.train_teacher, or give the published file (.pt, .pth)"
         )
     try:
-        config = json.loads(header[PREFIX + "config"])
+        config = parse_json(header[PREFIX + "config"])
         # Earlier files hold two options of which only one value was ever used.
         for retired in ("updown_blocks", "scale_shift"):
             if config.get(retired) is True:

@@ -1,5 +1,6 @@
 """VGG-16 as torchvision stores it, against a plain forward pass; refused without weights."""
 
+import hashlib
 import sys
 from types import SimpleNamespace
 
@@ -82,22 +83,25 @@ def test_without_trained_weights_there_is_no_network(tmp_path, monkeypatch, weig
 
 
 def test_an_installed_torchvision_provides_the_weights(tmp_path, monkeypatch, weights):
-    """A stand-in for torchvision, which a machine without a network cannot download with."""
+    """A stand-in for torchvision; its file is downloaded once, checked, and not unpickled."""
     plain = open_vgg16(weights)
-    asked = []
-
-    def vgg16(weights):
-        asked.append(weights)
-        if len(asked) > 1:
-            raise OSError("no network")
-        return SimpleNamespace(features=plain.features)
-
-    stand_in = SimpleNamespace(models=SimpleNamespace(vgg16=vgg16), __spec__=object())
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()[:8]
+    published = tmp_path / f"vgg16-{digest}.pth"
+    published.write_bytes(weights.read_bytes())
+    facts = SimpleNamespace(DEFAULT=SimpleNamespace(url=published.as_uri()))
+    models = SimpleNamespace(get_model_weights={"vgg16": facts}.__getitem__)
+    stand_in = SimpleNamespace(models=models, __spec__=object())
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "home"))
     monkeypatch.setitem(sys.modules, "torchvision", stand_in)
     grey = torch.rand(1, 1, 32, 32) * 255.0
-    assert torch.equal(open_vgg16()(grey)[0], plain(grey)[0]) and asked == ["DEFAULT"]
-    with pytest.raises(WeightsMissingError, match="no network.*--vgg_weights"):
+    assert torch.equal(open_vgg16()(grey)[0], plain(grey)[0])
+    published.unlink()
+    assert torch.equal(open_vgg16()(grey)[0], plain(grey)[0])  # from the cache
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "other home"))
+    with pytest.raises(WeightsMissingError, match="No such file.*--vgg_weights"):
+        open_vgg16()
+    published.write_bytes(b"of somebody else")
+    with pytest.raises(WeightsMissingError, match="invalid hash value"):
         open_vgg16()
 
 
