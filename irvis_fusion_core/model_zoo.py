@@ -12,6 +12,7 @@ import os
 
 from irvis_fusion_core.atomic_file import write_file
 from irvis_fusion_core.backends.model_file import PRECISIONS
+from irvis_fusion_core.bounded_file import parse_json
 from irvis_fusion_core.errors import ConfigurationError, ModelError, expect_one_of
 
 MODELS_DIR = os.path.join(os.path.dirname(os.path.abspath(__file__)), "models")
@@ -91,7 +92,7 @@ def _checksums(folder: str) -> dict[str, str]:
     target = os.path.join(folder, CHECKSUMS)
     try:
         with open(target) as stream:
-            record = json.load(stream)
+            record = parse_json(stream.read())
         if not isinstance(record, dict):
             raise ValueError(f"{type(record).__name__}, not names and checksums")
     except (OSError, ValueError) as error:

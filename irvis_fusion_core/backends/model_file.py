@@ -23,6 +23,7 @@ VIS_ORDERS = ("rgb", "bgr")
 # in fp32, half-precision arithmetic in fp16 (the last mix stays fp32).
 BOUNDS = {"fp32": 1, "fp16": 4}
 _ONNX_UINT8 = 2  # TensorProto.DataType.UINT8
+_EXTERNAL = 1  # TensorProto.DataLocation.EXTERNAL
 CHANNELS = {"ir": 1, "vis": 3, "fused": 3}
 
 Dimension = Union[int, str]  # a fixed number of pixels, or the name of a free dimension
@@ -64,11 +65,18 @@ def read_model_file(path: str) -> ModelFile:
         content = stream.read()
     try:
         inputs, outputs, metadata = _read_model(memoryview(content))
+        others = external_files(content)
     except ValueError:
         raise ModelError(
             f"expected a complete ONNX model in {path!r}, found {len(content)} bytes that end "
             "early or are not ONNX; copy or download the file again, or export it again"
         ) from None
+    if others:
+        raise ModelError(
+            f"expected a model in one file, found that {path!r} keeps weights in {others[0]!r}, "
+            "which no checksum covers; join them: `import onnx; onnx.save(onnx.load('a.onnx'), "
+            "'whole.onnx')`"
+        )
     height, width = _check_interface(path, inputs, outputs)
     precision = _metadata(path, metadata, "precision", PRECISIONS)
     vis_order = _metadata(path, metadata, "vis_order", VIS_ORDERS)
@@ -144,6 +152,39 @@ def _read_model(content: memoryview) -> tuple[list[_Tensor], list[_Tensor], dict
     metadata = {read_text(each[1]): read_text(each[2]) for each in properties}
     inputs = [tensor for tensor in inputs if tensor[0] not in initializers]
     return inputs, [_read_tensor(each) for each in graph[12]], metadata
+
+
+# What holds tensors: field numbers of each message, and the messages in them.
+_HOLDERS = {
+    "model": {7: "graph", 20: "training", 25: "function"},
+    "training": {1: "graph", 2: "graph"},
+    "function": {7: "node"},
+    "graph": {1: "node", 5: "tensor", 15: "sparse"},
+    "node": {5: "attribute"},
+    "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
+    "sparse": {1: "tensor", 2: "tensor"},
+}
+
+
+def external_files(content: bytes) -> list[str]:
+    """Return the names of the other files in which an ONNX model keeps tensors.
+
+    Raises:
+        ValueError: The bytes are no ONNX model.
+    """
+    names = set()
+    waiting: list[tuple[str, _Value]] = [("model", memoryview(content))]
+    while waiting:
+        kind, message = waiting.pop()
+        fields = read_fields(message)
+        if kind != "tensor":
+            parts = _HOLDERS[kind].items()
+            waiting += [(inner, each) for field, inner in parts for each in fields[field]]
+        elif _EXTERNAL in fields[14]:  # TensorProto.data_location
+            entries = [read_fields(each) for each in fields[13]]
+            found = [read_text(e[2]) for e in entries if read_text(e[1]) == "location"]
+            names.update(found or [""])
+    return sorted(names)
 
 
 def _read_tensor(value_info: _Value) -> _Tensor:

@@ -10,7 +10,9 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 
-from irvis_fusion_core.errors import EngineUnavailableError, ModelError
+from irvis_fusion_core.backends.model_file import external_files
+from irvis_fusion_core.bounded_file import PARAMETER_BYTES, parse_yaml, read_text
+from irvis_fusion_core.errors import EngineUnavailableError, FileContentError, ModelError
 
 DEFAULT_SIDE = 640
 """Of an input whose size the model leaves open."""
@@ -40,6 +42,7 @@ def open_network(path: str, threads: int = 0) -> Network:
     """
     if not os.path.isfile(path):
         raise ModelError(f"expected a detector's .onnx or .xml at {path}, found no such file")
+    refuse_other_folders(path)
     if path.endswith(".xml"):
         return _OpenVinoNetwork(path, threads)
     try:
@@ -49,11 +52,33 @@ def open_network(path: str, threads: int = 0) -> Network:
     return _RuntimeNetwork(onnxruntime, path, threads)
 
 
+def refuse_other_folders(path: str) -> None:
+    """Refuse an ONNX file that keeps tensors elsewhere than in files next to it.
+
+    Raises:
+        ModelError: It does, or is no ONNX file.
+    """
+    if path.endswith(".xml"):
+        return
+    try:
+        with open(path, "rb") as stream:
+            names = external_files(stream.read())
+    except (OSError, ValueError) as error:
+        raise ModelError(f"expected an ONNX detector in {path}, found: {error}") from error
+    for name in names:
+        neighbour = os.path.join(os.path.dirname(os.path.abspath(path)), name)
+        if os.path.dirname(name) or not os.path.isfile(neighbour) or os.path.islink(neighbour):
+            raise ModelError(
+                f"expected the tensors of {path} in it or in a file next to it, found that it "
+                f"names {name!r}; put both files into one folder, without links"
+            )
+
+
 def class_names(metadata: Mapping[str, str]) -> list[str]:
     """Return the class names, which exporters write as a Python dict or list."""
     try:
         names = ast.literal_eval(metadata.get("names", "[]"))
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return []
     if isinstance(names, dict):
         names = [names[key] for key in sorted(names)]
@@ -145,14 +170,9 @@ def _openvino_metadata(model: Any, path: str) -> dict[str, str]:
     if not os.path.isfile(path):
         return {}
     try:
-        import yaml
-
-        with open(path, encoding="utf-8") as stream:
-            tree = yaml.safe_load(stream)
+        tree = parse_yaml(read_text(path, PARAMETER_BYTES))
         return {str(key): str(value) for key, value in tree.items()}
-    except ImportError as error:
-        raise EngineUnavailableError(f"reading {path} needs PyYAML: pip install pyyaml") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError) as error:
+    except (FileContentError, AttributeError) as error:
         raise ModelError(f"expected the detector's names in {path}, found: {error}") from error
 
 

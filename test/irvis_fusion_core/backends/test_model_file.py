@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from irvis_fusion_core.backends.model_file import read_model_file
+from irvis_fusion_core.backends.model_file import external_files, read_model_file
 from irvis_fusion_core.errors import ModelError
 
 
@@ -77,3 +77,62 @@ def test_refuses_any_other_bytes(tmp_path, content):
     path.write_bytes(content)
     with pytest.raises(ModelError):
         read_model_file(str(path))
+
+
+def with_external_data(onnx, path, location):
+    """Write the model of `path` with its constants in another file, under the name `location`."""
+    model = onnx.load(path)
+    onnx.external_data_helper.convert_model_to_external_data(
+        model, location="weights.bin", size_threshold=0
+    )
+    split = path.replace(".onnx", "_split.onnx")
+    onnx.save(model, split)
+    named = onnx.load(split, load_external_data=False)
+    for tensor in named.graph.initializer:
+        for entry in tensor.external_data:
+            if entry.key == "location":
+                entry.value = location
+    with open(split, "wb") as stream:
+        stream.write(named.SerializeToString())
+    return split
+
+
+@pytest.mark.parametrize("location", ["weights.bin", "../../etc/passwd", "/etc/passwd"])
+def test_refuses_weights_in_other_files(write_model, location):
+    onnx = pytest.importorskip("onnx")
+    path = write_model()
+    split = with_external_data(onnx, path, location)
+    with pytest.raises(ModelError, match="keeps weights in.*onnx.save") as caught:
+        read_model_file(split)
+    assert repr(location) in str(caught.value)
+    if location == "weights.bin":  # what the error advises
+        onnx.save(onnx.load(split), split)
+        assert read_model_file(split).variant == read_model_file(path).variant
+
+
+def test_finds_other_files_in_every_corner_of_a_model(write_model):
+    onnx = pytest.importorskip("onnx")
+    helper = onnx.helper
+
+    def tensor(location):
+        found = onnx.TensorProto(name=location, data_type=1, dims=[1])
+        found.data_location = onnx.TensorProto.EXTERNAL
+        found.external_data.add(key="location", value=location)
+        return found
+
+    inner = helper.make_node("Constant", [], ["c"], value=tensor("constant"))
+    branch = helper.make_graph([inner], "branch", [], [], [tensor("branch")])
+    many = helper.make_attribute("many", [tensor("many")])
+    choice = helper.make_node("If", ["x"], ["y"], then_branch=branch)
+    choice.attribute.append(many)
+    model = onnx.load(write_model())
+    model.graph.node.append(choice)
+    sparse = onnx.SparseTensorProto(values=tensor("values"), indices=tensor("indices"), dims=[9])
+    model.graph.sparse_initializer.append(sparse)
+    model.functions.add(name="f").node.append(
+        helper.make_node("G", [], ["d"], v=tensor("function"))
+    )
+    model.training_info.add().algorithm.CopyFrom(branch)
+    expected = ["branch", "constant", "function", "indices", "many", "values"]
+    assert external_files(model.SerializeToString()) == expected
+    assert external_files(onnx.load(write_model()).SerializeToString()) == []

@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from tiny_detectors import write_yolox
 
 from irvis_fusion_core.detectors import DetectorFile, PeopleDetector, YoloDetector, open_detector
 from irvis_fusion_core.detectors.labels import COCO
@@ -371,3 +372,29 @@ def test_hog_survives_images_smaller_than_its_window():
     assert isinstance(detector, PeopleDetector)
     for shape in [(64, 64, 3), (127, 200, 3), (200, 63, 3), (128, 64, 3)]:
         assert isinstance(detector.find(np.zeros(shape, np.uint8)), list)
+
+
+@pytest.mark.parametrize("where", ["next to it", "above it", "through a link"])
+def test_tensors_of_a_detector_lie_in_it_or_next_to_it(where, tmp_path):
+    onnx = pytest.importorskip("onnx")
+    (tmp_path / "models").mkdir()
+    path = str(write_yolox(tmp_path / "models" / "yolox.onnx"))
+    image = np.random.default_rng(0).integers(0, 255, (96, 96, 3), np.uint8)
+    expected = DetectorFile(path, 0.0).find(image)
+    model = onnx.load(path)
+    onnx.save(model, path, save_as_external_data=True, location="w.bin", size_threshold=64)
+    weights = tmp_path / "models" / "w.bin"
+    if where == "next to it":
+        assert DetectorFile(path, 0.0).find(image) == expected
+        return
+    weights.rename(tmp_path / "w.bin")
+    if where == "through a link":
+        weights.symlink_to(tmp_path / "w.bin")
+    else:
+        model = onnx.load(path, load_external_data=False)
+        for tensor in model.graph.initializer:
+            for entry in tensor.external_data:
+                entry.value = "../w.bin" if entry.key == "location" else entry.value
+        onnx.save(model, path)
+    with pytest.raises(ModelError, match="in a file next to it.*w.bin"):
+        DetectorFile(path, 0.0)
