@@ -6,6 +6,8 @@ registration that `registration.fallback` names is used, and /diagnostics says w
 
 from __future__ import annotations
 
+import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -25,6 +27,8 @@ from irvis_fusion_ros.pipeline.pair_fuser import Stages, ThermalOnce
 
 FIRST_READ_S = 1.0
 """How long configuring waits for a calibration file; no image has come yet."""
+TELL_MAX, TELL_WINDOW_S = 4, 60.0
+"""Lines in the log within this time: a calibration that flaps changes the registration often."""
 READ_S = 0.1
 """How long a parameter change waits for one: three frames at 30 Hz, which DDS queues."""
 
@@ -39,6 +43,7 @@ class CurrentStages:
         in_background: Whether calibration files are read on threads of their own, and images
             aligned on another. False for tools that read files and give the same images each time.
         stages: The stages in use.
+        changes: How often the registration, or why it is not used, has changed since the first.
 
     Raises:
         ConfigurationError: Thermal or registration parameters that do not go together.
@@ -48,9 +53,12 @@ class CurrentStages:
     cameras: Callable[[Settings], Cameras] = lambda settings: NO_CAMERAS
     tell: Callable[[str, bool], None] = lambda text, is_problem: None
     in_background: bool = True
+    clock_s: Callable[[], float] = time.monotonic
 
     def __post_init__(self) -> None:
-        self._told = ""
+        self.changes = -1
+        self._newest, self._told = ("", False), ""
+        self._told_at_s: deque[float] = deque(maxlen=TELL_MAX)
         self._files = CameraFiles()
         limiter = FlickerLimiter() if self.settings.engine.limit_flicker else None
         registration, problem = self._registration(
@@ -85,7 +93,11 @@ class CurrentStages:
         self.stages = self.stages._replace(registration=registration, problem=problem)
 
     def follow_files(self) -> None:
-        """Use a calibration file that took long to read; call it now and then."""
+        """Use a calibration file that took long to read, and tell what was held back.
+
+        Call it now and then.
+        """
+        self._tell_newest()
         if self._files.arrived() and self.stages.problem:
             self.renew_registration()
 
@@ -100,15 +112,26 @@ class CurrentStages:
         except CalibrationError as error:
             if refuse and not isinstance(error, CalibrationMissing):
                 raise
-            self._tell_once(str(error), is_problem=True)
+            self._changed_to(str(error), is_problem=True)
             return fallback_registration(settings), str(error)
-        self._tell_once(describe_registration(asked_for), is_problem=False)
+        self._changed_to(describe_registration(asked_for), is_problem=False)
         return asked_for, ""
 
-    def _tell_once(self, text: str, is_problem: bool) -> None:
-        if text != self._told:
-            self.tell("registration: " + text, is_problem)
-        self._told = text
+    def _changed_to(self, text: str, is_problem: bool) -> None:
+        if text != self._newest[0]:
+            self.changes += 1
+        self._newest = (text, is_problem)
+        self._tell_newest()
+
+    def _tell_newest(self) -> None:
+        """Tell the newest change, unless enough were told of late."""
+        now_s, told_at_s = self.clock_s(), self._told_at_s
+        held = len(told_at_s) == TELL_MAX and now_s - told_at_s[0] < TELL_WINDOW_S
+        if self._newest[0] == self._told or held:
+            return
+        told_at_s.append(now_s)
+        self._told = self._newest[0]
+        self.tell("registration: " + self._newest[0], self._newest[1])
 
 
 def make_thermal(settings: Settings) -> ThermalOnce:

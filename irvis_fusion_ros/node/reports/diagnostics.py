@@ -65,10 +65,10 @@ class RateMeter:
         return max(0.0, (count - previous[1]) / (now_s - previous[0]))
 
 
-def registration_status(mode: str, stages: Stages) -> Status:
+def registration_status(mode: str, stages: Stages, changes: int = 0) -> Status:
     """Return the status `registration`; `mode` is the one that the parameters ask for."""
     registration, problem = stages.registration, stages.problem
-    values = {"asked_for": mode}
+    values = {"asked_for": mode, "changes": str(changes)}
     if registration is not None:
         values.update((key, str(value)) for key, value in registration.describe().items())
     if problem:
@@ -128,7 +128,9 @@ class Report:
             output,
             self._engine(),
             registration_status(
-                self.node.live.current.registration.mode, self.parts.stages.stages
+                self.node.live.current.registration.mode,
+                self.parts.stages.stages,
+                self.parts.stages.changes,
             ),
             self._messages(),
         ]

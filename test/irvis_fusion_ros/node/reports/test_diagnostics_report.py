@@ -40,7 +40,7 @@ class Parts:
     def __init__(self):
         self.output = types.SimpleNamespace(outcomes=EventCounter(), last_unfused="")
         self.stages = types.SimpleNamespace(
-            stages=types.SimpleNamespace(registration=ResizeRegistration(), problem="")
+            changes=0, stages=types.SimpleNamespace(registration=ResizeRegistration(), problem="")
         )
         self.mailbox = types.SimpleNamespace(
             displaced_count=0,
