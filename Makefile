@@ -5,7 +5,7 @@
 # make gpu-check    prove the GPU paths on a machine with an NVIDIA GPU, report in out/gpu/
 # make gpu-wheels   collect the packages that it needs, for a machine without internet
 #
-# All three make .venv when it is missing, and renew it when setup.py changes.
+# All three make .venv when it is missing, and renew it when pyproject.toml or setup.py change.
 
 PYTHON ?= python3
 # A sourced ROS installation is used as it is: its messages are built for NumPy 1 and lie outside
@@ -66,15 +66,15 @@ gpu-wheels:
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV_OPTIONS) $(VENV)
 
-$(VENV)/demo.stamp: setup.py | $(VENV)/bin/python
+$(VENV)/demo.stamp: pyproject.toml setup.py | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet $(DEMO_PACKAGES)
 	touch $@
 
-$(VENV)/dev.stamp: setup.py | $(VENV)/bin/python
+$(VENV)/dev.stamp: pyproject.toml setup.py | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet $(TEST_PACKAGES)
 	touch $@
 
-$(VENV)/docs.stamp: setup.py | $(VENV)/bin/python
+$(VENV)/docs.stamp: pyproject.toml setup.py | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --editable '.[docs]'
 	touch $@
 

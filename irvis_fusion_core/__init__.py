@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from irvis_fusion_core.moved_modules import keep_old_names
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"
 
 _HOMES = {
     "RealtimeFusion": "irvis_fusion_core.fusion",
