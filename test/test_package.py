@@ -211,9 +211,9 @@ def test_the_manifest_has_keys_of_rosdep(manifest):
 def imported(file):
     """The top-level modules that a file imports anywhere, also by `import_module("NAME")`."""
     for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "import_module":
-            if isinstance(node.args[0], ast.Constant):
-                yield node.args[0].value.partition(".")[0]
+        by_name = isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "import_module"
+        if by_name and isinstance(node.args[0], ast.Constant):
+            yield node.args[0].value.partition(".")[0]
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield alias.name.partition(".")[0]

@@ -60,6 +60,7 @@ build() {
     if command -v colcon >/dev/null; then
         (cd "$WORK" && colcon build --packages-select irvis_fusion) || fail "colcon build"
         set +u
+        # shellcheck source=/dev/null
         . "$WORK/install/local_setup.bash"
         set -u
     else # what colcon does, for wheels of ROS without colcon
@@ -183,6 +184,7 @@ make_test() {
     make -C "$ROOT" test || fail "make test"
 }
 
+# shellcheck disable=SC2048 # STEPS holds several words
 for step in ${*:-$STEPS}; do
     echo "=== $step"
     : >"$WORK/output"
