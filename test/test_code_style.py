@@ -17,6 +17,8 @@ SOURCES = [
         "training",
         "benchmarks",
         "test",
+        "docker",
+        ".ci",
         "setup.py",
     )
     if (ROOT / name).exists()
