@@ -11,9 +11,9 @@ ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "docs" / "jetson.md").read_text(encoding="utf-8")
 # What NVIDIA's migration guides list as removed, of what has been usual.
 GONE = {
-    "8.5": {"stronglyTyped", "skipInference"},  # came later
-    "10": {"workspace", "minTiming", "explicitBatch", "maxBatch", "uff", "deploy", "buildOnly"},
-    "11": {"workspace", "minTiming", "explicitBatch", "fp16", "int8", "calib", "best", "bf16"},
+    "8.5": {"stronglyTyped"},  # came later
+    "10": {"workspace", "minTiming", "batch", "maxBatch", "uff", "deploy"},
+    "11": {"workspace", "minTiming", "fp16", "int8", "calib", "best", "bf16"},
 }
 
 

@@ -280,11 +280,33 @@ def test_the_readme_lists_the_extras(project):
     assert set(listed) == set(project["optional-dependencies"])
 
 
-def test_the_view_shows_the_topics_of_the_node():
-    text = (ROOT / "config" / "view.rviz").read_text()
-    assert re.findall(r"/\w+/image_raw", text) == [
-        f"/{n}/image_raw" for n in ("ir", "vis", "fused")
-    ]
+IMAGES = ["/ir/image_raw", "/vis/image_raw", "/fused/image_raw", "/fused/image_raw/compressed"]
+
+
+def test_rviz_shows_the_image_topics_of_the_node_side_by_side():
+    yaml = pytest.importorskip("yaml", reason="needs PyYAML")
+    view = yaml.safe_load((ROOT / "config" / "view.rviz").read_text())
+    displays = view["Visualization Manager"]["Displays"]
+    assert [each["Topic"]["Value"] for each in displays] == IMAGES
+    # Qt finds a panel by its name, which RViz takes from the display.
+    packed = bytes.fromhex(view["Window Geometry"]["QMainWindow State"])
+    places = [packed.find(each["Name"].encode("utf-16-be")) for each in displays]
+    assert -1 not in places and places == sorted(places)
+    for each in displays:
+        assert view["Window Geometry"][each["Name"]] == {"collapsed": False}
+
+
+def test_foxglove_shows_the_image_topics_of_the_node_side_by_side():
+    import json
+
+    view = json.loads((ROOT / "config" / "foxglove_live.json").read_text())
+    panels = view["configById"]
+    shown = re.findall(r"\w+!\w+", json.dumps(view["layout"]))
+    assert set(shown) == set(panels)
+    images = [panels[name]["imageMode"]["imageTopic"] for name in shown if "Image" in name]
+    assert images == IMAGES
+    diagnostics = [panels[name]["topicToRender"] for name in shown if "Diagnostic" in name]
+    assert set(diagnostics) == {"/diagnostics"}
 
 
 def test_files_for_people_are_there():

@@ -21,6 +21,7 @@ from irvis_fusion_ros.node.topics.qos import (
     make_profile,
     matched_events,
     overriding_options,
+    resolve_topic,
 )
 from irvis_fusion_ros.parameters.settings import LiveSettings, Settings
 
@@ -117,8 +118,9 @@ class FusedTopics:
             self._node.destroy_lifecycle_publisher(publisher)
         self._created = []
 
-    def _publish(self, message_type: Any, topic: str) -> Any:
+    def _publish(self, message_type: Any, name: str) -> Any:
         settings = self._live.current.topics
+        topic = resolve_topic(self._node, name)
         publisher = matched_events(
             lambda events: self._node.create_lifecycle_publisher(
                 message_type,
@@ -140,9 +142,9 @@ class FusedTopics:
 def refuse_loops(node: LifecycleNode, settings: Settings) -> None:
     """Raise ConfigurationError when a topic that we take is remapped to one that we publish."""
     published = [FUSED, FUSED_INFO] + ([COMPRESSED] if settings.topics.publish_compressed else [])
-    ours = {node.resolve_topic_name(topic): topic for topic in published}
+    ours = {resolve_topic(node, topic): topic for topic in published}
     for topic in (image_topic(settings, "ir"), image_topic(settings, "vis"), VIS_INFO, IR_INFO):
-        resolved = node.resolve_topic_name(topic)
+        resolved = resolve_topic(node, topic)
         if resolved in ours:
             raise ConfigurationError(
                 f"{topic} is remapped to {resolved}, which this node publishes itself as"

@@ -33,12 +33,6 @@ try:
 except ImportError:  # pragma: no cover - Humble
     from rclpy import qos_event  # type: ignore[no-redef]
 
-OVERRIDDEN = (
-    QoSPolicyKind.HISTORY,
-    QoSPolicyKind.DEPTH,
-    QoSPolicyKind.RELIABILITY,
-    QoSPolicyKind.DURABILITY,
-)
 HANDOVER_S = 2.0
 """How long a replaced subscription lives on when its successor has received nothing."""
 STAMPS_KEPT = 100
@@ -106,6 +100,18 @@ def make_profile(reliability: str, durability: str, depth: int) -> QoSProfile:
     )
 
 
+def resolve_topic(node: Node, topic: str) -> str:
+    """Return the absolute name of a topic, remapped as image_transport does it.
+
+    IMAGE/compressed follows a remapping of IMAGE, unless it has one of its own.
+    """
+    resolved = str(node.resolve_topic_name(topic))
+    image, _, transport = topic.rpartition("/")
+    if transport == "compressed" and resolved == node.resolve_topic_name(topic, only_expand=True):
+        return f"{node.resolve_topic_name(image)}/{transport}"
+    return resolved
+
+
 def qos_overrides(node: Node, topic: str, entity: str) -> dict[str, Any]:
     """Return the values of the parameters `qos_overrides.TOPIC.ENTITY.POLICY`, by policy.
 
@@ -121,10 +127,12 @@ def qos_overrides(node: Node, topic: str, entity: str) -> dict[str, Any]:
 def overriding_options(node: Node, topic: str, entity: str) -> QoSOverridingOptions | None:
     """Return the options that let rclpy apply the overrides; None where none were given.
 
-    rclpy would keep its first profile of a topic as a parameter, and ours may change.
+    Only for the policies that were given: of others rclpy would keep the first value as a
+    parameter, and a subscription that follows its publishers changes them.
     """
     given = qos_overrides(node, topic, entity)
-    return QoSOverridingOptions(OVERRIDDEN) if given else None
+    kinds = [kind for kind in QoSPolicyKind if kind.name.lower() in given]
+    return QoSOverridingOptions(kinds) if kinds else None
 
 
 def why_no_match(offer: Offer, wanted_type: str, profile: QoSProfile) -> str | None:
@@ -188,7 +196,7 @@ class MatchedSubscription:
     depth: int = 5
 
     def __post_init__(self) -> None:
-        self.topic = self.node.resolve_topic_name(self.topic)
+        self.topic = resolve_topic(self.node, self.topic)
         self.type_name = type_name(self.message_type)
         self.profile = make_profile("best_effort", "volatile", self.depth)
         overrides = qos_overrides(self.node, self.topic, "subscription")

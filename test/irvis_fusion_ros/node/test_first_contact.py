@@ -10,6 +10,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSDurabilityPolicy, QoSReliabilityPolicy
 from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import Image
 
 from irvis_fusion_ros.node.fusion_node import FusionNode
 
@@ -83,6 +84,22 @@ def test_standard_qos_overrides_hold(graph):
     assert ir.qos_profile.reliability == QoSReliabilityPolicy.BEST_EFFORT
     (vis,) = graph.node.get_subscriptions_info_by_topic("/vis/image_raw")
     assert vis.qos_profile.reliability == QoSReliabilityPolicy.RELIABLE
+
+
+def test_an_override_of_one_policy_leaves_the_others_to_the_node(graph):
+    """The reliability follows a camera that is started again with another one."""
+    graph.node.destroy_publisher(graph.vis)
+    overrides = {"qos_overrides./vis/image_raw.subscription.depth": 7, "lazy": False}
+    graph.start_node(overrides)
+
+    def subscribed():
+        found = graph.node.get_subscriptions_info_by_topic("/vis/image_raw")
+        return [each.qos_profile.reliability for each in found]
+
+    graph.wait_for(lambda: subscribed() == [QoSReliabilityPolicy.BEST_EFFORT], what="the node")
+    graph.vis = graph.node.create_publisher(Image, "vis/image_raw", 10)  # reliable
+    graph.wait_for(lambda: QoSReliabilityPolicy.RELIABLE in subscribed(), what="its offer")
+    wait_until_fusing(graph)
 
 
 def test_the_node_lives_in_the_executor_of_another_program(graph):

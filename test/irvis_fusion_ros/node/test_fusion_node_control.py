@@ -192,10 +192,12 @@ def test_compressed_input_and_output(graph):
     import cv2
     from sensor_msgs.msg import CompressedImage
 
-    publisher = graph.node.create_publisher(CompressedImage, "vis/image_raw/compressed", 10)
+    publisher = graph.node.create_publisher(CompressedImage, "/cam/rgb/compressed", 10)
     seen = []
     graph.node.create_subscription(CompressedImage, "fused/image_raw/compressed", seen.append, 10)
-    graph.start_node({"vis_transport": "compressed", "publish_compressed": True})
+    parameters = {"vis_transport": "compressed", "publish_compressed": True}
+    # As image_transport has it, the compressed topic follows a remapping of the image.
+    graph.start_node(parameters, options=["-r", "vis/image_raw:=/cam/rgb"])
     flat = np.full((120, 160, 3), (30, 60, 90), np.uint8)
 
     def send():

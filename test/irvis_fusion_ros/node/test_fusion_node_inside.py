@@ -15,7 +15,7 @@ from rcl_interfaces.srv import GetParameters, SetParameters, SetParametersAtomic
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
 
 from irvis_fusion_core.errors import ConfigurationError, FusionError, ModelError
 from irvis_fusion_ros.node import configured, fusion_node
@@ -164,6 +164,23 @@ def test_an_output_that_is_an_input_is_refused(make, remap, parameter):
 def test_a_topic_that_is_not_subscribed_to_is_no_loop(make):
     node = make("fused/image_raw:=vis/image_raw", parameters=["vis_transport:=compressed"])
     assert node.start()
+
+
+@pytest.mark.parametrize(
+    "remap, expected",
+    [
+        ("fused/image_raw:=/rgb/image", "/rgb/image/compressed"),
+        ("fused/image_raw/compressed:=/jpeg", "/jpeg"),
+        ("__ns:=/robot", "/robot/fused/image_raw/compressed"),
+    ],
+)
+def test_the_compressed_topic_follows_the_image_unless_it_has_a_name_of_its_own(
+    make, remap, expected
+):
+    node = make(remap, parameters=["publish_compressed:=true"])
+    assert node.start()
+    of_type = {each.topic_name for each in node.publishers if each.msg_type is CompressedImage}
+    assert of_type == {expected}
 
 
 def test_a_fault_in_a_callback_is_counted_and_logged_once_and_the_node_goes_on(make, monkeypatch):
