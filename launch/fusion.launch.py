@@ -121,15 +121,12 @@ def make_actions(context):
             name=value("name"),
             namespace=value("namespace"),
             parameters=[*files, overrides] if overrides else files,
-            remappings=[
+            remappings=[  # of the images: their compressed topics follow
                 ("ir/image_raw", value("ir")),
-                ("ir/image_raw/compressed", value("ir") + "/compressed"),
                 ("vis/image_raw", value("vis")),
-                ("vis/image_raw/compressed", value("vis") + "/compressed"),
                 ("vis/camera_info", value("vis_info")),
                 ("ir/camera_info", value("ir_info")),
                 ("fused/image_raw", value("fused")),
-                ("fused/image_raw/compressed", value("fused") + "/compressed"),
                 ("fused/camera_info", value("fused_info")),
             ],
             ros_arguments=ros_arguments,

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from unittest import mock
 
@@ -38,7 +39,9 @@ def launch_file():
         path = LAUNCH / f"{name}.launch.py"
         spec = importlib.util.spec_from_file_location("launch_file_" + name, path)
         module = importlib.util.module_from_spec(spec)
-        with mock.patch.dict(sys.modules, stand_ins):
+        # Leaving patch.dict would forget the real launch, which cannot be imported twice.
+        replaced = mock.patch.dict(sys.modules, stand_ins) if missing else nullcontext()
+        with replaced:
             spec.loader.exec_module(module)
         return module
 
@@ -48,14 +51,16 @@ def launch_file():
 PROBE = """#!{python}
 import json, os, sys
 import rclpy
+from irvis_fusion_ros.node.topics.qos import resolve_topic
 rclpy.init(args=sys.argv)
 node = rclpy.create_node("probe", automatically_declare_parameters_from_overrides=True)
-topics = ("ir/image_raw", "vis/camera_info", "fused/image_raw/compressed", "image", "camera_info")
+topics = ("ir/image_raw", "vis/camera_info", "fused/image_raw", "image", "camera_info")
 facts = dict(
     program=os.path.basename(sys.argv[0]),
     name=node.get_fully_qualified_name(),
     parameters={{n: p.value for n, p in node.get_parameters_by_prefix("").items()}},
     topics={{topic: node.resolve_topic_name(topic) for topic in topics}},
+    compressed=[resolve_topic(node, t + "/image_raw/compressed") for t in ("ir", "fused")],
     arguments=sys.argv[1:],
     profile=os.environ.get("FASTDDS_DEFAULT_PROFILES_FILE"),
 )
@@ -67,7 +72,7 @@ import sys
 import launch
 from launch.actions import IncludeLaunchDescription
 from launch.launch_description_sources import PythonLaunchDescriptionSource
-from launch_ros.actions import PushRosNamespace, SetParameter
+from launch_ros.actions import PushRosNamespace, SetParameter, SetRemap
 arguments = [argument.split(":=", 1) for argument in sys.argv[3:]]
 source = PythonLaunchDescriptionSource(sys.argv[1])
 included = IncludeLaunchDescription(source, launch_arguments=arguments)

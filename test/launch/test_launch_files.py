@@ -104,7 +104,21 @@ def test_names_and_topics(launch_run):
     _, log, (node,) = launch_run("fusion.launch.py", *arguments, parent=parent)
     assert node["name"] == "/fleet/robot/fuser", log
     assert node["topics"]["ir/image_raw"] == "/boson/image"
-    assert node["topics"]["fused/image_raw/compressed"] == "/fleet/robot/rgb/image/compressed"
+    assert node["compressed"] == ["/boson/image/compressed", "/fleet/robot/rgb/image/compressed"]
+
+
+def test_remappings_and_a_namespace_of_the_parent_hold(launch_run):
+    """As in a robot's launch file; the parent's remappings come first."""
+    parent = (
+        "[PushRosNamespace('fleet'), SetRemap('vis/camera_info', '/cam/info'),"
+        " SetRemap('ir/image_raw', 'boson/image'), SetRemap('fused/image_raw', '/rgb/image')]"
+    )
+    arguments = "namespace:=robot", "ir:=/another/image"
+    _, log, (node,) = launch_run("fusion.launch.py", *arguments, parent=parent)
+    assert node["name"] == "/fleet/robot/fusion_node", log
+    assert node["topics"]["vis/camera_info"] == "/cam/info"
+    assert node["topics"]["ir/image_raw"] == "/fleet/robot/boson/image"
+    assert node["compressed"] == ["/fleet/robot/boson/image/compressed", "/rgb/image/compressed"]
 
 
 def test_the_consumer_of_the_example_follows_the_fusion(launch_run):
