@@ -86,6 +86,14 @@ def test_the_version_is_the_same_everywhere(manifest, arguments):
     assert len(re.findall(r"version=[\"'][0-9.]+[\"']", text)) == 1
 
 
+def test_the_changelog_begins_with_what_is_released_next(manifest):
+    """catkin_prepare_release gives the section Forthcoming the version and a date."""
+    text = (ROOT / "CHANGELOG.rst").read_text(encoding="utf-8")
+    section = re.search(r"^(\S.*)\n-{5,}$", text, re.M)[1]
+    version = re.escape(manifest.findtext("version"))
+    assert re.fullmatch(rf"Forthcoming|{version} \(\d{{4}}-\d\d-\d\d\)", section), section
+
+
 def test_setup_has_what_the_setuptools_of_ubuntu_needs(arguments, project):
     """Those of 20.04 and 22.04 read no [project]; a field given twice would be a warning."""
     both = set(arguments) & set(project) - {"name"}
