@@ -60,7 +60,8 @@ def has_swapped_bytes(raw: np.ndarray) -> bool:
 def usable_values(raw: np.ndarray, saturated: float | None) -> np.ndarray:
     """Return where values are neither missing nor saturated: bool, of the shape of `raw`."""
     if raw.dtype == np.uint8:  # white may be what the camera's gain control made of it
-        return raw < (256 if saturated is None else saturated)
+        # Not `raw < 256`: NumPy 2.0.2 has crashed where a limit is outside of the type.
+        return np.ones(raw.shape, bool) if saturated is None else raw < saturated
     if raw.dtype == np.uint16:
         return (raw > 0) & (raw < (65535 if saturated is None else saturated))
     usable = np.isfinite(raw)
