@@ -38,6 +38,7 @@ def lint(name: str, *arguments: str) -> None:
 
 
 def test_workflows() -> None:
+    """Their schema is checked below; actionlint is no package of PyPI, so it may be missing."""
     lint("actionlint", *map(str, WORKFLOWS))
 
 

@@ -1,13 +1,15 @@
-"""Export a trained student to an ONNX file that every engine here runs.
+"""Export a trained student to an ONNX file that every engine here runs, or for a phone.
 
 examples::
 
   irvis_fusion export --checkpoint best.safetensors --output fusion_fp16.onnx --precision fp16
   irvis_fusion export --checkpoint best.pth --variant small --output small.onnx --size 640x480
   irvis_fusion export --variant nano --output nano_bgr.onnx --vis-order bgr
+  irvis_fusion export --variant nano --output nano.param --format ncnn --size 640x480
 
 Without --size the file takes any size. For int8 see `irvis_fusion quantize`. With --pairs the
-file's images are compared with the student's own.
+file's images are compared with the student's own. ncnn, executorch and coreml need --size, and
+take and give planes of floats (docs/mobile.md).
 """
 
 from __future__ import annotations
@@ -30,7 +32,8 @@ def main(arguments: list[str]) -> int:
     add = parser.add_argument
     add("--checkpoint", help=".safetensors or .pth (default: the shipped weights of --variant)")
     add("--variant", choices=model_zoo.VARIANTS, help="size of the student; a .pth does not tell")
-    add("--output", required=True, help=".onnx file to write")
+    add("--output", required=True, help="file to write: .onnx, .param, .pte or .mlpackage")
+    add("--format", choices=("onnx", "ncnn", "executorch", "coreml"), default="onnx")
     add("--precision", choices=sorted(BOUNDS), default="fp32")
     add("--size", type=parse_size, help="WIDTHxHEIGHT, where only one will come")
     add("--vis-order", choices=("rgb", "bgr"), default="rgb")
@@ -39,6 +42,8 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     if options.checkpoint is None and options.variant is None:
         parser.error("one of --checkpoint and --variant is needed")
+    if options.format != "onnx" and (options.size is None or options.pairs):
+        parser.error(f"--format {options.format} needs --size, and does not take --pairs")
     import_engine("torch")
     from irvis_fusion_core.backends.comparison import largest_difference
     from irvis_fusion_core.network.checkpoint import load_checkpoint
@@ -48,6 +53,13 @@ def main(arguments: list[str]) -> int:
     checkpoint = options.checkpoint or model_zoo.weights_path(options.variant)
     model = create_student_model(options.variant) if options.variant else None
     model = load_checkpoint(checkpoint, model)
+    if options.format != "onnx":
+        from irvis_fusion_core.network.mobile_export import export_mobile
+
+        how = options.size, options.precision, options.vis_order
+        for path in export_mobile(model, options.output, options.format, *how):
+            print(path)
+        return 0
     os.makedirs(os.path.dirname(os.path.abspath(options.output)), exist_ok=True)
     export_to_onnx(
         model, options.output, options.size, options.opset, options.precision, options.vis_order
