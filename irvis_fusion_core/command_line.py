@@ -24,8 +24,8 @@ Item = TypeVar("Item")
 def command(function: Callable[[list[str]], int]) -> Callable[..., int]:
     """Turn a function of the argument list into a `main`.
 
-    A FusionError ends as one line on stderr and exit status 1 instead of a traceback. Ctrl-C
-    gives 130, a closed stdout (`| head`) gives 1.
+    A FusionError ends as one line on stderr and its exit status (1, of incomplete bags 2) instead
+    of a traceback. Ctrl-C gives 130, a closed stdout (`| head`) gives 1.
     """
     name = function.__module__.rpartition(".")[2]
     if name == "__main__":
@@ -37,7 +37,7 @@ def command(function: Callable[[list[str]], int]) -> Callable[..., int]:
             return function(sys.argv[1:] if arguments is None else arguments)
         except FusionError as error:
             print(f"irvis_fusion {name}: {error}", file=sys.stderr)
-            return 1
+            return error.exit_status
         except KeyboardInterrupt:
             return 130
         except BrokenPipeError:

@@ -6,7 +6,13 @@ from collections.abc import Collection
 
 
 class FusionError(Exception):
-    """The root of all errors raised by `irvis_fusion_core`."""
+    """The root of all errors raised by `irvis_fusion_core`.
+
+    Attributes:
+        exit_status: Of a command that ends with it.
+    """
+
+    exit_status = 1
 
 
 class FrameError(FusionError, ValueError):

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 from irvis_fusion_core.streams.stamps import stamp_ns
 from irvis_fusion_ros.bags.bag_error import BagError, reading_errors
-from irvis_fusion_ros.bags.bag_storage import BagReader, StoredTopic
+from irvis_fusion_ros.bags.bag_storage import BagReader, OnIncomplete
+from irvis_fusion_ros.bags.storage.stored_topic import StoredTopic
 from irvis_fusion_ros.messages.protocols import AnyImageMessage
 
 IMAGE_TYPE = "sensor_msgs/msg/Image"
@@ -55,24 +56,31 @@ def image_topics(bag: str) -> list[StoredTopic]:
     return [topic for topic in all_topics(bag) if topic.type in IMAGE_TYPES]
 
 
-def read_images(bag: str, topics: Sequence[str]) -> Iterator[BagImage]:
+def read_images(
+    bag: str, topics: Sequence[str], on_incomplete: OnIncomplete | None = None
+) -> Iterator[BagImage]:
     """Yield the images of these topics as `read_messages` does."""
-    for found in read_messages(bag, topics):
+    for found in read_messages(bag, topics, (), on_incomplete):
         stamped_ns = stamp_ns(found.message.header.stamp)
         yield BagImage(found.topic, stamped_ns or found.recorded_ns, found.message)
 
 
 def read_messages(
-    bag: str, images: Sequence[str], others: Sequence[str] = ()
+    bag: str,
+    images: Sequence[str],
+    others: Sequence[str] = (),
+    on_incomplete: OnIncomplete | None = None,
 ) -> Iterator[BagMessage]:
     """Yield the messages of these topics in order of recording; hold one at a time.
 
     Those of the image topics are decoded. `others` may be of any type: CameraInfo and TFMessage
-    are decoded, of other types only the bytes are given. A topic may be in both.
+    are decoded, of other types only the bytes are given. A topic may be in both. `on_incomplete`
+    takes the error where messages are missing; None raises it.
 
     Raises:
         BagReaderUnavailableError: `rosbags` is not installed.
-        BagError: The bag cannot be read to its end, or lacks such a topic.
+        IncompleteBagError: After the last message, where not all were read that the bag states.
+        BagError: The bag cannot be read, or lacks such a topic.
     """
     with BagReader(bag) as reader:
         _check_there(bag, reader.topics, images, others)
@@ -81,7 +89,7 @@ def read_messages(
             return topic.name in images and topic.type in IMAGE_TYPES
 
         wanted = [t for t in reader.topics if t.name in others or is_wanted_image(t)]
-        messages = reader.messages(wanted)
+        messages = reader.messages(wanted, on_incomplete)
         while True:
             with reading_errors(bag):  # not around the yield: the caller's errors are its own
                 topic, recorded_ns, raw = next(messages, (None, 0, b""))

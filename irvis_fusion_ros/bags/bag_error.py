@@ -6,8 +6,7 @@ import contextlib
 import importlib
 import shlex
 import sys
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from types import ModuleType
 
 from irvis_fusion_core.errors import FusionError
@@ -22,8 +21,24 @@ class BagReaderUnavailableError(BagError):
     """A library that reads and writes bags is not installed."""
 
 
+class IncompleteBagError(BagError):
+    """A bag was read to its end, and not every message that it states was there.
+
+    Attributes:
+        differences: Messages read and messages stated, by topic; none where only damage is known.
+    """
+
+    exit_status = 2
+
+    def __init__(
+        self, text: str, differences: Mapping[str, tuple[int, int]] | None = None
+    ) -> None:
+        super().__init__(text)
+        self.differences = dict(differences or {})
+
+
 def bag_library(name: str) -> ModuleType:
-    """Import a module of `rosbags` or `mcap`; raise BagReaderUnavailableError without it."""
+    """Import a module that reads and writes bags; raise BagReaderUnavailableError without it."""
     try:
         return importlib.import_module(name)
     except ImportError as error:
@@ -38,21 +53,24 @@ def bag_library(name: str) -> ModuleType:
 
 @contextlib.contextmanager
 def reading_errors(bag: str) -> Iterator[None]:
-    """Turn what the storage libraries raise into BagError, with advice on repair."""
+    """Turn what the storage libraries raise into BagError."""
     try:
         yield
     except FusionError:
         raise
-    except Exception as error:  # of rosbags, SQLite, zstd, struct, the file system ...
-        files = [*map(str, sorted(Path(bag).glob("*.db3"))), bag]
-        advice = "try `mcap recover` or `ros2 bag reindex` on a copy"
-        if files[0].endswith(".db3"):
-            command = f'sqlite3 {shlex.quote(files[0])} ".recover" | sqlite3 recovered.db3'
-            advice = (
-                f"copy it again, or recover what is left with `{command}` and use recovered.db3 "
-                "(Debian's and Ubuntu's sqlite3 cannot recover; the one from sqlite.org can)"
-            )
-        raise BagError(
-            f"expected {bag} to be a readable ROS 2 bag, found: {type(error).__name__}: {error}; "
-            f"if its recording or copying was cut off, {advice}"
-        ) from error
+    except Exception as error:  # of rosbags, SQLite, mcap, struct, the file system ...
+        raise unreadable(bag, f"{type(error).__name__}: {error}") from error
+
+
+def unreadable(bag: object, found: str, advice: str = "") -> BagError:
+    """Return the error about a bag, or a file of one, that cannot be read at all."""
+    return BagError(f"expected {bag} to be a readable ROS 2 bag, found: {found}{advice}")
+
+
+def recovery_advice(database: object) -> str:
+    """Return what to do about a damaged SQLite file."""
+    command = f'sqlite3 {shlex.quote(str(database))} ".recover" | sqlite3 recovered.db3'
+    return (
+        f"; copy it again, or recover what is left with `{command}` and use recovered.db3 "
+        "(Debian's and Ubuntu's sqlite3 cannot recover; the one from sqlite.org can)"
+    )

@@ -15,8 +15,9 @@ from irvis_fusion_core.registration import make_registration
 from irvis_fusion_core.streams.pairing import Pair, PairNearest
 from irvis_fusion_core.streams.stamps import NS_PER_S
 from irvis_fusion_core.thermal import ThermalRescale
-from irvis_fusion_ros.bags.bag import read_images
+from irvis_fusion_ros.bags.bag import BagImage, read_images
 from irvis_fusion_ros.bags.bag_error import BagError
+from irvis_fusion_ros.bags.bag_storage import OnIncomplete
 from irvis_fusion_ros.messages import image_messages
 from irvis_fusion_ros.messages.image_messages import ImageMessageError
 
@@ -36,19 +37,25 @@ def images_of(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
 
 
 def matched_images(
-    bag: str, topics: tuple[str, str], slop_s: float, ir_time_offset_s: float, every: int = 1
+    bag: str,
+    topics: tuple[str, str],
+    slop_s: float,
+    ir_time_offset_s: float,
+    every: int = 1,
+    on_incomplete: OnIncomplete | None = None,
 ) -> Iterator[tuple[Pair, np.ndarray, np.ndarray]]:
     """Yield pairs of messages of the thermal and the visible topic with their images.
 
     A message is in one pair at most; of `every` pairs one is decoded. Pairs that cannot be decoded
-    are left out. Memory holds what may still pair. Times are those of `PairNearest` of the core.
+    are left out. Memory holds what may still pair. Times are those of `PairNearest` of the core;
+    `on_incomplete` is that of `read_messages`.
 
     Raises:
         BagError: The bag cannot be read, or has no pair.
     """
     pairing = PairNearest(slop_s, ir_time_offset_s)
     closest_s, unusable, given = float("inf"), None, 0
-    pairs = _outcomes(bag, topics, pairing)
+    pairs = _outcomes(read_images(bag, topics, on_incomplete), topics[0], pairing)
     paired = itertools.count()
     for pair in pairs:
         if not pair.paired:
@@ -74,9 +81,9 @@ def matched_images(
     ) from unusable
 
 
-def _outcomes(bag: str, topics: tuple[str, str], pairing: PairNearest) -> Iterator[Pair]:
-    for topic, stamp_ns, message in read_images(bag, topics):
-        add = pairing.add_ir if topic == topics[0] else pairing.add_vis
+def _outcomes(images: Iterator[BagImage], ir_topic: str, pairing: PairNearest) -> Iterator[Pair]:
+    for topic, stamp_ns, message in images:
+        add = pairing.add_ir if topic == ir_topic else pairing.add_vis
         yield from add(stamp_ns, message)
     yield from pairing.clear("end")
 
@@ -95,6 +102,7 @@ def bag_pairs(
     most: int = MOST_PAIRS,
     slop_s: float = 0.05,
     ir_time_offset_s: float = 0.0,
+    on_incomplete: OnIncomplete | None = None,
 ) -> Iterator[BagPair]:
     """Yield the first `most` pairs of a bag; leave out frames that cannot be decoded.
 
@@ -105,7 +113,7 @@ def bag_pairs(
         BagError: The bag cannot be read, or has no pair.
     """
     rescale, registration = ThermalRescale(), make_registration("resize")
-    images = matched_images(bag, topics, slop_s, ir_time_offset_s)
+    images = matched_images(bag, topics, slop_s, ir_time_offset_s, 1, on_incomplete)
     for pair, raw, vis in itertools.islice(images, most):
         assert pair.ir_stamp_ns is not None  # the pair has a thermal frame
         grey, _ = registration.warp(rescale(raw, pair.ir_stamp_ns / NS_PER_S), vis.shape[:2])

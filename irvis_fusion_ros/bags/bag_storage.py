@@ -1,34 +1,34 @@
-"""Read the files of a bag with `rosbags`, also those that a killed recorder left behind."""
+"""Read the files of a bag one after the other, and compare what was read with what it states."""
 
 from __future__ import annotations
 
-import contextlib
 import os
-import re
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
-from irvis_fusion_ros.bags.bag_error import BagError, bag_library, reading_errors
-from irvis_fusion_ros.bags.cut_mcap import CutMcap, is_cut
+from irvis_fusion_core.errors import FusionError
+from irvis_fusion_ros.bags.bag_error import (
+    BagError,
+    IncompleteBagError,
+    bag_library,
+    reading_errors,
+    unreadable,
+)
+from irvis_fusion_ros.bags.storage.bag_files import (
+    COPY_AGAIN,
+    METADATA,
+    BagFiles,
+    StorageFile,
+    count_by_name,
+    find_files,
+    open_file,
+)
+from irvis_fusion_ros.bags.storage.decompression import is_compressed, unpack
+from irvis_fusion_ros.bags.storage.stored_topic import CDR, StoredTopic
 
-if TYPE_CHECKING:
-    from rosbags.interfaces import Qos
-    from rosbags.rosbag2 import Reader
-
-SUFFIXES = {".db3": "sqlite3", ".mcap": "mcap"}
-"""Suffix of a storage file -> name of its storage."""
-
-
-class StoredTopic(NamedTuple):
-    """A topic of a bag, with everything that another bag has to know about it."""
-
-    name: str
-    type: str
-    messages: int
-    definition: str = ""  # text of the message definition; "" where the bag lacks it
-    digest: str = ""  # type hash (REP 2011); "" where the bag lacks it
-    qos: Sequence[Qos] = ()
+OnIncomplete = Callable[[IncompleteBagError], None]
+_PROBLEMS_SAID = 4
 
 
 class BagReader:
@@ -45,18 +45,13 @@ class BagReader:
             BagReaderUnavailableError: `rosbags` is not installed.
             BagError: Nothing is there.
         """
-        self._rosbag2 = bag_library("rosbags.rosbag2")
         typesys = bag_library("rosbags.typesys")
         # The types that are decoded here are the same in every distribution.
         self._store = typesys.get_typestore(typesys.Stores.ROS2_HUMBLE)
-        if not os.path.exists(bag):
-            raise BagError(
-                "expected a ROS 2 bag (a folder with metadata.yaml, a .db3 or a .mcap), found "
-                f"nothing at {bag}"
-            )
         self._bag = os.fspath(bag)
-        self._stack = contextlib.ExitStack()
-        self._readers: list[Reader | CutMcap] = []
+        self._found: BagFiles = find_files(self._bag)
+        self._files: list[StorageFile] = []
+        self._problems: list[str] = []
         self.topics: list[StoredTopic] = []
 
     def __enter__(self) -> BagReader:
@@ -65,68 +60,102 @@ class BagReader:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._stack.close()
+        for file in self._files:
+            file.close()
 
-    def messages(self, topics: Sequence[StoredTopic]) -> Iterator[tuple[StoredTopic, int, bytes]]:
-        """Yield (topic, time of recording in ns, bytes) of these topics, in order of recording."""
+    def messages(
+        self, topics: Sequence[StoredTopic], on_incomplete: OnIncomplete | None = None
+    ) -> Iterator[tuple[StoredTopic, int, bytes]]:
+        """Yield (topic, time of recording in ns, bytes) of these topics, in order of recording.
+
+        Args:
+            on_incomplete: Takes the error where messages are missing; None raises it.
+
+        Raises:
+            IncompleteBagError: After the last message, where fewer or more were read than the
+                bag states, or a file is damaged or cut off.
+        """
         wanted = {topic[:2]: topic for topic in topics}
-        for reader in self._readers:
-            chosen = [c for c in reader.connections if (c.topic, c.msgtype) in wanted]
-            if not chosen and not isinstance(reader, CutMcap):
-                continue  # rosbags takes an empty list for every topic; CutMcap tells the cut
-            for connection, recorded_ns, raw in reader.messages(chosen):
-                yield wanted[connection.topic, connection.msgtype], recorded_ns, raw
+        read: Counter[str] = Counter()
+        problems = list(self._problems)
+        for file in self._files:
+            found = file.messages(set(wanted))
+            while True:
+                try:
+                    each = next(found, None)
+                    if each is None:
+                        break
+                    topic, recorded_ns, raw = each
+                    if topic.encoding == CDR and is_compressed(raw):
+                        raw = unpack(raw)
+                except (FusionError, OSError) as error:
+                    problems.append(str(error))
+                    continue  # a message, or the end of the file
+                read[topic.name] += 1
+                yield wanted[topic[:2]], recorded_ns, raw
+            problems += [file.problem] if file.problem else []
+        error = self._incomplete({topic.name for topic in topics}, read, problems)
+        if error is not None:
+            if on_incomplete is None:
+                raise error
+            on_incomplete(error)
 
     def decode(self, raw: bytes, kind: str) -> Any:
         """Return the message of type `kind` that `raw` holds."""
         return self._store.deserialize_cdr(raw, kind)
 
     def _open(self) -> None:
-        with contextlib.ExitStack() as stack:
-            for path in _unfinished_files(self._bag) or [Path(self._bag)]:
-                cut = path.is_file() and is_cut(path)
-                reader = CutMcap(path) if cut else self._rosbag2.Reader(path)
-                self._readers.append(stack.enter_context(reader))
-            self._stack = stack.pop_all()
+        if self._found.problem:
+            self._problems.append(self._found.problem)
+        first: Exception | None = None
+        for path in self._found.files:
+            try:
+                self._files.append(open_file(path))
+            except (FusionError, OSError) as error:
+                self._problems.append(str(error))
+                first = first or error
+        if first is not None and not self._files:
+            if isinstance(first, BagError) and str(first).startswith("expected "):
+                raise first
+            raise unreadable(self._bag, str(first)) from first
         merged: dict[tuple[str, str], StoredTopic] = {}
-        for each in (c for reader in self._readers for c in reader.connections):
-            topic = StoredTopic(
-                each.topic, each.msgtype, each.msgcount, each.msgdef.data, each.digest,
-                getattr(each.ext, "offered_qos_profiles", ()),
-            )  # fmt: skip
-            first = merged.get(topic[:2], topic._replace(messages=0))
-            merged[topic[:2]] = first._replace(messages=first.messages + topic.messages)
+        for topic in (t for file in self._files for t in file.topics):
+            seen = merged.get(topic[:2], topic._replace(messages=0))
+            merged[topic[:2]] = seen._replace(messages=seen.messages + topic.messages)
+        names = {topic.name for topic in merged.values()}
+        for topic in self._found.topics or ():
+            if topic[:2] in merged:  # MCAP has no type hashes
+                there = merged[topic[:2]]
+                merged[topic[:2]] = there._replace(digest=there.digest or topic.digest)
+            elif topic.name not in names:
+                merged[topic[:2]] = topic
         self.topics = [merged[key] for key in sorted(merged)]
-        for reader in self._readers if not merged else ():
-            next(reader.messages([]), None)  # raises where the reason is a cut
+        cut = [file.problem for file in self._files if file.problem]
+        if cut and not merged:
+            raise unreadable(self._bag, "; ".join(cut), COPY_AGAIN)
 
-
-def storage_of(bag: str) -> str:
-    """Return "sqlite3" or "mcap", by the name of a file or by metadata.yaml.
-
-    Raises:
-        BagError: metadata.yaml cannot be read.
-    """
-    files = _unfinished_files(bag) or [Path(bag)]
-    if files[0].suffix in SUFFIXES:
-        return SUFFIXES[files[0].suffix]
-    with reading_errors(bag), open(files[0] / "metadata.yaml", encoding="utf-8") as stream:
-        found = re.search(r"storage_identifier:\s*['\"]?(\w+)", stream.read())
-    return found.group(1) if found else "sqlite3"
-
-
-def _unfinished_files(bag: str) -> list[Path]:
-    """Return the storage files of a folder that lacks metadata.yaml or has a cut MCAP file."""
-    folder = Path(bag)
-    if not folder.is_dir():
-        return []
-    files = [path for path in folder.iterdir() if path.suffix in SUFFIXES]
-    if (folder / "metadata.yaml").exists() and not any(map(is_cut, files)):
-        return []
-    return sorted(files, key=_number)
-
-
-def _number(path: Path) -> tuple[int, str]:
-    """Return the place of a storage file in its bag: name_0.mcap, ..., name_10.mcap."""
-    digits = re.search(r"_(\d+)$", path.stem)
-    return (int(digits.group(1)) if digits else 0, path.name)
+    def _incomplete(
+        self, names: set[str], read: Counter[str], problems: Sequence[str]
+    ) -> IncompleteBagError | None:
+        """Compare what was read with what the bag states."""
+        stated = {"its storage": count_by_name(t for file in self._files for t in file.topics)}
+        if self._found.topics is not None:
+            stated[METADATA] = count_by_name(self._found.topics)
+        differences: dict[str, tuple[int, int]] = {}
+        said = []
+        for source, counts in stated.items():
+            for name in sorted(names & set(counts)):
+                if counts[name] != read[name]:
+                    differences[name] = (read[name], counts[name])
+                    said.append(f"{name}: {read[name]} read, {counts[name]} by {source}")
+        if not said and not problems:
+            return None
+        causes = list(dict.fromkeys([*problems, *(self._found.hints if said else ())]))
+        if not causes:
+            causes = [f"{METADATA} was edited, or a storage file was changed or left out"]
+        if len(causes) > _PROBLEMS_SAID:
+            causes[_PROBLEMS_SAID:] = [f"and {len(causes) - _PROBLEMS_SAID} more"]
+        text = f"expected every message that {self._bag} states, found the bag incomplete"
+        text += "".join(f"; {each}" for each in said) + "; cause: " + "; ".join(causes)
+        text += "; --allow-partial goes on with what can be read"
+        return IncompleteBagError(text, differences)

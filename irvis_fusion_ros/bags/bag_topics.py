@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import re
+import sys
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_ros.bags import bag as bags
-from irvis_fusion_ros.bags.bag_error import BagError
-from irvis_fusion_ros.bags.bag_storage import StoredTopic
+from irvis_fusion_ros.bags.bag_error import BagError, IncompleteBagError
+from irvis_fusion_ros.bags.bag_storage import OnIncomplete
+from irvis_fusion_ros.bags.storage.stored_topic import StoredTopic
 
 IR_WORDS = {"ir", "infrared", "infra", "thermal", "lwir", "mwir", "flir", "boson", "lepton"}
 VIS_WORDS = {"vis", "visible", "rgb", "bgr", "color", "colour", "eo"}
@@ -35,6 +38,27 @@ class FusionTopics(NamedTuple):
 def add_bag_argument(parser: argparse.ArgumentParser) -> None:
     """Add the BAG of a command."""
     parser.add_argument("bag", metavar="BAG", help="a bag's folder, or its .db3 or .mcap file")
+    add_partial_option(parser)
+
+
+def add_partial_option(parser: argparse._ActionsContainer) -> None:
+    """Add the option for `on_incomplete`."""
+    text = "go on with what can be read of an incomplete bag, with a warning (default: an error,"
+    text += " exit status 2)"
+    parser.add_argument("--allow-partial", action="store_true", help=text)
+
+
+def on_incomplete(options: argparse.Namespace) -> OnIncomplete | None:
+    """Return what `read_messages` does about missing messages: warn on stderr, or None."""
+
+    @functools.lru_cache(None)  # a bag may be read several times
+    def warn(text: str) -> None:
+        print(f"warning: {text}", file=sys.stderr)
+
+    def go_on(error: IncompleteBagError) -> None:
+        warn(str(error))
+
+    return go_on if options.allow_partial else None
 
 
 def add_topic_options(parser: argparse._ActionsContainer) -> None:

@@ -3,9 +3,13 @@
     with BagWriter("fused", storage="mcap") as writer:
         writer.write_message("/fused/image_raw", IMAGE, recorded_ns, message)
 
-The bag grows in `fused.part/fused` and gets its name when the block ends without an error. After
-an error the messages written so far stay there, readable where the disk allows, and
-`fused.part/UNFINISHED.txt` says why. The next run removes them.
+The bag grows in `fused.part/fused`. When the block ends without an error, it is read again,
+its messages are counted, and it gets its name. After an error the messages written so far stay
+there, readable where the disk allows, and `fused.part/UNFINISHED.txt` says why. The next run
+removes them, or goes on with them.
+
+metadata.yaml has version 8, which the rosbag2 of Humble, Jazzy and Kilted reads: from version 9
+on, QoS profiles are a list, where Humble expects text.
 """
 
 from __future__ import annotations
@@ -14,26 +18,29 @@ import array
 import contextlib
 import copy
 import errno
-import importlib
-import os
-import shutil
-import time
-from collections.abc import Iterator
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from irvis_fusion_core.errors import ConfigurationError, FusionError
 from irvis_fusion_ros.bags.bag_error import BagError, bag_library
-from irvis_fusion_ros.bags.bag_storage import SUFFIXES, StoredTopic
+from irvis_fusion_ros.bags.bag_place import MARK, BagPlace, count_readable, is_bag
+from irvis_fusion_ros.bags.bag_storage import BagReader
+from irvis_fusion_ros.bags.storage.bag_files import SUFFIXES
+from irvis_fusion_ros.bags.storage.stored_topic import StoredTopic
 
 if TYPE_CHECKING:
     from rosbags.interfaces import Connection
     from rosbags.rosbag2 import Writer
 
-STORAGES = tuple(SUFFIXES.values())
-MARK = "UNFINISHED.txt"
+__all__ = ["COMMIT_EVERY", "MARK", "STORAGES", "BagWriter", "is_bag"]
+
+STORAGES = tuple(dict.fromkeys(SUFFIXES.values()))
+METADATA_VERSION = 8
 COMMIT_EVERY = 32
 """Messages between two commits to SQLite: at most these are lost when a run is killed."""
 UNKNOWN_DIGEST = "RIHS01_" + 64 * "0"
@@ -46,15 +53,22 @@ class BagWriter:
         messages: Number of messages written.
         path: The complete bag.
         unfinished: The bag until then.
+        before: Within the block, the bag of an interrupted run that goes on, or None.
     """
 
     def __init__(
-        self, path: str, storage: str = "sqlite3", overwrite: bool = False, compress: bool = False
+        self,
+        path: str,
+        storage: str = "sqlite3",
+        overwrite: bool = False,
+        compress: bool = False,
+        resume: bool = False,
     ) -> None:
         """Check that the bag may be written; create nothing yet.
 
         `storage` is "sqlite3" or "mcap". `overwrite` replaces a bag of that name when the new one
         is complete. `compress` uses zstd, for chunks of an MCAP file or each message in SQLite.
+        `resume` keeps what an interrupted run has written, if `run` is the same.
 
         Raises:
             ConfigurationError: Another storage.
@@ -65,28 +79,36 @@ class BagWriter:
             raise ConfigurationError(
                 f"expected a storage out of {', '.join(STORAGES)}, found {storage!r}"
             )
-        self.path = os.path.normpath(os.fspath(path))
         self.messages = 0
-        self._part = self.path + ".part"
-        self.unfinished = os.path.join(self._part, os.path.basename(self.path))
-        self._lock = contextlib.ExitStack()
-        _check_free(self.path, overwrite)
+        self.run: Mapping[str, object] | None = None
+        self._place = BagPlace(path, overwrite)
         self._typesys = bag_library("rosbags.typesys")
         self._store = self._typesys.get_typestore(self._typesys.Stores.ROS2_HUMBLE)
         self._connections: dict[tuple[str, str], Connection] = {}
-        self._storage, self._compress = storage, compress
+        self._counts: Counter[tuple[str, str]] = Counter()
+        self._storage, self._compress, self._resume = storage, compress, resume
+        self._failed = False
+
+    @property
+    def path(self) -> str:
+        return self._place.path
+
+    @property
+    def unfinished(self) -> str:
+        return self._place.unfinished
+
+    @property
+    def before(self) -> str | None:
+        return self._place.before
 
     def __enter__(self) -> BagWriter:
         with self._errors_named():
-            _remove_unfinished(self._part)
-            os.makedirs(self._part)
+            self._place.open(self.run, self._resume)
             try:
-                self._mark("It is being written, or the program was killed.")
-                self._lock.enter_context(_locked(os.path.join(self._part, MARK)))
                 self._writer = self._new_writer()
                 self._writer.open()
             except BaseException:
-                self._give_up()
+                self._place.remove()
                 raise
         return self
 
@@ -96,11 +118,11 @@ class BagWriter:
         try:
             with self._errors_named():
                 self._writer.close()
-                _replace(self.unfinished, self.path)
+                self._count_again()
+                self._place.finish()
         except FusionError as unfinished:
             self._keep(unfinished)
             raise
-        self._give_up()
 
     def add_topic(self, topic: StoredTopic) -> None:
         """Announce a topic, which is then in the bag even without messages; once is enough.
@@ -124,6 +146,7 @@ class BagWriter:
         self.add_topic(StoredTopic(topic, kind, 0))
         with self._errors_named():
             self._writer.write(self._connections[topic, kind], recorded_ns, raw)
+            self._counts[topic, kind] += 1
             self.messages += 1
             if self.messages % COMMIT_EVERY == 0:
                 self._commit()
@@ -145,11 +168,26 @@ class BagWriter:
     def _new_writer(self) -> Writer:
         rosbag2 = bag_library("rosbags.rosbag2")
         plugin, mode = rosbag2.StoragePlugin[self._storage.upper()], rosbag2.CompressionMode
-        writer: Writer = rosbag2.Writer(Path(self.unfinished), version=9, storage_plugin=plugin)
+        writer: Writer = _writer_of_any_path(rosbag2)(
+            Path(self.unfinished), version=METADATA_VERSION, storage_plugin=plugin
+        )
         if self._compress:
             what = mode.STORAGE if self._storage == "mcap" else mode.MESSAGE
             writer.set_compression(what, rosbag2.CompressionFormat.ZSTD)
         return writer
+
+    def _count_again(self) -> None:
+        """Read the finished bag; raise BagError unless it holds what was written."""
+        found: Counter[tuple[str, str]] = Counter()
+        with BagReader(self.unfinished) as reader:
+            for topic, _, _ in reader.messages(reader.topics):
+                found[topic[:2]] += 1
+        if found != self._counts:
+            count = sum(found.values())
+            raise BagError(
+                f"expected {self.messages} messages in {self.unfinished}, found {count}: the disk "
+                "did not keep what was written"
+            )
 
     def _commit(self) -> None:
         # rosbags uses one transaction for a whole bag, which is lost when a run is killed.
@@ -171,27 +209,22 @@ class BagWriter:
     def _keep(self, error: BaseException) -> None:
         """Close the unfinished bag, so that it can be read, and mark it as incomplete."""
         try:
-            self._writer.close()
+            if self._writer.storage is not None:
+                self._writer.close()
         except Exception:  # noqa: BLE001 - the disk is full; keep what was written
             for close in (self._commit, self._writer.abort):
                 with contextlib.suppress(Exception):
                     close()
-        if not self.messages:
-            return self._give_up()
+        kept = count_readable(self.unfinished)
+        if self._failed and isinstance(error, FusionError):
+            where = f"{kept} messages are kept in {self.unfinished}" if kept else "nothing is kept"
+            error.args = (f"{error} ({where})",)
+        if not kept and self.before is None:
+            return self._place.remove()
         with contextlib.suppress(OSError):  # the disk is full: the first mark stands there
-            self._mark(f"It ended with {type(error).__name__}: {error}")
-        self._lock.close()
-
-    def _give_up(self) -> None:
-        """Remove the folder of the unfinished bag."""
-        self._lock.close()
-        shutil.rmtree(self._part, ignore_errors=True)
-
-    def _mark(self, why: str) -> None:
-        when = time.strftime("%Y-%m-%d %H:%M:%S")
-        text = f"irvis_fusion began this bag and did not finish it ({when}).\n{why}\n"
-        with open(os.path.join(self._part, MARK), "w", encoding="utf-8") as stream:
-            stream.write(text + f"Messages written: {self.messages}\n")
+            self._place.mark(f"It ended with {type(error).__name__}: {error}")
+            self._place.mark(f"Messages that can be read: {kept}")
+        self._place.leave()
 
     @contextlib.contextmanager
     def _errors_named(self) -> Iterator[None]:
@@ -200,87 +233,37 @@ class BagWriter:
         except FusionError:
             raise
         except Exception as error:  # of rosbags, SQLite, the file system
+            self._failed = True
             advice = "is the place writable?"
             full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
             if full or "full" in str(error):
                 advice = "make room, or write to another disk, and start again"
-            if self.messages:
-                advice += f" ({self.messages} messages are kept in {self.unfinished})"
             raise BagError(
                 f"expected to write a bag to {self.path}, found: {type(error).__name__}: {error}; "
                 f"{advice}"
             ) from error
 
 
-def is_bag(path: str) -> bool:
-    """Return whether a folder holds a bag and no other files."""
-    if not os.path.isdir(path):
-        return False
-    names = os.listdir(path)
-    storage = [name for name in names if os.path.splitext(name)[1] in SUFFIXES]
-    ours = ("metadata.yaml", ".db3-shm", ".db3-wal", ".db3-journal", ".zstd")
-    rest = [name for name in names if name not in storage and not name.endswith(ours)]
-    return bool(storage or "metadata.yaml" in names) and not rest
+def _writer_of_any_path(rosbag2: Any) -> Any:
+    """Return the class of writers of `rosbags`, for paths of any characters.
 
+    `rosbags` names an SQLite file by a URI without escapes, which `#` and `?` end: the messages go
+    to another file.
+    """
+    sqlite_writer = bag_library("rosbags.rosbag2.storage_sqlite3").Sqlite3Writer
 
-def _check_free(path: str, overwrite: bool) -> None:
-    if not os.path.lexists(path):
-        return
-    if not overwrite:
-        raise BagError(
-            f"expected {path} to be free, found a file or folder; choose another name, or "
-            "replace it with --overwrite"
-        )
-    if os.path.islink(path) or not is_bag(path):
-        raise BagError(
-            f"expected a bag at {path}, since --overwrite replaces nothing else, found something "
-            "else (or a bag with other files in its folder); choose another name"
-        )
+    class PlainSqliteWriter(sqlite_writer):  # type: ignore[misc, valid-type]
+        def __init__(self, path: Path, compression: Any) -> None:
+            assert compression != rosbag2.CompressionMode.STORAGE  # SQLite has none
+            self.path = path / f"{path.name}.db3"
+            self.conn = sqlite3.connect(self.path)
+            self.conn.executescript(self.SQLITE_SCHEMA)
+            self.cursor = self.conn.cursor()
 
+    class PlainWriter(rosbag2.Writer):  # type: ignore[misc, name-defined]
+        STORAGE_PLUGINS = {
+            **rosbag2.Writer.STORAGE_PLUGINS,
+            rosbag2.StoragePlugin.SQLITE3: PlainSqliteWriter,
+        }
 
-def _remove_unfinished(part: str) -> None:
-    """Remove an unfinished bag of this writer, and nothing else."""
-    if not os.path.lexists(part):
-        return
-    if os.path.islink(part) or not os.path.isfile(os.path.join(part, MARK)):
-        raise BagError(
-            f"expected {part}, where the bag grows, to be free or an unfinished bag, found "
-            "something else; move it away"
-        )
-    _locked(os.path.join(part, MARK)).close()
-    shutil.rmtree(part)
-
-
-def _locked(mark: str) -> IO[str]:
-    """Lock the mark until the returned file is closed or this process ends."""
-    stream = open(mark, "a", encoding="utf-8")  # noqa: SIM115 - it stays open
-    try:
-        fcntl = importlib.import_module("fcntl")
-    except ImportError:  # Windows, where a file in use cannot be removed anyway
-        return stream
-    try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        stream.close()
-        if error.errno not in (errno.EACCES, errno.EAGAIN):
-            raise
-        raise BagError(
-            f"expected no writer of {os.path.dirname(mark)}, found another process writing it; "
-            "wait for it to end, or choose another name"
-        ) from error
-    return stream
-
-
-def _replace(new: str, path: str) -> None:
-    """Rename `new` to `path`; remove the old bag only after that."""
-    old = path + ".old"
-    if not os.path.lexists(path):
-        os.rename(new, path)
-        return
-    os.rename(path, old)
-    try:
-        os.rename(new, path)
-    except OSError:
-        os.rename(old, path)
-        raise
-    shutil.rmtree(old)
+    return PlainWriter

@@ -12,6 +12,7 @@ from irvis_fusion_core.errors import CalibrationError
 from irvis_fusion_core.streams.pairing import Pair
 from irvis_fusion_ros.bags.bag import image_topics
 from irvis_fusion_ros.bags.bag_pairs import images_of, matched_images
+from irvis_fusion_ros.bags.bag_storage import OnIncomplete
 
 Item = TypeVar("Item")
 
@@ -44,6 +45,7 @@ def bag_frames(
     most: int,
     slop_s: float = 0.05,
     ir_time_offset_s: float = 0.0,
+    on_incomplete: OnIncomplete | None = None,
 ) -> list[CalibrationPair]:
     """Return up to `most` pairs, spread over a bag; leave out frames that cannot be decoded.
 
@@ -54,7 +56,9 @@ def bag_frames(
     # The camera with fewer frames limits the number of pairs.
     every = max(1, min(counts.get(topic, 0) for topic in topics) // most)
     found: list[CalibrationPair] = []
-    for pair, ir, vis in matched_images(bag, topics, slop_s, ir_time_offset_s, every):
+    for pair, ir, vis in matched_images(
+        bag, topics, slop_s, ir_time_offset_s, every, on_incomplete
+    ):
         if len(found) < most:  # the bag is read to its end, where a cut shows
             found.append(_calibration_pair(pair, ir, vis))
     return found

@@ -28,7 +28,12 @@ from irvis_fusion_core.calibration.parameter_file import update_parameters
 from irvis_fusion_core.command_line import command, make_parser
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_core.image_files import write_image
-from irvis_fusion_ros.bags.bag_topics import add_topic_options, choose_topics
+from irvis_fusion_ros.bags.bag_topics import (
+    add_partial_option,
+    add_topic_options,
+    choose_topics,
+    on_incomplete,
+)
 from irvis_fusion_ros.calibration import calibration_frames
 from irvis_fusion_ros.calibration.calibration_frames import CalibrationPair
 
@@ -67,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--scales", type=float, nargs=2, default=(0.4, 2.2), metavar=metavars, help=text)
     group = parser.add_argument_group("bag and topics")
     add_topic_options(group)
+    add_partial_option(group)
     add = group.add_argument
     add("--slop-s", type=float, default=0.05, help="within a pair (default: 0.05)")
     add("--ir-time-offset-s", type=float, default=0.0, help="added to IR stamps (default: 0)")
@@ -114,7 +120,9 @@ def _pairs(options: argparse.Namespace) -> list[CalibrationPair]:
         return live_frames(topics, options.frames, options.seconds, *times, progress=_say)
     topics = choose_topics(options.bag, options.ir_topic, options.vis_topic)
     _say(f"IR is {topics[0]}, visible is {topics[1]}")
-    return calibration_frames.bag_frames(options.bag, topics, options.frames, *times)
+    return calibration_frames.bag_frames(
+        options.bag, topics, options.frames, *times, on_incomplete(options)
+    )
 
 
 def _write(

@@ -25,7 +25,7 @@ from irvis_fusion_core.command_line import command, print_table
 from irvis_fusion_core.commands.demo import make_demo_parser, show_core
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_ros.bags.bag_pairs import MOST_PAIRS, bag_pairs, write_pairs
-from irvis_fusion_ros.bags.bag_topics import choose_topics
+from irvis_fusion_ros.bags.bag_topics import add_partial_option, choose_topics, on_incomplete
 from irvis_fusion_ros.demo.node_run import make_table, run_node
 from irvis_fusion_ros.running_node.environment import why_no_ros
 
@@ -65,6 +65,7 @@ def add_bag_options(parser: argparse.ArgumentParser) -> None:
         text = f"{kind} images of the bag (default: ${variable}, else guessed)"
         given = os.environ.get(variable)
         parser.add_argument(f"--{name}-topic", default=given, metavar="TOPIC", help=text)
+    add_partial_option(parser)
     text = "added to thermal stamps of the bag before they are paired (default: 0)"
     parser.add_argument("--ir-time-offset-s", type=float, default=0.0, metavar="S", help=text)
 
@@ -88,7 +89,12 @@ def pairs_of_bag(options: argparse.Namespace) -> Iterator[None]:
     topics = choose_topics(options.bag, options.ir_topic, options.vis_topic)
     os.makedirs(options.output, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="bag_", dir=options.output) as folder:
-        pairs = bag_pairs(options.bag, topics, ir_time_offset_s=options.ir_time_offset_s)
+        pairs = bag_pairs(
+            options.bag,
+            topics,
+            ir_time_offset_s=options.ir_time_offset_s,
+            on_incomplete=on_incomplete(options),
+        )
         count = write_pairs(pairs, folder)
         print(f"{count} pairs of {topics[0]} and {topics[1]} in {options.bag}", flush=True)
         options.pairs = folder

@@ -21,7 +21,13 @@ from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_core.streams.stamps import NS_PER_S
 from irvis_fusion_core.streams.time_offset import MotionEnergy, TimeOffset, estimate_time_offset
 from irvis_fusion_ros.bags.bag import BagError, read_images
-from irvis_fusion_ros.bags.bag_topics import add_bag_argument, add_topic_options, choose_topics
+from irvis_fusion_ros.bags.bag_storage import OnIncomplete
+from irvis_fusion_ros.bags.bag_topics import (
+    add_bag_argument,
+    add_topic_options,
+    choose_topics,
+    on_incomplete,
+)
 from irvis_fusion_ros.messages import image_messages
 from irvis_fusion_ros.messages.image_messages import ImageMessageError
 
@@ -42,7 +48,8 @@ def main(arguments: list[str]) -> int:
         raise ConfigurationError("expected --largest-s within 0 and 10, and --seconds above 0")
     topics = choose_topics(options.bag, options.ir_topic, options.vis_topic)
     print(f"IR is {topics[0]}, visible is {topics[1]}", file=sys.stderr)
-    found = offset_of_bag(options.bag, topics, options.largest_s, options.seconds)
+    partial = on_incomplete(options)
+    found = offset_of_bag(options.bag, topics, options.largest_s, options.seconds, partial)
     print(
         f"ir_time_offset_s  {found.ir_time_offset_s:+.4f}\n"
         f"correlation       {found.correlation:.2f}, {found.peak_ratio:.1f} times the next best\n"
@@ -58,8 +65,16 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def offset_of_bag(bag: str, topics: Sequence[str], largest_s: float, seconds: float) -> TimeOffset:
+def offset_of_bag(
+    bag: str,
+    topics: Sequence[str],
+    largest_s: float,
+    seconds: float,
+    on_incomplete: OnIncomplete | None = None,
+) -> TimeOffset:
     """Return the offset between (IR topic, visible topic) in a bag's first `seconds`.
+
+    `on_incomplete` is that of `read_messages`.
 
     Raises:
         BagError: The bag cannot be read, or holds no image that can be decoded.
@@ -68,7 +83,7 @@ def offset_of_bag(bag: str, topics: Sequence[str], largest_s: float, seconds: fl
     motions = {topic: MotionEnergy() for topic in topics}
     unusable: dict[str, ImageMessageError] = {}
     begin_ns = None
-    for image in read_images(bag, topics):
+    for image in read_images(bag, topics, on_incomplete):
         # Relative to the first stamp: a float resolves seconds since 1970 to 0.2 us only.
         begin_ns = image.stamp_ns if begin_ns is None else begin_ns
         stamp_s = (image.stamp_ns - begin_ns) / NS_PER_S

@@ -23,12 +23,13 @@ from irvis_fusion_core.command_line import command, make_parser, show_progress
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_ros.bags import bag_topics
 from irvis_fusion_ros.bags.bag import BagError, StoredTopic, all_topics
-from irvis_fusion_ros.bags.bag_storage import storage_of
+from irvis_fusion_ros.bags.bag_error import IncompleteBagError
 from irvis_fusion_ros.bags.bag_topics import FusionTopics
 from irvis_fusion_ros.bags.bag_writer import STORAGES, BagWriter
 from irvis_fusion_ros.bags.replay.fused_bag import FusedBag, FusedTopics
 from irvis_fusion_ros.bags.replay.offline_advice import why_nothing_fused
 from irvis_fusion_ros.bags.replay.offline_fusion import OfflineFusion
+from irvis_fusion_ros.bags.storage.bag_files import storage_of
 from irvis_fusion_ros.parameters.settings import Settings
 from irvis_fusion_ros.parameters.settings_file import add_settings_options, settings_of
 from irvis_fusion_ros.pipeline.frames import FUSED
@@ -50,11 +51,14 @@ def main(arguments: list[str]) -> int:
     total = sum(topic.messages for topic in there if topic.name == cameras.vis)
     # Checked before the engine is opened, which may build for minutes.
     writer = BagWriter(options.output, storage, options.overwrite, options.compress)
+    incomplete: list[IncompleteBagError] = []
     with OfflineFusion(settings, progress=_say) as fusion:
         with writer:
-            frames = FusedBag(fusion, writer, cameras, fused, copied).run(options.bag)
-            for _ in show_progress(frames, total, options.quiet):
+            bag = FusedBag(fusion, writer, cameras, fused, copied, incomplete.append)
+            for _ in show_progress(bag.run(options.bag), total, options.quiet):
                 pass
+            if incomplete and not options.allow_partial:
+                raise incomplete[0]
             counts = fusion.counts()
             if not counts.get(FUSED) and settings.node.enabled:
                 events = "".join(f"; {kind}: {of.text}" for kind, of in fusion.events.items())
@@ -63,6 +67,8 @@ def main(arguments: list[str]) -> int:
                     f"none to fuse: {why_nothing_fused(counts, fusion.skews, settings)}{events}; "
                     f"the visible images as they passed are kept in {writer.unfinished}"
                 )
+        for error in incomplete:
+            _say(f"warning: {error}")
         if not options.quiet:
             _tell(cameras, fusion, writer)
     return 0

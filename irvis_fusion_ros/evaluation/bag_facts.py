@@ -69,6 +69,7 @@ def read_facts(bag: str, topics: FusionTopics) -> BagFacts:
             raise  # otherwise the replay raises it, and reports what there was before
     span_s = (recorded_ns[-1] - recorded_ns[0]) / NS_PER_S if recorded_ns else 0.0
     rate_hz = round((len(recorded_ns) - 1) / span_s, 3) if span_s > 0 else 0.0
+    bag = os.fsencode(bag).decode("utf-8", "replace")  # names are bytes, the report is text
     name = os.path.basename(os.path.abspath(bag))
     frames = (counts[topics.vis], counts[topics.ir])
     return BagFacts(name, bag, topics.vis, topics.ir, *frames, rate_hz, formats, size)

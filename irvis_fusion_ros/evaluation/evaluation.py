@@ -16,7 +16,7 @@ from irvis_fusion_core.atomic_file import write_file
 from irvis_fusion_core.detectors import open_detector, read_annotations
 from irvis_fusion_core.errors import ConfigurationError, FusionError
 from irvis_fusion_core.image_files import IMAGE_SUFFIXES
-from irvis_fusion_ros.bags.bag import BagError
+from irvis_fusion_ros.bags.bag_error import BagError, IncompleteBagError
 from irvis_fusion_ros.bags.bag_topics import FusionTopics
 from irvis_fusion_ros.bags.replay.offline_advice import why_nothing_fused
 from irvis_fusion_ros.bags.replay.offline_fusion import OfflineFusion
@@ -60,6 +60,7 @@ class Plan(NamedTuple):
     live: bool
     live_rate: float
     quiet: bool
+    allow_partial: bool
     command: str
 
 
@@ -103,6 +104,7 @@ class Evaluation:
         plan, facts = self._plan, self._facts
         failure: FusionError | KeyboardInterrupt | None = None
         live: dict[str, Any] = {}
+        incomplete: list[IncompleteBagError] = []
         with contextlib.ExitStack() as stack:
             stack.callback(self._scorer.close)
             recording = Recording(
@@ -118,9 +120,11 @@ class Evaluation:
             with contextlib.closing(recording):
                 fusions = [stack.enter_context(self._open(c)) for c in plan.configurations]
                 try:
-                    steps = in_step(plan.bag, plan.topics, fusions)
+                    steps = in_step(plan.bag, plan.topics, fusions, incomplete.append)
                     for step in show_progress(steps, facts.vis_frames):
                         recording.add(step)
+                    if incomplete and not plan.allow_partial:
+                        raise incomplete[0]
                     self._check_fused(fusions)
                 except (FusionError, KeyboardInterrupt) as error:
                     failure = error
@@ -132,7 +136,7 @@ class Evaluation:
                 live = play_all(plan)
             except (FusionError, KeyboardInterrupt) as error:
                 failure = error
-        page = self._write(recording, results, live, failure)
+        page = self._write(recording, results, live, failure, incomplete)
         if isinstance(failure, FusionError):
             failure.args = (f"{failure} (the report until then: {page})",)
         if failure is not None:
@@ -164,6 +168,7 @@ class Evaluation:
         results: Sequence[dict[str, Any]],
         live: dict[str, Any],
         failure: BaseException | None,
+        incomplete: Sequence[IncompleteBagError],
     ) -> str:
         plan, detection = self._plan, self._detection
         found = summarise(plan.output, list(recording.extremes))
@@ -174,11 +179,22 @@ class Evaluation:
                 settings=configuration.settings.to_mapping(),
                 **result,
             )
+        error = failure or next(iter(incomplete), None)
+        # Where nothing is missing by number, a file is damaged or cut off.
+        counts = {
+            name: dict(zip(("read", "stated"), pair))
+            for each in incomplete[:1]
+            for name, pair in each.differences.items()
+        }
         why = f"at most {plan.measured_frames}, --measured-frames"
         summary = {
-            "complete": failure is None,
-            "error": None if failure is None else str(failure) or type(failure).__name__,
-            "bag": {**self._facts.as_dict(), "duration_s": recording.seconds},
+            "complete": error is None,
+            "error": None if error is None else str(error) or type(error).__name__,
+            "bag": {
+                **self._facts.as_dict(),
+                "duration_s": recording.seconds,
+                "incomplete": counts if incomplete else None,
+            },
             "measured": {"stride": self._sampling.stride, "why": why},
             **found,
             "detection": None if detection is None else detection.summary(),

@@ -18,6 +18,7 @@ import numpy as np
 
 from irvis_fusion_core import metrics
 from irvis_fusion_core.streams.stamps import NS_PER_S
+from irvis_fusion_ros.bags.bag_storage import OnIncomplete
 from irvis_fusion_ros.bags.bag_topics import FusionTopics
 from irvis_fusion_ros.bags.replay.offline_fusion import FUSED, FusedFrame, OfflineFusion
 from irvis_fusion_ros.evaluation import measure
@@ -174,14 +175,21 @@ def digest(message: ImageMessage | None) -> str | None:
     return found.hexdigest()
 
 
-def in_step(bag: str, topics: FusionTopics, fusions: Sequence[OfflineFusion]) -> Iterator[Step]:
+def in_step(
+    bag: str,
+    topics: FusionTopics,
+    fusions: Sequence[OfflineFusion],
+    on_incomplete: OnIncomplete | None = None,
+) -> Iterator[Step]:
     """Yield every visible frame once, from each fusion; memory holds one frame of each.
+
+    `on_incomplete` is that of `read_messages`.
 
     Raises:
         BagError: The bag cannot be read to its end.
         EngineError: An engine failed.
     """
-    walks = [fusion.walk(bag, topics) for fusion in fusions]
+    walks = [fusion.walk(bag, topics, on_incomplete) for fusion in fusions]
     while True:
         frames: list[FusedFrame] = []
         took_ms: list[float] = []

@@ -12,12 +12,13 @@ from typing import Any, NamedTuple
 from irvis_fusion_core.streams.health import OK as HEALTHY
 from irvis_fusion_core.streams.stamps import NS_PER_S
 from irvis_fusion_ros.bags.bag import CAMERA_INFO_TYPE, COMPRESSED_TYPE, IMAGE_TYPE, read_messages
-from irvis_fusion_ros.bags.bag_storage import StoredTopic
+from irvis_fusion_ros.bags.bag_storage import OnIncomplete
 from irvis_fusion_ros.bags.bag_topics import FusionTopics
 from irvis_fusion_ros.bags.bag_writer import BagWriter
 from irvis_fusion_ros.bags.made_images import ImageForm, image_message, make_header
 from irvis_fusion_ros.bags.replay.fused_frame import FusedFrame
 from irvis_fusion_ros.bags.replay.offline_fusion import OfflineFusion
+from irvis_fusion_ros.bags.storage.stored_topic import StoredTopic
 from irvis_fusion_ros.messages import compressed_messages
 from irvis_fusion_ros.pipeline.frames import DROPPED, FUSED, PASSED
 
@@ -49,6 +50,7 @@ class FusedBag:
     cameras: FusionTopics
     fused: FusedTopics
     copied: Sequence[StoredTopic]
+    on_incomplete: OnIncomplete | None = None
 
     def __post_init__(self) -> None:
         # Not written yet, because an earlier visible frame still waits for its partner.
@@ -72,7 +74,8 @@ class FusedBag:
         others = copied.union(self.fusion.needs(cameras))
         if cameras.vis_info:
             others.add(cameras.vis_info)
-        for message in read_messages(bag, (cameras.ir, cameras.vis), sorted(others)):
+        images = (cameras.ir, cameras.vis)
+        for message in read_messages(bag, images, sorted(others), self.on_incomplete):
             if message.topic in copied:
                 self._hold(message.recorded_ns, message.topic, message.type, message.raw)
             if message.topic == cameras.vis_info:

@@ -23,6 +23,7 @@ from irvis_fusion_core.protocols import Engine
 from irvis_fusion_core.streams.health import MISSING
 from irvis_fusion_core.streams.stamps import NS_PER_S
 from irvis_fusion_ros.bags.bag import BagMessage, read_messages
+from irvis_fusion_ros.bags.bag_storage import OnIncomplete
 from irvis_fusion_ros.bags.bag_topics import FusionTopics
 from irvis_fusion_ros.bags.replay.fused_frame import FusedFrame
 from irvis_fusion_ros.bags.replay.offline_advice import SkewWatch
@@ -116,14 +117,19 @@ class OfflineFusion:
         """What was odd, by kind ("ir: short_data", "pair: FrameError", "ir_frozen", ...)."""
         return self._events.events()
 
-    def walk(self, bag: str, topics: FusionTopics) -> Iterator[FusedFrame]:
+    def walk(
+        self, bag: str, topics: FusionTopics, on_incomplete: OnIncomplete | None = None
+    ) -> Iterator[FusedFrame]:
         """Yield every visible frame of a bag once, in order; memory holds what may still pair.
+
+        `on_incomplete` is that of `read_messages`.
 
         Raises:
             BagError: The bag cannot be read (to its end), or lacks a topic.
             EngineError: The engine failed.
         """
-        for message in read_messages(bag, (topics.ir, topics.vis), self.needs(topics)):
+        cameras, others = (topics.ir, topics.vis), self.needs(topics)
+        for message in read_messages(bag, cameras, others, on_incomplete):
             yield from self.add(message, topics)
         yield from self.finish()
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from irvis_fusion_core.errors import EngineError
 from irvis_fusion_core.streams.stamps import stamp_ns
-from irvis_fusion_ros.bags.bag import read_messages
+from irvis_fusion_ros.bags.bag import BagError, read_messages
 from irvis_fusion_ros.bags.bag_topics import FusionTopics
 from irvis_fusion_ros.bags.replay.offline_fusion import OfflineFusion
 from irvis_fusion_ros.evaluation.configurations import Configuration
@@ -174,7 +174,7 @@ def _live_frames(plan: Plan, settings: Settings, run: LiveRun) -> dict[int, Live
     """Return by visible stamp what was received, and what the replay makes of the same pairs."""
     images = {a.stamp_ns: a.image for a in run.arrivals}
     unchanged: dict[int, str | None] = {}
-    for found in read_messages(plan.bag, (plan.topics.vis,)):
+    for found in read_messages(plan.bag, (plan.topics.vis,), on_incomplete=_already_said):
         with contextlib.suppress(ImageMessageError):
             passed = passed_image(found.message, SimpleNamespace())
             unchanged[stamp_ns(found.message.header.stamp)] = digest(passed)
@@ -183,10 +183,14 @@ def _live_frames(plan: Plan, settings: Settings, run: LiveRun) -> dict[int, Live
     script = compare.thermal_stamps(fused, run.skews_ms, offset_s) or {}
     live: dict[int, LiveFrame] = {}
     with OfflineFusion(settings, decider=ScriptedDecider(settings, script)) as again:
-        for frame in again.walk(plan.bag, plan.topics):
+        for frame in again.walk(plan.bag, plan.topics, _already_said):
             key, repeated = frame.vis_stamp_ns, digest(frame.message)
             live[key] = LiveFrame(images.get(key), unchanged.get(key), frame.ir_stamp_ns, repeated)
     return live
+
+
+def _already_said(error: BagError) -> None:
+    """Go on: the replay has told what is missing."""
 
 
 def _names(topics: FusionTopics) -> dict[str, str]:

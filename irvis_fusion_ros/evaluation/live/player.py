@@ -90,7 +90,9 @@ class Player:
             )
 
     def _messages(self) -> Iterator[BagMessage]:
-        return read_messages(self._bag, (), tuple(self._names))
+        # The replay tells what is missing; here the rest is played.
+        names = tuple(self._names)
+        return read_messages(self._bag, (), names, on_incomplete=lambda error: None)
 
     def _publisher(self, message: BagMessage) -> Publisher:
         if message.topic not in self._publishers:

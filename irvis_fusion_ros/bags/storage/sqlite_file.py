@@ -1,0 +1,172 @@
+"""Read a .db3 file of rosbag2 with Python's SQLite, also one whose last messages are in its WAL.
+
+`rosbags` opens databases as immutable, which leaves out what lies in a write-ahead log, and by a
+URI that # and ? end.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import urllib.parse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from irvis_fusion_ros.bags.bag_error import BagError, recovery_advice
+from irvis_fusion_ros.bags.storage.decompression import LARGEST_BYTES
+from irvis_fusion_ros.bags.storage.scratch import copied
+from irvis_fusion_ros.bags.storage.stored_topic import StoredTopic, plain_type, read_qos
+
+MAGIC = b"SQLite format 3\0"
+
+
+class _Topic(NamedTuple):
+    number: int
+    name: str
+    type: str
+    encoding: str
+    qos: str
+    digest: str
+
+
+class SqliteFile:
+    """One storage file.
+
+    Attributes:
+        topics: The topics with the number of rows that the table of messages has.
+        problem: What is known to be missing, or "".
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open the file.
+
+        Raises:
+            BagError: It cannot be read.
+        """
+        self._path = path
+        try:
+            self._beside = _files_beside(path)
+            self._database = open_database(path)
+            self._read_topics()
+        except sqlite3.Error as error:
+            raise self._damaged(f"{type(error).__name__}: {error}") from error
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+    def messages(self, wanted: set[tuple[str, str]]) -> Iterator[tuple[StoredTopic, int, bytes]]:
+        """Yield (topic, time of recording in ns, bytes) in order of recording.
+
+        `wanted` are names and types of topics. Rows that cannot be read are left out.
+
+        Raises:
+            BagError: After the last message, where some could not be read.
+        """
+        topics = {n: topic for n, topic in self._by_number.items() if topic[:2] in wanted}
+        marks = ",".join("?" * len(topics))
+        # A bag without an index on the time would sort whole images; so only their numbers are.
+        order = f"SELECT id, topic_id, timestamp FROM messages WHERE topic_id IN ({marks})"
+        fetch = "SELECT length(data), CASE WHEN length(data) <= ? THEN data END FROM messages"
+        lost, why = 0, ""
+        try:
+            rows = self._database.execute(order + " ORDER BY timestamp, id", tuple(topics))
+            for number, topic, recorded_ns in rows:
+                try:
+                    found = self._database.execute(
+                        fetch + " WHERE id = ?", (LARGEST_BYTES, number)
+                    ).fetchone()
+                except sqlite3.DatabaseError as error:
+                    lost, why = lost + 1, str(error)
+                    continue
+                if found is None or found[1] is None:
+                    size = 0 if found is None else found[0]
+                    lost, why = lost + 1, f"{size} bytes, where 1 to {LARGEST_BYTES} are readable"
+                    continue
+                data = found[1]
+                yield topics[topic], recorded_ns, data.encode() if isinstance(data, str) else data
+        except sqlite3.DatabaseError as error:
+            raise self._damaged(f"{type(error).__name__}: {error}") from error
+        if lost:
+            raise self._damaged(f"{lost} messages that cannot be read ({why})")
+
+    def _damaged(self, found: str) -> BagError:
+        return BagError(f"{self._path} is damaged: {found}{recovery_advice(self._path)}")
+
+    def _read_topics(self) -> None:
+        query = "SELECT name, sql FROM sqlite_master WHERE type = 'table'"
+        tables = {name for name, sql in self._database.execute(query) if "VIRTUAL" not in sql[:20]}
+        if not {"topics", "messages"} <= tables:
+            raise self._damaged("no tables of topics and messages")
+        definitions = {}
+        if "message_definitions" in tables:
+            query = "SELECT topic_type, encoded_message_definition FROM message_definitions"
+            definitions = {plain_type(str(kind)): str(text) for kind, text in self._rows(query)}
+        query = "SELECT topic_id, count(*) FROM messages GROUP BY topic_id"
+        counts = dict(self._rows(query))
+        self._by_number = {}
+        for found in self._topic_rows():
+            kind = plain_type(found.type, found.encoding)
+            self._by_number[found.number] = StoredTopic(
+                found.name, kind, counts.pop(found.number, 0), definitions.get(kind, ""),
+                found.digest, read_qos(found.qos), found.encoding,
+            )  # fmt: skip
+        self.topics = list(self._by_number.values())
+        self.problem = ""
+        if counts:
+            count = sum(counts.values())
+            self.problem = f"{self._path} has {count} messages of topics that it does not name"
+        pages, size = (self._rows(f"PRAGMA {n}")[0][0] for n in ("page_count", "page_size"))
+        if not self._beside and self._path.stat().st_size < pages * size:
+            self.problem = str(self._damaged("its end is cut off"))
+
+    def _topic_rows(self) -> Iterator[_Topic]:
+        columns = {row[1] for row in self._database.execute("PRAGMA table_info(topics)")}
+        later = ("offered_qos_profiles", "type_description_hash")
+        chosen = [name if name in columns else "''" for name in later]
+        names = ", ".join(["id", "name", "type", "serialization_format", *chosen])
+        for row in self._rows(f"SELECT {names} FROM topics ORDER BY id"):  # noqa: S608
+            yield _Topic(int(row[0]), *map(str, row[1:]))
+
+    def _rows(self, query: str) -> list[tuple]:
+        return list(self._database.execute(query))
+
+
+def open_database(path: Path) -> sqlite3.Connection:
+    """Open a database for reading with what lies beside it; its files are not changed.
+
+    Raises:
+        sqlite3.Error: It cannot be opened.
+        OSError: It cannot be copied to a temporary folder, where that is necessary.
+    """
+    beside = _files_beside(path)
+    if not beside:
+        return _connect(path, "immutable=1")
+    if beside[0].name.endswith("-wal"):
+        try:
+            return _connect(path, "mode=ro")
+        except sqlite3.OperationalError:
+            pass  # SQLite needs to write beside it, where nobody may: read a copy
+    # A journal is of a transaction that did not end: SQLite takes it back, in the copy.
+    return _connect(copied([path, *beside]), "mode=rw")
+
+
+def _files_beside(path: Path) -> list[Path]:
+    """Return the write-ahead log and the journal of a database, if they hold anything."""
+    files = [Path(f"{path}{end}") for end in ("-wal", "-journal")]
+    return [file for file in files if file.exists() and file.stat().st_size]
+
+
+def _connect(path: Path, how: str) -> sqlite3.Connection:
+    # Percent signs for what a URI would end at, and for bytes that are not UTF-8.
+    name = urllib.parse.quote(os.fsencode(path.absolute()))
+    database = sqlite3.connect(f"file:{name}?{how}", uri=True, check_same_thread=False)
+    try:
+        database.text_factory = lambda text: text.decode("utf-8", "replace")
+        database.execute("PRAGMA trusted_schema = OFF")
+        database.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except sqlite3.Error:
+        database.close()
+        raise
+    return database
