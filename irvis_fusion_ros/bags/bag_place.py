@@ -69,7 +69,7 @@ class BagPlace:
             self.mark(text)
         if run is not None:
             with open(os.path.join(self.part, _RUN), "w", encoding="utf-8") as stream:
-                json.dump(run, stream)
+                json.dump(run, stream, default=str)
         self._lock.enter_context(_locked(os.path.join(self.part, MARK)))
 
     def mark(self, text: str) -> None:
@@ -86,8 +86,17 @@ class BagPlace:
             OSError: It cannot be renamed. Then the old bag has its name.
         """
         _flush(self.unfinished)
-        with open(os.path.join(self.part, _COMPLETE), "w"):
+        complete = os.path.join(self.part, _COMPLETE)
+        with open(complete, "w"):
             pass
+        try:
+            self._take_name()
+        except OSError:
+            os.remove(complete)
+            raise
+        self.remove()
+
+    def _take_name(self) -> None:
         if not os.path.lexists(self.path):
             os.rename(self.unfinished, self.path)
         elif not _exchange(self.unfinished, self.path):
@@ -98,7 +107,6 @@ class BagPlace:
             except OSError:
                 os.rename(old, self.path)
                 raise
-        self.remove()
 
     def leave(self) -> None:
         """Let other processes have the unfinished bag."""
@@ -127,18 +135,19 @@ class BagPlace:
         # A complete one was killed while it got its name: what lies here may be the old bag.
         if not resume or os.path.exists(os.path.join(part, _COMPLETE)):
             return self.remove()
-        with contextlib.suppress(FileNotFoundError):
-            self._check_run(run)
-            self._keep_longer()
+        if run is None or not os.path.isfile(os.path.join(part, _RUN)):
+            return self.remove()
+        self._check_run(run)
+        self._keep_longer()
 
-    def _check_run(self, run: Mapping[str, object] | None) -> None:
+    def _check_run(self, run: Mapping[str, object]) -> None:
         with open(os.path.join(self.part, _RUN), encoding="utf-8") as stream:
             text = stream.read()
         try:
             there = json.loads(text)
         except ValueError:
             there = {}
-        now = json.loads(json.dumps(run))
+        now = json.loads(json.dumps(run, default=str))
         other = [name for name in now if there.get(name) != now[name]]
         if other:
             raise BagError(
@@ -163,6 +172,8 @@ class BagPlace:
             shutil.rmtree(aside, ignore_errors=True)
         if os.path.isdir(before) and count_readable(before):
             self.before = before
+        else:
+            shutil.rmtree(before, ignore_errors=True)
 
     def _put_back_old(self) -> None:
         """Give the old bag its name again, if a process was killed while it replaced it."""

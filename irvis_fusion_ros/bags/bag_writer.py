@@ -68,7 +68,7 @@ class BagWriter:
 
         `storage` is "sqlite3" or "mcap". `overwrite` replaces a bag of that name when the new one
         is complete. `compress` uses zstd, for chunks of an MCAP file or each message in SQLite.
-        `resume` keeps what an interrupted run has written, if `run` is the same.
+        `resume` keeps what an interrupted run has written, see `identify`.
 
         Raises:
             ConfigurationError: Another storage.
@@ -80,7 +80,7 @@ class BagWriter:
                 f"expected a storage out of {', '.join(STORAGES)}, found {storage!r}"
             )
         self.messages = 0
-        self.run: Mapping[str, object] | None = None
+        self._run: Mapping[str, object] | None = None
         self._place = BagPlace(path, overwrite)
         self._typesys = bag_library("rosbags.typesys")
         self._store = self._typesys.get_typestore(self._typesys.Stores.ROS2_HUMBLE)
@@ -101,9 +101,13 @@ class BagWriter:
     def before(self) -> str | None:
         return self._place.before
 
+    def identify(self, run: Mapping[str, object]) -> None:
+        """Say, before the block, what determines the messages: only the same run goes on."""
+        self._run = run
+
     def __enter__(self) -> BagWriter:
         with self._errors_named():
-            self._place.open(self.run, self._resume)
+            self._place.open(self._run, self._resume)
             try:
                 self._writer = self._new_writer()
                 self._writer.open()
@@ -238,6 +242,7 @@ class BagWriter:
             full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
             if full or "full" in str(error):
                 advice = "make room, or write to another disk, and start again"
+                advice += " with --resume" if self._run is not None else ""
             raise BagError(
                 f"expected to write a bag to {self.path}, found: {type(error).__name__}: {error}; "
                 f"{advice}"

@@ -19,6 +19,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+import irvis_fusion_core
 from irvis_fusion_core.command_line import command, make_parser, show_progress
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_ros.bags import bag_topics
@@ -27,9 +28,11 @@ from irvis_fusion_ros.bags.bag_error import IncompleteBagError
 from irvis_fusion_ros.bags.bag_topics import FusionTopics
 from irvis_fusion_ros.bags.bag_writer import STORAGES, BagWriter
 from irvis_fusion_ros.bags.replay.fused_bag import FusedBag, FusedTopics
+from irvis_fusion_ros.bags.replay.interrupted_run import InterruptedRun
 from irvis_fusion_ros.bags.replay.offline_advice import why_nothing_fused
 from irvis_fusion_ros.bags.replay.offline_fusion import OfflineFusion
-from irvis_fusion_ros.bags.storage.bag_files import storage_of
+from irvis_fusion_ros.bags.storage.bag_files import find_files, storage_of
+from irvis_fusion_ros.bags.storage.stored_topic import CDR
 from irvis_fusion_ros.parameters.settings import Settings
 from irvis_fusion_ros.parameters.settings_file import add_settings_options, settings_of
 from irvis_fusion_ros.pipeline.frames import FUSED
@@ -50,11 +53,17 @@ def main(arguments: list[str]) -> int:
     storage = options.storage or storage_of(options.bag)
     total = sum(topic.messages for topic in there if topic.name == cameras.vis)
     # Checked before the engine is opened, which may build for minutes.
-    writer = BagWriter(options.output, storage, options.overwrite, options.compress)
+    writer = BagWriter(
+        options.output, storage, options.overwrite, options.compress, options.resume
+    )
     incomplete: list[IncompleteBagError] = []
-    with OfflineFusion(settings, progress=_say) as fusion:
+    interrupted = InterruptedRun()
+    with OfflineFusion(settings, progress=_say, fuser=interrupted.fuser) as fusion:
+        writer.identify(_run(options.bag, fusion, cameras, fused, copied))
         with writer:
-            bag = FusedBag(fusion, writer, cameras, fused, copied, incomplete.append)
+            if writer.before is not None:
+                interrupted.begin(writer.before, fused.image)
+            bag = FusedBag(fusion, writer, cameras, fused, copied, incomplete.append, interrupted)
             for _ in show_progress(bag.run(options.bag), total, options.quiet):
                 pass
             if incomplete and not options.allow_partial:
@@ -71,6 +80,8 @@ def main(arguments: list[str]) -> int:
             _say(f"warning: {error}")
         if not options.quiet:
             _tell(cameras, fusion, writer)
+            if options.resume:
+                _say(f"{interrupted.reused} frames were fused by the interrupted run")
     return 0
 
 
@@ -79,6 +90,8 @@ def _parser() -> argparse.ArgumentParser:
     bag_topics.add_bag_argument(parser)
     parser.add_argument("--output", required=True, metavar="BAG2", help="folder of the new bag")
     parser.add_argument("--overwrite", action="store_true", help="replace the bag BAG2")
+    text = "go on with an interrupted run: frames that it has fused are not fused again"
+    parser.add_argument("--resume", action="store_true", help=text)
     bag_topics.add_topic_options(parser)
     add_settings_options(parser)
     add = parser.add_argument_group("the new bag").add_argument
@@ -108,6 +121,23 @@ def _refuse_itself(bag: str, output: str) -> None:
         raise ConfigurationError(f"expected --output other than {bag}, found {found}")
 
 
+def _run(
+    bag: str,
+    fusion: OfflineFusion,
+    cameras: FusionTopics,
+    fused: FusedTopics,
+    copied: Sequence[StoredTopic],
+) -> dict[str, object]:
+    """Return what determines the messages of the new bag, for --resume."""
+    return {
+        "bag": [[path.name, path.stat().st_size] for path in find_files(bag).files],
+        "topic": [cameras, fused, sorted(topic.name for topic in copied)],
+        "parameter": fusion.settings.to_mapping(),
+        "engine": fusion.engine.describe(),
+        "version": irvis_fusion_core.__version__,
+    }
+
+
 def _fused_topics(options: argparse.Namespace, settings: Settings) -> FusedTopics:
     base = bag_topics.topic_name(options.fused)
     transport = options.transport or ("both" if settings.topics.publish_compressed else "raw")
@@ -128,10 +158,13 @@ def _copied(
     fused: FusedTopics,
 ) -> list[StoredTopic]:
     """Return the topics of the old bag to copy; none may have the name of a new one."""
-    known = [topic.name for topic in there]
+    foreign = {topic.name: topic.encoding for topic in there if topic.encoding != CDR}
+    known = [topic.name for topic in there if topic.encoding == CDR]
     listed = [name.strip() for name in options.copy.split(",") if name.strip()]
     choices: dict[str, Sequence[str | None]] = {ALL: known, CAMERAS: cameras, NONE: ()}
     names = choices.get(options.copy, listed)
+    if foreign and options.copy == ALL:
+        _say("not copied, because they are not in CDR: " + ", ".join(sorted(foreign)))
     missing = [name for name in listed if name not in known]
     if names is listed and missing:
         raise BagError(
@@ -144,7 +177,7 @@ def _copied(
             f"expected new names for the fused topics, found {taken[0]} in {options.bag} already; "
             "rename them (--fused /refused), or do not copy the old ones (--copy)"
         )
-    return [topic for topic in there if topic.name in names]
+    return [topic for topic in there if topic.name in names and topic.encoding == CDR]
 
 
 def _tell(cameras: FusionTopics, fusion: OfflineFusion, writer: BagWriter) -> None:

@@ -17,6 +17,7 @@ from irvis_fusion_ros.bags.bag_topics import FusionTopics
 from irvis_fusion_ros.bags.bag_writer import BagWriter
 from irvis_fusion_ros.bags.made_images import ImageForm, image_message, make_header
 from irvis_fusion_ros.bags.replay.fused_frame import FusedFrame
+from irvis_fusion_ros.bags.replay.interrupted_run import InterruptedRun
 from irvis_fusion_ros.bags.replay.offline_fusion import OfflineFusion
 from irvis_fusion_ros.bags.storage.stored_topic import StoredTopic
 from irvis_fusion_ros.messages import compressed_messages
@@ -51,6 +52,7 @@ class FusedBag:
     fused: FusedTopics
     copied: Sequence[StoredTopic]
     on_incomplete: OnIncomplete | None = None
+    interrupted: InterruptedRun | None = None
 
     def __post_init__(self) -> None:
         # Not written yet, because an earlier visible frame still waits for its partner.
@@ -96,6 +98,8 @@ class FusedBag:
             self._put(at_ns, topics.diagnostics, DIAGNOSTICS_TYPE, self._seconds.add(frame))
         if frame.outcome == DROPPED or frame.message is None:
             return
+        if self.interrupted is not None:
+            self.interrupted.published += 1
         is_recorded = frame.message is source.message
         self._put(at_ns, topics.image, IMAGE_TYPE, source.raw if is_recorded else frame.message)
         if topics.compressed:
@@ -136,6 +140,8 @@ class FusedBag:
         waiting_ns = self.fusion.oldest_waiting_ns
         while self._held and (waiting_ns is None or self._held[0][0] <= waiting_ns):
             recorded_ns, _, topic, kind, raw = heapq.heappop(self._held)
+            if self.interrupted is not None:
+                self.interrupted.check(topic, recorded_ns, raw)
             self.writer.write_raw(topic, kind, recorded_ns, raw)
 
 

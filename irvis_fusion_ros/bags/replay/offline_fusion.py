@@ -67,11 +67,12 @@ class OfflineFusion:
         fusion: Engine | None = None,
         progress: Callable[[str], None] = lambda line: None,
         decider: FrameDecider[RecordedVis] | None = None,
+        fuser: Callable[[Engine], PairFuser] = PairFuser,
     ) -> None:
         """Open the engine, unless `fusion` is one that is open; that stays the caller's to close.
 
         `progress` is told what the engine builds, which may take minutes the first time. A
-        `decider` of None takes that of the node.
+        `decider` of None takes that of the node. `fuser` makes what fuses pairs with the engine.
 
         Raises:
             ConfigurationError: Parameters that do not go together.
@@ -94,7 +95,7 @@ class OfflineFusion:
         self._stages = CurrentStages(settings, self._known.snapshot, in_background=False)
         self._owns_engine = fusion is None
         self.engine = open_fusion(settings, progress) if fusion is None else fusion
-        self._fuser = PairFuser(self.engine)
+        self._fuser = fuser(self.engine)
         self._outcomes: Counter[str] = Counter()
         self._now_ns = 0
         self._vis_count = 0

@@ -207,7 +207,7 @@ class McapFile:
                 content = _HEAD.pack(_A_MESSAGE, place.length) + content
             else:
                 content = self._unpacked(content)
-            found.extend(self._split(place.offset, content))
+            found = list(self._split(place.offset, content))  # all, or none of a damaged chunk
         except Exception as error:  # noqa: BLE001 - of mcap, at any bytes
             self._damage[place.offset] = f"{type(error).__name__} {error}"
         self._cached[place.offset] = found

@@ -6,9 +6,11 @@ URI that # and ? end.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import urllib.parse
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -66,30 +68,42 @@ class SqliteFile:
         """
         topics = {n: topic for n, topic in self._by_number.items() if topic[:2] in wanted}
         marks = ",".join("?" * len(topics))
-        # A bag without an index on the time would sort whole images; so only their numbers are.
-        order = f"SELECT id, topic_id, timestamp FROM messages WHERE topic_id IN ({marks})"
-        fetch = "SELECT length(data), CASE WHEN length(data) <= ? THEN data END FROM messages"
+        query = (
+            "SELECT topic_id, timestamp, length(data), CASE WHEN length(data) <= ? "
+            f"AND topic_id IN ({marks}) THEN data END FROM messages WHERE id = ?"  # noqa: S608
+        )
         lost, why = 0, ""
-        try:
-            rows = self._database.execute(order + " ORDER BY timestamp, id", tuple(topics))
-            for number, topic, recorded_ns in rows:
-                try:
-                    found = self._database.execute(
-                        fetch + " WHERE id = ?", (LARGEST_BYTES, number)
-                    ).fetchone()
-                except sqlite3.DatabaseError as error:
-                    lost, why = lost + 1, str(error)
-                    continue
-                if found is None or found[1] is None:
-                    size = 0 if found is None else found[0]
-                    lost, why = lost + 1, f"{size} bytes, where 1 to {LARGEST_BYTES} are readable"
-                    continue
-                data = found[1]
-                yield topics[topic], recorded_ns, data.encode() if isinstance(data, str) else data
-        except sqlite3.DatabaseError as error:
-            raise self._damaged(f"{type(error).__name__}: {error}") from error
+        for number in self._numbers():
+            try:
+                kind, recorded_ns, size, data = self._row(query, LARGEST_BYTES, *topics, number)
+            except sqlite3.DatabaseError as error:
+                lost, why = lost + 1, str(error)
+                continue
+            if kind not in topics:
+                continue
+            if data is None:
+                lost, why = lost + 1, f"{size} bytes, where {LARGEST_BYTES} are the most"
+                continue
+            yield topics[kind], recorded_ns, data.encode() if isinstance(data, str) else data
         if lost:
             raise self._damaged(f"{lost} messages that cannot be read ({why})")
+
+    def _numbers(self) -> Iterator[int]:
+        """Yield the rows of messages by time: from its index, which may outlive the table.
+
+        A bag without an index would sort whole images; so only the numbers of rows are sorted.
+        """
+        try:
+            for row in self._database.execute("SELECT id FROM messages ORDER BY timestamp, id"):
+                yield row[0]
+        except sqlite3.DatabaseError as error:
+            raise self._damaged(f"{type(error).__name__}: {error}") from error
+
+    def _row(self, query: str, *values: object) -> tuple:
+        row: tuple | None = self._database.execute(query, values).fetchone()
+        if row is None:
+            raise sqlite3.DatabaseError("a row that its index names is not there")
+        return row
 
     def _damaged(self, found: str) -> BagError:
         return BagError(f"{self._path} is damaged: {found}{recovery_advice(self._path)}")
@@ -103,8 +117,7 @@ class SqliteFile:
         if "message_definitions" in tables:
             query = "SELECT topic_type, encoded_message_definition FROM message_definitions"
             definitions = {plain_type(str(kind)): str(text) for kind, text in self._rows(query)}
-        query = "SELECT topic_id, count(*) FROM messages GROUP BY topic_id"
-        counts = dict(self._rows(query))
+        counts = self._count()
         self._by_number = {}
         for found in self._topic_rows():
             kind = plain_type(found.type, found.encoding)
@@ -120,6 +133,17 @@ class SqliteFile:
         pages, size = (self._rows(f"PRAGMA {n}")[0][0] for n in ("page_count", "page_size"))
         if not self._beside and self._path.stat().st_size < pages * size:
             self.problem = str(self._damaged("its end is cut off"))
+
+    def _count(self) -> dict[int, int]:
+        """Return the number of messages by topic; of a damaged table that of its readable rows."""
+        with contextlib.suppress(sqlite3.DatabaseError):
+            return dict(self._rows("SELECT topic_id, count(*) FROM messages GROUP BY topic_id"))
+        counts: Counter[int] = Counter()
+        with contextlib.suppress(BagError):
+            for number in self._numbers():
+                with contextlib.suppress(sqlite3.DatabaseError):
+                    counts[self._row("SELECT topic_id FROM messages WHERE id = ?", number)[0]] += 1
+        return counts
 
     def _topic_rows(self) -> Iterator[_Topic]:
         columns = {row[1] for row in self._database.execute("PRAGMA table_info(topics)")}

@@ -106,7 +106,10 @@ def test_a_truncated_bag_is_named(tmp_path, storage, suffix, share):
     (file,) = (tmp_path / "bag").glob("*." + suffix)
     whole = file.read_bytes()
     file.write_bytes(whole[: int(share * len(whole))])
-    advice = {"sqlite3": r'readable.*sqlite3 .*bag\.db3 "\.recover" \| sqlite3', "mcap": "(--allow-partial|copy it again)"}
+    advice = {
+        "sqlite3": r'readable.*sqlite3 .*bag\.db3 "\.recover" \| sqlite3',
+        "mcap": "(--allow-partial|copy it again)",
+    }
     with pytest.raises(BagError, match="bag.*" + advice[storage]):
         list(read_images(bag, ["/front/image_raw"]))
 

@@ -244,7 +244,7 @@ def test_a_bag_that_was_cut_off_on_disk_leaves_a_marked_report(tmp_path, maximum
     (storage,) = (tmp_path / "bag").glob("*.mcap")
     with open(storage, "r+b") as stream:
         stream.truncate(storage.stat().st_size * 3 // 4)
-    assert run(bag, tmp_path / "report") == 1
+    assert run(bag, tmp_path / "report") == 2
     assert "bag.mcap" in capsys.readouterr().err
     found = summary_of(tmp_path / "report")
     assert not found["complete"]

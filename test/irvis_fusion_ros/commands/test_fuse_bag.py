@@ -198,8 +198,8 @@ def test_the_summary_says_what_was_done(tmp_path, pairs, reference, capsys):
 # --- bad input, bad output
 
 
-def refused(capsys, *arguments):
-    assert fuse_bag.main([str(argument) for argument in arguments]) == 1
+def refused(capsys, *arguments, status=1):
+    assert fuse_bag.main([str(argument) for argument in arguments]) == status
     said = capsys.readouterr().err
     assert said.startswith("irvis_fusion fuse_bag: ") and said.count("\n") == 1
     return said
@@ -266,12 +266,12 @@ def test_an_mcap_file_that_is_cut_off_keeps_what_could_be_read(tmp_path, pairs, 
     file = tmp_path / "bag" / "bag.mcap"
     whole = file.read_bytes()
     file.write_bytes(whole[: int(0.7 * len(whole))])
-    said = refused(capsys, bag, "--output", tmp_path / "fused", "--quiet")
-    assert "readable" in said and "reindex" in said
+    said = refused(capsys, bag, "--output", tmp_path / "fused", "--quiet", status=2)
+    assert "cut off" in said and "--allow-partial" in said
     assert not (tmp_path / "fused").exists()
     kept = of_topic(tmp_path / "fused.part" / "fused", "/fused/image_raw")
     assert 20 < len(kept) < 180
-    assert "BagError" in (tmp_path / "fused.part" / MARK).read_text()
+    assert "IncompleteBagError" in (tmp_path / "fused.part" / MARK).read_text()
 
 
 def test_a_damaged_sqlite_bag_is_named_with_the_command_that_recovers_it(
@@ -282,8 +282,8 @@ def test_a_damaged_sqlite_bag_is_named_with_the_command_that_recovers_it(
     whole = file.read_bytes()
     middle = len(whole) // 2 // 4096 * 4096
     file.write_bytes(whole[:middle] + bytes(40 * 4096) + whole[middle + 40 * 4096 :])
-    said = refused(capsys, bag, "--output", tmp_path / "fused", "--quiet")
-    assert "readable" in said and f'`sqlite3 {file} ".recover" | sqlite3' in said
+    said = refused(capsys, bag, "--output", tmp_path / "fused", "--quiet", status=2)
+    assert "incomplete" in said and f'`sqlite3 {file} ".recover" | sqlite3' in said
     assert not (tmp_path / "fused").exists()
 
 
