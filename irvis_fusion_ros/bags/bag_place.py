@@ -126,6 +126,8 @@ class BagPlace:
 
     def _take_over(self, run: Mapping[str, object] | None, resume: bool) -> None:
         part = self.part
+        if os.path.isdir(part) and not os.listdir(part):  # killed before its mark, or after
+            return
         if os.path.islink(part) or not os.path.isfile(os.path.join(part, MARK)):
             raise BagError(
                 f"expected {part}, where the bag grows, to be free or an unfinished bag, found "

@@ -11,7 +11,6 @@ from irvis_fusion_core.errors import FusionError
 from irvis_fusion_ros.bags.bag_error import (
     BagError,
     IncompleteBagError,
-    bag_library,
     reading_errors,
     unreadable,
 )
@@ -25,7 +24,7 @@ from irvis_fusion_ros.bags.storage.bag_files import (
     open_file,
 )
 from irvis_fusion_ros.bags.storage.decompression import is_compressed, unpack
-from irvis_fusion_ros.bags.storage.stored_topic import CDR, StoredTopic
+from irvis_fusion_ros.bags.storage.stored_topic import CDR, StoredTopic, message_types
 
 OnIncomplete = Callable[[IncompleteBagError], None]
 _PROBLEMS_SAID = 4
@@ -45,9 +44,7 @@ class BagReader:
             BagReaderUnavailableError: `rosbags` is not installed.
             BagError: Nothing is there.
         """
-        typesys = bag_library("rosbags.typesys")
-        # The types that are decoded here are the same in every distribution.
-        self._store = typesys.get_typestore(typesys.Stores.ROS2_HUMBLE)
+        self._store = message_types()
         self._bag = os.fspath(bag)
         self._found: BagFiles = find_files(self._bag)
         self._files: list[StorageFile] = []

@@ -31,7 +31,7 @@ from irvis_fusion_ros.bags.bag_error import BagError, bag_library
 from irvis_fusion_ros.bags.bag_place import MARK, BagPlace, count_readable, is_bag
 from irvis_fusion_ros.bags.bag_storage import BagReader
 from irvis_fusion_ros.bags.storage.bag_files import SUFFIXES
-from irvis_fusion_ros.bags.storage.stored_topic import StoredTopic
+from irvis_fusion_ros.bags.storage.stored_topic import StoredTopic, message_types
 
 if TYPE_CHECKING:
     from rosbags.interfaces import Connection
@@ -82,8 +82,7 @@ class BagWriter:
         self.messages = 0
         self._run: Mapping[str, object] | None = None
         self._place = BagPlace(path, overwrite)
-        self._typesys = bag_library("rosbags.typesys")
-        self._store = self._typesys.get_typestore(self._typesys.Stores.ROS2_HUMBLE)
+        self._store = message_types()
         self._connections: dict[tuple[str, str], Connection] = {}
         self._counts: Counter[tuple[str, str]] = Counter()
         self._storage, self._compress, self._resume = storage, compress, resume
@@ -204,8 +203,9 @@ class BagWriter:
         store = self._store
         try:
             if topic.type not in store.types:
-                store = self._typesys.get_typestore(self._typesys.Stores.ROS2_HUMBLE)
-                store.register(self._typesys.get_types_from_msg(topic.definition, topic.type))
+                typesys = bag_library("rosbags.typesys")
+                store = typesys.get_typestore(typesys.Stores.ROS2_HUMBLE)
+                store.register(typesys.get_types_from_msg(topic.definition, topic.type))
             return str(store.hash_rihs01(topic.type))
         except Exception:  # noqa: BLE001 - definitions may be of any kind; players need no hash
             return UNKNOWN_DIGEST
@@ -262,6 +262,7 @@ def _writer_of_any_path(rosbag2: Any) -> Any:
             assert compression != rosbag2.CompressionMode.STORAGE  # SQLite has none
             self.path = path / f"{path.name}.db3"
             self.conn = sqlite3.connect(self.path)
+            self.conn.execute("PRAGMA synchronous = OFF")  # it is flushed once, when complete
             self.conn.executescript(self.SQLITE_SCHEMA)
             self.cursor = self.conn.cursor()
 

@@ -170,7 +170,7 @@ def _metadata_topic(entry: Mapping[str, Any]) -> StoredTopic:
 def _find(folder: Path, name: str) -> Path | None:
     """Return a listed file, also where it was compressed or decompressed afterwards."""
     bare = PurePath(name).stem if PurePath(name).suffix in PACKED else name
-    names = (name, bare, *(bare + suffix for suffix in PACKED))
+    names = (bare, name, *(bare + suffix for suffix in PACKED))
     return next((folder / each for each in names if (folder / each).is_file()), None)
 
 

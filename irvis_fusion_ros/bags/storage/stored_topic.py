@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Sequence
+from types import ModuleType
 from typing import TYPE_CHECKING, NamedTuple
 
 from irvis_fusion_ros.bags.bag_error import bag_library
 
 if TYPE_CHECKING:
     from rosbags.interfaces import Qos
+    from rosbags.typesys.store import Typestore
 
 CDR = "cdr"
 _LONGEST_QOS = 64 * 1024
@@ -25,6 +28,21 @@ class StoredTopic(NamedTuple):
     digest: str = ""  # type hash (REP 2011); "" where the bag lacks it
     qos: Sequence[Qos] = ()
     encoding: str = CDR  # of the messages; those of others ("json", "ros1") are not ROS 2's
+
+
+def message_types() -> Typestore:
+    """Return the types of ROS 2; those that are decoded here are the same in each distribution.
+
+    Raises:
+        BagReaderUnavailableError: `rosbags` is not installed.
+    """
+    return _types_of(bag_library("rosbags.typesys"))
+
+
+@functools.lru_cache(1)
+def _types_of(typesys: ModuleType) -> Typestore:
+    store: Typestore = typesys.get_typestore(typesys.Stores.ROS2_HUMBLE)
+    return store
 
 
 def plain_type(name: str, encoding: str = CDR) -> str:

@@ -115,6 +115,7 @@ def test_what_is_no_bag_of_ours_is_never_replaced(tmp_path):
         with pytest.raises(BagError, match="something else"):
             BagWriter(tmp_path / name, overwrite=True)
     (tmp_path / "bag.part").mkdir()
+    (tmp_path / "bag.part" / "notes.txt").write_text("")
     with pytest.raises(BagError, match="move it away"), BagWriter(tmp_path / "bag"):
         pass
     assert (tmp_path / "bag.part").is_dir()
