@@ -238,11 +238,11 @@ class BagWriter:
             raise
         except Exception as error:  # of rosbags, SQLite, the file system
             self._failed = True
-            advice = "is the place writable?"
+            advice = "make the place writable, or free room if it is full, and start again"
             full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
             if full or "full" in str(error):
                 advice = "make room, or write to another disk, and start again"
-                advice += " with --resume" if self._run is not None else ""
+            advice += " with --resume" if self._run is not None else ""
             raise BagError(
                 f"expected to write a bag to {self.path}, found: {type(error).__name__}: {error}; "
                 f"{advice}"

@@ -50,8 +50,7 @@ def main(arguments: list[str]) -> int:
         command="irvis_fusion evaluate_bag " + " ".join(shlex.quote(a) for a in arguments),
         **{name: value for name, value in vars(options).items() if name in Plan._fields},
     )
-    evaluation = Evaluation(plan)
-    page = evaluation.run(functools.partial(show_progress, quiet=options.quiet))
+    page = Evaluation(plan).run(functools.partial(show_progress, quiet=options.quiet))
     if not options.quiet:
         print(page)
     return 0

@@ -125,6 +125,8 @@ class Evaluation:
                         recording.add(step)
                     if incomplete and not plan.allow_partial:
                         raise incomplete[0]
+                    for error in incomplete[:1]:
+                        print(f"warning: {error}", file=sys.stderr)
                     self._check_fused(fusions)
                 except (FusionError, KeyboardInterrupt) as error:
                     failure = error
