@@ -31,7 +31,7 @@ class BagImage(NamedTuple):
 
 
 class BagMessage(NamedTuple):
-    """A message as it was recorded; `message` is None where decoding was not asked for."""
+    """A message as it was recorded; `message` is None where it was not or cannot be decoded."""
 
     topic: str
     type: str
@@ -61,6 +61,8 @@ def read_images(
 ) -> Iterator[BagImage]:
     """Yield the images of these topics as `read_messages` does."""
     for found in read_messages(bag, topics, (), on_incomplete):
+        if found.message is None:
+            continue
         stamped_ns = stamp_ns(found.message.header.stamp)
         yield BagImage(found.topic, stamped_ns or found.recorded_ns, found.message)
 
@@ -96,7 +98,7 @@ def read_messages(
                 if topic is None:
                     return
                 decode = topic.type in (CAMERA_INFO_TYPE, TF_TYPE) or is_wanted_image(topic)
-                message = reader.decode(raw, topic.type) if decode else None
+                message = reader.decode(raw, topic) if decode else None
             yield BagMessage(topic.name, topic.type, recorded_ns, raw, message)
 
 

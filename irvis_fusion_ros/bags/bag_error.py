@@ -12,6 +12,8 @@ from types import ModuleType
 from irvis_fusion_core.errors import FusionError
 from irvis_fusion_core.optional_packages import pip_advice
 
+COPY_AGAIN = "; copy it again from where it was recorded"
+
 
 class BagError(FusionError):
     """A bag cannot be read or written, or lacks an expected topic."""

@@ -9,13 +9,13 @@ from typing import Any
 
 from irvis_fusion_core.errors import FusionError
 from irvis_fusion_ros.bags.bag_error import (
+    COPY_AGAIN,
     BagError,
     IncompleteBagError,
     reading_errors,
     unreadable,
 )
 from irvis_fusion_ros.bags.storage.bag_files import (
-    COPY_AGAIN,
     METADATA,
     BagFiles,
     StorageFile,
@@ -49,6 +49,7 @@ class BagReader:
         self._found: BagFiles = find_files(self._bag)
         self._files: list[StorageFile] = []
         self._problems: list[str] = []
+        self._undecoded: dict[tuple[str, str], tuple[int, Exception]] = {}
         self.topics: list[StoredTopic] = []
 
     def __enter__(self) -> BagReader:
@@ -91,15 +92,22 @@ class BagReader:
                 read[topic.name] += 1
                 yield wanted[topic[:2]], recorded_ns, raw
             problems += [file.problem] if file.problem else []
+        for (name, kind), (count, first) in self._undecoded.items():
+            problems.append(f"{count} messages of {name} are no {kind} ({first})")
         error = self._incomplete({topic.name for topic in topics}, read, problems)
         if error is not None:
             if on_incomplete is None:
                 raise error
             on_incomplete(error)
 
-    def decode(self, raw: bytes, kind: str) -> Any:
-        """Return the message of type `kind` that `raw` holds."""
-        return self._store.deserialize_cdr(raw, kind)
+    def decode(self, raw: bytes, topic: StoredTopic) -> Any:
+        """Return the message, or None where `raw` holds none; `messages` tells it at the end."""
+        try:
+            return self._store.deserialize_cdr(raw, topic.type)
+        except Exception as error:  # noqa: BLE001 - of rosbags, at any bytes
+            count, first = self._undecoded.get(topic[:2], (0, error))
+            self._undecoded[topic[:2]] = (count + 1, first)
+            return None
 
     def _open(self) -> None:
         if self._found.problem:

@@ -56,6 +56,8 @@ def read_facts(bag: str, topics: FusionTopics) -> BagFacts:
     messages = read_messages(bag, (topics.ir, topics.vis))
     try:
         for found in itertools.islice(messages, _MOST_MESSAGES):
+            if found.message is None:
+                continue
             is_vis = found.topic == topics.vis
             if is_vis:
                 recorded_ns.append(found.recorded_ns)

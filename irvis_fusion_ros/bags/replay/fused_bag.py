@@ -80,7 +80,7 @@ class FusedBag:
         for message in read_messages(bag, images, sorted(others), self.on_incomplete):
             if message.topic in copied:
                 self._hold(message.recorded_ns, message.topic, message.type, message.raw)
-            if message.topic == cameras.vis_info:
+            if message.topic == cameras.vis_info and message.message is not None:
                 self._info = copy.copy(message.message)  # its header will be the images'
             yield from self._take(self.fusion.add(message, cameras))
         yield from self._take(self.fusion.finish())

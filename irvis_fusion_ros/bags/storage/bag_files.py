@@ -9,21 +9,20 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple, Union
 
-from irvis_fusion_core.bounded_file import parse_yaml, read_text
+from irvis_fusion_core.bounded_file import open_regular, parse_yaml, read_text
 from irvis_fusion_core.errors import FileContentError
-from irvis_fusion_ros.bags.bag_error import BagError, unreadable
+from irvis_fusion_ros.bags.bag_error import COPY_AGAIN, BagError, unreadable
 from irvis_fusion_ros.bags.storage import mcap_file, sqlite_file
 from irvis_fusion_ros.bags.storage.decompression import ZSTD_MAGIC
 from irvis_fusion_ros.bags.storage.mcap_file import McapFile
 from irvis_fusion_ros.bags.storage.scratch import unpacked
-from irvis_fusion_ros.bags.storage.sqlite_file import SqliteFile
+from irvis_fusion_ros.bags.storage.sqlite_file import SqliteFile, files_beside
 from irvis_fusion_ros.bags.storage.stored_topic import StoredTopic, plain_type
 
 SUFFIXES = {".db3": "sqlite3", ".mcap": "mcap"}
 """Suffix of a storage file -> name of its storage."""
 PACKED = (".zstd", ".zst")
 METADATA = "metadata.yaml"
-COPY_AGAIN = "; copy it again from where it was recorded"
 _METADATA_BYTES = 16 * 1024 * 1024
 
 StorageFile = Union[SqliteFile, McapFile]
@@ -91,31 +90,34 @@ def open_file(path: Path) -> StorageFile:
         BagError: It cannot be read.
         OSError: The file system does not give it.
     """
-    why = ""
-    with open(path, "rb") as stream:
-        head = stream.read(16)
+    why, origin, head = "", path, _first_bytes(path)
     if head[:4] == ZSTD_MAGIC:
         path, why = unpacked(path)
-        with open(path, "rb") as stream:
-            head = stream.read(16)
+        head = _first_bytes(path)
     if head.startswith(b"#ROSBAG"):
         raise unreadable(
             path, "a bag of ROS 1",
             f"; convert it with `rosbags-convert --src {shlex.quote(str(path))} --dst "
             f"{shlex.quote(str(path.with_suffix('')))}`",
         )  # fmt: skip
-    by_suffix = SUFFIXES.get(path.suffix)
+    # The first pages of a database may be in its write-ahead log alone.
+    is_database = SUFFIXES.get(path.suffix) == "sqlite3" and (head or files_beside(path))
     file: StorageFile
-    if head == sqlite_file.MAGIC or (by_suffix == "sqlite3" and head[:8] != mcap_file.MAGIC):
-        file = SqliteFile(path)
-    elif head[:8] == mcap_file.MAGIC:
-        file = McapFile(path)
+    if head[:8] == mcap_file.MAGIC:
+        file = McapFile(path, origin)
+    elif head == sqlite_file.MAGIC or is_database:
+        file = SqliteFile(path, origin)
     else:
         what = "an empty file" if not head else "neither SQLite nor MCAP"
-        raise unreadable(path, what, COPY_AGAIN)
+        raise unreadable(origin, what, COPY_AGAIN)
     if why:
-        file.problem = f"{path.name}, decompressed, {why}" + (file.problem and "; " + file.problem)
+        file.problem = f"{origin} {why}" + (file.problem and "; " + file.problem)
     return file
+
+
+def _first_bytes(path: Path) -> bytes:
+    with open_regular(str(path)) as stream:
+        return stream.read(16)
 
 
 def storage_of(bag: str) -> str:
@@ -141,7 +143,11 @@ def storage_of_name(path: Path) -> str:
 
 def _not_empty(bag: str, found: BagFiles) -> BagFiles:
     if not found.files:
-        raise unreadable(bag, f"a folder without {METADATA}, .db3 and .mcap files")
+        what = f"a folder without {METADATA}, .db3 and .mcap files"
+        inner = sorted(path.parent.name for path in Path(bag).glob(f"*/{METADATA}"))
+        raise unreadable(
+            bag, what, f"; name one of the bags in it: {', '.join(inner)}" if inner else ""
+        )
     return found
 
 

@@ -57,15 +57,15 @@ class McapFile:
         problem: What is known to be missing, or "".
     """
 
-    def __init__(self, path: Path) -> None:
-        """Open the file.
+    def __init__(self, path: Path, origin: Path) -> None:
+        """Open the file; `origin` is the one that it was decompressed from, or itself.
 
         Raises:
             BagError: It is no MCAP file, or `mcap` is not installed.
         """
         self._records = bag_library("mcap.records")
         self._data_stream = bag_library("mcap.data_stream")
-        self._path = path
+        self._path = origin
         self._schemas: dict[int, Schema] = {}
         self._channels: dict[int, Channel] = {}
         self._places: list[_Place] = []
@@ -85,7 +85,7 @@ class McapFile:
         self.problem = ""
         if cut:
             count = sum(self._counts.values())
-            self.problem = f"{path} is cut off after {count} messages ({cut}): its recording or "
+            self.problem = f"{origin} is cut off after {count} messages ({cut}): its recording or "
             self.problem += "copying did not end well"
 
     def close(self) -> None:
@@ -134,7 +134,10 @@ class McapFile:
                 return "only its index is missing" if ended else f"at {offset} of {size} bytes"
             if operation == _FOOTER:
                 self._stream.seek(length, os.SEEK_CUR)
-                return "" if self._stream.read(len(MAGIC)) == MAGIC else "its last bytes"
+                if self._stream.read(len(MAGIC)) != MAGIC:
+                    return "its last bytes"
+                rest = size - self._stream.tell()
+                return f"{rest} bytes follow its end, as where files were joined" if rest else ""
             ended = ended or operation == _DATA_END
             self._note(operation, offset, length)
             offset += _HEAD.size + length

@@ -15,12 +15,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from irvis_fusion_ros.bags.bag_error import BagError, recovery_advice
+from irvis_fusion_ros.bags.bag_error import COPY_AGAIN, BagError, recovery_advice
 from irvis_fusion_ros.bags.storage.decompression import LARGEST_BYTES
 from irvis_fusion_ros.bags.storage.scratch import copied
 from irvis_fusion_ros.bags.storage.stored_topic import StoredTopic, plain_type, read_qos
 
 MAGIC = b"SQLite format 3\0"
+_LARGEST_PADDING = 1 << 40  # the file is sparse
 
 
 class _Topic(NamedTuple):
@@ -40,19 +41,21 @@ class SqliteFile:
         problem: What is known to be missing, or "".
     """
 
-    def __init__(self, path: Path) -> None:
-        """Open the file.
+    def __init__(self, path: Path, origin: Path) -> None:
+        """Open the file; `origin` is the one that it was decompressed from, or itself.
 
         Raises:
             BagError: It cannot be read.
         """
-        self._path = path
+        self._path = origin
+        self._advice = recovery_advice(path) if path == origin else COPY_AGAIN
         try:
-            self._beside = _files_beside(path)
-            self._database = open_database(path)
+            self._database, cut = open_database(path)
             self._read_topics()
         except sqlite3.Error as error:
             raise self._damaged(f"{type(error).__name__}: {error}") from error
+        if cut:
+            self.problem = str(self._damaged("its end is cut off"))
 
     def close(self) -> None:
         """Close the file."""
@@ -106,7 +109,7 @@ class SqliteFile:
         return row
 
     def _damaged(self, found: str) -> BagError:
-        return BagError(f"{self._path} is damaged: {found}{recovery_advice(self._path)}")
+        return BagError(f"{self._path} is damaged: {found}{self._advice}")
 
     def _read_topics(self) -> None:
         query = "SELECT name, sql FROM sqlite_master WHERE type = 'table'"
@@ -130,9 +133,6 @@ class SqliteFile:
         if counts:
             count = sum(counts.values())
             self.problem = f"{self._path} has {count} messages of topics that it does not name"
-        pages, size = (self._rows(f"PRAGMA {n}")[0][0] for n in ("page_count", "page_size"))
-        if not self._beside and self._path.stat().st_size < pages * size:
-            self.problem = str(self._damaged("its end is cut off"))
 
     def _count(self) -> dict[int, int]:
         """Return the number of messages by topic; of a damaged table that of its readable rows."""
@@ -157,26 +157,39 @@ class SqliteFile:
         return list(self._database.execute(query))
 
 
-def open_database(path: Path) -> sqlite3.Connection:
+def open_database(path: Path) -> tuple[sqlite3.Connection, bool]:
     """Open a database for reading with what lies beside it; its files are not changed.
+
+    Returns:
+        The database, and whether its end is missing. SQLite refuses such a file: then zeros stand
+        for the end of a copy, whose first pages give what they have.
 
     Raises:
         sqlite3.Error: It cannot be opened.
         OSError: It cannot be copied to a temporary folder, where that is necessary.
     """
-    beside = _files_beside(path)
+    beside = files_beside(path)
     if not beside:
-        return _connect(path, "immutable=1")
+        with open(path, "rb") as stream:
+            head = stream.read(32)
+        size = int.from_bytes(head[16:18], "big")
+        size = (65536 if size == 1 else size) * int.from_bytes(head[28:32], "big")
+        # The size is valid where the last writer has counted both numbers up.
+        cut = path.stat().st_size < size <= _LARGEST_PADDING + path.stat().st_size
+        if cut:
+            path = copied([path])
+            os.truncate(path, size)
+        return _connect(path, "immutable=1"), cut
     if beside[0].name.endswith("-wal"):
         try:
-            return _connect(path, "mode=ro")
+            return _connect(path, "mode=ro"), False
         except sqlite3.OperationalError:
             pass  # SQLite needs to write beside it, where nobody may: read a copy
     # A journal is of a transaction that did not end: SQLite takes it back, in the copy.
-    return _connect(copied([path, *beside]), "mode=rw")
+    return _connect(copied([path, *beside]), "mode=rw"), False
 
 
-def _files_beside(path: Path) -> list[Path]:
+def files_beside(path: Path) -> list[Path]:
     """Return the write-ahead log and the journal of a database, if they hold anything."""
     files = [Path(f"{path}{end}") for end in ("-wal", "-journal")]
     return [file for file in files if file.exists() and file.stat().st_size]

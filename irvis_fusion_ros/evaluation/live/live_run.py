@@ -175,6 +175,8 @@ def _live_frames(plan: Plan, settings: Settings, run: LiveRun) -> dict[int, Live
     images = {a.stamp_ns: a.image for a in run.arrivals}
     unchanged: dict[int, str | None] = {}
     for found in read_messages(plan.bag, (plan.topics.vis,), on_incomplete=_already_said):
+        if found.message is None:
+            continue
         with contextlib.suppress(ImageMessageError):
             passed = passed_image(found.message, SimpleNamespace())
             unchanged[stamp_ns(found.message.header.stamp)] = digest(passed)

@@ -102,7 +102,7 @@ def test_at_every_cut_the_complete_messages_are_read(tmp_path, compression, use_
 
 
 def read_file(path):
-    file = McapFile(path)
+    file = McapFile(path, path)
     topics = {topic[:2] for topic in file.topics}
     found = [(topic.name, recorded_ns, raw) for topic, recorded_ns, raw in file.messages(topics)]
     file.close()
