@@ -49,6 +49,23 @@ class FlickerLimiter:
         self._gap_s, self._leak = gap_s, leak
         self._before: _Moment | None = None
 
+    @property
+    def level(self) -> np.ndarray | None:
+        """Means of the last fused frame by blocks, float32; None before the first frame."""
+        return None if self._before is None else self._before.fused
+
+    def follow(
+        self,
+        level: np.ndarray,
+        ir: np.ndarray,
+        vis: np.ndarray,
+        stamp_s: float,
+        order: str = "rgb",
+    ) -> None:
+        """Take a frame that was limited earlier and had this `level`; for others see `limit`."""
+        shape = (vis.shape[0], vis.shape[1])
+        self._before = _Moment(stamp_s, shape, level, _source_means(ir, vis, order))
+
     def reset(self) -> None:
         """Forget the last frame."""
         self._before = None
@@ -85,7 +102,7 @@ class FlickerLimiter:
             return fused
         code = cv2.COLOR_RGB2GRAY if order == "rgb" else cv2.COLOR_BGR2GRAY
         level = _block_means(cv2.cvtColor(fused, code))
-        sources = [_block_means(ir.reshape(shape)), _block_means(cv2.cvtColor(vis, code))]
+        sources = _source_means(ir, vis, order)
         before = self._before
         if before and before.shape == shape and 0.0 <= stamp_s - before.stamp_s <= self._gap_s:
             correction, level = self._bound(level, sources, before)
@@ -113,6 +130,12 @@ class FlickerLimiter:
                 step, -1, *[_MEAN_OF_INTERPOLATED] * 2, borderType=cv2.BORDER_REPLICATE
             )
         return total, level
+
+
+def _source_means(ir: np.ndarray, vis: np.ndarray, order: str) -> list[np.ndarray]:
+    code = cv2.COLOR_RGB2GRAY if order == "rgb" else cv2.COLOR_BGR2GRAY
+    grey = cv2.cvtColor(vis, code)
+    return [_block_means(ir.reshape(grey.shape)), _block_means(grey)]
 
 
 def _block_means(plane: np.ndarray) -> np.ndarray:

@@ -108,6 +108,10 @@ class BagPlace:
                 os.rename(old, self.path)
                 raise
 
+    def beside(self, name: str) -> str:
+        """Return the path of a file beside the unfinished bag, which goes when it is complete."""
+        return os.path.join(self.part, "." + name)
+
     def leave(self) -> None:
         """Let other processes have the unfinished bag."""
         self._lock.close()

@@ -162,5 +162,6 @@ class BagReader:
             causes[_PROBLEMS_SAID:] = [f"and {len(causes) - _PROBLEMS_SAID} more"]
         text = f"expected every message that {self._bag} states, found the bag incomplete"
         text += "".join(f"; {each}" for each in said) + "; cause: " + "; ".join(causes)
-        text += "; --allow-partial goes on with what can be read"
+        # Where nothing was read, there is nothing to go on with.
+        text += "; --allow-partial goes on with what can be read" if read else COPY_AGAIN
         return IncompleteBagError(text, differences)

@@ -100,6 +100,10 @@ class BagWriter:
     def before(self) -> str | None:
         return self._place.before
 
+    def beside(self, name: str) -> str:
+        """Return, within the block, the path of a file beside the unfinished bag."""
+        return self._place.beside(name)
+
     def identify(self, run: Mapping[str, object]) -> None:
         """Say, before the block, what determines the messages: only the same run goes on."""
         self._run = run

@@ -61,8 +61,7 @@ def main(arguments: list[str]) -> int:
     with OfflineFusion(settings, progress=_say, fuser=interrupted.fuser) as fusion:
         writer.identify(_run(options.bag, fusion, cameras, fused, copied))
         with writer:
-            if writer.before is not None:
-                interrupted.begin(writer.before, fused.image)
+            interrupted.begin(writer, fused.image)
             bag = FusedBag(fusion, writer, cameras, fused, copied, incomplete.append, interrupted)
             for _ in show_progress(bag.run(options.bag), total, options.quiet):
                 pass

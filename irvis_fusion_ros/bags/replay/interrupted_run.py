@@ -2,25 +2,36 @@
 
 The walk begins anew: pairing, health, thermal limits and registration go through the whole bag, as
 each depends on what came before. Where the interrupted run has written a fused image, that image
-takes the engine's place. Every message is compared with what the interrupted run has written: the
-result has the messages of an uninterrupted run, or the run ends with an error.
+takes the engine's place. The flicker limiter needs what the engine gave: each run writes the
+limiter's block means (2 % of an image) beside its bag. Every message is compared with what the
+interrupted run has written: the result has the messages of an uninterrupted run, or the run ends
+with an error.
 """
 
 from __future__ import annotations
 
+import contextlib
+import io
+import os
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import BinaryIO
 
 import cv2
 import numpy as np
 
+from irvis_fusion_core.flicker_limiter import FlickerLimiter
 from irvis_fusion_core.protocols import Engine
 from irvis_fusion_ros.bags.bag import BagImage, BagMessage, all_topics, read_images, read_messages
 from irvis_fusion_ros.bags.bag_error import BagError, IncompleteBagError
+from irvis_fusion_ros.bags.bag_writer import BagWriter
 from irvis_fusion_ros.messages import image_messages
 from irvis_fusion_ros.pipeline.frames import IrFrame
 from irvis_fusion_ros.pipeline.pair_fuser import Fused, PairFuser, Stages
 
+LEVELS = "levels"
+_LEVEL = struct.Struct("<QII")  # number of published images, rows, columns; float32 follow
 _EXACT = ("rgb8", "bgr8")
 """Encodings whose pixels are those of the engine; others were converted."""
 
@@ -39,15 +50,26 @@ class InterruptedRun:
         self._messages: Iterator[BagMessage] = iter(())
         self._images: Iterator[BagImage] = iter(())
         self._read = 0
+        self._levels: Iterator[tuple[int, np.ndarray]] = iter(())
+        self._new_levels: BinaryIO = io.BytesIO()
 
-    def begin(self, bag: str, image_topic: str | None) -> None:
-        """Take the bag of the interrupted run; it may be damaged or cut off.
+    def begin(self, writer: BagWriter, image_topic: str | None) -> None:
+        """Take what an interrupted run has written beside this writer; it may be damaged.
 
         `image_topic` has the fused images; without it every frame is fused again.
 
         Raises:
             BagError: The bag cannot be read.
         """
+        levels, bag = writer.beside(LEVELS), writer.before
+        if bag is not None and os.path.exists(levels):
+            kept = levels + ".before"
+            if not os.path.exists(kept) or os.path.getsize(kept) < os.path.getsize(levels):
+                os.replace(levels, kept)  # the same in each run, as far as it goes
+            self._levels = _read_levels(kept)
+        self._new_levels = open(levels, "wb")  # noqa: SIM115 - until the process ends
+        if bag is None:
+            return
         self._bag = bag
         names = [topic.name for topic in all_topics(bag)]
         self._messages = read_messages(bag, (), names, on_incomplete=_ignore)
@@ -86,8 +108,22 @@ class InterruptedRun:
             pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)  # the same in both directions
         if pixels.shape != vis.shape or np.array_equal(pixels, vis):  # it passed unchanged
             return None
-        self.reused += 1
         return np.array(pixels, order="C")
+
+    def next_level(self) -> np.ndarray | None:
+        """Return the state of the limiter after that image, or None."""
+        for position, level in self._levels:
+            if position >= self.published:
+                return level if position == self.published else None
+        return None
+
+    def note_level(self, level: np.ndarray | None) -> None:
+        """Remember the state of the limiter after the next image to publish."""
+        if level is not None:
+            with contextlib.suppress(OSError):  # the disk is full: the bag's writer tells it
+                head = _LEVEL.pack(self.published, *level.shape)
+                self._new_levels.write(head + level.astype("<f4").tobytes())
+                self._new_levels.flush()
 
 
 class _ResumedFuser(PairFuser):
@@ -99,17 +135,53 @@ class _ResumedFuser(PairFuser):
         self, vis: np.ndarray, order: str, ir: IrFrame, stages: Stages, stamp_ns: int = 0
     ) -> Fused | None:
         """Fuse a pair as `PairFuser` does, or take the image that was fused before."""
-        image = None
-        # The limiter needs what the engine gave before it was limited, which is not recorded.
-        if stages.limiter is None and stages.registration is not None:
-            image = self._run.next_image(vis, order)
+        fused = self._again(vis, order, ir, stages, stamp_ns)
+        if fused is None:
+            fused = super().fuse(vis, order, ir, stages, stamp_ns)
+        if fused is not None and stages.limiter is not None:
+            self._run.note_level(stages.limiter.level)
+        return fused
+
+    def _again(
+        self, vis: np.ndarray, order: str, ir: IrFrame, stages: Stages, stamp_ns: int
+    ) -> Fused | None:
+        """Return the pair with the image of the interrupted run, or None where it has none."""
+        if stages.registration is None:
+            return None
+        image = self._run.next_image(vis, order)
         if image is None:
-            return super().fuse(vis, order, ir, stages, stamp_ns)
+            return None
+        if stages.limiter is not None:
+            level = self._run.next_level()
+            if level is None:
+                return None
+            stages = stages._replace(limiter=_Limited(stages.limiter, level))
+        self._run.reused += 1
         engine, self.engine = self.engine, _Given(image)  # type: ignore[assignment]
         try:
             return super().fuse(vis, order, ir, stages, stamp_ns)
         finally:
             self.engine = engine
+
+
+class _Limited(FlickerLimiter):
+    """Lets an image pass that was limited, and the limiter know of it."""
+
+    def __init__(self, limiter: FlickerLimiter, level: np.ndarray) -> None:
+        super().__init__()
+        self._limiter, self._level = limiter, level
+
+    def limit(
+        self,
+        fused: np.ndarray,
+        ir: np.ndarray,
+        vis: np.ndarray,
+        stamp_s: float,
+        order: str = "rgb",
+    ) -> np.ndarray:
+        """Return `fused` as it is."""
+        self._limiter.follow(self._level, ir, vis, stamp_s, order)
+        return fused
 
 
 @dataclass
@@ -120,6 +192,20 @@ class _Given:
 
     def fuse_frame(self, ir: np.ndarray, vis: np.ndarray, order: str = "rgb") -> np.ndarray:
         return self.image
+
+
+def _read_levels(path: str) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield the complete records of a file that may be cut off."""
+    with open(path, "rb") as stream:
+        while True:
+            head = stream.read(_LEVEL.size)
+            if len(head) < _LEVEL.size:
+                return
+            position, rows, columns = _LEVEL.unpack(head)
+            data = stream.read(4 * rows * columns)
+            if len(data) < 4 * rows * columns:
+                return
+            yield position, np.frombuffer(data, "<f4").reshape(rows, columns)
 
 
 def _ignore(error: IncompleteBagError) -> None:
