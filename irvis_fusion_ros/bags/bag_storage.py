@@ -94,11 +94,11 @@ class BagReader:
             problems += [file.problem] if file.problem else []
         for (name, kind), (count, first) in self._undecoded.items():
             problems.append(f"{count} messages of {name} are no {kind} ({first})")
-        error = self._incomplete({topic.name for topic in topics}, read, problems)
-        if error is not None:
+        incomplete = self._incomplete({topic.name for topic in topics}, read, problems)
+        if incomplete is not None:
             if on_incomplete is None:
-                raise error
-            on_incomplete(error)
+                raise incomplete
+            on_incomplete(incomplete)
 
     def decode(self, raw: bytes, topic: StoredTopic) -> Any:
         """Return the message, or None where `raw` holds none; `messages` tells it at the end."""

@@ -169,7 +169,7 @@ class BagWriter:
             message = copy.copy(message)
             message.data = np.frombuffer(data, np.uint8)  # rosbags needs an array
         with self._errors_named():
-            raw: bytes = self._store.serialize_cdr(message, kind)
+            raw = bytes(self._store.serialize_cdr(message, kind))
         return raw
 
     def _new_writer(self) -> Writer:

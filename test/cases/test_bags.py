@@ -563,6 +563,112 @@ def test_a_bag_of_ros_1_is_converted_by_the_named_command(tmp_path):
     assert bytes(message.raw)[8:13] == b"hello"
 
 
+# --- further inputs
+
+
+def test_a_bag_is_read_while_it_is_recorded(tmp_path):
+    bag = write_rosbags(tmp_path / "rec")
+    (tmp_path / "rec" / "metadata.yaml").unlink()
+    recorder = sqlite3.connect(tmp_path / "rec" / "rec.db3", isolation_level=None)
+    recorder.execute("PRAGMA journal_mode=WAL")
+    recorder.execute("BEGIN")
+    insert = "INSERT INTO messages(topic_id, timestamp, data) VALUES (1, ?, x'00010000')"
+    recorder.execute(insert, (START_NS * 2,))
+    assert read(bag) == raw_images()
+    recorder.execute("COMMIT")
+    assert len(list(read_messages(bag, (), TOPICS))) == WHOLE + 1
+    recorder.close()
+
+
+def test_the_first_form_of_rosbag2_is_read(tmp_path):
+    """Of Dashing: no profiles, no definitions, no index on the time."""
+    bag = Path(write_rosbags(tmp_path / "rec"))
+    database = sqlite3.connect(bag / "rec.db3", isolation_level=None)
+    for table in ("schema", "metadata", "message_definitions"):
+        database.execute(f"DROP TABLE {table}")
+    database.execute("DROP INDEX timestamp_idx")
+    for column in ("offered_qos_profiles", "type_description_hash"):
+        database.execute(f"ALTER TABLE topics DROP COLUMN {column}")
+    database.execute("UPDATE messages SET id = 100 - id")
+    database.close()
+    edit_metadata(bag, "version: 9", "version: 1")
+    assert read(bag) == raw_images()
+
+
+def test_metadata_saved_by_an_editor_of_windows_is_read(tmp_path):
+    bag = write_rosbags(tmp_path / "rec")
+    path = tmp_path / "rec" / "metadata.yaml"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    assert read(bag) == raw_images()
+
+
+def test_attachments_and_private_records_are_passed_over(tmp_path):
+    def extra(writer):
+        writer.add_attachment(1, 1, "calibration.yaml", "text/plain", bytes(5000))
+        writer.add_metadata("rosbag2", {"serialized_metadata": ""})
+
+    bag = tmp_path / "a.mcap"
+    data = Path(write_mcap(bag, extra=extra)).read_bytes()
+    at = 17 + struct.unpack_from("<Q", data, 9)[0]  # behind the header
+    bag.write_bytes(data[:at] + struct.pack("<BQ", 0x93, 7) + b"private" + data[at:])
+    assert read(bag) == raw_images()
+
+
+def test_joined_files_are_told(tmp_path):
+    parts = [raw_images()[:6], raw_images()[6:]]
+    files = [Path(write_mcap(tmp_path / f"{n}.mcap", part)) for n, part in enumerate(parts)]
+    (tmp_path / "both.mcap").write_bytes(b"".join(file.read_bytes() for file in files))
+    found, (error,) = read_partly(tmp_path / "both.mcap")
+    assert found == parts[0] and "bytes follow its end" in str(error)
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_an_empty_last_split_is_told_and_the_others_are_read(tmp_path, storage):
+    folder, names = split(tmp_path, storage)
+    (folder / "metadata.yaml").unlink()
+    (folder / f"rec_3{SUFFIX[storage]}").write_bytes(b"")
+    found, (error,) = read_partly(folder)
+    assert found == raw_images() and "found: an empty file" in str(error)
+
+
+def test_messages_that_are_no_images_are_told_with_their_number(tmp_path):
+    messages = raw_images()
+    for number, raw in ((5, messages[5][2][:40]), (7, b""), (8, b"\xff" * 20)):
+        messages[number] = (*messages[number][:2], raw)
+    bag = write_rosbags(tmp_path / "rec", messages)
+    errors = []
+    found = list(read_messages(bag, TOPICS, (), errors.append))
+    assert [number for number, each in enumerate(found) if each.message is None] == [5, 7, 8]
+    assert [bytes(each.raw) for each in found] == [raw for _, _, raw in messages]
+    assert f"2 messages of /vis are no {IMAGE}" in str(errors[0])
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_a_cut_zstd_file_gives_its_beginning(tmp_path, storage):
+    messages = raw_images(30, (120, 160))
+    bag = Path(write_rosbags(tmp_path / "rec", messages, storage, "FILE"))
+    (file,) = bag.glob("*.zstd")
+    file.write_bytes(file.read_bytes()[:-200_000])
+    found, (error,) = read_partly(bag)
+    assert 20 < len(found) < 60 and found == messages[: len(found)]
+    assert f"{file} is cut off" in str(error) and "/tmp/irvis" not in str(error)
+
+
+def test_a_folder_of_bags_names_them(tmp_path):
+    write_rosbags(tmp_path / "monday")
+    write_rosbags(tmp_path / "tuesday")
+    with pytest.raises(BagError, match="name one of the bags in it: monday, tuesday") as caught:
+        all_topics(str(tmp_path))
+    name = str(caught.value).rpartition(", ")[2]
+    assert read(tmp_path / name) == raw_images()
+
+
+def test_a_pipe_is_no_bag(tmp_path):
+    os.mkfifo(tmp_path / "a.mcap")
+    with pytest.raises(BagError, match="not a regular file"):
+        all_topics(str(tmp_path / "a.mcap"))
+
+
 # --- any bytes
 
 
