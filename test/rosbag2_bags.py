@@ -97,3 +97,21 @@ def read_partly(bag):
     """The messages, and the errors about missing ones."""
     errors = []
     return read(bag, errors.append), errors
+
+
+def write_split(tmp_path, storage="mcap", mode="NONE"):
+    """A bag of three files with four messages each."""
+    folder = tmp_path / "rec"
+    folder.mkdir()
+    names = []
+    for number in range(3):
+        part = tmp_path / f"rec_{number}"
+        write_rosbags(part, raw_images()[4 * number : 4 * number + 4], storage, mode)
+        (file,) = [path for path in part.iterdir() if path.name != "metadata.yaml"]
+        file.rename(folder / file.name)
+        names.append(file.name)
+    text = (part / "metadata.yaml").read_text().replace("message_count: 2", "message_count: 6")
+    listed = "relative_file_paths:\n" + "".join(f"  - {name}\n" for name in names)
+    text = text.replace(f"relative_file_paths:\n  - {names[-1]}\n", listed)
+    (folder / "metadata.yaml").write_text(text)
+    return folder, names

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
 
 from irvis_fusion_core.errors import FusionError
 from irvis_fusion_ros.bags.bag_error import (
@@ -26,7 +26,13 @@ from irvis_fusion_ros.bags.storage.bag_files import (
 from irvis_fusion_ros.bags.storage.decompression import is_compressed, unpack
 from irvis_fusion_ros.bags.storage.stored_topic import CDR, StoredTopic, message_types
 
-OnIncomplete = Callable[[IncompleteBagError], None]
+
+class OnIncomplete(Protocol):
+    """What to do about missing messages: raise the error, keep it, or warn."""
+
+    def __call__(self, error: IncompleteBagError, /) -> None: ...
+
+
 _PROBLEMS_SAID = 4
 
 
@@ -135,9 +141,19 @@ class BagReader:
             elif topic.name not in names:
                 merged[topic[:2]] = topic
         self.topics = [merged[key] for key in sorted(merged)]
-        cut = [file.problem for file in self._files if file.problem]
-        if cut and not merged:
-            raise unreadable(self._bag, "; ".join(cut), COPY_AGAIN)
+        damage = self._damage() if not merged else []
+        if damage:
+            raise unreadable(self._bag, "; ".join(damage), COPY_AGAIN)
+
+    def _damage(self) -> list[str]:
+        """Return what is wrong with the files of a bag that names no topics."""
+        found = [file.problem for file in self._files if file.problem]
+        for file in self._files:
+            try:
+                next(file.messages(set()), None)
+            except FusionError as error:
+                found.append(str(error))
+        return found
 
     def _incomplete(
         self, names: set[str], read: Counter[str], problems: Sequence[str]

@@ -105,10 +105,11 @@ def choose_topics(
     if ir and vis:
         return ir, vis
     missing = " and ".join(k for k, topic in (("thermal", ir), ("visible", vis)) if not topic)
-    found = bags.list_topics([topic for topic in topics if topic.type in bags.IMAGE_TYPES])
+    there = [topic for topic in topics if topic.type in bags.IMAGE_TYPES]
+    advice = "; name them in DEMO_IR_TOPIC and DEMO_VIS_TOPIC (--ir-topic, --vis-topic)"
     raise BagError(
-        f"cannot tell the {missing} topic of {bag}, found {found}; name them in DEMO_IR_TOPIC and "
-        "DEMO_VIS_TOPIC (--ir-topic, --vis-topic)"
+        f"cannot tell the {missing} topic of {bag}, found {bags.list_topics(there)}"
+        + (advice if there else "")
     )
 
 

@@ -47,7 +47,8 @@ def unpack(data: bytes, declared: int | None = None) -> bytes:
     except BagError:
         raise
     except Exception as error:  # of zstandard and lz4
-        raise BagError(f"compressed data that cannot be read ({error})") from error
+        what = f"compressed data that is damaged or exceeds {most} bytes"
+        raise BagError(f"{what} ({error})") from error
     if declared is not None and len(found) != declared:
         raise BagError(f"compressed data of {len(found)} bytes that declares {declared}")
     return found

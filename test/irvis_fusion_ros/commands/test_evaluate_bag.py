@@ -14,7 +14,6 @@ from evaluation_scene import HEIGHT, WIDTH, MaximumEngine, scene, write_bag
 from real_data import data_root
 
 from irvis_fusion_core import metrics
-from irvis_fusion_ros.bags.bag import read_messages
 from irvis_fusion_ros.commands.evaluate_bag import main
 from irvis_fusion_ros.evaluation.recording import digest
 from irvis_fusion_ros.evaluation.tables import read_columns, read_rows
@@ -251,27 +250,6 @@ def test_a_bag_that_was_cut_off_on_disk_leaves_a_marked_report(tmp_path, maximum
     assert not found["complete"]
     assert 1 <= found["configurations"]["default"]["frames"] < 60
     assert "Incomplete" in (tmp_path / "report" / "report.html").read_text()
-
-
-@pytest.mark.parametrize("stated", [9, 400])
-def test_a_bag_that_is_incomplete_by_its_counts_is_reported_with_both(
-    bag, tmp_path, maximum, capsys, stated
-):
-    metadata = tmp_path / "bag" / "metadata.yaml"
-    count = len(list(read_messages(bag, ["/vis/image_raw"])))
-    text = metadata.read_text()
-    assert text.count(f"message_count: {count}\n") >= 2
-    metadata.write_text(text.replace(f"message_count: {count}\n", f"message_count: {stated}\n"))
-    numbers = {"read": count, "stated": stated}
-    for option, status in ((), 2), (("--allow-partial",), 0):
-        assert run(bag, tmp_path / "report", *option) == status
-        said = capsys.readouterr().err
-        assert f"/vis/image_raw: {count} read, {stated} by metadata.yaml" in said
-        found = summary_of(tmp_path / "report")
-        assert not found["complete"] and found["bag"]["incomplete"]["/vis/image_raw"] == numbers
-        assert found["configurations"]["default"]["frames"] == count
-        page = (tmp_path / "report" / "report.html").read_text()
-        assert "Incomplete" in page and f"{count} messages read, {stated} stated" in page
 
 
 def test_an_engine_that_fails_leaves_a_marked_report(bag, tmp_path, monkeypatch, capsys):
