@@ -18,6 +18,7 @@ from irvis_fusion_core.errors import ConfigurationError, ModelError, expect_one_
 MODELS_DIR = os.path.join(os.path.dirname(os.path.abspath(__file__)), "models")
 VARIANTS = ("nano", "small", "base")
 CHECKSUMS = "checksums.json"
+WEIGHTS = (".safetensors", ".pth", ".pt")  # what torch alone runs
 
 
 def list_models(folder: str | None = None) -> list[str]:
@@ -64,7 +65,7 @@ def weights_path(name: str, folder: str | None = None) -> str:
 def is_path(name: str) -> bool:
     """Return whether `name` is a file and not a shipped variant."""
     name = os.fspath(name)
-    return os.sep in name or name.endswith((".onnx", ".safetensors"))
+    return os.sep in name or name.endswith((".onnx", *WEIGHTS))
 
 
 def write_checksums(folder: str | None = None) -> str:

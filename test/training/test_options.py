@@ -26,6 +26,12 @@ def test_the_described_command_lines_are_understood():
     assert options.resume.endswith("epoch_50.pth") and options.variant == "small"
 
 
+def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(ConfigurationError, match="expected a GPU.*train on the CPU"):
+        parse_options([*REQUIRED, "--accelerator", "gpu"])
+
+
 def test_weights_follow_from_whether_there_is_a_teacher():
     options = parse_options(REQUIRED)
     weights = term_weights(options, with_teacher=True)

@@ -17,6 +17,7 @@ from irvis_fusion_core.network.student import LARGEST_CHROMA, luminance
 from training.losses.filters import gaussian_window, separable_filter, smooth
 
 EPSILON = 1e-6
+LEAST_VIF = 41  # side of the smallest image that has all scales of VIF, pixels
 JUMP_STEEPNESS = 4.0  # per grey level, of the sigmoid in the gradient of Qabf's jump
 # Data range -> share of SSIM. The range 2 is the published one, which sees faint structure.
 SSIM_RANGES = {2.0: 0.75, 255.0: 0.25}
