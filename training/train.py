@@ -162,16 +162,7 @@ def make_run(options: argparse.Namespace) -> Run:
     task = make_task(options, data.train.has_teachers)
     trainer = make_trainer(options, data.validation is not None)
     steps_per_epoch = data.sampler(0, trainer.world_size).steps
-    total = options.epochs * steps_per_epoch
-    if options.max_steps > 0:
-        total = min(total, options.max_steps)
-    epochs = done // steps_per_epoch + (options.stop_after_epochs or options.epochs)
-    last = min(total, epochs * steps_per_epoch)
-    if done >= last:
-        raise ConfigurationError(
-            f"expected steps left to do, found that {options.resume} has done {done} of {last}; "
-            "raise --epochs or --max_steps"
-        )
+    total, last = steps_to_do(options, done, steps_per_epoch)
     config = {
         **vars(options),
         "losses": task.weights,
@@ -185,6 +176,11 @@ def make_run(options: argparse.Namespace) -> Run:
         "versions": versions(),
     }
     for name, (then, now) in differences(resumed, config).items() if resumed else ():
+        if name == "backbone" and task.adapters is not None:
+            raise ConfigurationError(
+                f"expected {then}, whose features the training that is resumed distils, found "
+                f"{now}; install it or name it by --vgg_weights"
+            )
         shown = f"--{name}" if name in vars(options) else name
         _say(f"{shown} was {then}, is {now}: the resumed training differs from here on")
     module = FusionModule(
@@ -200,6 +196,25 @@ def make_run(options: argparse.Namespace) -> Run:
         config=config,
     )
     return Run(data, module, trainer, config)
+
+
+def steps_to_do(options: argparse.Namespace, done: int, steps_per_epoch: int) -> tuple[int, int]:
+    """Return the step where the schedule ends, and that where this call ends.
+
+    Raises:
+        ConfigurationError: they are done.
+    """
+    total = options.epochs * steps_per_epoch
+    if options.max_steps > 0:
+        total = min(total, options.max_steps)
+    epochs = done // steps_per_epoch + (options.stop_after_epochs or options.epochs)
+    last = min(total, epochs * steps_per_epoch)
+    if done >= last:
+        raise ConfigurationError(
+            f"expected steps left to do, found that {options.resume} has done {done} of {last}; "
+            "raise --epochs or --max_steps"
+        )
+    return total, last
 
 
 def set_up_process(threads: int) -> None:
