@@ -10,7 +10,7 @@ import numpy as np
 from irvis_fusion_core import model_zoo
 from irvis_fusion_core.backends import Backend, BackendOptions, choose_backend, open_backend
 from irvis_fusion_core.backends.cuda_device import find_gpu
-from irvis_fusion_core.backends.model_file import read_model_file
+from irvis_fusion_core.backends.model_file import WEIGHTS, read_model_file
 from irvis_fusion_core.errors import ConfigurationError, EngineError, EngineUnavailableError
 from irvis_fusion_core.frames import normalize_ir
 from irvis_fusion_core.thermal import ThermalOptions, ThermalRescale
@@ -148,7 +148,7 @@ def _open(
     model: str, backend: str, precision: str | None, on_gpu: bool, options: dict[str, Any]
 ) -> Backend:
     path, precision = _choose_file(model, backend, precision, on_gpu)
-    if path.endswith(model_zoo.WEIGHTS):
+    if path.endswith(WEIGHTS):
         if backend not in ("auto", "torch"):
             raise ConfigurationError(
                 f"expected an exported .onnx for {backend}, found weights, {path}; export first: "

@@ -11,14 +11,13 @@ import json
 import os
 
 from irvis_fusion_core.atomic_file import write_file
-from irvis_fusion_core.backends.model_file import PRECISIONS
+from irvis_fusion_core.backends.model_file import PRECISIONS, WEIGHTS
 from irvis_fusion_core.bounded_file import parse_json
 from irvis_fusion_core.errors import ConfigurationError, ModelError, expect_one_of
 
 MODELS_DIR = os.path.join(os.path.dirname(os.path.abspath(__file__)), "models")
 VARIANTS = ("nano", "small", "base")
 CHECKSUMS = "checksums.json"
-WEIGHTS = (".safetensors", ".pth", ".pt")  # what torch alone runs
 
 
 def list_models(folder: str | None = None) -> list[str]:

@@ -74,7 +74,7 @@ _PLAIN: dict[str, tuple[bool | int | float | str, str]] = {
     "lr_warmup_steps": (200, "linear rise"),
     "weight_decay": (1e-4, "AdamW's"),
     "grad_clip": (1.0, "largest norm; 0: no clipping"),
-    "use_amp": (False, "half precision: fp16 on GPUs, bf16 on CPUs"),
+    "use_amp": (False, "half precision: fp16 on GPUs, bf16 on CPUs that have it"),
     "ema": (0.998, "moving average of the weights, decay a step"),
     "seed": (0, "of weights, draws and variants"),
     "accelerator": ("auto", "cpu, gpu, ... (Lightning's; default: the best)"),
@@ -187,10 +187,23 @@ def require_at_least(options: argparse.Namespace, least: int, names: str) -> Non
 def precision(
     use_amp: bool, accelerator: str = "auto"
 ) -> Literal["32-true", "16-mixed", "bf16-mixed"]:
-    """Return Lightning's name of the precision: ``--use_amp`` is fp16 on GPUs, bf16 on CPUs."""
+    """Return Lightning's name of the precision.
+
+    ``--use_amp`` is fp16 on GPUs, bf16 on CPUs that calculate in it. Others emulate it, nine times
+    slower than fp32: they stay in fp32.
+    """
     if not use_amp:
         return "32-true"
-    return "16-mixed" if accelerator != "cpu" and torch.cuda.is_available() else "bf16-mixed"
+    if accelerator != "cpu" and torch.cuda.is_available():
+        return "16-mixed"
+    return "bf16-mixed" if cpu_has_bf16() else "32-true"
+
+
+def cpu_has_bf16() -> bool:
+    """Return whether the CPU has instructions for bf16 (AVX-512 BF16 or AMX)."""
+    # Names of torch that are not part of its interface: older and newer ones may lack them.
+    names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, name, bool)() for name in names)
 
 
 def trainer_options(options: argparse.Namespace) -> dict[str, Any]:

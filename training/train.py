@@ -264,6 +264,8 @@ def describe(run: Run) -> None:
     chosen = "no --val_root: nothing chooses a best model"
     _say(chosen if validation is None else f"validation: {validation.report()}")
     task = run.module.task
+    if run.config["use_amp"] and run.trainer.precision == "32-true":
+        _say("--use_amp: this CPU has no instructions for bf16; training in fp32, which is faster")
     parameters = sum(p.numel() for p in task.student.parameters())
     _say(f"{task.student.variant}: {parameters / 1e6:.3f} M parameters")
     _say("losses: " + ", ".join(f"{k} {v:g}" for k, v in task.weights.items()))

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from irvis_fusion_core import errors, model_zoo
+from irvis_fusion_core import errors
 from irvis_fusion_core.backends.cuda_device import find_gpu
-from irvis_fusion_core.backends.model_file import CHANNELS, PRECISIONS, ModelFile
+from irvis_fusion_core.backends.model_file import CHANNELS, PRECISIONS, WEIGHTS, ModelFile
 from irvis_fusion_core.backends.protocol import Backend, BackendOptions
 from irvis_fusion_core.optional_packages import import_engine
 
@@ -67,7 +67,7 @@ class TorchBackend(Backend):
         """Open an .onnx with its .safetensors in the same folder, or weights alone."""
         options = options or BackendOptions()
         path = os.fspath(model_path)
-        if not path.endswith(model_zoo.WEIGHTS):
+        if not path.endswith(WEIGHTS):
             return super().open(path, options)
         # The weights tell the variant, when they are loaded.
         model = ModelFile(path, "", "", "fp32", options.vis_order, "height", "width")
@@ -190,12 +190,12 @@ def weights_beside(model: ModelFile) -> str:
     Raises:
         ModelError: there is no such file.
     """
-    if model.path.endswith(model_zoo.WEIGHTS):
+    if model.path.endswith(WEIGHTS):
         if os.path.isfile(model.path):
             return model.path
         raise errors.ModelError(
             f"expected weights at {model.path!r}, found no such file; "
-            f"give the path of a file that ends in {' or '.join(model_zoo.WEIGHTS)}"
+            f"give the path of a file that ends in {' or '.join(WEIGHTS)}"
         )
     folder, name = os.path.split(model.path)
     stem = os.path.splitext(name)[0]

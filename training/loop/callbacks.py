@@ -13,6 +13,7 @@ import lightning.pytorch as pl
 import torch
 
 from irvis_fusion_core.network.checkpoint import save_checkpoint
+from training.data.data_module import FusionData
 from training.errors import DataError, LossError, TrainingError
 from training.loop.lightning_module import Batch, FusionModule, of_all_processes
 from training.loop.panels import panel
@@ -202,7 +203,9 @@ class RunFiles(pl.Callback):
         """
         for name in (BEST, f"{BEST}_{monitor}"):
             path = self.folder / f"{name}.json"
-            best = json.loads(path.read_text()) if path.is_file() else {"monitor": monitor}
+            if not path.is_file():
+                return name, None
+            best = json.loads(path.read_text())
             if best.get("monitor") == monitor:
                 return name, best.get("score")
         return name, None
@@ -210,7 +213,8 @@ class RunFiles(pl.Callback):
     def _cause(self, trainer: pl.Trainer, module: FusionModule, monitor: str) -> str:
         """Return the message of a figure that is not finite: which images, and why."""
         indices = module.not_finite.get(monitor, [])
-        names = trainer.datamodule.validation.names(indices)
+        data: FusionData = trainer.datamodule  # type: ignore[attr-defined]
+        names = data.validation.names(indices) if data.validation else []
         broken = [k for k, v in module.student.state_dict().items() if not v.isfinite().all()]
         why = "look at these images, or choose another --monitor"
         if broken:
@@ -218,7 +222,7 @@ class RunFiles(pl.Callback):
         return (
             f"expected a finite {monitor} to choose the best model by, found "
             f"{module.validation[monitor]} at step {trainer.global_step} in {len(names)} images, "
-            f"first {names[0]}; {why}"
+            f"first {', '.join(names[:1])}; {why}"
         )
 
     def _ship(self, module: FusionModule, name: str, found: dict[str, Any]) -> None:

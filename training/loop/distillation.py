@@ -105,12 +105,15 @@ class DistillationTask(nn.Module):
         if self.weights.get("perc") and backbone is None:
             raise ConfigurationError("the perceptual term needs a network; see open_backbone")
         if self.weights.get("feat"):
-            if teacher is None and backbone is None:
+            if teacher is not None:
+                wanted = teacher.size.channels
+            elif backbone is not None:
+                wanted = backbone.hint_channels
+            else:
                 raise ConfigurationError(
                     "feature distillation needs a teacher network or a backbone; give "
                     "--teacher_checkpoint or --vgg_weights, or --lambda_feat 0"
                 )
-            wanted = teacher.size.channels if teacher else backbone.hint_channels
             self.adapters = FeatureAdapters(student.size.channels, wanted)
 
     @property

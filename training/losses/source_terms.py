@@ -66,9 +66,8 @@ def vif(fused: torch.Tensor, *sources: torch.Tensor, noise_variance: float = 2.0
         size = 2 ** (4 - scale) + 1
         window = gaussian_window(size, size / 5.0)
         if scale:
-            fused, *sources = (
-                separable_filter(p, window)[:, :, ::2, ::2] for p in (fused, *sources)
-            )
+            halved = [separable_filter(p, window)[:, :, ::2, ::2] for p in (fused, *sources)]
+            fused, sources = halved[0], tuple(halved[1:])
         found = local_statistics(fused, sources, window)
         _, _, var_f, var_s, cov = (torch.stack(parts) for parts in zip(*found))
         gain = F.relu(cov / (var_s + EPSILON))
