@@ -189,7 +189,7 @@ def precision(
 ) -> Literal["32-true", "16-mixed", "bf16-mixed"]:
     """Return Lightning's name of the precision.
 
-    ``--use_amp`` is fp16 on GPUs, bf16 on CPUs that calculate in it. Others emulate it, nine times
+    ``--use_amp`` is fp16 on GPUs, bf16 on CPUs that calculate in it. Others emulate it, many times
     slower than fp32: they stay in fp32.
     """
     if not use_amp:
