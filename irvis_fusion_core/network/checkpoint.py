@@ -193,7 +193,10 @@ def load_plain(path: str | Path) -> Any:
     try:
         return torch.load(str(path), map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds: pickle, zip, runtime, EOF
-        raise CheckpointError(f"{path} is not a checkpoint of tensors alone: {error}") from error
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(
+            f"{path} is not a checkpoint of tensors alone: {reason}; copy it again"
+        ) from error
 
 
 def find_misfits(tensors: dict[str, torch.Tensor], model: torch.nn.Module) -> str:
