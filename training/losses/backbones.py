@@ -72,7 +72,7 @@ def open_features(net: str, weights: str | Path | None, advice: str) -> nn.Seque
                 f"torchvision or download https://download.pytorch.org/models/{file} there; "
                 f"{advice}"
             )
-        path = _download(net, cache, advice)
+        path = _download(net, path.parent, advice)
     features = _convolutions(plan, pooling)
     wanted = {f"features.{name}": tensor for name, tensor in features.named_parameters()}
     fill(wanted, path, f"torchvision's {net}", f"is it of another network? {advice}")
