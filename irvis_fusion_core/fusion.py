@@ -10,8 +10,8 @@ import numpy as np
 from irvis_fusion_core import model_zoo
 from irvis_fusion_core.backends import Backend, BackendOptions, choose_backend, open_backend
 from irvis_fusion_core.backends.cuda_device import find_gpu
-from irvis_fusion_core.backends.model_file import read_model_file
-from irvis_fusion_core.errors import EngineError, EngineUnavailableError
+from irvis_fusion_core.backends.model_file import WEIGHTS, read_model_file
+from irvis_fusion_core.errors import ConfigurationError, EngineError, EngineUnavailableError
 from irvis_fusion_core.frames import normalize_ir
 from irvis_fusion_core.thermal import ThermalOptions, ThermalRescale
 
@@ -34,7 +34,8 @@ class RealtimeFusion:
 
     Args:
         model: "auto" (base on a GPU, small on small Jetsons, nano on a CPU), a shipped variant
-            (nano, small, base), or the path of an exported .onnx.
+            (nano, small, base), the path of an exported .onnx, or that of trained weights
+            (.safetensors, .pth), which torch runs.
         backend: "auto", or a name of `irvis_fusion_core.backends.backend_names()`.
         precision: fp32, fp16 or int8 select a file of a shipped model, bf16 is for OpenVINO; None
             is fp16 on a GPU and fp32 on a CPU.
@@ -147,6 +148,14 @@ def _open(
     model: str, backend: str, precision: str | None, on_gpu: bool, options: dict[str, Any]
 ) -> Backend:
     path, precision = _choose_file(model, backend, precision, on_gpu)
+    if path.endswith(WEIGHTS):
+        if backend not in ("auto", "torch"):
+            raise ConfigurationError(
+                f"expected an exported .onnx for {backend}, found weights, {path}; export first: "
+                f"irvis_fusion export --checkpoint {path} --output model.onnx; or leave out the "
+                "backend, and torch runs them"
+            )
+        backend = "torch"
     chosen = dict(options, precision=precision)
     if path.endswith(".onnx"):
         # Frames in this order need no swap of channels.

@@ -11,7 +11,7 @@ import json
 import os
 
 from irvis_fusion_core.atomic_file import write_file
-from irvis_fusion_core.backends.model_file import PRECISIONS
+from irvis_fusion_core.backends.model_file import PRECISIONS, WEIGHTS
 from irvis_fusion_core.bounded_file import parse_json
 from irvis_fusion_core.errors import ConfigurationError, ModelError, expect_one_of
 
@@ -64,7 +64,7 @@ def weights_path(name: str, folder: str | None = None) -> str:
 def is_path(name: str) -> bool:
     """Return whether `name` is a file and not a shipped variant."""
     name = os.fspath(name)
-    return os.sep in name or name.endswith((".onnx", ".safetensors"))
+    return os.sep in name or name.endswith((".onnx", *WEIGHTS))
 
 
 def write_checksums(folder: str | None = None) -> str:

@@ -4,7 +4,9 @@
         --batch_size 8 --output lr_finder.png
 
 Takes every option of `training.train`, so that the test runs on the later training; the run's
-folder is not touched. Smith, "Cyclical Learning Rates for Training Neural Networks", WACV
+folder is not touched. A few batches come again and again, and each loss is relative to the first
+one of its batch: batches differ more than one step improves them. In a notebook `LRFinder` does
+the same for any model. Smith, "Cyclical Learning Rates for Training Neural Networks", WACV
 2017; the test is Lightning's tuner. The suggestion is ours: Lightning's takes the slope on the
 linear axis, where a decade at 1e-6 counts a thousand times as much as one at 1e-3.
 """
@@ -16,20 +18,26 @@ if not __package__:
 
 import argparse
 import contextlib
+import copy
 import io
+import itertools
 import sys
 import tempfile
 import warnings
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import lightning.pytorch as pl
 import numpy as np
+import torch
 from lightning.pytorch.tuner import Tuner
+from torch import nn
 from torch.utils.data import DataLoader
 
 from irvis_fusion_core.command_line import command
 from irvis_fusion_core.errors import ConfigurationError
+from irvis_fusion_core.network.student import luminance
 from training.errors import LossError, TrainingError
 from training.loop.distillation import DistillationTask, TaskLoss
 from training.loop.lightning_module import Batch, FusionModule
@@ -40,6 +48,8 @@ from training.train import make_data, make_task, set_up_process
 LEAST_STEPS = 30
 DIVERGED = 4.0  # times the best running mean of the loss: the test ends there
 SMOOTHED = 0.05  # standard deviation of the smoothing, as a share of all steps
+BATCHES = 4  # different ones in a test
+FALLEN = 0.1  # share of the whole fall from which on a rate is useful
 
 
 class Curve(NamedTuple):
@@ -64,14 +74,127 @@ class RangeTest(FusionModule):
         return found
 
 
+class LRFinder:
+    """The range test of a notebook.
+
+        finder = LRFinder(model, optimizer, criterion, device="cpu")
+        finder.range_test(train_loader)
+        finder.plot(save_path="lr_finder.png")
+        finder.suggestion                  # a rate, or None
+
+    Args:
+        model: A student.
+        optimizer: Of its parameters; it keeps its rates.
+        criterion: Loss of the fused and the teacher's luminance, N x 1 x H x W, 0..1, such as
+            `torch.nn.L1Loss`; or a `DistillationTask` of the model.
+        device: ``cpu``, ``cuda``, ``cuda:1`` ...
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        criterion: Callable[..., torch.Tensor] | DistillationTask,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        self._test = _NotebookTest(model, optimizer, criterion)
+        self._device = torch.device(device)
+        self.curve: Curve | None = None
+
+    def range_test(
+        self,
+        train_loader: Iterable[Batch],
+        start_lr: float = 1e-6,
+        end_lr: float = 1.0,
+        num_iter: int = 100,
+    ) -> Curve:
+        """Train with a rate that rises; the model and the optimizer are then as before.
+
+        Args:
+            train_loader: Batches of `training.data.dataset`, with teacher images unless the
+                criterion is a task.
+
+        Raises:
+            ConfigurationError: a range or a number of steps that cannot be.
+        """
+        if not 0.0 < start_lr < end_lr or num_iter < LEAST_STEPS:
+            raise ConfigurationError(
+                f"expected 0 < start_lr < end_lr and num_iter of at least {LEAST_STEPS}, found "
+                f"{start_lr}, {end_lr} and {num_iter}"
+            )
+        self._test.losses.clear()
+        on_cpu, index = self._device.type == "cpu", self._device.index or 0
+        how = {"accelerator": "cpu" if on_cpu else "gpu", "devices": 1 if on_cpu else [index]}
+        kept = copy.deepcopy(self._test.optimizer.state_dict())
+        device = next(self._test.model.parameters()).device
+        self.curve = range_test(self._test, train_loader, (start_lr, end_lr), num_iter, **how)
+        self._test.model.to(device)
+        self._test.optimizer.load_state_dict(kept)
+        return self.curve
+
+    @property
+    def suggestion(self) -> float | None:
+        """The rate at which the loss fell fastest; None before a test, or if it did not fall."""
+        return None if self.curve is None else suggest(self.curve)
+
+    def plot(self, save_path: str | Path = "lr_finder.png") -> None:
+        """Write the curve as a PNG image.
+
+        Raises:
+            ConfigurationError: there was no `range_test`.
+        """
+        if self.curve is None:
+            raise ConfigurationError("expected a range_test before the plot, found none")
+        write_bytes(Path(save_path), plot(self.curve, self.suggestion))
+
+
+class _NotebookTest(pl.LightningModule):
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        criterion: Callable[..., torch.Tensor] | DistillationTask,
+    ) -> None:
+        super().__init__()
+        self.model, self.optimizer, self.criterion = model, optimizer, criterion
+        self.lr = 0.0
+        self.losses: list[float] = []
+
+    def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
+        loss = self._loss(batch)
+        self.losses.append(float(loss.detach()))
+        return loss
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return self.optimizer
+
+    def _loss(self, batch: Batch) -> torch.Tensor:
+        if isinstance(self.criterion, DistillationTask):
+            return self.criterion(batch)["loss"]
+        if not bool(batch["has_teacher"].all()):
+            raise ConfigurationError(
+                "expected a teacher image for every pair, found pairs without; give a "
+                "DistillationTask as the criterion to train by the sources"
+            )
+        ir, vis = batch["ir"].float() / 255.0, batch["vis"].float() / 255.0
+        fused = self.model(ir.expand_as(vis), vis)
+        return self.criterion(luminance(fused), batch["teacher"] / 255.0)
+
+
 def range_test(
-    test: RangeTest, loader: DataLoader, rates: tuple[float, float], steps: int, **options: Any
+    test: RangeTest | _NotebookTest,
+    loader: Iterable[Batch],
+    rates: tuple[float, float],
+    steps: int,
+    **options: Any,
 ) -> Curve:
     """Train `steps` steps with a rate that rises exponentially between `rates`.
 
-    Takes options of Lightning's Trainer. Returns the curve up to where the loss diverged; the
-    module's weights are as before.
+    The first `BATCHES` batches of the loader come in turn. Takes options of Lightning's Trainer.
+    Returns the curve up to where the loss diverged; the module's weights are as before.
     """
+    batches = list(itertools.islice(loader, BATCHES))
+    loader = DataLoader(batches, batch_size=None)  # type: ignore[arg-type]
     with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
         warnings.filterwarnings(
             "ignore", ".*(in eval mode|no `val_dataloader`|num_workers|LeafSpec)"
@@ -97,8 +220,12 @@ def range_test(
                 early_stop_threshold=DIVERGED,
                 update_attr=False,
             )
-    step = np.arange(len(test.losses))
-    return Curve(rates[0] * (rates[1] / rates[0]) ** (step / steps), np.array(test.losses))
+    step, losses = np.arange(len(test.losses)), np.array(test.losses)
+    # At the first, tiny rates nothing changes: they tell how hard each batch is.
+    first = losses[: len(batches)]
+    if len(losses):
+        losses = losses * first.mean() / first[step % len(batches)]
+    return Curve(rates[0] * (rates[1] / rates[0]) ** (step / steps), losses)
 
 
 def smooth(curve: Curve) -> np.ndarray:
@@ -121,6 +248,15 @@ def suggest(curve: Curve) -> float | None:
     slope = np.gradient(losses[: least + 1], np.log10(curve.rates[: least + 1]))
     steepest = int(np.argmin(slope))
     return float(curve.rates[steepest]) if slope[steepest] < 0.0 else None
+
+
+def useful_rates(curve: Curve) -> tuple[float, float]:
+    """Return the rates from which on the smoothed loss falls, and at its minimum."""
+    losses = smooth(curve)
+    least = int(np.argmin(losses))
+    fall = losses[0] - losses[: least + 1]
+    first = int(np.argmax(fall >= FALLEN * fall[-1]))
+    return float(curve.rates[first]), float(curve.rates[least])
 
 
 def plot(curve: Curve, suggestion: float | None) -> bytes:
@@ -168,7 +304,8 @@ def main(arguments: list[str]) -> int:
             f"that it does not; look at {output}, widen --min_lr and --max_lr, or give more "
             "--num_steps"
         )
-    print(f"suggested: --lr {suggestion:.2g}")
+    low, high = useful_rates(curve)
+    print(f"suggested: --lr {suggestion:.2g} (the loss falls from {low:.2g} to {high:.2g})")
     return 0
 
 

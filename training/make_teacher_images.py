@@ -120,11 +120,11 @@ class Work:
         self.before += len(paths) - len(missing)
         part = f"[{self.share.rank + 1}/{self.share.world_size}]"
         title = f"{sampler.teacher.name} {root.name} {part}"
-        with tqdm(total=len(missing), desc=title, unit="pair", file=sys.stderr) as bar:
+        images = len(missing) * sampler.samples
+        with tqdm(total=images, desc=title, unit="image", file=sys.stderr) as bar:
             for group in same_size(self._read(missing, bar), sampler.pairs_at_once):
-                for ensemble in sampler.draw(group):
+                for ensemble in sampler.draw(group, bar.update):
                     self._store(folder, ensemble)
-                    bar.update()
                     bar.set_postfix(diverged=self.diverged)
 
     def select(self, root: Path) -> None:
@@ -163,7 +163,7 @@ class Work:
                 yield Pair(one.stem, *read_pair(one.ir, one.vis))
             except FusionError as error:
                 self.failed.append(str(error))
-                bar.update()
+                bar.update(self.options.samples)
 
     def _store(self, folder: EnsembleFolder, ensemble: Ensemble) -> None:
         kept = sorted(ensemble.samples)

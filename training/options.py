@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
@@ -12,12 +13,13 @@ from irvis_fusion_core.network.student import SIZES
 from training.loop.distillation import TEACHER_TERMS, TERMS
 from training.loop.validation import MONITORS
 from training.losses.detector_term import DETECTOR_TERMS
+from training.losses.source_terms import LEAST_VIF
 
 # Name of a loss term -> its weight where the flag is not given, help. docs/training_log.md has the
 # reasons for the weights of the sources and the detector.
 _TERMS = {
     "pix": (1.0, "L1 to the teacher"),
-    "perc": (0.1, "VGG-16 features of the teacher's image"),
+    "perc": (0.1, "deep features of the teacher's image"),
     "ssim": (1.0, "SSIM to the teacher"),
     "grad": (0.5, "Sobel gradient of the teacher"),
     "feat": (0.5, "feature distillation"),
@@ -49,11 +51,11 @@ _PLAIN: dict[str, tuple[bool | int | float | str, str]] = {
     "exclude_validation": (False, "leave out the scenes of training/data/scene_parts.py"),
     "resize_prob": (0.7, "crops resized, 0..1"),
     "tone_prob": (0.3, "another exposure and thermal gamma, 0..1"),
-    "misalign_prob": (0.1, "IR displaced, 0..1"),
-    "misalign_px": (8.0, "its reach, pixels"),
-    "misalign_deg": (2.0, "its reach, degrees"),
-    "misalign_scale": (0.02, "1 +- this"),
-    "noise_prob": (0.35, "sensor noise, 0..1"),
+    "misalign_prob": (0.03, "IR displaced, 0..1"),
+    "misalign_px": (4.0, "its reach, pixels"),
+    "misalign_deg": (1.0, "its reach, degrees"),
+    "misalign_scale": (0.01, "1 +- this"),
+    "noise_prob": (0.1, "sensor noise, 0..1"),
     "ir_noise": (14.0, "its largest strength in IR, grey levels"),
     "source_window": (
         160,
@@ -72,7 +74,7 @@ _PLAIN: dict[str, tuple[bool | int | float | str, str]] = {
     "lr_warmup_steps": (200, "linear rise"),
     "weight_decay": (1e-4, "AdamW's"),
     "grad_clip": (1.0, "largest norm; 0: no clipping"),
-    "use_amp": (False, "half precision: fp16 on GPUs, bf16 on CPUs"),
+    "use_amp": (False, "half precision: fp16 on GPUs, bf16 on CPUs that have it"),
     "ema": (0.998, "moving average of the weights, decay a step"),
     "seed": (0, "of weights, draws and variants"),
     "accelerator": ("auto", "cpu, gpu, ... (Lightning's; default: the best)"),
@@ -167,6 +169,11 @@ def check_options(options: argparse.Namespace) -> argparse.Namespace:
         raise ConfigurationError(f"expected --max_steps of 1 or more, found {options.max_steps}")
     if options.freeze_norm is None:
         options.freeze_norm = bool(options.init)
+    if options.accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
+        raise ConfigurationError(
+            f"expected a GPU that torch can use for --accelerator {options.accelerator}, found "
+            "none; leave the option out to train on the CPU, or install torch for this GPU's CUDA"
+        )
     return options
 
 
@@ -180,10 +187,23 @@ def require_at_least(options: argparse.Namespace, least: int, names: str) -> Non
 def precision(
     use_amp: bool, accelerator: str = "auto"
 ) -> Literal["32-true", "16-mixed", "bf16-mixed"]:
-    """Return Lightning's name of the precision: ``--use_amp`` is fp16 on GPUs, bf16 on CPUs."""
+    """Return Lightning's name of the precision.
+
+    ``--use_amp`` is fp16 on GPUs, bf16 on CPUs that calculate in it. Others emulate it, many times
+    slower than fp32: they stay in fp32.
+    """
     if not use_amp:
         return "32-true"
-    return "16-mixed" if accelerator != "cpu" and torch.cuda.is_available() else "bf16-mixed"
+    if accelerator != "cpu" and torch.cuda.is_available():
+        return "16-mixed"
+    return "bf16-mixed" if cpu_has_bf16() else "32-true"
+
+
+def cpu_has_bf16() -> bool:
+    """Return whether the CPU has instructions for bf16 (AVX-512 BF16 or AMX)."""
+    # Names of torch that are not part of its interface: older and newer ones may lack them.
+    names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, name, bool)() for name in names)
 
 
 def trainer_options(options: argparse.Namespace) -> dict[str, Any]:
@@ -194,7 +214,6 @@ def trainer_options(options: argparse.Namespace) -> dict[str, Any]:
         "precision": precision(options.use_amp, options.accelerator),
         "max_epochs": options.epochs,
         "log_every_n_steps": options.log_freq,
-        "num_sanity_val_steps": 0,
         # `EpochSampler` gives every process its part of the draws.
         "use_distributed_sampler": False,
     }
@@ -221,6 +240,21 @@ def term_weights(options: argparse.Namespace, with_teacher: bool) -> dict[str, f
             "TEACHER_FUSED/, and every --lambda_src_... is 0"
         )
     return weights
+
+
+def check_crop(options: argparse.Namespace, weights: Mapping[str, float]) -> None:
+    """Refuse crops, or windows of them, that are too small for a term.
+
+    Raises:
+        ConfigurationError: they are.
+    """
+    seen = min(options.input_size, options.source_window or options.input_size)
+    if weights["src_vif"] and seen < LEAST_VIF:
+        raise ConfigurationError(
+            f"expected --input_size and --source_window of at least {LEAST_VIF} for VIF, whose "
+            f"coarsest scale needs that many pixels, found {seen}; or leave the term out: "
+            "--lambda_src_vif 0"
+        )
 
 
 def warmup_epochs(options: argparse.Namespace, with_teacher: bool) -> int:
@@ -261,7 +295,8 @@ def _add_model(group: argparse._ArgumentGroup) -> None:
     add("--detector", action="append", default=[], metavar="FILE", help=found)
     larger = "a larger trained student: for its features, and images where TEACHER_FUSED/ has none"
     add("--teacher_checkpoint", metavar="FILE", help=larger)
-    add("--vgg_weights", metavar="FILE", help="torchvision's vgg16-397923af.pth")
+    vgg = "torchvision's vgg16-397923af.pth (default: the cached one, else EfficientNet-Lite0)"
+    add("--vgg_weights", metavar="FILE", help=vgg)
     for name, (weight, text) in _TERMS.items():
         when = f"with{'' if name in TEACHER_TERMS else 'out'} a teacher"
         when = "with --detector" if name in DETECTOR_TERMS else when

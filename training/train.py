@@ -27,6 +27,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from irvis_fusion_core.errors import ConfigurationError, FusionError
 from irvis_fusion_core.network.student import create_student_model
@@ -36,13 +37,21 @@ from training.data.data_module import FusionData, same_images
 from training.data.dataset import FusionDataset
 from training.evaluation.lpips import Lpips, open_lpips
 from training.loop.callbacks import RunFiles, StoppedEarly, TermLog
-from training.loop.distillation import DistillationTask, active_terms, needs_vgg
+from training.loop.distillation import SOURCE_TERMS, DistillationTask, active_terms, needs_backbone
 from training.loop.lightning_module import FusionModule
-from training.loop.run_files import WholeFiles, check_resume, prepare_folder, versions
+from training.loop.run_files import (
+    WholeFiles,
+    check_losses,
+    differences,
+    open_resumed,
+    prepare_folder,
+    versions,
+)
 from training.loop.synced_norm import SyncedNorm
+from training.loop.validation import chosen_monitor
 from training.losses.backbones import WeightsMissingError
 from training.losses.frozen_detector import FrozenDetector
-from training.losses.perceptual import open_vgg16
+from training.losses.perceptual import open_backbone
 from training.shipping.student_files import open_student
 from training.storage import write_json
 
@@ -69,6 +78,10 @@ def make_data(options: argparse.Namespace) -> FusionData:
     names = ["seed", "cache_gb", "teacher_target", "in_channels", "boxes", "exclude_validation"]
     own = {n: given[n] for n in names}
     train = FusionDataset(options.train_root, augmentation, **own, **common)
+    weights = training_options.term_weights(options, train.has_teachers)
+    by_sources = any(weights[name] for name in SOURCE_TERMS)
+    if train.has_teachers and not options.teacher_checkpoint and not by_sources:
+        train.keep_taught()
     validation = None
     if options.val_root:
         validation = FusionDataset(options.val_root, limit=options.val_limit, **common)
@@ -87,12 +100,13 @@ def make_task(options: argparse.Namespace, has_teacher_images: bool) -> Distilla
     teacher = open_student(options.teacher_checkpoint) if options.teacher_checkpoint else None
     with_teacher = has_teacher_images or teacher is not None
     weights = training_options.term_weights(options, with_teacher)
-    vgg = open_vgg16(options.vgg_weights) if needs_vgg(weights, teacher is not None) else None
+    training_options.check_crop(options, weights)
+    needed = needs_backbone(weights, teacher is not None)
     return DistillationTask(
         student,
         weights,
         teacher,
-        vgg,
+        open_backbone(options.vgg_weights) if needed else None,
         training_options.warmup_epochs(options, with_teacher),
         not options.no_rounding,
         **{name: getattr(options, name) for name in ("leak", "variance_noise")},
@@ -107,19 +121,27 @@ def make_trainer(options: argparse.Namespace, with_validation: bool = True) -> p
     folder = Path(options.checkpoint_dir)
     logger = TensorBoardLogger(options.log_dir, name=folder.resolve().name, version="")
     terminal = sys.stderr.isatty()
-    return pl.Trainer(
-        **training_options.trainer_options(options),
-        plugins=[WholeFiles(), SyncedNorm()],
-        logger=logger,
-        callbacks=[
-            TermLog(folder, options.log_freq, options.vis_freq, lines=not terminal),
-            RunFiles(folder, options.monitor, options.save_freq),
-        ],
-        enable_checkpointing=False,
-        enable_progress_bar=terminal,
-        enable_model_summary=False,
-        limit_val_batches=1.0 if with_validation else 0,
-    )
+    try:
+        return pl.Trainer(
+            **training_options.trainer_options(options),
+            plugins=[WholeFiles(), SyncedNorm()],
+            logger=logger,
+            callbacks=[
+                TermLog(folder, options.log_freq, options.vis_freq, lines=not terminal),
+                RunFiles(folder, options.monitor, options.save_freq),
+            ],
+            enable_checkpointing=False,
+            enable_progress_bar=terminal,
+            enable_model_summary=False,
+            limit_val_batches=1.0 if with_validation else 0,
+            # The student before the first step is validated too.
+            num_sanity_val_steps=0 if options.resume else -1,
+        )
+    except (MisconfigurationException, ValueError) as error:
+        raise ConfigurationError(
+            "expected --accelerator, --devices, --num_nodes and --strategy that work here, "
+            f"found: {error}"
+        ) from error
 
 
 def make_run(options: argparse.Namespace) -> Run:
@@ -129,36 +151,38 @@ def make_run(options: argparse.Namespace) -> Run:
         FusionError: the options, the data, a checkpoint or other weights cannot be used.
     """
     # The quick checks come first: reading thousands of images takes a while.
-    done = 0
-    if options.resume:
-        checkpoint, differences = check_resume(options.resume, vars(options))
-        done = checkpoint["global_step"]
-        for name, (then, now) in differences.items():
-            _say(f"--{name} was {then}, is {now}: the resumed training differs from here on")
+    resumed = open_resumed(options.resume, options.variant) if options.resume else None
+    done = resumed["global_step"] if resumed else 0
     data = make_data(options)
     lpips = _lpips(data, options.monitor)
+    if resumed:
+        taught = data.train.has_teachers or bool(options.teacher_checkpoint)
+        losses = training_options.term_weights(options, taught)
+        check_losses(resumed, vars(options), losses)
     task = make_task(options, data.train.has_teachers)
     trainer = make_trainer(options, data.validation is not None)
     steps_per_epoch = data.sampler(0, trainer.world_size).steps
-    total = options.epochs * steps_per_epoch
-    if options.max_steps > 0:
-        total = min(total, options.max_steps)
-    epochs = done // steps_per_epoch + (options.stop_after_epochs or options.epochs)
-    last = min(total, epochs * steps_per_epoch)
-    if done >= last:
-        raise ConfigurationError(
-            f"expected steps left to do, found that {options.resume} has done {done} of {last}; "
-            "raise --epochs or --max_steps"
-        )
+    total, last = steps_to_do(options, done, steps_per_epoch)
     config = {
         **vars(options),
         "losses": task.weights,
+        "warmup_epochs": task.warmup_epochs,
+        "backbone": task.backbone.name if task.backbone else "none",
+        "monitor": chosen_monitor(options.monitor, _taught(data.validation)),
         "steps_per_epoch": steps_per_epoch,
         "total_steps": total,
         "world_size": trainer.world_size,
         "data": [listing.report() for listing in data.train.listings],
         "versions": versions(),
     }
+    for name, (then, now) in differences(resumed, config).items() if resumed else ():
+        if name == "backbone" and task.adapters is not None:
+            raise ConfigurationError(
+                f"expected {then}, whose features the training that is resumed distils, found "
+                f"{now}; install it or name it by --vgg_weights"
+            )
+        shown = f"--{name}" if name in vars(options) else name
+        _say(f"{shown} was {then}, is {now}: the resumed training differs from here on")
     module = FusionModule(
         task,
         **{name: config[name] for name in ("lr", "weight_decay", "grad_clip", "ema")},
@@ -172,6 +196,25 @@ def make_run(options: argparse.Namespace) -> Run:
         config=config,
     )
     return Run(data, module, trainer, config)
+
+
+def steps_to_do(options: argparse.Namespace, done: int, steps_per_epoch: int) -> tuple[int, int]:
+    """Return the step where the schedule ends, and that where this call ends.
+
+    Raises:
+        ConfigurationError: they are done.
+    """
+    total = options.epochs * steps_per_epoch
+    if options.max_steps > 0:
+        total = min(total, options.max_steps)
+    epochs = done // steps_per_epoch + (options.stop_after_epochs or options.epochs)
+    last = min(total, epochs * steps_per_epoch)
+    if done >= last:
+        raise ConfigurationError(
+            f"expected steps left to do, found that {options.resume} has done {done} of {last}; "
+            "raise --epochs or --max_steps"
+        )
+    return total, last
 
 
 def set_up_process(threads: int) -> None:
@@ -215,22 +258,42 @@ def describe(run: Run) -> None:
     _say(run.data.train.report())
     if run.data.train.boxes:
         _say(f"{sum(pair.boxes is not None for pair in run.data.train.pairs)} pairs are annotated")
+    for line in small_images(run.data.train, run.config["input_size"]):
+        _say(line)
     validation = run.data.validation
     chosen = "no --val_root: nothing chooses a best model"
     _say(chosen if validation is None else f"validation: {validation.report()}")
     task = run.module.task
+    if run.config["use_amp"] and run.trainer.precision == "32-true":
+        _say("--use_amp: this CPU has no instructions for bf16; training in fp32, which is faster")
     parameters = sum(p.numel() for p in task.student.parameters())
     _say(f"{task.student.variant}: {parameters / 1e6:.3f} M parameters")
     _say("losses: " + ", ".join(f"{k} {v:g}" for k, v in task.weights.items()))
     if task.warmup_epochs:
         first = active_terms(task.weights, 0, task.warmup_epochs)
         _say(f"the first {task.warmup_epochs} epochs: {', '.join(first)} alone (--warmup_epochs)")
+    if task.backbone is not None:
+        _say(f"deep features of {task.backbone.name}")
     if not run.data.train.has_teachers and task.teacher is None:
         _say("no teacher images: trained from the sources alone")
     _say(
         f"{run.config['steps_per_epoch']} steps an epoch, {run.config['total_steps']} in all, "
         f"{run.trainer.world_size} process(es); run folder {run.config['checkpoint_dir']}"
     )
+
+
+def small_images(dataset: FusionDataset, side: int) -> list[str]:
+    """Return a warning for each folder whose first image is smaller than the crops."""
+    warned = []
+    for root, group in zip(dataset.roots, dataset.groups):
+        height, width = dataset.read(dataset.pairs[group.indices[0]]).ir.shape
+        if min(height, width) < side:
+            warned.append(
+                f"--input_size {side} is more than the images of {root.folder} have ({width}x"
+                f"{height}): their crops are enlarged; --input_size {min(height, width)} is the "
+                "largest that is not"
+            )
+    return warned
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -262,7 +325,7 @@ def _lpips(data: FusionData, monitor: str) -> Lpips | None:
     Raises:
         ConfigurationError: the first validation would not have the figure `monitor`.
     """
-    taught = data.validation is not None and data.validation.has_teachers
+    taught = _taught(data.validation)
     lpips = None
     if taught:
         try:
@@ -275,6 +338,10 @@ def _lpips(data: FusionData, monitor: str) -> Lpips | None:
             "TEACHER_FUSED/ under --val_root, and LPIPS its weights"
         )
     return lpips
+
+
+def _taught(dataset: FusionDataset | None) -> bool:
+    return dataset is not None and dataset.has_teachers
 
 
 @rank_zero_only

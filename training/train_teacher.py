@@ -77,6 +77,7 @@ def main(arguments: list[str]) -> int:
     )
     trainer = Trainer(
         **trainer_options(options),
+        num_sanity_val_steps=0,
         max_steps=options.max_steps if options.max_steps > 0 else -1,
         gradient_clip_val=options.grad_clip or None,
         check_val_every_n_epoch=options.save_freq,

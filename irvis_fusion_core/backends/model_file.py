@@ -18,6 +18,7 @@ from irvis_fusion_core.errors import ModelError
 METADATA_PREFIX = "irvis_fusion."
 FORMAT_VERSION = "1"
 PRECISIONS = ("fp32", "fp16", "int8")
+WEIGHTS = (".safetensors", ".pth", ".pt")  # suffixes of what torch alone runs
 VIS_ORDERS = ("rgb", "bgr")
 # Grey levels by which the images of an exported file may differ from the student's own: rounding
 # in fp32, half-precision arithmetic in fp16 (the last mix stays fp32).

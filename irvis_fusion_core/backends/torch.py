@@ -13,7 +13,7 @@ import numpy as np
 
 from irvis_fusion_core import errors
 from irvis_fusion_core.backends.cuda_device import find_gpu
-from irvis_fusion_core.backends.model_file import CHANNELS, PRECISIONS, ModelFile
+from irvis_fusion_core.backends.model_file import CHANNELS, PRECISIONS, WEIGHTS, ModelFile
 from irvis_fusion_core.backends.protocol import Backend, BackendOptions
 from irvis_fusion_core.optional_packages import import_engine
 
@@ -51,6 +51,7 @@ class TorchBackend(Backend):
         if options.threads:
             torch.set_num_threads(options.threads)  # torch has one number for the process
         student = load_checkpoint(self._weights).eval()
+        self.model = self.model._replace(variant=student.variant)
         fold_batch_norms(student)
         if self._precision == "fp16":
             student = student.half()
@@ -63,13 +64,13 @@ class TorchBackend(Backend):
 
     @classmethod
     def open(cls, model_path: str, options: BackendOptions | None = None) -> Backend:
-        """Open an .onnx with its .safetensors in the same folder, or a .safetensors."""
+        """Open an .onnx with its .safetensors in the same folder, or weights alone."""
         options = options or BackendOptions()
         path = os.fspath(model_path)
-        if not path.endswith(".safetensors"):
+        if not path.endswith(WEIGHTS):
             return super().open(path, options)
-        variant = os.path.splitext(os.path.basename(path))[0]
-        model = ModelFile(path, "", variant, "fp32", options.vis_order, "height", "width")
+        # The weights tell the variant, when they are loaded.
+        model = ModelFile(path, "", "", "fp32", options.vis_order, "height", "width")
         return cls(model, options)
 
     @classmethod
@@ -189,12 +190,12 @@ def weights_beside(model: ModelFile) -> str:
     Raises:
         ModelError: there is no such file.
     """
-    if model.path.endswith(".safetensors"):
+    if model.path.endswith(WEIGHTS):
         if os.path.isfile(model.path):
             return model.path
         raise errors.ModelError(
             f"expected weights at {model.path!r}, found no such file; "
-            "give the path of a .safetensors"
+            f"give the path of a file that ends in {' or '.join(WEIGHTS)}"
         )
     folder, name = os.path.split(model.path)
     stem = os.path.splitext(name)[0]

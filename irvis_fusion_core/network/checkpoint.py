@@ -15,7 +15,7 @@ import torch
 from irvis_fusion_core.atomic_file import replacing
 from irvis_fusion_core.bounded_file import parse_json
 from irvis_fusion_core.errors import CheckpointError, ConfigurationError
-from irvis_fusion_core.network.student import Student, create_student_model
+from irvis_fusion_core.network.student import SIZES, Student, create_student_model
 
 FORMAT = "2"  # 1 had another last step: gates for each pixel of a 4 x 4 block
 METADATA_PREFIX = "irvis_fusion."
@@ -63,7 +63,7 @@ def load_checkpoint(path: str | Path, model: Student | None = None) -> Student:
 
     Args:
         path: an irvis_fusion `.safetensors`, or `.pth`/`.pt` with a state dict (bare, or under
-            `model`, `state_dict` or `average`); a `.pth` needs `model`.
+            `model`, `state_dict` or `average`), whose shapes tell the size.
 
     Returns:
         The student in eval mode, on the CPU.
@@ -81,10 +81,7 @@ def load_checkpoint(path: str | Path, model: Student | None = None) -> Student:
     else:
         tensors = read_pth(path)
         if model is None:
-            raise CheckpointError(
-                f"{path} does not say its variant; pass the model to load it "
-                "into: load_checkpoint(path, create_student_model('nano'))"
-            )
+            model = _student_that_fits(tensors, path)
     misfits = find_misfits(tensors, model)
     if misfits:
         raise CheckpointError(
@@ -146,6 +143,19 @@ def _student_of(header: dict[str, str], path: Path) -> Student:
         ) from error
 
 
+def _student_that_fits(tensors: dict[str, torch.Tensor], path: Path) -> Student:
+    misfits = {}
+    for variant in SIZES:
+        student = create_student_model(variant)
+        misfits[variant] = find_misfits(tensors, student)
+        if not misfits[variant]:
+            return student
+    raise CheckpointError(
+        f"expected the weights of a {', '.join(SIZES)} student in {path}, found that they fit "
+        "none: " + "; ".join(f"{variant}: {found}" for variant, found in misfits.items())
+    )
+
+
 def read_pth(path: Path) -> dict[str, torch.Tensor]:
     """Return the state dict of a `.pth` (bare, or under `average`, `model` or `state_dict`).
 
@@ -183,7 +193,10 @@ def load_plain(path: str | Path) -> Any:
     try:
         return torch.load(str(path), map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds: pickle, zip, runtime, EOF
-        raise CheckpointError(f"{path} is not a checkpoint of tensors alone: {error}") from error
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(
+            f"{path} is not a checkpoint of tensors alone: {reason}; copy it again"
+        ) from error
 
 
 def find_misfits(tensors: dict[str, torch.Tensor], model: torch.nn.Module) -> str:

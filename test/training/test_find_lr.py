@@ -12,8 +12,10 @@ pytest.importorskip("matplotlib", reason="needs matplotlib: pip install '.[train
 
 from pair_folders import write_pair_folder
 
+from irvis_fusion_core.errors import ConfigurationError
 from training import find_lr
-from training.find_lr import Curve, suggest
+from training.data.dataset import FusionDataset
+from training.find_lr import Curve, LRFinder, suggest, useful_rates
 from training.loop.distillation import DistillationTask
 
 
@@ -32,6 +34,16 @@ def test_suggestion_is_the_inflection_of_the_fall(centre, noise):
     """On the logarithmic axis a logistic falls fastest at its centre."""
     found = suggest(valley(centre, noise))
     assert abs(np.log10(found / centre)) < (0.1 if noise == 0.0 else 0.35)
+
+
+def test_useful_rates_lie_around_the_fall():
+    """Of a logistic a tenth is lost where (rate / centre)^2 is a ninth; then it climbs.
+
+    Smoothing moves the beginning of a steep fall ahead.
+    """
+    low, high = useful_rates(valley(1e-4))
+    assert -0.2 < np.log10(low / (1e-4 / 3)) < 0.05
+    assert 1e-3 < high <= 300.0 * 1e-4 * 1.5
 
 
 def test_there_is_no_suggestion_where_the_loss_never_falls():
@@ -82,6 +94,45 @@ def test_rates_rise_and_the_student_is_as_before(arguments):
     assert len(curve.losses) == 30 and np.isfinite(curve.losses).all()
     for name, tensor in module.task.student.state_dict().items():
         assert torch.equal(tensor, before[name]), name
+
+
+def test_batches_of_unlike_losses_give_one_steady_curve(arguments):
+    """Where the rate is too small to change anything, the curve is flat."""
+    options = find_lr._parse([*arguments[0], "--batch_size", "1"])
+    options.val_root = []
+    data = find_lr.make_data(options)
+    module = find_lr.RangeTest(find_lr.make_task(options, False))
+    rates = (1e-12, 1e-10)
+    curve = find_lr.range_test(
+        module, data.train_dataloader(), rates, 30, accelerator="cpu", devices=1
+    )
+    assert np.ptp(module.losses) > 0.02 * np.mean(module.losses)
+    assert curve.losses == pytest.approx(np.full(30, np.mean(module.losses[:4])), rel=1e-3)
+
+
+@pytest.mark.parametrize("by_task", [False, True])
+def test_a_notebook_finds_a_rate(tmp_path, by_task):
+    """As the described system does, from the one place of all names."""
+    from training import LRFinder as documented
+    from training import create_student_model
+
+    assert documented is LRFinder
+    folder = write_pair_folder(tmp_path / "train", 4, teacher=lambda ir, vis: ir)
+    loader = torch.utils.data.DataLoader(FusionDataset([folder]), batch_size=2)
+    torch.manual_seed(0)
+    model = create_student_model("nano")
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-3)
+    criterion = DistillationTask(model, {"pix": 1.0}) if by_task else torch.nn.L1Loss()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    finder = LRFinder(model, optimizer, criterion, device="cpu")
+    with pytest.raises(ConfigurationError, match="range_test before"):
+        finder.plot(str(tmp_path / "curve.png"))
+    finder.range_test(loader, start_lr=1e-5, num_iter=40)
+    assert 1e-5 < finder.suggestion < 1.0
+    finder.plot(save_path=str(tmp_path / "curve.png"))
+    assert cv2.imread(str(tmp_path / "curve.png")) is not None
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert optimizer.param_groups[0]["lr"] == 1e-3 and not optimizer.state_dict()["state"]
 
 
 def test_a_loss_that_breaks_ends_the_test_and_not_the_command(arguments, monkeypatch):

@@ -225,6 +225,13 @@ def test_samples_that_diverge_are_left_out_and_counted():
     assert sorted(found.samples) == [0, 2, 3] and found.diverged == [1]
 
 
+def test_progress_counts_images_not_pairs():
+    sampler = EnsembleSampler(Stub(lambda ir, vis, seeds: ir), 3, 2, torch.device("cpu"))
+    counts = []
+    assert len(sampler.draw([pair(), pair()], counts.append)) == 2
+    assert counts == [2, 2, 2]
+
+
 def test_when_every_sample_diverges_the_pair_fails_and_the_others_go_on(
     weights, data, monkeypatch, capsys
 ):

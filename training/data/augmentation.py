@@ -42,10 +42,10 @@ class Augmentation:
     resize_prob: float = 0.7
     resize_range: tuple[float, float] = (0.65, 1.25)
     flip_prob: float = 0.5
-    misalign_prob: float = 0.1
-    misalign_px: float = 8.0
-    misalign_deg: float = 2.0
-    misalign_scale: float = 0.02
+    misalign_prob: float = 0.03
+    misalign_px: float = 4.0
+    misalign_deg: float = 1.0
+    misalign_scale: float = 0.01
     tone_prob: float = 0.3
     vis_tone: float = 0.3  # standard deviation of the logarithm of gamma
     ir_tone: float = 0.2
@@ -53,7 +53,7 @@ class Augmentation:
     least_gain: float = 0.3
     colour_prob: float = 0.3
     colour: float = 0.2  # reach of the chroma's gain, and (in 3/4 radians) of its hue
-    noise_prob: float = 0.35  # one of `sensor_noise`, and perhaps noise of the visible image
+    noise_prob: float = 0.1  # one of `sensor_noise`, and perhaps noise of the visible image
     ir_noise: float = 14.0  # largest strength, grey levels; the least is a seventh
     vis_noise: float = 10.0
     jpeg_prob: float = 0.2  # of the crops without noise, the visible image

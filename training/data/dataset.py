@@ -107,6 +107,8 @@ class FusionDataset(Dataset):
             raise DataError(f"expected folders of boxes, found no {', '.join(missing)}")
         self.read = ImageStore(int(cache_gb * 1024**3))
         self.roots = [parse_root(root) for root in roots]
+        self.untaught = 0
+        """Pairs that `keep_taught` left out."""
         self.listings: list[PairListing] = []
         self.pairs: list[PairPaths] = []
         self.groups: list[Group] = []
@@ -152,9 +154,26 @@ class FusionDataset(Dataset):
         """Return whether any scene has a teacher image."""
         return any(pair.teachers for pair in self.pairs)
 
+    def keep_taught(self) -> None:
+        """Leave out the pairs, and the folders, that have no teacher image."""
+        pairs, groups = self.pairs, self.groups
+        self.pairs, self.groups = [], []
+        for group in groups:
+            first = len(self.pairs)
+            self.pairs += [pairs[i] for i in group.indices if pairs[i].teachers]
+            if len(self.pairs) > first:
+                self.groups.append(Group(range(first, len(self.pairs)), group.share))
+        self.untaught = len(pairs) - len(self.pairs)
+
     def report(self) -> str:
-        """Return the listing of every folder as text."""
-        return "\n".join(listing.report() for listing in self.listings)
+        """Return the listing of every folder as text, and how many pairs were left out."""
+        lines = [listing.report() for listing in self.listings]
+        if self.untaught:
+            lines.append(
+                f"{self.untaught} pairs without a teacher image are left out; terms of the "
+                "sources, such as --lambda_src_base 1, would train them too"
+            )
+        return "\n".join(lines)
 
     def names(self, indices: Iterable[int | torch.Tensor]) -> list[str]:
         """Return the visible images' paths of some items, for messages."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import signal
 from pathlib import Path
 from types import FrameType
@@ -12,11 +13,12 @@ import lightning.pytorch as pl
 import torch
 
 from irvis_fusion_core.network.checkpoint import save_checkpoint
+from training.data.data_module import FusionData
 from training.errors import DataError, LossError, TrainingError
 from training.loop.lightning_module import Batch, FusionModule, of_all_processes
 from training.loop.panels import panel
 from training.loop.run_files import BEST, LAST, recipe
-from training.loop.validation import COMPARED, is_better
+from training.loop.validation import COMPARED, chosen_monitor, is_better
 from training.storage import append_json, write_json, writing
 
 
@@ -86,6 +88,7 @@ class RunFiles(pl.Callback):
     def __init__(self, folder: Path, monitor: str = "auto", save_freq: int = 10) -> None:
         self.folder, self.monitor, self.save_freq = folder, monitor, save_freq
         self._handlers: dict[int, Any] = {}
+        self._start: tuple[str, float] | None = None
 
     def on_train_start(self, trainer: pl.Trainer, module: FusionModule) -> None:
         """Stop in order at Ctrl-C and at a scheduler's SIGTERM; a second Ctrl-C stops at once."""
@@ -118,22 +121,25 @@ class RunFiles(pl.Callback):
         """Write the figures, and the model where it is the best so far."""
         if not module.validation:
             return
-        monitor = self.monitor
-        if monitor == "auto":
-            monitor = "ssim_teacher" if "ssim_teacher" in module.validation else "quality"
+        monitor = chosen_monitor(self.monitor, "ssim_teacher" in module.validation)
         score = module.validation[monitor]
-        # One process decides: the others may not see its disk.
-        better = trainer.strategy.broadcast(is_better(monitor, score, self._best_score(monitor)))
+        if not math.isfinite(score):
+            raise TrainingError(self._cause(trainer, module, monitor))
         row = {"step": trainer.global_step, "epoch": trainer.global_step / module.steps_per_epoch}
-        if trainer.is_global_zero:
-            append_json(self.folder / "validation.jsonl", {**row, **module.validation})
-            print(validation_line(trainer.global_step, module.validation, better), flush=True)
+        if trainer.sanity_checking:
+            self._start = monitor, score
+            self._log(trainer, module, row, better=False)
+            return
+        # One process decides: the others may not see its disk.
+        name, old = self._best(monitor)
+        name, better = trainer.strategy.broadcast((name, is_better(monitor, score, old)))
+        self._log(trainer, module, row, better)
         if better:
-            trainer.save_checkpoint(self.folder / BEST)
+            trainer.save_checkpoint(self.folder / f"{name}.pth")
             if trainer.is_global_zero:
                 found = {**row, "monitor": monitor, "score": score, **module.validation}
-                self._ship(module, "best_model.safetensors", found)
-                write_json(self.folder / "best_model.json", found)
+                self._ship(module, f"{name}.safetensors", found)
+                write_json(self.folder / f"{name}.json", found)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: FusionModule) -> None:
         """Save, after the validation of the epoch."""
@@ -149,6 +155,7 @@ class RunFiles(pl.Callback):
         if trainer.is_global_zero:
             variant = module.task.student.variant
             self._ship(module, f"{variant}.safetensors", {"step": trainer.global_step})
+            self._compare_with_start()
 
     def on_exception(
         self, trainer: pl.Trainer, module: FusionModule, exception: BaseException
@@ -169,11 +176,54 @@ class RunFiles(pl.Callback):
             signal.signal(number, handler)
         self._handlers = {}
 
-    def _best_score(self, monitor: str) -> float | None:
-        """Return the score of the best model in the folder, where this figure chose it."""
-        path = self.folder / "best_model.json"
-        best = json.loads(path.read_text()) if path.is_file() else {}
-        return best.get("score") if best.get("monitor") == monitor else None
+    def _log(
+        self, trainer: pl.Trainer, module: FusionModule, row: dict[str, float], better: bool
+    ) -> None:
+        if trainer.is_global_zero:
+            append_json(self.folder / "validation.jsonl", {**row, **module.validation})
+            print(validation_line(trainer.global_step, module.validation, better), flush=True)
+
+    def _compare_with_start(self) -> None:
+        """Say so where no validation was better than the one before the first step."""
+        if self._start is None:
+            return
+        monitor, start = self._start
+        best = self._best(monitor)[1]
+        if best is not None and not is_better(monitor, best, start):
+            print(
+                f"no validation was better than the start: {monitor} {start:.3f}, then {best:.3f} "
+                "at best; train longer, lower --lr, --noise_prob or --misalign_prob",
+                flush=True,
+            )
+
+    def _best(self, monitor: str) -> tuple[str, float | None]:
+        """Return the name of the best model's files and its score; None where there is none.
+
+        A model that another figure chose keeps its files; this figure's have its name.
+        """
+        for name in (BEST, f"{BEST}_{monitor}"):
+            path = self.folder / f"{name}.json"
+            if not path.is_file():
+                return name, None
+            best = json.loads(path.read_text())
+            if best.get("monitor") == monitor:
+                return name, best.get("score")
+        return name, None
+
+    def _cause(self, trainer: pl.Trainer, module: FusionModule, monitor: str) -> str:
+        """Return the message of a figure that is not finite: which images, and why."""
+        indices = module.not_finite.get(monitor, [])
+        data: FusionData = trainer.datamodule  # type: ignore[attr-defined]
+        names = data.validation.names(indices) if data.validation else []
+        broken = [k for k, v in module.student.state_dict().items() if not v.isfinite().all()]
+        why = "look at these images, or choose another --monitor"
+        if broken:
+            why = f"the weights are not finite ({broken[0]}): lower --lr, or leave out --use_amp"
+        return (
+            f"expected a finite {monitor} to choose the best model by, found "
+            f"{module.validation[monitor]} at step {trainer.global_step} in {len(names)} images, "
+            f"first {', '.join(names[:1])}; {why}"
+        )
 
     def _ship(self, module: FusionModule, name: str, found: dict[str, Any]) -> None:
         shown = {k: f"{v:.6g}" if isinstance(v, float) else str(v) for k, v in found.items()}

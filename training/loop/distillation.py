@@ -25,7 +25,7 @@ from training.losses.detector_term import DETECTOR_TERMS, DetectorTerm, object_c
 from training.losses.features import FeatureAdapters
 from training.losses.flicker_term import a_moment_later, unseen_change
 from training.losses.frozen_detector import FrozenDetector
-from training.losses.perceptual import FEATURE_CHANNELS, Vgg16, perceptual_distance
+from training.losses.perceptual import SCALES, Backbone, perceptual_distance
 
 TEACHER_TERMS = ("pix", "perc", "ssim", "grad", "feat")
 SOURCE_TERMS = tuple("src_" + name for name in (*losses.SOURCE_TERMS, "colour", "flicker"))
@@ -51,7 +51,7 @@ class DistillationTask(nn.Module):
         weights: Weight of each term out of `TERMS`; terms of weight 0 are not computed.
         teacher: A trained larger student. Its features are distilled by `feat`; its image
             replaces the teacher's file where there is none.
-        vgg: For `perc`, and for `feat` where there is no `teacher` network.
+        backbone: For `perc`, and for `feat` where there is no `teacher` network.
         warmup_epochs: Epochs of the terms that hold brightness alone (`active_terms`).
         rounding: Round the image as on the topic, and pass the gradient through. In dark scenes
             half a grey level is as large as the edges to keep.
@@ -74,7 +74,7 @@ class DistillationTask(nn.Module):
         student: Student,
         weights: Mapping[str, float],
         teacher: Student | None = None,
-        vgg: Vgg16 | None = None,
+        backbone: Backbone | None = None,
         warmup_epochs: int = 0,
         rounding: bool = True,
         leak: float = 0.02,
@@ -92,7 +92,7 @@ class DistillationTask(nn.Module):
         self.variance_noise, self.later_share = variance_noise, later_share
         self.window, self.freeze_norm = window, freeze_norm
         # In tuples, so that checkpoint and optimiser leave the frozen networks out.
-        self._frozen, self._detectors = (teacher, vgg), tuple(detectors)
+        self._frozen, self._detectors = (teacher, backbone), tuple(detectors)
         if any(map(self.weights.get, DETECTOR_TERMS)) and not detectors:
             raise ConfigurationError(
                 f"the terms {', '.join(DETECTOR_TERMS)} need a detector; give --detector FILE, or "
@@ -102,21 +102,29 @@ class DistillationTask(nn.Module):
             if network is not None:
                 network.requires_grad_(False).eval()
         self.adapters: FeatureAdapters | None = None
-        if self.weights.get("perc") and vgg is None:
-            raise ConfigurationError("the perceptual term needs VGG-16; see open_vgg16")
+        if self.weights.get("perc") and backbone is None:
+            raise ConfigurationError("the perceptual term needs a network; see open_backbone")
         if self.weights.get("feat"):
-            if teacher is None and vgg is None:
+            if teacher is not None:
+                wanted = teacher.size.channels
+            elif backbone is not None:
+                wanted = backbone.hint_channels
+            else:
                 raise ConfigurationError(
-                    "feature distillation needs a teacher network or VGG-16; give "
+                    "feature distillation needs a teacher network or a backbone; give "
                     "--teacher_checkpoint or --vgg_weights, or --lambda_feat 0"
                 )
-            wanted = FEATURE_CHANNELS if teacher is None else teacher.size.channels
             self.adapters = FeatureAdapters(student.size.channels, wanted)
 
     @property
     def teacher(self) -> Student | None:
         """The larger student, or None."""
         return self._frozen[0]
+
+    @property
+    def backbone(self) -> Backbone | None:
+        """The network of the perceptual term, or None."""
+        return self._frozen[1]
 
     def _apply(
         self, function: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True
@@ -190,7 +198,8 @@ class DistillationTask(nn.Module):
             kept = [f[chosen] for f in features]
             variance = batch["variance"][chosen].float()
             terms.update(self._teacher_terms(names, fused[chosen], image, variance, kept, deep))
-        loss = fused.new_zeros(()) + sum(self.weights[name] * term for name, term in terms.items())
+        # A batch may have no term: its gradient is 0.
+        loss = 0.0 * fused.sum() + sum(self.weights[name] * t for name, t in terms.items())
         if self.adapters is not None and "feat" not in terms:
             # Every process must have a gradient for every parameter.
             loss = loss + 0.0 * sum(p.sum() for p in self.adapters.parameters())
@@ -267,16 +276,16 @@ class DistillationTask(nn.Module):
                 terms["ssim"] = teacher_losses.structure(fused, teacher)
             if "grad" in names:
                 terms["grad"] = teacher_losses.gradient(fused, teacher)
-        vgg, answer = self._frozen[1], deep
-        if vgg is not None and ("perc" in names or ("feat" in names and deep is None)):
+        backbone, answer = self.backbone, deep
+        if backbone is not None and ("perc" in names or ("feat" in names and deep is None)):
             with torch.no_grad():
-                of_vgg = [f.float() for f in vgg(teacher)]
-            answer = of_vgg[2:] if deep is None else deep
+                of_teacher = [f.float() for f in backbone(teacher)]
+            answer = of_teacher[-3:] if deep is None else deep
             if "perc" in names:
-                seen = [f.float() for f in vgg(fused, blocks=4)]
-                terms["perc"] = perceptual_distance(seen, of_vgg[:4])
+                seen = [f.float() for f in backbone(fused, blocks=SCALES)]
+                terms["perc"] = perceptual_distance(seen, of_teacher[:SCALES])
         if self.adapters is not None and answer is not None and "feat" in names:
-            # A student's features cover its padded image, VGG's the image alone.
+            # A student's features cover its padded image, a backbone's the image alone.
             hints = [h[..., : f.shape[2], : f.shape[3]] for h, f in zip(answer, features)]
             features = [f[..., : h.shape[2], : h.shape[3]] for h, f in zip(hints, features)]
             terms["feat"] = self.adapters(features, hints, weight)
@@ -319,6 +328,6 @@ def _fuse(
     return change, chroma, features
 
 
-def needs_vgg(weights: Mapping[str, float], has_network: bool) -> bool:
-    """Return whether these weights need VGG-16; `has_network`: there is a teacher network."""
+def needs_backbone(weights: Mapping[str, float], has_network: bool) -> bool:
+    """Return whether these weights need a `Backbone`; `has_network`: there is a teacher one."""
     return weights.get("perc", 0.0) > 0.0 or (weights.get("feat", 0.0) > 0.0 and not has_network)

@@ -69,13 +69,15 @@ class FusionModule(pl.LightningModule):
         self.names, self.config = names or (lambda indices: [str(int(i)) for i in indices]), config
         self.validation: dict[str, float] = {}
         """Figures of the last validation: means over the images of all processes."""
+        self.not_finite: dict[str, list[int]] = {}
+        """Figure -> indices of the images of the last validation where it is not finite."""
         self.stopping = False
         """Whether a process was asked to stop; all processes know it after the next step."""
         self._stop_asked = False
         self._lpips = lpips
         self._statistics: list[torch.Tensor] = []
         self._trivial_known = False
-        self._rows: list[dict[str, float]] = []
+        self._rows: list[tuple[int, dict[str, float]]] = []
 
     @property
     def epoch(self) -> int:
@@ -148,14 +150,18 @@ class FusionModule(pl.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Score one whole image."""
-        self._rows.append(score_batch(self.student, batch, self._lpips, not self._trivial_known))
+        row = score_batch(self.student, batch, self._lpips, not self._trivial_known)
+        self._rows.append((int(batch["index"][0]), row))
 
     def on_validation_epoch_end(self) -> None:
         """Take the means over all images of all processes, and log them as ``val/<name>``."""
         sums: dict[str, list[float]] = {}
-        for row in itertools.chain(*of_all_processes(self._rows)):
+        self.not_finite = {}
+        for index, row in itertools.chain(*of_all_processes(self._rows)):
             for name, value in row.items():
                 sums.setdefault(name, []).append(value)
+                if not math.isfinite(value):
+                    self.not_finite.setdefault(name, []).append(index)
         known = {k: v for k, v in self.validation.items() if "/" in k}
         self.validation = {**known, **{k: sum(v) / len(v) for k, v in sums.items()}}
         self._trivial_known = True

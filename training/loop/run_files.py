@@ -8,6 +8,7 @@
     <checkpoint_dir>/last.pth                  to continue from: --resume
     <checkpoint_dir>/checkpoint_epoch_<n>.pth  the same, every --save_freq epochs
     <checkpoint_dir>/best_model.pth            the best so far; its figures in best_model.json
+    <checkpoint_dir>/best_model_<monitor>.*    the same by another --monitor than best_model's
     <checkpoint_dir>/best_model.safetensors    its averaged weights, with variant and recipe
     <checkpoint_dir>/<variant>.safetensors     the same at the end of the last call
 
@@ -35,13 +36,17 @@ from training.errors import StorageError
 from training.loop.lightning_module import FORMAT
 from training.storage import make_folder, writing
 
-LAST, BEST = "last.pth", "best_model.pth"
+LAST, BEST = "last.pth", "best_model"
 
 HARMLESS = {
     *("resume", "init", "overwrite", "checkpoint_dir", "log_dir", "log_freq", "vis_freq"),
     *("save_freq", "stop_after_epochs", "no_check", "num_workers", "cache_gb", "threads"),
+    *("data", "versions", "total_steps"),
 }
-"""Options that may differ when a run is resumed: they do not change the training."""
+"""Settings that may differ when a run is resumed: they do not change the training."""
+
+LOSS_OPTIONS = ("lambda_", "detector", "teacher_checkpoint", "train_root")
+"""Beginnings of the options that choose the losses."""
 
 
 class WholeFiles(TorchCheckpointIO):
@@ -85,30 +90,59 @@ def read_run(path: str | Path) -> dict[str, Any]:
     return found
 
 
-def check_resume(
-    path: str | Path, config: Mapping[str, Any]
-) -> tuple[dict[str, Any], dict[str, tuple[Any, Any]]]:
-    """Return the checkpoint to resume, and how the options differ from its own.
-
-    Returns:
-        The checkpoint, and option -> (then, now) of those that change the training.
+def open_resumed(path: str | Path, variant: str) -> dict[str, Any]:
+    """Return the checkpoint to resume.
 
     Raises:
         CheckpointError: it is of another variant, or see `read_run`.
     """
     checkpoint = read_run(path)
     found = checkpoint[FORMAT]
-    if found["variant"] != config["variant"]:
+    if found["variant"] != variant:
         raise CheckpointError(
-            f"expected a {config['variant']} student in {path}, found {found['variant']}; pass "
+            f"expected a {variant} student in {path}, found {found['variant']}; pass "
             f"--variant {found['variant']}, or train this variant from the start"
         )
-    then = found["config"] or {}
-    return checkpoint, {
+    return checkpoint
+
+
+def differences(
+    checkpoint: Mapping[str, Any], config: Mapping[str, Any]
+) -> dict[str, tuple[Any, Any]]:
+    """Return setting -> (then, now) of the settings that change a resumed training.
+
+    Args:
+        config: Options and what was resolved from them and the data, as checkpoints carry them.
+    """
+    then = checkpoint[FORMAT]["config"] or {}
+    return {
         name: (then[name], now)
         for name, now in config.items()
-        if name not in HARMLESS and name in then and then[name] != now
+        if name not in HARMLESS
+        and name in then
+        and then[name] != now
+        # Older checkpoints hold these two as they were given.
+        and not (name in ("monitor", "warmup_epochs") and then[name] in ("auto", None))
     }
+
+
+def check_losses(
+    checkpoint: Mapping[str, Any], options: Mapping[str, Any], losses: Mapping[str, float]
+) -> None:
+    """Refuse to go on with other losses than those of the checkpoint that no option asks for.
+
+    Raises:
+        CheckpointError: images in TEACHER_FUSED/ appeared, or are gone.
+    """
+    then = checkpoint[FORMAT]["config"] or {}
+    before, now = sorted(then.get("losses", ())), sorted(k for k, w in losses.items() if w)
+    asked = any(n.startswith(LOSS_OPTIONS) and then.get(n) != v for n, v in options.items())
+    if before and before != now and not asked:
+        raise CheckpointError(
+            f"expected the losses of the training that is resumed, {', '.join(before)}, found "
+            f"{', '.join(now)}: images in TEACHER_FUSED/ appeared or are gone; restore the "
+            "folder, or start another run from these weights with --init"
+        )
 
 
 def prepare_folder(folder: Path, resume: str | None, overwrite: bool, needed: int) -> None:
@@ -120,7 +154,11 @@ def prepare_folder(folder: Path, resume: str | None, overwrite: bool, needed: in
     Raises:
         StorageError: another run is in it, or there is no space.
     """
-    if not resume and not overwrite and any((folder / name).exists() for name in (LAST, BEST)):
+    if (
+        not resume
+        and not overwrite
+        and any((folder / name).exists() for name in (LAST, f"{BEST}.pth"))
+    ):
         raise StorageError(
             f"expected an unused --checkpoint_dir, found a run in {folder}; go on with --resume "
             f"{folder / LAST}, choose another folder, or pass --overwrite to lose it"
@@ -132,7 +170,7 @@ def prepare_folder(folder: Path, resume: str | None, overwrite: bool, needed: in
             f"{free / 1e6:.0f} MB; make room, or choose another --checkpoint_dir"
         )
     if overwrite and not resume:
-        for pattern in ("*.jsonl", "best_model.*", LAST, "checkpoint_epoch_*.pth"):
+        for pattern in ("*.jsonl", "best_model*", LAST, "checkpoint_epoch_*.pth"):
             for path in folder.glob(pattern):
                 path.unlink()
 

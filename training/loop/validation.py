@@ -32,10 +32,15 @@ COMPARED = ("maximum", "mean")
 
 @torch.no_grad()
 def fuse(student: torch.nn.Module, batch: Mapping[str, torch.Tensor]) -> np.ndarray:
-    """Return uint8 RGB NxHxWx3 of a batch of `data.dataset` with three visible channels."""
+    """Return uint8 RGB NxHxWx3 of a batch of `data.dataset` with three visible channels.
+
+    In fp32 even where the training runs in half precision: figures that choose a model must not
+    depend on it, and fp16 overflows.
+    """
     pixels = PixelStudent(student)
     ir, vis = (batch[side].permute(0, 2, 3, 1) for side in ("ir", "vis"))
-    return pixels(ir, vis).cpu().numpy()
+    with torch.autocast(ir.device.type, enabled=False):
+        return pixels(ir, vis).cpu().numpy()
 
 
 def score_fused(fused: np.ndarray, ir: np.ndarray, y: np.ndarray) -> dict[str, float]:
@@ -64,11 +69,19 @@ def score_batch(
         teacher = batch["teacher"][0, 0].cpu().numpy()
         row.update(score_against_teacher(fused, teacher))
         if lpips is not None:
-            row["lpips_teacher"] = lpips(fused, teacher)
+            with torch.autocast(batch["ir"].device.type, enabled=False):
+                row["lpips_teacher"] = lpips(fused, teacher)
     for name in COMPARED if trivial else ():
         found = score_fused(TRIVIAL_FUSIONS[name](ir, y), ir, y)
         row.update({f"{name}/{metric}": value for metric, value in found.items()})
     return row
+
+
+def chosen_monitor(monitor: str, has_teacher: bool) -> str:
+    """Return the figure that ``auto`` stands for, or `monitor` itself."""
+    if monitor != "auto":
+        return monitor
+    return "ssim_teacher" if has_teacher else "quality"
 
 
 def is_better(monitor: str, new: float, old: float | None) -> bool:

@@ -45,6 +45,12 @@ def _convolutions(plan: Sequence[tuple[int, ...]], pooling: int) -> nn.Sequentia
     return nn.Sequential(*layers)
 
 
+def cached_weights(net: str) -> Path:
+    """Return where torch.hub's cache has the weights of a network, or would have them."""
+    cache = Path(torch.hub.get_dir()) / "checkpoints"
+    return min(cache.glob(f"{net}-*.pth"), default=cache / _BACKBONES[net][2])
+
+
 def open_features(net: str, weights: str | Path | None, advice: str) -> nn.Sequential:
     """Return torchvision's ``features`` of a network, trained and frozen.
 
@@ -58,8 +64,7 @@ def open_features(net: str, weights: str | Path | None, advice: str) -> nn.Seque
         WeightsMissingError: there are no weights, or the file holds other weights.
     """
     plan, pooling, file = _BACKBONES[net]
-    cache = Path(torch.hub.get_dir()) / "checkpoints"
-    path = Path(weights) if weights else min(cache.glob(f"{net}-*.pth"), default=cache / file)
+    path = Path(weights) if weights else cached_weights(net)
     if not path.is_file():
         if weights or not importlib.util.find_spec("torchvision"):
             raise WeightsMissingError(
@@ -67,14 +72,14 @@ def open_features(net: str, weights: str | Path | None, advice: str) -> nn.Seque
                 f"torchvision or download https://download.pytorch.org/models/{file} there; "
                 f"{advice}"
             )
-        path = _download(net, cache, advice)
+        path = _download(net, path.parent, advice)
     features = _convolutions(plan, pooling)
     wanted = {f"features.{name}": tensor for name, tensor in features.named_parameters()}
     fill(wanted, path, f"torchvision's {net}", f"is it of another network? {advice}")
     return features.requires_grad_(False).eval()
 
 
-def fill(wanted: Mapping[str, nn.Parameter], path: Path, what: str, advice: str) -> None:
+def fill(wanted: Mapping[str, torch.Tensor], path: Path, what: str, advice: str) -> None:
     """Set parameters to the tensors of these names in a ``.pth`` or ``.safetensors`` file.
 
     Raises:

@@ -14,8 +14,9 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 
+from training.losses.filters import smooth
 from training.losses.frozen_detector import CLASSES, Found, FrozenDetector
-from training.losses.source_terms import fine, smooth
+from training.losses.source_terms import fine
 
 DETECTOR_TERMS = ("det", "det_box", "det_object")
 MOSAIC_SHARE = 0.5  # of the steps; the others show one crop

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -57,8 +57,14 @@ class EnsembleSampler:
         """Return how many pairs of one size fill a batch."""
         return max(1, self.batch_size // self.samples)
 
-    def draw(self, pairs: Sequence[Pair]) -> list[Ensemble]:
-        """Return the ensembles of some pairs of one size."""
+    def draw(
+        self, pairs: Sequence[Pair], drawn: Callable[[int], object] = lambda count: None
+    ) -> list[Ensemble]:
+        """Return the ensembles of some pairs of one size.
+
+        Args:
+            drawn: Called after each batch with the number of its images.
+        """
         started = time.monotonic()
         planes = [(p.ir[None], p.vis.transpose(2, 0, 1)) for p in pairs]
         ir, vis = (torch.from_numpy(np.stack(x)).float() / 255.0 for x in zip(*planes))
@@ -77,6 +83,7 @@ class EnsembleSampler:
                     found[i].diverged.append(k)
                 else:
                     found[i].samples[k] = one.clamp(0.0, 1.0)
+            drawn(len(batch))
         seconds = (time.monotonic() - started) / len(pairs)
         return [one._replace(seconds=seconds) for one in found]
 

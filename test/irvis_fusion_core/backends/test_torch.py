@@ -11,6 +11,7 @@ torch = pytest.importorskip("torch", reason="torch runs this backend")
 from irvis_fusion_core.backends import BackendOptions, open_backend
 from irvis_fusion_core.backends.torch import fold_batch_norms
 from irvis_fusion_core.errors import ConfigurationError, ModelError
+from irvis_fusion_core.fusion import RealtimeFusion
 from irvis_fusion_core.network.checkpoint import load_checkpoint, save_checkpoint
 from irvis_fusion_core.network.student import create_student_model
 
@@ -84,6 +85,23 @@ def test_missing_and_truncated_weights(weights, tmp_path):
         stream.truncate(1000)
     with pytest.raises(ModelError):
         open_backend("torch", weights)
+
+
+def test_a_training_checkpoint_is_run_by_torch(weights, tmp_path, pair):
+    """As the README of the described system does: RealtimeFusion("checkpoints/best_model.pth")."""
+    path = str(tmp_path / "best_model.pth")
+    state = load_checkpoint(weights).state_dict()
+    torch.save({"average": state, "global_step": 3}, path)
+    ir, vis = pair(48, 64)
+    with RealtimeFusion(path, device="cpu", threads=1, thermal=None) as fusion:
+        fused = fusion.fuse_frame(ir, vis)
+        description = fusion.describe()
+    assert description["variant"] == "nano" and description["model"] == path
+    assert np.abs(fused - reference(weights, ir, vis)).max() <= 1
+    with pytest.raises(ConfigurationError, match="found weights.*export first"):
+        RealtimeFusion(path, "onnxruntime")
+    with pytest.raises(ModelError, match="no such file"):
+        RealtimeFusion(str(tmp_path / "none.pth"))
 
 
 def test_half_precision_is_for_cuda(weights):

@@ -32,7 +32,13 @@ def test_pth_of_tensors(tmp_path, wrap):
     model = create_student_model("nano")
     torch.save(wrap(model.state_dict()), tmp_path / "w.pth")
     assert same_weights(model, load_checkpoint(tmp_path / "w.pth", create_student_model("nano")))
-    with pytest.raises(CheckpointError, match="variant"):
+    found = load_checkpoint(tmp_path / "w.pth")
+    assert found.variant == "nano" and same_weights(model, found)
+
+
+def test_pth_of_no_student_names_what_does_not_fit(tmp_path):
+    torch.save({"x": torch.zeros(1)}, tmp_path / "w.pth")
+    with pytest.raises(CheckpointError, match="nano, small, base student.*fit none.*unexpected"):
         load_checkpoint(tmp_path / "w.pth")
 
 

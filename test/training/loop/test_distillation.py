@@ -185,7 +185,7 @@ def test_a_clipped_image_keeps_a_gradient(student):
         ({"sharp": 1.0}, "sharp"),
         ({"pix": -1.0}, "lambda_pix"),
         ({"pix": 0.0}, "all of them 0"),
-        ({"perc": 1.0}, "VGG-16"),
+        ({"perc": 1.0}, "open_backbone"),
         ({"feat": 1.0}, "--teacher_checkpoint"),
         ({"det": 1.0}, "--detector"),
     ],

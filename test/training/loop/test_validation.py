@@ -47,6 +47,14 @@ def test_figures_are_those_of_the_metrics_on_the_published_image(batch):
     assert 0 < row["ssim_teacher"] < 1 and "lpips_teacher" not in row
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_figures_are_those_of_fp32_in_half_precision_training(batch, dtype):
+    student = create_student_model("nano").eval()
+    plain = score_batch(student, batch)
+    with torch.autocast("cpu", dtype):
+        assert score_batch(student, batch) == plain
+
+
 def test_better_is_more_but_for_lpips():
     assert is_better("Qabf", 0.5, None) and not is_better("Qabf", float("nan"), None)
     assert is_better("Qabf", 0.5, 0.4) and not is_better("Qabf", 0.5, 0.5)
