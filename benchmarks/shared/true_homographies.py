@@ -74,6 +74,33 @@ def point_errors(
     return PointErrors(float(np.median(distance)), float(distance.max()))
 
 
+def mutual_information(ir: np.ndarray, vis: np.ndarray, homography: np.ndarray) -> float:
+    """Return the mutual information (nats) of both images over 36 parts, a mean.
+
+    It uses grey levels only, no edges: a second opinion on which of two homographies fits better.
+    """
+    height, width = (round(side * 800.0 / vis.shape[1]) for side in vis.shape[:2])
+    grey = cv2.cvtColor(cv2.resize(vis, (width, height)), cv2.COLOR_BGR2GRAY)
+    h = stretch(vis.shape[:2], (height, width)) @ homography
+    even = cv2.normalize(ir, None, 0, 255, cv2.NORM_MINMAX, cv2.CV_8U)
+    warped = cv2.warpPerspective(even, h, (width, height))
+    known = cv2.warpPerspective(np.ones(ir.shape, np.uint8), h, (width, height))
+    found = []
+    for row, column in np.ndindex(6, 6):
+        part = tuple(
+            slice(place * side // 6, (place + 1) * side // 6)
+            for place, side in ((row, height), (column, width))
+        )
+        if known[part].mean() > 0.9:
+            images = [np.ascontiguousarray(image[part]) for image in (warped, grey)]
+            counts = cv2.calcHist(images, [0, 1], None, [32, 32], [0, 256, 0, 256])
+            both = cv2.GaussianBlur(counts, (0, 0), 0.7) / counts.sum()
+            apart = both.sum(axis=1, keepdims=True) * both.sum(axis=0, keepdims=True)
+            some = both > 1e-9
+            found.append(float((both[some] * np.log(both[some] / apart[some])).sum()))
+    return float(np.mean(found))
+
+
 def one_rig(
     pairs: Sequence[TruePair], rng: np.random.Generator, vis_size: tuple[int, int] = (960, 1280)
 ) -> list[TruePair]:

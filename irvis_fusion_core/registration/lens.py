@@ -89,7 +89,8 @@ class Lens(NamedTuple):
 
 def _least_root(coefficients: np.ndarray) -> float:
     """Return the least positive root of a polynomial, lowest power first; infinity without one."""
-    trimmed = np.trim_zeros(coefficients, "b")
+    # Tiny leading coefficients would overflow, and their roots lie beyond every ray.
+    trimmed = np.trim_zeros(np.where(np.abs(coefficients) < 1e-12, 0.0, coefficients), "b")
     roots = polynomial.polyroots(trimmed) if trimmed.size > 1 else np.zeros(0)
     real = roots[np.abs(roots.imag) <= 1e-7 * np.abs(roots)].real
     positive = real[real > 0.0]

@@ -27,6 +27,7 @@ class BagImage(NamedTuple):
     topic: str
     stamp_ns: int
     message: AnyImageMessage
+    recorded_ns: int
 
 
 class BagMessage(NamedTuple):
@@ -59,7 +60,8 @@ def read_images(bag: str, topics: Sequence[str]) -> Iterator[BagImage]:
     """Yield the images of these topics as `read_messages` does."""
     for found in read_messages(bag, topics):
         stamped_ns = stamp_ns(found.message.header.stamp)
-        yield BagImage(found.topic, stamped_ns or found.recorded_ns, found.message)
+        stamped_ns = stamped_ns or found.recorded_ns
+        yield BagImage(found.topic, stamped_ns, found.message, found.recorded_ns)
 
 
 def read_messages(

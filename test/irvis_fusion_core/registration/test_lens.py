@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from irvis_fusion_core.registration.lens import Lens
@@ -53,6 +53,8 @@ def test_the_field_ends_before_the_image_turns_back(fisheye, a, b, c, d, e, f):
         if fisheye
         else Lens(np.array([a, b, 0.0, 0.0, c, d, e, f]))
     )
+    # With numerator and denominator alike there is no distortion, and no pole.
+    assume(fisheye or max(abs(a - d), abs(b - e), abs(c - f)) > 0.05)
     widest = lens.widest()
     angles = np.linspace(0.0, np.arctan(widest), 3000)
     grows = np.diff(radius_of(lens, np.tan(angles)))
