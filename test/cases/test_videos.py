@@ -88,6 +88,42 @@ def test_a_16_bit_video_keeps_its_counts(tmp_path):
     np.testing.assert_allclose(times, 1 + np.arange(4) / 9, atol=0.002)
 
 
+@pytest.mark.parametrize("form", ["gray10le", "gray12le", "yuv420p10le"])
+def test_a_video_of_10_or_12_bits_keeps_its_counts_or_is_refused(tmp_path, monkeypatch, form):
+    av = pytest.importorskip("av", reason="writes and reads videos above 8 bits")
+    bits = int(form.rstrip("le")[-2:])
+    counts = [
+        (np.arange(48 * 64).reshape(48, 64) + 5 * k).astype(np.uint16) % (1 << bits)
+        for k in range(3)
+    ]
+    with av.open(str(tmp_path / "deep.mkv"), "w") as container:
+        stream = container.add_stream("ffv1", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, form
+        for image in counts:
+            frame = av.VideoFrame(64, 48, form)
+            for number, plane in enumerate(frame.planes):
+                rows = np.full((plane.height, plane.line_size // 2), 512, np.uint16)
+                rows[:, : plane.width] = image if number == 0 else 512
+                plane.update(rows.tobytes())
+            for packet in stream.encode(frame):
+                container.mux(packet)
+        for packet in stream.encode():
+            container.mux(packet)
+    found = [image for _, image in Video(str(tmp_path / "deep.mkv"), thermal=True)]
+    np.testing.assert_array_equal(found, counts)
+    monkeypatch.setitem(__import__("sys").modules, "av", None)
+    with pytest.raises(FrameError, match=f"found {bits} bits .*pip install av.*gray16le"):
+        list(Video(str(tmp_path / "deep.mkv"), thermal=True))
+
+
+def test_a_thermal_video_in_false_colours_is_turned_into_grey(tmp_path):
+    ramp = np.tile(np.arange(256, dtype=np.uint8), (96, 1))
+    write_video(tmp_path / "ir.mkv", [cv2.applyColorMap(ramp, cv2.COLORMAP_INFERNO)] * 3, 10)
+    for _, image in Video(str(tmp_path / "ir.mkv"), thermal=True):
+        assert np.abs(image.astype(int) - ramp).max() < 16
+        assert np.abs(image.astype(int) - ramp).mean() < 4
+
+
 def test_b45_videos_whose_names_are_not_utf_8(tmp_path, engine):
     folder = os.fsdecode(os.fsencode(tmp_path) + b"/f\xfc")
     try:
