@@ -97,7 +97,8 @@ def read_thermal(path: AnyPath, palette: str = "auto") -> np.ndarray:
     if data.startswith(b"\x89PNG") and has_swapped_bytes(image):
         _warn_once("16-bit PNG files with swapped bytes, as written from FLIR files: swapped back")
         return image.byteswap()
-    return image
+    # TIFF files may hold signed or long numbers.
+    return image if image.dtype in (np.uint8, np.uint16) else image.astype(np.float32, copy=False)
 
 
 def _without_colours(bgr: np.ndarray, palette: str, path: str) -> np.ndarray | None:

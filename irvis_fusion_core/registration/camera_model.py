@@ -31,6 +31,8 @@ _WIDEST_RAY = 1.1
 # Distances of the principal point from the middle of the image, as shares of width and height.
 _FAR_FROM_MIDDLE = 0.2
 _NEAR_MIDDLE = 0.1
+# Least focal length, as a share of the image's longer side: drivers publish K = 1 uncalibrated.
+_LEAST_FOCAL = 0.02
 
 
 class CameraModel(NamedTuple):
@@ -95,12 +97,17 @@ def make_camera(
         CalibrationError: an uncalibrated camera, an unknown lens, or impossible numbers.
     """
     k = as_matrix(f"{name}_matrix", matrix)
-    if min(k[0, 0], k[1, 1]) <= 0.0:
+    size = checked_size(f"calibrated_{name}_size", size)
+    if min(k[0, 0], k[1, 1]) <= _LEAST_FOCAL * max(size):
         raise CalibrationError(
             f"the {name} camera is not calibrated (its focal length is {k[0, 0]:g}): calibrate "
             "it, for example with camera_calibration, and let its driver publish the result"
         )
-    size = checked_size(f"calibrated_{name}_size", size)
+    if not np.allclose([k[1, 0], *k[2]], [0.0, 0.0, 0.0, 1.0]):
+        raise CalibrationError(
+            f"expected {name}_matrix as [fx, 0, cx, 0, fy, cy, 0, 0, 1], row by row, found "
+            f"{k.ravel().tolist()}"
+        )
     lens = lens.strip().lower()
     if lens not in PINHOLE_LENSES + FISHEYE_LENSES:
         known = ", ".join((*PINHOLE_LENSES[1:], *FISHEYE_LENSES))
@@ -131,7 +138,10 @@ def read_camera_file(path: str, name: str, rectified: bool = False) -> CameraMod
         CalibrationError: the file is missing or no calibration, or PyYAML is not installed.
     """
     try:
-        tree = parse_yaml(read_text(path, CALIBRATION_BYTES))
+        text = read_text(path, CALIBRATION_BYTES)
+        if text.startswith("%YAML:"):  # OpenCV's FileStorage is nearly YAML
+            text = text.partition("\n")[2].replace("!!opencv-matrix", "")
+        tree = parse_yaml(text)
     except FileContentError as error:
         raise CalibrationError(
             f"expected the {name} camera's calibration (YAML) at {path}, found: {error}"
@@ -144,7 +154,7 @@ def read_camera_file(path: str, name: str, rectified: bool = False) -> CameraMod
         kind = str(tree.get("camera_model", "")).strip().lower()
         lens = kind if kind in FISHEYE_LENSES else str(tree.get("distortion_model", "plumb_bob"))
         if rectified:
-            matrix = rectified_matrix(tree["projection_matrix"]["data"])
+            matrix = rectified_matrix(tree["projection_matrix"]["data"], name)
             distortion, lens = [], ""
         distortion = np.asarray(distortion, np.float64).tolist()
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
@@ -152,14 +162,22 @@ def read_camera_file(path: str, name: str, rectified: bool = False) -> CameraMod
             f"expected image_width, image_height, camera_matrix and distortion_coefficients in "
             f"{path}, as ROS's camera_calibration writes them, found: {error!r}"
         ) from error
-    return make_camera(name, matrix, distortion, size, lens)
+    camera = make_camera(name, matrix, distortion, size, lens)
+    _refuse_other_size(f"{name} calibration {path}", camera.matrix, camera.size)
+    return camera
 
 
-def rectified_matrix(projection: Sequence[float]) -> np.ndarray:
-    """Return the 3x3 of a rectified camera from the 12 numbers of its projection matrix P."""
+def rectified_matrix(projection: Sequence[float], name: str) -> np.ndarray:
+    """Return the 3x3 of the rectified camera `name` from the 12 numbers of its matrix P."""
     p = np.asarray(projection, np.float64).reshape(-1)
     if p.size != 12:
         raise CalibrationError(f"a projection matrix has 12 numbers, found {p.size}")
+    if not p.any():
+        raise CalibrationError(
+            f"the {name} camera has no projection matrix P (all zeros), which rectified images "
+            "need: publish that of image_proc or of the calibration file, or set "
+            f"registration.{name}_rectified to false and use the images as the camera gives them"
+        )
     return p.reshape(3, 4)[:, :3]
 
 
@@ -174,28 +192,29 @@ def camera_from_info(info: Any, name: str, rectified: bool = False) -> CameraMod
         CalibrationError: as `make_camera`; the principal point shows that K and the size do not
             belong together.
     """
-    matrix = rectified_matrix(info.p) if rectified else as_matrix(f"{name} k", list(info.k))
-    if rectified and not matrix.any():
-        raise CalibrationError(
-            f"the {name} camera_info has no projection matrix P (all zeros), which rectified "
-            "images need: publish that of image_proc or of the calibration file, or set "
-            f"registration.{name}_rectified to false and use the images as the camera gives them"
-        )
+    matrix = rectified_matrix(info.p, name) if rectified else as_matrix(f"{name} k", list(info.k))
     size = checked_size(f"calibrated_{name}_size", (info.height, info.width))
-    adapted, image = _of_image(info, matrix, size)
+    adapted, image = _of_image(info, name, matrix, size)
     if image != size and _off_middle(adapted, image) > _FAR_FROM_MIDDLE:
         if _off_middle(matrix, image) < _NEAR_MIDDLE:
             adapted = matrix  # K is already that of the image
-    elif matrix.any():
-        _refuse_other_size(name, matrix, size)
     lens, distortion = ("", []) if rectified else (info.distortion_model, list(info.d))
-    return make_camera(name, adapted, distortion, image, lens, info.header.frame_id)
+    camera = make_camera(name, adapted, distortion, image, lens, info.header.frame_id)
+    if image == size:
+        _refuse_other_size(f"{name} camera_info", matrix, size)
+    return camera
 
 
-def _of_image(info: Any, matrix: np.ndarray, size: Size) -> tuple[np.ndarray, Size]:
+def _of_image(info: Any, name: str, matrix: np.ndarray, size: Size) -> tuple[np.ndarray, Size]:
     """Return matrix and size of the published image: region of interest first, then binning."""
     roi = info.roi
     if roi.width and roi.height and (roi.height, roi.width) != size:
+        if roi.y_offset + roi.height > size[0] or roi.x_offset + roi.width > size[1]:
+            raise CalibrationError(
+                f"expected the region of interest of the {name} camera_info within its image of "
+                f"{size[1]}x{size[0]}, found {roi.width}x{roi.height} at ({roi.x_offset}, "
+                f"{roi.y_offset}); let the driver publish the size of the whole sensor image"
+            )
         matrix = matrix - np.array([[0, 0, roi.x_offset], [0, 0, roi.y_offset], [0, 0, 0]])
         size = (int(roi.height), int(roi.width))
     # Messages of ROS 1 and older recordings may lack the fields; 0 means 1.
@@ -209,18 +228,18 @@ def _off_middle(matrix: np.ndarray, size: Size) -> float:
     return float(np.abs(matrix[:2, 2] / size[::-1] - 0.5).max())
 
 
-def _refuse_other_size(name: str, matrix: np.ndarray, size: Size) -> None:
+def _refuse_other_size(what: str, matrix: np.ndarray, size: Size) -> None:
     """Raise where the principal point is at the same far share of both sides: another size's K."""
     across, down = matrix[:2, 2] / size[::-1]
     share = (across + down) / 2.0
-    alike = abs(across - down) < 0.15 * share
+    alike = abs(across - down) <= 0.15 * share
     if alike and not 0.33 < share < 0.75:
         wide, high = (round(2.0 * centre) for centre in matrix[:2, 2])
         raise CalibrationError(
-            f"the {name} camera_info has its principal point at {across:.0%} of the width and "
-            f"{down:.0%} of the height of {size[1]}x{size[0]}: K seems to belong to an image of "
-            f"about {wide}x{high}. Let the driver publish K, width and height of one image (and "
-            f"binning_x, binning_y of a smaller one), or set registration.{name}_calibration_file"
+            f"the {what} has its principal point at {across:.0%} of the width and {down:.0%} of "
+            f"the height of {size[1]}x{size[0]}: its matrix seems to belong to an image of about "
+            f"{wide}x{high}. Give matrix, width and height of one image (and binning_x, binning_y "
+            "of a smaller one)"
         )
 
 

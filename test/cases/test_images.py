@@ -256,3 +256,22 @@ def test_grey_files_with_three_channels_and_photographs_give_their_luminance(tmp
     luma = cv2.imread(str(tmp_path / "photograph.png"), cv2.IMREAD_GRAYSCALE)
     np.testing.assert_array_equal(read_thermal(tmp_path / "photograph.png"), luma)
     assert "no known palette" in caplog.text
+
+
+@pytest.mark.parametrize("kind", [np.int16, np.int32, np.float64])
+def test_numbers_that_no_camera_message_has_become_float32(tmp_path, kind):
+    pixels = scene().astype(kind) * 50 - 5000
+    tifffile = pytest.importorskip("tifffile", reason="writes signed TIFF files")
+    tifffile.imwrite(tmp_path / "a.tif", pixels)
+    found = read_thermal(tmp_path / "a.tif")
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, pixels)
+
+
+def test_an_indexed_png_in_false_colours_is_turned_into_grey(tmp_path):
+    pillow = pytest.importorskip("PIL.Image", reason="writes indexed PNG files")
+    colours = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_INFERNO)
+    image = pillow.frombytes("P", scene().shape[::-1], scene().tobytes())
+    image.putpalette(colours[:, 0, ::-1].ravel().tolist())
+    image.save(tmp_path / "a.png")
+    assert np.abs(read_thermal(tmp_path / "a.png").astype(int) - scene()).mean() < 4

@@ -162,6 +162,20 @@ def test_a_projection_matrix_of_zeros_is_named_where_images_are_rectified():
     camera_from_info(info(p=np.zeros(12)), "ir")
 
 
+def test_a_file_of_opencv_is_read_and_one_of_another_size_refused(tmp_path):
+    pytest.importorskip("yaml", reason="needs PyYAML to read calibration files")
+    path = tmp_path / "camera.yaml"
+    matrix = "!!opencv-matrix\n  rows: 3\n  cols: 3\n  dt: d\n"
+    text = OST.replace("camera_matrix:\n  rows: 3\n  cols: 3\n", "camera_matrix: " + matrix)
+    path.write_text("%YAML:1.0\n---" + text)
+    assert read_camera_file(str(path), "vis").matrix.ravel().tolist() == K
+    path.write_text(OST.replace("319.5", "159.5").replace("239.5", "119.5"))
+    with pytest.raises(
+        CalibrationError, match=r"camera\.yaml.*belong to an image of about 319x239"
+    ):
+        read_camera_file(str(path), "vis")
+
+
 @pytest.mark.parametrize("kind", ["fisheye", "equidistant", "Equidistant"])
 def test_a_file_that_names_its_lens_as_camera_model_is_fisheye(tmp_path, kind):
     pytest.importorskip("yaml", reason="needs PyYAML to read calibration files")
@@ -181,8 +195,14 @@ def test_a_file_that_names_its_lens_as_camera_model_is_fisheye(tmp_path, kind):
         ({"distortion_model": "fov"}, "fov"),
         ({"d": [1.0, 2.0, 3.0]}, "distortion"),
         ({"distortion_model": "equidistant", "d": [0.1] * 5}, "0, 4 finite"),
-        ({"k": [250.0, 0, 160, 0, 250, 120, 0, 0, 1]}, "K seems to belong to .*320x240"),
-        ({"k": [1000.0, 0, 640, 0, 1000, 480, 0, 0, 1]}, "K seems to belong to .*1280x960"),
+        ({"k": [1.0, 0, 0, 0, 1, 0, 0, 0, 1]}, "not calibrated"),
+        ({"k": [500.0, 0, 0, 0, 510, 0, 319.5, 239.5, 1]}, "row by row"),
+        (
+            {"roi": types.SimpleNamespace(x_offset=600, y_offset=0, height=240, width=320)},
+            "region of interest.*within",
+        ),
+        ({"k": [250.0, 0, 160, 0, 250, 120, 0, 0, 1]}, "seems to belong to .*320x240"),
+        ({"k": [1000.0, 0, 640, 0, 1000, 480, 0, 0, 1]}, "seems to belong to .*1280x960"),
         ({"width": 0}, "calibrated_ir_size"),
     ],
 )
