@@ -195,9 +195,9 @@ def camera_from_info(info: Any, name: str, rectified: bool = False) -> CameraMod
     matrix = rectified_matrix(info.p, name) if rectified else as_matrix(f"{name} k", list(info.k))
     size = checked_size(f"calibrated_{name}_size", (info.height, info.width))
     adapted, image = _of_image(info, name, matrix, size)
-    if image != size and _off_middle(adapted, image) > _FAR_FROM_MIDDLE:
-        if _off_middle(matrix, image) < _NEAR_MIDDLE:
-            adapted = matrix  # K is already that of the image
+    far = image != size and _off_middle(adapted, image) > _FAR_FROM_MIDDLE
+    if far and _off_middle(matrix, image) < _NEAR_MIDDLE:
+        adapted = matrix  # K is already that of the image
     lens, distortion = ("", []) if rectified else (info.distortion_model, list(info.d))
     camera = make_camera(name, adapted, distortion, image, lens, info.header.frame_id)
     if image == size:
