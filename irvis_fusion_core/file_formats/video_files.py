@@ -28,7 +28,7 @@ class Video:
     """The frames of a video as (time in ns above 0, image), and how many and how fast they are.
 
     Thermal videos give HxW, uint16 with the counts as stored where the file has more than 8 bits;
-    false colours are turned back into grey as in messages. Others give HxWx3, BGR.
+    false colours are turned back into grey as in messages (`palette`). Others give HxWx3, BGR.
 
     Attributes:
         frames: their number as the container says, 0 where it does not.
@@ -38,9 +38,9 @@ class Video:
         FrameError: OpenCV cannot read the file.
     """
 
-    def __init__(self, path: str, thermal: bool = False) -> None:
+    def __init__(self, path: str, thermal: bool = False, palette: str = "auto") -> None:
         self.path = path
-        self._thermal = thermal
+        self._thermal, self._palette = thermal, palette
         self._video = cv2.VideoCapture(path_for_opencv(path))
         if not self._video.isOpened():
             raise FrameError(
@@ -82,7 +82,7 @@ class Video:
                     "`ffmpeg -i IN -c:v ffv1 -pix_fmt gray16le OUT.mkv`"
                 )
             if self._thermal and image.ndim == 3:
-                image = grey_of(image).grey
+                image = grey_of(image, self._palette).grey
             yield time_ns, image
             number, last_ns = number + 1, time_ns
         self._video.release()

@@ -155,6 +155,23 @@ def write_pair(tmp_path, ir):
     return vis, [*sides, "--output", str(tmp_path / "out.png")]
 
 
+def test_fuse_turns_false_colours_into_grey_as_the_node_does(tmp_path, engine):
+    warm = np.tile(np.linspace(20, 250, 256).astype(np.uint8), (96, 1))
+    _, line = write_pair(tmp_path, warm)
+    fused = {}
+    coloured = cv2.applyColorMap(warm, cv2.COLORMAP_JET)
+    for name, image, more in (
+        ("grey", warm, []),
+        ("auto", coloured, []),
+        ("luma", coloured, ["--palette", "grey"]),
+    ):
+        write_image(tmp_path / "ir.png", image)
+        assert main([*line, *more, *engine]) == 0
+        fused[name] = cv2.imread(str(tmp_path / "out.png")).astype(int)
+    assert np.abs(fused["auto"] - fused["grey"]).mean() < 3
+    assert np.abs(fused["luma"] - fused["grey"]).mean() > 10
+
+
 def test_fuse_resizes_the_thermal_image_as_the_node_does(tmp_path, engine):
     small = cv2.resize(square(0.5, 1), (128, 48), interpolation=cv2.INTER_AREA)
     vis, line = write_pair(tmp_path, small)
