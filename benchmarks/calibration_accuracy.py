@@ -4,7 +4,7 @@
     python benchmarks/calibration_accuracy.py --estimate package.module:function
 
 The pairs are those of RoadScene as the cameras gave them, with the homographies of the set's
-makers (benchmarks/shared/true_homographies.py). Three parts:
+makers (benchmarks/calibration/true_homographies.py). Three parts:
 
 * one pair: every pair is calibrated alone, because each was cropped otherwise. Pairs at even
   places served to tune the method, those at odd places did not.
@@ -31,8 +31,7 @@ from typing import Tuple
 import cv2
 import numpy as np
 
-from benchmarks.shared.options import machine_facts, make_parser
-from benchmarks.shared.true_homographies import (
+from benchmarks.calibration.true_homographies import (
     PointErrors,
     TruePair,
     mutual_information,
@@ -40,6 +39,7 @@ from benchmarks.shared.true_homographies import (
     point_errors,
     true_pairs,
 )
+from benchmarks.shared.options import machine_facts, make_parser
 from irvis_fusion_core.calibration.estimate import estimate_homography
 from irvis_fusion_core.errors import CalibrationError
 from training.tables import markdown_table
@@ -96,8 +96,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = make_parser(__doc__, "data limit")
     parser.add_argument("--estimate", type=named, default=boardless, metavar="MODULE:FUNCTION")
     parser.add_argument("--rigs", type=int, default=3, help="random rigs (default: 3)")
-    counts = {"nargs": "*", "type": int, "default": [4, 12], "help": "frames of a rig"}
-    parser.add_argument("--frames", **counts)
+    help_text = "frames of a rig (default: 4 12)"
+    parser.add_argument("--frames", nargs="*", type=int, default=[4, 12], help=help_text)
     parser.add_argument("--wrong", type=int, default=24, help="wrong pairs (default: 24)")
     options = parser.parse_args(arguments)
     machine_facts(options, "data")

@@ -34,7 +34,7 @@ from irvis_fusion_core.registration import fill_uncovered, make_registration
 from irvis_fusion_core.streams.pairing import LatestIr
 from irvis_fusion_core.streams.stamps import NS_PER_S
 from irvis_fusion_core.thermal import ThermalRescale
-from irvis_fusion_core.thermal.palettes import PALETTES
+from irvis_fusion_core.thermal.palettes import PALETTES, grey_of
 
 # Both are in every OpenCV wheel.
 _VIDEO_CODECS = {".mp4": "mp4v", ".avi": "MJPG", ".mkv": "mp4v", ".mov": "mp4v"}
@@ -184,7 +184,8 @@ def _open_pairs(kind: str, ir: str, vis: str, palette: str) -> _Pairs:
 
 
 def _read_videos(ir_path: str, vis_path: str, palette: str) -> _Pairs:
-    ir, vis = Video(ir_path, thermal=True, palette=palette), Video(vis_path)
+    ir = Video(ir_path, thermal=True, to_grey=lambda bgr: grey_of(bgr, palette).grey)
+    vis = Video(vis_path)
     return _Pairs(_paired_by_time(ir, vis), vis.frames, vis.rate_hz)
 
 

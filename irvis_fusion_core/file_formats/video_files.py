@@ -6,7 +6,7 @@ import atexit
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import cv2
 import numpy as np
@@ -14,7 +14,6 @@ import numpy as np
 from irvis_fusion_core.errors import FrameError
 from irvis_fusion_core.optional_packages import pip_advice
 from irvis_fusion_core.streams.stamps import NS_PER_S
-from irvis_fusion_core.thermal.palettes import grey_of
 
 # FFmpeg's tags of formats above 8 bits: "Y1" (grey) or "Y3" (YUV), subsampling, bits; big-endian
 # ones the other way round.
@@ -24,11 +23,15 @@ _GREY_16 = b"Y1\0\x10"
 _SHIFTS = {"p010le": 6, "p012le": 4}
 
 
+def _luma(bgr: np.ndarray) -> np.ndarray:
+    return cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY)
+
+
 class Video:
     """The frames of a video as (time in ns above 0, image), and how many and how fast they are.
 
     Thermal videos give HxW, uint16 with the counts as stored where the file has more than 8 bits;
-    false colours are turned back into grey as in messages (`palette`). Others give HxWx3, BGR.
+    `to_grey` makes HxW of colours. Others give HxWx3, BGR.
 
     Attributes:
         frames: their number as the container says, 0 where it does not.
@@ -38,9 +41,14 @@ class Video:
         FrameError: OpenCV cannot read the file.
     """
 
-    def __init__(self, path: str, thermal: bool = False, palette: str = "auto") -> None:
+    def __init__(
+        self,
+        path: str,
+        thermal: bool = False,
+        to_grey: Callable[[np.ndarray], np.ndarray] = _luma,
+    ) -> None:
         self.path = path
-        self._thermal, self._palette = thermal, palette
+        self._thermal, self._to_grey = thermal, to_grey
         self._video = cv2.VideoCapture(path_for_opencv(path))
         if not self._video.isOpened():
             raise FrameError(
@@ -82,7 +90,7 @@ class Video:
                     "`ffmpeg -i IN -c:v ffv1 -pix_fmt gray16le OUT.mkv`"
                 )
             if self._thermal and image.ndim == 3:
-                image = grey_of(image, self._palette).grey
+                image = self._to_grey(image)
             yield time_ns, image
             number, last_ns = number + 1, time_ns
         self._video.release()

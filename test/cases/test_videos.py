@@ -10,6 +10,7 @@ from irvis_fusion_core.commands.fuse import main
 from irvis_fusion_core.errors import FrameError
 from irvis_fusion_core.file_formats.video_files import Video
 from irvis_fusion_core.image_files import write_image
+from irvis_fusion_core.thermal.palettes import grey_of
 
 ENGINE = ["--model", "nano", "--backend", "onnxruntime", "--threads", "1", "--quiet"]
 
@@ -121,7 +122,8 @@ def test_a_video_of_10_or_12_bits_keeps_its_counts_or_is_refused(tmp_path, monke
 def test_a_thermal_video_in_false_colours_is_turned_into_grey(tmp_path):
     ramp = np.tile(np.arange(256, dtype=np.uint8), (96, 1))
     write_video(tmp_path / "ir.mkv", [cv2.applyColorMap(ramp, cv2.COLORMAP_INFERNO)] * 3, 10)
-    for _, image in Video(str(tmp_path / "ir.mkv"), thermal=True):
+    to_grey = lambda bgr: grey_of(bgr).grey  # noqa: E731
+    for _, image in Video(str(tmp_path / "ir.mkv"), thermal=True, to_grey=to_grey):
         assert np.abs(image.astype(int) - ramp).max() < 16
         assert np.abs(image.astype(int) - ramp).mean() < 4
 

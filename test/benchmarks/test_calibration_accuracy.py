@@ -5,7 +5,7 @@ import pytest
 from two_cameras import IR_SIZE, VIS_SIZE, scene, truth
 
 from benchmarks import calibration_accuracy
-from benchmarks.shared.true_homographies import PointErrors, TruePair, one_rig, point_errors
+from benchmarks.calibration.true_homographies import PointErrors, TruePair, one_rig, point_errors
 from irvis_fusion_core.errors import CalibrationError
 
 
