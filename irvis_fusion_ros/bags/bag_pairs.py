@@ -75,7 +75,7 @@ def matched_images(
 
 
 def _outcomes(bag: str, topics: tuple[str, str], pairing: PairNearest) -> Iterator[Pair]:
-    for topic, stamp_ns, message in read_images(bag, topics):
+    for topic, stamp_ns, message, _ in read_images(bag, topics):
         add = pairing.add_ir if topic == topics[0] else pairing.add_vis
         yield from add(stamp_ns, message)
     yield from pairing.clear("end")
