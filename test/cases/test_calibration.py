@@ -9,7 +9,7 @@ from irvis_fusion_core.registration import CalibratedRegistration
 from irvis_fusion_core.registration.camera_model import camera_from_info
 
 
-def test_B30_k_of_a_binned_image_with_the_full_size_is_taken_as_that_of_the_binned_one():
+def test_b30_k_of_a_binned_image_with_the_full_size_is_taken_as_that_of_the_binned_one():
     nothing = types.SimpleNamespace(x_offset=0, y_offset=0, height=0, width=0)
     info = types.SimpleNamespace(
         width=2064,
@@ -31,7 +31,7 @@ def test_B30_k_of_a_binned_image_with_the_full_size_is_taken_as_that_of_the_binn
 
 
 @pytest.mark.parametrize("folding", ["ir", "vis"])
-def test_B32_the_field_of_view_of_an_equidistant_lens_ends_where_its_polynomial_turns(folding):
+def test_b32_the_field_of_view_of_an_equidistant_lens_ends_where_its_polynomial_turns(folding):
     size = (1200, 1920)
     matrix = [1133.1, 4.26, 960.7, 0, 1128.0, 600.8, 0, 0, 1]
     wide = [500.0, 0, 960, 0, 500, 600, 0, 0, 1]

@@ -90,7 +90,7 @@ def test_clocks_far_apart_are_brought_together_by_arrival_and_then_by_motion(tmp
 
 
 @needs_rosbags
-def test_B37_clocks_far_apart_without_motion_are_told_by_arrival_alone(tmp_path, capsys):
+def test_b37_clocks_far_apart_without_motion_are_told_by_arrival_alone(tmp_path, capsys):
     bag, _ = record(tmp_path / "bag", still=True, clock_s=1.7e9)
     output = tmp_path / "node.yaml"
     assert main([bag, "--output", str(output)]) == 0
