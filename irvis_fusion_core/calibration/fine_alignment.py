@@ -25,9 +25,11 @@ _IR_PIXEL = 1.3
 _LEAST_DIAGONAL_PX = 480.0
 _LARGEST_DIAGONAL_PX = 1400.0
 # Priors, one standard deviation each: relative change of scale from the centre of the IR image to
-# its edge, and half the difference of the scales of two directions (aspect, shear).
+# its edge, and half the difference of the scales of both diagonals. The aspect is nearly free:
+# images may have been stretched.
 _PERSPECTIVE_SPREAD = 0.02
-_ASPECT_SPREAD = 0.01
+_SHEAR_SPREAD = 0.02
+_ASPECT_SPREAD = 0.3
 # Blocks overlap: so many of them say the same.
 _OVERLAP = 16.0
 _FIT_STEPS = 12
@@ -259,8 +261,8 @@ def _priors(h: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     at_centre = h[:2, :2] - np.outer(h[:2, 2], h[2, :2])
     rows = np.zeros((4, 8))
     rows[0, [0, 4]] = 0.5 / _ASPECT_SPREAD, -0.5 / _ASPECT_SPREAD
-    rows[1, [1, 3]] = 0.5 / _ASPECT_SPREAD
+    rows[1, [1, 3]] = 0.5 / _SHEAR_SPREAD
     rows[2, 6] = rows[3, 7] = 1.0 / _PERSPECTIVE_SPREAD
-    aspect = (at_centre[0, 0] - at_centre[1, 1], at_centre[0, 1] + at_centre[1, 0])
-    present = np.append(np.array(aspect) / 2.0 / _ASPECT_SPREAD, h[2, :2] / _PERSPECTIVE_SPREAD)
-    return rows, -present
+    aspect = (at_centre[0, 0] - at_centre[1, 1]) / 2.0 / _ASPECT_SPREAD
+    shear = (at_centre[0, 1] + at_centre[1, 0]) / 2.0 / _SHEAR_SPREAD
+    return rows, -np.array([aspect, shear, *(h[2, :2] / _PERSPECTIVE_SPREAD)])
