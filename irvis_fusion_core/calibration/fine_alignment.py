@@ -2,8 +2,8 @@
 
 Every frame of a fixed rig contributes its matches to one fit: RANSAC, then Gauss-Newton on
 Mahalanobis distances (a block on a straight edge is located only across it) with Geman-McClure
-weights. Priors on the whole map from the IR image keep perspective, aspect and shear near those of
-two cameras that look the same way, so that matches in one corner cannot bend the rest.
+weights. Priors on the whole map from the IR image keep perspective and shear near those of two
+cameras that look the same way, so that matches in one corner cannot bend the rest.
 """
 
 from __future__ import annotations
