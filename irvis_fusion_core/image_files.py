@@ -69,12 +69,13 @@ def read_visible(path: AnyPath) -> np.ndarray:
     return read_file(path, cv2.IMREAD_COLOR)
 
 
-def read_thermal(path: AnyPath) -> np.ndarray:
+def read_thermal(path: AnyPath, palette: str = "auto") -> np.ndarray:
     """Read a thermal image as stored: [height, width] of uint8, uint16 or float32.
 
-    Radiometric JPEGs give their raster (`thermal_raster`), other colour files their luminance.
-    16-bit PNGs whose bytes are swapped, as tools write them from FLIR files, are swapped back.
-    Raises as `read_visible`.
+    Radiometric JPEGs give their raster (`thermal_raster`). False colours are turned back into grey
+    as in messages (`palettes.grey_of` with `palette`), other colours give their luminance. 16-bit
+    PNGs whose bytes are swapped, as tools write them from FLIR files, are swapped back. Raises as
+    `read_visible`.
     """
     from irvis_fusion_core.thermal.radiometric_jpeg import thermal_raster
     from irvis_fusion_core.thermal.raw_frames import has_swapped_bytes
@@ -84,13 +85,38 @@ def read_thermal(path: AnyPath) -> np.ndarray:
     raster = thermal_raster(data, os.fspath(path))
     if raster is not None:
         return raster
-    flags = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_GRAYSCALE
-    image = image_bytes.decode(data, flags, os.fspath(path))
-    image = image if image.ndim == 2 else image[:, :, 0]
+    image = image_bytes.decode(data, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR, os.fspath(path))
+    if image.ndim == 3 and image.dtype == np.uint8:
+        grey = _without_colours(image[:, :, :3], palette, os.fspath(path))
+        if grey is not None:
+            return grey
+    if image.ndim == 3:
+        flags = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_GRAYSCALE
+        image = image_bytes.decode(data, flags, os.fspath(path))
+        image = image if image.ndim == 2 else image[:, :, 0]
     if data.startswith(b"\x89PNG") and has_swapped_bytes(image):
         _warn_once("16-bit PNG files with swapped bytes, as written from FLIR files: swapped back")
         return image.byteswap()
-    return image
+    # TIFF files may hold signed or long numbers.
+    return image if image.dtype in (np.uint8, np.uint16) else image.astype(np.float32, copy=False)
+
+
+def _without_colours(bgr: np.ndarray, palette: str, path: str) -> np.ndarray | None:
+    """Return an image in false colours as grey; None for one whose luminance is to be taken."""
+    from irvis_fusion_core.thermal.palettes import grey_of
+
+    found = grey_of(bgr, palette)
+    if found.palette == "grey":
+        return None
+    folder = os.path.dirname(path) or "."
+    if found.palette == "unknown":
+        _warn_once(
+            f"{folder}: thermal images in colours of no known palette: their luminance is taken, "
+            "which is no temperature; let the camera write grey images"
+        )
+        return None
+    _warn_once(f"{folder}: thermal images in false colours ({found.palette}): turned into grey")
+    return found.grey
 
 
 def read_thermal_8_bit(path: AnyPath) -> np.ndarray:

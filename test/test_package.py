@@ -164,6 +164,7 @@ SYSTEM_KEYS = {  # of rosdep/base.yaml and python.yaml; all others are ROS packa
 OPTIONAL = {  # of pip; the code that imports one says how to install it
     "executorch",  # with ncnn and coremltools, for phones
     *ENGINES,
+    "av",
     "flyr",
     "mcap",
     "rosbags",

@@ -2,8 +2,8 @@
 
 Every frame of a fixed rig contributes its matches to one fit: RANSAC, then Gauss-Newton on
 Mahalanobis distances (a block on a straight edge is located only across it) with Geman-McClure
-weights. A prior limits the two perspective terms, so that a few matches in one corner cannot bend
-the rest.
+weights. Priors on the whole map from the IR image keep perspective and shear near those of two
+cameras that look the same way, so that matches in one corner cannot bend the rest.
 """
 
 from __future__ import annotations
@@ -17,15 +17,21 @@ import numpy as np
 
 from irvis_fusion_core.calibration.block_matching import Matches, channels, match_blocks
 from irvis_fusion_core.calibration.oriented_gradients import resized
-from irvis_fusion_core.registration.camera_geometry import project, scale_of, stretch
+from irvis_fusion_core.registration.camera_geometry import Size, project, scale_of, stretch
 
 # Pixels of the working grid for each IR pixel: a finer grid shows no more of the IR image.
 _IR_PIXEL = 1.3
 # Length of the working grid's diagonal: blocks need room, and more is only slower.
 _LEAST_DIAGONAL_PX = 480.0
 _LARGEST_DIAGONAL_PX = 1400.0
-# Relative change of scale from the image's centre to its edge, one standard deviation.
-_PERSPECTIVE_SPREAD = 0.03
+# Priors, one standard deviation each: relative change of scale from the centre of the IR image to
+# its edge, and half the difference of the scales of both diagonals. The aspect is nearly free:
+# images may have been stretched.
+_PERSPECTIVE_SPREAD = 0.02
+_SHEAR_SPREAD = 0.02
+_ASPECT_SPREAD = 0.3
+# Blocks overlap: so many of them say the same.
+_OVERLAP = 16.0
 _FIT_STEPS = 12
 
 Pair = Tuple[np.ndarray, np.ndarray]
@@ -71,13 +77,13 @@ def refine(pairs: Sequence[Pair], homography: np.ndarray) -> FineAlignment | Non
         grid = _Grid(pairs, finest * each.shrink, homography)
         present = grid.to @ homography
         matches, blocks = grid.match(present, each)
-        fit = fit_homography(matches, grid.size, each.tolerance)
+        fit = fit_homography(matches, each.tolerance, present, grid.ir_size)
         if fit is None:
             return None
         homography = np.linalg.inv(grid.to) @ fit.homography @ present
         homography = homography / homography[2, 2]
         inliers = fit.inliers
-    residuals = _held_out(matches, grid.size, each) / grid.scale
+    residuals = _held_out(matches, each, present, grid.ir_size) / grid.scale
     if residuals.size == 0:
         return None
     return FineAlignment(
@@ -100,15 +106,14 @@ class _Grid:
         if ir_pixel > _IR_PIXEL:
             sharpest = 0.5 * float(np.sqrt(ir_pixel**2 - 1.0))
             visible = [cv2.GaussianBlur(vis, (0, 0), sharpest) for vis in visible]
-        self.size = visible[0].shape
+        self.size, self.ir_size = visible[0].shape, pairs[0][0].shape
         self.to = stretch(pairs[0][1].shape, self.size)
         self.scale = scale
         self._channels = [channels(vis) for vis in visible]
 
     def common(self, present: np.ndarray) -> np.ndarray:
         """Return uint8 HxW: 1 where there is IR."""
-        shape = self._irs[0].shape
-        return cv2.warpPerspective(np.ones(shape, np.uint8), present, self.size[::-1])
+        return cv2.warpPerspective(np.ones(self.ir_size, np.uint8), present, self.size[::-1])
 
     def match(self, present: np.ndarray, each: Round) -> tuple[Matches, int]:
         """Return the matches of all frames, and the number of blocks searched."""
@@ -124,7 +129,7 @@ class _Grid:
         return Matches(*(np.concatenate(column) for column in zip(*parts))), blocks
 
 
-def _held_out(matches: Matches, size: tuple[int, int], each: Round) -> np.ndarray:
+def _held_out(matches: Matches, each: Round, present: np.ndarray, ir_size: Size) -> np.ndarray:
     """Return the residuals of matches under a fit to the others, by tiles of the image.
 
     Blocks overlap, so neighbours are not independent: tiles are three blocks wide. Wrong matches,
@@ -136,7 +141,7 @@ def _held_out(matches: Matches, size: tuple[int, int], each: Round) -> np.ndarra
     for held in (0, 1):
         train, test = parity != held, parity == held
         half = Matches(*(column[train] for column in matches))
-        fit = fit_homography(half, size, each.tolerance)
+        fit = fit_homography(half, each.tolerance, present, ir_size)
         if fit is None or not test.any():
             continue
         placed = project(fit.homography, matches.at[test])
@@ -156,8 +161,9 @@ def quick_inliers(pairs: Sequence[Pair], homography: np.ndarray) -> int:
     """Count the blocks that agree on one map near `homography`, at the coarsest grid."""
     each = ROUNDS[0]
     grid = _Grid(pairs, _finest(pairs, homography) * each.shrink, homography)
-    matches, _ = grid.match(grid.to @ homography, each)
-    fit = fit_homography(matches, grid.size, each.tolerance)
+    present = grid.to @ homography
+    matches, _ = grid.match(present, each)
+    fit = fit_homography(matches, each.tolerance, present, grid.ir_size)
     return 0 if fit is None else int(fit.inliers.sum())
 
 
@@ -175,8 +181,17 @@ class Fit(NamedTuple):
     inliers: np.ndarray  # bool N
 
 
-def fit_homography(matches: Matches, size: tuple[int, int], tolerance_px: float) -> Fit | None:
-    """Fit `found ~ H at` on a grid of `size` (height, width); None where too few agree."""
+def fit_homography(
+    matches: Matches, tolerance_px: float, present: np.ndarray, ir_size: Size
+) -> Fit | None:
+    """Fit `found ~ H at` on the working grid; None where too few agree.
+
+    Args:
+        tolerance_px: Largest residual of an inlier.
+        present: 3x3 from IR pixels to the grid, with which the blocks were placed. The priors hold
+            for `H @ present`.
+        ir_size: (height, width) of the IR image.
+    """
     if len(matches.at) < 8:
         return None
     # An affine map agrees by chance less often than a homography.
@@ -184,25 +199,36 @@ def fit_homography(matches: Matches, size: tuple[int, int], tolerance_px: float)
     affine, _ = cv2.estimateAffine2D(matches.at, matches.found, method=cv2.RANSAC, **options)
     if affine is None:
         return None
-    height, width = size
-    half = max(height, width) / 2.0
-    centred = np.diag([1 / half, 1 / half, 1.0])
-    centred[:2, 2] = -width / 2 / half, -height / 2 / half
-    at, found = project(centred, matches.at), project(centred, matches.found)
-    h = centred @ np.vstack([affine, [0, 0, 1]]) @ np.linalg.inv(centred)
+    start = np.vstack([affine, [0, 0, 1]]) @ present
+    # Both sides are centred on the middle of the IR image, half of whose length is the unit.
+    half = max(ir_size) / 2.0
+    middle = (np.array(ir_size[::-1]) - 1.0) / 2.0
+    from_ir = _centring(middle, half)
+    unit = np.linalg.norm(np.diff(project(start, middle + [[-0.5, 0.0], [0.5, 0.0]]), axis=0))
+    to_grid = _centring(project(start, middle[None])[0], half * float(unit))
+    at = project(from_ir @ np.linalg.inv(present), matches.at)
+    found = project(to_grid, matches.found)
+    h = to_grid @ start @ np.linalg.inv(from_ir)
     # The weight of each direction of a match, Nx2x2, with `weight` as largest eigenvalue.
     largest = np.linalg.eigvalsh(matches.precision)[:, 1]
     shapes = matches.precision * (matches.weight / np.maximum(largest, 1e-12))[:, None, None]
     for number in range(_FIT_STEPS):
         # From a wide basin to a narrow one.
-        spread = tolerance_px / half * max(0.5, 2.0 - 0.25 * number)
+        spread = tolerance_px * to_grid[0, 0] * max(1.2, 3.0 - 0.3 * number)
         h = _step(h / h[2, 2], at, found, shapes, spread)
-    h = np.linalg.inv(centred) @ h @ centred
+    h = np.linalg.inv(to_grid) @ h @ from_ir @ np.linalg.inv(present)
     residuals = np.linalg.norm(project(h, matches.at) - matches.found, axis=1)
     inliers = residuals <= tolerance_px
     if inliers.sum() < 8:
         return None
     return Fit(h / h[2, 2], inliers)
+
+
+def _centring(origin: np.ndarray, unit: float) -> np.ndarray:
+    """Return the 3x3 to coordinates with this origin and unit."""
+    to = np.diag([1 / unit, 1 / unit, 1.0])
+    to[:2, 2] = -origin / unit
+    return to
 
 
 def _step(
@@ -219,12 +245,24 @@ def _step(
     jacobian /= scale[:, None, None]
     distance = np.einsum("ni,nij,nj->n", error, shapes, error) / spread**2
     robust = 1.0 / (1.0 + distance) ** 2
-    weighted = shapes * robust[:, None, None] / spread**2
+    # The better the matches agree, the less do the priors count.
+    noise = spread**2 * float(np.clip(2.0 * np.median(distance), 1e-4, 1.0))
+    weighted = shapes * robust[:, None, None] / (_OVERLAP * noise)
     normal = np.einsum("nia,nij,njb->ab", jacobian, weighted, jacobian)
     right = np.einsum("nia,nij,nj->a", jacobian, weighted, error)
-    prior = np.zeros(8)
-    prior[6:] = 1.0 / _PERSPECTIVE_SPREAD**2
-    present = h.ravel()[:8]
-    normal += np.diag(prior) + 1e-9 * np.eye(8) * np.trace(normal)
-    change = np.linalg.solve(normal, right - prior * present)
-    return np.append(present + change, 1.0).reshape(3, 3)
+    prior, wanted = _priors(h)
+    normal += prior.T @ prior + 1e-9 * np.eye(8) * np.trace(normal)
+    change = np.linalg.solve(normal, right + prior.T @ wanted)
+    return np.append(h.ravel()[:8] + change, 1.0).reshape(3, 3)
+
+
+def _priors(h: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return 4x8 and 4: what a change of the parameters does to aspect, shear and perspective."""
+    at_centre = h[:2, :2] - np.outer(h[:2, 2], h[2, :2])
+    rows = np.zeros((4, 8))
+    rows[0, [0, 4]] = 0.5 / _ASPECT_SPREAD, -0.5 / _ASPECT_SPREAD
+    rows[1, [1, 3]] = 0.5 / _SHEAR_SPREAD
+    rows[2, 6] = rows[3, 7] = 1.0 / _PERSPECTIVE_SPREAD
+    aspect = (at_centre[0, 0] - at_centre[1, 1]) / 2.0 / _ASPECT_SPREAD
+    shear = (at_centre[0, 1] + at_centre[1, 0]) / 2.0 / _SHEAR_SPREAD
+    return rows, -np.array([aspect, shear, *(h[2, :2] / _PERSPECTIVE_SPREAD)])

@@ -34,6 +34,7 @@ from irvis_fusion_core.registration import fill_uncovered, make_registration
 from irvis_fusion_core.streams.pairing import LatestIr
 from irvis_fusion_core.streams.stamps import NS_PER_S
 from irvis_fusion_core.thermal import ThermalRescale
+from irvis_fusion_core.thermal.palettes import PALETTES, grey_of
 
 # Both are in every OpenCV wheel.
 _VIDEO_CODECS = {".mp4": "mp4v", ".avi": "MJPG", ".mkv": "mp4v", ".mov": "mp4v"}
@@ -66,13 +67,15 @@ def main(arguments: list[str]) -> int:
     add("--output", required=True, help="image, folder or video to write")
     help_text = "resize the thermal image (default), none, or a parameter file of the node"
     add("--registration", default="resize", metavar="resize|none|FILE", help=help_text)
+    help_text = "how the thermal camera colours its images (default: auto, each is recognised)"
+    add("--palette", default="auto", choices=PALETTES, help=help_text)
     add("--side-by-side", action="store_true", help="write visible | thermal | fused in one image")
     add("--quiet", action="store_true", help="no progress bar, no summary")
     command_line.add_engine_options(parser)
     options = parser.parse_args(arguments)
     kind = _kind(options.ir, options.vis)
     _check_output(kind, options.output, options.ir, options.vis)
-    pairs = _open_pairs(kind, options.ir, options.vis)
+    pairs = _open_pairs(kind, options.ir, options.vis, options.palette)
     registration = _open_registration(options.registration)
     with command_line.open_fusion(options) as fusion:
         frames, seconds = _fuse_all(fusion, registration, pairs, kind, options)
@@ -162,22 +165,27 @@ def _check_output(kind: str, output: str, ir: str, vis: str) -> None:
         raise ConfigurationError(f"expected --output to be a folder, found the file {output}")
 
 
-def _open_pairs(kind: str, ir: str, vis: str) -> _Pairs:
+def _open_pairs(kind: str, ir: str, vis: str, palette: str) -> _Pairs:
     if kind == "video":
-        return _read_videos(ir, vis)
+        return _read_videos(ir, vis, palette)
     if kind == "folder":
         files = image_files.match_by_stem(ir, vis)
     else:
         files = [FilePair(os.path.splitext(os.path.basename(vis))[0], ir, vis)]
     items = (
-        _Item(each.stem, image_files.read_thermal(each.ir), image_files.read_visible(each.vis))
+        _Item(
+            each.stem,
+            image_files.read_thermal(each.ir, palette),
+            image_files.read_visible(each.vis),
+        )
         for each in files
     )
     return _Pairs(items, len(files), 0.0)
 
 
-def _read_videos(ir_path: str, vis_path: str) -> _Pairs:
-    ir, vis = Video(ir_path, thermal=True), Video(vis_path)
+def _read_videos(ir_path: str, vis_path: str, palette: str) -> _Pairs:
+    ir = Video(ir_path, thermal=True, to_grey=lambda bgr: grey_of(bgr, palette).grey)
+    vis = Video(vis_path)
     return _Pairs(_paired_by_time(ir, vis), vis.frames, vis.rate_hz)
 
 

@@ -155,7 +155,7 @@ def _read_yolo(folder: str, class_names: Sequence[str]) -> dict[str, _Entry]:
     names = _yolo_class_names(folder) or [normal_label(name) for name in class_names]
     entries = {}
     for file in sorted(os.listdir(folder)):
-        if not file.endswith(".txt") or file in _YOLO_NAMES:
+        if not file.endswith(".txt") or file in _YOLO_NAMES or file.startswith("."):
             continue
         path = os.path.join(folder, file)
         objects = []

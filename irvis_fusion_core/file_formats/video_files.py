@@ -6,22 +6,32 @@ import atexit
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import cv2
 import numpy as np
 
 from irvis_fusion_core.errors import FrameError
+from irvis_fusion_core.optional_packages import pip_advice
 from irvis_fusion_core.streams.stamps import NS_PER_S
 
-# FFmpeg's tag of grey formats above 8 bits: "Y1", 0, bits; big-endian ones the other way round.
-_DEEP_GREY = b"Y1\0"
+# FFmpeg's tags of formats above 8 bits: "Y1" (grey) or "Y3" (YUV), subsampling, bits; big-endian
+# ones the other way round.
+_DEEP = (b"Y1", b"Y3")
+_GREY_16 = b"Y1\0\x10"
+# Formats whose counts are in the upper bits.
+_SHIFTS = {"p010le": 6, "p012le": 4}
+
+
+def _luma(bgr: np.ndarray) -> np.ndarray:
+    return cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY)
 
 
 class Video:
     """The frames of a video as (time in ns above 0, image), and how many and how fast they are.
 
-    Thermal videos give HxW, uint16 where the file has 16 bits; others give HxWx3, BGR.
+    Thermal videos give HxW, uint16 with the counts as stored where the file has more than 8 bits;
+    `to_grey` makes HxW of colours. Others give HxWx3, BGR.
 
     Attributes:
         frames: their number as the container says, 0 where it does not.
@@ -31,9 +41,14 @@ class Video:
         FrameError: OpenCV cannot read the file.
     """
 
-    def __init__(self, path: str, thermal: bool = False) -> None:
+    def __init__(
+        self,
+        path: str,
+        thermal: bool = False,
+        to_grey: Callable[[np.ndarray], np.ndarray] = _luma,
+    ) -> None:
         self.path = path
-        self._thermal = thermal
+        self._thermal, self._to_grey = thermal, to_grey
         self._video = cv2.VideoCapture(path_for_opencv(path))
         if not self._video.isOpened():
             raise FrameError(
@@ -44,6 +59,9 @@ class Video:
         rate_hz = self._video.get(cv2.CAP_PROP_FPS)
         self.rate_hz = rate_hz if 0.1 <= rate_hz <= 1000.0 else 30.0  # some containers lack it
         self._deep_bits = self._keep_counts() if thermal else 0
+        self._counts: Iterator[np.ndarray] | None = None
+        if self._deep_bits not in (0, 16):  # OpenCV gives 8 bits of these
+            self._counts = _luma_counts(path)
 
     def __iter__(self) -> Iterator[tuple[int, np.ndarray]]:
         """Yield the frames once; the first has the time 1 s.
@@ -62,29 +80,53 @@ class Video:
             time_ns = NS_PER_S + round((time_ms - first_ms) * 1e6)
             if time_ns <= last_ns:  # a container without times
                 time_ns = last_ns + round(NS_PER_S / self.rate_hz)
+            if self._counts is not None:
+                image = next(self._counts, image)
             if self._deep_bits and image.dtype != np.uint16:
                 raise FrameError(
                     f"expected a thermal video of 8 bits or gray16le in {self.path}, found "
-                    f"{self._deep_bits} bits that OpenCV {cv2.__version__} cuts off; convert it: "
-                    "`ffmpeg -i IN -c:v ffv1 -pix_fmt gray16le OUT.mkv`, or write 16-bit PNG files"
+                    f"{self._deep_bits} bits that OpenCV {cv2.__version__} cuts off; install "
+                    f"PyAV, which reads them: {pip_advice('av')}; or convert it: "
+                    "`ffmpeg -i IN -c:v ffv1 -pix_fmt gray16le OUT.mkv`"
                 )
             if self._thermal and image.ndim == 3:
-                image = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+                image = self._to_grey(image)
             yield time_ns, image
             number, last_ns = number + 1, time_ns
         self._video.release()
 
     def _keep_counts(self) -> int:
-        """Have 16-bit frames decoded as they are; return the bits of a deep grey video, else 0.
+        """Have 16-bit frames decoded as they are; return the bits of a deep video, 0 for 8.
 
         OpenCV would keep 8 bits of each pixel.
         """
         tag = int(self._video.get(cv2.CAP_PROP_CODEC_PIXEL_FORMAT)) & 0xFFFFFFFF
         little, big = tag.to_bytes(4, "little"), tag.to_bytes(4, "big")
-        if little == _DEEP_GREY + b"\x10":
+        if little == _GREY_16:
             self._video.set(cv2.CAP_PROP_CONVERT_RGB, 0)
-        deep = [each[3] for each in (little, big) if each.startswith(_DEEP_GREY)]
+        if little[:1] == b"P" and little[1:].isdigit():  # P010, P016 of hardware encoders
+            return int(little[2:])
+        deep = [each[3] for each in (little, big) if each.startswith(_DEEP) and each[3] > 8]
         return deep[0] if deep else 0
+
+
+def _luma_counts(path: str) -> Iterator[np.ndarray] | None:
+    """Return the first plane of each frame, uint16 HxW as stored; None without PyAV."""
+    try:
+        import av  # type: ignore[import-not-found,unused-ignore]
+    except ImportError:
+        return None
+
+    def planes() -> Iterator[np.ndarray]:
+        with av.open(path) as container:
+            for frame in container.decode(video=0):
+                plane = frame.planes[0]
+                order = ">u2" if frame.format.name.endswith("be") else "<u2"
+                rows = np.frombuffer(plane, order).reshape(-1, plane.line_size // 2)
+                counts = rows[: frame.height, : frame.width].astype(np.uint16)
+                yield counts >> _SHIFTS.get(frame.format.name, 0)
+
+    return planes()
 
 
 def path_for_opencv(path: str) -> str:

@@ -147,8 +147,10 @@ class CalibratedRegistration(MapRegistration):
         ir_camera = self._ir.for_size("IR", ir_size)
         vis_camera = self._vis.for_size("visible", vis_size)
         rays = vis_camera.rays(np.stack([axis.ravel() for axis in pixels], axis=1))
+        arrives = np.isfinite(rays[:, 0])
+        rays = np.where(arrives[:, None], rays, 0.0)
         x, y, seen = warp_maps.through(np.linalg.inv(self._motion), rays[:, 0], rays[:, 1])
-        seen &= np.hypot(x, y) <= ir_camera.widest_ray()
+        seen &= arrives & (np.hypot(x, y) <= ir_camera.widest_ray())
         ir = ir_camera.pixels(np.column_stack([np.where(seen, x, 0.0), np.where(seen, y, 0.0)]))
         shape = pixels[0].shape
         return ir[:, 0].reshape(shape), ir[:, 1].reshape(shape), seen.reshape(shape)

@@ -35,6 +35,8 @@ ON_IR_LOSS = (PASSTHROUGH, HOLD, STOP)
 # Every fourth row and column, about 10 us of CRC at 640x480. Frames are compared in full only
 # where this subsample has not changed.
 _DIGEST_STRIDE = 4
+# Stamps further apart than this come from different clocks rather than from a late driver.
+_OTHER_CLOCK_S = 60.0
 
 
 class _Newest(NamedTuple):
@@ -160,10 +162,19 @@ class IrHealth:
             behind = age_s > 0
             return LATE if behind else AHEAD, (
                 f"thermal frames arrive, but their stamps lie {abs(age_s):.2f} s "
-                f"{'behind' if behind else 'ahead'}; set ir_time_offset_s, and use_sim_time where "
-                "a bag is played"
+                f"{'behind' if behind else 'ahead'}; {_remedy(abs(age_s))}, and use_sim_time "
+                "where a bag is played"
             )
         return OK, "thermal frames arrive and change"
+
+
+def _remedy(apart_s: float) -> str:
+    if apart_s < _OTHER_CLOCK_S:
+        return "set ir_time_offset_s"
+    return (
+        "the cameras use different clocks, perhaps since one of them started: have the drivers "
+        "stamp with the computer's clock, or set ir_time_offset_s, again after every start"
+    )
 
 
 def _same(frame: np.ndarray, last: np.ndarray) -> bool:

@@ -1,9 +1,10 @@
-"""The time offset between two cameras, from motion that both see.
+"""The time offset between two cameras, from motion that both see and from arrival times.
 
     motion = MotionEnergy(); motion.add(stamp_s, image) ...      # one for each stream
     offset = estimate_time_offset(ir_motion, vis_motion)
 
-Only *changes* of motion carry information: still scenes and even motion are refused.
+Only *changes* of motion carry information: still scenes and even motion are refused. Motion tells
+offsets of a few seconds; `ClockOffset` brings stamps of different clocks that near.
 """
 
 from __future__ import annotations
@@ -35,6 +36,39 @@ class TimeOffset(NamedTuple):
     correlation: float  # of the two activities at that offset, -1..1
     peak_ratio: float  # that correlation over the next best one elsewhere
     overlap_s: float
+
+
+class ClockOffset:
+    """Collects when the messages of a stream arrived, as seconds after their stamps."""
+
+    def __init__(self) -> None:
+        self._delays_ns: list[int] = []
+        self._stamps_ns: set[int] = set()
+        self.first_ns = 0  # stamp of the first message
+
+    def add(self, stamp_ns: int, arrived_ns: int) -> None:
+        """Take the stamp and the arrival of a message."""
+        self.first_ns = self.first_ns if self._delays_ns else stamp_ns
+        self._delays_ns.append(arrived_ns - stamp_ns)
+        self._stamps_ns.add(stamp_ns)
+
+    def check(self, name: str) -> None:
+        """Raise CalibrationError where the stamps do not move."""
+        if len(self._delays_ns) >= LEAST_FRAMES and len(self._stamps_ns) == 1:
+            raise CalibrationError(
+                f"all {len(self._delays_ns)} {name} frames carry one stamp; let the driver stamp "
+                "each frame when it is taken: an offset cannot mend this"
+            )
+
+    def before(self, other: ClockOffset) -> int:
+        """Return the nanoseconds to add to these stamps, so that both arrive equally late.
+
+        Exact to the difference of the two cameras' latencies; 0 without messages.
+        """
+        if not (self._delays_ns and other._delays_ns):
+            return 0
+        own, others = sorted(self._delays_ns), sorted(other._delays_ns)
+        return own[len(own) // 2] - others[len(others) // 2]
 
 
 class MotionEnergy:
@@ -71,9 +105,9 @@ class MotionEnergy:
 
 
 def estimate_time_offset(
-    ir: MotionEnergy, vis: MotionEnergy, largest_s: float = 2.0
+    ir: MotionEnergy, vis: MotionEnergy, largest_s: float = 2.0, ir_shift_s: float = 0.0
 ) -> TimeOffset:
-    """Estimate the offset of the infrared stamps within +-`largest_s`.
+    """Estimate the offset of the infrared stamps, moved by `ir_shift_s`, within +-`largest_s`.
 
     Raises:
         CalibrationError: too few frames, nothing that moves, or no offset that stands out.
@@ -90,7 +124,7 @@ def estimate_time_offset(
                 f"{activity.std():.2f}, needed is {LEAST_ACTIVITY}); record 10 s of jerky turns "
                 "of the cameras or of somebody who waves"
             )
-    start_s = vis.times_s[0] - ir.times_s[0]
+    start_s = vis.times_s[0] - ir.times_s[0] - ir_shift_s
     found = _correlations(ir_activity, vis_activity, start_s, step_s, largest_s)
     return _peak(found, step_s, largest_s)
 

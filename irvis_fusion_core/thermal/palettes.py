@@ -94,7 +94,8 @@ def _table(palette: str) -> np.ndarray:
         points = np.linspace(0, 255, len(_IRON))
         channels = [np.interp(levels, points, [rgb[c] for rgb in _IRON]) for c in (2, 1, 0)]
         return np.stack(channels, axis=1).astype(np.float32)
-    table = cv2.applyColorMap(levels, _MAPS[palette])[:, 0].astype(np.float32)
+    # OpenCV 5 takes a vector for a row, 4 for a column.
+    table = cv2.applyColorMap(levels[:, np.newaxis], _MAPS[palette])[:, 0].astype(np.float32)
     return table[::-1] if palette == "rainbow" else table  # OpenCV's begins with red
 
 

@@ -15,14 +15,16 @@ from irvis_fusion_core.optional_packages import pip_advice
 _APP1, _APP3, _APP4 = 0xE1, 0xE3, 0xE4
 _DJI_PARAMETERS = b"\xaa\x55"
 _DJI_SIZES = ((512, 640), (1024, 1280), (256, 336), (120, 160))
+_FLIR = b"FLIR\0"
+_RAW_RECORD = 1
 _EXPORT = "export it from the camera's program as 16-bit TIFF"
 
 
 def thermal_raster(data: bytes, name: str) -> np.ndarray | None:
     """Return the thermal raster of a radiometric JPEG, or None for any other file.
 
-    FLIR files give kelvin (float32 HxW), by the Planck constants in the file. DJI files give the
-    sensor's counts (uint16 HxW): only DJI's own program converts them.
+    FLIR files give kelvin (float32 HxW), by the Planck constants in the file. Files of drones give
+    the sensor's counts (uint16 HxW): only DJI's own program converts them.
 
     Args:
         data: a whole file.
@@ -34,8 +36,10 @@ def thermal_raster(data: bytes, name: str) -> np.ndarray | None:
     if not data.startswith(b"\xff\xd8"):
         return None
     segments = [(marker, data[start:end]) for marker, start, end in jpeg_segments(data)]
-    if any(marker == _APP1 and content.startswith(b"FLIR\0") for marker, content in segments):
-        return _flir_kelvin(data, name)
+    flir = [c[8:] for marker, c in segments if marker == _APP1 and c.startswith(_FLIR)]
+    if flir:
+        counts = _little_endian_counts(b"".join(flir))
+        return _flir_kelvin(data, name) if counts is None else counts
     if any(m == _APP4 and content.startswith(_DJI_PARAMETERS) for m, content in segments):
         raster = b"".join(content for marker, content in segments if marker == _APP3)
         width, height = declared_size(data) or (0, 0)
@@ -46,6 +50,27 @@ def thermal_raster(data: bytes, name: str) -> np.ndarray | None:
             f"{name} is a thermal JPEG of DJI, found {len(raster)} bytes of thermal data for "
             f"{width}x{height} pixels; {_EXPORT}"
         )
+    return None
+
+
+def _little_endian_counts(records: bytes) -> np.ndarray | None:
+    """Return the counts of a FLIR Tau core in a drone, such as the XT2; None for other files.
+
+    Its records are little-endian, which readers of FLIR files do not expect.
+    """
+    if len(records) < 64 or not records.startswith(b"FFF\0"):
+        return None
+    version, index, count = struct.unpack_from("<III", records, 20)
+    if version >> 16:  # big-endian
+        return None
+    for entry in range(index, min(index + 32 * count, len(records) - 31), 32):
+        kind, _, _, _, at, length = struct.unpack_from("<HHIIII", records, entry)
+        if kind != _RAW_RECORD or at + max(length, 32) > len(records):
+            continue
+        _, width, height = struct.unpack_from("<HHH", records, at)
+        if length == 32 + 2 * width * height:
+            pixels = np.frombuffer(records, "<u2", width * height, at + 32)
+            return pixels.reshape(height, width).astype(np.uint16)
     return None
 
 

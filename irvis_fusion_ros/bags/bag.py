@@ -28,6 +28,7 @@ class BagImage(NamedTuple):
     topic: str
     stamp_ns: int
     message: AnyImageMessage
+    recorded_ns: int
 
 
 class BagMessage(NamedTuple):
@@ -64,7 +65,8 @@ def read_images(
         if found.message is None:
             continue
         stamped_ns = stamp_ns(found.message.header.stamp)
-        yield BagImage(found.topic, stamped_ns or found.recorded_ns, found.message)
+        stamped_ns = stamped_ns or found.recorded_ns
+        yield BagImage(found.topic, stamped_ns, found.message, found.recorded_ns)
 
 
 def read_messages(

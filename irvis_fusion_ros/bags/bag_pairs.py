@@ -82,7 +82,7 @@ def matched_images(
 
 
 def _outcomes(images: Iterator[BagImage], ir_topic: str, pairing: PairNearest) -> Iterator[Pair]:
-    for topic, stamp_ns, message in images:
+    for topic, stamp_ns, message, _ in images:
         add = pairing.add_ir if topic == ir_topic else pairing.add_vis
         yield from add(stamp_ns, message)
     yield from pairing.clear("end")

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from irvis_fusion_core.atomic_file import write_file
 from irvis_fusion_core.detectors import open_detector, read_annotations
 from irvis_fusion_core.errors import ConfigurationError, FusionError
-from irvis_fusion_core.image_files import IMAGE_SUFFIXES
+from irvis_fusion_core.image_files import images_by_stem
 from irvis_fusion_ros.bags.bag_error import BagError, IncompleteBagError
 from irvis_fusion_ros.bags.bag_topics import FusionTopics
 from irvis_fusion_ros.bags.replay.offline_advice import why_nothing_fused
@@ -268,7 +268,7 @@ def _frame_names(path: str | None) -> list[str] | None:
         return None
     try:
         if os.path.isdir(path):
-            return [n for n in sorted(os.listdir(path)) if n.lower().endswith(IMAGE_SUFFIXES)]
+            return sorted(os.path.basename(image) for image in images_by_stem(path).values())
         lines = Path(path).read_text(encoding="utf-8").splitlines()
         return [line.strip() for line in lines if line.strip()]
     except (OSError, UnicodeDecodeError) as error:

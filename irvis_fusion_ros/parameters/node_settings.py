@@ -182,8 +182,9 @@ class PairingSettings:
     )
     ir_time_offset_s: float = live_row(
         0.0,
-        "Added to IR stamps before pairing; a camera whose stamps are 0.3 s late needs -0.3.",
-        (-10, 10),
+        "Added to IR stamps before pairing; a camera whose stamps are 0.3 s late needs -0.3, one"
+        " that counts from its start the time at which it started.",
+        (-4e9, 4e9),
     )
     pairing_depth: int = live_row(10, "Frames of each stream that pairing may hold.", (1, 100))
     on_unpaired: str = live_row(

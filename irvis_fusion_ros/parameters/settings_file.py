@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -11,6 +12,8 @@ from irvis_fusion_core.bounded_file import PARAMETER_BYTES, parse_yaml, read_tex
 from irvis_fusion_core.errors import ConfigurationError, FileContentError
 from irvis_fusion_ros.parameters.declaration import NODE_NAME, NOT_OURS
 from irvis_fusion_ros.parameters.settings import Settings, spec_of
+
+_EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
 
 
 def load_settings(path: str | None = None, changes: Iterable[str] = ()) -> Settings:
@@ -35,7 +38,7 @@ def load_settings(path: str | None = None, changes: Iterable[str] = ()) -> Setti
         if not separator or not name:
             raise ConfigurationError(f"expected NAME:=VALUE, found {change!r}")
         try:
-            values[name.strip()] = parse_yaml(text)
+            values[name.strip()] = _number(parse_yaml(text))
         except FileContentError as error:
             raise ConfigurationError(
                 f"expected YAML in the value of {name}, found: {error}"
@@ -55,11 +58,18 @@ def settings_of_arguments(arguments: Sequence[str]) -> Settings:
                 values.update(_from_file(given))
             elif option in ("-p", "--param"):
                 name, _, text = given.partition(":=")
-                values[name.rpartition(":")[2]] = parse_yaml(text)
+                values[name.rpartition(":")[2]] = _number(parse_yaml(text))
     try:
         return Settings.of({name: each for name, each in values.items() if spec_of(name)})
     except ConfigurationError:
         return Settings()
+
+
+def _number(value: Any) -> Any:
+    """Return text such as 1.7e9 as the number that ROS reads in it; PyYAML wants `1.7e+9`."""
+    if isinstance(value, str) and _EXPONENT.fullmatch(value):
+        return float(value)
+    return value
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -70,7 +80,7 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         if isinstance(value, Mapping):
             flat.update(flatten(value, name + "."))
         else:
-            flat[name] = value
+            flat[name] = _number(value)
     return flat
 
 

@@ -198,6 +198,7 @@ def _content(info: Any) -> tuple[object, ...]:
         # As bytes: NaN differs from itself, and each message would be a change.
         *(np.asarray(part, float).tobytes() for part in (info.k, info.p, info.d, info.r)),
         (roi.x_offset, roi.y_offset, roi.height, roi.width),
+        (getattr(info, "binning_x", 0), getattr(info, "binning_y", 0)),
     )
 
 

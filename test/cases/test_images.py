@@ -6,6 +6,7 @@ import struct
 import cv2
 import numpy as np
 import pytest
+from real_data import data_root
 
 from irvis_fusion_core.errors import FrameError
 from irvis_fusion_core.file_formats.image_bytes import is_whole
@@ -181,6 +182,39 @@ def test_radiometric_flir_jpeg_without_its_library_or_data_says_what_to_do(tmp_p
     assert read_visible(path).shape == (60, 80, 3)
 
 
+def test_a_flir_core_in_a_drone_gives_its_counts(tmp_path):
+    counts = scene().astype("<u2") * 9 + 2000
+    record = struct.pack("<HHH26x", 2, counts.shape[1], counts.shape[0]) + counts.tobytes()
+    head = struct.pack("<4s16sIII32x", b"FFF\0", b"ATAU_RBFO", 100, 64, 1)
+    entry = struct.pack("<HHIIIIIII", 1, 2, 100, 1, 96, len(record), 0, 0, 0)
+    fff = head + entry + record
+    jpeg = FILES["baseline.jpg"]
+    segments = in_segments(0xE1, lambda n, last: b"FLIR\0\x01" + bytes([n, last]), fff)
+    (tmp_path / "a.jpg").write_bytes(jpeg[:2] + segments + jpeg[2:])
+    np.testing.assert_array_equal(read_thermal(tmp_path / "a.jpg"), counts)
+
+
+# Shape, and least and largest values that such a scene has: kelvin, or counts.
+REAL = {
+    "DJI_XT2.jpg": ((512, 640), 2000, 8000),
+    "H20T_DJI_0001_R.JPG": ((512, 640), 10000, 25000),
+    "FLIR_AX8.jpg": ((60, 80), 290, 305),
+    "FLIR_E40.jpg": ((120, 160), 285, 305),
+    "FLIR_T640.jpg": ((480, 640), 290, 380),
+}
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_real_radiometric_files_give_their_raster(name):
+    path = data_root() / "rjpeg" / name
+    if name.startswith("FLIR"):
+        pytest.importorskip("flyr", reason="reads radiometric JPEGs of FLIR")
+    shape, least, most = REAL[name]
+    raster = read_thermal(path)
+    assert raster.shape == shape and raster.dtype == (np.float32 if most < 1000 else np.uint16)
+    assert least < raster.min() < raster.max() < most
+
+
 def dji(raster):
     parameters = in_segments(0xE4, lambda n, last: b"\xaa\x55\x12\x06", bytes(100))
     jpeg = FILES["baseline.jpg"]
@@ -194,3 +228,50 @@ def test_radiometric_dji_jpeg_gives_its_counts(tmp_path):
     (tmp_path / "a.jpg").write_bytes(dji(counts.tobytes()[:-10]))
     with pytest.raises(FrameError, match="DJI.*16-bit TIFF"):
         read_thermal(tmp_path / "a.jpg")
+
+
+def false_colours(name):
+    """A scene as the named map of OpenCV colours it; the true levels are `scene()`."""
+    return cv2.applyColorMap(scene(), getattr(cv2, "COLORMAP_" + name))
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+@pytest.mark.parametrize("name", ["INFERNO", "JET", "HOT"])
+def test_a_file_in_false_colours_is_turned_into_grey_as_messages_are(tmp_path, name, suffix):
+    path = tmp_path / f"a{suffix}"
+    write_image(path, false_colours(name))
+    found = read_thermal(path).astype(int)
+    assert np.abs(found - scene()).mean() < 4
+    luma = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    np.testing.assert_array_equal(read_thermal(path, palette="grey"), luma)
+
+
+def test_grey_files_with_three_channels_and_photographs_give_their_luminance(tmp_path, caplog):
+    write_image(tmp_path / "grey.png", np.dstack([scene()] * 3))
+    np.testing.assert_array_equal(read_thermal(tmp_path / "grey.png"), scene())
+    rng = np.random.default_rng(0)
+    photograph = cv2.GaussianBlur(rng.integers(0, 256, (60, 80, 3), np.uint8), (0, 0), 2)
+    photograph = cv2.normalize(photograph, None, 0, 255, cv2.NORM_MINMAX)
+    write_image(tmp_path / "photograph.png", photograph)
+    luma = cv2.imread(str(tmp_path / "photograph.png"), cv2.IMREAD_GRAYSCALE)
+    np.testing.assert_array_equal(read_thermal(tmp_path / "photograph.png"), luma)
+    assert "no known palette" in caplog.text
+
+
+@pytest.mark.parametrize("kind", [np.int16, np.int32, np.float64])
+def test_numbers_that_no_camera_message_has_become_float32(tmp_path, kind):
+    pixels = scene().astype(kind) * 50 - 5000
+    tifffile = pytest.importorskip("tifffile", reason="writes signed TIFF files")
+    tifffile.imwrite(tmp_path / "a.tif", pixels)
+    found = read_thermal(tmp_path / "a.tif")
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, pixels)
+
+
+def test_an_indexed_png_in_false_colours_is_turned_into_grey(tmp_path):
+    pillow = pytest.importorskip("PIL.Image", reason="writes indexed PNG files")
+    colours = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_INFERNO)
+    image = pillow.frombytes("P", scene().shape[::-1], scene().tobytes())
+    image.putpalette(colours[:, 0, ::-1].ravel().tolist())
+    image.save(tmp_path / "a.png")
+    assert np.abs(read_thermal(tmp_path / "a.png").astype(int) - scene()).mean() < 4

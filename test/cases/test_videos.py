@@ -10,6 +10,7 @@ from irvis_fusion_core.commands.fuse import main
 from irvis_fusion_core.errors import FrameError
 from irvis_fusion_core.file_formats.video_files import Video
 from irvis_fusion_core.image_files import write_image
+from irvis_fusion_core.thermal.palettes import grey_of
 
 ENGINE = ["--model", "nano", "--backend", "onnxruntime", "--threads", "1", "--quiet"]
 
@@ -21,6 +22,8 @@ def engine(zoo):
 
 
 def write_video(path, frames, rate_hz):
+    if not hasattr(cv2, "VIDEOWRITER_PROP_IS_COLOR"):
+        pytest.skip("this OpenCV writes no grey videos")
     deep, grey = frames[0].dtype == np.uint16, frames[0].ndim == 2
     settings = [cv2.VIDEOWRITER_PROP_IS_COLOR, int(not grey)]
     if deep:
@@ -88,6 +91,43 @@ def test_a_16_bit_video_keeps_its_counts(tmp_path):
     np.testing.assert_allclose(times, 1 + np.arange(4) / 9, atol=0.002)
 
 
+@pytest.mark.parametrize("form", ["gray10le", "gray12le", "yuv420p10le"])
+def test_a_video_of_10_or_12_bits_keeps_its_counts_or_is_refused(tmp_path, monkeypatch, form):
+    av = pytest.importorskip("av", reason="writes and reads videos above 8 bits")
+    bits = int(form.rstrip("le")[-2:])
+    counts = [
+        (np.arange(48 * 64).reshape(48, 64) + 5 * k).astype(np.uint16) % (1 << bits)
+        for k in range(3)
+    ]
+    with av.open(str(tmp_path / "deep.mkv"), "w") as container:
+        stream = container.add_stream("ffv1", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, form
+        for image in counts:
+            frame = av.VideoFrame(64, 48, form)
+            for number, plane in enumerate(frame.planes):
+                rows = np.full((plane.height, plane.line_size // 2), 512, np.uint16)
+                rows[:, : plane.width] = image if number == 0 else 512
+                plane.update(rows.tobytes())
+            for packet in stream.encode(frame):
+                container.mux(packet)
+        for packet in stream.encode():
+            container.mux(packet)
+    found = [image for _, image in Video(str(tmp_path / "deep.mkv"), thermal=True)]
+    np.testing.assert_array_equal(found, counts)
+    monkeypatch.setitem(__import__("sys").modules, "av", None)
+    with pytest.raises(FrameError, match=f"found {bits} bits .*pip install av.*gray16le"):
+        list(Video(str(tmp_path / "deep.mkv"), thermal=True))
+
+
+def test_a_thermal_video_in_false_colours_is_turned_into_grey(tmp_path):
+    ramp = np.tile(np.arange(256, dtype=np.uint8), (96, 1))
+    write_video(tmp_path / "ir.mkv", [cv2.applyColorMap(ramp, cv2.COLORMAP_INFERNO)] * 3, 10)
+    to_grey = lambda bgr: grey_of(bgr).grey  # noqa: E731
+    for _, image in Video(str(tmp_path / "ir.mkv"), thermal=True, to_grey=to_grey):
+        assert np.abs(image.astype(int) - ramp).max() < 16
+        assert np.abs(image.astype(int) - ramp).mean() < 4
+
+
 def test_b45_videos_whose_names_are_not_utf_8(tmp_path, engine):
     folder = os.fsdecode(os.fsencode(tmp_path) + b"/f\xfc")
     try:
@@ -115,6 +155,23 @@ def write_pair(tmp_path, ir):
     write_image(tmp_path / "vis.png", vis)
     sides = ["--ir", str(tmp_path / "ir.png"), "--vis", str(tmp_path / "vis.png")]
     return vis, [*sides, "--output", str(tmp_path / "out.png")]
+
+
+def test_fuse_turns_false_colours_into_grey_as_the_node_does(tmp_path, engine):
+    warm = np.tile(np.linspace(20, 250, 256).astype(np.uint8), (96, 1))
+    _, line = write_pair(tmp_path, warm)
+    fused = {}
+    coloured = cv2.applyColorMap(warm, cv2.COLORMAP_JET)
+    for name, image, more in (
+        ("grey", warm, []),
+        ("auto", coloured, []),
+        ("luma", coloured, ["--palette", "grey"]),
+    ):
+        write_image(tmp_path / "ir.png", image)
+        assert main([*line, *more, *engine]) == 0
+        fused[name] = cv2.imread(str(tmp_path / "out.png")).astype(int)
+    assert np.abs(fused["auto"] - fused["grey"]).mean() < 3
+    assert np.abs(fused["luma"] - fused["grey"]).mean() > 10
 
 
 def test_fuse_resizes_the_thermal_image_as_the_node_does(tmp_path, engine):

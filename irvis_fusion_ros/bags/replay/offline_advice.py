@@ -7,7 +7,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Mapping
 
 from irvis_fusion_core.streams.health import AHEAD, LATE, OK, STALE
-from irvis_fusion_ros.parameters.settings import Settings
+from irvis_fusion_ros.parameters.settings import Settings, spec_of
 from irvis_fusion_ros.pipeline.frame_decision import Decision
 
 SKEWS_KEPT = 300
@@ -74,13 +74,21 @@ def _advice(skews: SkewWatch, settings: Settings) -> str:
     largest_s = max(abs(low_s), abs(high_s))
     if largest_s <= allowed_s:
         return text
-    text += f"; {limit}:={(int(largest_s * 1e3) + 1) / 1e3:g} would take all of them"
+    changes = []
+    limit_s = (int(largest_s * 1e3) + 1) / 1e3
+    if _is_allowed(limit, limit_s):
+        changes.append(f"{limit}:={limit_s:.3f} would take all of them")
     # The newest thermal frame is up to a period old: only the freshest tell how clocks differ.
     apart_s = skews_s[int(0.9 * (len(skews_s) - 1))] if by_age else statistics.median(skews_s)
     offset_s = settings.pairing.ir_time_offset_s - apart_s
-    if abs(offset_s) <= 10 and abs(apart_s) > allowed_s:
-        text += (
-            f", ir_time_offset_s:={offset_s:.3f} would bring them together if the thermal "
+    if abs(apart_s) > allowed_s and _is_allowed("ir_time_offset_s", offset_s):
+        changes.append(
+            f"ir_time_offset_s:={offset_s:.3f} would bring them together if the thermal "
             "camera's clock differs by that"
         )
-    return text
+    return "; ".join([text, ", ".join(changes)]) if changes else text
+
+
+def _is_allowed(name: str, value: float) -> bool:
+    spec = spec_of(name)
+    return spec is not None and spec.why_invalid(value) is None

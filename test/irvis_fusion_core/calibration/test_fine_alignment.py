@@ -28,14 +28,14 @@ def corner_error(homography):
 
 
 def test_a_third_of_wrong_matches_does_not_move_it():
-    fit = fit_homography(matches(300, 100), (480, 640), 2.0)
+    fit = fit_homography(matches(300, 100), 2.0, np.eye(3), (480, 640))
     assert corner_error(fit.homography) < 0.4
     assert fit.inliers[100:].all() and fit.inliers[:100].mean() < 0.1
 
 
 def test_matches_that_know_one_direction_only_count_in_that_one():
     flat = np.arange(0, 200)
-    fit = fit_homography(matches(300, 0, 0.1, flat), (480, 640), 3.0)
+    fit = fit_homography(matches(300, 0, 0.1, flat), 3.0, np.eye(3), (480, 640))
     assert corner_error(fit.homography) < 0.5
 
 
@@ -47,11 +47,11 @@ def test_matches_in_a_corner_do_not_bend_the_rest():
         at = few.at * 0.15
         noise = np.random.default_rng(seed).normal(0, 1.0, at.shape)
         few = few._replace(at=at, found=project(TRUTH, at) + noise)
-        fit = fit_homography(few, (480, 640), 3.0)
+        fit = fit_homography(few, 3.0, np.eye(3), (480, 640))
         worst = max(worst, abs(fit.homography[2, :2]).max() * 320)
     assert worst < 0.1
 
 
 @pytest.mark.parametrize("count", [0, 7])
 def test_too_few_matches_give_nothing(count):
-    assert fit_homography(matches(count, 0), (480, 640), 2.0) is None
+    assert fit_homography(matches(count, 0), 2.0, np.eye(3), (480, 640)) is None

@@ -133,6 +133,60 @@ def test_a_region_of_interest_moves_the_centre_and_binning_is_a_smaller_image():
         binned.for_size("visible", (240, 240))
 
 
+def test_binning_belongs_to_the_whole_image_or_is_in_k_already():
+    for binning in ((2, 2), (4, 4)):
+        told = info(binning_x=binning[0], binning_y=binning[1])
+        camera = camera_from_info(told, "vis")
+        assert camera.size == (480 // binning[1], 640 // binning[0])
+        assert camera.matrix[0, 0] == 500.0 / binning[0]
+        small = info(binning_x=binning[0], binning_y=binning[1], k=camera.matrix.ravel(), d=told.d)
+        again = camera_from_info(small, "vis")
+        np.testing.assert_array_equal(again.matrix, camera.matrix)
+        assert again.size == camera.size
+    uneven = camera_from_info(info(binning_x=2, binning_y=1), "vis")
+    assert (uneven.size, uneven.matrix[0, 0], uneven.matrix[1, 1]) == ((480, 320), 250.0, 510.0)
+
+
+def test_a_region_of_interest_is_taken_before_binning_and_may_be_in_k_already():
+    roi = types.SimpleNamespace(x_offset=160, y_offset=120, height=240, width=320)
+    camera = camera_from_info(info(roi=roi, binning_x=2, binning_y=2), "vis")
+    assert camera.size == (120, 160)
+    assert camera.matrix[:2, 2] == pytest.approx([79.5, 59.5])
+    own = [500.0, 0, 160.0, 0, 510.0, 118.0, 0, 0, 1]
+    assert camera_from_info(info(roi=roi, k=own), "vis").matrix[:2, 2] == pytest.approx([160, 118])
+
+
+def test_a_projection_matrix_of_zeros_is_named_where_images_are_rectified():
+    with pytest.raises(CalibrationError, match=r"projection matrix.*registration\.ir_rectified"):
+        camera_from_info(info(p=np.zeros(12)), "ir", rectified=True)
+    camera_from_info(info(p=np.zeros(12)), "ir")
+
+
+def test_a_file_of_opencv_is_read_and_one_of_another_size_refused(tmp_path):
+    pytest.importorskip("yaml", reason="needs PyYAML to read calibration files")
+    path = tmp_path / "camera.yaml"
+    matrix = "!!opencv-matrix\n  rows: 3\n  cols: 3\n  dt: d\n"
+    text = OST.replace("camera_matrix:\n  rows: 3\n  cols: 3\n", "camera_matrix: " + matrix)
+    path.write_text("%YAML:1.0\n---" + text)
+    assert read_camera_file(str(path), "vis").matrix.ravel().tolist() == K
+    path.write_text(OST.replace("319.5", "159.5").replace("239.5", "119.5"))
+    with pytest.raises(
+        CalibrationError, match=r"camera\.yaml.*belong to an image of about 319x239"
+    ):
+        read_camera_file(str(path), "vis")
+
+
+@pytest.mark.parametrize("kind", ["fisheye", "equidistant", "Equidistant"])
+def test_a_file_that_names_its_lens_as_camera_model_is_fisheye(tmp_path, kind):
+    pytest.importorskip("yaml", reason="needs PyYAML to read calibration files")
+    path = tmp_path / "ost.yaml"
+    text = OST.replace("distortion_model: plumb_bob", f"camera_model: {kind}")
+    path.write_text(text.replace("0.001, -0.002, 0.0]", "0.001, -0.002]"))
+    assert read_camera_file(str(path), "vis").fisheye
+    path.write_text(OST.replace("distortion_model: plumb_bob", f"distortion_model: {kind}"))
+    assert read_camera_file(str(path), "vis").distortion.size == 4  # a zero fills up
+
+
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
@@ -140,7 +194,15 @@ def test_a_region_of_interest_moves_the_centre_and_binning_is_a_smaller_image():
         ({"k": [float("nan")] * 9}, "finite"),
         ({"distortion_model": "fov"}, "fov"),
         ({"d": [1.0, 2.0, 3.0]}, "distortion"),
-        ({"distortion_model": "equidistant"}, "0, 4 finite"),
+        ({"distortion_model": "equidistant", "d": [0.1] * 5}, "0, 4 finite"),
+        ({"k": [1.0, 0, 0, 0, 1, 0, 0, 0, 1]}, "not calibrated"),
+        ({"k": [500.0, 0, 0, 0, 510, 0, 319.5, 239.5, 1]}, "row by row"),
+        (
+            {"roi": types.SimpleNamespace(x_offset=600, y_offset=0, height=240, width=320)},
+            "region of interest.*within",
+        ),
+        ({"k": [250.0, 0, 160, 0, 250, 120, 0, 0, 1]}, "seems to belong to .*320x240"),
+        ({"k": [1000.0, 0, 640, 0, 1000, 480, 0, 0, 1]}, "seems to belong to .*1280x960"),
         ({"width": 0}, "calibrated_ir_size"),
     ],
 )
