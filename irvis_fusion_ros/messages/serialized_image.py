@@ -128,6 +128,12 @@ class SerializedCompressedImage(_SerializedMessage):
 
 AnySerializedImage = Union[SerializedImage, SerializedCompressedImage]
 
+SERIALIZED_TYPES: dict[str, type[AnySerializedImage]] = {
+    "sensor_msgs/msg/Image": SerializedImage,
+    "sensor_msgs/msg/CompressedImage": SerializedCompressedImage,
+}
+"""The class that reads the messages of a type."""
+
 
 def head_bytes(sec: int, nanosec: int, frame_id: str) -> bytes:
     """Return the `head` of a message, little endian."""
