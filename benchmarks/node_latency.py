@@ -1,6 +1,6 @@
-"""Measure what the fusion node adds to a frame, against a bare relay and ROS's stock pairing.
+r"""Measure what the fusion node adds to a frame, against bare relays and ROS's stock pairing.
 
-A camera process publishes both streams (640x480 at 30 Hz), the node under test and a consumer of
+A camera process publishes both streams (--size, --rate), the node under test and a consumer of
 its output run in processes of their own. Latency is from the stamp to arrival at the consumer. The
 node's own cost is everything but the engine: reading, rescaling, registering, writing and
 publishing a frame, and waiting for the worker. Two measurements of it have to agree::
@@ -13,10 +13,17 @@ publishing a frame, and waiting for the worker. Two measurements of it have to a
 
     python -m benchmarks.node_latency --seconds 60 [--backend openvino] [--model nano]
 
-`--reference-engine-ms 8` replaces the engine by one that waits that long and fuses by maximum. All
-processes use the DDS profile for large images, unless `--no-dds-profile` is given. ROS's
-message_filters, where installed, is measured too: in front of a bare relay, and in the node. The
-relay is measured before and after the node, for half the time each.
+`--reference-engine-ms 8` replaces the engine by one that waits that long and fuses by maximum; one
+of 0 gives a stored image at once, so that the processor time of the process is the node's own::
+
+    python -m benchmarks.node_latency --reference-engine-ms 0 --cpu-alone --size 1280x1024 \
+        --rounds 5 --beside CHECKOUT
+
+With `--beside` the node of another checkout runs in turns with this one. All processes use the
+DDS profile for large images, unless `--no-dds-profile` is given. The relays republish the visible
+image, as message objects and as the bytes of serialized messages. Measured too, where they are
+installed: ROS's image_proc (its resize node, to the same size), and message_filters, in front of a
+relay and in the node. Each runs `--rounds` times, in turns.
 """
 
 from __future__ import annotations
@@ -46,7 +53,9 @@ ROOT = Path(__file__).resolve().parents[1]
 THIS = ("-m", "benchmarks.node_latency")
 OWN_COST_LIMIT_MS = 3.0
 AGREEMENT_LIMIT_MS = 1.0
-NODE, RELAY = "fusion_node", "bare relay"
+NODE, BESIDE = "fusion_node", "fusion_node of the other checkout"
+RELAY, OBJECT_RELAY = "bare relay, serialized messages", "bare relay, message objects"
+IMAGE_PROC = "image_proc's resize_node"
 
 
 class Run(NamedTuple):
@@ -65,6 +74,11 @@ class Run(NamedTuple):
     debug: dict[str, list[float]]
     cpu_s: float
 
+    @property
+    def cpu_ms(self) -> float:
+        """Processor time a frame."""
+        return 1e3 * self.cpu_s / max(1, self.sent)
+
 
 class Check(NamedTuple):
     """One line of the verdict."""
@@ -75,7 +89,7 @@ class Check(NamedTuple):
     holds: bool
 
 
-def make_run(camera: Mapping[str, Any], consumer: Mapping[str, Any], cpu_s: float) -> Run:
+def make_run(camera: Mapping[str, Any], consumer: Mapping[str, Any]) -> Run:
     """Compare what was sent with what arrived; latencies are of frames after the warm-up."""
     stamps = [stamp for stamp, _, _ in consumer["arrivals"]]
     first = {stamp: times for stamp, *times in reversed(consumer["arrivals"])}
@@ -94,7 +108,7 @@ def make_run(camera: Mapping[str, Any], consumer: Mapping[str, Any], cpu_s: floa
             name: [value for at_ns, value in values if at_ns >= sent[0]][-len(sent) :]
             for name, values in consumer["debug"].items()
         },
-        cpu_s=cpu_s,
+        cpu_s=camera["cpu_s"],
     )
 
 
@@ -120,13 +134,14 @@ def own_cost_outside(node: Run, relay: Run) -> float:
     return without_engine_ms - percentiles(relay_ms)[0] + percentiles(publish_ms)[0]
 
 
-def together(first: Run, second: Run) -> Run:
-    """Return two runs of the same node as one."""
-    summed = (name for name in Run._fields if name != "debug")
-    return Run(
-        debug={name: values + second.debug[name] for name, values in first.debug.items()},
-        **{name: getattr(first, name) + getattr(second, name) for name in summed},
-    )
+def together(runs: Sequence[Run]) -> Run:
+    """Return the runs of one node as one."""
+    first, *others = runs
+    for other in others:
+        summed = {n: getattr(first, n) + getattr(other, n) for n in Run._fields if n != "debug"}
+        debug = {name: values + other.debug[name] for name, values in first.debug.items()}
+        first = Run(debug=debug, **summed)
+    return first
 
 
 def verdict(node: Run, relay: Run, rate_hz: float) -> list[Check]:
@@ -150,19 +165,30 @@ def verdict(node: Run, relay: Run, rate_hz: float) -> list[Check]:
     return checks
 
 
-def report(runs: Mapping[str, Run], options: argparse.Namespace) -> None:
+def report(all_runs: Mapping[str, Sequence[Run]], options: argparse.Namespace) -> None:
     """Print the tables."""
     from benchmarks.shared import node_roles as roles
 
-    size, rate = f"{roles.WIDTH}x{roles.HEIGHT}", f"{options.rate_hz:g} Hz"
-    print(f"{size} bgr8 and mono8 at {rate} for {options.seconds:g} s")
-    columns = ("frames in", "out", "stamp to arrival p50, ms", "p99, ms", "cpu s")
+    size, rate = "{}x{}".format(*options.size), f"{options.rate_hz:g} Hz"
+    print(f"{size} bgr8 and mono8 at {rate}, {options.rounds} times {options.seconds:g} s")
+    runs = {name: together(each) for name, each in all_runs.items()}
+    columns = ["frames in", "out", "stamp to arrival p50, ms", "p99, ms", "CPU, ms a frame"]
+    formats = ["d", "d", ".2f", ".2f", ".2f"]
     rows = {
-        name: [run.sent, len(run.latencies_ms), *percentiles(run.latencies_ms), run.cpu_s]
+        name: [run.sent, len(run.latencies_ms), *percentiles(run.latencies_ms), run.cpu_ms]
         for name, run in runs.items()
     }
-    print(markdown_table(columns, rows, ("d", "d", ".2f", ".2f", ".1f"), "node"))
+    for other in (name for name in (RELAY, BESIDE) if name in runs):
+        # Of each round alone: what else runs on the machine changes between them.
+        columns, formats = [*columns, f"of {other}"], [*formats, ".2f"]
+        for name, each in all_runs.items():
+            rows[name].append(
+                float(np.median([a.cpu_ms / b.cpu_ms for a, b in zip(each, all_runs[other])]))
+            )
+    print(markdown_table(columns, rows, formats, "node"))
     node, relay = runs[NODE], runs[RELAY]
+    if options.cpu_alone:
+        return
     fused, out = len(node.debug["engine_ms"]), len(node.latencies_ms)
     print(f"\n{fused} of {out} frames that came out were fused, others passed\n")
     times = {
@@ -193,47 +219,93 @@ def measure(name: str, arguments: Sequence[str], options: argparse.Namespace) ->
     environment = environments.make_environment(60 + os.getpid() % 40, options.dds_profile)
     path = [str(ROOT), environment.get("PYTHONPATH", "")]
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, path))
-    seconds = options.seconds / 2 if name == RELAY else options.seconds
-    shared = ["--seconds", str(seconds), "--rate-hz", str(options.rate_hz)]
-    shared += ["--warm-up-s", str(options.warm_up_s)]
+    of_node = dict(environment)
+    if name == BESIDE:
+        of_node["PYTHONPATH"] = os.pathsep.join([str(options.beside), environment["PYTHONPATH"]])
+    shared = ["--seconds", str(options.seconds), "--rate-hz", str(options.rate_hz)]
+    shared += ["--warm-up-s", str(options.warm_up_s), "--size", "{}x{}".format(*options.size)]
 
-    def helper(role: str) -> ChildProcess:
-        given = [*THIS, "--role", role, *shared]
+    def helper(role: str, *more: str) -> ChildProcess:
+        given = [*THIS, "--role", role, *shared, *more]
         return ChildProcess(f"benchmark's {role}", given, environment, with_stdout=True)
 
-    with ChildProcess(name, arguments, environment) as node:
+    with ChildProcess(name, arguments, of_node) as node:
         time.sleep(options.settle_s)
-        with helper("consumer") as consumer, helper("camera") as camera:
-            limit_s = seconds + options.warm_up_s + 90.0
-            sent = json.loads(camera.output(limit_s))
-            seen = json.loads(consumer.output(limit_s))
+        with helper("consumer", *(["--cpu-alone"] if options.cpu_alone else [])) as consumer:
+            time.sleep(options.settle_s / 2)  # processes that start at once may miss each other
+            with helper("camera", "--watched", str(node.pid)) as camera:
+                limit_s = options.seconds + options.warm_up_s + 90.0
+                sent = json.loads(camera.output(limit_s))
+                seen = json.loads(consumer.output(limit_s))
         node.check_running()
-        return make_run(sent, seen, node.cpu_time_s())
+        return make_run(sent, seen)
+
+
+def image_proc_arguments() -> list[str] | None:
+    """Return what runs image_proc's resize node as a relay; None where it is not installed."""
+    prefixes = filter(None, os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep))
+    paths = [Path(prefix) / "lib" / "image_proc" / "resize_node" for prefix in prefixes]
+    found = next((str(path) for path in paths if path.is_file()), None)
+    if found is None:
+        return None
+    # A ChildProcess is a Python, which becomes the node here.
+    become = ["-c", "import os, sys; os.execv(sys.argv[1], sys.argv[1:])", found]
+    topics = ["image/image_raw:=vis/image_raw", "image/camera_info:=vis/camera_info"]
+    topics.append("resize/image_raw:=fused/image_raw")
+    parameters = {"use_scale": True, "scale_width": 1.0, "scale_height": 1.0}
+    remaps = [part for topic in topics for part in ("-r", topic)]
+    return [*become, "--ros-args", *remaps, *parameter_arguments(parameters)]
+
+
+def nodes_to_measure(options: argparse.Namespace) -> dict[str, list[str]]:
+    """Return the arguments of Python for each node, by its name."""
+    engine_ms = options.reference_engine_ms
+    if engine_ms is None:
+        node = ["-m", environments.NODE_MODULE]
+    else:
+        node = [*THIS, "--role", "node", "--reference-engine-ms", str(engine_ms)]
+    names = ("model", "backend", "threads")
+    given = parameter_arguments({name: getattr(options, name) for name in names})
+    for each in options.parameter:
+        given += ["-p", each]
+    node += ["--ros-args", *given]
+    nodes = {
+        OBJECT_RELAY: [*THIS, "--role", "relay"],
+        RELAY: [*THIS, "--role", "serialized_relay"],
+        NODE: node,
+    }
+    if options.beside is not None:
+        roles = str(ROOT / "benchmarks" / "shared" / "node_roles.py")
+        other = [roles, str(engine_ms)] if engine_ms is not None else node[:2]
+        nodes[BESIDE] = [*other, "--ros-args", *given]
+    image_proc = image_proc_arguments()
+    if image_proc is None:
+        print("image_proc is not installed here, so its resize node is not measured")
+    else:
+        nodes[IMAGE_PROC] = image_proc
+    if importlib.util.find_spec("message_filters"):
+        nodes["message objects behind message_filters"] = [*THIS, "--role", "stock"]
+        paired = parameter_arguments({"pairing": "message_filters"})
+        nodes["fusion_node, pairing: message_filters"] = [*node, *paired]
+    else:
+        print("message_filters is not installed here, so the stock pairing is not measured")
+    return nodes
 
 
 def compare(options: argparse.Namespace) -> None:
-    """Measure relay, stock pairing where installed, and the node; print the tables."""
-    if options.reference_engine_ms is None:
-        node = ["-m", environments.NODE_MODULE, "--ros-args"]
-    else:
-        milliseconds = str(options.reference_engine_ms)
-        node = [*THIS, "--role", "node", "--reference-engine-ms", milliseconds, "--ros-args"]
-    names = ("model", "backend", "threads")
-    node += parameter_arguments({name: getattr(options, name) for name in names})
-    relay = [*THIS, "--role", "relay"]
-    before = measure(RELAY, relay, options)
-    runs = {NODE: measure(NODE, node, options)}
-    runs[RELAY] = together(before, measure(RELAY, relay, options))
-    if importlib.util.find_spec("message_filters"):
-        paired = [*node, *parameter_arguments({"pairing": "message_filters"})]
-        for name, arguments in (
-            ("bare relay behind message_filters", [*THIS, "--role", "stock"]),
-            ("fusion_node, pairing: message_filters", paired),
-        ):
-            runs[name] = measure(name, arguments, options)
-    else:
-        print("message_filters is not installed here, so the stock pairing is not measured")
+    """Measure all nodes in turns; print the tables."""
+    nodes = nodes_to_measure(options)
+    runs: dict[str, list[Run]] = {name: [] for name in nodes}
+    for number in range(options.rounds):
+        for name in list(nodes)[:: -1 if number % 2 else 1]:
+            runs[name].append(measure(name, nodes[name], options))
     report(runs, options)
+
+
+def image_size(text: str) -> tuple[int, int]:
+    """Return (width, height) of `WxH`."""
+    width, height = (int(part) for part in text.lower().split("x"))
+    return width, height
 
 
 def main() -> int:
@@ -241,24 +313,32 @@ def main() -> int:
     parser = make_parser(__doc__, "backend threads")
     add = parser.add_argument
     add("--seconds", type=float, default=60.0)
-    add("--rate-hz", type=float, default=30.0)
+    add("--size", type=image_size, default=(640, 480), metavar="WxH", help="of both cameras")
+    add("--rate", "--rate-hz", dest="rate_hz", type=float, default=30.0, help="in Hz")
+    add("--rounds", type=int, default=1, help="how often each node runs, in turns")
+    add("--beside", type=Path, metavar="CHECKOUT", help="also measure the node of this one")
     add("--settle-s", type=float, default=5.0, help="for the engine to load")
     add("--warm-up-s", type=float, default=3.0, help="before the measurement")
     add("--model", default="auto")
+    add("--parameter", action="append", default=[], metavar="NAME:=VALUE", help="of the node")
     add("--reference-engine-ms", type=float, default=None)
     add("--no-dds-profile", dest="dds_profile", action="store_false")
+    add("--cpu-alone", action="store_true", help="leave out the latency topics, which cost, too")
     add("--role", default="compare", help=argparse.SUPPRESS)
+    add("--watched", type=int, help=argparse.SUPPRESS)
     options, ros_arguments = parser.parse_known_args()
     from benchmarks.shared import node_roles as roles  # needs rclpy
 
     if options.role == "node":
         return roles.run_reference_node(options.reference_engine_ms, ros_arguments)
     if options.role == "camera":
-        roles.run_camera(options.seconds, options.rate_hz, options.warm_up_s)
+        times = (options.seconds, options.rate_hz, options.warm_up_s)
+        roles.run_camera(options.size, *times, options.watched)
     elif options.role == "consumer":
-        roles.run_consumer(options.seconds + options.warm_up_s)
-    elif options.role in ("relay", "stock"):
-        roles.run_relay(pairing=options.role == "stock")
+        roles.run_consumer(options.seconds + options.warm_up_s, not options.cpu_alone)
+    elif options.role in ("relay", "serialized_relay", "stock"):
+        serialized = options.role == "serialized_relay"
+        roles.run_relay(pairing=options.role == "stock", serialized=serialized)
     else:
         compare(options)
     return 0

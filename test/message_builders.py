@@ -7,6 +7,10 @@ import types
 import cv2
 import numpy as np
 
+from irvis_fusion_ros.messages.compressed_messages import encode
+from irvis_fusion_ros.messages.image_messages import fused_bytes
+from irvis_fusion_ros.messages.serialized_image import SerializedCompressedImage, SerializedImage
+
 CODES = {"mono8": ("B", 1), "8UC1": ("B", 1), "mono16": ("H", 1), "16UC1": ("H", 1)}
 CODES.update({"32FC1": ("f", 1), "rgb8": ("B", 3), "bgr8": ("B", 3), "8UC3": ("B", 3)})
 CODES.update({"rgba8": ("B", 4), "bgra8": ("B", 4)})
@@ -34,8 +38,35 @@ def compressed(data, image_format):
     return types.SimpleNamespace(header=header(), format=image_format, data=array.array("B", data))
 
 
-def empty_image():
-    return image("", 0, 0, b"", 0)
+def serialized(message):
+    """The CDR bytes of such an object, as the package reads them."""
+
+    def aligned(raw):
+        return raw + bytes(-len(raw) % 4)
+
+    def text(value):
+        return struct.pack("<I", len(value.encode()) + 1) + value.encode() + b"\0"
+
+    stamp, data = message.header.stamp, bytes(message.data)
+    raw = aligned(struct.pack("<4siI", b"\0\1\0\0", stamp.sec, stamp.nanosec))
+    raw = aligned(raw + text(message.header.frame_id))
+    if hasattr(message, "format"):
+        raw = aligned(raw + text(message.format))
+        return SerializedCompressedImage(raw + struct.pack("<I", len(data)) + data)
+    raw += struct.pack("<II", message.height, message.width) + text(message.encoding)
+    raw = aligned(raw + bytes([message.is_bigendian]))
+    return SerializedImage(raw + struct.pack("<II", message.step, len(data)) + data)
+
+
+def filled(fused, message, order=None):
+    """The fused message that goes out for such an object."""
+    return SerializedImage(fused_bytes(fused, serialized(message), order))
+
+
+def encoded(fused, message, order="rgb", codec="jpeg", quality=90):
+    """As `filled`, compressed."""
+    head = serialized(message).head
+    return SerializedCompressedImage(encode(fused, head, order, codec, quality))
 
 
 def packed(encoding, values, padding=0, is_bigendian=0):

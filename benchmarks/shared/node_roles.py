@@ -8,41 +8,62 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import os
+import struct
+import sys
 import time
 from typing import Any
 
 import cv2
 import numpy as np
 import rclpy
+from rclpy.serialization import serialize_message
 from sensor_msgs.msg import Image
 from std_msgs.msg import Float32, Header
 
-from irvis_fusion_core.streams.stamps import stamp_ns
+from irvis_fusion_core.streams.stamps import NS_PER_S, stamp_ns
 from irvis_fusion_ros.node import fusion_node
 from irvis_fusion_ros.node.malloc_tuning import keep_freed_memory
 from irvis_fusion_ros.running_node.camera_messages import make_image
 
-HEIGHT, WIDTH = 480, 640
 IMAGES = 8
 """Number of different images: a thermal camera that repeats one image counts as frozen."""
 STEPS = ("read_ms", "thermal_ms", "registration_ms", "write_ms", "publish_ms")
 """The parts of `node_ms`."""
 DEBUG = ("node_ms", "wait_ms", "engine_ms", *STEPS)
 RELAY_TOPIC = "/benchmark_relay/debug/publish_ms"
+STAMP = struct.Struct("<iI")
+STAMP_AT = 4
+"""Where the stamp lies in a serialized message, behind its encapsulation."""
 
 
-def run_camera(seconds: float, rate_hz: float, warm_up_s: float) -> None:
-    """Publish both streams at `rate_hz`; print the stamps of the warm-up and of the rest."""
+def cpu_time_s(pid: int) -> float:
+    """Return the processor time that a running process has used, in seconds (Linux)."""
+    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+        fields = file.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def run_camera(
+    size: tuple[int, int], seconds: float, rate_hz: float, warm_up_s: float, watched: int
+) -> None:
+    """Publish both streams of (width, height); print the stamps of the warm-up and of the rest.
+
+    Also prints the processor time that the process `watched` used while the rest was sent.
+    """
     rclpy.init()
     node = rclpy.create_node("benchmark_camera")
     vis, ir = (node.create_publisher(Image, name + "/image_raw", 5) for name in ("vis", "ir"))
     rng = np.random.default_rng(0)
 
-    def noise(encoding: str, *shape: int) -> list[Image]:
+    def noise(encoding: str, *shape: int) -> list[bytearray]:
         images = (rng.integers(0, 256, shape, np.uint8) for _ in range(IMAGES))
-        return [make_image(image, encoding, Header(frame_id="camera")) for image in images]
+        header = Header(frame_id="camera")
+        messages = (make_image(image, encoding, header) for image in images)
+        return [bytearray(serialize_message(message)) for message in messages]
 
-    images = {"vis": noise("bgr8", HEIGHT, WIDTH, 3), "ir": noise("mono8", HEIGHT, WIDTH)}
+    width, height = size
+    images = {"vis": noise("bgr8", height, width, 3), "ir": noise("mono8", height, width)}
     # The visible topic has two subscribers: the node under test and the observer.
     while vis.get_subscription_count() < 2 or ir.get_subscription_count() == 0:
         time.sleep(0.05)
@@ -50,24 +71,29 @@ def run_camera(seconds: float, rate_hz: float, warm_up_s: float) -> None:
     start_s = time.monotonic()
     warm_up, count = int(warm_up_s * rate_hz), int((warm_up_s + seconds) * rate_hz)
     sent = []
+    cpu_s = 0.0
     for number in range(count):
         time.sleep(max(0.0, start_s + number / rate_hz - time.monotonic()))
+        if number == warm_up:
+            cpu_s = cpu_time_s(watched)
         stamp = node.get_clock().now().to_msg()
         sent.append(stamp_ns(stamp))
         for publisher, kind in ((ir, "ir"), (vis, "vis")):
             message = images[kind][number % IMAGES]
-            message.header.stamp = stamp
-            publisher.publish(message)
-    time.sleep(2.0)  # let the reliable writers finish
-    print(json.dumps({"warm_up": sent[:warm_up], "sent": sent[warm_up:]}))
+            STAMP.pack_into(message, STAMP_AT, stamp.sec, stamp.nanosec)
+            publisher.publish(bytes(message))
+    time.sleep(0.5)  # for the frames on their way
+    cpu_s = cpu_time_s(watched) - cpu_s
+    time.sleep(1.5)  # let the reliable writers finish
+    print(json.dumps({"warm_up": sent[:warm_up], "sent": sent[warm_up:], "cpu_s": cpu_s}))
 
 
-def run_consumer(seconds: float) -> None:
+def run_consumer(seconds: float, with_debug: bool = True) -> None:
     """Receive images and debug topics until silence; print all arrivals in nanoseconds.
 
     `arrivals` are (stamp, received by the middleware, callback) of the fused topic, `observed` the
     same of the visible one, which the node receives at the same moment. `debug` has (time of
-    arrival, value) by topic.
+    arrival, value) by topic; without `with_debug` it does not subscribe to them.
     """
     rclpy.init()
     node = rclpy.create_node("benchmark_consumer")
@@ -76,19 +102,21 @@ def run_consumer(seconds: float) -> None:
     last_s = [time.monotonic()]
     debug: dict[str, list[tuple[int, float]]] = {n: [] for n in (*DEBUG, "relay_publish_ms")}
 
-    def on_image(message: Image, info: dict, seen: list[tuple[int, int, int]]) -> None:
+    def on_image(raw: bytes, info: dict, seen: list[tuple[int, int, int]]) -> None:
         now_ns = node.get_clock().now().nanoseconds
-        seen.append((stamp_ns(message.header.stamp), info["received_timestamp"], now_ns))
+        sec, nanosec = STAMP.unpack_from(raw, STAMP_AT)
+        seen.append((sec * NS_PER_S + nanosec, info["received_timestamp"], now_ns))
         last_s[0] = time.monotonic()
 
     def on_value(message: Float32, name: str) -> None:
         debug[name].append((node.get_clock().now().nanoseconds, message.data))
 
     subscribe: Any = node.create_subscription  # rclpy's types lack a callback that takes `info`
-    subscribe(Image, "fused/image_raw", functools.partial(on_image, seen=arrivals), 10)
-    subscribe(Image, "vis/image_raw", functools.partial(on_image, seen=observed), 10)
+    for topic, seen in (("fused/image_raw", arrivals), ("vis/image_raw", observed)):
+        subscribe(Image, topic, functools.partial(on_image, seen=seen), 10, raw=True)
     topics = {name: "/fusion_node/debug/" + name for name in DEBUG}
-    for name, topic in {**topics, "relay_publish_ms": RELAY_TOPIC}.items():
+    topics["relay_publish_ms"] = RELAY_TOPIC
+    for name, topic in topics.items() if with_debug else ():
         subscribe(Float32, topic, functools.partial(on_value, name=name), 50)
     end_s = time.monotonic() + seconds + 60.0
     while time.monotonic() < end_s:
@@ -98,10 +126,11 @@ def run_consumer(seconds: float) -> None:
     print(json.dumps({"arrivals": arrivals, "observed": observed, "debug": debug}))
 
 
-def run_relay(pairing: bool) -> None:
+def run_relay(pairing: bool = False, serialized: bool = False) -> None:
     """Republish vis/image_raw unchanged; with `pairing`, behind the stock synchroniser.
 
-    It keeps freed memory as the node does, so that the two differ by the node's own work only.
+    With `serialized` no message becomes an object. It keeps freed memory as the node does, so that
+    the two differ by the node's own work only.
     """
     keep_freed_memory()
     rclpy.init()
@@ -112,7 +141,8 @@ def run_relay(pairing: bool) -> None:
     def publish(vis: Image) -> None:
         start_s = time.monotonic()
         publisher.publish(vis)
-        debug.publish(Float32(data=1e3 * (time.monotonic() - start_s)))
+        if debug.get_subscription_count():
+            debug.publish(Float32(data=1e3 * (time.monotonic() - start_s)))
 
     if pairing:
         import message_filters
@@ -121,17 +151,26 @@ def run_relay(pairing: bool) -> None:
         both = message_filters.ApproximateTimeSynchronizer(inputs, 10, 0.05)
         both.registerCallback(lambda ir, vis: publish(vis))
     else:
-        node.create_subscription(Image, "vis/image_raw", publish, 10)
-        node.create_subscription(Image, "ir/image_raw", lambda message: None, 10)
+        for topic, callback in (("vis/image_raw", publish), ("ir/image_raw", lambda ir: None)):
+            node.create_subscription(Image, topic, callback, 10, raw=serialized)
     with contextlib.suppress(KeyboardInterrupt):
         rclpy.spin(node)
 
 
 def run_reference_node(engine_ms: float, arguments: list[str]) -> int:
-    """Run the real node with an engine that waits `engine_ms` and fuses by maximum."""
+    """Run the real node with an engine that waits `engine_ms` and fuses by maximum.
+
+    With 0 it gives a stored image and costs nothing: all processor time is the node's own.
+    """
 
     class Reference:
+        stored: np.ndarray | None = None
+
         def fuse_frame(self, ir: np.ndarray, vis: np.ndarray, order: str = "rgb") -> np.ndarray:
+            if engine_ms == 0:
+                if self.stored is None or self.stored.shape != vis.shape:
+                    self.stored = np.full_like(vis, 127)
+                return self.stored
             time.sleep(engine_ms / 1e3)
             return cv2.max(vis, cv2.merge([ir, ir, ir]))
 
@@ -144,3 +183,7 @@ def run_reference_node(engine_ms: float, arguments: list[str]) -> int:
         close = warm_up
 
     return fusion_node.main(arguments, lambda settings, progress: Reference())
+
+
+if __name__ == "__main__":  # for a node of another revision, whose packages are on the path
+    sys.exit(run_reference_node(float(sys.argv[1]), sys.argv[2:]))

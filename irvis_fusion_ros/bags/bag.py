@@ -1,7 +1,7 @@
 """Read the messages of a ROS 2 bag (sqlite3 or MCAP) one by one, without a ROS graph.
 
-`rosbags` is imported when a bag is opened. Messages have the fields of sensor_msgs/Image and
-CompressedImage, so `irvis_fusion_ros.messages.image_messages` takes them.
+`rosbags` is imported when a bag is opened. Images are read as the node reads them, by
+`irvis_fusion_ros.messages.serialized_image`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from irvis_fusion_core.streams.stamps import stamp_ns
 from irvis_fusion_ros.bags.bag_error import BagError, reading_errors
 from irvis_fusion_ros.bags.bag_storage import BagReader, OnIncomplete
 from irvis_fusion_ros.bags.storage.stored_topic import StoredTopic
-from irvis_fusion_ros.messages.protocols import AnyImageMessage
+from irvis_fusion_ros.messages.serialized_image import AnySerializedImage
 
 IMAGE_TYPE = "sensor_msgs/msg/Image"
 COMPRESSED_TYPE = "sensor_msgs/msg/CompressedImage"
@@ -27,7 +27,7 @@ class BagImage(NamedTuple):
 
     topic: str
     stamp_ns: int
-    message: AnyImageMessage
+    message: AnySerializedImage
     recorded_ns: int
 
 

@@ -25,6 +25,7 @@ from irvis_fusion_ros.bags.storage.bag_files import (
 )
 from irvis_fusion_ros.bags.storage.decompression import is_compressed, unpack
 from irvis_fusion_ros.bags.storage.stored_topic import CDR, StoredTopic, message_types
+from irvis_fusion_ros.messages.serialized_image import SERIALIZED_TYPES
 
 
 class OnIncomplete(Protocol):
@@ -109,7 +110,8 @@ class BagReader:
     def decode(self, raw: bytes, topic: StoredTopic) -> Any:
         """Return the message, or None where `raw` holds none; `messages` tells it at the end."""
         try:
-            return self._store.deserialize_cdr(raw, topic.type)
+            image = SERIALIZED_TYPES.get(topic.type)
+            return self._store.deserialize_cdr(raw, topic.type) if image is None else image(raw)
         except Exception as error:  # noqa: BLE001 - of rosbags, at any bytes
             count, first = self._undecoded.get(topic[:2], (0, error))
             self._undecoded[topic[:2]] = (count + 1, first)

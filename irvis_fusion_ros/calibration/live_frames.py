@@ -17,6 +17,11 @@ from irvis_fusion_core.streams.pairing import Pair, PairNearest
 from irvis_fusion_core.streams.stamps import stamp_ns
 from irvis_fusion_ros.calibration.calibration_frames import CalibrationPair, decoded
 from irvis_fusion_ros.messages.image_messages import ImageMessageError
+from irvis_fusion_ros.messages.serialized_image import (
+    AnySerializedImage,
+    SerializedCompressedImage,
+    SerializedImage,
+)
 from irvis_fusion_ros.node.topics.qos import MatchedSubscription
 
 _SPIN_S = 0.05
@@ -61,15 +66,13 @@ class _Collection:
         self._found: list[CalibrationPair] = []
         self._next_s = 0.0
         self._unusable: ImageMessageError | None = None
-        self._subscriptions = [
-            MatchedSubscription(
-                self.node,
-                CompressedImage if topic.endswith("/compressed") else Image,
-                topic,
-                functools.partial(self._take, add),
-            )
-            for topic, add in zip(self.topics, (self.pairing.add_ir, self.pairing.add_vis))
-        ]
+        self._subscriptions = []
+        for topic, add in zip(self.topics, (self.pairing.add_ir, self.pairing.add_vis)):
+            compressed = topic.endswith("/compressed")
+            kind = SerializedCompressedImage if compressed else SerializedImage
+            take = functools.partial(self._take, kind, add)
+            message_type = CompressedImage if compressed else Image
+            self._subscriptions.append(MatchedSubscription(self.node, message_type, topic, take))
 
     def run(self, progress: Callable[[str], None]) -> list[CalibrationPair]:
         begin = time.monotonic()
@@ -87,7 +90,14 @@ class _Collection:
             raise CalibrationError(self._why_nothing())
         return self._found
 
-    def _take(self, add: Callable[..., list[Pair]], message: Image | CompressedImage) -> None:
+    def _take(
+        self, kind: type[AnySerializedImage], add: Callable[..., list[Pair]], raw: bytes
+    ) -> None:
+        try:
+            message = kind(raw)
+        except ImageMessageError as error:
+            self._unusable = error
+            return
         for pair in add(stamp_ns(message.header.stamp), message):
             now = time.monotonic()
             if not pair.paired or now < self._next_s or len(self._found) >= self.most:

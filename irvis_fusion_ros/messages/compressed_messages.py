@@ -6,9 +6,6 @@ JPEG and PNG files of colour hold what OpenCV calls bgr8, whatever the source wa
 
 from __future__ import annotations
 
-import array
-from typing import Any
-
 import cv2
 import numpy as np
 
@@ -19,7 +16,8 @@ from irvis_fusion_ros.messages.image_encodings import (
     MOST_PIXELS,
     ImageMessageError,
 )
-from irvis_fusion_ros.messages.protocols import AnyImageMessage, CompressedImageMessage
+from irvis_fusion_ros.messages.protocols import CompressedImageMessage
+from irvis_fusion_ros.messages.serialized_image import compressed_bytes
 
 CODECS = ("jpeg", "png")
 
@@ -64,16 +62,15 @@ def decode(msg: CompressedImageMessage, max_pixels: int = MOST_PIXELS) -> tuple[
 
 
 def encode(
-    msg_out: Any,
     fused: np.ndarray,
-    vis_msg: AnyImageMessage,
+    head: bytes,
     order: str = "rgb",
     codec: str = "jpeg",
     quality: int = 90,
-) -> Any:
-    """Write `fused` (HxWx3 uint8 of `order`) into the CompressedImage `msg_out`; return it.
+) -> bytes:
+    """Return `fused` (HxWx3 uint8 of `order`) as a serialized CompressedImage.
 
-    The header is that of `vis_msg`, an Image or a CompressedImage. `quality` (1-100) is JPEG's.
+    `head` is that of the visible message. `quality` (1-100) is JPEG's.
 
     Raises:
         FrameError: `fused` is not uint8 HxWx3, or `order` is unknown.
@@ -91,12 +88,7 @@ def encode(
     done, coded = cv2.imencode("." + codec, bgr, options)
     if not done:
         raise FrameError(f"OpenCV could not write {fused.shape} as {codec}")
-    data = array.array("B")
-    data.frombytes(coded.reshape(-1).data)
-    msg_out.header = vis_msg.header
-    msg_out.format = f"{order}8; {codec} compressed bgr8"
-    msg_out.data = data
-    return msg_out
+    return compressed_bytes(head, f"{order}8; {codec} compressed bgr8", coded.reshape(-1).data)
 
 
 def _encoding_of(pixels: np.ndarray, source: str) -> str:

@@ -16,7 +16,7 @@ from irvis_fusion_core.thermal.palettes import FalseColour, grey_of
 
 KINDS = (
     "zero_size", "wrong_step", "short_data", "odd_size", "unknown_encoding", "not_finite",
-    "undecodable", "wrong_depth", "unknown_format", "too_large", "too_many_scans",
+    "undecodable", "wrong_depth", "unknown_format", "too_large", "too_many_scans", "unreadable",
 )  # fmt: skip
 
 MOST_PIXELS = 4096 * 3072

@@ -6,17 +6,25 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
+import cv2
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
+from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CameraInfo
 from std_srvs.srv import SetBool
 
 from irvis_fusion_core.errors import FusionError
+from irvis_fusion_ros.messages.image_encodings import ImageMessageError
+from irvis_fusion_ros.messages.serialized_image import (
+    AnySerializedImage,
+    SerializedCompressedImage,
+    SerializedImage,
+)
 from irvis_fusion_ros.node.decode_thread import DecodeThread
 from irvis_fusion_ros.node.engine_state import READY, EngineLog, EngineState
 from irvis_fusion_ros.node.frame_output import FrameOutput
-from irvis_fusion_ros.node.frame_path import FrameIntake, FrameProcessor
+from irvis_fusion_ros.node.frame_path import DEACTIVATED, FrameIntake, FrameProcessor
 from irvis_fusion_ros.node.reports.diagnostics import Report
 from irvis_fusion_ros.node.reports.latency_topics import LatencyTopics
 from irvis_fusion_ros.node.reports.output import OutputReport
@@ -51,12 +59,13 @@ class Configured:
             ConfigurationError: Parameters or remaps that do not go together.
         """
         self.engine_text: dict[str, str] = {}
+        self._info_raw, self._info_size = b"", (0, 0)
         self._node = node
         live, guard, note, now = node.live, node.guard, node.note, node.get_clock().now
         settings = live.current
         refuse_loops(node, settings)
         with ExitStack() as undo:
-            self.topics = FusedTopics(node, live, guard("a match", node.follow_demand))
+            self.topics = FusedTopics(node, live, guard("a match", node.follow_demand), note)
             undo.callback(self.topics.close)
             diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
             undo.callback(node.destroy_publisher, diagnostics)
@@ -101,8 +110,8 @@ class Configured:
             add_ir = self._decoded(undo, "ir", self.checks.unpack_ir, self.intake.add_ir)
             add_vis = self._decoded(undo, "vis", self.checks.unpack_vis, self.intake.add_vis)
             callbacks = {
-                "ir": guard("an infrared message", add_ir),
-                "vis": guard("a visible message", add_vis),
+                "ir": guard("an infrared message", self._reading("ir", add_ir)),
+                "vis": guard("a visible message", self._reading("vis", add_vis)),
                 "vis_info": on_info,
             }
             self.inputs = CameraTopics(node, live, callbacks)
@@ -118,8 +127,14 @@ class Configured:
             self._undo = undo.pop_all()
         self.worker.start()
 
+    def retire(self) -> None:
+        """Unsubscribe, and let out every frame that is on its way: publishing ends after this."""
+        self.follow(False)
+        self.intake.finish(DEACTIVATED)
+
     def close(self) -> None:
         """End the worker and remove everything."""
+        self.retire()
         if not self.worker.stop(STOP_TIMEOUT_S):
             self._node.get_logger().warning("the engine is still busy; it is left to end alone")
         try:
@@ -192,10 +207,36 @@ class Configured:
 
     # --- callbacks on the executor's thread
 
-    def _on_info(self, message: CameraInfo) -> None:
-        self.topics.publishers.set_camera_info(message)
-        self.calibrations.add_info("vis", message)
-        size = (message.height, message.width)
+    def _reading(
+        self, camera: str, take: Callable[[AnySerializedImage], None]
+    ) -> Callable[[bytes], None]:
+        """Return what takes the serialized images of "ir" or "vis", and hands them to `take`."""
+        transport = self._node.live.current.topics.camera(camera).transport
+        kind = SerializedCompressedImage if transport == "compressed" else SerializedImage
+
+        def read(raw: bytes) -> None:
+            try:
+                message = kind(raw)
+            except ImageMessageError as error:
+                self._node.note(f"{camera}: {error.kind}", str(error))
+                if camera == "vis":
+                    self.output.drop("vis_" + error.kind)
+            else:
+                take(message)
+
+        return read
+
+    def _on_info(self, raw: bytes) -> None:
+        if raw[12:] != self._info_raw[12:]:  # most differ in the stamp alone
+            try:
+                self.topics.publishers.set_camera_info(raw)
+                message = deserialize_message(raw, CameraInfo)
+            except Exception as error:  # noqa: BLE001 - of rclpy, whose kinds differ by version
+                self._node.note("vis/camera_info: unreadable", f"{type(error).__name__}: {error}")
+                return
+            self._info_raw, self._info_size = raw, (message.height, message.width)
+            self.calibrations.add_info("vis", message)
+        size = self._info_size
         found = self.checks.sizes.get("vis", size)
         if found != size and size != (0, 0):
             text = "found {1}x{0}, the images are {3}x{2}".format(*size, *found)
@@ -224,6 +265,10 @@ class Configured:
         self._fuser = PairFuser(
             node.open_engine(node.live.current, lambda text: node.get_logger().info(text))
         )
+        if self._fuser.describe().get("backend") != "numpy":
+            # The node's own OpenCV calls are short: to wake and await OpenCV's threads costs more
+            # processor time than they save. The engine numpy calculates by OpenCV.
+            cv2.setNumThreads(1)
         return self._fuser
 
     def _on_engine_state(self, state: str, reason: str) -> None:

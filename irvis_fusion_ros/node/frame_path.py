@@ -15,16 +15,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from sensor_msgs.msg import Image
 
 from irvis_fusion_core.errors import CalibrationError, ConfigurationError, FrameError
 from irvis_fusion_core.streams.health import Verdict
 from irvis_fusion_core.streams.stamps import NS_PER_S
 from irvis_fusion_core.thermal.palettes import FalseColour
 from irvis_fusion_ros.messages import image_messages
-from irvis_fusion_ros.messages.protocols import AnyImageMessage
+from irvis_fusion_ros.messages.serialized_image import AnySerializedImage
 from irvis_fusion_ros.node.engine_state import READY, WARMING_UP, EngineState
-from irvis_fusion_ros.node.frame_output import OVERRUN, FrameOutput
+from irvis_fusion_ros.node.frame_output import OVERRUN, FrameOutput, FusedImage
 from irvis_fusion_ros.node.guard import fault_text
 from irvis_fusion_ros.node.worker import Delivery, FusionWorker
 from irvis_fusion_ros.parameters.settings import LiveSettings, Settings
@@ -43,6 +42,7 @@ PASSED_BY_MAX = 32
 
 FAULT = "fault"
 STUCK = "engine_stuck"
+DEACTIVATED = "deactivated"
 ENGINE_ERROR = "engine_error"
 WARM_UP = "engine_warming_up"
 
@@ -69,7 +69,6 @@ class FrameIntake:
     on_waiting: Callable[[], None]
 
     def __post_init__(self) -> None:
-        self._vis_number = 0
         self._vis_arrived_ns = 0
         self._decider: FrameDecider[VisFrame] = FrameDecider(
             self.live.current, engine_ready=lambda: self.worker.engine_state.state == READY
@@ -77,7 +76,7 @@ class FrameIntake:
 
     def add_vis(
         self,
-        message: AnyImageMessage,
+        message: AnySerializedImage,
         unpacked: np.ndarray | None = None,
         arrived_ns: int | None = None,
     ) -> None:
@@ -88,14 +87,13 @@ class FrameIntake:
         `FrameProcessor.process` fuses it on the worker's thread, and `FrameOutput` lets it out.
         What is not to be fused goes the same way, so nothing overtakes.
         """
-        self._vis_number += 1
         now_ns = time.monotonic_ns()
         arrived_ns = now_ns if arrived_ns is None else arrived_ns
-        frame = VisFrame(self._vis_number, message, unpacked, 0, arrived_ns)
+        frame = VisFrame(self.output.arrived(), message, unpacked, 0, arrived_ns)
         try:
             frame, refused = self.checks.vis(frame)
             if refused is not None:
-                self.output.drop("vis_" + refused)
+                self.output.drop("vis_" + refused, frame.number)
                 return
             if frame.stamp_ns > 0:
                 self._vis_arrived_ns = now_ns
@@ -109,7 +107,7 @@ class FrameIntake:
 
     def add_ir(
         self,
-        message: AnyImageMessage,
+        message: AnySerializedImage,
         unpacked: FalseColour | None = None,
         arrived_ns: int | None = None,
     ) -> None:
@@ -132,6 +130,11 @@ class FrameIntake:
         """Publish what waits behind an engine that hangs, though no new frame pushes it."""
         if not self._worker_accepts():
             self._pass_waiting()
+
+    def finish(self, reason: str) -> None:
+        """Publish unchanged whatever the worker has not finished: publishing ends after this."""
+        for waiting in self.worker.mailbox.give_back():
+            self.processor.pass_by(waiting, reason)
 
     def clear(self, cause: str) -> None:
         """Forget both streams: a clock jump, or the cameras were unsubscribed."""
@@ -168,7 +171,7 @@ class FrameIntake:
         for decision in decisions:
             try:
                 if decision.action == DROPPED:
-                    self.output.drop(decision.reason)
+                    self.output.drop(decision.reason, decision.vis.number)
                 elif not self._worker_accepts():
                     self.processor.pass_by(decision, self._pass_waiting())
                 else:
@@ -241,6 +244,8 @@ class FrameProcessor:
     def failed(self, delivery: Delivery[Decision], error: Exception) -> None:
         """Publish the frame at which the engine failed, unchanged."""
         self.note("engine: " + type(error).__name__, str(error))
+        for displaced in delivery.displaced:  # those that are out already are passed over
+            self.output.overrun(displaced.vis, displaced.reason)
         self.output.pass_through(delivery.job.vis, ENGINE_ERROR)
 
     def pass_by(self, decision: Decision, reason: str) -> None:
@@ -270,9 +275,9 @@ class FrameProcessor:
             self.output.pass_through(frame, frames.UNCALIBRATED)
             return
         fused_ns = time.monotonic_ns()
-        message = image_messages.fill(Image(), fused.image, frame.message, order)
+        message = image_messages.fused_bytes(fused.image, frame.message, order)
         write_ns = time.monotonic_ns()
-        if not self.output.publish_fused(frame, message, fused.image, order):
+        if not self.output.let_out(frame, FUSED, FusedImage(message, fused.image, order)):
             return
         end_ns = time.monotonic_ns()
         times = fused.timings

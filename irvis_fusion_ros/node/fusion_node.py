@@ -100,7 +100,8 @@ class FusionNode(LifecycleNode):
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Unsubscribe from the cameras; the engine stays open."""
         self._active = False
-        self.follow_demand()
+        if self.configured is not None:
+            self.configured.retire()
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:

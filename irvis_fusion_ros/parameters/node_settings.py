@@ -66,7 +66,10 @@ class TopicSettings:
         name="ir_qos.reliability",
     )
     ir_qos_depth: int = row(
-        5, "IR messages that the middleware may queue for the node.", (1, 100), name="ir_qos.depth"
+        10,
+        "IR messages that the middleware may queue for the node.",
+        (1, 100),
+        name="ir_qos.depth",
     )
     vis_qos_reliability: str = row(
         "auto",
@@ -75,7 +78,7 @@ class TopicSettings:
         name="vis_qos.reliability",
     )
     vis_qos_depth: int = row(
-        10,
+        30,
         "Visible messages that the middleware may queue for the node.",
         (1, 100),
         name="vis_qos.depth",

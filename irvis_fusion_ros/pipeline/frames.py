@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from irvis_fusion_ros.messages.protocols import AnyImageMessage
+from irvis_fusion_ros.messages.serialized_image import AnySerializedImage
 
 FUSED = "fused"
 PASSED = "passed"
@@ -36,7 +36,7 @@ class VisFrame(NamedTuple):
 
     Attributes:
         number: Place in its stream.
-        message: sensor_msgs/Image or CompressedImage.
+        message: sensor_msgs/Image or CompressedImage, serialized.
         pixels: What `image_messages.view` gave for the message, or `unpacked_visible` for a
             compressed one. None for an encoding that is not known here.
         stamp_ns: Stamp of the header.
@@ -44,7 +44,7 @@ class VisFrame(NamedTuple):
     """
 
     number: int
-    message: AnyImageMessage
+    message: AnySerializedImage
     pixels: np.ndarray | None
     stamp_ns: int
     arrived_ns: int

@@ -46,6 +46,11 @@ class ChildProcess:
             )
 
     @property
+    def pid(self) -> int:
+        """The number of the process."""
+        return self._process.pid
+
+    @property
     def exit_status(self) -> int | None:
         """The exit status; None while it runs, negative for the signal that ended it."""
         return self._process.poll()
@@ -109,12 +114,6 @@ class ChildProcess:
                 with contextlib.suppress(BrokenPipeError):
                     stream.close()
         return self._process.returncode
-
-    def cpu_time_s(self) -> float:
-        """Return the processor time that the running process has used, in seconds (Linux)."""
-        with open(f"/proc/{self._process.pid}/stat", encoding="ascii") as file:
-            fields = file.read().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def _ended_with_error(self) -> EngineError:
         return EngineError(

@@ -43,18 +43,19 @@ def node(latency_ms=17.7, wait_ms=0.3, node_ms=2.0, engine_ms=10.0, **changes):
 
 def test_lost_double_and_disordered_frames_are_told_apart():
     camera = {"warm_up": [1 * MS, 2 * MS], "sent": [3 * MS, 4 * MS, 5 * MS, 6 * MS]}
+    camera["cpu_s"] = 2.5
     arrivals = [(1, 8, 9), (3, 3, 4), (5, 4, 5), (4, 5, 6), (4, 6, 7)]
     consumer = {
         "arrivals": [[stamp * MS, (stamp + r) * MS, (stamp + c) * MS] for stamp, r, c in arrivals],
         "observed": [[s * MS, (s + 1) * MS, s * MS + 1_500_000] for s in (1, 2, 3, 4, 5)],
         "debug": {"engine_ms": [[2 * MS, 99.0], [4 * MS, 8.0]]},
     }
-    found = make_run(camera, consumer, 2.5)
+    found = make_run(camera, consumer)
     assert (found.sent, found.lost, found.twice, found.disordered) == (4, 2, 1, 1)
     assert found.latencies_ms == [4.0, 6.0, 5.0]
     assert found.residences_ms == [2.0, 4.0, 3.0]  # received, less when the observer received
     assert found.debug == {"engine_ms": [8.0]}  # the warm-up's is left out
-    assert found.cpu_s == 2.5
+    assert found.cpu_s == 2.5 and found.cpu_ms == 625.0
 
 
 def test_both_views_of_the_own_cost_are_of_the_same_thing():
@@ -75,7 +76,7 @@ def test_outside_takes_off_each_frame_its_own_engine_time():
 
 
 def test_the_relay_before_and_after_is_one_run():
-    both = together(RELAY, RELAY)
+    both = together([RELAY, RELAY])
     assert both.sent == 200 and len(both.latencies_ms) == len(both.residences_ms) == 200
     assert len(both.debug["relay_publish_ms"]) == 200 and both.cpu_s == 2.0
 

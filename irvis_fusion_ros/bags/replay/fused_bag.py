@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import heapq
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,12 +14,13 @@ from irvis_fusion_ros.bags.bag import CAMERA_INFO_TYPE, COMPRESSED_TYPE, IMAGE_T
 from irvis_fusion_ros.bags.bag_storage import OnIncomplete
 from irvis_fusion_ros.bags.bag_topics import FusionTopics
 from irvis_fusion_ros.bags.bag_writer import BagWriter
-from irvis_fusion_ros.bags.made_images import ImageForm, image_message, make_header
+from irvis_fusion_ros.bags.made_images import make_header
 from irvis_fusion_ros.bags.replay.fused_frame import FusedFrame
 from irvis_fusion_ros.bags.replay.interrupted_run import InterruptedRun
 from irvis_fusion_ros.bags.replay.offline_fusion import OfflineFusion
 from irvis_fusion_ros.bags.storage.stored_topic import StoredTopic
 from irvis_fusion_ros.messages import compressed_messages
+from irvis_fusion_ros.messages.serialized_image import Bytes, image_bytes, info_bytes
 from irvis_fusion_ros.pipeline.frames import DROPPED, FUSED, PASSED
 
 DIAGNOSTICS_TYPE = "diagnostic_msgs/msg/DiagnosticArray"
@@ -58,7 +58,7 @@ class FusedBag:
         # Not written yet, because an earlier visible frame still waits for its partner.
         self._held: list[tuple[int, int, str, str, bytes]] = []
         self._number = 0
-        self._info: Any | None = None
+        self._info: bytes | None = None
         self._seconds = SecondsOfFrames()
 
     def run(self, bag: str) -> Iterator[FusedFrame]:
@@ -81,7 +81,7 @@ class FusedBag:
             if message.topic in copied:
                 self._hold(message.recorded_ns, message.topic, message.type, message.raw)
             if message.topic == cameras.vis_info and message.message is not None:
-                self._info = copy.copy(message.message)  # its header will be the images'
+                self._info = message.raw
             yield from self._take(self.fusion.add(message, cameras))
         yield from self._take(self.fusion.finish())
 
@@ -95,31 +95,29 @@ class FusedBag:
         """Hold what the node would publish of a frame."""
         topics, source, at_ns = self.fused, frame.source, frame.recorded_ns
         if topics.diagnostics:
-            self._put(at_ns, topics.diagnostics, DIAGNOSTICS_TYPE, self._seconds.add(frame))
+            report = self._seconds.add(frame)
+            if report is not None:
+                raw = self.writer.serialize(report, DIAGNOSTICS_TYPE)
+                self._put(at_ns, topics.diagnostics, DIAGNOSTICS_TYPE, raw)
         if frame.outcome == DROPPED or frame.message is None:
             return
         if self.interrupted is not None:
             self.interrupted.published += 1
-        is_recorded = frame.message is source.message
-        self._put(at_ns, topics.image, IMAGE_TYPE, source.raw if is_recorded else frame.message)
+        head = source.message.head
+        self._put(at_ns, topics.image, IMAGE_TYPE, frame.message.raw)
         if topics.compressed:
             self._put(at_ns, topics.compressed, COMPRESSED_TYPE, self._compressed(frame))
-        if self._info is not None:
-            self._info.header = source.message.header
-            self._put(at_ns, topics.info, CAMERA_INFO_TYPE, self._info)
+        if self._info is not None and topics.info:
+            self._put(at_ns, topics.info, CAMERA_INFO_TYPE, info_bytes(self._info, head))
         if frame.ir is not None:
-            grey = image_message(frame.ir, ImageForm("mono8"), 0, "")
-            grey.header = source.message.header
-            self._put(at_ns, topics.ir, IMAGE_TYPE, grey)
+            self._put(at_ns, topics.ir, IMAGE_TYPE, image_bytes(head, "mono8", frame.ir))
 
-    def _put(self, recorded_ns: int, topic: str | None, kind: str, message: Any) -> None:
-        """Hold a message, or its bytes, where there is one and the topic is wanted."""
-        if topic is not None and message is not None:
-            is_raw = isinstance(message, (bytes, memoryview))
-            raw = message if is_raw else self.writer.serialize(message, kind)
-            self._hold(recorded_ns, topic, kind, raw)
+    def _put(self, recorded_ns: int, topic: str | None, kind: str, raw: Bytes | None) -> None:
+        """Hold a serialized message, where there is one and the topic is wanted."""
+        if topic is not None and raw is not None:
+            self._hold(recorded_ns, topic, kind, bytes(raw))
 
-    def _compressed(self, frame: FusedFrame) -> Any:
+    def _compressed(self, frame: FusedFrame) -> Bytes | None:
         """Return the frame as JPEG; None for a passed image that cannot be decoded."""
         source = frame.source
         if frame.outcome == PASSED and source.type == COMPRESSED_TYPE:
@@ -127,9 +125,7 @@ class FusedBag:
         if frame.fused is None:
             return None
         quality = self.fusion.settings.topics.jpeg_quality
-        return compressed_messages.encode(
-            SimpleNamespace(), frame.fused, source.message, quality=quality
-        )
+        return compressed_messages.encode(frame.fused, source.message.head, quality=quality)
 
     def _hold(self, recorded_ns: int, topic: str, kind: str, raw: bytes) -> None:
         heapq.heappush(self._held, (recorded_ns, self._number, topic, kind, raw))

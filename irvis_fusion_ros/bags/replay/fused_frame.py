@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import cv2
 import numpy as np
 
 from irvis_fusion_ros.bags.bag import BagMessage
 from irvis_fusion_ros.messages import image_messages
+from irvis_fusion_ros.messages.serialized_image import SerializedImage
 from irvis_fusion_ros.pipeline.frame_decision import Decision
 from irvis_fusion_ros.pipeline.frames import PASSED, VisFrame
 
@@ -23,8 +22,7 @@ class FusedFrame:
         recorded_ns: When the visible message was recorded.
         ir_stamp_ns: Stamp of the thermal frame fused into it; None unless FUSED.
         frame: The visible frame as the pipeline read it; `source` is its message as recorded.
-        message: What the node publishes on fused/image_raw, with the fields of
-            sensor_msgs/Image; None when DROPPED. A raw image that passes is `source.message`.
+        message: What the node publishes on fused/image_raw; None when DROPPED.
         ir: uint8 HxW, rescaled and on the visible grid, as the engine got it; None unless FUSED.
         coverage: uint8 HxW, 0 where the thermal camera sees nothing (there `ir` shows the visible
             image); None where it sees everything, and unless FUSED.
@@ -44,7 +42,7 @@ class FusedFrame:
         self.ir_health = decision.health
         self.frame = frame
         self.source = source
-        self.message: Any = None
+        self.message: SerializedImage | None = None
         self.ir: np.ndarray | None = None
         self.coverage: np.ndarray | None = None
         self.engine_ms: float | None = None

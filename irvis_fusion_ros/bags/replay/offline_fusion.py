@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from types import SimpleNamespace
 from typing import NamedTuple
 
 from irvis_fusion_core.errors import CalibrationError, ConfigurationError, FrameError
@@ -29,6 +28,7 @@ from irvis_fusion_ros.bags.replay.fused_frame import FusedFrame
 from irvis_fusion_ros.bags.replay.offline_advice import SkewWatch
 from irvis_fusion_ros.messages import image_messages
 from irvis_fusion_ros.messages.image_messages import ImageMessageError
+from irvis_fusion_ros.messages.serialized_image import SerializedImage
 from irvis_fusion_ros.parameters.settings import Settings
 from irvis_fusion_ros.pipeline import frames
 from irvis_fusion_ros.pipeline.current_stages import CurrentStages
@@ -252,7 +252,8 @@ class OfflineFusion:
             result.pass_on(frames.UNCALIBRATED)
             return
         source = result.frame.message
-        result.message = image_messages.fill(SimpleNamespace(), fused.image, source, order)
+        out = image_messages.fused_bytes(fused.image, source, order)
+        result.message = SerializedImage(out)
         result.ir, result.coverage = fused.ir8, fused.coverage
         result.engine_ms = fused.timings.engine_ms
         result.keep("fused", fused.image, order)
@@ -262,8 +263,8 @@ class OfflineFusion:
         """Give the visible image, as the node publishes it."""
         frame = result.frame
         try:
-            passed = image_messages.passed_image(frame.message, SimpleNamespace(), frame.pixels)
-            result.message = passed
+            passed = image_messages.passed_bytes(frame.message, frame.pixels)
+            result.message = SerializedImage(passed)
         except ImageMessageError as error:
             self._events.add("vis: " + error.kind, str(error))
             result.outcome, result.reason = DROPPED, error.kind

@@ -13,7 +13,6 @@ import os
 import sys
 import tempfile
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -29,7 +28,8 @@ from irvis_fusion_ros.evaluation.live.compare import LiveFrame, ScriptedDecider,
 from irvis_fusion_ros.evaluation.recording import FRAMES, LIVE, digest
 from irvis_fusion_ros.evaluation.summary import spread
 from irvis_fusion_ros.evaluation.tables import Table, read_rows
-from irvis_fusion_ros.messages.image_messages import ImageMessageError, passed_image
+from irvis_fusion_ros.messages.image_messages import ImageMessageError, passed_bytes
+from irvis_fusion_ros.messages.serialized_image import SerializedImage
 from irvis_fusion_ros.parameters.generated_files import yaml_scalar
 from irvis_fusion_ros.parameters.settings import Settings
 from irvis_fusion_ros.running_node import environment
@@ -178,7 +178,7 @@ def _live_frames(plan: Plan, settings: Settings, run: LiveRun) -> dict[int, Live
         if found.message is None:
             continue
         with contextlib.suppress(ImageMessageError):
-            passed = passed_image(found.message, SimpleNamespace())
+            passed = SerializedImage(passed_bytes(found.message))
             unchanged[stamp_ns(found.message.header.stamp)] = digest(passed)
     fused = [a.stamp_ns for a in run.arrivals if unchanged.get(a.stamp_ns) != a.image]
     offset_s = settings.pairing.ir_time_offset_s

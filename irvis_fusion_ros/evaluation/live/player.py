@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import select
-import struct
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -25,6 +24,7 @@ from sensor_msgs import msg as sensor_messages
 
 from irvis_fusion_core.streams.stamps import NS_PER_S
 from irvis_fusion_ros.bags.bag import BagMessage, read_messages
+from irvis_fusion_ros.messages.serialized_image import stamp_ns_of, with_stamp
 
 DEPTH = 60
 WARM_UP_PERIOD_S = 0.2
@@ -58,7 +58,7 @@ class Player:
             enough = all(len(kept) == WARM_UP_IMAGES for kept in first.values())
             if enough or number > WARM_UP_MESSAGES:
                 break
-        stamps_ns = [read_stamp(message.raw) for kept in first.values() for message in kept]
+        stamps_ns = [stamp_ns_of(message.raw) for kept in first.values() for message in kept]
         stamp_ns = max(min(stamps_ns) - _EARLIER_NS, NS_PER_S)
         turn = 0
         while not select.select([sys.stdin], [], [], WARM_UP_PERIOD_S)[0]:
@@ -83,7 +83,7 @@ class Player:
             self.published.append(
                 {
                     "topic": self._names[message.topic],
-                    "stamp_ns": read_stamp(message.raw),
+                    "stamp_ns": stamp_ns_of(message.raw),
                     "published_ns": now_ns,
                     "late_ms": (now_ns - due_ns) / 1e6,
                 }
@@ -101,23 +101,6 @@ class Player:
             publisher = self._node.create_publisher(kind, self._names[message.topic], profile)
             self._publishers[message.topic] = publisher
         return self._publishers[message.topic]
-
-
-def read_stamp(raw: bytes) -> int:
-    """Return the header's stamp in ns of a CDR message: the first field after four bytes."""
-    seconds, nanoseconds = struct.unpack_from(_stamp_format(raw), raw, 4)
-    return int(seconds) * NS_PER_S + int(nanoseconds)
-
-
-def with_stamp(raw: bytes, stamp_ns: int) -> bytes:
-    """Return the same CDR message with another stamp."""
-    changed = bytearray(raw)
-    struct.pack_into(_stamp_format(raw), changed, 4, *divmod(stamp_ns, NS_PER_S))
-    return bytes(changed)
-
-
-def _stamp_format(raw: bytes) -> str:
-    return "<iI" if raw[1] & 1 else ">iI"
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -7,7 +7,7 @@ is bad, ERROR while an image is missing altogether (no visible input, no engine)
 from __future__ import annotations
 
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -18,6 +18,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from irvis_fusion_core.streams.health import MISSING
 from irvis_fusion_ros.node import decode_thread
 from irvis_fusion_ros.node.engine_state import FAILED, READY
+from irvis_fusion_ros.node.topics.qos import LOST_ADVICE
 from irvis_fusion_ros.pipeline.frames import FUSED
 from irvis_fusion_ros.pipeline.pair_fuser import Stages
 
@@ -113,6 +114,7 @@ class Report:
         self._others_before = 0
         self._events_before = 0
         self._output_before = ""
+        self._lost_before: Counter[str] = Counter()
         self._active_s = time.monotonic()
 
     def make(self) -> DiagnosticArray:
@@ -153,6 +155,13 @@ class Report:
             self._active_s = time.monotonic()
         values = {"fused_hz": f"{self._rate('fused', fused):.1f}"}
         values.update(("frames " + kind, str(count)) for kind, count in sorted(outcomes.items()))
+        vis = parts.inputs["vis"]
+        losses = vis.losses()
+        # Published by the camera = fused + passed + dropped + lost + on their way.
+        values["published"] = str(vis.received + sum(losses.values()))
+        values["on their way"] = str(vis.received - fused - others)
+        values.update((f"lost: {cause}", str(n)) for cause, n in losses.items())
+        values["late results"] = str(parts.output.late_results)
         values["displaced"] = str(parts.worker.mailbox.displaced_count)
         pairing = parts.intake.counters()
         values.update(("pairing " + kind, str(count)) for kind, count in sorted(pairing.items()))
@@ -185,6 +194,8 @@ class Report:
         size = parts.checks.sizes.get(name)
         values["size"] = "{1}x{0}".format(*size) if size else "unknown"
         level, message = OK, "receiving"
+        lost = subscription.losses()["reader queue"]
+        new_lost, self._lost_before[name] = lost - self._lost_before[name], lost
         if not subscription.is_open:
             message = "not subscribed"
         elif name == "ir":
@@ -193,6 +204,9 @@ class Report:
             # A camera that has just been subscribed to may be late; below it is called silent.
             fine = verdict.usable or (verdict.reason == MISSING and not subscription.received)
             level, message = (OK if fine else WARN), verdict.text
+        if new_lost and level == OK:
+            advice = LOST_ADVICE.format(name)
+            level, message = WARN, f"{new_lost} messages lost: reader queue; {advice}"
         silent = parts.inputs.silent.get(name)
         if silent:
             level, message = (WARN if name == "ir" else ERROR), silent

@@ -7,9 +7,10 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from rclpy.node import Node
 from std_msgs.msg import Float32
+
+from irvis_fusion_ros.node.topics.qos import qos_event
 
 LATENCY_TOPICS: Mapping[str, str] = {
     "wait_ms": "from the visible message's callback until the worker took the frame",
@@ -37,8 +38,11 @@ class LatencyTopics:
     def __init__(self, node: Node, window: int = 300) -> None:
         """Create the publishers; percentiles are over the last `window` frames."""
         self._node = node
+        # Every event of every publisher costs at each turn of rclpy's executor.
+        silent = qos_event.PublisherEventCallbacks(use_default_callbacks=False)
         self._publishers = {
-            name: node.create_publisher(Float32, "~/debug/" + name, 10) for name in LATENCY_TOPICS
+            name: node.create_publisher(Float32, "~/debug/" + name, 10, event_callbacks=silent)
+            for name in LATENCY_TOPICS
         }
         self._wanted: dict[str, Any] = {}
         self._recent: dict[str, deque[float]] = {
@@ -68,10 +72,7 @@ class LatencyTopics:
         """Return `name: p50 / p99` over the window, for /diagnostics."""
         with self._lock:
             recent = {name: list(values) for name, values in self._recent.items() if values}
-        return {
-            name: "p50 {:.2f}, p99 {:.2f}".format(*np.percentile(values, (50, 99)))
-            for name, values in recent.items()
-        }
+        return {name: _percentiles(sorted(values)) for name, values in recent.items()}
 
     def destroy(self) -> None:
         """Remove the publishers."""
@@ -79,3 +80,8 @@ class LatencyTopics:
         for publisher in self._publishers.values():
             self._node.destroy_publisher(publisher)
         self._publishers = {}
+
+
+def _percentiles(in_order: list[float]) -> str:
+    p50, p99 = (in_order[round(share * (len(in_order) - 1))] for share in (0.5, 0.99))
+    return f"p50 {p50:.2f}, p99 {p99:.2f}"

@@ -8,12 +8,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
+from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CameraInfo
 
 from irvis_fusion_ros.node.guard import Guard
@@ -50,7 +50,7 @@ class CalibrationTopics:
             self.node,
             CameraInfo,
             IR_INFO,
-            self.guard("an infrared calibration message", partial(self.add_info, "ir")),
+            self.guard("an infrared calibration message", self._on_ir_info),
             self.live.current.topics.camera("ir").reliability,
             depth=1,
         )
@@ -76,6 +76,9 @@ class CalibrationTopics:
         """Take a camera_info of "ir" or "vis"; most are the same as the one before."""
         if self._cameras.add_info(camera, message):
             self._changed()
+
+    def _on_ir_info(self, raw: bytes) -> None:
+        self.add_info("ir", deserialize_message(raw, CameraInfo))
 
     def snapshot(self, settings: Settings) -> Cameras:
         """Return what is known, as `settings` see it; never raises."""

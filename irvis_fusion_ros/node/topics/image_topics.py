@@ -24,6 +24,7 @@ from irvis_fusion_ros.node.topics.qos import (
     resolve_topic,
 )
 from irvis_fusion_ros.parameters.settings import LiveSettings, Settings
+from irvis_fusion_ros.pipeline.events import Note
 
 VIS_INFO = "vis/camera_info"
 FUSED = "fused/image_raw"
@@ -42,9 +43,9 @@ class CameraTopics:
     """The subscriptions `ir`, `vis` and `vis_info`, opened and closed together."""
 
     def __init__(
-        self, node: Node, live: LiveSettings, callbacks: Mapping[str, Callable[[Any], None]]
+        self, node: Node, live: LiveSettings, callbacks: Mapping[str, Callable[[bytes], None]]
     ) -> None:
-        """Subscribe to nothing yet. `callbacks` has one for each name above."""
+        """Subscribe to nothing yet. `callbacks` has one for each name above; see `on_message`."""
         self.silent: dict[str, str | None] = {}
         """Why nothing arrives, by name; None while something does."""
         self._node = node
@@ -96,9 +97,15 @@ class FusedTopics:
     """The publishers of the fused image; they publish only while the node is active."""
 
     def __init__(
-        self, node: LifecycleNode, live: LiveSettings, on_demand: Callable[[Any], None]
+        self,
+        node: LifecycleNode,
+        live: LiveSettings,
+        on_demand: Callable[[Any], None],
+        note: Note,
     ) -> None:
         """Create them; `on_demand(event)` is called when subscribers come and go.
+
+        `note` is told of images that cannot be compressed.
 
         Where the middleware has no such event (Humble), ask `publishers.wanted` now and then.
         """
@@ -110,7 +117,7 @@ class FusedTopics:
         image, info = self._publish(Image, FUSED), self._publish(CameraInfo, FUSED_INFO)
         wanted = topics.publish_compressed
         compressed = self._publish(CompressedImage, COMPRESSED) if wanted else None
-        self.publishers = Publishers(image, info, compressed, live)
+        self.publishers = Publishers(image, info, compressed, live, note)
 
     def close(self) -> None:
         """Remove the publishers."""

@@ -9,10 +9,8 @@ sensor data may come best effort, and a reliable output serves both kinds of sub
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, NamedTuple
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
@@ -27,6 +25,9 @@ from rclpy.qos import (
     qos_check_compatible,
 )
 from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.subscription import Subscription
+
+from irvis_fusion_ros.node.topics.arrivals import Arrivals
 
 try:
     from rclpy import event_handler as qos_event
@@ -35,8 +36,9 @@ except ImportError:  # pragma: no cover - Humble
 
 HANDOVER_S = 2.0
 """How long a replaced subscription lives on when its successor has received nothing."""
-STAMPS_KEPT = 100
-"""Of what a replaced subscription delivered: its successor may deliver all it queued again."""
+TELLS_MESSAGE_INFO = hasattr(Subscription, "CallbackType")
+"""Whether callbacks may take the information about a message, too. Humble's rclpy drops it."""
+LOST_ADVICE = "the node was not served in time: free a processor core, or raise {}_qos.depth"
 
 
 class Offer(NamedTuple):
@@ -183,15 +185,16 @@ def explain_silence(
 class MatchedSubscription:
     """A subscription that follows the reliability which the publishers offer.
 
-    All methods belong to the executor's thread. Times are `time.monotonic()` seconds. `open`
-    subscribes. `reliability` is reliable, best_effort, or auto, which follows the publishers; the
-    middleware may queue `depth` messages.
+    `on_message` gets each message once, in order and serialized, also while one subscription
+    replaces another. All methods belong to the executor's thread. Times are `time.monotonic()`
+    seconds. `open` subscribes. `reliability` is reliable, best_effort, or auto, which follows the
+    publishers; the middleware may queue `depth` messages.
     """
 
     node: Node
     message_type: type[Any]
     topic: str
-    on_message: Callable[[Any], None]
+    on_message: Callable[[bytes], None]
     reliability: str = "auto"
     depth: int = 5
 
@@ -208,7 +211,8 @@ class MatchedSubscription:
         self._current: Any | None = None
         self._replaced: Any | None = None
         self._generation = 0  # of the current subscription; the replaced one has one less
-        self._handed_over: deque[tuple[int, int]] = deque(maxlen=STAMPS_KEPT)
+        self._arrivals = Arrivals(self._matched_publishers)
+        self._repeats = False  # whether the current subscription may repeat what was taken
         self._replaced_at_s = 0.0
         self._quiet_since_s = 0.0
         self._received_seen = 0
@@ -223,6 +227,7 @@ class MatchedSubscription:
         if self._current is None:
             self.offers = read_offers(self.node, self.topic)
             self._quiet_since_s = now_s
+            self._arrivals.begin()
             self._subscribe(choose_reliability(self.offers, self.reliability))
 
     def close(self) -> None:
@@ -241,17 +246,15 @@ class MatchedSubscription:
             self._received_seen = self.received
             self._quiet_since_s = now_s
         if self._replaced is not None and now_s - self._replaced_at_s > HANDOVER_S:
-            self.node.destroy_subscription(self._replaced)
-            self._replaced = None
+            self._end_handover()
         self.offers = read_offers(self.node, self.topic)
         if not self.offers:
             return None
         reliability = choose_reliability(self.offers, self.reliability)
         if self.profile.reliability == getattr(QoSReliabilityPolicy, reliability.upper()):
             return None
-        if self._replaced is not None:
-            self.node.destroy_subscription(self._replaced)
-        self._replaced, self._replaced_at_s = self._current, now_s
+        self._end_handover()
+        self._replaced, self._replaced_at_s, self._repeats = self._current, now_s, True
         self._subscribe(reliability)
         offers = "; ".join(offer.text() for offer in self.offers)
         return f"{self.topic}: subscribed as {profile_text(self.profile)}, as offered by {offers}"
@@ -265,15 +268,29 @@ class MatchedSubscription:
         silent_s = now_s - self._quiet_since_s
         return explain_silence(self.topic, self.type_name, self.offers, self.profile, silent_s)
 
+    def losses(self) -> dict[str, int]:
+        """Return the published messages that did not arrive, by cause.
+
+        The middleware tells what it lost on the way. What is missing besides was overwritten in
+        this reader's queue.
+        """
+        missing = self._arrivals.missing or 0
+        on_the_way = min(self.lost, missing)
+        return {"reader queue": missing - on_the_way, "middleware": on_the_way}
+
     def describe(self) -> dict[str, str]:
         """Return what /diagnostics shows of this input."""
         offers = "; ".join(offer.text() for offer in self.offers)
+        known = self._arrivals.missing is not None
+        queue = self.losses()["reader queue"]
+        lost = str(queue) if known or not self.received else "not known: messages have no numbers"
         return {
             "topic": self.topic,
             "type": self.type_name,
             "subscribed": profile_text(self.profile) if self.is_open else "no",
             "publishers": offers or "none",
             "received": str(self.received),
+            "lost: reader queue": lost,
             "lost_by_middleware": str(self.lost),
             "incompatible_publishers": str(self.incompatible),
         }
@@ -281,8 +298,7 @@ class MatchedSubscription:
     def _subscribe(self, reliability: str) -> None:
         self.profile = make_profile(reliability, "volatile", self.profile.depth)
         self._generation += 1
-        self._handed_over.clear()
-        deliver = partial(self._deliver, self._generation)
+        deliver = self._delivery(self._generation)
 
         def create(**events: Any) -> Any:
             return self.node.create_subscription(
@@ -290,6 +306,7 @@ class MatchedSubscription:
                 self.topic,
                 deliver,
                 self.profile,
+                raw=True,
                 # Its own: a group in which taking a message raised waits for `release_stuck`.
                 callback_group=MutuallyExclusiveCallbackGroup(),
                 event_callbacks=qos_event.SubscriptionEventCallbacks(**events),
@@ -298,27 +315,61 @@ class MatchedSubscription:
 
         try:
             self._current = create(
-                incompatible_qos=self._on_incompatible, message_lost=self._on_lost
+                incompatible_qos=self._on_incompatible,
+                message_lost=self._on_lost,
+                use_default_callbacks=False,  # each event costs at every turn of the executor
             )
         except qos_event.UnsupportedEventTypeError:
             # Not every middleware counts lost messages; the default callback for QoS stays.
             self._current = create()
 
-    def _deliver(self, generation: int, message: Any) -> None:
-        stamp = message.header.stamp
-        if generation != self._generation:
-            if self._replaced is None or generation + 1 != self._generation:
-                return  # still queued when the subscription was given up
-            self._handed_over.append((stamp.sec, stamp.nanosec))
-        elif self._replaced is not None:
-            self.node.destroy_subscription(self._replaced)
-            self._replaced = None
-        if generation == self._generation and self._handed_over:
-            if (stamp.sec, stamp.nanosec) in self._handed_over and (stamp.sec or stamp.nanosec):
-                return  # the replaced subscription has delivered it already
-            self._handed_over.clear()
-        self.received += 1
-        self.on_message(message)
+    def _delivery(self, generation: int) -> Callable[..., None]:
+        """Return the callback for rclpy; a plain function is the cheapest to call there."""
+
+        def deliver(raw: bytes, info: Mapping[str, Any]) -> None:
+            self._deliver(generation, raw, info)
+
+        def deliver_alone(raw: bytes) -> None:
+            self._deliver(generation, raw, {})
+
+        return deliver if TELLS_MESSAGE_INFO else deliver_alone
+
+    def _deliver(self, generation: int, raw: bytes, info: Mapping[str, Any]) -> None:
+        if generation == self._generation:
+            if self._replaced is not None:
+                self._end_handover()
+            self._repeats = not self._take(raw, info, self._repeats) and self._repeats
+        elif self._replaced is not None and generation + 1 == self._generation:
+            self._take(raw, info)
+        # Else it was still queued when the subscription was given up.
+
+    def _end_handover(self) -> None:
+        """Take what the replaced subscription still holds: it came before what its successor has.
+
+        The successor may deliver some of it again.
+        """
+        replaced, self._replaced = self._replaced, None
+        if replaced is None:
+            return
+        try:
+            with replaced.handle:
+                while True:
+                    taken = replaced.handle.take_message(self.message_type, True)
+                    if taken is None:
+                        break
+                    self._take(*taken)
+        finally:
+            self.node.destroy_subscription(replaced)
+
+    def _take(self, raw: bytes, info: Mapping[str, Any], repeats: bool = False) -> bool:
+        is_new = self._arrivals.is_new(raw, info, repeats)
+        if is_new:
+            self.received += 1
+            self.on_message(raw)
+        return is_new
+
+    def _matched_publishers(self) -> int:
+        return int(self._current.handle.get_publisher_count()) if self._current else 0
 
     def _on_incompatible(self, event: Any) -> None:
         self.incompatible = event.total_count

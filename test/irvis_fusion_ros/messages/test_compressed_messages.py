@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from message_builders import compressed, empty_image, from_array, smooth_pixels
+from message_builders import compressed, encoded, filled, from_array, smooth_pixels
 
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_core.file_formats.image_bytes import declared_size
-from irvis_fusion_ros.messages.compressed_messages import decode, encode
+from irvis_fusion_ros.messages.compressed_messages import decode
 from irvis_fusion_ros.messages.image_encodings import ImageMessageError
-from irvis_fusion_ros.messages.image_messages import fill, thermal_frame, view, visible_frame
+from irvis_fusion_ros.messages.image_messages import thermal_frame, view, visible_frame
 
 
 @settings(max_examples=60, deadline=None)
@@ -39,7 +39,7 @@ def test_any_compressed_bytes_are_decoded_or_refused(data, image_format):
 @pytest.mark.parametrize("order", ["rgb", "bgr"])
 def test_png_survives_the_round_trip_and_keeps_the_header(order):
     fused = smooth_pixels()
-    out = encode(compressed(b"", ""), fused, from_array("rgb8", fused), order, "png")
+    out = encoded(fused, from_array("rgb8", fused), order, "png")
     pixels, read_order = visible_frame(out)
     assert read_order == "bgr" and out.format == f"{order}8; png compressed bgr8"
     expected = fused if order == "bgr" else fused[..., ::-1]
@@ -50,8 +50,8 @@ def test_png_survives_the_round_trip_and_keeps_the_header(order):
 def test_jpeg_stays_close_and_smaller_with_less_quality():
     fused = smooth_pixels(64, 96)
     msg = from_array("rgb8", fused)
-    fine = encode(compressed(b"", ""), fused, msg, quality=95)
-    coarse = encode(compressed(b"", ""), fused, msg, quality=20)
+    fine = encoded(fused, msg, quality=95)
+    coarse = encoded(fused, msg, quality=20)
     assert len(coarse.data) < len(fine.data)
     assert np.abs(decode(fine)[0][..., ::-1].astype(int) - fused).mean() < 3
 
@@ -80,15 +80,13 @@ def test_compressed_visible_goes_out_raw_as_bgr8():
     bgr = smooth_pixels()
     msg = compressed(png(bgr), "rgb8; png compressed bgr8")
     pixels, order = visible_frame(msg)
-    out = fill(empty_image(), pixels, msg, order)
+    out = filled(pixels, msg, order)
     assert out.encoding == "bgr8" and np.array_equal(view(out), bgr)
 
 
 def test_unknown_codec_is_refused():
     with pytest.raises(ConfigurationError, match="codec"):
-        encode(
-            compressed(b"", ""), smooth_pixels(), from_array("rgb8", smooth_pixels()), codec="gif"
-        )
+        encoded(smooth_pixels(), from_array("rgb8", smooth_pixels()), codec="gif")
 
 
 def declared(codec, width, height):

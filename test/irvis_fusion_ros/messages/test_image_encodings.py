@@ -2,14 +2,14 @@
 
 import numpy as np
 import pytest
-from message_builders import empty_image, from_array, image, packed, smooth_pixels
+from message_builders import filled, from_array, image, packed, smooth_pixels
 
 from irvis_fusion_ros.messages.image_encodings import (
     ImageMessageError,
     output_encoding,
     to_rgb_or_bgr,
 )
-from irvis_fusion_ros.messages.image_messages import fill, thermal_frame, view, visible_frame
+from irvis_fusion_ros.messages.image_messages import thermal_frame, view, visible_frame
 
 COLOUR_AT = {
     "rggb": [[0, 1], [1, 2]],
@@ -31,7 +31,7 @@ def test_bayer_of_a_plain_colour_gives_that_colour(pattern, is_bigendian, bits):
     pixels, order = visible_frame(msg)
     assert (order, output_encoding(msg.encoding)) == ("rgb", "rgb8")
     assert np.array_equal(pixels, np.broadcast_to(rgb, (10, 12, 3)))
-    out = fill(empty_image(), pixels, msg)
+    out = filled(pixels, msg)
     assert out.encoding == "rgb8" and np.array_equal(view(out), pixels)
 
 

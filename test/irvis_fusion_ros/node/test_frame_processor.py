@@ -4,7 +4,7 @@ import types
 
 import numpy as np
 import pytest
-from message_builders import from_array
+from message_builders import from_array, serialized
 
 pytest.importorskip("rclpy", reason="needs rclpy: source ROS, or pip install '.[ros]'")
 
@@ -41,7 +41,6 @@ class Bench:
     """A processor whose outputs are kept."""
 
     def __init__(self, monkeypatch, **changes):
-        monkeypatch.setattr(frame_path, "Image", types.SimpleNamespace)
         self.sent, self.events, self.latencies = [], [], []
         topic = types.SimpleNamespace(publish=self.sent.append, get_subscription_count=lambda: 1)
         live = LiveSettings(Settings.of(changes))
@@ -49,7 +48,7 @@ class Bench:
         def note(kind, text):
             self.events.append(kind)
 
-        self.output = FrameOutput(Publishers(topic, topic, None, live), live, note)
+        self.output = FrameOutput(Publishers(topic, topic, None, live, note), live, note)
         self.stages = CurrentStages(live.current)
         self.states = []
         state = EngineState(lambda name, reason: self.states.append(name))
@@ -59,7 +58,13 @@ class Bench:
         )
         self.fuser = PairFuser(Engine())
 
+    def arrive(self, count):
+        """Let the output expect frames up to number `count`."""
+        while self.output.arrivals < count:
+            self.output.arrived()
+
     def process(self, *decisions):
+        self.arrive(decisions[-1].vis.number)
         *displaced, newest = decisions
         self.processor.process(self.fuser, Delivery(newest, displaced))
 
@@ -68,7 +73,7 @@ class Bench:
 
 
 def decision(number, ir_number=None, skew_s=0.0, size=(48, 64), ir_size=(48, 64)):
-    message = from_array("rgb8", np.full((*size, 3), number, np.uint8))
+    message = serialized(from_array("rgb8", np.full((*size, 3), number, np.uint8)))
     frame = VisFrame(number, message, image_messages.view(message), number * NS, 0)
     if ir_number is None:
         return Decision(PASSED, "ir_missing", frame, frame.stamp_ns, None, None, "missing")
@@ -133,6 +138,7 @@ def test_the_thermal_limits_see_every_frame_that_was_to_be_fused_once(monkeypatc
     )
     bench.process(decision(1, 1))
     bench.process(decision(2, 2), decision(3), decision(4, 3))  # two displaced ones
+    bench.arrive(6)
     bench.processor.pass_by(decision(5, 4), "engine_stuck")
     bench.processor.overrun(decision(6, 5))
     bench.process(decision(7, 5))
@@ -146,10 +152,26 @@ def test_the_thermal_limits_see_every_frame_that_was_to_be_fused_once(monkeypatc
     }
 
 
-def test_the_frame_at_which_the_engine_fails_goes_out_unchanged(monkeypatch):
+def test_frames_at_which_the_engine_fails_go_out_unchanged(monkeypatch):
     bench = Bench(monkeypatch)
-    failed = decision(1, 1)
-    bench.processor.failed(Delivery(failed, []), RuntimeError("device lost"))
-    assert bench.sent == [failed.vis.message]
+    bench.arrive(3)
+    held, waiting, failed = decision(1, 1), decision(2), decision(3, 1)
+    bench.processor.failed(Delivery(failed, [held, waiting]), RuntimeError("device lost"))
+    assert bench.sent == [each.vis.message.raw for each in (held, waiting, failed)]
     assert bench.events == ["engine: RuntimeError"]
-    assert bench.outcomes() == {"passed: engine_error": 1}
+    assert bench.outcomes() == {
+        "passed: overrun": 1,
+        "passed: ir_missing": 1,
+        "passed: engine_error": 1,
+    }
+
+
+def test_a_frame_given_up_is_counted_once_though_its_fused_image_comes_later(monkeypatch):
+    bench = Bench(monkeypatch)
+    bench.process(decision(1, 1))  # the warm-up
+    bench.arrive(2)
+    slow = decision(2, 2)
+    bench.processor.pass_by(slow, "engine_stuck")
+    bench.process(slow)
+    assert bench.outcomes() == {"passed: engine_warming_up": 1, "passed: engine_stuck": 1}
+    assert bench.output.late_results == 1 and len(bench.sent) == 2

@@ -82,7 +82,7 @@ def test_settings_are_read_by_section_and_by_ros_name():
     assert settings.pairing == PairingSettings(pairing="pair")
     assert settings.thermal.window_low == settings.value("thermal.window_low") == 3.0
     assert settings.topics.camera("ir") == ("raw", "auto", 7)
-    assert settings.topics.camera("vis") == ("raw", "auto", 10)
+    assert settings.topics.camera("vis") == ("raw", "auto", 30)
     mapping = settings.to_mapping()
     assert list(mapping) == [spec.name for spec in TABLE]
     assert Settings.of(mapping) == settings

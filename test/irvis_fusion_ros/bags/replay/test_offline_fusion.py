@@ -15,6 +15,7 @@ from irvis_fusion_ros.bags.bag_topics import FusionTopics, find_topics
 from irvis_fusion_ros.bags.replay.offline_advice import why_nothing_fused
 from irvis_fusion_ros.bags.replay.offline_fusion import DROPPED, FUSED, PASSED, OfflineFusion
 from irvis_fusion_ros.messages.image_messages import view
+from irvis_fusion_ros.messages.serialized_image import SerializedImage
 from irvis_fusion_ros.parameters.settings import LiveSettings
 from irvis_fusion_ros.parameters.settings_file import load_settings
 
@@ -118,9 +119,9 @@ def run_node(monkeypatch, bag, settings, engine=None):
     )
     monkeypatch.setattr(frame_path, "time", steady)
     monkeypatch.setattr("irvis_fusion_core.streams.health.time", steady)
-    monkeypatch.setattr(frame_path, "Image", types.SimpleNamespace)
 
-    def publish(message):
+    def publish(raw):
+        message = SerializedImage(raw)
         stamp = message.header.stamp
         published.append((stamp.sec * NS + stamp.nanosec, bytes(message.data)))
 
@@ -133,7 +134,7 @@ def run_node(monkeypatch, bag, settings, engine=None):
     topic = types.SimpleNamespace(publish=publish, get_subscription_count=lambda: 1)
     silent = types.SimpleNamespace(publish=lambda message: None, get_subscription_count=lambda: 0)
     live = LiveSettings(settings)
-    output = FrameOutput(Publishers(topic, silent, None, live), live, note)
+    output = FrameOutput(Publishers(topic, silent, None, live, note), live, note)
     state = EngineState(lambda name, reason: None)
     state.set(READY)
     processor = frame_path.FrameProcessor(
@@ -187,7 +188,7 @@ def test_every_visible_frame_comes_once_and_the_fused_image_is_the_engines(
         vis = cv2.imread(f"{pairs}/VIS/{number:02d}.png")[..., ::-1]
         np.testing.assert_array_equal(frame.vis, vis)
         if frame.outcome == PASSED:
-            assert frame.message is frame.source.message
+            assert frame.message.raw == frame.source.raw
             np.testing.assert_array_equal(frame.fused, vis)
             assert frame.ir is None and frame.engine_ms is None and frame.ir_stamp_ns is None
             continue

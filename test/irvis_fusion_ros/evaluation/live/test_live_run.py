@@ -19,7 +19,7 @@ pytestmark = needs_rosbags
 def test_stamps_are_read_and_written_where_cdr_has_them(stamp_ns):
     from rosbags.typesys import Stores, get_typestore
 
-    from irvis_fusion_ros.evaluation.live.player import read_stamp, with_stamp
+    from irvis_fusion_ros.evaluation.live.player import stamp_ns_of, with_stamp
 
     store = get_typestore(Stores.ROS2_HUMBLE)
     kind = "sensor_msgs/msg/CompressedImage"
@@ -28,9 +28,9 @@ def test_stamps_are_read_and_written_where_cdr_has_them(stamp_ns):
     message = store.types[kind](header=header, format="jpeg", data=np.arange(9, dtype=np.uint8))
     for little_endian in (True, False):
         raw = bytes(store.serialize_cdr(message, kind, little_endian=little_endian))
-        assert read_stamp(raw) == 12 * 10**9 + 34
+        assert stamp_ns_of(raw) == 12 * 10**9 + 34
         changed = with_stamp(raw, stamp_ns)
-        assert read_stamp(changed) == stamp_ns
+        assert stamp_ns_of(changed) == stamp_ns
         back = store.deserialize_cdr(changed, kind)
         assert back.header.stamp.sec * 10**9 + back.header.stamp.nanosec == stamp_ns
         assert (back.format, list(back.data)) == ("jpeg", list(range(9)))

@@ -22,7 +22,10 @@ class Input:
     """A subscription."""
 
     def __init__(self):
-        self.is_open, self.received = True, 0
+        self.is_open, self.received, self.lost_in_queue = True, 0, 0
+
+    def losses(self):
+        return {"reader queue": self.lost_in_queue, "middleware": 1}
 
     def describe(self):
         return {"topic": "/x"}
@@ -38,7 +41,9 @@ class Parts:
     """What Report reads of a node and its parts, as plain objects."""
 
     def __init__(self):
-        self.output = types.SimpleNamespace(outcomes=EventCounter(), last_unfused="")
+        self.output = types.SimpleNamespace(
+            outcomes=EventCounter(), last_unfused="", late_results=0
+        )
         self.stages = types.SimpleNamespace(
             changes=0, stages=types.SimpleNamespace(registration=ResizeRegistration(), problem="")
         )
@@ -125,6 +130,22 @@ def test_frames_that_are_not_fused_are_a_warning_with_what_helps(node, outcome, 
     assert text in status.message
     node.count(FUSED, 2)
     assert statuses(report)["fusion"].level == OK
+
+
+def test_every_published_frame_has_a_place_in_the_report(node):
+    report, vis = node.report(), node.inputs["vis"]
+    vis.received, vis.lost_in_queue = 9, 4
+    node.count(FUSED, 2)
+    node.count("passed: overrun", 3)
+    node.count("dropped: vis_short_data", 1)
+    found = statuses(report)
+    values = {each.key: each.value for each in found["fusion"].values}
+    counted = {k: int(n) for k, n in values.items() if k.startswith(("frames ", "lost: "))}
+    assert counted["lost: reader queue"] == 4 and values["on their way"] == "3"
+    assert int(values["published"]) == 14 == sum(counted.values()) + 3
+    assert found["vis"].level == WARN and "4 messages lost: reader queue" in found["vis"].message
+    assert "vis_qos.depth" in found["vis"].message
+    assert statuses(report)["vis"].level == OK  # nothing more was lost
 
 
 def test_switched_off_is_no_warning(node):
