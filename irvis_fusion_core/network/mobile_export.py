@@ -12,6 +12,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn as nn
@@ -163,7 +164,8 @@ def _to_coreml(
     return [path]
 
 
-_Converter = Callable[[nn.Module, "tuple[torch.Tensor, ...]", Path, str], "list[Path]"]
+if TYPE_CHECKING:  # Python 3.8 does not evaluate it
+    _Converter = Callable[[nn.Module, tuple[torch.Tensor, ...], Path, str], list[Path]]
 FORMATS: dict[str, tuple[_Converter, str, tuple[str, ...]]] = {
     "ncnn": (_to_ncnn, ".param", ("fp32", "fp16")),
     "executorch": (_to_executorch, ".pte", ("fp32",)),
