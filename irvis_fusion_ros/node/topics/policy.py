@@ -99,6 +99,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if source not in (*PUBLISHED, *SUBSCRIBED, *SERVICES):
             parser.error(f"expected a topic or service of the node, found {source!r}")
         remaps[source] = target
+    for source, target in list(remaps.items()):  # as the node's compressed topics follow
+        remaps.setdefault(source + "/compressed", target + "/compressed")
     sys.stdout.write(policy_text(options.enclave, options.namespace, options.name, remaps))
     return 0
 
