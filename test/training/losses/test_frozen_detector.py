@@ -67,8 +67,8 @@ def test_gradients_reach_the_image_and_not_the_network(path):
 def test_other_files_are_refused(tmp_path):
     (tmp_path / "text.onnx").write_text("no model")
     for path, words in (
-        (tmp_path / "none.onnx", "expected an ONNX file"),
-        (tmp_path / "text.onnx", "expected an ONNX file"),
+        (tmp_path / "none.onnx", "expected an ONNX detector"),
+        (tmp_path / "text.onnx", "expected an ONNX detector"),
         (write_yolox(tmp_path / "odd.onnx", side=40), "divides"),
         (write_yolox(tmp_path / "open.onnx", fixed=False), "fixed size"),
     ):
