@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import configparser
 import email.parser
-import importlib.util
+import importlib.metadata
 import shutil
 import subprocess
 import sys
@@ -31,9 +31,12 @@ def run(*command: str, cwd: Path) -> str:
 @pytest.fixture(scope="module")
 def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The source distribution, built from a copy of the tracked kind of files."""
-    for module in ("pip", "wheel", "setuptools", "tomllib"):
-        if importlib.util.find_spec(module) is None:
-            pytest.skip(f"building a distribution needs {module}")
+    pytest.importorskip("tomllib", reason="needs Python 3.11")
+    for name in ("pip", "wheel", "setuptools"):
+        try:  # looking for the module of pip makes setuptools fail in this process from then on
+            importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            pytest.skip(f"building a distribution needs {name}")
     folder = tmp_path_factory.mktemp("sdist")
     skipped = shutil.ignore_patterns(".*", "build", "out", "*.egg-info", "test", "__pycache__")
     shutil.copytree(ROOT, folder / "source", ignore=skipped)
