@@ -1,7 +1,9 @@
 r"""Write the files of the learned registration that ship: ONNX, weights, checksums.
 
-python -m training.export_registration --weights runs/registration/registration.safetensors \
-        --output irvis_fusion_core/models
+    python -m training.export_registration --output irvis_fusion_core/models \
+        --weights runs/registration/registration.safetensors
+
+`training.train_registration --export DIR` does the same at its end.
 """
 
 from __future__ import annotations
@@ -29,14 +31,20 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--output", type=Path, default=Path("irvis_fusion_core/models"))
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    network = load_network(options.weights)
-    options.output.mkdir(parents=True, exist_ok=True)
-    metadata = {k: v for k, v in read_metadata(options.weights).items() if "." not in k}
-    path = export_network(network, options.output / model_zoo.REGISTRATION)
-    save_network(network, options.output / "registration.safetensors", metadata)
-    model_zoo.write_checksums(options.output)
+    path = write_files(options.weights, options.output)
     print(f"{path}: {path.stat().st_size / 1e6:.2f} MB")
     return 0
+
+
+def write_files(weights: Path, folder: Path) -> Path:
+    """Write the files that ship to a folder, and return the path of the ONNX file."""
+    network = load_network(weights)
+    folder.mkdir(parents=True, exist_ok=True)
+    metadata = {k: v for k, v in read_metadata(weights).items() if "." not in k}
+    path = export_network(network, folder / model_zoo.REGISTRATION)
+    save_network(network, folder / "registration.safetensors", metadata)
+    model_zoo.write_checksums(folder)
+    return path
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ r"""Train the network of the learned registration from registered pairs.
 The thermal image of a pair is displaced by a random field (`training.registration.fields`), which
 the network learns to find. Scenes that `training.data.scene_parts` holds out validate.
 ``--unregistered_root`` names pairs that do not lie on each other: they teach by consistency.
-`training.export_registration` writes the ONNX file from
+``--export DIR``, or later `training.export_registration`, writes the ONNX file from
 ``<checkpoint_dir>/registration.safetensors``, the averaged network. ``--resume
 <checkpoint_dir>/last.ckpt`` continues the training, ``--init FILE.safetensors`` starts another.
 Several GPUs or machines: ``--devices``, ``--num_nodes`` and ``--strategy``, or torchrun.
@@ -40,6 +40,7 @@ from irvis_fusion_core.network.displacement_files import load_network, save_netw
 from training.data.data_module import FusionData
 from training.data.dataset import parse_root
 from training.data.sampling import Draw
+from training.export_registration import write_files
 from training.loop.lightning_checkpoints import best_and_last
 from training.loop.run_files import versions
 from training.options import add_options, require_at_least, script_parser, trainer_options
@@ -85,6 +86,8 @@ def main(arguments: list[str]) -> int:
     trainer = make_trainer(options, folder)
     trainer.fit(task, datamodule=data, ckpt_path=options.resume, weights_only=True)
     print(f"written to {folder}: {WEIGHTS}, last.ckpt, training.jsonl, config.json")
+    if options.export:
+        print(f"written to {write_files(folder / WEIGHTS, Path(options.export))}")
     return 0
 
 
@@ -178,6 +181,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--exclude", action="append", default=[], metavar="DIR", help=without)
     for name, weight in LAMBDAS.items():
         add(f"--lambda_{name}", type=float, default=weight, help=f"default: {weight}")
+    add("--export", metavar="DIR", help="write the files that ship there at the end")
     add("--resume", metavar="CKPT", help="a last.ckpt")
     add("--init", metavar="FILE", help="start from these weights, step 0")
     own: dict[str, Any] = {

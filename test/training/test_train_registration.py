@@ -80,7 +80,9 @@ def test_a_resumed_run_ends_like_an_uninterrupted_one(folder, run, tmp_path):
         assert train(folder, tmp_path, *more) == 0
     last = str(tmp_path / "last.ckpt")
     assert torch.load(last, weights_only=True)["global_step"] == 2
-    assert train(folder, tmp_path, *more, "--resume", last) == 0
+    export = ("--export", str(tmp_path / "models"))
+    assert train(folder, tmp_path, *more, "--resume", last, *export) == 0
+    assert (tmp_path / "models" / "registration_fp32.onnx").is_file()
     assert torch.load(last, weights_only=True)["global_step"] == 4
     whole, parts = (
         load_network(folder / "registration.safetensors").state_dict()
