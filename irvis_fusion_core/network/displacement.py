@@ -25,6 +25,8 @@ REACH = 4
 """Largest first displacement, cells."""
 _POOLS = (3, 5, 7, 13)
 """Pools of costs, one after the other: areas of 3, 7, 13 and 25 coarse cells."""
+_NEAR_POOLS = (3, 5, 7)
+"""The same of refinement: areas of 3, 7 and 13 cells."""
 _LEAST_CONTRAST = 5.0  # grey levels; a weaker texture is not raised to full contrast
 
 
@@ -72,6 +74,7 @@ class DisplacementNetwork(nn.Module):
         # Logarithms of the weights of single cells and of areas, a tenth of them: so they move as
         # fast as the optimiser's steps allow.
         self.sharpness = nn.Parameter(torch.tensor([0.0, 0.1, 0.2, 0.3, 0.2]))
+        self.near_sharpness = nn.Parameter(torch.tensor([-0.2, 0.0, 0.15, 0.3]))
         self.coarse = nn.Sequential(
             _block(offsets + match, 32, 1),
             _block(32, 32, dilation=2),
@@ -79,7 +82,9 @@ class DisplacementNetwork(nn.Module):
         )
         self.coarse_costs = nn.Conv2d(32, offsets, 1, bias=False)
         self.refine = nn.Sequential(
-            _block(9 + match + 32 + 2, match, 1), _block(match, match), nn.Conv2d(match, 3, 1)
+            _block(9 * (1 + len(_NEAR_POOLS)) + match + 32 + 3, match, 1),
+            _block(match, match),
+            nn.Conv2d(match, 3, 1),
         )
         nn.init.zeros_(self.coarse_costs.weight)
         nn.init.zeros_(self.refine[-1].weight)
@@ -88,6 +93,8 @@ class DisplacementNetwork(nn.Module):
         down, across = torch.meshgrid(steps_1d, steps_1d, indexing="ij")
         table = torch.stack([across.flatten(), down.flatten()])[:, :, None, None]
         self.register_buffer("offsets", table, persistent=False)
+        around = table[:, (table.abs() <= 1.0).all(0).flatten()]
+        self.register_buffer("near_offsets", around, persistent=False)
 
     def forward(self, ir: torch.Tensor, vis: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the last field, N x 2 x H/4 x W/4 (x, y), and its confidence, N x 1 x ..., 0..1.
@@ -107,29 +114,44 @@ class DisplacementNetwork(nn.Module):
         query, key = _unit(query), _unit(key)
         costs = correlate_far(wide_query, wide_key)
         # Single cells are ambiguous: the costs of each displacement are pooled over areas.
-        area, weights = costs, (10.0 * self.sharpness).exp()
-        matches = weights[0] * costs
-        for weight, side in zip(weights[1:], _POOLS):
-            area = F.avg_pool2d(area, side, 1, side // 2, count_include_pad=False)
-            matches = matches + weight * area
+        areas = _pooled(costs, _POOLS)
+        weights = (10.0 * self.sharpness).exp()
+        matches = sum(weight * area for weight, area in zip(weights, areas))
         hidden = self.coarse(torch.cat([matches, wide_query], 1))
         matches = matches + self.coarse_costs(hidden)
-        shares = matches.softmax(1)
-        field = torch.cat([(shares * row).sum(1, keepdim=True) for row in self.offsets], 1)
-        field, hidden = (
+        field, share = self._peak(matches.softmax(1))
+        field, hidden, share = (
             F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
-            for x in (field, hidden)
+            for x in (field, hidden, share)
         )
-        fields, confidence = [field], field[:, :1]
+        fields, confidence = [field], share
         places = cell_places(query)
         for _ in range(self.steps):
-            moved = sample(key, places + field.detach())
-            seen = [correlate_near(query, moved), query, hidden, field.detach()]
-            change = self.refine(torch.cat(seen, 1))
-            field = field.detach() + change[:, :2]
+            before = field.detach()
+            near = _pooled(correlate_near(query, sample(key, places + before)), _NEAR_POOLS)
+            weights = (10.0 * self.near_sharpness).exp()
+            shares = sum(weight * area for weight, area in zip(weights, near)).softmax(1)
+            change = self.refine(torch.cat([*near, query, hidden, share, before], 1))
+            steps = [(shares * row).sum(1, keepdim=True) for row in self.near_offsets]
+            field = before + torch.cat(steps, 1) + change[:, :2]
             confidence = change[:, 2:]
             fields.append(field)
         return Stages([each * CELL for each in fields], confidence, matches)
+
+    def _peak(self, shares: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the displacement (cells) of the highest share and those next to it, and its sum.
+
+        The mean of all shares would lie between two peaks, where nothing is.
+        """
+        highest = (shares >= shares.amax(1, keepdim=True)).to(shares.dtype)
+        near = torch.ones_like(shares)
+        for row in self.offsets:
+            at = (highest * row).sum(1, keepdim=True) / highest.sum(1, keepdim=True)
+            near = near * ((row - at).abs() < 1.5).to(shares.dtype)
+        shares = shares * near.detach()
+        share = shares.sum(1, keepdim=True)
+        rows = [(shares * row).sum(1, keepdim=True) / share for row in self.offsets]
+        return torch.cat(rows, 1), share
 
 
 def even_contrast(image: torch.Tensor) -> torch.Tensor:
@@ -207,6 +229,14 @@ def sample(image: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
         3,
     )
     return F.grid_sample(image, grid, padding_mode="border", align_corners=False)
+
+
+def _pooled(costs: torch.Tensor, pools: tuple[int, ...]) -> list[torch.Tensor]:
+    """Return costs, and their means over the areas of pools one after the other."""
+    areas = [costs]
+    for side in pools:
+        areas.append(F.avg_pool2d(areas[-1], side, 1, side // 2, count_include_pad=False))
+    return areas
 
 
 def _unit(features: torch.Tensor) -> torch.Tensor:

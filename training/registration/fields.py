@@ -151,9 +151,9 @@ def random_displacement(
     far = reach * random.random()
     kind = random.random()
     with_bodies = random.random() < 0.4
-    if kind > 0.55:
+    if kind > 0.5:
         smooth = smooth_field(random, size, far)
-    elif kind > 0.2:
+    elif kind > 0.1:
         smooth = plane_field(random, size, far)
     if not with_bodies:
         return displace(smooth, (), cell)

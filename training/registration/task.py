@@ -13,7 +13,7 @@ from irvis_fusion_core.network.displacement import DisplacementNetwork
 from training.errors import LossError
 from training.registration import loss as terms
 
-LAMBDAS = {"field": 0.3, "match": 1.0, "edges": 0.2, "confidence": 0.5, "consistency": 0.3}
+LAMBDAS = {"field": 1.0, "match": 1.0, "edges": 0.2, "confidence": 0.5, "consistency": 0.3}
 """Terms of the loss and their default weights."""
 
 

@@ -10,6 +10,9 @@ import numpy as np
 
 # Confidence below which a displacement is not used, and from which it is used whole.
 _NO_TRUST, _FULL_TRUST = 0.35, 0.6
+# How far trusted displacements reach into areas without, standard deviation in cells; and the
+# share of trust around from which they do.
+_SPREAD_CELLS, _LEAST = 4.0, 0.03
 # A field that differs by this, in least shifts, is another one: the memory is left behind.
 _OTHER_FIELD = 2.0
 
@@ -68,8 +71,8 @@ class FieldFilter:
     def _gated(self, confidence: np.ndarray) -> np.ndarray:
         """Return the field where it is trusted and no mere noise, smooth between."""
         assert self._field is not None
-        gate = _ramp(confidence, _NO_TRUST, _FULL_TRUST)
-        field = self._field * cv2.blur(gate, (3, 3))
+        trust = _ramp(confidence, _NO_TRUST, _FULL_TRUST)
+        field = _filled(self._field, trust)
         far = np.hypot(*field)
         confident = far[confidence >= _NO_TRUST]
         share = confident.size / far.size
@@ -79,6 +82,20 @@ class FieldFilter:
             around = cv2.blur(far, (5, 5))
             field = field * _ramp(around, self._least_px, 2.0 * self._least_px)
         return field
+
+
+def _filled(field: np.ndarray, trust: np.ndarray) -> np.ndarray:
+    """Return the field where it is trusted, what is trusted nearby elsewhere, zero far from it.
+
+    So the edge between a trusted area and a blank one does not tear the image.
+    """
+    known = cv2.GaussianBlur(trust, (0, 0), _SPREAD_CELLS)
+    filled = [
+        trust * plane
+        + (1.0 - trust) * cv2.GaussianBlur(trust * plane, (0, 0), _SPREAD_CELLS) / (known + _LEAST)
+        for plane in field
+    ]
+    return np.stack(filled)
 
 
 def _ramp(values: np.ndarray, low: float, high: float) -> np.ndarray:

@@ -19,11 +19,20 @@ def test_a_confident_field_is_used_as_it_is():
 
 
 def test_where_the_network_is_not_confident_the_base_stays():
-    mixed = found(6.0)
-    mixed[2, :, :8] = 0.1
+    mixed = np.repeat(found(6.0), 6, axis=2)
+    mixed[2, :, :60] = 0.1
     field = FieldFilter(0.0, 0.75).add(mixed, 0.0)
-    assert not field[:, :, :7].any()
-    np.testing.assert_allclose(field[0, :, 9:], 6.0, atol=1e-5)
+    assert not field[:, :, :40].any()
+    np.testing.assert_allclose(field[0, :, 61:], 6.0, atol=1e-5)
+    # Between them it fades, without a step that would tear the image.
+    assert np.abs(np.diff(field[0], axis=1)).max() < 1.5
+
+
+def test_a_small_blank_area_follows_what_is_around_it():
+    mixed = found(6.0)
+    mixed[:2, 5:7, 7:9] = -20.0
+    mixed[2, 5:7, 7:9] = 0.05
+    np.testing.assert_allclose(FieldFilter(0.0, 0.75).add(mixed, 0.0)[0], 6.0, atol=0.3)
 
 
 def test_displacements_below_the_least_are_none():
