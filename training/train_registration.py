@@ -63,7 +63,7 @@ def main(arguments: list[str]) -> int:
     if options.threads:
         torch.set_num_threads(options.threads)
     if options.resume:
-        check_readable(options.resume)
+        check_readable(options.resume, "train_registration")
     network = load_network(options.init) if options.init else DisplacementNetwork()
     network.train()
     data = RegistrationData(options)

@@ -94,13 +94,13 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def check_readable(path: str) -> None:
+def check_readable(path: str, script: str = "train_teacher") -> None:
     """Refuse a checkpoint that is missing, broken or foreign, before any work."""
     try:
         load_plain(path)
     except CheckpointError as error:
         raise CheckpointError(
-            f"expected a checkpoint of training.train_teacher in {path}, found: {error}; pass the "
+            f"expected a checkpoint of training.{script} in {path}, found: {error}; pass the "
             "last.ckpt of an earlier run"
         ) from error
 

@@ -12,7 +12,7 @@ from irvis_fusion_core.network.displacement import CELL, REACH, cell_places, sam
 STAGE_SHARE = 0.7
 """Weight of a stage relative to the next one."""
 ROBUST = 0.5
-"""Exponent of the error: below 1, cells that cannot be found do not pull all others to the mean."""
+"""Exponent of the error: below 1, cells that cannot be found do not pull others to the mean."""
 HIDDEN_WEIGHT = 0.1
 """Weight of cells that the thermal image does not show: they follow their surroundings."""
 NEAR_PX = 1.0
@@ -27,7 +27,7 @@ def end_point_error(field: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
 def field_term(
     fields: Sequence[torch.Tensor], truth: torch.Tensor, weight: torch.Tensor
 ) -> torch.Tensor:
-    """Return the weighted mean of the errors' power `ROBUST` of all stages; the last counts most."""
+    """Return the weighted mean error of all stages to the power `ROBUST`; the last counts most."""
     total = fields[0].new_zeros(())
     for number, field in enumerate(reversed(fields)):
         error = end_point_error(field, truth) ** ROBUST
