@@ -45,7 +45,7 @@ from training.tables import markdown_table
 AMOUNTS_PX = (4.0, 8.0, 16.0)
 PARALLAX_PX = (8.0, 16.0, 24.0)
 GRID_PX = 8
-SURE = 0.6
+SURE = 0.4
 PEOPLE_SETS = {"roadscene/val": "roadscene_boxes", "msrs/val": "msrs_boxes", "m3fd": "m3fd/boxes"}
 LEAST_PERSON_PX = 24  # height of the people that are moved
 SCORES = ("Qabf", "VIF", "SSIM")

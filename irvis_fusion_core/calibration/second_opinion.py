@@ -12,7 +12,7 @@ from irvis_fusion_core.calibration.fine_alignment import Pair
 from irvis_fusion_core.registration.learned.field_network import FieldNetwork
 from irvis_fusion_core.registration.modes import HomographyRegistration
 
-TRUSTED = 0.6
+TRUSTED = 0.4
 """Confidence from which a cell counts."""
 _LEAST_CELLS = 40
 _COVERED = 250

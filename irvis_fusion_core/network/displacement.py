@@ -23,10 +23,15 @@ MULTIPLE = 8
 """The sides of an input are multiples of this."""
 REACH = 4
 """Largest first displacement, cells."""
-_POOLS = (3, 5, 7, 13)
-"""Pools of costs, one after the other: areas of 3, 7, 13 and 25 coarse cells."""
-_NEAR_POOLS = (3, 5, 7)
-"""The same of refinement: areas of 3, 7 and 13 cells."""
+_POOLS = (5, 9, 13, 19)
+"""Pools of costs, one after the other: means over areas of 5 to 43 coarse cells, fading out."""
+_AREA_WEIGHTS = (0.0, 0.0, 0.1, 1.0, 3.0)
+"""Of costs in standard deviations: single cells are ambiguous."""
+_USUAL_HEIGHT = 10.0  # of the highest match
+_LEAST_BEND = 0.05  # of a parabola through three matches
+_LARGEST_STEP = 0.75  # of a refinement, cells
+_NEAR_POOLS = (5, 9, 13)
+"""The same of refinement, in cells."""
 _LEAST_CONTRAST = 5.0  # grey levels; a weaker texture is not raised to full contrast
 
 
@@ -70,31 +75,18 @@ class DisplacementNetwork(nn.Module):
         self.project = nn.Sequential(
             nn.Conv2d(width, match, 1, bias=False), nn.BatchNorm2d(match, affine=False)
         )
-        offsets = (2 * REACH + 1) ** 2
-        # Logarithms of the weights of single cells and of areas, a tenth of them: so they move as
-        # fast as the optimiser's steps allow.
-        self.sharpness = nn.Parameter(torch.tensor([0.0, 0.1, 0.2, 0.3, 0.2]))
-        self.near_sharpness = nn.Parameter(torch.tensor([-0.2, 0.0, 0.15, 0.3]))
-        self.coarse = nn.Sequential(
-            _block(offsets + match, 32, 1),
-            _block(32, 32, dilation=2),
-            _block(32, 32, dilation=3),
-        )
-        self.coarse_costs = nn.Conv2d(32, offsets, 1, bias=False)
+        # It sees nothing of the displacement itself, or it would learn how often there is none.
         self.refine = nn.Sequential(
-            _block(9 * (1 + len(_NEAR_POOLS)) + match + 32 + 3, match, 1),
+            _block(9 * (1 + len(_NEAR_POOLS)) + match + 2, match, 1),
             _block(match, match),
             nn.Conv2d(match, 3, 1),
         )
-        nn.init.zeros_(self.coarse_costs.weight)
         nn.init.zeros_(self.refine[-1].weight)
         nn.init.zeros_(self.refine[-1].bias)
         steps_1d = torch.arange(-REACH, REACH + 1.0)
         down, across = torch.meshgrid(steps_1d, steps_1d, indexing="ij")
         table = torch.stack([across.flatten(), down.flatten()])[:, :, None, None]
         self.register_buffer("offsets", table, persistent=False)
-        around = table[:, (table.abs() <= 1.0).all(0).flatten()]
-        self.register_buffer("near_offsets", around, persistent=False)
 
     def forward(self, ir: torch.Tensor, vis: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the last field, N x 2 x H/4 x W/4 (x, y), and its confidence, N x 1 x ..., 0..1.
@@ -113,45 +105,49 @@ class DisplacementNetwork(nn.Module):
         wide_key = _unit(F.avg_pool2d(F.pad(key, (0, 1, 0, 1), mode="replicate"), 2, 1))
         query, key = _unit(query), _unit(key)
         costs = correlate_far(wide_query, wide_key)
-        # Single cells are ambiguous: the costs of each displacement are pooled over areas.
-        areas = _pooled(costs, _POOLS)
-        weights = (10.0 * self.sharpness).exp()
-        matches = sum(weight * area for weight, area in zip(weights, areas))
-        hidden = self.coarse(torch.cat([matches, wide_query], 1))
-        matches = matches + self.coarse_costs(hidden)
-        field, share = self._peak(matches.softmax(1))
-        field, hidden, share = (
+        areas = [_standard(area) for area in _pooled(costs, _POOLS)]
+        matches = sum(weight * area for weight, area in zip(_AREA_WEIGHTS, areas))
+        field, *evidence = self._peak(matches)
+        field, *evidence = (
             F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
-            for x in (field, hidden, share)
+            for x in (field, *evidence)
         )
-        fields, confidence = [field], share
+        fields, confidence = [field], evidence[0]
         places = cell_places(query)
         for _ in range(self.steps):
             before = field.detach()
             near = _pooled(correlate_near(query, sample(key, places + before)), _NEAR_POOLS)
-            weights = (10.0 * self.near_sharpness).exp()
-            shares = sum(weight * area for weight, area in zip(weights, near)).softmax(1)
-            change = self.refine(torch.cat([*near, query, hidden, share, before], 1))
-            steps = [(shares * row).sum(1, keepdim=True) for row in self.near_offsets]
-            field = before + torch.cat(steps, 1) + change[:, :2]
+            change = self.refine(torch.cat([*near, query, *evidence], 1))
+            field = before + change[:, :2].clamp(-_LARGEST_STEP, _LARGEST_STEP)
             confidence = change[:, 2:]
             fields.append(field)
         return Stages([each * CELL for each in fields], confidence, matches)
 
-    def _peak(self, shares: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the displacement (cells) of the highest share and those next to it, and its sum.
+    def _peak(self, matches: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return the displacement (cells) of the highest match, its share, and its height.
 
-        The mean of all shares would lie between two peaks, where nothing is.
+        Parabolas through it and its neighbours, across and down, give the place between cells. The
+        mean of all matches would lie between two peaks, where nothing is.
         """
-        highest = (shares >= shares.amax(1, keepdim=True)).to(shares.dtype)
-        near = torch.ones_like(shares)
-        for row in self.offsets:
-            at = (highest * row).sum(1, keepdim=True) / highest.sum(1, keepdim=True)
-            near = near * ((row - at).abs() < 1.5).to(shares.dtype)
-        shares = shares * near.detach()
-        share = shares.sum(1, keepdim=True)
-        rows = [(shares * row).sum(1, keepdim=True) / share for row in self.offsets]
-        return torch.cat(rows, 1), share
+        height = matches.amax(1, keepdim=True)
+        highest = (matches >= height).to(matches.dtype)
+        highest = highest / highest.sum(1, keepdim=True)
+        at = [(highest * row).sum(1, keepdim=True).detach() for row in self.offsets]
+        away = [(row - place).abs() for row, place in zip(self.offsets, at)]
+        places = []
+        for row, place, other in zip(self.offsets, at, away[::-1]):
+            in_line = (other < 0.5).to(matches.dtype)
+            before, after = (
+                (matches * in_line * ((row - place - step).abs() < 0.5)).sum(1, keepdim=True)
+                for step in (-1.0, 1.0)
+            )
+            bend = (before + after - 2.0 * height).clamp(max=-_LEAST_BEND)
+            vertex = (0.5 * (before - after) / bend).clamp(-0.5, 0.5)
+            # At the end of the reach a neighbour is missing.
+            places.append(place + vertex * (place.abs() < REACH - 0.5))
+        around = ((away[0] < 1.5) & (away[1] < 1.5)).to(matches.dtype)
+        share = (matches.softmax(1) * around).sum(1, keepdim=True)
+        return torch.cat(places, 1), share, height / _USUAL_HEIGHT
 
 
 def even_contrast(image: torch.Tensor) -> torch.Tensor:
@@ -237,6 +233,12 @@ def _pooled(costs: torch.Tensor, pools: tuple[int, ...]) -> list[torch.Tensor]:
     for side in pools:
         areas.append(F.avg_pool2d(areas[-1], side, 1, side // 2, count_include_pad=False))
     return areas
+
+
+def _standard(costs: torch.Tensor) -> torch.Tensor:
+    """Return costs less their mean, over their deviation, of the displacements of each cell."""
+    costs = costs - costs.mean(1, keepdim=True)
+    return costs * (costs.square().mean(1, keepdim=True) + 1e-5).rsqrt()
 
 
 def _unit(features: torch.Tensor) -> torch.Tensor:

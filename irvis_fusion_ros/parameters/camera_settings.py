@@ -205,8 +205,9 @@ class RegistrationSettings:
         (0, 60),
     )
     learned_min_shift_px: float = live_row(
-        0.75,
-        "learned: displacements below this, in visible pixels, are left alone.",
+        2.0,
+        "learned: displacements below this over a wide area (twice this over a small one), in"
+        " visible pixels, are left alone.",
         (0, 100),
     )
     learned_model: str = live_row(

@@ -9,10 +9,12 @@ import cv2
 import numpy as np
 
 # Confidence below which a displacement is not used, and from which it is used whole.
-_NO_TRUST, _FULL_TRUST = 0.35, 0.6
+_NO_TRUST, _FULL_TRUST = 0.2, 0.35
 # How far trusted displacements reach into areas without, standard deviation in cells; and the
 # share of trust around from which they do.
 _SPREAD_CELLS, _LEAST = 4.0, 0.03
+# Areas over which a displacement has to be more than an error, standard deviations in cells.
+_WIDE_CELLS, _NARROW_CELLS = 6.0, 1.5
 # A field that differs by this, in least shifts, is another one: the memory is left behind.
 _OTHER_FIELD = 2.0
 
@@ -30,8 +32,8 @@ class FieldFilter:
 
     Args:
         smoothing_s: Time constant of the memory; 0 takes every field alone.
-        least_px: Displacements below this are none, and from twice this on used whole: images
-            that are registered stay as they are.
+        least_px: Displacements below this over a wide area are none, and from twice this on used
+            whole (`_worth`): images that are registered stay as they are.
     """
 
     def __init__(self, smoothing_s: float, least_px: float) -> None:
@@ -79,8 +81,7 @@ class FieldFilter:
         percentiles = np.percentile(confident, (50, 95)) if confident.size else (0.0, 0.0)
         self.report = FieldReport(float(percentiles[0]), float(percentiles[1]), share)
         if self._least_px > 0.0:
-            around = cv2.blur(far, (5, 5))
-            field = field * _ramp(around, self._least_px, 2.0 * self._least_px)
+            field = field * _worth(field, self._least_px)
         return field
 
 
@@ -96,6 +97,19 @@ def _filled(field: np.ndarray, trust: np.ndarray) -> np.ndarray:
         for plane in field
     ]
     return np.stack(filled)
+
+
+def _worth(field: np.ndarray, least_px: float) -> np.ndarray:
+    """Return 0 where a field is no more than its own error, 1 where it counts whole.
+
+    Errors point everywhere, and their mean over a wide area is small. An area of a few cells has
+    to move twice as far.
+    """
+    parts = []
+    for cells, least in ((_WIDE_CELLS, least_px), (_NARROW_CELLS, 2.0 * least_px)):
+        mean = [cv2.GaussianBlur(np.ascontiguousarray(p), (0, 0), cells) for p in field]
+        parts.append(_ramp(np.hypot(*mean), least, 2.0 * least))
+    return np.maximum(*parts)
 
 
 def _ramp(values: np.ndarray, low: float, high: float) -> np.ndarray:

@@ -36,7 +36,7 @@ class LearnedRegistration:
         base: The registration that is corrected, and that is used where nothing is known.
         model: The ONNX file of the network; empty takes the shipped one.
         smoothing_s: Time constant of the field, seconds; 0 takes every frame alone.
-        min_shift_px: Displacements below this, in visible pixels, are left alone.
+        min_shift_px: Displacements below this over a wide area, in visible pixels, are left alone.
         threads: CPU threads of the network; 0 leaves the number to the engine.
         in_background: Compile the network on a thread, and use the base until then. False is for
             tools that process files, which give the same images each time.
@@ -54,7 +54,7 @@ class LearnedRegistration:
         base: Registration,
         model: str = "",
         smoothing_s: float = 0.1,
-        min_shift_px: float = 0.75,
+        min_shift_px: float = 2.0,
         threads: int = 0,
         in_background: bool = True,
     ) -> None:
