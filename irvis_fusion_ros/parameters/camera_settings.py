@@ -205,7 +205,7 @@ class RegistrationSettings:
         (0, 60),
     )
     learned_min_shift_px: float = live_row(
-        2.0,
+        1.0,
         "learned: displacements below this over a wide area (twice this over a small one), in"
         " visible pixels, are left alone.",
         (0, 100),

@@ -5,7 +5,8 @@
     ir, coverage = registration.refine(ir, coverage, luminance, stamp_s)
 
 A homography holds at one depth. The network finds what is left of the parallax at every other one.
-Where it is not confident, and where it finds nothing, the base stays as it is.
+Where it is not confident, where it finds nothing, and where edges would not agree better, the base
+stays as it is.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from irvis_fusion_core import model_zoo
 from irvis_fusion_core.errors import ConfigurationError, FusionError
 from irvis_fusion_core.protocols import OnlineAligner, Registration
 from irvis_fusion_core.registration.camera_geometry import Size
+from irvis_fusion_core.registration.learned.edge_check import EdgeCheck
 from irvis_fusion_core.registration.learned.field_filter import FieldFilter
 from irvis_fusion_core.registration.learned.field_network import FieldNetwork
 
@@ -54,7 +56,7 @@ class LearnedRegistration:
         base: Registration,
         model: str = "",
         smoothing_s: float = 0.1,
-        min_shift_px: float = 2.0,
+        min_shift_px: float = 1.0,
         threads: int = 0,
         in_background: bool = True,
     ) -> None:
@@ -66,6 +68,7 @@ class LearnedRegistration:
         self.base = base
         self.network = FieldNetwork(model or model_zoo.registration_path(), threads)
         self._filter = FieldFilter(smoothing_s, min_shift_px)
+        self._check = EdgeCheck(remembers=smoothing_s > 0.0)
         self._failure = ""
         self._in_background = in_background
         self._compiling: threading.Thread | None = None
@@ -106,6 +109,9 @@ class LearnedRegistration:
             return ir, coverage
         maps = pixel_maps(self.field, ir.shape)
         moved = cv2.remap(ir, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        if not self._check(ir, moved, vis, coverage):
+            self.field = np.zeros_like(self.field)
+            return ir, coverage
         if coverage is not None:
             coverage = cv2.remap(
                 coverage, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
@@ -140,6 +146,7 @@ class LearnedRegistration:
             "displacement_median_px": f"{found.median_px:.1f}",
             "displacement_p95_px": f"{found.p95_px:.1f}",
             "confident_cells": f"{found.confident:.2f}",
+            "edge_gain": f"{self._check.gain:.3f}",
             "field_engine": self.network.engine,
         }
         if self._failure:
