@@ -43,7 +43,7 @@ def write_files(weights: Path, folder: Path) -> Path:
     metadata = {k: v for k, v in read_metadata(weights).items() if "." not in k}
     path = export_network(network, folder / model_zoo.REGISTRATION)
     save_network(network, folder / "registration.safetensors", metadata)
-    model_zoo.write_checksums(folder)
+    model_zoo.write_checksums(str(folder))
     return path
 
 

@@ -176,8 +176,8 @@ def scored(pair: Pair, fused: np.ndarray, boxes: np.ndarray) -> list[float]:
     for x, y, wide, high in boxes:
         rows = slice(max(int(y - high / 2) - 32, 0), int(y + high / 2) + 32)
         columns = slice(max(int(x - wide / 2) - 32, 0), int(x + wide / 2) + 32)
-        parts = (image[rows, columns] for image in (grey, pair.ir, pair.luma))
-        around.append(metrics.score_pair(*parts, names=["Qabf"])["Qabf"])
+        part, ir, luma = (image[rows, columns] for image in (grey, pair.ir, pair.luma))
+        around.append(metrics.score_pair(part, ir, luma, names=["Qabf"])["Qabf"])
     return [whole, float(np.mean(around))]
 
 

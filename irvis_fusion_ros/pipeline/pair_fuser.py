@@ -195,13 +195,13 @@ class PairFuser:
             thermal_ms = (thermal_ns - start_ns) / 1e6
             registration_ms = (time.monotonic_ns() - thermal_ns) / 1e6
         ir8, coverage, registration = prepared.ir8, prepared.coverage, stages.registration
-        refines = isinstance(registration, Refiner)
-        if coverage is not None or refines:
+        refiner = registration if isinstance(registration, Refiner) else None
+        if coverage is not None or refiner is not None:
             code = cv2.COLOR_RGB2GRAY if order == "rgb" else cv2.COLOR_BGR2GRAY
             grey_vis = cv2.cvtColor(vis, code)
         start_ns = time.monotonic_ns()
-        if refines:
-            ir8, coverage = registration.refine(ir8, coverage, grey_vis, stamp_ns / NS_PER_S)
+        if refiner is not None:
+            ir8, coverage = refiner.refine(ir8, coverage, grey_vis, stamp_ns / NS_PER_S)
             registration_ms += (time.monotonic_ns() - start_ns) / 1e6
         if coverage is not None:
             ir8 = fill_uncovered(ir8, grey_vis, coverage)
@@ -215,7 +215,7 @@ class PairFuser:
         end_ns = time.monotonic_ns()
         engine_ms, finish_ms = (engine_ns - start_ns) / 1e6, (end_ns - engine_ns) / 1e6
         timings = Timings(thermal_ms, registration_ms, engine_ms, finish_ms)
-        field = registration.field if refines else None
+        field = None if refiner is None else refiner.field
         return Fused(image, ir8, coverage, prepared.grey, timings, prepared.ir8, field)
 
     def describe(self) -> dict[str, Any]:

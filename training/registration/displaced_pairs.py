@@ -58,7 +58,7 @@ def read_grey(paths: PairPaths) -> GreyPair:
     planes = [cv2.GaussianBlur(x, (0, 0), 0.6) for x in planes]
     boxes = np.zeros((0, 5), np.float32) if paths.boxes is None else read_boxes(paths.boxes)
     height, width = planes[0].shape
-    return GreyPair(*planes, boxes[:, 1:] * np.array([width, height] * 2, np.float32))
+    return GreyPair(planes[0], planes[1], boxes[:, 1:] * np.array([width, height] * 2, np.float32))
 
 
 class DisplacedPairs(Dataset):

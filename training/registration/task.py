@@ -76,8 +76,8 @@ class RegistrationTask(lightning.LightningModule):
                 "from the last checkpoint with a lower --lr (--resume PATH)"
             )
         shown = {f"train/{name}": term.detach() for name, term in found.items()}
-        over = {"on_step": False, "on_epoch": True, "batch_size": len(truth)}
-        self.log_dict({**shown, "train/loss": loss.detach()}, **over)
+        shown["train/loss"] = loss.detach()
+        self.log_dict(shown, on_step=False, on_epoch=True, batch_size=len(truth))
         return loss
 
     def on_train_batch_end(self, *_: Any) -> None:

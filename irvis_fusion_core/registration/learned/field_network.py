@@ -100,7 +100,10 @@ class FieldNetwork:
     def _openvino(self, size: Size) -> Run:
         openvino = import_engine("openvino")
         core = openvino.Core()
-        settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+        settings: dict[str, str | int] = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": "f32",
+        }
         if self._threads:
             settings["INFERENCE_NUM_THREADS"] = self._threads
         try:
