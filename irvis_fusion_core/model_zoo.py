@@ -18,6 +18,7 @@ from irvis_fusion_core.errors import ConfigurationError, ModelError, expect_one_
 MODELS_DIR = os.path.join(os.path.dirname(os.path.abspath(__file__)), "models")
 VARIANTS = ("nano", "small", "base")
 CHECKSUMS = "checksums.json"
+REGISTRATION = "registration_fp32.onnx"
 
 
 def list_models(folder: str | None = None) -> list[str]:
@@ -59,6 +60,11 @@ def weights_path(name: str, folder: str | None = None) -> str:
     """Return the path of a shipped safetensors file, to fine-tune or export; raises as `path`."""
     _check_variant(name)
     return _verified(name + ".safetensors", folder or MODELS_DIR)
+
+
+def registration_path(folder: str | None = None) -> str:
+    """Return the path of the shipped network of the learned registration; raises as `path`."""
+    return _verified(REGISTRATION, folder or MODELS_DIR)
 
 
 def is_path(name: str) -> bool:

@@ -61,6 +61,24 @@ class Registration(Protocol):
 
 
 @runtime_checkable
+class Refiner(Registration, Protocol):
+    """A registration that looks at each pair after `warp`, and displaces what is left."""
+
+    field: np.ndarray | None
+    """The last displacements, float32 2 x rows x columns (x, y in pixels); None before a pair."""
+
+    def refine(
+        self, ir: np.ndarray, coverage: np.ndarray | None, vis: np.ndarray, now_s: float, /
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return the result of `warp` as it fits the visible luminance, uint8 of its size.
+
+        Args:
+            now_s: stamp of the visible frame, seconds.
+        """
+        ...
+
+
+@runtime_checkable
 class OnlineAligner(Registration, Protocol):
     """A registration that corrects itself from the pairs it is offered."""
 

@@ -24,7 +24,7 @@ from typing import Any
 import lightning
 import torch
 from lightning import Trainer
-from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader
 
@@ -32,6 +32,7 @@ from irvis_fusion_core.command_line import command
 from irvis_fusion_core.errors import CheckpointError, ConfigurationError
 from irvis_fusion_core.network.checkpoint import load_plain
 from training.data.data_module import FusionData
+from training.loop.lightning_checkpoints import best_and_last
 from training.options import add_options, script_parser, trainer_options
 from training.storage import write_json
 from training.teachers.photographs import PhotographCrops, list_photographs
@@ -83,15 +84,7 @@ def main(arguments: list[str]) -> int:
         check_val_every_n_epoch=options.save_freq,
         logger=TensorBoardLogger(options.log_dir, name=None, version=""),
         callbacks=[
-            ModelCheckpoint(
-                folder,
-                filename="best",
-                monitor="val/noise" if options.val_root else None,
-                save_last=True,
-                enable_version_counter=False,
-                every_n_epochs=options.save_freq,
-                save_on_train_epoch_end=True,
-            ),
+            *best_and_last(folder, "val/noise" if options.val_root else None, options.save_freq),
             SavePrior(folder / f"{options.teacher}.safetensors", options),
             LearningRateMonitor("step"),
         ],
@@ -101,13 +94,13 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def check_readable(path: str) -> None:
+def check_readable(path: str, script: str = "train_teacher") -> None:
     """Refuse a checkpoint that is missing, broken or foreign, before any work."""
     try:
         load_plain(path)
     except CheckpointError as error:
         raise CheckpointError(
-            f"expected a checkpoint of training.train_teacher in {path}, found: {error}; pass the "
+            f"expected a checkpoint of training.{script} in {path}, found: {error}; pass the "
             "last.ckpt of an earlier run"
         ) from error
 

@@ -106,7 +106,7 @@ def export_to_onnx(
     model.train(training)
     graph = onnx.load_from_string(traced.getvalue())
     _name_output_shape(graph, size)
-    _describe(
+    describe_graph(
         graph,
         {
             "format": "1",
@@ -115,7 +115,7 @@ def export_to_onnx(
             "vis_order": vis_order,
         },
     )
-    _write_checked(onnx, graph, output_path)
+    write_checked(onnx, graph, output_path)
     return output_path
 
 
@@ -177,8 +177,8 @@ def quantize(
             },
         )
         graph = onnx.load(part)
-    _describe(graph, {"precision": "int8", "calibration_pairs": str(len(pairs))}, metadata)
-    _write_checked(onnx, graph, output_path)
+    describe_graph(graph, {"precision": "int8", "calibration_pairs": str(len(pairs))}, metadata)
+    write_checked(onnx, graph, output_path)
     if report is not None:
         report(quantization_cost(onnx_path, output_path, pairs))
     return output_path
@@ -264,7 +264,9 @@ def _name_output_shape(graph: Any, size: tuple[int, int] | None) -> None:
         setattr(dim, "dim_param" if isinstance(value, str) else "dim_value", value)
 
 
-def _describe(graph: Any, metadata: dict[str, str], old: dict[str, str] | None = None) -> None:
+def describe_graph(
+    graph: Any, metadata: dict[str, str], old: dict[str, str] | None = None
+) -> None:
     """Set our metadata, on top of what the graph and `old` have."""
     kept = {entry.key: entry.value for entry in graph.metadata_props}
     kept.update({k: v for k, v in (old or {}).items() if k.startswith(METADATA_PREFIX)})
@@ -275,7 +277,7 @@ def _describe(graph: Any, metadata: dict[str, str], old: dict[str, str] | None =
         entry.key, entry.value = key, value
 
 
-def _write_checked(onnx: ModuleType, graph: Any, output_path: Path) -> None:
+def write_checked(onnx: ModuleType, graph: Any, output_path: Path) -> None:
     onnx.checker.check_model(graph, full_check=True)
     with replacing(output_path) as part:
         onnx.save(graph, str(part))

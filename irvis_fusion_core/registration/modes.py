@@ -24,6 +24,7 @@ from irvis_fusion_core.registration import camera_geometry as geometry
 from irvis_fusion_core.registration import warp_maps
 from irvis_fusion_core.registration.camera_geometry import Numbers, Size
 from irvis_fusion_core.registration.camera_model import checked_size, make_camera
+from irvis_fusion_core.registration.learned.learned_registration import LearnedRegistration
 from irvis_fusion_core.registration.online_alignment import OnlineRegistration
 from irvis_fusion_core.registration.warp_maps import Grid, MapRegistration, PixelMap, grey_image
 
@@ -173,18 +174,21 @@ _KINDS: dict[str, type[Registration]] = {
     "homography": HomographyRegistration,
     "calibration": CalibratedRegistration,
 }
-MODES = (*_KINDS, OnlineRegistration.mode)
+MODES = (*_KINDS, OnlineRegistration.mode, LearnedRegistration.mode)
 
 
 def make_registration(mode: str = "none", **options: Any) -> Registration:
     """Build a registration from its mode and the options of its class.
 
     Mode "online" corrects the mode that `online_base` names (default: resize); the options of
-    `OnlineRegistration` begin with `online_`. Options that are None or empty lists count as not
-    given, so that a table of parameters can be passed whole.
+    `OnlineRegistration` begin with `online_`. Mode "learned" refines the mode that `learned_base`
+    names (default: resize), which may be "online"; the options of `LearnedRegistration` begin with
+    `learned_`. Options that are None or empty lists count as not given, so that a table
+    of parameters can be passed whole.
 
     Raises:
-        ConfigurationError: an unknown mode, or options that the mode does not take or lacks.
+        ConfigurationError: an unknown mode, options that the mode does not take or lacks, or no
+            engine for the learned mode.
         CalibrationError: the calibration itself is unusable.
     """
     errors.expect_one_of("registration mode", mode, MODES)
@@ -192,6 +196,8 @@ def make_registration(mode: str = "none", **options: Any) -> Registration:
     try:
         if mode == OnlineRegistration.mode:
             return _make_online(**given)
+        if mode == LearnedRegistration.mode:
+            return _make_learned(**given)
         kind = _KINDS[mode]
         # The others have no options.
         return kind(**given) if issubclass(kind, MapRegistration) else kind()
@@ -200,13 +206,26 @@ def make_registration(mode: str = "none", **options: Any) -> Registration:
 
 
 def _make_online(online_base: str = ResizeRegistration.mode, **given: Any) -> OnlineRegistration:
-    prefix = "online_"
-    online = {n[len(prefix) :]: given.pop(n) for n in list(given) if n.startswith(prefix)}
+    online = _taken(given, "online_")
     if online_base == ResizeRegistration.mode:
         base: Registration = warp_maps.StretchedRegistration(given.get("soft_edge_px", 16.0))
     else:
         base = make_registration(online_base, **given)
     return OnlineRegistration(base, **online)
+
+
+def _make_learned(learned_base: str = ResizeRegistration.mode, **given: Any) -> Registration:
+    learned = _taken(given, "learned_")
+    base = make_registration(learned_base, **given)
+    try:
+        return LearnedRegistration(base, **learned)
+    except (errors.ModelError, errors.EngineUnavailableError) as error:
+        raise ConfigurationError(f"registration mode 'learned': {error}") from error
+
+
+def _taken(given: dict[str, Any], prefix: str) -> dict[str, Any]:
+    """Take the options with a prefix out of `given`, and return them without it."""
+    return {n[len(prefix) :]: given.pop(n) for n in list(given) if n.startswith(prefix)}
 
 
 def _optional_size(name: str, size: Sequence[int] | None) -> Size | None:

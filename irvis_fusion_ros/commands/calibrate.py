@@ -21,13 +21,16 @@ import os
 import sys
 from collections.abc import Sequence
 
+from irvis_fusion_core import model_zoo
 from irvis_fusion_core.calibration.board_calibration import BOARD_KINDS, parse_board
 from irvis_fusion_core.calibration.estimate import Estimate, estimate_homography
 from irvis_fusion_core.calibration.overlay import before_and_after
 from irvis_fusion_core.calibration.parameter_file import update_parameters
+from irvis_fusion_core.calibration.second_opinion import second_opinion
 from irvis_fusion_core.command_line import command, make_parser
-from irvis_fusion_core.errors import ConfigurationError
+from irvis_fusion_core.errors import ConfigurationError, EngineUnavailableError, ModelError
 from irvis_fusion_core.image_files import write_image
+from irvis_fusion_core.registration.learned.field_network import FieldNetwork
 from irvis_fusion_ros.bags.bag_topics import (
     add_partial_option,
     add_topic_options,
@@ -36,6 +39,11 @@ from irvis_fusion_ros.bags.bag_topics import (
 )
 from irvis_fusion_ros.calibration import calibration_frames
 from irvis_fusion_ros.calibration.calibration_frames import CalibrationPair
+
+_SECOND_OPINION_PAIRS = 8
+# Median displacement of the learned registration from which it contradicts the estimate. Its own
+# error and the depth of natural scenes stay below.
+_DISAGREEMENT_PX = 4.0
 
 
 @command
@@ -153,8 +161,29 @@ def _write(
     )
     for title, row in zip(("homography", "", ""), estimate.homography):
         print(f"{title:17}" + "  ".join("%12.6g" % v for v in row))
+    print(f"second opinion   {_second_opinion(estimate, pairs)}")
     print(f"written          {options.output}")
     print(f"look at          {options.overlay}")
+
+
+def _second_opinion(estimate: Estimate, pairs: Sequence[CalibrationPair]) -> str:
+    """Return what the learned registration says about the homography, for a person."""
+    step = max(1, len(pairs) // _SECOND_OPINION_PAIRS)
+    looked_at = [(pair.ir, pair.vis) for pair in pairs[::step]]
+    try:
+        network = FieldNetwork(model_zoo.registration_path())
+        found = second_opinion(looked_at, estimate.homography, network)
+    except (EngineUnavailableError, ModelError) as error:
+        return f"none: {error}"
+    if found.homography is None:
+        return "none: the learned registration is not confident anywhere"
+    text = (
+        f"the learned registration would move {found.median_px:.1f} px (median), "
+        f"{found.p95_px:.1f} px (95 %), confident in {found.confident:.0%} of the image"
+    )
+    if found.median_px > _DISAGREEMENT_PX:
+        text += "; it disagrees: look at the overlay before you use this"
+    return text
 
 
 def _say(line: str) -> None:

@@ -9,10 +9,14 @@ from typing import NamedTuple
 import numpy as np
 
 from irvis_fusion_core import metrics
+from irvis_fusion_core.calibration.edge_distance import edge_distance
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_core.metrics.trivial_fusions import TRIVIAL_FUSIONS
 
 EDGE_COLUMNS = ("edges_ir", "edges_vis", "ghost")
+REGISTRATION_COLUMNS = ("moved_px", "moved_p95_px", "edge_px", "base_edge_px")
+"""Of registration.mode learned: displacement (median, 95 %), and the median distance of thermal
+edges from visible ones after it and before, in visible pixels."""
 SCORE_COLUMNS = (*metrics.METRIC_NAMES, *EDGE_COLUMNS)
 """The scores of a single image."""
 REFERENCES = {"visible alone": "visible", "IR alone": "IR", "mean": "mean", "maximum": "maximum"}
@@ -64,6 +68,21 @@ class Scorer:
             found = zip(EDGE_COLUMNS, (edges["ir"], edges["vis"], edges["ghost"]))
             row.update((name, value) for name, value in found if name in self.names)
         return row
+
+
+def registration_scores(
+    field: np.ndarray, ir: np.ndarray, base_ir: np.ndarray, vis: np.ndarray
+) -> dict[str, float]:
+    """Return `REGISTRATION_COLUMNS`; an edge distance is infinite where no edge has a partner.
+
+    Args:
+        field: float32 2 x rows x columns, displacements in pixels.
+        ir: uint8 HxW, the thermal image displaced by it; `base_ir` before.
+        vis: uint8 HxW.
+    """
+    moved = np.percentile(np.hypot(field[0], field[1]), (50, 95))
+    distances = [edge_distance(image, vis, np.eye(3)).median_px for image in (ir, base_ir)]
+    return dict(zip(REGISTRATION_COLUMNS, (*map(float, moved), *distances)))
 
 
 def reference_moments(ir: np.ndarray, vis: np.ndarray) -> dict[str, Moment]:

@@ -17,6 +17,7 @@ from typing import Dict, NamedTuple
 import numpy as np
 
 from irvis_fusion_core import metrics
+from irvis_fusion_core.registration.learned.field_image import field_image
 from irvis_fusion_core.streams.stamps import NS_PER_S
 from irvis_fusion_ros.bags.bag_storage import OnIncomplete
 from irvis_fusion_ros.bags.bag_topics import FusionTopics
@@ -24,7 +25,7 @@ from irvis_fusion_ros.bags.replay.offline_fusion import FUSED, FusedFrame, Offli
 from irvis_fusion_ros.evaluation import measure
 from irvis_fusion_ros.evaluation.detection_check import DetectionCheck
 from irvis_fusion_ros.evaluation.image_store import Animation, Extremes, Shown, jpeg
-from irvis_fusion_ros.evaluation.measure import SCORE_COLUMNS, Moment
+from irvis_fusion_ros.evaluation.measure import REGISTRATION_COLUMNS, SCORE_COLUMNS, Moment
 from irvis_fusion_ros.evaluation.tables import CellValue, Table
 from irvis_fusion_ros.messages.protocols import ImageMessage
 
@@ -35,6 +36,7 @@ LIVE = "live.csv"
 FRAME_COLUMNS = (
     "configuration", "frame", "time_s", "vis_stamp_ns", "ir_stamp_ns", "outcome", "reason",
     "ir_health", "skew_ms", "image", "found", "flicker", *SCORE_COLUMNS,
+    *REGISTRATION_COLUMNS,
 )  # fmt: skip
 """`image` is a digest of the published message, `found` the number of detections."""
 REFERENCE_COLUMNS = ("reference", "frame", "time_s", "found", "flicker", *SCORE_COLUMNS)
@@ -92,7 +94,12 @@ class Recording:
             for name, scores in self.scorer.score(moments).items():
                 rows[name].update(scores)
                 if name in frames:
-                    self._show(name, frames[name], seconds, scores)
+                    frame, vis = frames[name], moments[name].vis
+                    if frame.field is not None and frame.ir is not None:
+                        base = frame.ir if frame.base_ir is None else frame.base_ir
+                        pair = (frame.ir, base, vis)
+                        rows[name].update(measure.registration_scores(frame.field, *pair))
+                    self._show(name, frame, seconds, scores)
         images = _images(frames)
         if images and self.animation.wanted(first.index):
             self.animation.add(images)
@@ -123,6 +130,8 @@ class Recording:
         if value is None or not self.extremes[name].wants(value, seconds):
             return
         images = {"visible": frame.vis, "IR": frame.ir, "fused": frame.fused}
+        if frame.field is not None and frame.vis is not None:
+            images["field"] = field_image(frame.vis, frame.field)
         thumbs = {k: jpeg(image) for k, image in images.items() if image is not None}
         self.extremes[name].add(Shown(value, frame.index, seconds, scores, thumbs))
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 import irvis_fusion_core
-from irvis_fusion_ros.evaluation.measure import REFERENCES, SCORE_COLUMNS
+from irvis_fusion_ros.evaluation.measure import REFERENCES, REGISTRATION_COLUMNS, SCORE_COLUMNS
 from irvis_fusion_ros.evaluation.recording import FRAMES, REFERENCE_ROWS, TIMING
 from irvis_fusion_ros.evaluation.tables import read_columns, read_rows
 
@@ -46,6 +46,7 @@ def summarise(folder: str, names: Sequence[str]) -> dict[str, Any]:
     return {
         "rows": rows,
         "configurations": {name: _outcomes(frames, name) for name in names},
+        "registration": {name: each for name in names if (each := _registration(frames, name))},
         "timing": {name: _spreads(timing, times, {"configuration": name}) for name in names},
     }
 
@@ -153,6 +154,12 @@ def _outcomes(path: str, name: str) -> dict[str, Any]:
         "thermal_frames_used": len(thermal - {""}),
         **_spreads(path, ("skew_ms",), fused),
     }
+
+
+def _registration(path: str, name: str) -> dict[str, dict[str, float]]:
+    """Return the spreads of `REGISTRATION_COLUMNS`; {} of a mode without a field."""
+    found = _spreads(path, REGISTRATION_COLUMNS, {"configuration": name})
+    return found if found["moved_px"]["count"] else {}
 
 
 def _listed(words: Sequence[str]) -> str:

@@ -87,8 +87,9 @@ class RegistrationSettings:
         "none: the IR image has the visible image's size and view; resize: it has the same view"
         " and is stretched to the visible size; homography: warp by registration.homography;"
         " calibration: warp by both cameras' calibrations, their extrinsics and depth_m; online:"
-        " online_base, corrected from the images.",
-        ("none", "resize", "homography", "calibration", "online"),
+        " online_base, corrected from the images; learned: learned_base, and a field of"
+        " displacements that follows parallax.",
+        ("none", "resize", "homography", "calibration", "online", "learned"),
     )
     homography: tuple[float, ...] = live_row(
         (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0),
@@ -192,6 +193,27 @@ class RegistrationSettings:
         (0, 1e6),
     )
 
+    learned_base: str = live_row(
+        "resize",
+        "learned: the mode that is refined, and that is used alone where the network is not"
+        " confident.",
+        ("none", "resize", "homography", "calibration", "online"),
+    )
+    learned_smoothing_s: float = live_row(
+        0.1,
+        "learned: time constant of the field, in seconds; 0 takes every frame alone.",
+        (0, 60),
+    )
+    learned_min_shift_px: float = live_row(
+        1.0,
+        "learned: displacements below this over a wide area (twice this over a small one), in"
+        " visible pixels, are left alone.",
+        (0, 100),
+    )
+    learned_model: str = live_row(
+        "", "learned: path of another network (.onnx); empty takes the shipped one."
+    )
+
     def camera(self, name: str) -> CameraCalibrationSettings:
         """Return the calibration settings of camera "ir" or "vis"."""
         ir = (self.ir_calibration_file, self.ir_rectified, self.ir_frame)
@@ -200,5 +222,15 @@ class RegistrationSettings:
 
     @property
     def base_mode(self) -> str:
-        """The mode without online correction: `mode` itself, or `online_base` for online."""
-        return self.online_base if self.mode == "online" else self.mode
+        """The mode without corrections: of online and learned the one that they start from."""
+        return self.online_base if self.follows_online else self.refined_mode
+
+    @property
+    def refined_mode(self) -> str:
+        """The mode below the learned field: `mode` itself where there is none."""
+        return self.learned_base if self.mode == "learned" else self.mode
+
+    @property
+    def follows_online(self) -> bool:
+        """Whether the images correct the calibration, below a learned field or without one."""
+        return self.refined_mode == "online"

@@ -174,9 +174,11 @@ def make_registration(
             options[name] = tuple(values[name]) if all(values[name]) else None
     elif base == "calibration":
         options.update(_calibration(settings, cameras, read))
-    if mode == "online":
-        options.update((name, v) for name, v in values.items() if name.startswith("online_"))
-        options["online_in_background"] = in_background
+    follows = [("online_", settings.registration.follows_online), ("learned_", mode == "learned")]
+    for prefix, wanted in follows:
+        if wanted:
+            options.update((name, v) for name, v in values.items() if name.startswith(prefix))
+            options[prefix + "in_background"] = in_background
     return core_registration.make_registration(mode, **options)
 
 

@@ -17,7 +17,13 @@ import numpy as np
 
 from irvis_fusion_core.flicker_limiter import FlickerLimiter
 from irvis_fusion_core.fusion import RealtimeFusion
-from irvis_fusion_core.protocols import Engine, OnlineAligner, Registration, ThermalStage
+from irvis_fusion_core.protocols import (
+    Engine,
+    OnlineAligner,
+    Refiner,
+    Registration,
+    ThermalStage,
+)
 from irvis_fusion_core.registration import fill_uncovered
 from irvis_fusion_core.streams.stamps import NS_PER_S
 from irvis_fusion_ros.parameters.settings import Settings
@@ -98,6 +104,8 @@ class Fused(NamedTuple):
             visible image); None where it sees everything.
         grey: The thermal frame in 8 bits on its own grid.
         timings: What the steps took.
+        base_ir8: `ir8` as the registration gave it before it was refined and filled.
+        field: Displacements of a registration that refines, float32 2 x rows x columns; or None.
     """
 
     image: np.ndarray
@@ -105,6 +113,8 @@ class Fused(NamedTuple):
     coverage: np.ndarray | None
     grey: np.ndarray
     timings: Timings
+    base_ir8: np.ndarray
+    field: np.ndarray | None = None
 
 
 def open_fusion(settings: Settings, progress: Callable[[str], None]) -> Engine:
@@ -184,10 +194,17 @@ class PairFuser:
             prepared = self._prepared = PreparedIr(ir.number, size, stages, grey, *warped)
             thermal_ms = (thermal_ns - start_ns) / 1e6
             registration_ms = (time.monotonic_ns() - thermal_ns) / 1e6
-        ir8, coverage = prepared.ir8, prepared.coverage
-        if coverage is not None:
+        ir8, coverage, registration = prepared.ir8, prepared.coverage, stages.registration
+        refiner = registration if isinstance(registration, Refiner) else None
+        if coverage is not None or refiner is not None:
             code = cv2.COLOR_RGB2GRAY if order == "rgb" else cv2.COLOR_BGR2GRAY
-            ir8 = fill_uncovered(ir8, cv2.cvtColor(vis, code), coverage)
+            grey_vis = cv2.cvtColor(vis, code)
+        start_ns = time.monotonic_ns()
+        if refiner is not None:
+            ir8, coverage = refiner.refine(ir8, coverage, grey_vis, stamp_ns / NS_PER_S)
+            registration_ms += (time.monotonic_ns() - start_ns) / 1e6
+        if coverage is not None:
+            ir8 = fill_uncovered(ir8, grey_vis, coverage)
         start_ns = time.monotonic_ns()
         image = self.engine.fuse_frame(ir8, vis, order=order)
         engine_ns = time.monotonic_ns()
@@ -198,7 +215,8 @@ class PairFuser:
         end_ns = time.monotonic_ns()
         engine_ms, finish_ms = (engine_ns - start_ns) / 1e6, (end_ns - engine_ns) / 1e6
         timings = Timings(thermal_ms, registration_ms, engine_ms, finish_ms)
-        return Fused(image, ir8, coverage, prepared.grey, timings)
+        field = None if refiner is None else refiner.field
+        return Fused(image, ir8, coverage, prepared.grey, timings, prepared.ir8, field)
 
     def describe(self) -> dict[str, Any]:
         """Return what runs, as the engine describes it."""

@@ -26,6 +26,8 @@ class FusedFrame:
         ir: uint8 HxW, rescaled and on the visible grid, as the engine got it; None unless FUSED.
         coverage: uint8 HxW, 0 where the thermal camera sees nothing (there `ir` shows the visible
             image); None where it sees everything, and unless FUSED.
+        base_ir: `ir` before it was refined (`protocols.Refiner`) and filled; None unless FUSED.
+        field: Its displacements; None in other modes, and unless FUSED.
         engine_ms: Time of the engine for this frame; None unless FUSED. Not repeatable.
         counts: Outcomes and drops up to and including this frame, by cause: "fused",
             "passed: <reason>", "dropped: <reason>", "ir_dropped.superseded", ...
@@ -45,6 +47,8 @@ class FusedFrame:
         self.message: SerializedImage | None = None
         self.ir: np.ndarray | None = None
         self.coverage: np.ndarray | None = None
+        self.base_ir: np.ndarray | None = None
+        self.field: np.ndarray | None = None
         self.engine_ms: float | None = None
         self.counts: dict[str, int] = {}
         self._images: dict[str, tuple[np.ndarray, str]] = {}
@@ -75,6 +79,7 @@ class FusedFrame:
         """The pair did not suit: the visible image passes."""
         self.outcome, self.reason = PASSED, reason
         self.ir_stamp_ns = self.ir = self.coverage = self.engine_ms = None
+        self.base_ir = self.field = None
         self._images.pop("fused", None)
 
     def _as_rgb(self, name: str) -> np.ndarray:

@@ -255,6 +255,7 @@ class OfflineFusion:
         out = image_messages.fused_bytes(fused.image, source, order)
         result.message = SerializedImage(out)
         result.ir, result.coverage = fused.ir8, fused.coverage
+        result.base_ir, result.field = fused.base_ir8, fused.field
         result.engine_ms = fused.timings.engine_ms
         result.keep("fused", fused.image, order)
         offer_pair(stages, fused, vis, result.skew_s, result.recorded_ns / NS_PER_S)

@@ -76,7 +76,15 @@ def registration_status(mode: str, stages: Stages, changes: int = 0) -> Status:
         used = "passing the visible image" if registration is None else values["mode"]
         return Status("registration", WARN, f"using the fallback ({used}): {problem}", values)
     if "failure" in values:
-        return Status("registration", WARN, "online alignment: " + values["failure"], values)
+        what = "online alignment" if values["mode"] == "online" else values["mode"]
+        return Status("registration", WARN, f"{what}: {values['failure']}", values)
+    if "confident_cells" in values:
+        message = (
+            f"learned over {values['base']}: {values['displacement_median_px']} px (median), "
+            f"{values['displacement_p95_px']} px (95 %), confident in "
+            f"{values['confident_cells']} of the image"
+        )
+        return Status("registration", OK, message, values)
     if "state" in values:
         message = f"online: {values['state']}"
         if "correction_px" in values:

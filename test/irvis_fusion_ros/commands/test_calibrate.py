@@ -50,7 +50,8 @@ def test_two_folders_become_what_the_node_reads(tmp_path, capsys):
     # Two checkerboards of the visible size, each below a caption.
     height = 2 * (VIS_SIZE[0] + image_sheet.CAPTION_PX) + image_sheet.GAP_PX
     assert cv2.imread(str(tmp_path / "out" / "node.png")).shape == (height, VIS_SIZE[1], 3)
-    assert "residual" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "residual" in printed and "second opinion" in printed
 
 
 def test_a_failed_estimate_writes_nothing_and_says_so(tmp_path, capsys):

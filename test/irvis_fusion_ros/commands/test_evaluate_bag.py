@@ -142,6 +142,21 @@ def test_configurations_are_compared_in_one_run(bag, tmp_path, maximum):
     assert len(list(read_rows(str(tmp_path / "report" / "frames.csv")))) == 24
 
 
+def test_a_learned_registration_shows_its_field_and_edge_distances(bag, tmp_path, maximum):
+    pytest.importorskip("onnxruntime")
+    folder = tmp_path / "report"
+    assert run(bag, folder, "-p", "registration.mode:=learned", "--no-gif") == 0
+    (found,) = summary_of(folder)["registration"].values()
+    assert found["moved_px"]["count"] == found["moved_p95_px"]["count"] > 0
+    assert set(found) == {"moved_px", "moved_p95_px", "edge_px", "base_edge_px"}
+    page = Page((folder / "report.html").read_text())
+    assert "Learned registration" in page.text
+    assert 'alt="field"' in (folder / "report.html").read_text()
+    assert run(bag, folder, "--no-gif") == 0
+    assert summary_of(folder)["registration"] == {}
+    assert "Learned registration" not in (folder / "report.html").read_text()
+
+
 def test_names_from_outside_are_text_on_the_page(bag, tmp_path, maximum):
     name = '"><script>alert(1)<&{{ bag }}'
     (tmp_path / f"{name.replace('/', '')}.yaml").write_text("/**:\n  ros__parameters: {}\n")

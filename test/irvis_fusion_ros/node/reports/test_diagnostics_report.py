@@ -16,6 +16,7 @@ from irvis_fusion_ros.node.reports.diagnostics import ERROR, OK, WARN, Report
 from irvis_fusion_ros.parameters.settings import LiveSettings, Settings
 from irvis_fusion_ros.pipeline.events import EventCounter
 from irvis_fusion_ros.pipeline.frames import FUSED
+from irvis_fusion_ros.pipeline.pair_fuser import Stages
 
 
 class Input:
@@ -204,3 +205,28 @@ def test_bad_messages_warn_once_and_stay_named(node):
     assert status.level == WARN and "1 bad since the last report" in status.message
     status = statuses(report)["messages"]
     assert status.level == OK and "kinds so far: ir: short_data" in status.message
+
+
+def learned_stages(**said):
+    found = {
+        "displacement_median_px": "1.2",
+        "displacement_p95_px": "9.8",
+        "confident_cells": "0.71",
+    }
+    values = {"mode": "learned", "base": "homography", **found, **said}
+    registration = types.SimpleNamespace(mode="learned", describe=lambda: values)
+    return Stages(None, registration, None)
+
+
+def test_a_learned_registration_says_what_it_moves_and_how_sure_it_is():
+    status = report_module.registration_status("learned", learned_stages())
+    assert status.level == OK
+    assert status.message == (
+        "learned over homography: 1.2 px (median), 9.8 px (95 %), confident in 0.71 of the image"
+    )
+    assert status.values["displacement_p95_px"] == "9.8"
+
+
+def test_a_network_that_fails_is_a_warning_and_names_the_cause():
+    status = report_module.registration_status("learned", learned_stages(failure="no such file"))
+    assert status.level == WARN and status.message == "learned: no such file"

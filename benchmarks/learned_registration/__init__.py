@@ -1,0 +1,1 @@
+"""Measures the learned registration against others: see `__main__`."""
