@@ -8,7 +8,7 @@ r"""Train the network of the learned registration from registered pairs.
 The thermal image of a pair is displaced by a random field (`training.registration.fields`), which
 the network learns to find. Scenes that `training.data.scene_parts` holds out validate.
 ``--unregistered_root`` names pairs that do not lie on each other: they teach by consistency.
-``--export DIR``, or later `training.export_registration`, writes the ONNX file from
+``--export DIR``, or later `training.registration.export_registration`, writes the ONNX file from
 ``<checkpoint_dir>/registration.safetensors``, the averaged network. ``--resume
 <checkpoint_dir>/last.ckpt`` continues the training, ``--init FILE.safetensors`` starts another.
 Several GPUs or machines: ``--devices``, ``--num_nodes`` and ``--strategy``, or torchrun.
@@ -40,11 +40,11 @@ from irvis_fusion_core.network.displacement_files import load_network, save_netw
 from training.data.data_module import FusionData
 from training.data.dataset import parse_root
 from training.data.sampling import Draw
-from training.export_registration import write_files
 from training.loop.lightning_checkpoints import best_and_last
 from training.loop.run_files import versions
 from training.options import add_options, require_at_least, script_parser, trainer_options
 from training.registration.displaced_pairs import DisplacedPairs
+from training.registration.export_registration import write_files
 from training.registration.task import LAMBDAS, RegistrationTask
 from training.storage import append_json, storage_error, write_json
 from training.train_teacher import check_readable

@@ -10,11 +10,11 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("lightning", reason="training needs Lightning: pip install '.[train]'")
 
 from irvis_fusion_core.network.displacement_files import load_network
-from training import export_registration, train_registration
+from training import train_registration
 from training.data.dataset import Root
 from training.data.sampling import Draw
 from training.errors import DataError
-from training.registration import loss
+from training.registration import export_registration, loss
 from training.registration.displaced_pairs import DisplacedPairs
 
 

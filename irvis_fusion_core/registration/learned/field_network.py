@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -21,7 +22,8 @@ _MULTIPLE = 8
 _LARGEST_SIDE = 320
 """The image is seen at this size: 32 pixels of a 640x480 image are within the network's reach."""
 
-Run = Callable[[np.ndarray, np.ndarray], np.ndarray]
+if TYPE_CHECKING:  # Python 3.8 does not evaluate it
+    Run = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 class FieldNetwork:
@@ -146,5 +148,5 @@ def working_size(size: Size) -> Size:
 def _unusable(path: str, error: Exception) -> ModelError:
     return ModelError(
         f"expected a displacement network in {path}, found: {error}; export it with "
-        "`python -m training.export_registration`"
+        "`python -m training.registration.export_registration`"
     )

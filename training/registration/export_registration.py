@@ -1,6 +1,6 @@
 r"""Write the files of the learned registration that ship: ONNX, weights, checksums.
 
-    python -m training.export_registration --output irvis_fusion_core/models \
+    python -m training.registration.export_registration --output irvis_fusion_core/models \
         --weights runs/registration/registration.safetensors
 
 `training.train_registration --export DIR` does the same at its end.
