@@ -1,6 +1,7 @@
 """What all tests share."""
 
 import os
+import sys
 
 import pytest
 
@@ -25,6 +26,12 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if gpu is None and item.get_closest_marker("gpu"):
             item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def pytest_runtest_teardown():
+    """Give subnormal numbers back, which training takes for zero: hypothesis draws them."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_flush_denormal(False)
 
 
 def pytest_sessionfinish(session, exitstatus):
