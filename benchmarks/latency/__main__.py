@@ -2,11 +2,13 @@
 
     python3 -m benchmarks.latency --threads 2
     python3 -m benchmarks.latency --sizes 640x480 --backends openvino --precisions fp32,bf16,int8
+    python3 -m benchmarks.latency --threads 1 --processor-time --mini-network
 
 A pair of uint8 frames goes in, a uint8 image comes out, as `RealtimeFusion.fuse_frame` does it.
 The yardstick (`benchmarks/latency/yardstick.py`: plain convolutions, torch, fp32, the same
 threads) takes its turns in the same rounds, so a machine that is busy or throttles does not
-change the ratios. What cannot be opened is named with its reason.
+change the ratios. On a machine that other work shares, `--processor-time` leaves out the time
+spent waiting for a core. What cannot be opened is named with its reason.
 """
 
 from __future__ import annotations
@@ -14,9 +16,12 @@ from __future__ import annotations
 import io
 import json
 import sys
+import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from benchmarks.shared.options import machine_facts, make_parser
@@ -35,6 +40,7 @@ def measure(
     yardstick: Callable[..., object],
     size: tuple[int, int],
     rounds: int,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[command.Case, benchmark.Timing]:
     """Time all cases and the yardstick at one (height, width)."""
     ir, vis = benchmark.example_pair(*size)
@@ -43,7 +49,7 @@ def measure(
         fusion.warm_up(*size)
         order = fusion.backend.options.vis_order
         calls[" ".join(case)] = partial(fusion.fuse_frame, ir, vis, order)
-    timings = benchmark.time_interleaved(calls, rounds, warm_up=2, turn_s=command.TURN_S)
+    timings = benchmark.time_interleaved(calls, rounds, 2, command.TURN_S, clock)
     return dict(zip((YARDSTICK, *fusions), timings.values()))
 
 
@@ -52,7 +58,9 @@ def table(timings: Mapping[command.Case, benchmark.Timing]) -> list[list[str]]:
     rows = [["engine", "model", "precision", "median ms", "p90 ms", "faster than yardstick"]]
     for case, timing in timings.items():
         ratio = f"{timings[YARDSTICK].median_ms / timing.median_ms:.1f}x"
-        rows.append([*case, f"{timing.median_ms:.2f}", f"{timing.p90_ms:.2f}", ratio])
+        engine, model, precision = case
+        figures = f"{timing.median_ms:.2f}", f"{timing.p90_ms:.2f}", ratio
+        rows.append([engine, Path(model).stem, precision, *figures])
     return rows
 
 
@@ -70,6 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--precisions", type=one_of(precisions, "precisions"), default=precisions)
     add("--rounds", type=int, default=10, help="turns of each (default: 10)")
     add("--gpu-yardstick", action="store_true", help="run the yardstick on CUDA")
+    add("--processor-time", action="store_true", help="of all threads together, without waiting")
+    add("--mini-network", action="store_true", help="time MMDRFuse's 113 parameters, too")
     add("--json", metavar="FILE", help="write the figures here too")
     options = parser.parse_args(arguments)
     from benchmarks.latency.yardstick import PixelYardstick
@@ -78,16 +88,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     yardstick = PixelYardstick(options.threads, "cuda" if options.gpu_yardstick else "cpu")
     backends = options.backends or command.available_backends()
     models = options.models or model_zoo.list_models()
+    clock = time.process_time if options.processor_time else time.perf_counter
     sizes: dict[str, dict[str, dict[str, float]]] = {}
     for size in options.sizes:
         # Reasons are told once: they do not depend on the size.
         reasons = io.StringIO() if sizes else sys.stderr
-        chosen = backends, models, options.precisions, options.threads, None
         with ExitStack() as stack:
+            files = []
+            if options.mini_network:
+                from benchmarks.latency.mini_network import write_mini_network
+
+                files = [f"{stack.enter_context(tempfile.TemporaryDirectory())}/mmdrfuse.onnx"]
+                write_mini_network(Path(files[0]))
+            chosen = backends, [*models, *files], options.precisions, options.threads, None
             fusions = command.open_cases(*chosen, reasons)
             for fusion in fusions.values():
                 stack.enter_context(fusion)
-            timings = measure(fusions, yardstick.fuse, size, options.rounds)
+            timings = measure(fusions, yardstick.fuse, size, options.rounds, clock)
         name = f"{size[1]}x{size[0]}"
         print("\n" + name)
         print_table(table(timings))
