@@ -265,7 +265,9 @@ def nodes_to_measure(options: argparse.Namespace) -> dict[str, list[str]]:
     else:
         node = [*THIS, "--role", "node", "--reference-engine-ms", str(engine_ms)]
     names = ("model", "backend", "threads")
-    given = parameter_arguments({name: getattr(options, name) for name in names})
+    # Every frame has to come out, however slow the engine is here.
+    values = {**{name: getattr(options, name) for name in names}, "on_overrun": "passthrough"}
+    given = parameter_arguments(values)
     for each in options.parameter:
         given += ["-p", each]
     node += ["--ros-args", *given]

@@ -25,6 +25,7 @@ from irvis_fusion_ros.node.decode_thread import DecodeThread
 from irvis_fusion_ros.node.engine_state import READY, EngineLog, EngineState
 from irvis_fusion_ros.node.frame_output import FrameOutput
 from irvis_fusion_ros.node.frame_path import DEACTIVATED, FrameIntake, FrameProcessor
+from irvis_fusion_ros.node.overload import Overload
 from irvis_fusion_ros.node.reports.diagnostics import Report
 from irvis_fusion_ros.node.reports.latency_topics import LatencyTopics
 from irvis_fusion_ros.node.reports.output import OutputReport
@@ -79,11 +80,18 @@ class Configured:
             self.stages = CurrentStages(settings, self.calibrations.snapshot, self._tell)
             debug = node.get_logger().debug
             self.output = FrameOutput(self.topics.publishers, live, note, debug)
+            self.overload = Overload(live, note)
             self._fuser: PairFuser | None = None
             self._engine_log = EngineLog(node.get_logger)
             self.engine_state = EngineState(self._on_engine_state)
             processor = FrameProcessor(
-                self.output, self.stages, self.engine_state, self.latencies.publish, now, note
+                self.output,
+                self.overload,
+                self.stages,
+                self.engine_state,
+                self.latencies.publish,
+                now,
+                note,
             )
             self.worker: FusionWorker[PairFuser, Decision] = FusionWorker(
                 self.engine_state,
@@ -103,7 +111,15 @@ class Configured:
                 lambda: live.current.topics.max_pixels,
             )
             self.intake = FrameIntake(
-                live, self.checks, self.worker, processor, self.output, note, now, self._on_waiting
+                live,
+                self.checks,
+                self.worker,
+                processor,
+                self.output,
+                self.overload,
+                note,
+                now,
+                self._on_waiting,
             )
             on_info = guard("a calibration message", self._on_info)
             self.decoders: list[DecodeThread[Any]] = []

@@ -25,7 +25,6 @@ from irvis_fusion_ros.parameters.settings import LiveSettings
 from irvis_fusion_ros.pipeline.events import EventCounter, Note
 from irvis_fusion_ros.pipeline.frames import FUSED, VisFrame
 
-OVERRUN = "overrun"
 LATE = "late"
 NOT_PUBLISHED = "not_published"
 
@@ -185,13 +184,6 @@ class FrameOutput:
     def pass_through(self, frame: VisFrame, reason: str) -> None:
         """Publish the visible frame unchanged, unless it or a later one is out."""
         self.let_out(frame, "passed: " + reason)
-
-    def overrun(self, frame: VisFrame, reason: str) -> None:
-        """Pass or drop a frame that a newer one displaced; `reason` is that of its decision."""
-        if self.live.current.ir_loss.on_overrun == "passthrough":
-            self.pass_through(frame, OVERRUN if reason == FUSED else reason)
-        else:
-            self.drop(OVERRUN, frame.number)
 
     def drop(self, reason: str, number: int | None = None) -> None:
         """Count a visible frame that is not published; None: a message that is no frame yet."""

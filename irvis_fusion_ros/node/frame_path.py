@@ -23,8 +23,9 @@ from irvis_fusion_core.thermal.palettes import FalseColour
 from irvis_fusion_ros.messages import image_messages
 from irvis_fusion_ros.messages.serialized_image import AnySerializedImage
 from irvis_fusion_ros.node.engine_state import READY, WARMING_UP, EngineState
-from irvis_fusion_ros.node.frame_output import OVERRUN, FrameOutput, FusedImage
+from irvis_fusion_ros.node.frame_output import FrameOutput, FusedImage
 from irvis_fusion_ros.node.guard import fault_text
+from irvis_fusion_ros.node.overload import Overload
 from irvis_fusion_ros.node.worker import Delivery, FusionWorker
 from irvis_fusion_ros.parameters.settings import LiveSettings, Settings
 from irvis_fusion_ros.pipeline import frames
@@ -40,6 +41,7 @@ VIS_SILENT_NS = NS_PER_S
 PASSED_BY_MAX = 32
 """IR frames kept for the thermal limits while the engine is away: a second at 30 Hz."""
 
+OVERRUN = "overrun"
 FAULT = "fault"
 STUCK = "engine_stuck"
 DEACTIVATED = "deactivated"
@@ -64,6 +66,7 @@ class FrameIntake:
     worker: FusionWorker[PairFuser, Decision]
     processor: FrameProcessor
     output: FrameOutput
+    overload: Overload
     note: Note
     now: Callable[[], Moment]
     on_waiting: Callable[[], None]
@@ -167,7 +170,6 @@ class FrameIntake:
 
     def _hand_on(self, decisions: list[Decision]) -> None:
         """Give each frame to the worker, or out; a fault at one does not cost the next."""
-        hold = self.live.current.ir_loss.on_overrun == "passthrough"
         for decision in decisions:
             try:
                 if decision.action == DROPPED:
@@ -175,10 +177,11 @@ class FrameIntake:
                 elif not self._worker_accepts():
                     self.processor.pass_by(decision, self._pass_waiting())
                 else:
-                    size_bytes = decision.vis.size_bytes
-                    displaced = self.worker.mailbox.put(decision, size_bytes, hold)
-                    if displaced is not None:
-                        self.processor.overrun(displaced)
+                    drops, size_bytes = self.overload.drops, decision.vis.size_bytes
+                    displaced = self.worker.mailbox.put(decision, size_bytes, not drops)
+                    self.overload.count(displaced is not None and displaced.ir is not None)
+                    if displaced is not None and drops:
+                        self.processor.drop(displaced)
             except Exception as error:  # noqa: BLE001 - as in add_vis
                 self._pass_at_fault(decision.vis, error)
 
@@ -194,6 +197,7 @@ class FrameIntake:
 
     def _pass_waiting(self) -> str:
         """Publish unchanged what the worker cannot take, in order; return the reason."""
+        self.overload.end()  # no fused frames come: the visible ones are all that is left
         if self.worker.engine_state.state != READY:
             reason = "engine_" + self.worker.engine_state.state.replace(" ", "_")
         else:
@@ -212,6 +216,7 @@ class FrameProcessor:
     """
 
     output: FrameOutput
+    overload: Overload
     stages: CurrentStages
     engine_state: EngineState
     on_latencies: Callable[[Mapping[str, float]], None]
@@ -224,8 +229,7 @@ class FrameProcessor:
 
     def process(self, fuser: PairFuser, delivery: Delivery[Decision]) -> None:
         """Handle a delivery; raises what the engine raises."""
-        for displaced in delivery.displaced:
-            self.output.overrun(displaced.vis, displaced.reason)
+        self._pass_displaced(delivery)
         while self._passed_by:
             self._follow(self._passed_by.popleft())
         for displaced in delivery.displaced:
@@ -243,9 +247,9 @@ class FrameProcessor:
 
     def failed(self, delivery: Delivery[Decision], error: Exception) -> None:
         """Publish the frame at which the engine failed, unchanged."""
+        self.overload.end()
         self.note("engine: " + type(error).__name__, str(error))
-        for displaced in delivery.displaced:  # those that are out already are passed over
-            self.output.overrun(displaced.vis, displaced.reason)
+        self._pass_displaced(delivery)  # those that are out already are passed over
         self.output.pass_through(delivery.job.vis, ENGINE_ERROR)
 
     def pass_by(self, decision: Decision, reason: str) -> None:
@@ -254,11 +258,16 @@ class FrameProcessor:
             self._passed_by.append(decision.ir)
         self.output.pass_through(decision.vis, reason)
 
-    def overrun(self, decision: Decision) -> None:
-        """Pass or drop what a newer decision displaced; the thermal limits see it later."""
+    def drop(self, decision: Decision) -> None:
+        """Drop what a newer decision displaced; the thermal limits see it later."""
         if decision.ir is not None:
             self._passed_by.append(decision.ir)
-        self.output.overrun(decision.vis, decision.reason)
+        self.output.drop(OVERRUN, decision.vis.number)
+
+    def _pass_displaced(self, delivery: Delivery[Decision]) -> None:
+        for displaced in delivery.displaced:
+            reason = OVERRUN if displaced.reason == FUSED else displaced.reason
+            self.output.pass_through(displaced.vis, reason)
 
     def _fuse(self, fuser: PairFuser, decision: Decision, ir: IrFrame) -> None:
         frame: VisFrame = decision.vis

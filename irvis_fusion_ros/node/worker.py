@@ -124,16 +124,15 @@ class Mailbox(Generic[Job]):
             return 0.0 if self._at_work is None else now_s - self._since_s
 
     def put(self, job: Job, size_bytes: int = 0, hold: bool = True) -> Job | None:
-        """Store `job`. What it displaces is held, or returned where `hold` is false."""
+        """Store `job`; return what it displaces, which is held unless `hold` is false."""
         with self._condition:
             displaced = None
             if self._slot is not None:
                 self.displaced_count += 1
+                displaced, displaced_bytes = self._slot
                 if hold:
-                    self._held.append(self._slot[0])
-                    self._held_bytes += self._slot[1]
-                else:
-                    displaced = self._slot[0]
+                    self._held.append(displaced)
+                    self._held_bytes += displaced_bytes
             self._slot = (job, size_bytes)
             self._condition.notify()
             return displaced

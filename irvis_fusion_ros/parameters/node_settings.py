@@ -224,10 +224,11 @@ class IrLossSettings:
     ir_width: int = live_row(0, "Width that IR frames must have; 0 allows any.", (0, 16384))
     ir_height: int = live_row(0, "Height that IR frames must have; 0 allows any.", (0, 16384))
     on_overrun: str = live_row(
-        "passthrough",
+        "auto",
         "When a visible frame is displaced by a newer one before the engine took it: passthrough"
-        " publishes it unchanged, drop drops it. Both are counted.",
-        ("passthrough", "drop"),
+        " publishes it unchanged, drop drops it, auto publishes it unless more than a quarter of"
+        " the frames are displaced for 2 s. All are counted.",
+        ("auto", "passthrough", "drop"),
     )
 
 

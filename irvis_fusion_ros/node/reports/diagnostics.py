@@ -16,7 +16,7 @@ from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from irvis_fusion_core.streams.health import MISSING
-from irvis_fusion_ros.node import decode_thread
+from irvis_fusion_ros.node import decode_thread, overload
 from irvis_fusion_ros.node.engine_state import FAILED, READY
 from irvis_fusion_ros.node.topics.qos import LOST_ADVICE
 from irvis_fusion_ros.pipeline.frames import FUSED
@@ -34,7 +34,7 @@ QUIET_S = 2.0
 """Without a visible frame for this long, the report is an error."""
 
 HINTS = {
-    "overrun": "the engine is slower than the camera: take a smaller model or smaller images",
+    "overrun": "the engine is slower than the camera: " + overload.ADVICE,
     "engine_stuck": "the engine takes far longer than usual; what else runs on its device?",
     "vis_too_large": "raise max_pixels, or let the camera send smaller ones",
     "vis_decode_overrun": decode_thread.ADVICE,
@@ -171,6 +171,7 @@ class Report:
         values.update((f"lost: {cause}", str(n)) for cause, n in losses.items())
         values["late results"] = str(parts.output.late_results)
         values["displaced"] = str(parts.worker.mailbox.displaced_count)
+        values["overload"] = "only fused frames" if parts.overload.only_fused else "no"
         pairing = parts.intake.counters()
         values.update(("pairing " + kind, str(count)) for kind, count in sorted(pairing.items()))
         values.update(parts.latencies.describe())
@@ -190,6 +191,8 @@ class Report:
             message = f"{new_others} of {new_others + new_fused} frames not fused"
             hint = HINTS.get(last.rpartition(": ")[2])
             message += f", the last: {last}" + (f"; {hint}" if hint else "")
+            if parts.overload.only_fused:
+                message = "overload, only fused frames are published: " + message
         elif not new_fused and time.monotonic() - self._active_s > QUIET_S:
             level, message = ERROR, f"no visible frame arrived for {QUIET_S:.0f} s"
         return Status("fusion", level, message, values)

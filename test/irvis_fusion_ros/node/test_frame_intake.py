@@ -11,6 +11,7 @@ pytest.importorskip("rclpy", reason="needs rclpy: source ROS, or pip install '.[
 
 from irvis_fusion_ros.node import frame_path
 from irvis_fusion_ros.node.engine_state import READY, EngineState
+from irvis_fusion_ros.node.overload import Overload
 from irvis_fusion_ros.parameters.settings import LiveSettings, Settings
 from irvis_fusion_ros.pipeline.message_checks import MessageChecks
 
@@ -67,6 +68,7 @@ class Bench:
             types.SimpleNamespace(engine_state=state, mailbox=mailbox),
             processor,
             output,
+            Overload(self.live, note),
             note,
             self.clock.now,
             lambda: self.announced.append(1),

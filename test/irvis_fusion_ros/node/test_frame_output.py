@@ -157,24 +157,6 @@ def test_a_frame_that_the_middleware_refuses_is_counted():
     assert out.output.on_their_way == 49
 
 
-@pytest.mark.parametrize(
-    "on_overrun, reason, outcome, published",
-    [
-        ("passthrough", "fused", "passed: overrun", 1),
-        ("passthrough", "ir_missing", "passed: ir_missing", 1),
-        ("drop", "fused", "dropped: overrun", 0),
-    ],
-)
-def test_an_overrun_frame_passes_or_is_dropped_as_asked_for(
-    on_overrun, reason, outcome, published
-):
-    out = Exit(on_overrun=on_overrun)
-    message = from_array("rgb8", np.zeros((4, 6, 3), np.uint8))
-    out.output.overrun(frame_of(message), reason)
-    assert out.output.outcomes.counts() == {outcome: 1}
-    assert out.output.last_unfused == outcome and len(out.image) == published
-
-
 CALLS = st.tuples(st.integers(1, 20), st.sampled_from(["fused", "pass", "drop"]))
 
 

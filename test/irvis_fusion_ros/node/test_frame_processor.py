@@ -13,6 +13,7 @@ from irvis_fusion_ros.messages import image_messages
 from irvis_fusion_ros.node import frame_path
 from irvis_fusion_ros.node.engine_state import READY, EngineState
 from irvis_fusion_ros.node.frame_output import FrameOutput, Publishers
+from irvis_fusion_ros.node.overload import Overload
 from irvis_fusion_ros.node.worker import Delivery
 from irvis_fusion_ros.parameters.settings import LiveSettings, Settings
 from irvis_fusion_ros.pipeline.current_stages import CurrentStages
@@ -49,12 +50,13 @@ class Bench:
             self.events.append(kind)
 
         self.output = FrameOutput(Publishers(topic, topic, None, live, note), live, note)
+        self.overload = Overload(live, note)
         self.stages = CurrentStages(live.current)
         self.states = []
         state = EngineState(lambda name, reason: self.states.append(name))
         state.set(READY)
         self.processor = frame_path.FrameProcessor(
-            self.output, self.stages, state, self.latencies.append, now, note
+            self.output, self.overload, self.stages, state, self.latencies.append, now, note
         )
         self.fuser = PairFuser(Engine())
 
@@ -140,14 +142,15 @@ def test_the_thermal_limits_see_every_frame_that_was_to_be_fused_once(monkeypatc
     bench.process(decision(2, 2), decision(3), decision(4, 3))  # two displaced ones
     bench.arrive(6)
     bench.processor.pass_by(decision(5, 4), "engine_stuck")
-    bench.processor.overrun(decision(6, 5))
+    bench.processor.drop(decision(6, 5))
     bench.process(decision(7, 5))
     assert seen == [1, 2, 3, 4, 5]
     assert bench.outcomes() == {
         "passed: engine_warming_up": 1,
-        "passed: overrun": 2,
+        "passed: overrun": 1,
         "passed: ir_missing": 1,
         "passed: engine_stuck": 1,
+        "dropped: overrun": 1,
         "fused": 2,
     }
 

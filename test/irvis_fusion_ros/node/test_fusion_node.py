@@ -206,6 +206,47 @@ def test_engine_slower_than_the_camera_fuses_the_newest_and_the_rest_goes_by_pol
         assert not all(fused)
 
 
+def test_at_overload_only_fused_frames_come_until_the_engine_keeps_up_or_hangs(graph, tmp_path):
+    slow, go_on = tmp_path / "slow", tmp_path / "go_on"
+    environment = {"REFERENCE_SLOW_WHILE": str(slow), "REFERENCE_STALL_UNTIL": str(go_on)}
+    environment["REFERENCE_STALL_AT"] = "0"
+    slow.touch()
+    go_on.touch()
+    graph.start_node({"on_overrun": "auto", "engine_stall_s": 0.6}, environment)
+
+    def mode():
+        return graph.value("fusion", "overload")
+
+    def play_until_mode(wanted, **rates):
+        graph.play_until(lambda: mode() == wanted, wanted, **rates)
+
+    play_until_mode("only fused frames")
+    assert graph.level("fusion") == 1
+    assert "take a smaller model" in graph.statuses["fusion"].message
+    wait_until_all_are_out(graph)
+    graph.fused.clear()
+    graph.play(1.0)
+    wait_until_all_are_out(graph)
+    assert graph.fused and all(map(graph.is_fused, graph.fused))
+    go_on.unlink()  # it hangs
+    graph.play_until(lambda: not graph.is_fused(graph.fused[-1]), "the visible image")
+    play_until_mode("no")
+    go_on.touch()
+    play_until_mode("only fused frames")
+    slow.unlink()  # it keeps up
+    play_until_mode("no")
+    graph.wait_for_report()
+    outcomes = [each for each in graph.statuses["fusion"].values if "overrun" in each.key]
+    assert {each.key for each in outcomes} >= {"frames passed: overrun", "frames dropped: overrun"}
+    stamps = [stamp_key(message) for message in graph.fused]
+    assert stamps == sorted(set(stamps))
+    assert graph.fusion.log().count("only fused frames are published") == 1
+    graph.wait_for(lambda: graph.value("fusion", "on their way") == "0", what="every outcome")
+    values = {each.key: each.value for each in graph.statuses["fusion"].values}
+    counted = [int(n) for key, n in values.items() if key.startswith(("frames ", "lost: "))]
+    assert sum(counted) == int(values["published"])
+
+
 def test_last_frame_before_a_pause_is_not_kept_by_an_engine_that_hangs(graph, tmp_path):
     environment = {"REFERENCE_STALL_AT": "2", "REFERENCE_STALL_UNTIL": str(tmp_path / "never")}
     graph.start_node({"engine_stall_s": 0.3}, environment=environment)

@@ -108,6 +108,7 @@ def run_node(monkeypatch, bag, settings, engine=None):
     from irvis_fusion_ros.node import frame_path
     from irvis_fusion_ros.node.engine_state import READY, EngineState
     from irvis_fusion_ros.node.frame_output import FrameOutput, Publishers
+    from irvis_fusion_ros.node.overload import Overload
     from irvis_fusion_ros.node.worker import Delivery
     from irvis_fusion_ros.pipeline.current_stages import CurrentStages
     from irvis_fusion_ros.pipeline.message_checks import MessageChecks
@@ -137,8 +138,9 @@ def run_node(monkeypatch, bag, settings, engine=None):
     output = FrameOutput(Publishers(topic, silent, None, live, note), live, note)
     state = EngineState(lambda name, reason: None)
     state.set(READY)
+    overload = Overload(live, note)
     processor = frame_path.FrameProcessor(
-        output, CurrentStages(settings), state, lambda latencies: None, now, note
+        output, overload, CurrentStages(settings), state, lambda latencies: None, now, note
     )
     fuser = PairFuser(engine or ReferenceFusion())
     fuser.warm_up((48, 64))  # offline the engine warms up before the first frame
@@ -151,7 +153,7 @@ def run_node(monkeypatch, bag, settings, engine=None):
     checks = MessageChecks(note)
     worker = types.SimpleNamespace(engine_state=state, mailbox=mailbox)
     intake = frame_path.FrameIntake(
-        live, checks, worker, processor, output, note, now, lambda: None
+        live, checks, worker, processor, output, overload, note, now, lambda: None
     )
     last_ns = START_NS
     for message in read_messages(bag, TOPICS[:2]):

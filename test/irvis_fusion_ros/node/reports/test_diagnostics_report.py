@@ -55,6 +55,7 @@ class Parts:
             busy_s=lambda now_s: 4.2,
             patience_s=0.15,
         )
+        self.overload = types.SimpleNamespace(only_fused=False)
         self.worker = types.SimpleNamespace(
             openings=1, failures=0, retries=2, retry_at_s=0.0, mailbox=self.mailbox
         )
@@ -131,6 +132,24 @@ def test_frames_that_are_not_fused_are_a_warning_with_what_helps(node, outcome, 
     assert text in status.message
     node.count(FUSED, 2)
     assert statuses(report)["fusion"].level == OK
+
+
+def test_an_overload_is_told_for_as_long_as_it_lasts(node):
+    report = node.report()
+    node.count(FUSED, 2)
+    node.count("dropped: overrun", 3)
+    node.overload.only_fused = True
+    status = statuses(report)["fusion"]
+    assert status.level == WARN
+    assert status.message == (
+        "overload, only fused frames are published: 3 of 5 frames not fused, the last: dropped:"
+        " overrun; the engine is slower than the camera: take a smaller model, another precision,"
+        " or smaller images"
+    )
+    assert {v.key: v.value for v in status.values}["overload"] == "only fused frames"
+    node.count(FUSED, 2)
+    node.overload.only_fused = False
+    assert statuses(report)["fusion"].message == "fusing"
 
 
 def test_every_published_frame_has_a_place_in_the_report(node):
