@@ -73,6 +73,18 @@ def swap_order(frame: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(frame, cv2.COLOR_RGB2BGR)
 
 
+def in_order(fused: np.ndarray, order: str, wanted: str) -> np.ndarray:
+    """Return uint8 [height, width, 3] of `order` in the order `wanted`, C-contiguous.
+
+    Raises:
+        FrameError: Another array.
+        ConfigurationError: `order` is neither rgb nor bgr.
+    """
+    _check_array("fused", fused, (3,), (3,))
+    check_order(order)
+    return np.ascontiguousarray(fused) if order == wanted else swap_order(fused)
+
+
 def check_order(order: str) -> None:
     """Raise ConfigurationError unless `order` is "rgb" or "bgr"."""
     if order not in ORDERS:

@@ -99,17 +99,13 @@ class RealtimeFusion:
             ConfigurationError: another `order`.
             EngineError: the engine failed, or was closed.
         """
-        ir = self._to_8_bit(ir_frame, order, stamp_s)
-        return self.backend.fuse(ir, vis_frame, order)
-
-    def _to_8_bit(self, ir: np.ndarray, order: str, stamp_s: float | None) -> np.ndarray:
-        if self._rescale is None:
-            return ir
-        if getattr(ir, "dtype", np.uint8) == np.uint8:
-            ir = normalize_ir(ir, order)  # three equal channels become one
-        if stamp_s is None:
-            self._rescale.reset()
-        return self._rescale(ir, stamp_s)
+        if self._rescale is not None:
+            if getattr(ir_frame, "dtype", np.uint8) == np.uint8:
+                ir_frame = normalize_ir(ir_frame, order)  # three equal channels become one
+            if stamp_s is None:
+                self._rescale.reset()
+            ir_frame = self._rescale(ir_frame, stamp_s)
+        return self.backend.fuse(ir_frame, vis_frame, order)
 
     def warm_up(self, height: int, width: int) -> None:
         """Prepare the engine for frames of this size, in pixels. May take minutes."""

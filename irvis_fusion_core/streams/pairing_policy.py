@@ -190,7 +190,7 @@ class PairingPolicy(ABC):
 
     def _released(self, outcome: Pair) -> Pair:
         """Count an outcome on its way out."""
-        self._counters[PAIRED if outcome.paired else f"vis_only.{outcome.reason}"] += 1
+        self._counters[PAIRED if outcome.reason == PAIRED else f"vis_only.{outcome.reason}"] += 1
         return outcome
 
     def _nearest_ir(self, stamp_ns: int) -> ThermalFrame | None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from irvis_fusion_core.errors import ConfigurationError, FrameError, ImageFileError
 from irvis_fusion_core.file_formats import image_bytes
+from irvis_fusion_core.frames import in_order
 from irvis_fusion_ros.messages.image_encodings import (
     LAYOUTS,
     MOST_PIXELS,
@@ -73,17 +74,12 @@ def encode(
     `head` is that of the visible message. `quality` (1-100) is JPEG's.
 
     Raises:
-        FrameError: `fused` is not uint8 HxWx3, or `order` is unknown.
-        ConfigurationError: An unknown codec.
+        FrameError: `fused` is not uint8 HxWx3.
+        ConfigurationError: An unknown codec or `order`.
     """
     if codec not in CODECS:
         raise ConfigurationError(f"codec must be one of {', '.join(CODECS)}, got {codec!r}")
-    if fused.dtype != np.uint8 or fused.ndim != 3 or fused.shape[2] != 3 or not fused.size:
-        raise FrameError(f"expected fused HxWx3 uint8, got {fused.shape} {fused.dtype}")
-    if order not in ("rgb", "bgr"):
-        raise FrameError(f"order must be rgb or bgr, got {order!r}")
-    fused = np.ascontiguousarray(fused)
-    bgr = cv2.cvtColor(fused, cv2.COLOR_RGB2BGR) if order == "rgb" else fused
+    bgr = in_order(fused, order, "bgr")
     options = [cv2.IMWRITE_JPEG_QUALITY, int(quality)] if codec == "jpeg" else []
     done, coded = cv2.imencode("." + codec, bgr, options)
     if not done:

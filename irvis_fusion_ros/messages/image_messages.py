@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from irvis_fusion_core.errors import FrameError
+from irvis_fusion_core.frames import in_order
 from irvis_fusion_core.thermal.palettes import FalseColour
 from irvis_fusion_ros.messages import image_encodings as encodings
 from irvis_fusion_ros.messages.compressed_messages import decode
@@ -199,13 +200,25 @@ def fused_bytes(fused: np.ndarray, vis_msg: AnySerializedImage, order: str | Non
 
     Raises:
         FrameError: `fused` does not fit the visible message.
+        ConfigurationError: An unknown `order`.
     """
-    if fused.dtype != np.uint8 or fused.ndim != 3 or fused.shape[2] != 3:
-        raise FrameError(f"expected fused HxWx3 uint8, got {fused.shape} {fused.dtype}")
-    if isinstance(vis_msg, SerializedImage):
-        encoding, pixels = _encoded(fused, order, vis_msg)
-    else:
-        encoding, pixels = "bgr8", _in_order(fused, order or "bgr", "bgr")
+    if not isinstance(vis_msg, SerializedImage):
+        return image_bytes(vis_msg.head, "bgr8", in_order(fused, order or "bgr", "bgr"))
+    encoding = vis_msg.encoding
+    wanted = DIRECT_ORDER.get(encoding, "rgb")
+    pixels = in_order(fused, order or wanted, wanted)
+    if fused.shape[:2] != (vis_msg.height, vis_msg.width):
+        raise FrameError(
+            f"expected fused of the visible size {vis_msg.width}x{vis_msg.height}, "
+            f"got {fused.shape[1]}x{fused.shape[0]}"
+        )
+    if encoding in ("rgba8", "bgra8"):
+        pixels = np.concatenate([pixels, view(vis_msg)[..., 3:]], axis=2)
+    elif encoding not in DIRECT_ORDER:
+        encoding = encodings.output_encoding(encoding)
+        pixels = pixels if encoding == "rgb8" else cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+        if encoding == "mono16":
+            pixels = pixels.astype(np.uint16) * np.uint16(257)
     return image_bytes(vis_msg.head, encoding, pixels)
 
 
@@ -232,39 +245,6 @@ def passed_bytes(vis_msg: AnySerializedImage, pixels: np.ndarray | None = None) 
             raise
         return bytes(vis_msg.raw)
     return fused_bytes(colour, vis_msg, order)
-
-
-def _encoded(
-    fused: np.ndarray, order: str | None, vis_msg: SerializedImage
-) -> tuple[str, np.ndarray]:
-    """Return the encoding of the fused message, and its pixels, C-contiguous."""
-    if fused.shape[:2] != (vis_msg.height, vis_msg.width):
-        raise FrameError(
-            f"expected fused of the visible size {vis_msg.width}x{vis_msg.height}, "
-            f"got {fused.shape[1]}x{fused.shape[0]}"
-        )
-    encoding = vis_msg.encoding
-    if encoding in DIRECT_ORDER:
-        wanted = DIRECT_ORDER[encoding]
-        pixels = _in_order(fused, order or wanted, wanted)
-        if encoding in ("rgba8", "bgra8"):
-            pixels = np.concatenate([pixels, view(vis_msg)[..., 3:]], axis=2)
-        return encoding, pixels
-    pixels = _in_order(fused, order or "rgb", "rgb")
-    encoding = encodings.output_encoding(encoding)
-    if encoding != "rgb8":
-        pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
-    if encoding == "mono16":
-        pixels = pixels.astype(np.uint16) * np.uint16(257)
-    return encoding, pixels
-
-
-def _in_order(fused: np.ndarray, order: str, wanted: str) -> np.ndarray:
-    """Return three channels in the order `wanted`, C-contiguous."""
-    if order not in ("rgb", "bgr"):
-        raise FrameError(f"order must be rgb or bgr, got {order!r}")
-    fused = np.ascontiguousarray(fused)
-    return fused if order == wanted else cv2.cvtColor(fused, cv2.COLOR_RGB2BGR)
 
 
 def _is_known(encoding: str) -> bool:

@@ -28,7 +28,7 @@ from irvis_fusion_ros.messages.protocols import Header
 BYTE_ORDERS = {b"\0\0": ">", b"\0\1": "<", b"\0\6": ">", b"\0\7": "<"}
 """The first two bytes of plain CDR, version 1 and 2 -> byte order for `struct`."""
 
-HEADER = "IIS"
+HEADER = "iIS"
 """The form of a header, for `_read`."""
 
 Bytes = Union[bytes, bytearray, memoryview]
@@ -53,9 +53,9 @@ class SerializedHeader:
 def _read(raw: Bytes, form: str) -> tuple[list[Any], list[int]]:
     """Return the fields of a message in order, and where each ends.
 
-    `form` gives the type of each: I for an integer of 32 bits, B for one of 8, S for a string (as
-    rclpy does, ended by the first NUL, and with what is no UTF-8 replaced), D for a sequence of
-    bytes, of which a view is taken.
+    `form` gives the type of each: i and I for an integer of 32 bits, B for one of 8 (as `struct`),
+    S for a string (as rclpy does, ended by the first NUL, and with what is no UTF-8 replaced), D
+    for a sequence of bytes, of which a view is taken.
 
     Raises:
         ImageMessageError: Of kind unreadable.
@@ -71,7 +71,8 @@ def _read(raw: Bytes, form: str) -> tuple[list[Any], list[int]]:
         at = start + (1 if kind == "B" else 4)
         if at > size:
             raise _unreadable(f"it ends after {size} bytes, within a field")
-        value: Any = struct.unpack_from(order + ("B" if kind == "B" else "I"), raw, start)[0]
+        code = kind if kind in "iIB" else "I"
+        value: Any = struct.unpack_from(order + code, raw, start)[0]
         if kind in "SD":
             start, at = at, at + value
             if at > size:
@@ -84,46 +85,31 @@ def _read(raw: Bytes, form: str) -> tuple[list[Any], list[int]]:
     return values, ends
 
 
-class _SerializedMessage:
-    """What both messages have.
+class SerializedImage:
+    """A sensor_msgs/msg/Image.
 
     Attributes:
-        raw: The bytes of the whole message.
+        raw: The bytes of the whole message; `data` is a view into them.
         head: Those of the encapsulation and the header, with which an answer to it begins.
     """
 
-    FORM = ""
-
     def __init__(self, raw: Bytes) -> None:
         """Read the fields; raise ImageMessageError of kind unreadable."""
-        (sec, nanosec, frame_id, *self._values), ends = _read(raw, HEADER + self.FORM)
-        sec -= (sec >> 31) << 32  # it is signed
+        (sec, nanosec, frame_id, *values), ends = _read(raw, HEADER + "IISBID")
         self.header: Header = SerializedHeader(SerializedStamp(sec, nanosec), frame_id)
-        self.raw = raw
-        self.head = bytes(raw[: ends[2]])
+        self.height, self.width, self.encoding = values[:3]
+        self.is_bigendian, self.step, self.data = values[3:]
+        self.raw, self.head = raw, bytes(raw[: ends[2]])
 
 
-class SerializedImage(_SerializedMessage):
-    """A sensor_msgs/msg/Image; its `data` is a view into `raw`."""
-
-    FORM = "IISBID"
-
-    def __init__(self, raw: Bytes) -> None:
-        """Read the fields; raise ImageMessageError of kind unreadable."""
-        super().__init__(raw)
-        self.height, self.width, self.encoding = self._values[:3]
-        self.is_bigendian, self.step, self.data = self._values[3:]
-
-
-class SerializedCompressedImage(_SerializedMessage):
-    """A sensor_msgs/msg/CompressedImage; its `data` is a view into `raw`."""
-
-    FORM = "SD"
+class SerializedCompressedImage:
+    """A sensor_msgs/msg/CompressedImage; `raw` and `head` as of SerializedImage."""
 
     def __init__(self, raw: Bytes) -> None:
         """Read the fields; raise ImageMessageError of kind unreadable."""
-        super().__init__(raw)
-        self.format, self.data = self._values
+        (sec, nanosec, frame_id, self.format, self.data), ends = _read(raw, HEADER + "SD")
+        self.header: Header = SerializedHeader(SerializedStamp(sec, nanosec), frame_id)
+        self.raw, self.head = raw, bytes(raw[: ends[2]])
 
 
 AnySerializedImage = Union[SerializedImage, SerializedCompressedImage]

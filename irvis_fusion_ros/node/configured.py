@@ -104,12 +104,7 @@ class Configured:
             )
             self._expire_timer = self._timer(undo, EXPIRE_S, "a wait's end", self._on_expire)
             self._expire_timer.cancel()
-            self.checks = MessageChecks(
-                note,
-                now,
-                lambda: live.current.thermal.palette,
-                lambda: live.current.topics.max_pixels,
-            )
+            self.checks = MessageChecks(note, now, live)
             self.intake = FrameIntake(
                 live,
                 self.checks,
@@ -123,11 +118,11 @@ class Configured:
             )
             on_info = guard("a calibration message", self._on_info)
             self.decoders: list[DecodeThread[Any]] = []
-            add_ir = self._decoded(undo, "ir", self.checks.unpack_ir, self.intake.add_ir)
-            add_vis = self._decoded(undo, "vis", self.checks.unpack_vis, self.intake.add_vis)
+            take_ir = self._taking(undo, "ir", self.checks.unpack_ir, self.intake.add_ir)
+            take_vis = self._taking(undo, "vis", self.checks.unpack_vis, self.intake.add_vis)
             callbacks = {
-                "ir": guard("an infrared message", self._reading("ir", add_ir)),
-                "vis": guard("a visible message", self._reading("vis", add_vis)),
+                "ir": guard("an infrared message", take_ir),
+                "vis": guard("a visible message", take_vis),
                 "vis_info": on_info,
             }
             self.inputs = CameraTopics(node, live, callbacks)
@@ -179,32 +174,45 @@ class Configured:
             self.stages.renew_registration()  # `follow` may have found out why one is missing
         return None
 
-    def _decoded(
+    def _taking(
         self,
         undo: ExitStack,
         camera: str,
         unpack: Callable[[Any], Any],
-        take: Callable[..., None],
-    ) -> Callable[..., None]:
-        """Return what takes the messages of "ir" or "vis": `take`, or a thread that decodes."""
-        transport, _, depth = self._node.live.current.topics.camera(camera)
-        if transport != "compressed":
-            return take
+        add: Callable[..., None],
+    ) -> Callable[[bytes], None]:
+        """Return what takes the serialized images of "ir" or "vis", for the executor's thread.
 
-        def dropped(cause: str, text: str) -> None:
+        Raw ones go to `add`, compressed ones to a thread that decodes them for `add`.
+        """
+        transport, _, depth = self._node.live.current.topics.camera(camera)
+        kind: type[AnySerializedImage] = SerializedImage
+
+        def refused(cause: str, text: str) -> None:
             if text:
                 self._node.note(f"{camera}: {cause}", text)
             if camera == "vis":
                 self.output.drop("vis_" + cause)
 
-        guarded = self._node.guard(f"a decoded {camera} image", lambda: decoder.hand_over())
-        group = MutuallyExclusiveCallbackGroup()
-        condition = self._node.create_guard_condition(guarded, group)
-        undo.callback(self._node.destroy_guard_condition, condition)
-        decoder = DecodeThread(unpack, take, dropped, condition.trigger, depth)
-        undo.callback(decoder.clear, "unsubscribed")
-        self.decoders.append(decoder)
-        return decoder.submit
+        if transport == "compressed":
+            guarded = self._node.guard(f"a decoded {camera} image", lambda: decoder.hand_over())
+            group = MutuallyExclusiveCallbackGroup()
+            condition = self._node.create_guard_condition(guarded, group)
+            undo.callback(self._node.destroy_guard_condition, condition)
+            decoder = DecodeThread(unpack, add, refused, condition.trigger, depth)
+            undo.callback(decoder.clear, "unsubscribed")
+            self.decoders.append(decoder)
+            kind, add = SerializedCompressedImage, decoder.submit
+
+        def take(raw: bytes) -> None:
+            try:
+                message = kind(raw)
+            except ImageMessageError as error:
+                refused(error.kind, str(error))
+            else:
+                add(message)
+
+        return take
 
     def _timer(
         self, undo: ExitStack, period_s: float, name: str, callback: Callable[[], None]
@@ -222,25 +230,6 @@ class Configured:
             self._node.get_logger().info(text)
 
     # --- callbacks on the executor's thread
-
-    def _reading(
-        self, camera: str, take: Callable[[AnySerializedImage], None]
-    ) -> Callable[[bytes], None]:
-        """Return what takes the serialized images of "ir" or "vis", and hands them to `take`."""
-        transport = self._node.live.current.topics.camera(camera).transport
-        kind = SerializedCompressedImage if transport == "compressed" else SerializedImage
-
-        def read(raw: bytes) -> None:
-            try:
-                message = kind(raw)
-            except ImageMessageError as error:
-                self._node.note(f"{camera}: {error.kind}", str(error))
-                if camera == "vis":
-                    self.output.drop("vis_" + error.kind)
-            else:
-                take(message)
-
-        return read
 
     def _on_info(self, raw: bytes) -> None:
         if raw[12:] != self._info_raw[12:]:  # most differ in the stamp alone

@@ -114,12 +114,15 @@ class FrameIntake:
         unpacked: FalseColour | None = None,
         arrived_ns: int | None = None,
     ) -> None:
-        """Take a message of the thermal camera; a compressed one as in `add_vis`."""
+        """Take a message of the thermal camera; a compressed one as in `add_vis`.
+
+        `arrived_ns` is not used: the thermal frame is there for pairing from now on.
+        """
+        now_ns = time.monotonic_ns()
         try:
-            arrived_ns = time.monotonic_ns()
             frame = self.checks.ir(message, unpacked)
             if frame is not None:
-                self._hand_on(self._decider.add_ir(frame, arrived_ns))
+                self._hand_on(self._decider.add_ir(frame, now_ns))
         except Exception as error:  # noqa: BLE001 - a fault of ours must not end the node
             self.note(f"fault in an infrared message: {type(error).__name__}", fault_text(error))
 
@@ -229,7 +232,8 @@ class FrameProcessor:
 
     def process(self, fuser: PairFuser, delivery: Delivery[Decision]) -> None:
         """Handle a delivery; raises what the engine raises."""
-        self._pass_displaced(delivery)
+        for displaced in delivery.displaced:
+            self._pass_displaced(displaced)
         while self._passed_by:
             self._follow(self._passed_by.popleft())
         for displaced in delivery.displaced:
@@ -249,7 +253,8 @@ class FrameProcessor:
         """Publish the frame at which the engine failed, unchanged."""
         self.overload.end()
         self.note("engine: " + type(error).__name__, str(error))
-        self._pass_displaced(delivery)  # those that are out already are passed over
+        for displaced in delivery.displaced:  # those that are out already are passed over
+            self._pass_displaced(displaced)
         self.output.pass_through(delivery.job.vis, ENGINE_ERROR)
 
     def pass_by(self, decision: Decision, reason: str) -> None:
@@ -264,10 +269,9 @@ class FrameProcessor:
             self._passed_by.append(decision.ir)
         self.output.drop(OVERRUN, decision.vis.number)
 
-    def _pass_displaced(self, delivery: Delivery[Decision]) -> None:
-        for displaced in delivery.displaced:
-            reason = OVERRUN if displaced.reason == FUSED else displaced.reason
-            self.output.pass_through(displaced.vis, reason)
+    def _pass_displaced(self, decision: Decision) -> None:
+        reason = OVERRUN if decision.reason == FUSED else decision.reason
+        self.output.pass_through(decision.vis, reason)
 
     def _fuse(self, fuser: PairFuser, decision: Decision, ir: IrFrame) -> None:
         frame: VisFrame = decision.vis

@@ -41,6 +41,7 @@ class VisFrame(NamedTuple):
             compressed one. None for an encoding that is not known here.
         stamp_ns: Stamp of the header.
         arrived_ns: When it arrived, on a steady clock.
+        size_bytes: Bytes that it holds in memory.
     """
 
     number: int
@@ -48,11 +49,4 @@ class VisFrame(NamedTuple):
     pixels: np.ndarray | None
     stamp_ns: int
     arrived_ns: int
-
-    @property
-    def size_bytes(self) -> int:
-        """Bytes that the frame holds in memory."""
-        unpacked = (
-            0 if hasattr(self.message, "encoding") or self.pixels is None else self.pixels.nbytes
-        )
-        return len(self.message.data) + unpacked
+    size_bytes: int = 0

@@ -6,7 +6,7 @@ What is odd is noted by kind; what cannot be used is refused.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, cast
 
 import numpy as np
@@ -14,12 +14,13 @@ import numpy as np
 from irvis_fusion_core.streams.stamps import NS_PER_S, stamp_ns
 from irvis_fusion_core.thermal.palettes import FalseColour
 from irvis_fusion_ros.messages import image_messages
-from irvis_fusion_ros.messages.image_encodings import MOST_PIXELS, ImageMessageError
+from irvis_fusion_ros.messages.image_encodings import ImageMessageError
 from irvis_fusion_ros.messages.protocols import (
     AnyImageMessage,
     CompressedImageMessage,
     ImageMessage,
 )
+from irvis_fusion_ros.parameters.settings import LiveSettings, Settings
 from irvis_fusion_ros.pipeline.events import Note
 from irvis_fusion_ros.pipeline.frames import IrFrame, VisFrame
 
@@ -42,16 +43,14 @@ class MessageChecks:
     Attributes:
         note: Called with a stable kind, such as "ir: short_data", and a text.
         now: Reads the clock of the stamps. Without one no stamp lies in the future.
-        palette: Gives how the thermal camera colours its images now; see `palettes.grey_of`.
-        max_pixels: Gives how large an image may be.
+        live: The parameters now, for thermal.palette and max_pixels.
         sizes: (height, width) of the newest frame, by stream: "ir" and "vis".
         last_stamp_ns: Newest stamp above zero, by stream.
     """
 
     note: Note
     now: Callable[[], Moment] | None = None
-    palette: Callable[[], str] = lambda: "auto"
-    max_pixels: Callable[[], int] = lambda: MOST_PIXELS
+    live: LiveSettings = field(default_factory=lambda: LiveSettings(Settings()))
 
     def __post_init__(self) -> None:
         self.sizes: dict[str, tuple[int, int]] = {}
@@ -71,11 +70,13 @@ class MessageChecks:
         if not image_messages.is_compressed(message):
             self._refuse_large(cast(ImageMessage, message))
         # Dead pixels (NaN) are masked by the thermal rescaling. They are noted, not refused.
-        return image_messages.thermal_image(message, False, self.palette(), self.max_pixels())
+        settings = self.live.current
+        palette, max_pixels = settings.thermal.palette, settings.topics.max_pixels
+        return image_messages.thermal_image(message, False, palette, max_pixels)
 
     def unpack_vis(self, message: CompressedImageMessage) -> np.ndarray:
         """Return the pixels of a visible CompressedImage, HxWx3 BGR; as `unpack_ir`."""
-        return image_messages.unpacked_visible(message, self.max_pixels())
+        return image_messages.unpacked_visible(message, self.live.current.topics.max_pixels)
 
     def ir(self, message: AnyImageMessage, unpacked: FalseColour | None = None) -> IrFrame | None:
         """Return the thermal frame of a message, or None for a message that cannot be used.
@@ -107,12 +108,14 @@ class MessageChecks:
         A message of an encoding that is not known here is sound: a subscriber may know it.
         """
         message, pixels = frame.message, frame.pixels
+        size_bytes = len(message.data)
         size: tuple[int, int] | None = None
         try:
             if image_messages.is_compressed(message):
                 packed = cast(CompressedImageMessage, message)
                 pixels = self.unpack_vis(packed) if pixels is None else pixels
                 size = (pixels.shape[0], pixels.shape[1])
+                size_bytes += pixels.nbytes
             else:
                 image = cast(ImageMessage, message)
                 self._refuse_large(image)
@@ -123,13 +126,14 @@ class MessageChecks:
             if size is None or error.kind != "unknown_encoding" or not len(message.data):
                 return frame._replace(stamp_ns=stamp_ns(message.header.stamp)), error.kind
         stamp = self._check("vis", message, size)
-        return frame._replace(pixels=pixels, stamp_ns=stamp), None
+        return frame._replace(pixels=pixels, stamp_ns=stamp, size_bytes=size_bytes), None
 
     def _refuse_large(self, image: ImageMessage) -> None:
-        if image.height * image.width > self.max_pixels():
+        max_pixels = self.live.current.topics.max_pixels
+        if image.height * image.width > max_pixels:
             raise ImageMessageError(
                 "too_large",
-                f"expected an image of at most {self.max_pixels()} pixels, found {image.width}x"
+                f"expected an image of at most {max_pixels} pixels, found {image.width}x"
                 f"{image.height}; make it smaller, or raise the parameter max_pixels",
             )
 

@@ -29,7 +29,7 @@ from irvis_fusion_ros.bags.replay.offline_advice import SkewWatch
 from irvis_fusion_ros.messages import image_messages
 from irvis_fusion_ros.messages.image_messages import ImageMessageError
 from irvis_fusion_ros.messages.serialized_image import SerializedImage
-from irvis_fusion_ros.parameters.settings import Settings
+from irvis_fusion_ros.parameters.settings import LiveSettings, Settings
 from irvis_fusion_ros.pipeline import frames
 from irvis_fusion_ros.pipeline.current_stages import CurrentStages
 from irvis_fusion_ros.pipeline.events import Event, EventCounter
@@ -81,11 +81,7 @@ class OfflineFusion:
         self.settings = settings
         self.skews = SkewWatch()
         self._events = EventCounter(kinds_kept=10_000)
-        self._checks = MessageChecks(
-            self._events.add,
-            palette=lambda: settings.thermal.palette,
-            max_pixels=lambda: settings.topics.max_pixels,
-        )
+        self._checks = MessageChecks(self._events.add, live=LiveSettings(settings))
         self._decider = FrameDecider(settings) if decider is None else decider
         self._topics: FusionTopics | None = None
         self._known = KnownCameras(

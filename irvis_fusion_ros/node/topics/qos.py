@@ -327,21 +327,18 @@ class MatchedSubscription:
         """Return the callback for rclpy; a plain function is the cheapest to call there."""
 
         def deliver(raw: bytes, info: Mapping[str, Any]) -> None:
-            self._deliver(generation, raw, info)
+            if generation == self._generation:
+                if self._replaced is not None:
+                    self._end_handover()
+                self._repeats = not self._take(raw, info, self._repeats) and self._repeats
+            elif self._replaced is not None and generation + 1 == self._generation:
+                self._take(raw, info)
+            # Else it was still queued when the subscription was given up.
 
         def deliver_alone(raw: bytes) -> None:
-            self._deliver(generation, raw, {})
+            deliver(raw, {})
 
         return deliver if TELLS_MESSAGE_INFO else deliver_alone
-
-    def _deliver(self, generation: int, raw: bytes, info: Mapping[str, Any]) -> None:
-        if generation == self._generation:
-            if self._replaced is not None:
-                self._end_handover()
-            self._repeats = not self._take(raw, info, self._repeats) and self._repeats
-        elif self._replaced is not None and generation + 1 == self._generation:
-            self._take(raw, info)
-        # Else it was still queued when the subscription was given up.
 
     def _end_handover(self) -> None:
         """Take what the replaced subscription still holds: it came before what its successor has.

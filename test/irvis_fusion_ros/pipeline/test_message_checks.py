@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from message_builders import compressed, from_array
 
+from irvis_fusion_ros.parameters.settings import Settings
 from irvis_fusion_ros.pipeline.frames import VisFrame
 from irvis_fusion_ros.pipeline.message_checks import MessageChecks
 
@@ -106,7 +107,7 @@ def test_a_compressed_message_has_its_pixels_and_its_size():
 
 def test_images_beyond_the_largest_size_are_refused_and_named():
     bench = Bench()
-    bench.checks.max_pixels = lambda: 4 * 6
+    bench.checks.live.current = Settings.of({"max_pixels": 4 * 6})
     assert bench.vis(stamped(rgb(4, 6), 99.0))[1] is None
     assert bench.checks.ir(stamped(from_array("mono8", np.zeros((4, 6), np.uint8)), 99.0))
     assert bench.notes == []
