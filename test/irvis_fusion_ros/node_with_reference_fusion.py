@@ -2,9 +2,8 @@
 
 So a test can say of every output pixel what it has to be. `model` names a file that must exist.
 `REFERENCE_OPEN_S` makes it slow to open and `REFERENCE_FUSE_S` slow to fuse; at frame
-`REFERENCE_STALL_AT` (0: at every one) it hangs until the file `REFERENCE_STALL_UNTIL` exists.
-While the file `REFERENCE_SLOW_WHILE` exists a frame takes 0.1 s more, and while
-`REFERENCE_FAIL_WHILE` does every frame raises.
+`REFERENCE_STALL_AT` (0: at every one) it hangs until the file `REFERENCE_STALL_UNTIL` exists. It
+raises at every frame while the file `REFERENCE_FAIL_WHILE` exists.
 """
 
 import os
@@ -34,8 +33,6 @@ class ReferenceFusion:
         """Return max(ir, vis)."""
         self._count += 1
         time.sleep(self._fuse_s)
-        if os.path.exists(os.environ.get("REFERENCE_SLOW_WHILE", "")):
-            time.sleep(0.1)
         if os.path.exists(os.environ.get("REFERENCE_FAIL_WHILE", "")):
             raise RuntimeError("device lost")
         stalls = self._stall_at in (self._count, 0)
