@@ -146,6 +146,7 @@ class FrameIntake:
         """Forget both streams: a clock jump, or the cameras were unsubscribed."""
         self._hand_on(self._decider.clear(cause, time.monotonic_ns()))
         self.checks.forget_stamps()
+        self.overload.end()
 
     def prepare(self, settings: Settings) -> Callable[[], None]:
         """Build what other parameters change; call the result to put it to use.

@@ -70,7 +70,7 @@ class Overload:
             self.note("overload", f"{text} published until it keeps up; {ADVICE}")
 
     def end(self) -> None:
-        """Pass frames again, and start to count: the engine stopped giving frames."""
+        """Pass frames again, and start to count: no fused frames come, or the cameras changed."""
         with self._lock:
             self.only_fused, self._since_s = False, None
             self._frames = self._overruns = 0

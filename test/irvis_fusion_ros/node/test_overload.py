@@ -250,6 +250,17 @@ def test_a_change_of_the_parameter_holds_at_once(road):
     assert not road.overload.only_fused
 
 
+def test_nothing_of_an_overload_is_left_when_the_cameras_are_subscribed_to_again(road):
+    road.engine_ms = 50
+    road.run(8.0)
+    assert road.overload.only_fused
+    road.intake.clear("unsubscribed")
+    assert not road.overload.only_fused
+    dropped = road.counts()["dropped: overrun"]
+    road.run(1.9)
+    assert road.counts()["dropped: overrun"] == dropped
+
+
 STEPS = st.lists(
     st.tuples(st.integers(5, 99), st.sampled_from([8, 25, 40, 50, 90, 200, 700])), max_size=6
 )
