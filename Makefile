@@ -48,7 +48,7 @@ docs: $(VENV)/docs.stamp
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 	@echo "open out/site/index.html, or, for the search: python3 -m http.server -d out/site"
 
-# About ten minutes. The table is written where all went well.
+# About a quarter of an hour. The table is written where all went well.
 faults: $(VENV)/dev.stamp
 	mkdir -p out
 	FAULTS_OUTCOMES=out/faults.json $(BIN)/python -m pytest -m faults test/faults $(PYTEST_ARGUMENTS)

@@ -117,7 +117,9 @@ def run(group, fault, scene):
     check_causes(fault, scene)
     now = scene.events()
     for kind in fault.says:
-        assert now.get(kind, 0) > events.get(kind, 0), f"{kind} is not told: {now}"
+        # After 32 kinds the node counts new ones as `other`: a soak comes to that.
+        grown = any(now.get(each, 0) > events.get(each, 0) for each in (kind, "other"))
+        assert grown, f"{kind} is not told: {now}"
     assert "Traceback" not in scene.fusion.log(), scene.told()
     return Outcome(group.name, fault.name, scene.published, scene.total)
 

@@ -74,7 +74,9 @@ def encodings():
     """Return the faults of encodings and sizes that change while images come."""
     may_pass = ("engine_warming_up", "unusable_pair")
     for name, altered in ENCODINGS.items():
-        yield Fault(name, may_pass=may_pass, sizes="x" in name, **altered)
+        yield Fault(
+            name, may_pass=may_pass, sizes=name.startswith("both") or "x" in name, **altered
+        )
 
 
 def losses(also=(), certain=True):
