@@ -2,6 +2,7 @@
 # make test   everything that has to hold before a change goes in
 # make docs   the documentation site, in out/site/
 #
+# make faults       let the node suffer every fault of test/faults, table in docs/reliability.md
 # make gpu-check    prove the GPU paths on a machine with an NVIDIA GPU, report in out/gpu/
 # make gpu-wheels   collect the packages that it needs, for a machine without internet
 #
@@ -28,15 +29,15 @@ PYTEST_ARGUMENTS ?=
 GPU_CHECK_ARGUMENTS ?=
 GPU_WHEELS_ARGUMENTS ?=
 
-.PHONY: demo test check docs gpu-check gpu-wheels clean
+.PHONY: demo test check docs faults gpu-check gpu-wheels clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/irvis_fusion demo --output out/demo $(DEMO_ARGUMENTS)
 
 # Two processes: Fast DDS has crashed in a process that had loaded every inference engine before.
 test: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest --ignore=test/irvis_fusion_ros $(PYTEST_ARGUMENTS)
-	$(BIN)/python -m pytest test/irvis_fusion_ros $(PYTEST_ARGUMENTS)
+	$(BIN)/python -m pytest --ignore=test/irvis_fusion_ros --ignore=test/faults $(PYTEST_ARGUMENTS)
+	$(BIN)/python -m pytest test/irvis_fusion_ros test/faults $(PYTEST_ARGUMENTS)
 
 # The part of `make test` that takes seconds: format, lint, types, Python 3.8.
 check: $(VENV)/dev.stamp
@@ -46,6 +47,12 @@ check: $(VENV)/dev.stamp
 docs: $(VENV)/docs.stamp
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 	@echo "open out/site/index.html, or, for the search: python3 -m http.server -d out/site"
+
+# About a quarter of an hour. The table is written where all went well.
+faults: $(VENV)/dev.stamp
+	mkdir -p out
+	FAULTS_OUTCOMES=out/faults.json $(BIN)/python -m pytest -m faults test/faults $(PYTEST_ARGUMENTS)
+	$(BIN)/python test/faults/outcomes.py out/faults.json docs/reliability.md
 
 # With the python that has torch for CUDA or TensorRT; gpu_wheels/, where it is there, is installed
 # into an environment on top of it, without internet.

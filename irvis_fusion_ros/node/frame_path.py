@@ -250,7 +250,7 @@ class FrameProcessor:
             self._note_pair(error)
             self.output.pass_through(decision.vis, frames.UNUSABLE_PAIR)
 
-    def failed(self, delivery: Delivery[Decision], error: Exception) -> None:
+    def failed(self, delivery: Delivery[Decision], error: BaseException) -> None:
         """Publish the frame at which the engine failed, unchanged."""
         self.overload.end()
         self.note("engine: " + type(error).__name__, str(error))

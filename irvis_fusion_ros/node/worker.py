@@ -49,6 +49,9 @@ TIMES_NEEDED = 5
 USUAL_SHARE = 0.9
 """This share of the frames takes at most the usual time; a rare stall does not change it."""
 
+FAULTS = (Exception, SystemExit)
+"""What a library may raise; one that ends its thread must not end the worker."""
+
 RETRY_FACTOR_MAX = 16
 """The longest wait before the engine is opened again, in units of the first one."""
 
@@ -208,7 +211,7 @@ class FusionWorker(Generic[Opened, Job]):
     engine_state: EngineState
     open_engine: Callable[[], Opened]
     process: Callable[[Opened, Delivery[Job]], None]
-    on_failure: Callable[[Delivery[Job], Exception], None]
+    on_failure: Callable[[Delivery[Job], BaseException], None]
     retry_s: float
     stall_s: float
     runs_engine: Callable[[Job], bool] = lambda job: True
@@ -253,7 +256,7 @@ class FusionWorker(Generic[Opened, Job]):
                     self._times_s.clear()
                     self.mailbox.patience_s = self.stall_s
                     self._serve(engine)
-            except Exception as error:  # noqa: BLE001 - a dead thread would swallow all frames
+            except FAULTS as error:  # a dead thread would swallow all frames
                 if self.openings == openings or not self._stop.is_set():
                     # Stopped while it served: the topics may be gone already.
                     self.failures += self.openings - openings
@@ -276,7 +279,7 @@ class FusionWorker(Generic[Opened, Job]):
                 good += self.runs_engine(delivery.job)
                 if self.retries and good >= GOOD_JOBS:
                     self._recovered()
-            except Exception as error:  # noqa: BLE001 - as above: the frame goes out unchanged
+            except FAULTS as error:  # as above: the frame goes out unchanged
                 in_a_row, good = in_a_row + 1, 0
                 self.failures += 1
                 self.on_failure(delivery, error)

@@ -4,9 +4,11 @@ The node always runs in a process of its own; the test publishes and subscribes 
 domain of its own and on this machine only.
 """
 
+import fcntl
 import itertools
 import os
 import signal
+import tempfile
 import time
 
 import numpy as np
@@ -31,7 +33,23 @@ DEPTH = 100
 """Deep queues: keep-last loses messages where a busy machine lets a process wait for long."""
 PATIENCE_S = 40.0
 """How long a test waits for what has to come; a busy machine needs many times the usual."""
+DOMAINS = tuple(range(215, 233))
+"""The upper ones that Linux has ports for; people rarely use them."""
 _domains = itertools.count(os.getpid() * 7)
+
+
+def take_domain():
+    """Return a domain that no other test on this machine has, and the open file that keeps it."""
+    for number in itertools.islice(_domains, len(DOMAINS)):
+        domain = DOMAINS[number % len(DOMAINS)]
+        path = os.path.join(tempfile.gettempdir(), f"irvis_fusion_domain_{domain}")
+        file = open(path, "w")  # noqa: SIM115 - kept open with the domain
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return domain, file
+        except OSError:
+            file.close()
+    raise RuntimeError(f"expected one of the domains {DOMAINS} to be free, found none")
 
 
 def vis_frame(number):
@@ -84,7 +102,7 @@ class Graph:
 
     def __init__(self, tmp_path, reliable=True, subscribe=True):
         """Join a fresh domain."""
-        self.domain = 1 + next(_domains) % 100
+        self.domain, self._kept = take_domain()
         os.environ.update(make_environment(dds_profile=False))
         self.tmp_path = tmp_path
         self.processes = []
@@ -153,6 +171,7 @@ class Graph:
         self.executor.shutdown()
         self.node.destroy_node()
         rclpy.shutdown(context=self.context)
+        self._kept.close()
 
     def spin(self, seconds):
         """Take messages for a while."""

@@ -1,5 +1,6 @@
 """The worker with an engine that the test steers; no ROS needed."""
 
+import sys
 import threading
 import time
 import types
@@ -113,6 +114,40 @@ def test_engine_that_fails_in_a_row_is_opened_again_and_no_job_is_lost():
     assert [job for job, _ in harness.failed] == [0, 1, 2]
     assert all(text == "device lost" for _, text in harness.failed)
     assert harness.done == [7]
+
+
+def test_a_library_that_exits_does_not_end_the_worker():
+    def process(engine, delivery):
+        if delivery.job < 3:
+            sys.exit("the library gives up")
+        harness._process(engine, delivery)
+
+    openings = []
+
+    def open_engine():
+        openings.append(len(openings))
+        if len(openings) == 1:
+            sys.exit("no licence")
+        return harness
+
+    harness = Harness(open_engine, process)
+    harness.worker.start()
+    for job in range(3):
+        harness.wait_for_state(READY)
+        harness.worker.mailbox.put(job, 1, hold=True)
+        assert wait_until(lambda job=job: len(harness.failed) == job + 1)
+    assert wait_until(lambda: len(openings) == 3)
+    harness.worker.mailbox.put(3, 1, hold=True)
+    assert wait_until(lambda: harness.done == [3])
+    assert harness.failed == [(job, "the library gives up") for job in range(3)]
+    assert harness.worker.stop()
+
+
+def wait_until(condition):
+    end_s = time.monotonic() + 10.0
+    while not condition() and time.monotonic() < end_s:
+        time.sleep(0.005)
+    return condition()
 
 
 def test_stuck_worker_gives_its_jobs_back_in_order():
