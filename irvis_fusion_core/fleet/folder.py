@@ -45,7 +45,7 @@ class FleetFolder:
                     f"sources, at {path}, found other files; choose another --output"
                 )
             write_file(self._file, json.dumps(self._names))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, TypeError) as error:  # TypeError: another JSON
             if isinstance(error, ConfigurationError):
                 raise
             raise ConfigurationError(

@@ -17,8 +17,6 @@ from irvis_fusion_core import __version__
 from irvis_fusion_core.atomic_file import write_file
 from irvis_fusion_core.errors import FusionError
 
-Stamps = dict  # path -> [[name, bytes, ns of its last change], ...]
-
 
 class Run(NamedTuple):
     """What determines a run.
@@ -45,16 +43,16 @@ def inputs_of(options: object) -> tuple[str, ...]:
     return ()
 
 
-def stamps(inputs: Sequence[str]) -> Stamps:
-    """Return the size and the time of the last change of every file of the inputs."""
-    found: Stamps = {}
+def stamps(inputs: Sequence[str]) -> dict[str, Any]:
+    """Return path -> `[[name, bytes, ns of its last change], ...]` of the files of the inputs."""
+    found: dict[str, Any] = {}
     for path in inputs:
         of_path = [(name, os.stat(file)) for name, file in _files(path)]
         found[path] = [[name, stat.st_size, stat.st_mtime_ns] for name, stat in of_path]
     return found
 
 
-def write(run: Run, inputs: Stamps, output: str, facts: Mapping[str, Any]) -> None:
+def write(run: Run, inputs: dict[str, Any], output: str, facts: Mapping[str, Any]) -> None:
     """Write the record of a finished run; `inputs` are the stamps from before it began.
 
     Raises:
@@ -68,7 +66,7 @@ def write(run: Run, inputs: Stamps, output: str, facts: Mapping[str, Any]) -> No
     write_file(run.path, json.dumps(content, indent=1))
 
 
-def facts_of_finished(run: Run, inputs: Stamps, output: str) -> dict[str, Any] | None:
+def facts_of_finished(run: Run, inputs: dict[str, Any], output: str) -> dict[str, Any] | None:
     """Return the facts of a finished run, or None where it has to be done (again)."""
     try:
         found = json.loads(Path(run.path).read_text(encoding="utf-8"))
@@ -83,7 +81,7 @@ def facts_of_finished(run: Run, inputs: Stamps, output: str) -> dict[str, Any] |
         return None
 
 
-def _determined(run: Run, inputs: Stamps) -> dict[str, Any]:
+def _determined(run: Run, inputs: dict[str, Any]) -> dict[str, Any]:
     return {"version": __version__, "options": run.options, "inputs": inputs}
 
 

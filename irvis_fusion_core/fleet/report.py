@@ -89,8 +89,12 @@ class FleetReport:
             run_jobs(jobs, count, scheduler, self.add)
         finally:
             self.write()
-        if self._folder is not None and not self._quiet:
-            print(self._folder / PAGE)
+        if not self._quiet:
+            counts = total_of(r.facts for r in self._results.values())["counts"]
+            told = [self._state(), *(f"{value} {column}" for column, value in counts.items())]
+            print(", ".join(told), file=sys.stderr)
+            if self._folder is not None:
+                print(self._folder / PAGE)
         return self.exit_status
 
     def add(self, job: Job, result: Result) -> None:
@@ -134,6 +138,10 @@ class FleetReport:
         write_file(self._folder / TABLE, stream.getvalue())
         write_file(self._folder / PAGE, self._page(table, rows))
 
+    def _state(self) -> str:
+        states = [self._row(name)["status"] for name in self._sources]
+        return ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+
     def _row(self, name: str) -> dict[str, Any]:
         result = self._results.get(name, Result(0))
         return {
@@ -158,11 +166,9 @@ class FleetReport:
                 cells[0] = self._anchor(cells[0], f"{line[0]}/{self._link}")
                 cells[1] = self._anchor(cells[1], f"{line[0]}.log")
             body.append("".join(f'<td class="{k}">{c}</td>' for k, c in zip(kinds, cells)))
-        states = [row["status"] for row in rows]
-        counted = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
         return _PAGE.format(
             title=f"{len(rows)} runs of irvis_fusion",
-            state=html.escape(counted),
+            state=html.escape(self._state()),
             command=html.escape(_text(self._command)),
             head="".join(f"<th>{html.escape(_shown(cell))}</th>" for cell in table[0]),
             body="\n".join(f"<tr>{line}</tr>" for line in body),
@@ -198,7 +204,7 @@ def _table(rows: Sequence[Mapping[str, Any]], total: Mapping[str, Any]) -> list[
         cells = _cells(row)
         lines.append([row[name] for name in fixed] + [cells.get(name) for name in columns])
     cells = _cells(total)
-    lines.append([ALL, "", "", "", None, ""] + [cells.get(name) for name in columns])
+    lines.append([ALL, *[""] * (len(fixed) - 1), *(cells.get(name) for name in columns)])
     return lines
 
 
