@@ -17,7 +17,6 @@ from irvis_fusion_core.fleet.job import Job, Result, run_job
 from irvis_fusion_core.optional_packages import pip_advice
 
 CONNECT_S = 20
-Done = Callable[[Job, Result], None]
 
 
 def threads_of_job(jobs: int, scheduler: str | None) -> int:
@@ -25,7 +24,12 @@ def threads_of_job(jobs: int, scheduler: str | None) -> int:
     return 1 if scheduler else max(1, (os.cpu_count() or 1) // max(1, jobs))
 
 
-def run_jobs(jobs: Sequence[Job], count: int, scheduler: str | None, done: Done) -> None:
+def run_jobs(
+    jobs: Sequence[Job],
+    count: int,
+    scheduler: str | None,
+    done: Callable[[Job, Result], None],
+) -> None:
     """Run every job and report it to `done` as it ends, in any order.
 
     After Ctrl-C the running jobs are interrupted and reported, and the error is raised again.
@@ -51,7 +55,7 @@ def _report(
     futures: Mapping[Any, Job],
     completed: Callable[[Any], Iterable[Any]],
     stop: Callable[[], object],
-    done: Done,
+    done: Callable[[Job, Result], None],
 ) -> None:
     """Report every future once; after Ctrl-C those that are still running, too."""
     left = dict(futures)
@@ -72,7 +76,9 @@ def _result_of(future: Future[Result]) -> Result:
         return Result(1, f"{type(error).__name__}: {error}")
 
 
-def _run_on_cluster(jobs: Sequence[Job], scheduler: str, done: Done) -> None:
+def _run_on_cluster(
+    jobs: Sequence[Job], scheduler: str, done: Callable[[Job, Result], None]
+) -> None:
     distributed = _import_distributed()
     where = {"scheduler_file" if os.path.isfile(scheduler) else "address": scheduler}
     try:

@@ -34,8 +34,8 @@ _PAGE = """<!DOCTYPE html>
 body {{ font: 15px/1.5 system-ui, sans-serif; margin: 2em; }}
 table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; }}
 th, td {{ padding: .3em .8em; text-align: right; border-bottom: 1px solid #8886; }}
-th:first-child, td:first-child, td.text {{ text-align: left; }}
-td.failed, td.incomplete {{ color: #d0453a; font-weight: 600; }}
+th:first-child, td:first-child, td.text {{ text-align: left; max-width: 45em; }}
+td.failed, td.incomplete, td.failed a, td.incomplete a {{ color: #d0453a; font-weight: 600; }}
 tr:last-child td {{ font-weight: 600; }}
 </style></head><body><h1>{title}</h1><p>{state}</p><p><code>{command}</code></p>
 <table><thead><tr>{head}</tr></thead><tbody>
