@@ -34,7 +34,9 @@ _PAGE = """<!DOCTYPE html>
 body {{ font: 15px/1.5 system-ui, sans-serif; margin: 2em; }}
 table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; }}
 th, td {{ padding: .3em .8em; text-align: right; border-bottom: 1px solid #8886; }}
-th:first-child, td:first-child, td.text {{ text-align: left; max-width: 45em; }}
+td {{ white-space: nowrap; }}
+th:first-child, td:first-child, td.text {{ text-align: left; }}
+td.text:last-child {{ white-space: normal; min-width: 30em; overflow-wrap: anywhere; }}
 td.failed, td.incomplete, td.failed a, td.incomplete a {{ color: #d0453a; font-weight: 600; }}
 tr:last-child td {{ font-weight: 600; }}
 </style></head><body><h1>{title}</h1><p>{state}</p><p><code>{command}</code></p>
@@ -198,13 +200,14 @@ def total_of(facts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 def _table(rows: Sequence[Mapping[str, Any]], total: Mapping[str, Any]) -> list[list[Cell]]:
     """Return the head, a line for each run, and the line of all."""
     columns = list(dict.fromkeys(column for row in rows for column in _cells(row)))
-    fixed = ("name", "status", "source", "error", "seconds", "host")
-    lines: list[list[Cell]] = [[*fixed, *columns]]
+    first, last = ("name", "status", "seconds", "host"), ("source", "error")
+    head = [*first, *columns, *last]
+    lines: list[list[Cell]] = [[*head]]
     for row in rows:
-        cells = _cells(row)
-        lines.append([row[name] for name in fixed] + [cells.get(name) for name in columns])
-    cells = _cells(total)
-    lines.append([ALL, *[""] * (len(fixed) - 1), *(cells.get(name) for name in columns)])
+        cells = {**_cells(row), **{name: row[name] for name in (*first, *last)}}
+        lines.append([cells.get(name) for name in head])
+    cells = {**_cells(total), "name": ALL, "status": ""}
+    lines.append([cells.get(name) for name in head])
     return lines
 
 
