@@ -7,13 +7,14 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
-from irvis_fusion_core.atomic_file import write_file
+from irvis_fusion_core.atomic_file import lock, write_file
 from irvis_fusion_core.bounded_file import parse_json
 from irvis_fusion_core.errors import ConfigurationError
 
 PAGE, SUMMARY, TABLE = "index.html", "summary.json", "runs.csv"
-_NAMES, _RECORDS = ".names.json", ".finished"
+_NAMES, _RECORDS, _LOCK = ".names.json", ".finished", ".lock"
 _SUFFIXES = re.compile(r"(\.(db3|mcap|zstd|zst))+$")
 _RESERVED = re.compile(
     rf"\.|.*\.(log|part)$|({re.escape(PAGE)}|{SUMMARY}|{TABLE})$", re.IGNORECASE
@@ -24,34 +25,50 @@ class FleetFolder:
     """The folder below which every source (a bag, a folder) has its own name.
 
     A source keeps its name in later runs, so its finished work is found again, and another source
-    of the same name never takes its place.
+    of the same name never takes its place. The folder is locked while this object exists.
     """
 
     def __init__(self, path: str) -> None:
         """Make the folder.
 
         Raises:
-            ConfigurationError: It contains something else, or cannot be written.
+            ConfigurationError: It contains something else, cannot be written, or another process
+                works in it.
         """
         self.path = Path(path)
         self._file = self.path / _NAMES
-        self._names: dict[str, str] = {}  # name -> real path of the source
         try:
-            if self._file.is_file():
-                self._names = dict(parse_json(self._file.read_text(encoding="utf-8")))
-            elif self.path.exists() and any(self.path.iterdir()):
-                raise ConfigurationError(
-                    f"expected a new or empty folder, or one of an earlier run with several "
-                    f"sources, at {path}, found other files; choose another --output"
-                )
-            write_file(self._file, json.dumps(self._names))
+            if not self._file.is_file():
+                self._refuse_other_files()
+                write_file(self._file, "{}")
+            self._lock = self._locked()
+            # name -> real path of the source
+            self._names: dict[str, str] = dict(parse_json(self._file.read_text(encoding="utf-8")))
+        except ConfigurationError:
+            raise
         except (OSError, ValueError, TypeError) as error:  # TypeError: another JSON
-            if isinstance(error, ConfigurationError):
-                raise
             raise ConfigurationError(
                 f"expected a folder that can be written at {path}, found: {error}; choose another "
                 "--output"
             ) from error
+
+    def _refuse_other_files(self) -> None:
+        if self.path.exists() and any(self.path.iterdir()):
+            raise ConfigurationError(
+                "expected a new or empty folder, or one of an earlier run with several sources, "
+                f"at {self.path}, found other files; choose another --output"
+            )
+
+    def _locked(self) -> IO[str] | None:
+        try:
+            return lock(self.path / _LOCK)
+        except BlockingIOError as error:
+            raise ConfigurationError(
+                f"expected no other run in {self.path}, found one; wait for it to end, or choose "
+                "another --output"
+            ) from error
+        except OSError:  # file systems of clusters may have no locks
+            return None
 
     def name(self, sources: Sequence[str]) -> dict[str, str]:
         """Return name -> source, in order; a source that is given twice has one name.

@@ -42,7 +42,9 @@ def run_folders(module: str, options: argparse.Namespace, arguments: Sequence[st
     count = max(1, options.jobs)
     several = len(options.data_root) > 1
     below = FleetFolder(options.output) if several and options.output else None
-    report = FleetFolder(options.report) if options.report else below
+    report = below
+    if options.report and (below is None or options.report != options.output):
+        report = FleetFolder(options.report)
     naming = below or report
     roots = list(dict.fromkeys(options.data_root))
     names = naming.name(roots) if naming else {root: root for root in roots}

@@ -61,3 +61,12 @@ def test_an_edited_list_of_names_is_an_error(tmp_path, content):
     (tmp_path / ".names.json").write_text(content)
     with pytest.raises(ConfigurationError, match=r"found: "):
         FleetFolder(str(tmp_path))
+
+
+def test_two_runs_at_once_are_refused(tmp_path):
+    pytest.importorskip("fcntl")
+    first = FleetFolder(str(tmp_path))
+    with pytest.raises(ConfigurationError, match="expected no other run in"):
+        FleetFolder(str(tmp_path))
+    del first
+    FleetFolder(str(tmp_path))

@@ -109,22 +109,23 @@ def test_reports_of_a_cluster_are_those_of_one_machine(bags, tmp_path, dask_clus
     for library in ("jinja2", "matplotlib", "PIL"):
         pytest.importorskip(library, reason="makes reports: pip install '.[evaluate]'")
     reports, alone = tmp_path / "reports", tmp_path / "alone"
+    bags = bags[1:4]
     assert run(evaluate_bag, bags, reports, *QUICK, "--scheduler", dask_cluster) == 1
     rows = rows_of(reports)
     assert [name for name, row in rows.items() if row["status"] != "done"] == ["cut"]
-    assert run(evaluate_bag, [bags[1]], alone, *QUICK, "--jobs", "1", "--quiet") == 0
+    assert run(evaluate_bag, bags[:1], alone, *QUICK, "--jobs", "1", "--quiet") == 0
     for table in ("frames.csv", "references.csv"):
         assert (reports / "street" / table).read_text() == (alone / table).read_text()
     measured = json.loads((alone / "summary.json").read_text())["rows"]["default"]["metrics"]
     assert float(rows["street"]["SSIM"]) == pytest.approx(measured["SSIM"]["mean"], rel=1e-5)
     page = (reports / "index.html").read_text()
-    assert 'href="street_3/report.html"' in page and "4 done, 1 failed" in page
+    assert 'href="street_2/report.html"' in page and "2 done, 1 failed" in page
     # Once more: what is finished is kept.
     before = changed(reports)
     assert run(evaluate_bag, bags, reports, *QUICK, "--scheduler", dask_cluster, "--quiet") == 1
     assert changed(reports) == before
     states = [row["status"] for row in rows_of(reports).values()]
-    assert states.count("done before") == 4
+    assert states.count("done before") == 2
 
 
 @pytest.mark.parametrize(
