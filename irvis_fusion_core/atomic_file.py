@@ -1,12 +1,15 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and files that one process has to itself."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import importlib
 import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 
 @contextlib.contextmanager
@@ -47,3 +50,25 @@ def write_file(path: str | os.PathLike, content: bytes | str, mode: int | None =
     """Write bytes, or text in UTF-8, whole or not at all; raises as `replacing`."""
     with replacing(path, mode) as temporary:
         temporary.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+
+
+def lock(path: str | os.PathLike) -> IO[str]:
+    """Lock a file until the returned stream is closed or this process ends.
+
+    Raises:
+        BlockingIOError: Another process has locked it.
+        OSError: It cannot be opened, or the file system has no locks.
+    """
+    stream = open(path, "a", encoding="utf-8")  # noqa: SIM115 - it stays open
+    try:
+        fcntl = importlib.import_module("fcntl")
+    except ImportError:  # Windows, where a file in use cannot be removed anyway
+        return stream
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        stream.close()
+        if error.errno in (errno.EACCES, errno.EAGAIN):
+            raise BlockingIOError(error.errno, "locked by another process") from error
+        raise
+    return stream

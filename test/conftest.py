@@ -65,3 +65,17 @@ def zoo(student_models, monkeypatch):
 
     monkeypatch.setattr(model_zoo, "MODELS_DIR", str(student_models))
     return student_models
+
+
+@pytest.fixture(scope="session")
+def dask_cluster(tmp_path_factory):
+    """The address of a Dask cluster on this machine: two workers, processes of one thread each."""
+    distributed = pytest.importorskip(
+        "distributed", reason="the cluster of --scheduler: pip install '.[fleet]'"
+    )
+    folder = str(tmp_path_factory.mktemp("dask"))
+    options = {"n_workers": 2, "threads_per_worker": 1, "processes": True}
+    with distributed.LocalCluster(
+        **options, dashboard_address=None, local_directory=folder
+    ) as cluster:
+        yield cluster.scheduler_address

@@ -28,7 +28,7 @@ FLOORS = {
         "optional_packages",
         "metrics thermal registration streams network detectors backends calibration "
         "flicker_limiter image_files file_formats model_zoo",
-        "fusion benchmark command_line",
+        "fusion benchmark command_line fleet",
         "demo",
         "commands",
     ),

@@ -165,6 +165,7 @@ OPTIONAL = {  # of pip; the code that imports one says how to install it
     "executorch",  # with ncnn and coremltools, for phones
     *ENGINES,
     "av",
+    "distributed",
     "flyr",
     "mcap",
     "rosbags",

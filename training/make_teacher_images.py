@@ -13,6 +13,12 @@ Several teachers, and for every pair the better one by 2 SSIM + VIF + 3 Qabf::
     python -m training.make_teacher_images --teacher ddfm --checkpoint ddfm.safetensors \
         --teacher mask_difuser --checkpoint mask_difuser.safetensors \
         --data_root DATA/train --select
+
+Many folders, shared out over processes, or over the workers of a Dask cluster (``--scheduler
+ADDRESS``, extra [fleet]); a folder that cannot be read is not the end::
+
+    python -m training.make_teacher_images --teacher ddfm --checkpoint ddfm.safetensors \
+        --data_root DATA/a DATA/b DATA/c --jobs 4
 """
 
 from __future__ import annotations
@@ -37,15 +43,17 @@ from irvis_fusion_core.errors import ConfigurationError, FusionError
 from irvis_fusion_core.model_zoo import sha256_of
 from training.data.images import PairPaths, read_luminance, read_pair
 from training.data.listing import list_images
+from training.errors import DataError
 from training.evaluation.scores import best_of
 from training.options import add_options, require_at_least, script_parser
-from training.teachers import ddfm, diffusion
+from training.teachers import ddfm, diffusion, teacher_fleet
 from training.teachers.ensemble_files import EnsembleFolder, refuse_ambiguous
 from training.teachers.ensembles import Ensemble, EnsembleSampler, Pair, same_size, summarize
 from training.teachers.images import restore_colour
 from training.teachers.mask_difuser import teacher as mask_difuser
 from training.teachers.prior_files import TEACHERS, load_network
 
+MODULE = "training.make_teacher_images"
 FOLDER = "TEACHER_FUSED"
 SPLITS = ("train", "val", "test")
 
@@ -73,8 +81,9 @@ def share_of_environment() -> Share:
 def device_of(devices: str, share: Share) -> torch.device:
     """Return the named device; for ``auto`` the local rank's GPU, else the CPU."""
     if devices == "auto" or devices.isdigit():
-        cuda = torch.cuda.is_available()
-        return torch.device("cuda", share.local_rank) if cuda else torch.device("cpu")
+        if not torch.cuda.is_available():
+            return torch.device("cpu")
+        return torch.device("cuda", share.local_rank % torch.cuda.device_count())
     try:
         device = torch.device(devices)
     except RuntimeError as error:
@@ -186,9 +195,40 @@ class Work:
 def main(arguments: list[str]) -> int:
     """Run the command."""
     options = _parse(arguments)
+    if len(options.data_root) > 1 or options.jobs > 1 or options.scheduler:
+        return teacher_fleet.run_folders(MODULE, options, arguments)
+    (options.data_root,) = options.data_root
     share = share_of_environment()
     if options.devices.isdigit() and int(options.devices) > 1 and share.world_size == 1:
         return launch(int(options.devices), arguments)
+    work = _make(options)
+    print(
+        f"{work.made} ensembles made ({work.kept} samples kept, {work.diverged} diverged and "
+        f"left out), {work.before} were there before, {len(work.failed)} failed",
+        flush=True,
+    )
+    for line in work.failed:
+        print(f"failed: {line}", file=sys.stderr)
+    return 1 if work.failed else 0
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """Make this process's share of one folder; return the facts of its row in a report of several.
+
+    Raises:
+        FusionError: The folder, the checkpoint or the device; or some pairs failed.
+    """
+    work = _make(options)
+    if work.failed:
+        # The others are there, and are not made again by the next run.
+        raise DataError(f"{len(work.failed)} pairs failed: " + "; ".join(work.failed))
+    counts = {"ensembles made": work.made, "there before": work.before}
+    return {"counts": {**counts, "samples kept": work.kept, "diverged": work.diverged}}
+
+
+def _make(options: argparse.Namespace) -> Work:
+    """Make the missing images of this process's share."""
+    share = share_of_environment()
     if options.threads:
         torch.set_num_threads(options.threads)
         torch.set_flush_denormal(True)
@@ -208,14 +248,7 @@ def main(arguments: list[str]) -> int:
             work.make(folder, root, sampler)
     for root in roots if options.select else ():
         work.select(root)
-    print(
-        f"{work.made} ensembles made ({work.kept} samples kept, {work.diverged} diverged and "
-        f"left out), {work.before} were there before, {len(work.failed)} failed",
-        flush=True,
-    )
-    for line in work.failed:
-        print(f"failed: {line}", file=sys.stderr)
-    return 1 if work.failed else 0
+    return work
 
 
 def output_folder(options: argparse.Namespace, root: Path) -> Path:
@@ -255,8 +288,11 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     add = parser.add_argument
     add("--teacher", required=True, action="append", choices=sorted(TEACHERS))
     add("--checkpoint", required=True, action="append", help="one for each --teacher")
-    add("--data_root", required=True, help="holds IR/ and VIS/, or train/, val/, test/ that do")
-    add("--output", help="where TEACHER_FUSED/ goes (default: next to IR/ and VIS/)")
+    text = "holds IR/ and VIS/, or train/, val/, test/ that do; or several of these"
+    add("--data_root", required=True, nargs="+", metavar="DIR", help=text)
+    text = "where TEACHER_FUSED/ goes, of several folders below their names (default: next to IR/ "
+    add("--output", help=text + "and VIS/)")
+    teacher_fleet.add_options(parser)
     add("--samples", type=int, default=4, metavar="K", help="of each pair (default: 4)")
     add("--steps", type=int, default=0, help="default: 100 (ddfm), 5 (mask_difuser)")
     add("--sampler", default="ddpm", choices=diffusion.SAMPLERS, help="of ddfm (default: ddpm)")
@@ -282,7 +318,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     if options.select and len(options.teacher) < 2:
         raise ConfigurationError("expected at least two --teacher to --select from, found one")
     require_at_least(options, 1, "samples batch_size")
-    require_at_least(options, 0, "steps max_side")
+    require_at_least(options, 0, "steps max_side jobs")
     if not 0.0 <= options.eta <= 1.0:
         raise ConfigurationError(f"expected --eta between 0 and 1, found {options.eta}")
     return options

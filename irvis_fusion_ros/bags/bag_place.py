@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import errno
-import importlib
 import json
 import os
 import shutil
@@ -17,6 +15,7 @@ import time
 from collections.abc import Mapping
 from typing import IO
 
+from irvis_fusion_core.atomic_file import lock
 from irvis_fusion_ros.bags.bag_error import BagError, IncompleteBagError
 from irvis_fusion_ros.bags.bag_storage import BagReader
 from irvis_fusion_ros.bags.storage.bag_files import METADATA, PACKED, SUFFIXES
@@ -233,22 +232,13 @@ def _check_free(path: str, overwrite: bool) -> None:
 
 def _locked(mark: str) -> IO[str]:
     """Lock the mark until the returned file is closed or this process ends."""
-    stream = open(mark, "a", encoding="utf-8")  # noqa: SIM115 - it stays open
     try:
-        fcntl = importlib.import_module("fcntl")
-    except ImportError:  # Windows, where a file in use cannot be removed anyway
-        return stream
-    try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        stream.close()
-        if error.errno not in (errno.EACCES, errno.EAGAIN):
-            raise
+        return lock(mark)
+    except BlockingIOError as error:
         raise BagError(
             f"expected no writer of {os.path.dirname(mark)}, found another process writing it; "
             "wait for it to end, or choose another name"
         ) from error
-    return stream
 
 
 def _flush(folder: str) -> None:

@@ -7,7 +7,7 @@ import functools
 import re
 import sys
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_ros.bags import bag as bags
@@ -35,9 +35,11 @@ class FusionTopics(NamedTuple):
     tf_static: str | None = None
 
 
-def add_bag_argument(parser: argparse.ArgumentParser) -> None:
-    """Add the BAG of a command."""
-    parser.add_argument("bag", metavar="BAG", help="a bag's folder, or its .db3 or .mcap file")
+def add_bag_argument(parser: argparse.ArgumentParser, several: bool = False) -> None:
+    """Add the BAG of a command; of `several` the option is a list."""
+    text = "a bag's folder, or its .db3 or .mcap file"
+    more: dict[str, Any] = {"nargs": "+"} if several else {}
+    parser.add_argument("bag", metavar="BAG", help=text, **more)
     add_partial_option(parser)
 
 

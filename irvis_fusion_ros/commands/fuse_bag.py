@@ -5,24 +5,28 @@ examples::
   irvis_fusion fuse_bag recording --output recording_fused
   irvis_fusion fuse_bag recording --output fused --storage mcap --copy cameras
   irvis_fusion fuse_bag recording --output fused --config fusion.yaml -p pairing:=pair
+  irvis_fusion fuse_bag day1/* day2/* --output fused --jobs 4
 
 Works as the node does, with the node's parameters and without ROS: pairing, health, thermal
 rescaling, registration, engine. The same bag gives the same bytes. The new bag has
 /fused/image_raw and /fused/camera_info at the times of recording of the visible images, and the
-topics of the old bag.
+topics of the old bag. Of several bags each goes to a bag below the output folder, with one report
+of all; a bag that an earlier run has finished is not done again.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import irvis_fusion_core
 from irvis_fusion_core.command_line import command, make_parser, show_progress
 from irvis_fusion_core.errors import ConfigurationError
-from irvis_fusion_ros.bags import bag_topics
+from irvis_fusion_ros.bags import bag_fleet, bag_topics
 from irvis_fusion_ros.bags.bag import BagError, StoredTopic, all_topics
 from irvis_fusion_ros.bags.bag_error import IncompleteBagError
 from irvis_fusion_ros.bags.bag_topics import FusionTopics
@@ -35,8 +39,9 @@ from irvis_fusion_ros.bags.storage.bag_files import find_files, storage_of
 from irvis_fusion_ros.bags.storage.stored_topic import CDR
 from irvis_fusion_ros.parameters.settings import Settings
 from irvis_fusion_ros.parameters.settings_file import add_settings_options, settings_of
-from irvis_fusion_ros.pipeline.frames import FUSED
+from irvis_fusion_ros.pipeline.frames import DROPPED, FUSED, PASSED
 
+MODULE = "irvis_fusion_ros.commands.fuse_bag"
 ALL, CAMERAS, NONE = "all", "cameras", "none"
 
 
@@ -44,6 +49,21 @@ ALL, CAMERAS, NONE = "all", "cameras", "none"
 def main(arguments: list[str]) -> int:
     """Run the command."""
     options = _parser().parse_args(arguments)
+    settings = settings_of(options)
+    if bag_fleet.is_fleet(options):
+        command = "irvis_fusion fuse_bag " + " ".join(map(shlex.quote, arguments))
+        return bag_fleet.run_bags(MODULE, options, command, [settings])
+    (options.bag,) = options.bag
+    run(options)
+    return 0
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """Fuse one bag; return the facts of its row in a report of several.
+
+    Raises:
+        FusionError: The bag, the parameters or the engine; or the bag is incomplete.
+    """
     settings = settings_of(options)
     _refuse_itself(options.bag, options.output)
     cameras = bag_topics.find_topics(options.bag, options.ir_topic, options.vis_topic)
@@ -81,13 +101,18 @@ def main(arguments: list[str]) -> int:
             _tell(cameras, fusion, writer)
             if options.resume:
                 _say(f"{interrupted.reused} frames were fused by the interrupted run")
-    return 0
+        outcomes = {name: counts.get(name, 0) for name in (FUSED, PASSED, DROPPED)}
+        return {
+            "counts": {"frames": sum(outcomes.values()), **outcomes, "messages": writer.messages},
+            "values": {"engine": "{engine} with {model}".format(**fusion.engine.describe())},
+        }
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = make_parser(__doc__, "fuse_bag")
-    bag_topics.add_bag_argument(parser)
-    parser.add_argument("--output", required=True, metavar="BAG2", help="folder of the new bag")
+    bag_topics.add_bag_argument(parser, several=True)
+    text = "folder of the new bag; of several bags the folder of their new bags and of the report"
+    parser.add_argument("--output", required=True, metavar="BAG2", help=text)
     parser.add_argument("--overwrite", action="store_true", help="replace the bag BAG2")
     text = "go on with an interrupted run: frames that it has fused are not fused again"
     parser.add_argument("--resume", action="store_true", help=text)
@@ -109,6 +134,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--storage", choices=STORAGES, help="of BAG2 (default: that of BAG)")
     add("--compress", action="store_true", help="compress with zstd, lossless")
     parser.add_argument("--quiet", action="store_true", help="no progress bar, no summary")
+    bag_fleet.add_fleet_options(parser)
     return parser
 
 
@@ -128,10 +154,12 @@ def _run(
     copied: Sequence[StoredTopic],
 ) -> dict[str, object]:
     """Return what determines the messages of the new bag, for --resume."""
+    parameters = fusion.settings.to_mapping()
+    del parameters["threads"]  # with several bags it follows from --jobs
     return {
         "bag": [[path.name, path.stat().st_size] for path in find_files(bag).files],
         "topic": [cameras, fused, sorted(topic.name for topic in copied)],
-        "parameter": fusion.settings.to_mapping(),
+        "parameter": parameters,
         "engine": fusion.engine.describe(),
         "version": irvis_fusion_core.__version__,
     }

@@ -91,6 +91,31 @@ def verdict(rows: Mapping[str, Any], name: str) -> str:
     return text[0].upper() + text[1:] + f" (level: within {100 * LEVEL:g} %)."
 
 
+def facts_of(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the facts of one bag for a report of several, from its summary.json.
+
+    Columns of one of several configurations begin with its name.
+    """
+    counts: dict[str, int] = {}
+    means: dict[str, dict[str, float]] = {}
+    values: dict[str, Any] = {"seconds of the bag": summary["bag"]["duration_s"]}
+    for name, configuration in summary["configurations"].items():
+        prefix = f"{name}: " if len(summary["configurations"]) > 1 else ""
+        counts[prefix + "frames"] = configuration["frames"]
+        for outcome in ("fused", "passed", "dropped"):
+            counts[prefix + outcome] = configuration["outcomes"].get(outcome, 0)
+        row = summary["rows"][name]
+        spreads = {metric: row["metrics"].get(metric, {}) for metric in DECIDING}
+        spreads["flicker"] = row["flicker"]
+        for metric, found in spreads.items():
+            if isinstance(found.get("mean"), (int, float)):  # infinity is a text
+                means[prefix + metric] = {key: found[key] for key in ("mean", "count")}
+        values[prefix + "skew ms, median"] = configuration["skew_ms"].get("p50")
+        frame_ms = summary["timing"][name]["frame_ms"]
+        values[prefix + "frame ms, median"] = frame_ms.get("p50")
+    return {"counts": counts, "means": means, "values": values}
+
+
 def versions() -> dict[str, str]:
     """Return the versions of this package, Python, the machine and the installed packages."""
     found = {

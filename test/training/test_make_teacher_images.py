@@ -1,7 +1,9 @@
 """Teacher images by the command: made, stopped, gone on with, shared, selected, read back."""
 
+import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -304,3 +306,38 @@ def test_names_that_would_collide_are_refused(weights, data, capsys):
         (data / side / "b.png").rename(data / side / "a_1.png")
     assert make_teacher_images.main(command(weights, data)) == 1
     assert "found a and a_1" in capsys.readouterr().err
+
+
+def test_many_folders_are_shared_out_and_a_broken_one_is_a_row(
+    weights, data, dask_cluster, capsys
+):
+    whole, folders = data / "whole", [data / "first", data / "second"]
+    for folder in folders:
+        for side in ("IR", "VIS"):
+            shutil.copytree(data / side, folder / side)
+    assert make_teacher_images.main(command(weights, data, "--output", str(whole))) == 0
+    broken = data / "broken"
+    (broken / "IR").mkdir(parents=True)
+    more = ["--scheduler", dask_cluster, "--report", str(data / "report")]
+    arguments = command(weights, data, *more)
+    place = arguments.index("--data_root") + 1
+    arguments[place : place + 1] = [*map(str, folders), str(broken)]
+    capsys.readouterr()
+    assert make_teacher_images.main(arguments) == 1
+    assert "2 done, 1 failed, 6 ensembles made" in capsys.readouterr().err
+    with open(data / "report" / "runs.csv", newline="") as stream:
+        rows = {row["name"]: row for row in csv.DictReader(stream)}
+    assert [row["status"] for row in rows.values()] == ["done", "done", "failed"]
+    assert rows["second"]["ensembles made"] == "3" and "broken" in rows["broken"]["error"]
+    for folder in folders:
+        assert set(images_in(folder / "TEACHER_FUSED")) == set(images_in(whole / "TEACHER_FUSED"))
+    # Nothing is left to make.
+    assert make_teacher_images.main(command(weights, folders[0])) == 0
+    assert "0 ensembles made" in capsys.readouterr().out
+
+
+def test_the_pairs_of_one_folder_are_shared_out(weights, data, capsys):
+    assert make_teacher_images.main(command(weights, data, "--jobs", "2")) == 0
+    assert "2 done, 3 ensembles made" in capsys.readouterr().err
+    assert len(list((data / "TEACHER_FUSED").glob("*_var.png"))) == 3
+    assert len(list((data / "TEACHER_FUSED").glob("ensembles.*.jsonl"))) == 2

@@ -57,7 +57,7 @@ class EnsembleFolder:
 
     def is_done(self, stem: str) -> bool:
         """Return whether the pair's ensemble is complete."""
-        return self._variance(stem).is_file()
+        return self._variance(stem).is_file() and self.mean(stem).is_file()
 
     def samples(self, stem: str) -> list[Path]:
         """Return the sample images of a pair, by number."""
