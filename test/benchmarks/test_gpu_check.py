@@ -83,14 +83,14 @@ def test_all_shipped_files_memories_and_both_graph_modes_are_cases(monkeypatch):
     assert any(h % 2 and w % 2 for h, w in engines.SIZES)  # an odd size
 
 
-@pytest.mark.parametrize("leak, state", [(0, PASSED), (1 << 20, FAILED)])
+@pytest.mark.parametrize("leak, state", [(0, PASSED), (8 << 20, FAILED)])
 def test_memory_that_grows_with_the_frames_is_found(zoo, leak, state):
     pytest.importorskip("onnxruntime", reason="the engine of this test")
     open_case = lambda case: Wrong(case, leak=leak)  # noqa: E731
-    section = engines.memory_growth([SMALL], 60, 20, open_case)
+    section = engines.memory_growth([SMALL], 30, 10, open_case)
     assert section.state == state
     if leak:
-        assert float(section.rows[0][-2]) == pytest.approx(40, abs=5)
+        assert float(section.rows[0][-2]) > 100  # of 160 MB: freed memory of before is used first
 
 
 def test_times_are_beside_the_yardsticks(zoo):
