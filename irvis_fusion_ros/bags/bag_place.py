@@ -66,7 +66,7 @@ class BagPlace:
         if not os.path.exists(os.path.join(self.part, MARK)):
             text = "irvis_fusion began this bag. It is being written, or the program was killed."
             self.mark(text)
-        if run is not None:
+        if run is not None and self.before is None:  # else it is there, and the disk may be full
             with open(os.path.join(self.part, _RUN), "w", encoding="utf-8") as stream:
                 json.dump(run, stream, default=str)
         self._lock.enter_context(_locked(os.path.join(self.part, MARK)))

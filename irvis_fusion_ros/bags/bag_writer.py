@@ -115,7 +115,9 @@ class BagWriter:
                 self._writer = self._new_writer()
                 self._writer.open()
             except BaseException:
-                self._place.remove()
+                if self.before is None:
+                    self._place.remove()
+                self._place.leave()  # an interrupted run stays for the next try
                 raise
         return self
 

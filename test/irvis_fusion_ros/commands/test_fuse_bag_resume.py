@@ -150,3 +150,26 @@ def test_images_that_are_not_there_in_full_are_fused_again(tmp_path, bag, engine
     assert fuse(bag, tmp_path / "fused", "--resume", *option) == 0
     assert read_whole(tmp_path / "fused") == read_whole(tmp_path / "whole")
     assert len(again.pairs) == len(whole.pairs)
+
+
+@pytest.mark.parametrize("room", [0, 3000])
+@pytest.mark.parametrize("storage", STORAGES)
+def test_a_disk_that_is_still_full_does_not_cost_what_is_kept(
+    tmp_path, bag, engine, capsys, storage, room
+):
+    option = ("--storage", storage)
+    engine()
+    assert fuse(bag, tmp_path / "whole", *option) == 0
+    engine(30)
+    assert fuse(bag, tmp_path / "fused", *option) == 130
+    engine()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
+    try:
+        assert fuse(bag, tmp_path / "fused", *option, "--resume") == 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    rest = engine()
+    assert fuse(bag, tmp_path / "fused", *option, "--resume") == 0
+    assert read_whole(tmp_path / "fused") == read_whole(tmp_path / "whole")
+    assert len(rest.pairs) < 40
