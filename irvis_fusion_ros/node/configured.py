@@ -234,8 +234,8 @@ class Configured:
     def _on_info(self, raw: bytes) -> None:
         if raw[12:] != self._info_raw[12:]:  # most differ in the stamp alone
             try:
+                message = deserialize_message(raw, CameraInfo)  # all of it, before it goes out
                 self.topics.publishers.set_camera_info(raw)
-                message = deserialize_message(raw, CameraInfo)
             except Exception as error:  # noqa: BLE001 - of rclpy, whose kinds differ by version
                 self._node.note("vis/camera_info: unreadable", f"{type(error).__name__}: {error}")
                 return

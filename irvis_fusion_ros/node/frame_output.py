@@ -62,15 +62,15 @@ class Publishers:
 
     def __post_init__(self) -> None:
         self._info = b""  # as its camera sent it
-        self._info_out = b""  # with the frame_id of the images
+        self._info_out = b"", b""  # the same, and what went out of it: behind the last header
 
     def set_camera_info(self, info: bytes) -> None:
-        """Publish this serialized calibration with each frame from now on.
+        """Publish this serialized calibration with each frame from now on. From any thread.
 
         Raises:
             ImageMessageError: Of kind unreadable.
         """
-        self._info_out = info_bytes(info, head_bytes(0, 0, ""))
+        info_bytes(info, head_bytes(0, 0, ""))
         self._info = info
 
     def wanted(self) -> bool:
@@ -100,12 +100,13 @@ class Publishers:
 
     def _publish_info(self, head: bytes) -> None:
         """Publish the calibration with the header of an image."""
-        before = self._info_out
-        if before[:4] == head[:4] and before[12 : len(head)] == head[12:]:
-            self._info_out = head[:12] + before[12:]  # another stamp alone
+        info, (source, out) = self._info, self._info_out
+        if source is info and out[:4] == head[:4] and out[12 : len(head)] == head[12:]:
+            out = head[:12] + out[12:]  # another stamp alone
         else:
-            self._info_out = info_bytes(self._info, head)
-        self.info.publish(self._info_out)
+            out = info_bytes(info, head)
+        self._info_out = info, out
+        self.info.publish(out)
 
     def _compress(self, frame: VisFrame, fused: FusedImage | None) -> bytes:
         if fused is not None:

@@ -95,6 +95,26 @@ def test_a_calibration_that_cannot_be_read_leaves_the_one_before():
     assert deserialize_message(out.info[0], CameraInfo).binning_x == 3
 
 
+def test_a_calibration_that_comes_while_one_is_published_goes_out_next():
+    """The executor takes it at any moment of the worker: here as the header is looked at."""
+    out = Exit(compressed=False)
+    later = copy.copy(CALIBRATION)
+    later.binning_x = 4
+
+    class Head(bytes):
+        def __getitem__(self, part):
+            out.output.publishers.set_camera_info(serialize_message(later))
+            return super().__getitem__(part)
+
+    for number in range(1, 5):
+        frame = frame_of(from_array("mono8", np.zeros((4, 4), np.uint8)), number)
+        if number == 2:
+            frame.message.head = Head(frame.message.head)
+        out.output.pass_through(frame, "test")
+    found = [deserialize_message(raw, CameraInfo).binning_x for raw in out.info]
+    assert found == [3, 3, 4, 4]
+
+
 def test_rgb_goes_out_as_it_came():
     out = Exit()
     frame = frame_of(from_array("rgb8", np.full((4, 6, 3), 7, np.uint8)))

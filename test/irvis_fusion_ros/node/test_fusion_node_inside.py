@@ -1,6 +1,7 @@
 """The node in this process, with nobody on its graph: parameters, faults, remaps."""
 
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -15,9 +16,11 @@ from rcl_interfaces.srv import GetParameters, SetParameters, SetParametersAtomic
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
-from sensor_msgs.msg import CompressedImage, Image
+from rclpy.serialization import deserialize_message, serialize_message
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from irvis_fusion_core.errors import ConfigurationError, FusionError, ModelError
+from irvis_fusion_ros.messages.serialized_image import head_bytes
 from irvis_fusion_ros.node import configured, fusion_node
 from irvis_fusion_ros.node.process import spin_once
 
@@ -352,3 +355,18 @@ def test_an_engine_that_does_not_open_is_reported_by_the_class_of_its_error(make
         assert node.configured.worker.is_busy
         time.sleep(0.01)
     assert "engine failed: ModelError: no model file at /nowhere" in node.log.lines[-1]
+
+
+def test_a_calibration_that_is_cut_off_leaves_the_one_before(make):
+    node = make()
+    assert node.start()
+    sent = []
+    node.configured.topics.publishers.info = SimpleNamespace(publish=sent.append)
+    whole = serialize_message(CameraInfo(height=4, width=6, binning_x=3))
+    take = node.configured.inputs["vis_info"].on_message
+    take(whole)
+    take(whole[: len(whole) // 2])
+    take(whole)
+    node.configured.topics.publishers._publish_info(head_bytes(1, 2, "camera"))
+    assert deserialize_message(sent[-1], CameraInfo).binning_x == 3
+    assert node.events.counts() == {"vis/camera_info: unreadable": 1}
