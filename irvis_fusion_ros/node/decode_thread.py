@@ -105,8 +105,9 @@ class DecodeThread(Generic[Pixels]):
 
     def _start(self) -> None:
         # A daemon: an image whose decoding hangs must not keep the process from ending.
-        self._thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
+        thread.start()  # where that raises, the next message tries again
+        self._thread = thread
 
     def _leave(self) -> None:
         """Part with the thread, which ends when it is done; its image is dropped already."""
@@ -122,7 +123,6 @@ class DecodeThread(Generic[Pixels]):
             return
         self._given_up = thread
         self._leave()
-        self._start()
         self.dropped(TOO_LONG, f"an image was not decoded within {self.longest_s:g} s; {ADVICE}")
 
     def _run(self) -> None:

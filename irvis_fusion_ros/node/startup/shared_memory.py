@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from irvis_fusion_core.bounded_file import open_regular
 from irvis_fusion_ros.parameters.node_settings import TopicSettings
 from irvis_fusion_ros.running_node.environment import PROFILE_VARIABLES, TRANSPORT_VARIABLES
 
@@ -163,7 +164,7 @@ def remove_dead_segments(folder: Path = FOLDER) -> int:
         with suppress(OSError):  # it lives, belongs to another user, or has gone meanwhile
             if time.time() - lock.stat().st_mtime < DEAD_AFTER_S:
                 continue
-            with open(lock, "rb") as stream:
+            with open_regular(str(lock), os.O_NOFOLLOW) as stream:  # anybody may write here
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 size = segment.stat().st_size
                 segment.unlink()

@@ -161,3 +161,18 @@ def test_what_is_cleared_is_dropped_and_does_not_come_later():
     assert bench.names() == ["after"] and bench.dropped == {"unsubscribed": 3}
     bench.thread.clear("unsubscribed")
     assert bench.dropped == {"unsubscribed": 3}
+
+
+def test_where_no_thread_can_be_started_the_next_message_tries_again(monkeypatch):
+    bench = Bench(depth=10)
+
+    def refuse(thread):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as full:
+        full.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError):  # counted by the guard around the callback
+            bench.submit("a")
+    bench.submit("b")
+    bench.take(2)
+    assert bench.names() == ["a", "b"] and not bench.dropped
