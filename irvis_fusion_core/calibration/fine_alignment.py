@@ -30,7 +30,7 @@ _LARGEST_DIAGONAL_PX = 1400.0
 _PERSPECTIVE_SPREAD = 0.02
 _SHEAR_SPREAD = 0.02
 _ASPECT_SPREAD = 0.3
-# Blocks overlap: so many of them say the same.
+# Blocks overlap: this many of them say the same.
 _OVERLAP = 16.0
 _FIT_STEPS = 12
 

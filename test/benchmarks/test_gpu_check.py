@@ -245,3 +245,11 @@ def test_a_wheel_that_did_not_arrive_whole_is_refused(tmp_path, capsys, harm):
     assert wheels.main(["join", str(tmp_path)]) == 1
     assert "big.whl" in capsys.readouterr().err
     assert not (tmp_path / "big.whl").exists() and (tmp_path / "big.whl.part00").exists()
+
+
+def test_a_program_that_does_not_end_is_killed_with_what_it_started():
+    """A child that outlives it would hold its output open, and the GPU."""
+    child = "import time; print('begins', flush=True); time.sleep(20); print('ends by itself')"
+    code = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
+    status, output = programs.run(["-c", code], 3.0)
+    assert status is None and "ends by itself" not in output

@@ -215,7 +215,7 @@ class Report:
             # A camera that has just been subscribed to may be late; below it is called silent.
             fine = verdict.usable or (verdict.reason == MISSING and not subscription.received)
             level, message = (OK if fine else WARN), verdict.text
-        if new_lost and level == OK:
+        if new_lost > 0 and level == OK:  # less where the middleware tells later that it lost them
             advice = LOST_ADVICE.format(name)
             level, message = WARN, f"{new_lost} messages lost: reader queue; {advice}"
         silent = parts.inputs.silent.get(name)

@@ -27,7 +27,7 @@ FAST_DDS = "rmw_fastrtps"
 """How the names of its middlewares begin; it is the default of ROS 2."""
 SMALLEST, LARGEST = 8 * MIB, 24 * MIB
 IMAGES_AT_LEAST = 3
-"""One is being read, one waits, one is being written: so many fit, however large they are."""
+"""One is being read, one waits, one is being written: three fit, however large they are."""
 HEADER_BYTES = 64 * 1024
 OVERHEAD = 1.06
 """The file is larger than its segment by the tables of Fast DDS, 4.7 % at 64 MB."""
