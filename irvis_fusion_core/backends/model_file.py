@@ -66,18 +66,12 @@ def read_model_file(path: str) -> ModelFile:
         content = stream.read()
     try:
         inputs, outputs, metadata = _read_model(memoryview(content))
-        others = external_files(content)
+        refuse_other_files(path, content)
     except ValueError:
         raise ModelError(
             f"expected a complete ONNX model in {path!r}, found {len(content)} bytes that end "
             "early or are not ONNX; copy or download the file again, or export it again"
         ) from None
-    if others:
-        raise ModelError(
-            f"expected a model in one file, found that {path!r} keeps weights in {others[0]!r}, "
-            "which no checksum covers; join them: `import onnx; onnx.save(onnx.load('a.onnx'), "
-            "'whole.onnx')`"
-        )
     height, width = _check_interface(path, inputs, outputs)
     precision = _metadata(path, metadata, "precision", PRECISIONS)
     vis_order = _metadata(path, metadata, "vis_order", VIS_ORDERS)
@@ -186,6 +180,22 @@ def external_files(content: bytes) -> list[str]:
             found = [read_text(e[2]) for e in entries if read_text(e[1]) == "location"]
             names.update(found or [""])
     return sorted(names)
+
+
+def refuse_other_files(path: str, content: bytes) -> None:
+    """Refuse the model of `path` where it keeps tensors in other files.
+
+    Raises:
+        ModelError: It does.
+        ValueError: The bytes are no ONNX model.
+    """
+    others = external_files(content)
+    if others:
+        raise ModelError(
+            f"expected a model in one file, found that {path!r} keeps weights in {others[0]!r}, "
+            "which no checksum covers; join them: `import onnx; onnx.save(onnx.load('a.onnx'), "
+            "'whole.onnx')`"
+        )
 
 
 def _read_tensor(value_info: _Value) -> _Tensor:

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
+from irvis_fusion_core.backends.model_file import refuse_other_files
 from irvis_fusion_core.errors import EngineError, EngineUnavailableError, ModelError
 from irvis_fusion_core.optional_packages import import_engine
 from irvis_fusion_core.registration.camera_geometry import Size
@@ -34,13 +36,15 @@ class FieldNetwork:
         threads: CPU threads of the engine; 0 leaves the number to the engine.
 
     Raises:
-        ModelError: The file is missing or no displacement network.
+        ModelError: The file is missing, or keeps its weights in other files.
         EngineUnavailableError: Neither engine is installed.
     """
 
     def __init__(self, path: str, threads: int = 0) -> None:
         if not os.path.isfile(path):
             raise ModelError(f"expected the displacement network at {path}, found no such file")
+        with open(path, "rb") as stream, suppress(ValueError):  # the engine names what is no ONNX
+            refuse_other_files(path, stream.read())
         self._path, self._threads = path, threads
         self.engine, self._compile = self._open()
         self._size: Size = (0, 0)

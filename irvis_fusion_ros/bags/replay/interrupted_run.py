@@ -1,8 +1,8 @@
 """Go on with a run of `fuse_bag` that was interrupted, without fusing its frames again.
 
 The walk begins again: pairing, health, thermal limits and registration go through the whole bag,
-as each depends on what came before. Where the interrupted run has written a fused image, that image
-takes the engine's place. The flicker limiter needs what the engine gave: each run writes the
+as each depends on what came before. Where the interrupted run has written a fused image, that
+image takes the engine's place. The flicker limiter needs what the engine gave: each run writes the
 limiter's block means (2 % of an image) beside its bag. Every message is compared with what the
 interrupted run has written: the result has the messages of an uninterrupted run, or the run ends
 with an error.

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from real_data import real_pairs
 
-from irvis_fusion_core import metrics
+from irvis_fusion_core import metrics, model_zoo
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_core.protocols import OnlineAligner, Refiner
 from irvis_fusion_core.registration import make_registration
@@ -136,6 +136,15 @@ def test_a_file_that_is_no_network_leaves_the_base_and_says_so(road, tmp_path):
     registration = learned(learned_model=str(path))
     image, _ = registration.refine(ir, None, vis, 0.0)
     assert image is ir and "none.onnx" in registration.describe()["failure"]
+
+
+def test_a_network_with_weights_in_another_file_is_refused(tmp_path):
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load(model_zoo.registration_path())
+    path = str(tmp_path / "split.onnx")
+    onnx.save(model, path, save_as_external_data=True, location="w.bin", size_threshold=0)
+    with pytest.raises(ConfigurationError, match="learned.*keeps weights in 'w.bin'"):
+        learned(learned_model=path)
 
 
 @pytest.mark.parametrize(
