@@ -53,6 +53,13 @@ def segment(marker, content):
     return struct.pack(">BBH", 0xFF, marker, 2 + len(content)) + content
 
 
+def tiff_of_tags(count, values):
+    """A TIFF with its width in `count` tags, each of the same `values` numbers."""
+    entries = struct.pack("<HHII", 256, 4, values, 8) * count
+    data = b"II*\0" + struct.pack("<IH", 8, count) + entries
+    return data + bytes(max(0, 8 + 4 * values - len(data)))
+
+
 def declaring(name, width, height):
     """A small file whose header declares another size."""
     data = bytearray(coded(name, 20, 30))

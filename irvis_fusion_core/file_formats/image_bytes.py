@@ -26,6 +26,7 @@ _JPEG_MARKER = re.compile(rb"\xff([\x02-\xcf\xd9-\xfe])")
 _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
 _TIFF_PLACES = {273: 279, 324: 325}  # offsets of strips and tiles: their byte counts
 _TIFF_SIZES = (256, 257, 322, 323)  # width and height of the image and of its tiles
+_MOST_TIFF_VALUES = 1 << 20  # places of strips and tiles: a tile of 8x8 in the largest image each
 _PNM_GAP = rb"(?:\s|#[^\r\n]*[\r\n]){1,1000}"
 _PNM_SIZE = re.compile(rb"P[1-6]%b(\d{1,9})%b(\d{1,9})\s" % (_PNM_GAP, _PNM_GAP))
 
@@ -293,11 +294,15 @@ def _tiff_values(data: bytes, tags: Sequence[int]) -> dict[int, tuple[int, ...]]
     (first,) = struct.unpack_from(order + "I", data, 4)
     (count,) = struct.unpack_from(order + "H", data, first)
     values: dict[int, tuple[int, ...]] = {}
+    room = min(_MOST_TIFF_VALUES, len(data))  # tags may share their values, all over again
     for at in range(first + 2, first + 2 + 12 * count, 12):
         tag, kind, number = struct.unpack_from(order + "HHI", data, at)
         if tag in tags:
             if kind not in (3, 4):
                 raise struct.error("neither SHORT nor LONG")
+            room -= number
+            if room < 0:
+                raise struct.error("more values than an image needs")
             code = f"{order}{number}{'H' if kind == 3 else 'I'}"
             inline = struct.calcsize(code) <= 4
             place = at + 8 if inline else struct.unpack_from(order + "I", data, at + 8)[0]

@@ -1,10 +1,19 @@
 """Headers against what cv2 wrote, and hostile files, which must not reach the decoder."""
 
 import struct
+import tracemalloc
 
 import cv2
 import pytest
-from hostile_images import CODERS, coded, declaring, png, segment, with_scans
+from hostile_images import (
+    CODERS,
+    coded,
+    declaring,
+    png,
+    segment,
+    tiff_of_tags,
+    with_scans,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -41,6 +50,7 @@ HOSTILE = {
     "an OpenEXR": (b"v/1\x01" + bytes(50), "unknown_format"),
     "a JPEG 2000": (b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(50), "unknown_format"),
     "an AVIF": (b"\0\0\0\x20ftypavif" + bytes(50), "unknown_format"),
+    "tags that share their values": (tiff_of_tags(2000, 50_000), "undecodable"),
     "nothing": (b"", "undecodable"),
     "a text": (b"P6 of the manual", "undecodable"),
 }
@@ -53,6 +63,17 @@ def test_hostile_files_are_refused_by_kind_without_decoding(name, monkeypatch):
     with pytest.raises(ImageFileError, match="camera 7") as caught:
         decode(data, cv2.IMREAD_UNCHANGED, "camera 7")
     assert caught.value.kind == kind
+
+
+def test_values_that_tags_share_are_not_all_read():
+    """200 KB would become 50 000 numbers for each of 200 tags, 80 MB of addresses alone."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(ImageFileError):
+            check(tiff_of_tags(200, 50_000), "camera 7")
+        assert tracemalloc.get_traced_memory()[1] < 20e6
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_tile_counts_for_the_image_that_is_smaller():
