@@ -275,8 +275,8 @@ class FusionWorker(Generic[Opened, Job]):
                 continue
             try:
                 self.process(engine, delivery)
-                in_a_row = 0
-                good += self.runs_engine(delivery.job)
+                if self.runs_engine(delivery.job):
+                    in_a_row, good = 0, good + 1
                 if self.retries and good >= GOOD_JOBS:
                     self._recovered()
             except FAULTS as error:  # as above: the frame goes out unchanged

@@ -291,3 +291,28 @@ def test_an_engine_that_keeps_failing_is_opened_again_after_longer_and_longer_wa
         assert worker.is_busy
     assert waits[6] == 1.0
     assert worker.stop()
+
+
+def test_frames_that_pass_in_between_do_not_hide_an_engine_that_always_fails():
+    """A thermal camera of half the rate, and pairing: pair: every other frame has no partner."""
+    worked = threading.Semaphore(0)
+
+    def process(engine, delivery):
+        if delivery.job == "pair":
+            raise RuntimeError("device lost")
+        worked.release()
+
+    harness = Harness(
+        process=process,
+        on_failure=lambda delivery, error: worked.release(),
+        runs_engine=lambda job: job == "pair",
+    )
+    harness.worker.start()
+    harness.wait_for_state(READY)
+    for job in ["pair", "passes"] * worker_module.FAILURES_BEFORE_REOPENING:
+        harness.worker.mailbox.put(job)
+        assert worked.acquire(timeout=5.0)
+        if harness.worker.failures == worker_module.FAILURES_BEFORE_REOPENING:
+            break
+    harness.wait_for_state(FAILED)
+    assert harness.worker.stop()
