@@ -122,7 +122,7 @@ def _luma_counts(path: str) -> Iterator[np.ndarray] | None:
             for frame in container.decode(video=0):
                 plane = frame.planes[0]
                 order = ">u2" if frame.format.name.endswith("be") else "<u2"
-                rows = np.frombuffer(plane, order).reshape(-1, plane.line_size // 2)
+                rows = np.frombuffer(memoryview(plane), order).reshape(-1, plane.line_size // 2)
                 counts = rows[: frame.height, : frame.width].astype(np.uint16)
                 yield counts >> _SHIFTS.get(frame.format.name, 0)
 

@@ -152,13 +152,18 @@ def compressed_bytes(head: bytes, image_format: str, data: Bytes) -> bytes:
 
 
 def stamp_ns_of(raw: Bytes) -> int:
-    """Return the stamp of a message that begins with a header, in nanoseconds."""
-    sec, nanosec = struct.unpack_from(BYTE_ORDERS[bytes(raw[:2])] + "iI", raw, 4)
+    """Return the stamp of a message that begins with a header, in nanoseconds.
+
+    Raises:
+        ImageMessageError: Of kind unreadable; `with_stamp`, too.
+    """
+    (sec, nanosec, _), _ = _read(raw, HEADER)
     return int(sec * NS_PER_S + nanosec)
 
 
 def with_stamp(raw: Bytes, stamp_ns: int) -> bytes:
     """Return a message that begins with a header, with another stamp."""
+    _read(raw, HEADER)
     changed, order = bytearray(raw), BYTE_ORDERS[bytes(raw[:2])]
     struct.pack_into(order + "iI", changed, 4, *divmod(stamp_ns, NS_PER_S))
     return bytes(changed)

@@ -132,8 +132,8 @@ class LearnedRegistration:
     def _compile(self, size: Size) -> None:
         try:
             self.network.prepare(size)
-        except FusionError as error:
-            self._failure, self._refused = str(error), size
+        except Exception as error:  # noqa: BLE001 - else each frame would start another thread
+            self._failure, self._refused = f"{type(error).__name__}: {error}", size
 
     def offer(self, ir: np.ndarray, vis: np.ndarray, now_s: float | None = None) -> bool:
         """Offer a pair to the base; False where it does not align itself."""

@@ -192,6 +192,19 @@ def test_stamps_are_read_and_replaced(sec, nanosec, little_endian):
     assert contents(COMPRESSED, SerializedCompressedImage(changed)) == fields
 
 
+@given(st.binary(max_size=30))
+def test_a_message_without_a_whole_header_has_no_stamp(raw):
+    """Text is read whole by `stamp_ns_of`, so the header has to be there to its end."""
+    for read in (stamp_ns_of, lambda damaged: with_stamp(damaged, 7)):
+        with contextlib.suppress(ImageMessageError):
+            read(raw)
+    for damaged in (b"", b"\0\1", b"\0\1\0\0" + bytes(7), b"\xff" * 40):
+        with pytest.raises(ImageMessageError):
+            stamp_ns_of(damaged)
+        with pytest.raises(ImageMessageError):
+            with_stamp(damaged, 7)
+
+
 @pytest.mark.parametrize("version_2", [b"\0\6", b"\0\7"])
 def test_plain_cdr_2_has_the_same_fields(version_2):
     fields = {"sec": 1, "nanosec": 2, "frame_id": "a", "format": "jpeg", "data": b"123"}

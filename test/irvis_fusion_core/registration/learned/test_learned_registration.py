@@ -138,6 +138,23 @@ def test_a_file_that_is_no_network_leaves_the_base_and_says_so(road, tmp_path):
     assert image is ir and "none.onnx" in registration.describe()["failure"]
 
 
+def test_a_fault_while_it_is_compiled_is_told_and_not_met_again(road, monkeypatch):
+    ir, vis = road[0]
+    registration = learned(learned_in_background=True)
+    asked = []
+
+    def prepare(size):
+        asked.append(size)
+        raise RuntimeError("no memory")
+
+    monkeypatch.setattr(registration.network, "prepare", prepare)
+    for now_s in (0.0, 0.1, 0.2):
+        assert registration.refine(ir, None, vis, now_s)[0] is ir
+        registration._compiling.join(60.0)
+    assert registration.describe()["failure"] == "RuntimeError: no memory"
+    assert asked == [ir.shape]
+
+
 def test_a_network_with_weights_in_another_file_is_refused(tmp_path):
     onnx = pytest.importorskip("onnx")
     model = onnx.load(model_zoo.registration_path())
