@@ -20,8 +20,6 @@ TEST_PACKAGES := --editable '.[test]' 'numpy<2' 'opencv-python-headless<5'
 else
 VENV := .venv
 VENV_OPTIONS :=
-# pytest-xdist: files of tests run two at a time, with one thread each.
-TWO_AT_ONCE := -n 2 --dist loadfile
 DEMO_PACKAGES := --editable '.[demo]'
 TEST_PACKAGES := --editable '.[dev]'
 endif
@@ -38,7 +36,7 @@ demo: $(VENV)/demo.stamp
 
 # Two processes: Fast DDS has crashed in a process that had loaded every inference engine before.
 test: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest $(TWO_AT_ONCE) --ignore=test/irvis_fusion_ros --ignore=test/faults $(PYTEST_ARGUMENTS)
+	$(BIN)/python -m pytest --ignore=test/irvis_fusion_ros --ignore=test/faults $(PYTEST_ARGUMENTS)
 	$(BIN)/python -m pytest test/irvis_fusion_ros test/faults $(PYTEST_ARGUMENTS)
 
 # The part of `make test` that takes seconds: format, lint, types, Python 3.8.
