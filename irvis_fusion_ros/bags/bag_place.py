@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from typing import IO
 
 from irvis_fusion_core.atomic_file import lock
-from irvis_fusion_ros.bags.bag_error import BagError, IncompleteBagError
+from irvis_fusion_ros.bags.bag_error import BagError, ignore_incomplete
 from irvis_fusion_ros.bags.bag_storage import BagReader
 from irvis_fusion_ros.bags.storage.bag_files import METADATA, PACKED, SUFFIXES
 
@@ -193,7 +193,7 @@ def count_readable(bag: str) -> int:
     count = 0
     try:
         with BagReader(bag) as reader:
-            for _ in reader.messages(reader.topics, on_incomplete=_ignore):
+            for _ in reader.messages(reader.topics, on_incomplete=ignore_incomplete):
                 count += 1
     except BagError:
         pass
@@ -209,10 +209,6 @@ def is_bag(path: str) -> bool:
     ours = (METADATA, ".db3-shm", ".db3-wal", ".db3-journal", *PACKED)
     rest = [name for name in names if name not in storage and not name.endswith(ours)]
     return bool(storage or METADATA in names) and not rest
-
-
-def _ignore(error: IncompleteBagError) -> None:
-    pass
 
 
 def _check_free(path: str, overwrite: bool) -> None:

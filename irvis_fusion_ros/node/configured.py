@@ -259,6 +259,8 @@ class Configured:
         self._node.follow_demand()
         self.latencies.refresh()
         self.intake.relieve()
+        for decoder in self.decoders:
+            decoder.watch()
         self.inputs.watch()
         self.calibrations.watch()
         self.stages.follow_files()

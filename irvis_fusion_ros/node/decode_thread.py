@@ -83,6 +83,13 @@ class DecodeThread(Generic[Pixels]):
                 self._start()
             self._condition.notify_all()
 
+    def watch(self) -> None:
+        """Give up an image whose decoding does not end, also where no further message comes."""
+        with self._condition:
+            self._give_up_late()
+            if self._thread is None and self._waiting:
+                self._start()
+
     def hand_over(self) -> None:
         """Deliver what is decoded."""
         while True:

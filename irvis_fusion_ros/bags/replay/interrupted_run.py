@@ -24,7 +24,7 @@ import numpy as np
 from irvis_fusion_core.flicker_limiter import FlickerLimiter
 from irvis_fusion_core.protocols import Engine
 from irvis_fusion_ros.bags.bag import BagImage, BagMessage, all_topics, read_images, read_messages
-from irvis_fusion_ros.bags.bag_error import BagError, IncompleteBagError
+from irvis_fusion_ros.bags.bag_error import BagError, ignore_incomplete
 from irvis_fusion_ros.bags.bag_writer import BagWriter
 from irvis_fusion_ros.messages import image_messages
 from irvis_fusion_ros.pipeline.frames import IrFrame
@@ -72,9 +72,9 @@ class InterruptedRun:
             return
         self._bag = bag
         names = [topic.name for topic in all_topics(bag)]
-        self._messages = read_messages(bag, (), names, on_incomplete=_ignore)
+        self._messages = read_messages(bag, (), names, on_incomplete=ignore_incomplete)
         if image_topic in names:
-            self._images = read_images(bag, [image_topic], on_incomplete=_ignore)
+            self._images = read_images(bag, [image_topic], on_incomplete=ignore_incomplete)
 
     def fuser(self, engine: Engine) -> PairFuser:
         """Return what fuses pairs, with the images of the interrupted run where there are any."""
@@ -206,7 +206,3 @@ def _read_levels(path: str) -> Iterator[tuple[int, np.ndarray]]:
             if len(data) < 4 * rows * columns:
                 return
             yield position, np.frombuffer(data, "<f4").reshape(rows, columns)
-
-
-def _ignore(error: IncompleteBagError) -> None:
-    pass

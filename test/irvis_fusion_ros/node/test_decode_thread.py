@@ -146,6 +146,20 @@ def test_an_image_whose_decoding_does_not_end_is_given_up_once():
     assert bench.dropped == {TOO_LONG: 1}
 
 
+def test_what_waits_behind_such_an_image_comes_though_the_camera_has_stopped():
+    bench = Bench()
+    bench.submit("endless", wait=True)
+    assert bench.started.get(timeout=PATIENCE_S) == "endless"
+    bench.submit("a")
+    bench.thread.watch()
+    assert not bench.dropped and bench.started.empty()
+    bench.now_s = 2.1
+    bench.thread.watch()
+    bench.take(1)
+    assert bench.names() == ["a"] and bench.dropped == {TOO_LONG: 1}
+    bench.allowed["endless"].set()
+
+
 def test_what_is_cleared_is_dropped_and_does_not_come_later():
     bench = Bench(depth=10)
     bench.submit("before")
