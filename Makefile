@@ -29,15 +29,30 @@ PYTEST_ARGUMENTS ?=
 GPU_CHECK_ARGUMENTS ?=
 GPU_WHEELS_ARGUMENTS ?=
 
-.PHONY: demo test check docs faults gpu-check gpu-wheels clean
+.PHONY: demo test test-dds test-core test-other test-training check docs faults gpu-check gpu-wheels clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/irvis_fusion demo --output out/demo $(DEMO_ARGUMENTS)
 
-# Two processes: Fast DDS has crashed in a process that had loaded every inference engine before.
+# Parts in processes of their own: Fast DDS and the inference engines have crashed in one. Two at a
+# time, the longest first; the output of each comes when it ends. Status 5: -k or -m chose none.
+TEST_JOBS ?= 2
+DDS_TESTS := test/irvis_fusion_ros test/faults test/benchmarks/test_frame_path.py
+CORE_TESTS := test/irvis_fusion_core test/cases
+OTHER_TESTS := test $(addprefix --ignore=,$(DDS_TESTS) $(CORE_TESTS) test/training)
+PYTEST = $(BIN)/python -m pytest $(PYTEST_ARGUMENTS)
+
 test: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest --ignore=test/irvis_fusion_ros --ignore=test/faults $(PYTEST_ARGUMENTS)
-	$(BIN)/python -m pytest test/irvis_fusion_ros test/faults $(PYTEST_ARGUMENTS)
+	$(MAKE) --jobs=$(TEST_JOBS) --keep-going --output-sync=target test-dds test-core test-other test-training
+
+test-dds:
+	$(PYTEST) $(DDS_TESTS) || [ $$? -eq 5 ]
+test-core:
+	$(PYTEST) $(CORE_TESTS) || [ $$? -eq 5 ]
+test-other:
+	$(PYTEST) $(OTHER_TESTS) || [ $$? -eq 5 ]
+test-training:
+	$(PYTEST) test/training || [ $$? -eq 5 ]
 
 # The part of `make test` that takes seconds: format, lint, types, Python 3.8.
 check: $(VENV)/dev.stamp
