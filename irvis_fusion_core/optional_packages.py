@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 import sys
@@ -50,3 +51,17 @@ def import_engine(module: str) -> Any:
         if module != "tensorrt":
             advice = "install it: " + pip_advice(_PIP_NAMES.get(module, module))
         raise EngineUnavailableError(f"{module} cannot be imported ({error}); {advice}") from error
+
+
+@functools.lru_cache(maxsize=None)
+def openvino_core() -> Any:
+    """Return the one OpenVINO core of this process.
+
+    Its CPU plugin gives the thread that loads it a stack for signals, and frees that stack on
+    whichever thread drops the last core. The next signal to the first thread, such as Ctrl-C,
+    would then be a segmentation fault. So the core stays until the process ends.
+
+    Raises:
+        EngineUnavailableError: OpenVINO is not installed, or its libraries do not load.
+    """
+    return import_engine("openvino").Core()

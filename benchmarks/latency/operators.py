@@ -18,17 +18,16 @@ from benchmarks.shared.options import machine_facts, make_parser
 from irvis_fusion_core import model_zoo
 from irvis_fusion_core.benchmark import example_pair
 from irvis_fusion_core.command_line import print_table
-from irvis_fusion_core.optional_packages import import_engine
+from irvis_fusion_core.optional_packages import openvino_core
 
 Kinds = dict[str, dict[str, float]]  # kind of operator -> its name -> milliseconds
 
 
 def profile(paths: Sequence[str], rounds: int) -> list[Kinds]:
     """Return the operators that run for a frame of 640x480, of each model."""
-    openvino = import_engine("openvino")
     frames = [frame[np.newaxis] for frame in example_pair(480, 640)]
     inputs = dict(zip(("ir", "vis"), frames))
-    core, requests = openvino.Core(), []
+    core, requests = openvino_core(), []
     settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": 1, "PERF_COUNT": True}
     settings["INFERENCE_PRECISION_HINT"] = "f32"
     for path in paths:

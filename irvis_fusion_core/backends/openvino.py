@@ -9,7 +9,7 @@ import numpy as np
 from irvis_fusion_core.backends.model_file import ModelFile
 from irvis_fusion_core.backends.protocol import Backend, BackendOptions
 from irvis_fusion_core.errors import ConfigurationError, EngineUnavailableError
-from irvis_fusion_core.optional_packages import import_engine
+from irvis_fusion_core.optional_packages import import_engine, openvino_core
 
 # bf16 is opt-in: it is faster where the processor has AMX or AVX512-BF16, and a little coarser.
 _INFERENCE_PRECISION = {"fp32": "f32", "fp16": "f16", "bf16": "bf16"}
@@ -25,19 +25,16 @@ class OpenVinoBackend(Backend):
     def __init__(self, model: ModelFile, options: BackendOptions) -> None:
         super().__init__(model, options)
         self._precision = _inference_precision(model, options)
-        import openvino
-
         self._device = (options.device or "CPU").upper()
-        self._core = openvino.Core()
         with self._engine_errors("read"):
-            self._network = self._core.read_model(model.path)
+            self._network = openvino_core().read_model(model.path)
 
     @classmethod
     def _find(cls, device: str | None) -> tuple[str, str]:
         openvino = import_engine("openvino")
         version = openvino.__version__.partition("-")[0]
         if device is not None:
-            present = openvino.Core().available_devices
+            present = openvino_core().available_devices
             kind = device.upper()
             if not any(kind == name or name.startswith(kind + ".") for name in present):
                 raise EngineUnavailableError(
@@ -54,7 +51,8 @@ class OpenVinoBackend(Backend):
         network = self._network.clone()
         if self.model.fixed_size is None:
             network.reshape({"ir": [1, height, width, 1], "vis": [1, height, width, 3]})
-        return self._core.compile_model(network, self._device, settings).create_infer_request()
+        compiled = openvino_core().compile_model(network, self._device, settings)
+        return compiled.create_infer_request()
 
     def _run(self, compiled: Any, ir: np.ndarray, vis: np.ndarray) -> np.ndarray:
         inputs = {"ir": ir[np.newaxis], "vis": vis[np.newaxis]}
@@ -62,7 +60,7 @@ class OpenVinoBackend(Backend):
         return compiled.infer(inputs, share_inputs=True, share_outputs=True)[0][0]
 
     def _close(self) -> None:
-        self._network = self._core = None
+        self._network = None
 
     def _describe(self) -> dict[str, Any]:
         return {"device": self._device, "inference_precision": self._precision}

@@ -132,11 +132,11 @@ class _OpenVinoNetwork:
     """OpenVINO on the CPU; names come from Ultralytics' metadata.yaml or the model's own info."""
 
     def __init__(self, path: str, threads: int) -> None:
-        from irvis_fusion_core.optional_packages import import_engine
+        from irvis_fusion_core.optional_packages import openvino_core
 
-        openvino = import_engine("openvino")
+        core = openvino_core()
         try:
-            model = openvino.Core().read_model(path)
+            model = core.read_model(path)
         except RuntimeError as error:
             raise ModelError(
                 f"expected an OpenVINO detector in {path}, found: {error}; is the .bin next to it?"
@@ -149,7 +149,7 @@ class _OpenVinoNetwork:
         if model.is_dynamic():
             model.reshape({model.inputs[0]: [1, 3, *self.input_size]})
         settings = {"INFERENCE_NUM_THREADS": threads} if threads else {}
-        self._request = openvino.Core().compile_model(model, "CPU", settings)
+        self._request = core.compile_model(model, "CPU", settings)
         self.metadata = _openvino_metadata(model, path)
 
     def run(self, tensor: np.ndarray) -> list[np.ndarray]:

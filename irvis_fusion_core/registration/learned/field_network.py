@@ -15,7 +15,7 @@ import numpy as np
 
 from irvis_fusion_core.backends.model_file import refuse_other_files
 from irvis_fusion_core.errors import EngineError, EngineUnavailableError, ModelError
-from irvis_fusion_core.optional_packages import import_engine
+from irvis_fusion_core.optional_packages import import_engine, openvino_core
 from irvis_fusion_core.registration.camera_geometry import Size
 
 CELL = 4
@@ -104,8 +104,7 @@ class FieldNetwork:
         )
 
     def _openvino(self, size: Size) -> Run:
-        openvino = import_engine("openvino")
-        core = openvino.Core()
+        core = openvino_core()
         settings: dict[str, str | int] = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": "f32",

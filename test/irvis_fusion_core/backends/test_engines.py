@@ -1,5 +1,8 @@
 """What every engine that runs the ONNX file promises, against the network in numpy."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -160,3 +163,25 @@ def test_openvino_calculates_in_bfloat16_when_asked(write_model, pair, reference
 def test_a_missing_file_is_said_first(engine):
     with pytest.raises(ModelError, match="no such file"):
         open_backend(engine, "/nonexistent/nano_fp32.onnx")
+
+
+def test_an_engine_closed_on_another_thread_leaves_signals_alone(engine, write_model):
+    program = f"""
+import faulthandler, gc, signal, threading
+from irvis_fusion_core.backends import BackendOptions, open_backend
+faulthandler.enable()
+backend = open_backend({engine!r}, {write_model()!r}, BackendOptions(threads=1))
+backend.warm_up(16, 16)
+def close():
+    global backend
+    backend.close()
+    del backend
+    gc.collect()
+thread = threading.Thread(target=close)
+thread.start()
+thread.join()
+signal.signal(signal.SIGINT, lambda *_: print("handled"))
+signal.raise_signal(signal.SIGINT)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr
