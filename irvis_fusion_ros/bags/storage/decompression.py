@@ -25,6 +25,11 @@ ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 LZ4_MAGIC = b"\x04\x22\x4d\x18"
 
 
+def largest_content(size: int) -> int:
+    """Return to how many bytes a file of `size` bytes may unpack on disk."""
+    return max(LARGEST_FILE_BYTES, LARGEST_RATIO * size)
+
+
 def is_compressed(data: bytes) -> bool:
     """Return whether bytes begin as a zstd or lz4 frame; no CDR message does."""
     return data[:4] in (ZSTD_MAGIC, LZ4_MAGIC)
@@ -86,7 +91,7 @@ def unpack_file(source: Path, target: Path) -> str:
     """
     zstandard = bag_library("zstandard")
     size = source.stat().st_size
-    most = max(LARGEST_FILE_BYTES, LARGEST_RATIO * size)
+    most = largest_content(size)
     free = shutil.disk_usage(target.parent).free - _SPARE_BYTES
 
     def check(bytes_written: int) -> None:

@@ -12,14 +12,15 @@ import heapq
 import io
 import os
 import struct
+import tempfile
 import zlib
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from irvis_fusion_ros.bags.bag_error import BagError, bag_library
-from irvis_fusion_ros.bags.storage.decompression import LARGEST_BYTES, unpack
+from irvis_fusion_ros.bags.storage.decompression import LARGEST_BYTES, largest_content, unpack
 from irvis_fusion_ros.bags.storage.stored_topic import CDR, StoredTopic, plain_type, read_qos
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ _HEAD = struct.Struct("<BQ")  # operation, length
 _MESSAGE = struct.Struct("<HIQQ")  # channel, sequence, log time, publish time
 _FOOTER, _SCHEMA, _CHANNEL, _A_MESSAGE, _CHUNK, _STATISTICS, _DATA_END = 2, 3, 4, 5, 6, 11, 15
 _KNOWN, _PRIVATE = 0x0F, 0x80
-_CACHED_CHUNKS, _CACHED_BYTES, _MOST_CACHED_BYTES = 2, 2 * 1024 * 1024, 64 * 1024 * 1024
+WAITING_BYTES = 64 * 1024 * 1024
+"""Of messages that wait in memory for later chunks with earlier ones."""
 
 
 class _Place(NamedTuple):
@@ -46,6 +48,15 @@ class _Message(NamedTuple):
     channel: int
     recorded_ns: int
     data: bytes
+
+
+class _Waiting(NamedTuple):
+    """A message that waits: its data, or where they begin and end in a temporary file."""
+
+    recorded_ns: int
+    number: int
+    topic: StoredTopic
+    data: bytes | tuple[int, int]
 
 
 class McapFile:
@@ -71,8 +82,6 @@ class McapFile:
         self._places: list[_Place] = []
         self._counts: dict[int, int] = {}
         self._damage: dict[int, str] = {}  # by offset
-        self._cached: OrderedDict[int, list[_Message]] = OrderedDict()
-        self._cached_bytes = 0
         self._stream = open(path, "rb")  # noqa: SIM115 - `close` closes it
         cut = self._walk()
         if not self._is_described():
@@ -95,26 +104,58 @@ class McapFile:
     def messages(self, wanted: set[tuple[str, str]]) -> Iterator[tuple[StoredTopic, int, bytes]]:
         """Yield (topic, time of recording in ns, bytes) in order of recording.
 
-        `wanted` are names and types of topics. Messages that wait for earlier ones are held by
-        position: memory has the last chunks that were read, of 64 MB or a single larger one.
+        `wanted` are names and types of topics. Each chunk is read once. Messages that wait for
+        earlier ones of later chunks are held in memory, and beyond `WAITING_BYTES` in a temporary
+        file.
 
         Raises:
-            BagError: After the last message, where some could not be read.
+            BagError: After the last message, where some could not be read; at once, where more
+                have to wait than `largest_content` allows.
         """
-        held: list[tuple[int, int, int, _Place, StoredTopic]] = []
-        number = 0
-        for place in [*sorted(self._places), None]:
-            while held and (place is None or held[0][0] < place.start_ns):
-                recorded_ns, _, index, source, topic = heapq.heappop(held)
-                yield topic, recorded_ns, self._read(source)[index].data
-            for index, message in enumerate(self._read(place) if place else ()):
-                known = self._topics.get(message.channel)
-                if place and known is not None and known[:2] in wanted:
-                    heapq.heappush(held, (message.recorded_ns, number, index, place, known))
-                    number += 1
+        with tempfile.TemporaryFile() as aside:
+            yield from self._in_order(wanted, aside)
         if self._damage:
             what = "; ".join(f"at byte {at}: {why}" for at, why in list(self._damage.items())[:3])
             raise BagError(f"{self._path} is damaged in {len(self._damage)} places ({what})")
+
+    def _in_order(
+        self, wanted: set[tuple[str, str]], aside: IO[bytes]
+    ) -> Iterator[tuple[StoredTopic, int, bytes]]:
+        waiting: list[_Waiting] = []
+        number = in_memory = 0
+        places = sorted(self._places)
+        for place, later in zip(places, [*places[1:], None]):
+            for message in self._read(place):
+                topic = self._topics.get(message.channel)
+                if topic is not None and topic[:2] in wanted:
+                    number, in_memory = number + 1, in_memory + len(message.data)
+                    each = _Waiting(message.recorded_ns, number, topic, message.data)
+                    heapq.heappush(waiting, each)
+            while waiting and (later is None or waiting[0].recorded_ns < later.start_ns):
+                recorded_ns, _, topic, data = heapq.heappop(waiting)
+                if isinstance(data, bytes):
+                    in_memory -= len(data)
+                else:
+                    aside.seek(data[0])
+                    data = aside.read(data[1] - data[0])
+                yield topic, recorded_ns, data
+            if in_memory > WAITING_BYTES:
+                # Times and numbers stay, so it is still a heap.
+                waiting = [self._put_aside(each, aside) for each in waiting]
+                in_memory = 0
+
+    def _put_aside(self, message: _Waiting, aside: IO[bytes]) -> _Waiting:
+        if not isinstance(message.data, bytes):
+            return message
+        begin = aside.seek(0, os.SEEK_END)
+        end = begin + aside.write(message.data)
+        most = largest_content(os.fstat(self._stream.fileno()).st_size)
+        if end > most:
+            raise BagError(
+                f"expected at most {most} bytes of {self._path} to wait for earlier messages, "
+                "found more; write the file again in order of time"
+            )
+        return message._replace(data=(begin, end))
 
     def _walk(self) -> str:
         """Find chunks, messages, channels and statistics; return why the end is missing, or ""."""
@@ -197,11 +238,7 @@ class McapFile:
 
     def _read(self, place: _Place) -> list[_Message]:
         """Return the messages of a chunk, or the message; none where they cannot be read."""
-        if place.offset in self._cached:
-            self._cached.move_to_end(place.offset)
-            return self._cached[place.offset]
         self._stream.seek(place.offset + _HEAD.size)
-        found: list[_Message] = []
         try:
             if place.length > LARGEST_BYTES:
                 raise BagError(f"{place.length} bytes, where {LARGEST_BYTES} are the most")
@@ -210,21 +247,10 @@ class McapFile:
                 content = _HEAD.pack(_A_MESSAGE, place.length) + content
             else:
                 content = self._unpacked(content)
-            found = list(self._split(place.offset, content))  # all, or none of a damaged chunk
+            return list(self._split(place.offset, content))  # all, or none of a damaged chunk
         except Exception as error:  # noqa: BLE001 - of mcap, at any bytes
             self._damage[place.offset] = f"{type(error).__name__} {error}"
-        self._cached[place.offset] = found
-        self._cached_bytes += sum(len(message.data) for message in found)
-        while len(self._cached) > self._chunks_to_keep():
-            _, oldest = self._cached.popitem(last=False)
-            self._cached_bytes -= sum(len(message.data) for message in oldest)
-        return found
-
-    def _chunks_to_keep(self) -> int:
-        """Return how many chunks may stay in memory: those that overlap a little in time."""
-        if self._cached_bytes > _MOST_CACHED_BYTES:
-            return 1
-        return _CACHED_CHUNKS if self._cached_bytes > _CACHED_BYTES else len(self._cached)
+            return []
 
     def _unpacked(self, content: bytes) -> bytes:
         """Return the records of a chunk."""

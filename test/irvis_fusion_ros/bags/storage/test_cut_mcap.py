@@ -10,6 +10,8 @@ from irvis_fusion_ros.bags.bag import BagError, all_topics, read_messages
 from irvis_fusion_ros.bags.bag_error import IncompleteBagError
 from irvis_fusion_ros.bags.bag_writer import BagWriter
 from irvis_fusion_ros.bags.made_images import IMAGE_TYPE, ImageForm, image_message
+from irvis_fusion_ros.bags.storage import mcap_file
+from irvis_fusion_ros.bags.storage.decompression import unpack
 from irvis_fusion_ros.bags.storage.mcap_file import McapFile
 
 pytestmark = needs_rosbags
@@ -188,3 +190,73 @@ def test_no_cut_and_no_rubbish_at_the_end_breaks_the_reader(tmp_path_factory, da
     expected, _ = read_file(folder / "bag" / "bag.mcap")
     found, problem = read_file(folder / "cut.mcap")
     assert problem and found == expected[: len(found)]
+
+
+def write_overlapping(path, chunks, messages, size):
+    """Chunks of messages in turn: the first of each, the second of each, and so on in time."""
+    with open(path, "wb") as stream:
+        writer = writer_module.Writer(stream, chunk_size=1 << 20)
+        writer.start(profile="ros2")
+        schema = writer.register_schema("std_msgs/msg/String", "ros2msg", b"string data")
+        channel = writer.register_channel("/words", "cdr", schema)
+        expected = []
+        for chunk in range(chunks):
+            for number in range(messages):
+                time_ns = START_NS + number * chunks + chunk
+                raw = bytes([chunk, number]) * (size // 2)
+                writer.add_message(channel, time_ns, raw, time_ns)
+                expected.append(("/words", time_ns, raw))
+            writer.flush()  # ends the chunk
+        writer.finish()
+    return sorted(expected)
+
+
+@pytest.mark.parametrize("memory", [None, 1_000_000])
+def test_each_of_many_overlapping_chunks_is_unpacked_once(tmp_path, monkeypatch, memory):
+    """A few bytes that unpack to gigabytes must not be unpacked at each message."""
+    expected = write_overlapping(tmp_path / "bag.mcap", 12, 9, 100_000)
+    unpacked = []
+    monkeypatch.setattr(
+        mcap_file, "unpack", lambda data, size: unpacked.append(data) or unpack(data, size)
+    )
+    if memory:  # less than what waits: the rest of it goes to a temporary file
+        monkeypatch.setattr(mcap_file, "WAITING_BYTES", memory)
+    found, problem = read_file(tmp_path / "bag.mcap")
+    assert found == expected and not problem
+    assert len(unpacked) == len(set(unpacked)) == 12
+
+
+def test_what_waits_on_the_disk_has_a_limit(tmp_path, monkeypatch):
+    write_overlapping(tmp_path / "bag.mcap", 12, 9, 100_000)
+    monkeypatch.setattr(mcap_file, "WAITING_BYTES", 10_000)
+    monkeypatch.setattr(mcap_file, "largest_content", lambda size: 50_000)
+    with pytest.raises(BagError, match="at most 50000 bytes of .*bag.mcap to wait for earlier"):
+        read_file(tmp_path / "bag.mcap")
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    chunks=st.lists(st.lists(st.integers(0, 40), min_size=1, max_size=5), max_size=8),
+    memory=st.sampled_from([0, 300, 1 << 20]),
+)
+def test_messages_come_by_time_however_chunks_overlap(tmp_path_factory, chunks, memory):
+    path = tmp_path_factory.getbasetemp() / "overlap.mcap"
+    expected = []
+    with open(path, "wb") as stream:
+        writer = writer_module.Writer(stream, chunk_size=1 << 20)
+        writer.start(profile="ros2")
+        schema = writer.register_schema("std_msgs/msg/String", "ros2msg", b"string data")
+        channel = writer.register_channel("/words", "cdr", schema)
+        for number, times in enumerate(chunks):
+            for time_ns in times:
+                raw = bytes([number]) * 60
+                writer.add_message(channel, time_ns, raw, time_ns)
+                expected.append(("/words", time_ns, raw))
+            writer.flush()
+        writer.finish()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mcap_file, "WAITING_BYTES", memory)
+        found, _ = read_file(path)
+    # Messages of one time come in any order.
+    assert [time_ns for _, time_ns, _ in found] == sorted(t for _, t, _ in expected)
+    assert sorted(found) == sorted(expected)
