@@ -116,14 +116,14 @@ class BagPlace:
         self._lock.close()
 
     def remove(self) -> None:
-        """Remove the folder of the unfinished bag, but not its mark before the rest."""
-        for name in os.listdir(self.part) if os.path.isdir(self.part) else ():
-            if name != MARK:
-                path = os.path.join(self.part, name)
-                if os.path.isdir(path):
-                    shutil.rmtree(path, ignore_errors=True)
-                else:
-                    os.remove(path)
+        """Remove the folder of the unfinished bag, with what tells what the rest is at the end."""
+        names = os.listdir(self.part) if os.path.isdir(self.part) else ()
+        for name in sorted(names, key=lambda name: (name == _COMPLETE, name)):
+            path = os.path.join(self.part, name)
+            if os.path.isdir(path):
+                shutil.rmtree(path, ignore_errors=True)
+            elif name != MARK:
+                os.remove(path)
         self._lock.close()
         shutil.rmtree(self.part, ignore_errors=True)
 
@@ -149,8 +149,8 @@ class BagPlace:
         with open(os.path.join(self.part, _RUN), encoding="utf-8") as stream:
             text = stream.read()
         try:
-            there = json.loads(text)
-        except ValueError:
+            there = dict(json.loads(text))
+        except (ValueError, TypeError):
             there = {}
         now = json.loads(json.dumps(run, default=str))
         other = [name for name in now if there.get(name) != now[name]]

@@ -51,9 +51,7 @@ class BagWriter:
 
     Attributes:
         messages: Number of messages written.
-        path: The complete bag.
-        unfinished: The bag until then.
-        before: Within the block, the bag of an interrupted run that goes on, or None.
+        place: Where the bag grows, and where it goes.
     """
 
     def __init__(
@@ -81,28 +79,12 @@ class BagWriter:
             )
         self.messages = 0
         self._run: Mapping[str, object] | None = None
-        self._place = BagPlace(path, overwrite)
+        self.place = BagPlace(path, overwrite)
         self._store = message_types()
         self._connections: dict[tuple[str, str], Connection] = {}
         self._counts: Counter[tuple[str, str]] = Counter()
         self._storage, self._compress, self._resume = storage, compress, resume
         self._failed = False
-
-    @property
-    def path(self) -> str:
-        return self._place.path
-
-    @property
-    def unfinished(self) -> str:
-        return self._place.unfinished
-
-    @property
-    def before(self) -> str | None:
-        return self._place.before
-
-    def beside(self, name: str) -> str:
-        """Return, within the block, the path of a file beside the unfinished bag."""
-        return self._place.beside(name)
 
     def identify(self, run: Mapping[str, object]) -> None:
         """Say, before the block, what determines the messages: only the same run goes on."""
@@ -110,14 +92,14 @@ class BagWriter:
 
     def __enter__(self) -> BagWriter:
         with self._errors_named():
-            self._place.open(self._run, self._resume)
+            self.place.open(self._run, self._resume)
             try:
                 self._writer = self._new_writer()
                 self._writer.open()
             except BaseException:
-                if self.before is None:
-                    self._place.remove()
-                self._place.leave()  # an interrupted run stays for the next try
+                if self.place.before is None:
+                    self.place.remove()
+                self.place.leave()  # an interrupted run stays for the next try
                 raise
         return self
 
@@ -128,7 +110,7 @@ class BagWriter:
             with self._errors_named():
                 self._writer.close()
                 self._count_again()
-                self._place.finish()
+                self.place.finish()
         except FusionError as unfinished:
             self._keep(unfinished)
             raise
@@ -178,7 +160,7 @@ class BagWriter:
         rosbag2 = bag_library("rosbags.rosbag2")
         plugin, mode = rosbag2.StoragePlugin[self._storage.upper()], rosbag2.CompressionMode
         writer: Writer = _writer_of_any_path(rosbag2)(
-            Path(self.unfinished), version=METADATA_VERSION, storage_plugin=plugin
+            Path(self.place.unfinished), version=METADATA_VERSION, storage_plugin=plugin
         )
         if self._compress:
             what = mode.STORAGE if self._storage == "mcap" else mode.MESSAGE
@@ -188,14 +170,14 @@ class BagWriter:
     def _count_again(self) -> None:
         """Read the finished bag; raise BagError unless it holds what was written."""
         found: Counter[tuple[str, str]] = Counter()
-        with BagReader(self.unfinished) as reader:
+        with BagReader(self.place.unfinished) as reader:
             for topic, _, _ in reader.messages(reader.topics):
                 found[topic[:2]] += 1
         if found != self._counts:
             count = sum(found.values())
             raise BagError(
-                f"expected {self.messages} messages in {self.unfinished}, found {count}: the disk "
-                "did not keep what was written"
+                f"expected {self.messages} messages in {self.place.unfinished}, found {count}: "
+                "the disk did not keep what was written"
             )
 
     def _commit(self) -> None:
@@ -225,16 +207,20 @@ class BagWriter:
             for close in (self._commit, self._writer.abort):
                 with contextlib.suppress(Exception):
                     close()
-        kept = count_readable(self.unfinished)
+        kept = count_readable(self.place.unfinished)
         if self._failed and isinstance(error, FusionError):
-            where = f"{kept} messages are kept in {self.unfinished}" if kept else "nothing is kept"
+            where = (
+                f"{kept} messages are kept in {self.place.unfinished}"
+                if kept
+                else "nothing is kept"
+            )
             error.args = (f"{error} ({where})",)
-        if not kept and self.before is None:
-            return self._place.remove()
+        if not kept and self.place.before is None:
+            return self.place.remove()
         with contextlib.suppress(OSError):  # the disk is full: the first mark stands there
-            self._place.mark(f"It ended with {type(error).__name__}: {error}")
-            self._place.mark(f"Messages that can be read: {kept}")
-        self._place.leave()
+            self.place.mark(f"It ended with {type(error).__name__}: {error}")
+            self.place.mark(f"Messages that can be read: {kept}")
+        self.place.leave()
 
     @contextlib.contextmanager
     def _errors_named(self) -> Iterator[None]:
@@ -250,8 +236,8 @@ class BagWriter:
                 advice = "make room, or write to another disk, and start again"
             advice += " with --resume" if self._run is not None else ""
             raise BagError(
-                f"expected to write a bag to {self.path}, found: {type(error).__name__}: {error}; "
-                f"{advice}"
+                f"expected to write a bag to {self.place.path}, found: "
+                f"{type(error).__name__}: {error}; {advice}"
             ) from error
 
 

@@ -93,7 +93,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
                 raise BagError(
                     f"expected pairs of {cameras.ir} and {cameras.vis} in {options.bag}, found "
                     f"none to fuse: {why_nothing_fused(counts, fusion.skews, settings)}{events}; "
-                    f"the visible images as they passed are kept in {writer.unfinished}"
+                    f"the visible images as they passed are kept in {writer.place.unfinished}"
                 )
         for error in incomplete:
             _say(f"warning: {error}")
@@ -214,7 +214,7 @@ def _tell(cameras: FusionTopics, fusion: OfflineFusion, writer: BagWriter) -> No
     _say("by {engine} with {model}".format(**fusion.engine.describe()))
     for kind, event in sorted(fusion.events.items()):
         _say(f"{kind} ({event.times}): {event.text}")
-    _say(f"{writer.messages} messages in {writer.path}")
+    _say(f"{writer.messages} messages in {writer.place.path}")
 
 
 def _say(text: str) -> None:

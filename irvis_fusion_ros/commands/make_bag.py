@@ -53,7 +53,7 @@ def main(arguments: list[str]) -> int:
     if not options.quiet:
         print(
             f"{visible} visible and {writer.messages} messages in all, of {source.title}, in "
-            f"{writer.path}",
+            f"{writer.place.path}",
             file=sys.stderr,
         )
     return 0

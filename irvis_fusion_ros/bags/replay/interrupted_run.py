@@ -21,12 +21,13 @@ from typing import BinaryIO
 import cv2
 import numpy as np
 
-from irvis_fusion_core.flicker_limiter import FlickerLimiter
+from irvis_fusion_core.flicker_limiter import BLOCK_PX, FlickerLimiter
 from irvis_fusion_core.protocols import Engine
 from irvis_fusion_ros.bags.bag import BagImage, BagMessage, all_topics, read_images, read_messages
 from irvis_fusion_ros.bags.bag_error import BagError, ignore_incomplete
 from irvis_fusion_ros.bags.bag_writer import BagWriter
 from irvis_fusion_ros.messages import image_messages
+from irvis_fusion_ros.messages.image_messages import ImageMessageError
 from irvis_fusion_ros.pipeline.frames import IrFrame
 from irvis_fusion_ros.pipeline.pair_fuser import Fused, PairFuser, Stages
 
@@ -59,15 +60,21 @@ class InterruptedRun:
         `image_topic` has the fused images; without it every frame is fused again.
 
         Raises:
-            BagError: The bag cannot be read.
+            BagError: The bag cannot be read, or nothing can be written beside it.
         """
-        levels, bag = writer.beside(LEVELS), writer.before
-        if bag is not None and os.path.exists(levels):
-            kept = levels + ".before"
-            if not os.path.exists(kept) or os.path.getsize(kept) < os.path.getsize(levels):
-                os.replace(levels, kept)  # the same in each run, as far as it goes
-            self._levels = _read_levels(kept)
-        self._new_levels = open(levels, "wb")  # noqa: SIM115 - until the process ends
+        levels, bag = writer.place.beside(LEVELS), writer.place.before
+        try:
+            if bag is not None and os.path.exists(levels):
+                kept = levels + ".before"
+                if not os.path.exists(kept) or os.path.getsize(kept) < os.path.getsize(levels):
+                    os.replace(levels, kept)  # the same in each run, as far as it goes
+                self._levels = _read_levels(kept)
+            self._new_levels = open(levels, "wb")  # noqa: SIM115 - until the process ends
+        except OSError as error:
+            raise BagError(
+                f"expected to write beside the unfinished bag in {writer.place.part}, found: "
+                f"{error}; make it writable, and start again with --resume"
+            ) from error
         if bag is None:
             return
         self._bag = bag
@@ -103,18 +110,22 @@ class InterruptedRun:
             self._read += 1
         if image is None or getattr(image.message, "encoding", "") not in _EXACT:
             return None
-        pixels, found = image_messages.visible_frame(image.message)
+        try:
+            pixels, found = image_messages.visible_frame(image.message)
+        except ImageMessageError:
+            return None  # damaged, as what is read of it may be
         if found != order:
             pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)  # the same in both directions
         if pixels.shape != vis.shape or np.array_equal(pixels, vis):  # it passed unchanged
             return None
         return np.array(pixels, order="C")
 
-    def next_level(self) -> np.ndarray | None:
-        """Return the state of the limiter after that image, or None."""
+    def next_level(self, shape: tuple[int, int]) -> np.ndarray | None:
+        """Return the state of the limiter, of this shape, after that image; or None."""
         for position, level in self._levels:
             if position >= self.published:
-                return level if position == self.published else None
+                fits = position == self.published and level.shape == shape
+                return level if fits else None
         return None
 
     def note_level(self, level: np.ndarray | None) -> None:
@@ -152,7 +163,7 @@ class _ResumedFuser(PairFuser):
         if image is None:
             return None
         if stages.limiter is not None:
-            level = self._run.next_level()
+            level = self._run.next_level((vis.shape[0] // BLOCK_PX, vis.shape[1] // BLOCK_PX))
             if level is None:
                 return None
             stages = stages._replace(limiter=_Limited(stages.limiter, level))
@@ -195,14 +206,13 @@ class _Given:
 
 
 def _read_levels(path: str) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield the complete records of a file that may be cut off."""
-    with open(path, "rb") as stream:
-        while True:
-            head = stream.read(_LEVEL.size)
-            if len(head) < _LEVEL.size:
+    """Yield the complete records of a file that may be cut off or damaged."""
+    with contextlib.suppress(OSError), open(path, "rb") as stream:
+        left = os.fstat(stream.fileno()).st_size
+        while left >= _LEVEL.size:
+            position, rows, columns = _LEVEL.unpack(stream.read(_LEVEL.size))
+            left -= _LEVEL.size + 4 * rows * columns
+            if left < 0:  # also where a damaged head states gigabytes
                 return
-            position, rows, columns = _LEVEL.unpack(head)
             data = stream.read(4 * rows * columns)
-            if len(data) < 4 * rows * columns:
-                return
             yield position, np.frombuffer(data, "<f4").reshape(rows, columns)

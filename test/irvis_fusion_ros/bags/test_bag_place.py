@@ -75,6 +75,32 @@ def test_a_kill_at_any_step_leaves_the_old_or_the_new_bag_whole(
     assert seen == {len(old), len(new)} and step > 6
 
 
+def test_a_kill_while_the_replaced_bag_is_removed_leaves_nothing_to_resume(tmp_path, monkeypatch):
+    """What is left of the replaced bag is not what an interrupted run has written."""
+    listdir = os.listdir  # in any order; here that in which the end comes first
+    monkeypatch.setattr(os, "listdir", lambda path: sorted(listdir(path)))
+    path, run = tmp_path / "bag", {"bag": "a recording"}
+
+    def resumed(messages):
+        writer = BagWriter(path, overwrite=True, resume=True)
+        writer.identify(run)
+        with writer:
+            found = writer.place.before
+            for topic, recorded_ns, raw in messages:
+                writer.write_raw(topic, IMAGE, recorded_ns, raw)
+        return found
+
+    died, step, replaced = True, 0, 0
+    while died:
+        step += 1
+        write(path, raw_images(2))
+        died = killed_at(step, lambda: resumed(raw_images(3)))
+        if died and path.exists() and read(path) == raw_images(3):
+            replaced += 1
+            assert resumed(raw_images(4)) is None
+    assert replaced > 3
+
+
 @pytest.mark.parametrize("storage", STORAGES)
 def test_a_bag_that_lost_messages_on_the_disk_does_not_replace_the_old_one(
     tmp_path, monkeypatch, storage
@@ -92,7 +118,7 @@ def test_a_bag_that_lost_messages_on_the_disk_does_not_replace_the_old_one(
 def _damaging(count_again, name, storage):
     def damage_and_count(writer):
         suffix = "db3" if storage == "sqlite3" else "mcap"
-        file = f"{writer.unfinished}/{name}.{suffix}"
+        file = f"{writer.place.unfinished}/{name}.{suffix}"
         os.truncate(file, os.path.getsize(file) * 2 // 3)
         count_again(writer)
 
@@ -110,7 +136,7 @@ def test_the_messages_said_to_be_kept_can_be_read(tmp_path, storage, written):
                 _fill_disk(writer, full)
             writer.write_raw(topic, IMAGE, recorded_ns, raw)
     assert "make room" in str(caught.value)
-    kept = writer.unfinished
+    kept = writer.place.unfinished
     if not os.path.isdir(kept):
         assert "nothing is kept" in str(caught.value)
         return

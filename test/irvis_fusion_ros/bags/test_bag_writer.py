@@ -53,7 +53,7 @@ def test_an_error_keeps_what_was_written_marked_and_readable(tmp_path, storage):
         write(writer)
         raise RuntimeError("the cat stepped on the plug")
     assert not (tmp_path / "bag").exists()
-    assert len(list(read_images(writer.unfinished, ["/vis"]))) == 3
+    assert len(list(read_images(writer.place.unfinished, ["/vis"]))) == 3
     assert "the cat" in (tmp_path / "bag.part" / MARK).read_text()
     with BagWriter(tmp_path / "bag", storage) as writer:  # and begins anew
         write(writer, 2)
@@ -72,7 +72,7 @@ def test_a_killed_run_leaves_a_mark_and_no_bag_of_that_name(tmp_path):
     write(writer, 40)  # and the process is gone
     assert not (tmp_path / "bag").exists()
     assert "killed" in (tmp_path / "bag.part" / MARK).read_text()
-    assert len(list(read_images(writer.unfinished, ["/vis"]))) == 32  # those committed
+    assert len(list(read_images(writer.place.unfinished, ["/vis"]))) == 32  # those committed
 
 
 def test_two_at_a_time_do_not_disturb_each_other(tmp_path):

@@ -3,6 +3,7 @@
 import os
 import resource
 import signal
+import struct
 
 import numpy as np
 import pytest
@@ -117,6 +118,36 @@ def test_after_a_full_disk_the_advice_is_the_remedy(tmp_path, bag, engine, capsy
     assert fuse(bag, tmp_path / "fused", "--resume") == 0
     assert read_whole(tmp_path / "fused") == read_whole(tmp_path / "whole")
     assert len(rest.pairs) < 45
+
+
+def test_what_cannot_be_written_beside_the_bag_is_an_error_with_advice(
+    tmp_path, bag, engine, capsys
+):
+    engine(30)
+    assert fuse(bag, tmp_path / "fused") == 130
+    levels = tmp_path / "fused.part" / ".levels"
+    levels.rename(levels.with_suffix(".kept"))
+    levels.symlink_to(tmp_path / "missing" / "levels")
+    engine()
+    assert fuse(bag, tmp_path / "fused", "--resume") == 1
+    assert "make it writable, and start again with --resume" in capsys.readouterr().err
+    levels.unlink()
+    levels.with_suffix(".kept").rename(levels)
+    engine()
+    assert fuse(bag, tmp_path / "fused", "--resume") == 0  # the advice
+
+
+@pytest.mark.parametrize("head", [(1, 0xFFFFFFFF, 0xFFFFFFFF), (1, 2, 3), (0, 0, 0)])
+def test_damaged_states_of_the_limiter_cost_only_time(tmp_path, bag, engine, head):
+    engine()
+    assert fuse(bag, tmp_path / "whole") == 0
+    engine(30)
+    assert fuse(bag, tmp_path / "fused") == 130
+    levels = tmp_path / "fused.part" / ".levels"
+    levels.write_bytes(struct.pack("<QII", *head) + bytes(24) + levels.read_bytes())
+    engine()
+    assert fuse(bag, tmp_path / "fused", "--resume") == 0
+    assert read_whole(tmp_path / "fused") == read_whole(tmp_path / "whole")
 
 
 def test_another_run_is_refused_and_its_messages_stay(tmp_path, bag, engine, capsys):
