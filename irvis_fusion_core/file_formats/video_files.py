@@ -49,7 +49,8 @@ class Video:
     ) -> None:
         self.path = path
         self._thermal, self._to_grey = thermal, to_grey
-        self._video = cv2.VideoCapture(path_for_opencv(path))
+        self._readable = path_for_opencv(path)
+        self._video = cv2.VideoCapture(self._readable)
         if not self._video.isOpened():
             raise FrameError(
                 f"expected a video in {path}, found nothing that OpenCV can read; is it truncated,"
@@ -59,29 +60,21 @@ class Video:
         rate_hz = self._video.get(cv2.CAP_PROP_FPS)
         self.rate_hz = rate_hz if 0.1 <= rate_hz <= 1000.0 else 30.0  # some containers lack it
         self._deep_bits = self._keep_counts() if thermal else 0
-        self._counts: Iterator[np.ndarray] | None = None
-        if self._deep_bits not in (0, 16):  # OpenCV gives 8 bits of these
-            self._counts = _luma_counts(path)
 
     def __iter__(self) -> Iterator[tuple[int, np.ndarray]]:
         """Yield the frames once; the first has the time 1 s.
 
         Raises:
-            FrameError: OpenCV cuts off thermal counts.
+            FrameError: OpenCV cuts off thermal counts, or PyAV cannot decode them.
         """
+        # OpenCV gives 8 bits of formats between 8 and 16.
+        counts = _luma_counts(self._readable) if self._deep_bits not in (0, 16) else None
         number, first_ms, last_ns = 0, 0.0, 0
-        while True:
-            there, image = self._video.read()
-            if not there:
-                break
-            # OpenCV before 4.5 gives the time of the next frame.
-            time_ms = self._video.get(cv2.CAP_PROP_POS_MSEC)
+        for time_ms, image in self._frames() if counts is None else counts:
             first_ms = first_ms if number else time_ms
             time_ns = NS_PER_S + round((time_ms - first_ms) * 1e6)
             if time_ns <= last_ns:  # a container without times
                 time_ns = last_ns + round(NS_PER_S / self.rate_hz)
-            if self._counts is not None:
-                image = next(self._counts, image)
             if self._deep_bits and image.dtype != np.uint16:
                 raise FrameError(
                     f"expected a thermal video of 8 bits or gray16le in {self.path}, found "
@@ -94,6 +87,15 @@ class Video:
             yield time_ns, image
             number, last_ns = number + 1, time_ns
         self._video.release()
+
+    def _frames(self) -> Iterator[tuple[float, np.ndarray]]:
+        """Yield (time in ms, image) as OpenCV reads them."""
+        while True:
+            there, image = self._video.read()
+            if not there:
+                return
+            # OpenCV before 4.5 gives the time of the next frame.
+            yield self._video.get(cv2.CAP_PROP_POS_MSEC), image
 
     def _keep_counts(self) -> int:
         """Have 16-bit frames decoded as they are; return the bits of a deep video, 0 for 8.
@@ -110,21 +112,28 @@ class Video:
         return deep[0] if deep else 0
 
 
-def _luma_counts(path: str) -> Iterator[np.ndarray] | None:
-    """Return the first plane of each frame, uint16 HxW as stored; None without PyAV."""
+def _luma_counts(path: str) -> Iterator[tuple[float, np.ndarray]] | None:
+    """Return (time in ms, first plane uint16 HxW as stored) of each frame; None without PyAV."""
     try:
         import av  # type: ignore[import-not-found,unused-ignore]
     except ImportError:
         return None
 
-    def planes() -> Iterator[np.ndarray]:
-        with av.open(path) as container:
-            for frame in container.decode(video=0):
-                plane = frame.planes[0]
-                order = ">u2" if frame.format.name.endswith("be") else "<u2"
-                rows = np.frombuffer(memoryview(plane), order).reshape(-1, plane.line_size // 2)
-                counts = rows[: frame.height, : frame.width].astype(np.uint16)
-                yield counts >> _SHIFTS.get(frame.format.name, 0)
+    def planes() -> Iterator[tuple[float, np.ndarray]]:
+        try:
+            with av.open(path) as container:
+                for frame in container.decode(video=0):
+                    plane = frame.planes[0]
+                    order = ">u2" if frame.format.name.endswith("be") else "<u2"
+                    rows = np.frombuffer(memoryview(plane), order)
+                    rows = rows.reshape(-1, plane.line_size // 2)
+                    counts = rows[: frame.height, : frame.width].astype(np.uint16)
+                    yield 1e3 * (frame.time or 0.0), counts >> _SHIFTS.get(frame.format.name, 0)
+        except Exception as error:  # of PyAV, which has many
+            raise FrameError(
+                f"expected a thermal video in {path}, found: {type(error).__name__}: "
+                f"{error}; is it truncated? copy it again"
+            ) from error
 
     return planes()
 

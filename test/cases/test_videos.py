@@ -1,6 +1,7 @@
 """Videos as people have them; the numbers are those of the table of reported cases."""
 
 import os
+from fractions import Fraction
 
 import cv2
 import numpy as np
@@ -91,27 +92,54 @@ def test_a_16_bit_video_keeps_its_counts(tmp_path):
     np.testing.assert_allclose(times, 1 + np.arange(4) / 9, atol=0.002)
 
 
-@pytest.mark.parametrize("form", ["gray10le", "gray12le", "yuv420p10le"])
-def test_a_video_of_10_or_12_bits_keeps_its_counts_or_is_refused(tmp_path, monkeypatch, form):
+def write_deep(path, counts, form, times_ms=None):
     av = pytest.importorskip("av", reason="writes and reads videos above 8 bits")
-    bits = int(form.rstrip("le")[-2:])
-    counts = [
-        (np.arange(48 * 64).reshape(48, 64) + 5 * k).astype(np.uint16) % (1 << bits)
-        for k in range(3)
-    ]
-    with av.open(str(tmp_path / "deep.mkv"), "w") as container:
-        stream = container.add_stream("ffv1", rate=10)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=1000)
         stream.width, stream.height, stream.pix_fmt = 64, 48, form
-        for image in counts:
+        for number, image in enumerate(counts):
             frame = av.VideoFrame(64, 48, form)
-            for number, plane in enumerate(frame.planes):
+            frame.pts = times_ms[number] if times_ms else 100 * number
+            frame.time_base = Fraction(1, 1000)
+            for place, plane in enumerate(frame.planes):
                 rows = np.full((plane.height, plane.line_size // 2), 512, np.uint16)
-                rows[:, : plane.width] = image if number == 0 else 512
+                rows[:, : plane.width] = image if place == 0 else 512
                 plane.update(rows.tobytes())
             for packet in stream.encode(frame):
                 container.mux(packet)
         for packet in stream.encode():
             container.mux(packet)
+
+
+def test_counts_have_the_times_of_their_own_frames(tmp_path):
+    """OpenCV and PyAV may give other numbers of frames: each count has the time of its frame."""
+    counts = [np.full((48, 64), 100 * k, np.uint16) for k in range(5)]
+    times_ms = [0, 40, 300, 320, 1000]
+    write_deep(tmp_path / "deep.mkv", counts, "gray12le", times_ms)
+    video = Video(str(tmp_path / "deep.mkv"), thermal=True)
+    video._video.read()  # OpenCV is a frame further
+    found = list(video)
+    assert [(round(ns / 1e6) - 1000, int(image[0, 0])) for ns, image in found] == [
+        (time_ms, 100 * k) for k, time_ms in enumerate(times_ms)
+    ]
+
+
+def test_what_pyav_cannot_read_is_an_error_of_the_file(tmp_path):
+    write_deep(tmp_path / "deep.mkv", [np.zeros((48, 64), np.uint16)], "gray12le")
+    video = Video(str(tmp_path / "deep.mkv"), thermal=True)
+    (tmp_path / "deep.mkv").write_bytes(b"another program writes it anew")
+    with pytest.raises(FrameError, match=r"expected a thermal video in .*deep\.mkv, found"):
+        list(video)
+
+
+@pytest.mark.parametrize("form", ["gray10le", "gray12le", "yuv420p10le"])
+def test_a_video_of_10_or_12_bits_keeps_its_counts_or_is_refused(tmp_path, monkeypatch, form):
+    bits = int(form.rstrip("le")[-2:])
+    counts = [
+        (np.arange(48 * 64).reshape(48, 64) + 5 * k).astype(np.uint16) % (1 << bits)
+        for k in range(3)
+    ]
+    write_deep(tmp_path / "deep.mkv", counts, form)
     found = [image for _, image in Video(str(tmp_path / "deep.mkv"), thermal=True)]
     np.testing.assert_array_equal(found, counts)
     monkeypatch.setitem(__import__("sys").modules, "av", None)
