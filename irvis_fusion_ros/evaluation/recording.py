@@ -95,10 +95,10 @@ class Recording:
                 rows[name].update(scores)
                 if name in frames:
                     frame, vis = frames[name], moments[name].vis
-                    if frame.field is not None and frame.ir is not None:
-                        base = frame.ir if frame.base_ir is None else frame.base_ir
-                        pair = (frame.ir, base, vis)
-                        rows[name].update(measure.registration_scores(frame.field, *pair))
+                    pair = frame.pair
+                    if pair is not None and pair.field is not None:
+                        shown = (pair.ir8, pair.base_ir8, vis)
+                        rows[name].update(measure.registration_scores(pair.field, *shown))
                     self._show(name, frame, seconds, scores)
         images = _images(frames)
         if images and self.animation.wanted(first.index):
@@ -112,7 +112,8 @@ class Recording:
         for (name, frame), took_ms in zip(frames.items(), step.took_ms):
             own: Row = {"configuration": name, **rows.pop(name)}
             self._frames.add({**own, **_facts(frame)})
-            times = {"engine_ms": frame.engine_ms, "frame_ms": took_ms}
+            engine_ms = None if frame.pair is None else frame.pair.timings.engine_ms
+            times = {"engine_ms": engine_ms, "frame_ms": took_ms}
             self._timing.add({"configuration": name, **times, **place})
         for name, row in rows.items():
             self._references.add({"reference": name, **row})
@@ -130,8 +131,9 @@ class Recording:
         if value is None or not self.extremes[name].wants(value, seconds):
             return
         images = {"visible": frame.vis, "IR": frame.ir, "fused": frame.fused}
-        if frame.field is not None and frame.vis is not None:
-            images["field"] = field_image(frame.vis, frame.field)
+        field = None if frame.pair is None else frame.pair.field
+        if field is not None and frame.vis is not None:
+            images["field"] = field_image(frame.vis, field)
         thumbs = {k: jpeg(image) for k, image in images.items() if image is not None}
         self.extremes[name].add(Shown(value, frame.index, seconds, scores, thumbs))
 

@@ -24,17 +24,15 @@ from irvis_fusion_ros.messages.serialized_image import (
 from irvis_fusion_ros.node.decode_thread import DecodeThread
 from irvis_fusion_ros.node.engine_state import READY, EngineLog, EngineState
 from irvis_fusion_ros.node.frame_output import FrameOutput
-from irvis_fusion_ros.node.frame_path import DEACTIVATED, FrameIntake, FrameProcessor
+from irvis_fusion_ros.node.frame_path import DEACTIVATED, FramePath
 from irvis_fusion_ros.node.overload import Overload
 from irvis_fusion_ros.node.reports.diagnostics import Report
 from irvis_fusion_ros.node.reports.latency_topics import LatencyTopics
 from irvis_fusion_ros.node.reports.output import OutputReport
 from irvis_fusion_ros.node.topics.calibration_topics import CalibrationTopics
 from irvis_fusion_ros.node.topics.image_topics import CameraTopics, FusedTopics, refuse_loops
-from irvis_fusion_ros.node.worker import FusionWorker
 from irvis_fusion_ros.parameters.settings import Settings
 from irvis_fusion_ros.pipeline.current_stages import CurrentStages
-from irvis_fusion_ros.pipeline.frame_decision import Decision
 from irvis_fusion_ros.pipeline.message_checks import MessageChecks
 from irvis_fusion_ros.pipeline.pair_fuser import PairFuser
 
@@ -84,42 +82,30 @@ class Configured:
             self._fuser: PairFuser | None = None
             self._engine_log = EngineLog(node.get_logger)
             self.engine_state = EngineState(self._on_engine_state)
-            processor = FrameProcessor(
+            self._expire_timer = self._timer(undo, EXPIRE_S, "a wait's end", self._on_expire)
+            self._expire_timer.cancel()
+            self.checks = MessageChecks(note, now, live)
+            self.path = FramePath(
+                live,
+                self.checks,
                 self.output,
                 self.overload,
                 self.stages,
                 self.engine_state,
-                self.latencies.publish,
-                now,
-                note,
-            )
-            self.worker: FusionWorker[PairFuser, Decision] = FusionWorker(
-                self.engine_state,
                 self._open_on_worker,
-                processor.process,
-                processor.failed,
-                settings.engine.engine_retry_s,
-                settings.engine.engine_stall_s,
-                runs_engine=lambda decision: decision.ir is not None,
-            )
-            self._expire_timer = self._timer(undo, EXPIRE_S, "a wait's end", self._on_expire)
-            self._expire_timer.cancel()
-            self.checks = MessageChecks(note, now, live)
-            self.intake = FrameIntake(
-                live,
-                self.checks,
-                self.worker,
-                processor,
-                self.output,
-                self.overload,
                 note,
                 now,
+                self.latencies.publish,
                 self._on_waiting,
             )
             on_info = guard("a calibration message", self._on_info)
             self.decoders: list[DecodeThread[Any]] = []
-            take_ir = self._taking(undo, "ir", self.checks.unpack_ir, self.intake.add_ir)
-            take_vis = self._taking(undo, "vis", self.checks.unpack_vis, self.intake.add_vis)
+
+            def add_ir(message: Any, unpacked: Any = None, arrived_ns: int = 0) -> None:
+                self.path.add_ir(message, unpacked)
+
+            take_ir = self._taking(undo, "ir", self.checks.unpack_ir, add_ir)
+            take_vis = self._taking(undo, "vis", self.checks.unpack_vis, self.path.add_vis)
             callbacks = {
                 "ir": guard("an infrared message", take_ir),
                 "vis": guard("a visible message", take_vis),
@@ -136,17 +122,17 @@ class Configured:
             publish = diagnostics.publish
             self._timer(undo, period_s, "the report", lambda: publish(self._report.make()))
             self._undo = undo.pop_all()
-        self.worker.start()
+        self.path.worker.start()
 
     def retire(self) -> None:
         """Unsubscribe, and let out every frame that is on its way: publishing ends after this."""
         self.follow(False)
-        self.intake.finish(DEACTIVATED)
+        self.path.finish(DEACTIVATED)
 
     def close(self) -> None:
         """End the worker and remove everything."""
         self.retire()
-        if not self.worker.stop(STOP_TIMEOUT_S):
+        if not self.path.worker.stop(STOP_TIMEOUT_S):
             self._node.get_logger().warning("the engine is still busy; it is left to end alone")
         try:
             self._undo.close()  # goes on where one part cannot be removed
@@ -158,12 +144,12 @@ class Configured:
         if self.inputs.follow(wanted):
             for decoder in self.decoders:
                 decoder.clear("unsubscribed")
-            self.intake.clear("unsubscribed")
+            self.path.clear("unsubscribed")
 
     def exchange(self, new: Settings) -> str | None:
         """Put parameters to use; return why that cannot be, with everything as it was."""
         try:
-            put_to_use = self.intake.prepare(new)
+            put_to_use = self.path.prepare(new)
             self.stages.renew(new)  # exchanges all stages, or raises and exchanges none
         except FusionError as error:
             return str(error)
@@ -252,13 +238,13 @@ class Configured:
             self._expire_timer.reset()
 
     def _on_expire(self) -> None:
-        if not self.intake.expire():
+        if not self.path.expire():
             self._expire_timer.cancel()
 
     def _on_housekeeping(self) -> None:
         self._node.follow_demand()
         self.latencies.refresh()
-        self.intake.relieve()
+        self.path.relieve()
         for decoder in self.decoders:
             decoder.watch()
         self.inputs.watch()

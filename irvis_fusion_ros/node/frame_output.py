@@ -9,9 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
-
-import numpy as np
+from typing import Any, Protocol
 
 from irvis_fusion_core.errors import FrameError
 from irvis_fusion_ros.messages import compressed_messages, image_messages
@@ -24,6 +22,7 @@ from irvis_fusion_ros.messages.serialized_image import (
 from irvis_fusion_ros.parameters.settings import LiveSettings
 from irvis_fusion_ros.pipeline.events import EventCounter, Note
 from irvis_fusion_ros.pipeline.frames import FUSED, VisFrame
+from irvis_fusion_ros.pipeline.pair_fuser import Fused
 
 LATE = "late"
 NOT_PUBLISHED = "not_published"
@@ -37,14 +36,6 @@ class Publisher(Protocol):
 
     def get_subscription_count(self) -> int:
         """Return the number of matched subscriptions."""
-
-
-class FusedImage(NamedTuple):
-    """A fused image, ready to go out: serialized, and its pixels HxWx3 of `order`."""
-
-    message: bytes
-    pixels: np.ndarray
-    order: str
 
 
 @dataclass(eq=False)
@@ -78,7 +69,7 @@ class Publishers:
         publishers = (self.image, self.info, self.compressed)
         return any(p is not None and p.get_subscription_count() > 0 for p in publishers)
 
-    def publish(self, frame: VisFrame, fused: FusedImage | None) -> None:
+    def publish(self, frame: VisFrame, fused: Fused | None) -> None:
         """Publish a frame, fused or unchanged; see `image_messages.passed_bytes`.
 
         Raises:
@@ -108,9 +99,9 @@ class Publishers:
         self._info_out = info, out
         self.info.publish(out)
 
-    def _compress(self, frame: VisFrame, fused: FusedImage | None) -> bytes:
+    def _compress(self, frame: VisFrame, fused: Fused | None) -> bytes:
         if fused is not None:
-            pixels, order = fused.pixels, fused.order
+            pixels, order = fused.image, fused.order
         elif isinstance(frame.message, SerializedCompressedImage):
             return bytes(frame.message.raw)
         else:
@@ -160,7 +151,7 @@ class FrameOutput:
         """The number of frames that have no outcome yet."""
         return len(self._open)
 
-    def let_out(self, frame: VisFrame, outcome: str, fused: FusedImage | None = None) -> bool:
+    def let_out(self, frame: VisFrame, outcome: str, fused: Fused | None = None) -> bool:
         """Publish a frame, unchanged without `fused`; False when it or a later one is out."""
         with self._lock:
             if frame.number not in self._open:

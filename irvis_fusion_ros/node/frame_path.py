@@ -1,10 +1,10 @@
-"""The two halves of a frame's way: the executor's, and the worker's.
+"""A visible frame's way through the node: `FramePath.add_vis`, and on the worker `process`.
 
-`FrameIntake.add_vis` checks a message, decides, and hands the frame to the worker's mailbox. That
-costs well under a millisecond, except while the worker cannot take frames (the engine loads,
+On the executor's thread a message is checked, decided upon, and put into the worker's mailbox.
+That costs well under a millisecond, except while the worker cannot take frames (the engine loads,
 builds or hangs): then visible frames are published from there, unchanged. Those that waited behind
-a hanging engine go out first, so frames leave in the order of arrival. `FrameProcessor.process`
-fuses what the worker takes out of its mailbox, and publishes it.
+a hanging engine go out first, so frames leave in the order of arrival. On the worker's thread what
+comes out of the mailbox is fused and published.
 """
 
 from __future__ import annotations
@@ -20,10 +20,9 @@ from irvis_fusion_core.errors import CalibrationError, ConfigurationError, Frame
 from irvis_fusion_core.streams.health import Verdict
 from irvis_fusion_core.streams.stamps import NS_PER_S
 from irvis_fusion_core.thermal.palettes import FalseColour
-from irvis_fusion_ros.messages import image_messages
 from irvis_fusion_ros.messages.serialized_image import AnySerializedImage
 from irvis_fusion_ros.node.engine_state import READY, WARMING_UP, EngineState
-from irvis_fusion_ros.node.frame_output import FrameOutput, FusedImage
+from irvis_fusion_ros.node.frame_output import FrameOutput
 from irvis_fusion_ros.node.guard import fault_text
 from irvis_fusion_ros.node.overload import Overload
 from irvis_fusion_ros.node.worker import Delivery, FusionWorker
@@ -34,7 +33,7 @@ from irvis_fusion_ros.pipeline.events import Note
 from irvis_fusion_ros.pipeline.frame_decision import Decision, FrameDecider
 from irvis_fusion_ros.pipeline.frames import DROPPED, FUSED, IrFrame, VisFrame
 from irvis_fusion_ros.pipeline.message_checks import MessageChecks, Moment
-from irvis_fusion_ros.pipeline.pair_fuser import PairFuser, offer_pair
+from irvis_fusion_ros.pipeline.pair_fuser import PairFuser, Timings, offer_pair
 
 VIS_SILENT_NS = NS_PER_S
 """Without a visible frame for this long, its last stamp says nothing about the present."""
@@ -50,12 +49,18 @@ WARM_UP = "engine_warming_up"
 
 
 @dataclass(eq=False)
-class FrameIntake:
-    """Takes the messages of both cameras, and hands every visible frame on exactly once.
+class FramePath:
+    """Takes the messages of both cameras, and lets every visible frame out exactly once.
 
-    `processor` publishes what `worker` cannot take, `output` counts what is dropped, and `note` is
-    told of faults. `on_waiting` is called when a visible frame waits for its partner: then call
-    `expire` now and then.
+    Attributes:
+        output: Publishes frames and counts what became of them.
+        open_engine: Returns the engine; called on the worker's thread.
+        note: Is told of faults, and of pairs that cannot be fused.
+        now: Reads the clock of the stamps.
+        on_latencies: Takes what the steps of a fused frame took; on the worker's thread.
+        on_waiting: Is called when a visible frame waits for its partner: then call `expire` now
+            and then.
+        worker: Owns the engine; `start` and `stop` it.
 
     Raises:
         ConfigurationError: Pairing or health parameters that do not go together.
@@ -63,19 +68,35 @@ class FrameIntake:
 
     live: LiveSettings
     checks: MessageChecks
-    worker: FusionWorker[PairFuser, Decision]
-    processor: FrameProcessor
     output: FrameOutput
     overload: Overload
+    stages: CurrentStages
+    engine_state: EngineState
+    open_engine: Callable[[], PairFuser]
     note: Note
     now: Callable[[], Moment]
+    on_latencies: Callable[[Mapping[str, float]], None]
     on_waiting: Callable[[], None]
 
     def __post_init__(self) -> None:
+        engine = self.live.current.engine
+        self.worker: FusionWorker[PairFuser, Decision] = FusionWorker(
+            self.engine_state,
+            self.open_engine,
+            self.process,
+            self.failed,
+            engine.engine_retry_s,
+            engine.engine_stall_s,
+            runs_engine=lambda decision: decision.ir is not None,
+        )
         self._vis_arrived_ns = 0
         self._decider: FrameDecider[VisFrame] = FrameDecider(
-            self.live.current, engine_ready=lambda: self.worker.engine_state.state == READY
+            self.live.current, engine_ready=lambda: self.engine_state.state == READY
         )
+        # Without their visible frames, which may be large. Only the worker takes out of it.
+        self._passed_by: deque[IrFrame] = deque(maxlen=PASSED_BY_MAX)
+
+    # --- on the executor's thread
 
     def add_vis(
         self,
@@ -86,9 +107,9 @@ class FrameIntake:
         """Take a message of the visible camera.
 
         A compressed one comes through `DecodeThread`, with its pixels and its time of arrival.
-        It is checked and viewed once, decided upon, and put into the worker's mailbox.
-        `FrameProcessor.process` fuses it on the worker's thread, and `FrameOutput` lets it out.
-        What is not to be fused goes the same way, so nothing overtakes.
+        It is checked and viewed once, decided upon, and put into the worker's mailbox. `process`
+        fuses it on the worker's thread, and `FrameOutput` lets it out. What is not to be fused
+        goes the same way, so nothing overtakes.
         """
         now_ns = time.monotonic_ns()
         arrived_ns = now_ns if arrived_ns is None else arrived_ns
@@ -108,16 +129,8 @@ class FrameIntake:
         else:
             self._hand_on(decisions)
 
-    def add_ir(
-        self,
-        message: AnySerializedImage,
-        unpacked: FalseColour | None = None,
-        arrived_ns: int | None = None,
-    ) -> None:
-        """Take a message of the thermal camera; a compressed one as in `add_vis`.
-
-        `arrived_ns` is not used: the thermal frame is there for pairing from now on.
-        """
+    def add_ir(self, message: AnySerializedImage, unpacked: FalseColour | None = None) -> None:
+        """Take a message of the thermal camera, which is there for pairing from now on."""
         now_ns = time.monotonic_ns()
         try:
             frame = self.checks.ir(message, unpacked)
@@ -140,7 +153,7 @@ class FrameIntake:
     def finish(self, reason: str) -> None:
         """Publish unchanged whatever the worker has not finished: publishing ends after this."""
         for waiting in self.worker.mailbox.give_back():
-            self.processor.pass_by(waiting, reason)
+            self.pass_by(waiting, reason)
 
     def clear(self, cause: str) -> None:
         """Forget both streams: a clock jump, or the cameras were unsubscribed."""
@@ -179,84 +192,15 @@ class FrameIntake:
                 if decision.action == DROPPED:
                     self.output.drop(decision.reason, decision.vis.number)
                 elif not self._worker_accepts():
-                    self.processor.pass_by(decision, self._pass_waiting())
+                    self.pass_by(decision, self._pass_waiting())
                 else:
                     drops, size_bytes = self.overload.drops, decision.vis.size_bytes
                     displaced = self.worker.mailbox.put(decision, size_bytes, not drops)
                     self.overload.count(displaced is not None and displaced.ir is not None)
                     if displaced is not None and drops:
-                        self.processor.drop(displaced)
+                        self.drop(displaced)
             except Exception as error:  # noqa: BLE001 - as in add_vis
                 self._pass_at_fault(decision.vis, error)
-
-    def _pass_at_fault(self, frame: VisFrame, error: Exception) -> None:
-        self.note(f"fault at a visible frame: {type(error).__name__}", fault_text(error))
-        self.output.pass_through(frame, FAULT)
-
-    def _worker_accepts(self) -> bool:
-        """Return whether a frame put now is looked at soon: engine ready and not stuck."""
-        return self.worker.engine_state.state == READY and self.worker.mailbox.accepts(
-            time.monotonic()
-        )
-
-    def _pass_waiting(self) -> str:
-        """Publish unchanged what the worker cannot take, in order; return the reason."""
-        self.overload.end()  # no fused frames come: the visible ones are all that is left
-        if self.worker.engine_state.state != READY:
-            reason = "engine_" + self.worker.engine_state.state.replace(" ", "_")
-        else:
-            reason = OVERRUN if self.worker.mailbox.is_full else STUCK
-        for waiting in self.worker.mailbox.give_back():
-            own = waiting.reason
-            self.processor.pass_by(waiting, reason if own == FUSED else own)
-        return reason
-
-
-@dataclass(eq=False)
-class FrameProcessor:
-    """Handles what the worker takes out of its mailbox; runs on the worker's thread.
-
-    It publishes on `output`; `note` is told of pairs that cannot be fused.
-    """
-
-    output: FrameOutput
-    overload: Overload
-    stages: CurrentStages
-    engine_state: EngineState
-    on_latencies: Callable[[Mapping[str, float]], None]
-    now: Callable[[], Moment]
-    note: Note
-
-    def __post_init__(self) -> None:
-        # Without their visible frames, which may be large. Only the worker takes out of it.
-        self._passed_by: deque[IrFrame] = deque(maxlen=PASSED_BY_MAX)
-
-    def process(self, fuser: PairFuser, delivery: Delivery[Decision]) -> None:
-        """Handle a delivery; raises what the engine raises."""
-        for displaced in delivery.displaced:
-            self._pass_displaced(displaced)
-        while self._passed_by:
-            self._follow(self._passed_by.popleft())
-        for displaced in delivery.displaced:
-            self._follow(displaced.ir)
-        decision = delivery.job
-        if decision.ir is None:
-            self.output.pass_through(decision.vis, decision.reason)
-            return
-        try:
-            self._fuse(fuser, decision, decision.ir)
-        except (FrameError, ConfigurationError, CalibrationError) as error:
-            # The pair does not suit; the engine is healthy and stays open.
-            self._note_pair(error)
-            self.output.pass_through(decision.vis, frames.UNUSABLE_PAIR)
-
-    def failed(self, delivery: Delivery[Decision], error: BaseException) -> None:
-        """Publish the frame at which the engine failed, unchanged."""
-        self.overload.end()
-        self.note("engine: " + type(error).__name__, str(error))
-        for displaced in delivery.displaced:  # those that are out already are passed over
-            self._pass_displaced(displaced)
-        self.output.pass_through(delivery.job.vis, ENGINE_ERROR)
 
     def pass_by(self, decision: Decision, reason: str) -> None:
         """Publish what the worker cannot take; the thermal limits see it later."""
@@ -270,39 +214,82 @@ class FrameProcessor:
             self._passed_by.append(decision.ir)
         self.output.drop(OVERRUN, decision.vis.number)
 
+    def _pass_at_fault(self, frame: VisFrame, error: Exception) -> None:
+        self.note(f"fault at a visible frame: {type(error).__name__}", fault_text(error))
+        self.output.pass_through(frame, FAULT)
+
+    def _worker_accepts(self) -> bool:
+        """Return whether a frame put now is looked at soon: engine ready and not stuck."""
+        return self.engine_state.state == READY and self.worker.mailbox.accepts(time.monotonic())
+
+    def _pass_waiting(self) -> str:
+        """Publish unchanged what the worker cannot take, in order; return the reason."""
+        self.overload.end()  # no fused frames come: the visible ones are all that is left
+        if self.engine_state.state != READY:
+            reason = "engine_" + self.engine_state.state.replace(" ", "_")
+        else:
+            reason = OVERRUN if self.worker.mailbox.is_full else STUCK
+        for waiting in self.worker.mailbox.give_back():
+            own = waiting.reason
+            self.pass_by(waiting, reason if own == FUSED else own)
+        return reason
+
+    # --- on the worker's thread
+
+    def process(self, fuser: PairFuser, delivery: Delivery[Decision]) -> None:
+        """Fuse a frame and let it out, after those that it displaced.
+
+        Raises:
+            EngineError: The engine failed; or whatever it raises.
+        """
+        for displaced in delivery.displaced:
+            self._pass_displaced(displaced)
+        while self._passed_by:
+            self._follow(self._passed_by.popleft())
+        for displaced in delivery.displaced:
+            self._follow(displaced.ir)
+        decision: Decision = delivery.job
+        frame: VisFrame = decision.vis
+        if decision.ir is None:
+            self.output.pass_through(frame, decision.reason)
+            return
+        try:
+            if frame.size not in fuser.warm_sizes:
+                self._warm_up(fuser, decision)
+                return
+            start_ns, stages = time.monotonic_ns(), self.stages.stages
+            fused = fuser.fuse(frame, decision.ir, stages)
+            fused_ns = time.monotonic_ns()
+            if fused is None:
+                self.output.pass_through(frame, frames.UNCALIBRATED)
+            elif self.output.let_out(frame, FUSED, fused):
+                self._tell_latencies(decision, fused.timings, start_ns, fused_ns)
+                offer_pair(stages, fused, decision.skew_s)
+        except (FrameError, ConfigurationError, CalibrationError) as error:
+            # The pair does not suit; the engine is healthy and stays open.
+            self._note_pair(error)
+            self.output.pass_through(frame, frames.UNUSABLE_PAIR)
+
+    def failed(self, delivery: Delivery[Decision], error: BaseException) -> None:
+        """Publish the frame at which the engine failed, unchanged."""
+        self.overload.end()
+        self.note("engine: " + type(error).__name__, str(error))
+        for displaced in delivery.displaced:  # those that are out already are passed over
+            self._pass_displaced(displaced)
+        self.output.pass_through(delivery.job.vis, ENGINE_ERROR)
+
     def _pass_displaced(self, decision: Decision) -> None:
         reason = OVERRUN if decision.reason == FUSED else decision.reason
         self.output.pass_through(decision.vis, reason)
 
-    def _fuse(self, fuser: PairFuser, decision: Decision, ir: IrFrame) -> None:
-        frame: VisFrame = decision.vis
-        start_ns = time.monotonic_ns()
-        vis, order = image_messages.visible_frame(frame.message, frame.pixels)
-        size = (vis.shape[0], vis.shape[1])
-        if size not in fuser.warm_sizes:
-            self._warm_up(fuser, decision, size)
-            return
-        read_ns = time.monotonic_ns()
-        stages = self.stages.stages
-        fused = fuser.fuse(vis, order, ir, stages, frame.stamp_ns)
-        if fused is None:
-            self.output.pass_through(frame, frames.UNCALIBRATED)
-            return
-        fused_ns = time.monotonic_ns()
-        message = image_messages.fused_bytes(fused.image, frame.message, order)
-        write_ns = time.monotonic_ns()
-        if not self.output.let_out(frame, FUSED, FusedImage(message, fused.image, order)):
-            return
-        end_ns = time.monotonic_ns()
-        times = fused.timings
+    def _tell_latencies(
+        self, decision: Decision, times: Timings, start_ns: int, fused_ns: int
+    ) -> None:
+        frame, end_ns = decision.vis, time.monotonic_ns()
         latencies = {
             "wait_ms": (start_ns - frame.arrived_ns) / 1e6,
-            "read_ms": (read_ns - start_ns) / 1e6,
-            "thermal_ms": times.thermal_ms,
-            "registration_ms": times.registration_ms,
-            "engine_ms": times.engine_ms,
-            "write_ms": times.finish_ms + (write_ns - fused_ns) / 1e6,
-            "publish_ms": (end_ns - write_ns) / 1e6,
+            **times._asdict(),
+            "publish_ms": (end_ns - fused_ns) / 1e6,
             "node_ms": (end_ns - start_ns) / 1e6 - times.engine_ms,
             "total_ms": (end_ns - frame.arrived_ns) / 1e6,
             "stamp_to_publish_ms": (self.now().nanoseconds - frame.stamp_ns) / 1e6,
@@ -310,7 +297,6 @@ class FrameProcessor:
         if decision.skew_s is not None:
             latencies["skew_ms"] = 1e3 * decision.skew_s
         self.on_latencies(latencies)
-        offer_pair(stages, fused, vis, decision.skew_s)  # after the frame is out
 
     def _follow(self, ir: IrFrame | None) -> None:
         """Let the thermal limits see an IR frame that was to be fused and was not.
@@ -325,8 +311,9 @@ class FrameProcessor:
         except (FrameError, ConfigurationError) as error:
             self._note_pair(error)
 
-    def _warm_up(self, fuser: PairFuser, decision: Decision, size: tuple[int, int]) -> None:
+    def _warm_up(self, fuser: PairFuser, decision: Decision) -> None:
         """Let the engine see a new size first: it may build for minutes."""
+        size = decision.vis.size
         self.output.pass_through(decision.vis, WARM_UP)
         self._follow(decision.ir)
         self.engine_state.set(WARMING_UP, "{1}x{0}".format(*size))

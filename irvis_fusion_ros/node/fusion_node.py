@@ -1,8 +1,8 @@
 """The fusion node: infrared and visible topics in, one fused topic out.
 
 A lifecycle node: this file has its states, its parameters and its service. What exists while it is
-configured is made in `configured.py`. A visible frame goes from `FrameIntake.add_vis` through
-`FrameProcessor.process` to `FrameOutput`. One thread runs all callbacks (a
+configured is made in `configured.py`. A visible frame goes from `FramePath.add_vis` through
+`FramePath.process` to `FrameOutput`. One thread runs all callbacks (a
 SingleThreadedExecutor), so nothing here is locked.
 """
 
@@ -157,7 +157,7 @@ class FusionNode(LifecycleNode):
             before_ns = self.get_clock().now().nanoseconds - jump.delta.nanoseconds
             if before_ns > 0:  # else this is the first message on /clock
                 self.note("clock jump", "node time jumped; buffers were cleared")
-            self.configured.intake.clear("clock_jump")
+            self.configured.path.clear("clock_jump")
 
     def follow_demand(self, event: Any = None) -> None:
         """Subscribe or unsubscribe as the subscribers of the fused topics ask for it."""

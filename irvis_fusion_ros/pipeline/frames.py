@@ -41,6 +41,7 @@ class VisFrame(NamedTuple):
             compressed one. None for an encoding that is not known here.
         stamp_ns: Stamp of the header.
         arrived_ns: When it arrived, on a steady clock.
+        size: Height and width.
         size_bytes: Bytes that it holds in memory.
     """
 
@@ -49,4 +50,5 @@ class VisFrame(NamedTuple):
     pixels: np.ndarray | None
     stamp_ns: int
     arrived_ns: int
+    size: tuple[int, int] = (0, 0)
     size_bytes: int = 0

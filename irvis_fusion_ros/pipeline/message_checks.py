@@ -126,7 +126,8 @@ class MessageChecks:
             if size is None or error.kind != "unknown_encoding" or not len(message.data):
                 return frame._replace(stamp_ns=stamp_ns(message.header.stamp)), error.kind
         stamp = self._check("vis", message, size)
-        return frame._replace(pixels=pixels, stamp_ns=stamp, size_bytes=size_bytes), None
+        sound = frame._replace(pixels=pixels, stamp_ns=stamp, size=size, size_bytes=size_bytes)
+        return sound, None
 
     def _refuse_large(self, image: ImageMessage) -> None:
         max_pixels = self.live.current.topics.max_pixels

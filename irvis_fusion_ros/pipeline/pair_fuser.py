@@ -1,4 +1,4 @@
-"""Fuses one pair: rescale, register, fill, fuse, limit flicker. The node and the bag tools use it.
+"""Fuses one pair, from message to message. The node and the bag tools use it.
 
 It belongs to one engine and to the thread that opened it. A thermal frame that serves several
 visible ones is prepared once. So limits that are smoothed over time depend on the frames that came
@@ -26,8 +26,9 @@ from irvis_fusion_core.protocols import (
 )
 from irvis_fusion_core.registration import fill_uncovered
 from irvis_fusion_core.streams.stamps import NS_PER_S
+from irvis_fusion_ros.messages import image_messages
 from irvis_fusion_ros.parameters.settings import Settings
-from irvis_fusion_ros.pipeline.frames import IrFrame
+from irvis_fusion_ros.pipeline.frames import IrFrame, VisFrame
 
 LARGEST_SKEW_S = 0.05
 """Images further apart in time differ by what moved, and say nothing about the cameras."""
@@ -77,10 +78,11 @@ class Stages(NamedTuple):
 class Timings(NamedTuple):
     """Milliseconds of one fusion. Not repeatable."""
 
+    read_ms: float
     thermal_ms: float
     registration_ms: float
     engine_ms: float
-    finish_ms: float  # flicker limit, and the visible image where there is no thermal one
+    write_ms: float  # with the flicker limit
 
 
 class PreparedIr(NamedTuple):
@@ -98,7 +100,10 @@ class Fused(NamedTuple):
     """A fused pair.
 
     Attributes:
-        image: uint8 HxWx3 in the order of the visible image.
+        message: What goes out, serialized.
+        image: uint8 HxWx3 in `order`.
+        vis: The visible image, uint8 HxWx3 in `order`.
+        order: Channel order of both, "rgb" or "bgr".
         ir8: uint8 HxW on the visible grid, as the engine got it.
         coverage: uint8 HxW, 0 where the thermal camera sees nothing (there `ir8` shows the
             visible image); None where it sees everything.
@@ -108,7 +113,10 @@ class Fused(NamedTuple):
         field: Displacements of a registration that refines, float32 2 x rows x columns; or None.
     """
 
+    message: bytes
     image: np.ndarray
+    vis: np.ndarray
+    order: str
     ir8: np.ndarray
     coverage: np.ndarray | None
     grey: np.ndarray
@@ -160,15 +168,8 @@ class PairFuser:
         self.warm_sizes = [*self.warm_sizes[1 - WARM_SIZES_KEPT :], size]
         self.engine.warm_up(*size)
 
-    def fuse(
-        self, vis: np.ndarray, order: str, ir: IrFrame, stages: Stages, stamp_ns: int = 0
-    ) -> Fused | None:
-        """Fuse a visible image with a thermal frame.
-
-        Args:
-            vis: uint8 HxWx3.
-            order: Channel order of `vis`, "rgb" or "bgr".
-            stamp_ns: Stamp of the visible frame, for the flicker limit.
+    def fuse(self, frame: VisFrame, ir: IrFrame, stages: Stages) -> Fused | None:
+        """Fuse a visible frame with a thermal one: read, rescale, register, fuse, limit, write.
 
         Returns:
             The fused pair, or None where there is no registration: then the visible image passes.
@@ -177,8 +178,11 @@ class PairFuser:
             FrameError, ConfigurationError, CalibrationError: The pair does not suit.
             EngineError: The engine failed.
         """
+        begin_ns = time.monotonic_ns()
+        vis, order = image_messages.visible_frame(frame.message, frame.pixels)
         if stages.registration is None:
             return None
+        read_ms = (time.monotonic_ns() - begin_ns) / 1e6
         prepared, size = self._prepared, (vis.shape[0], vis.shape[1])
         thermal_ms = registration_ms = 0.0
         # A slow thermal camera's frame serves several visible ones and is prepared once.
@@ -201,7 +205,7 @@ class PairFuser:
             grey_vis = cv2.cvtColor(vis, code)
         start_ns = time.monotonic_ns()
         if refiner is not None:
-            ir8, coverage = refiner.refine(ir8, coverage, grey_vis, stamp_ns / NS_PER_S)
+            ir8, coverage = refiner.refine(ir8, coverage, grey_vis, frame.stamp_ns / NS_PER_S)
             registration_ms += (time.monotonic_ns() - start_ns) / 1e6
         if coverage is not None:
             ir8 = fill_uncovered(ir8, grey_vis, coverage)
@@ -209,14 +213,15 @@ class PairFuser:
         image = self.engine.fuse_frame(ir8, vis, order=order)
         engine_ns = time.monotonic_ns()
         if stages.limiter is not None:
-            stages.limiter.limit(image, ir8, vis, stamp_ns / NS_PER_S, order)
+            stages.limiter.limit(image, ir8, vis, frame.stamp_ns / NS_PER_S, order)
         if coverage is not None:  # beyond the thermal image the visible one stands exactly
             cv2.copyTo(vis, cv2.compare(coverage, 0, cv2.CMP_EQ), image)
-        end_ns = time.monotonic_ns()
-        engine_ms, finish_ms = (engine_ns - start_ns) / 1e6, (end_ns - engine_ns) / 1e6
-        timings = Timings(thermal_ms, registration_ms, engine_ms, finish_ms)
+        message = image_messages.fused_bytes(image, frame.message, order)
+        engine_ms, write_ms = (engine_ns - start_ns) / 1e6, (time.monotonic_ns() - engine_ns) / 1e6
+        timings = Timings(read_ms, thermal_ms, registration_ms, engine_ms, write_ms)
         field = None if refiner is None else refiner.field
-        return Fused(image, ir8, coverage, prepared.grey, timings, prepared.ir8, field)
+        shown = (prepared.grey, timings, prepared.ir8, field)
+        return Fused(message, image, vis, order, ir8, coverage, *shown)
 
     def describe(self) -> dict[str, Any]:
         """Return what runs, as the engine describes it."""
@@ -228,7 +233,7 @@ class PairFuser:
 
 
 def offer_pair(
-    stages: Stages, fused: Fused, vis: np.ndarray, skew_s: float | None, now_s: float | None = None
+    stages: Stages, fused: Fused, skew_s: float | None, now_s: float | None = None
 ) -> None:
     """Offer a pair fused by `stages` to online alignment, unless its stamps lie too far apart.
 
@@ -236,4 +241,4 @@ def offer_pair(
     """
     registration = stages.registration
     if isinstance(registration, OnlineAligner) and abs(skew_s or 0.0) <= LARGEST_SKEW_S:
-        registration.offer(fused.grey, vis, now_s)
+        registration.offer(fused.grey, fused.vis, now_s)

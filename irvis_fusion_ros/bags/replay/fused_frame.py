@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import cv2
+from functools import cached_property
+
 import numpy as np
 
+from irvis_fusion_core.frames import in_order
 from irvis_fusion_ros.bags.bag import BagMessage
 from irvis_fusion_ros.messages import image_messages
 from irvis_fusion_ros.messages.serialized_image import SerializedImage
 from irvis_fusion_ros.pipeline.frame_decision import Decision
 from irvis_fusion_ros.pipeline.frames import PASSED, VisFrame
+from irvis_fusion_ros.pipeline.pair_fuser import Fused
 
 
 class FusedFrame:
@@ -23,12 +26,7 @@ class FusedFrame:
         ir_stamp_ns: Stamp of the thermal frame fused into it; None unless FUSED.
         frame: The visible frame as the pipeline read it; `source` is its message as recorded.
         message: What the node publishes on fused/image_raw; None when DROPPED.
-        ir: uint8 HxW, rescaled and on the visible grid, as the engine got it; None unless FUSED.
-        coverage: uint8 HxW, 0 where the thermal camera sees nothing (there `ir` shows the visible
-            image); None where it sees everything, and unless FUSED.
-        base_ir: `ir` before it was refined (`protocols.Refiner`) and filled; None unless FUSED.
-        field: Its displacements; None in other modes, and unless FUSED.
-        engine_ms: Time of the engine for this frame; None unless FUSED. Not repeatable.
+        pair: The fused pair; None unless FUSED. Its timings are not repeatable.
         counts: Outcomes and drops up to and including this frame, by cause: "fused",
             "passed: <reason>", "dropped: <reason>", "ir_dropped.superseded", ...
     """
@@ -45,46 +43,33 @@ class FusedFrame:
         self.frame = frame
         self.source = source
         self.message: SerializedImage | None = None
-        self.ir: np.ndarray | None = None
-        self.coverage: np.ndarray | None = None
-        self.base_ir: np.ndarray | None = None
-        self.field: np.ndarray | None = None
-        self.engine_ms: float | None = None
+        self.pair: Fused | None = None
         self.counts: dict[str, int] = {}
-        self._images: dict[str, tuple[np.ndarray, str]] = {}
 
     @property
+    def ir(self) -> np.ndarray | None:
+        """The thermal image of the pair, `Fused.ir8`; None unless FUSED."""
+        return None if self.pair is None else self.pair.ir8
+
+    @cached_property
     def vis(self) -> np.ndarray | None:
         """The visible image, uint8 HxWx3 RGB; None where it cannot be decoded."""
-        if "vis" not in self._images:
-            try:
-                decoded = image_messages.visible_frame(self.frame.message, self.frame.pixels)
-            except image_messages.ImageMessageError:
-                return None
-            self.keep("vis", *decoded)
-        return self._as_rgb("vis")
+        if self.pair is not None:
+            return in_order(self.pair.vis, self.pair.order, "rgb")
+        try:
+            pixels = image_messages.visible_frame(self.frame.message, self.frame.pixels)
+        except image_messages.ImageMessageError:
+            return None
+        return in_order(*pixels, "rgb")
 
-    @property
+    @cached_property
     def fused(self) -> np.ndarray | None:
         """What goes out, uint8 HxWx3 RGB: `vis` when PASSED, None when DROPPED."""
-        if self.outcome == PASSED:
-            return self.vis
-        return self._as_rgb("fused") if "fused" in self._images else None
-
-    def keep(self, name: str, pixels: np.ndarray, order: str) -> None:
-        """Remember the image "vis" or "fused" in the order it has."""
-        self._images[name] = (pixels, order)
+        if self.pair is not None:
+            return in_order(self.pair.image, self.pair.order, "rgb")
+        return self.vis if self.outcome == PASSED else None
 
     def pass_on(self, reason: str) -> None:
         """The pair did not suit: the visible image passes."""
         self.outcome, self.reason = PASSED, reason
-        self.ir_stamp_ns = self.ir = self.coverage = self.engine_ms = None
-        self.base_ir = self.field = None
-        self._images.pop("fused", None)
-
-    def _as_rgb(self, name: str) -> np.ndarray:
-        pixels, order = self._images[name]
-        if order == "bgr":
-            pixels = cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_BGR2RGB)
-            self._images[name] = (pixels, "rgb")
-        return np.ascontiguousarray(pixels)
+        self.ir_stamp_ns = self.pair = None

@@ -28,7 +28,7 @@ from irvis_fusion_ros.bags.bag_error import BagError, ignore_incomplete
 from irvis_fusion_ros.bags.bag_writer import BagWriter
 from irvis_fusion_ros.messages import image_messages
 from irvis_fusion_ros.messages.image_messages import ImageMessageError
-from irvis_fusion_ros.pipeline.frames import IrFrame
+from irvis_fusion_ros.pipeline.frames import IrFrame, VisFrame
 from irvis_fusion_ros.pipeline.pair_fuser import Fused, PairFuser, Stages
 
 LEVELS = "levels"
@@ -142,21 +142,18 @@ class _ResumedFuser(PairFuser):
         super().__init__(engine)
         self._run = run
 
-    def fuse(
-        self, vis: np.ndarray, order: str, ir: IrFrame, stages: Stages, stamp_ns: int = 0
-    ) -> Fused | None:
+    def fuse(self, frame: VisFrame, ir: IrFrame, stages: Stages) -> Fused | None:
         """Fuse a pair as `PairFuser` does, or take the image that was fused before."""
-        fused = self._again(vis, order, ir, stages, stamp_ns)
+        fused = self._again(frame, ir, stages)
         if fused is None:
-            fused = super().fuse(vis, order, ir, stages, stamp_ns)
+            fused = super().fuse(frame, ir, stages)
         if fused is not None and stages.limiter is not None:
             self._run.note_level(stages.limiter.level)
         return fused
 
-    def _again(
-        self, vis: np.ndarray, order: str, ir: IrFrame, stages: Stages, stamp_ns: int
-    ) -> Fused | None:
+    def _again(self, frame: VisFrame, ir: IrFrame, stages: Stages) -> Fused | None:
         """Return the pair with the image of the interrupted run, or None where it has none."""
+        vis, order = image_messages.visible_frame(frame.message, frame.pixels)
         if stages.registration is None:
             return None
         image = self._run.next_image(vis, order)
@@ -170,7 +167,7 @@ class _ResumedFuser(PairFuser):
         self._run.reused += 1
         engine, self.engine = self.engine, _Given(image)  # type: ignore[assignment]
         try:
-            return super().fuse(vis, order, ir, stages, stamp_ns)
+            return super().fuse(frame, ir, stages)
         finally:
             self.engine = engine
 

@@ -3,7 +3,7 @@
     settings = load_settings("fusion.yaml")                # the YAML that the node reads
     with OfflineFusion(settings) as fusion:
         for frame in fusion.walk("bag", find_topics("bag")):
-            print(frame.index, frame.outcome, frame.reason, frame.engine_ms)
+            print(frame.index, frame.outcome, frame.reason)
 
 Pairing, health, thermal rescaling, registration and the engine are the node's own, and the time
 of recording stands for its clock: the same bag gives the same images, bit for bit, however fast
@@ -237,24 +237,16 @@ class OfflineFusion:
 
     def _fuse(self, result: FusedFrame, ir: IrFrame) -> None:
         """Fuse a frame, or pass it where there is no registration."""
-        vis, order = image_messages.visible_frame(result.frame.message, result.frame.pixels)
-        result.keep("vis", vis, order)
-        size = (vis.shape[0], vis.shape[1])
+        size = result.frame.size
         if size not in self._fuser.warm_sizes:
             self._fuser.warm_up(size)  # no frame's time includes the building of the engine
         stages = self._stages.stages
-        fused = self._fuser.fuse(vis, order, ir, stages, result.vis_stamp_ns)
+        fused = self._fuser.fuse(result.frame, ir, stages)
         if fused is None:
             result.pass_on(frames.UNCALIBRATED)
             return
-        source = result.frame.message
-        out = image_messages.fused_bytes(fused.image, source, order)
-        result.message = SerializedImage(out)
-        result.ir, result.coverage = fused.ir8, fused.coverage
-        result.base_ir, result.field = fused.base_ir8, fused.field
-        result.engine_ms = fused.timings.engine_ms
-        result.keep("fused", fused.image, order)
-        offer_pair(stages, fused, vis, result.skew_s, result.recorded_ns / NS_PER_S)
+        result.pair, result.message = fused, SerializedImage(fused.message)
+        offer_pair(stages, fused, result.skew_s, result.recorded_ns / NS_PER_S)
 
     def _pass_on(self, result: FusedFrame) -> None:
         """Give the visible image, as the node publishes it."""

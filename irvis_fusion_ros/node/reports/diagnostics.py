@@ -170,9 +170,9 @@ class Report:
         values["on their way"] = str(vis.received - fused - others)
         values.update((f"lost: {cause}", str(n)) for cause, n in losses.items())
         values["late results"] = str(parts.output.late_results)
-        values["displaced"] = str(parts.worker.mailbox.displaced_count)
+        values["displaced"] = str(parts.path.worker.mailbox.displaced_count)
         values["overload"] = "only fused frames" if parts.overload.only_fused else "no"
-        pairing = parts.intake.counters()
+        pairing = parts.path.counters()
         values.update(("pairing " + kind, str(count)) for kind, count in sorted(pairing.items()))
         values.update(parts.latencies.describe())
         enabled = self.node.live.current.node.enabled
@@ -210,7 +210,7 @@ class Report:
         if not subscription.is_open:
             message = "not subscribed"
         elif name == "ir":
-            verdict = parts.intake.judge_now()
+            verdict = parts.path.judge_now()
             values["reason"] = verdict.reason
             # A camera that has just been subscribed to may be late; below it is called silent.
             fine = verdict.usable or (verdict.reason == MISSING and not subscription.received)
@@ -224,7 +224,7 @@ class Report:
         return Status(name, level, message, values)
 
     def _engine(self) -> Status:
-        worker, state = self.parts.worker, self.parts.engine_state
+        worker, state = self.parts.path.worker, self.parts.engine_state
         level = {READY: OK, FAILED: ERROR}.get(state.state, WARN)
         message = str(state)
         if state.state == FAILED:

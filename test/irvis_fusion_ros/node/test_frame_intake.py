@@ -13,6 +13,7 @@ from irvis_fusion_ros.node import frame_path
 from irvis_fusion_ros.node.engine_state import READY, EngineState
 from irvis_fusion_ros.node.overload import Overload
 from irvis_fusion_ros.parameters.settings import LiveSettings, Settings
+from irvis_fusion_ros.pipeline.current_stages import CurrentStages
 from irvis_fusion_ros.pipeline.message_checks import MessageChecks
 
 START_S = 1000
@@ -51,9 +52,6 @@ class Bench:
             drop=lambda reason, number: self.events.append(reason),
             pass_through=lambda frame, reason: self.passed.append((frame.number, reason)),
         )
-        processor = types.SimpleNamespace(
-            pass_by=lambda decision, reason: self.passed.append((decision.vis.number, reason)),
-        )
         numbers = itertools.count(1)
         state = EngineState(lambda name, reason: None)
         state.set(READY)
@@ -62,17 +60,20 @@ class Bench:
             self.events.append(kind)
 
         self.live = LiveSettings(Settings.of(changes))
-        self.intake = frame_path.FrameIntake(
+        self.intake = frame_path.FramePath(
             self.live,
             MessageChecks(note, self.clock.now),
-            types.SimpleNamespace(engine_state=state, mailbox=mailbox),
-            processor,
             output,
             Overload(self.live, note),
-            note,
-            self.clock.now,
-            lambda: self.announced.append(1),
+            CurrentStages(self.live.current),
+            state,
+            open_engine=None,
+            note=note,
+            now=self.clock.now,
+            on_latencies=lambda latencies: None,
+            on_waiting=lambda: self.announced.append(1),
         )
+        self.intake.worker.mailbox = mailbox
         self._count = 0
 
     def change(self, **values):

@@ -20,9 +20,10 @@ from std_msgs.msg import Header
 from irvis_fusion_ros.messages import image_messages
 from irvis_fusion_ros.messages.image_encodings import output_encoding
 from irvis_fusion_ros.messages.serialized_image import SerializedImage
-from irvis_fusion_ros.node.frame_output import FrameOutput, FusedImage, Publishers
+from irvis_fusion_ros.node.frame_output import FrameOutput, Publishers
 from irvis_fusion_ros.parameters.settings import LiveSettings, Settings
 from irvis_fusion_ros.pipeline.frames import VisFrame
+from irvis_fusion_ros.pipeline.pair_fuser import Fused, Timings
 
 NS = 1_000_000_000
 NAMES = ["", "a", "abc", "camera", "optical", "vis_optical_frame"]
@@ -177,6 +178,11 @@ def test_a_frame_that_the_middleware_refuses_is_counted():
     assert out.output.on_their_way == 49
 
 
+def fused_as_it_came(frame):
+    shown = (frame.pixels[..., 0], None, None, Timings(0, 0, 0, 0, 0), None)
+    return Fused(frame.message.raw, frame.pixels, frame.pixels, "rgb", *shown)
+
+
 CALLS = st.tuples(st.integers(1, 20), st.sampled_from(["fused", "pass", "drop"]))
 
 
@@ -189,7 +195,7 @@ def test_a_frame_leaves_once_never_after_a_later_one_and_is_counted_once(calls):
         frame = frame_of(from_array("rgb8", np.full((1, 1, 3), number, np.uint8)), number)
         is_next = number not in counted and (not expected or number > expected[-1])
         if call == "fused":
-            image = FusedImage(frame.message.raw, frame.pixels, "rgb")
+            image = fused_as_it_came(frame)
             assert out.output.let_out(frame, "fused", image) == is_next
             late += number in counted
         elif call == "pass":

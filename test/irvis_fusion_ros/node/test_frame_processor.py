@@ -19,6 +19,7 @@ from irvis_fusion_ros.parameters.settings import LiveSettings, Settings
 from irvis_fusion_ros.pipeline.current_stages import CurrentStages
 from irvis_fusion_ros.pipeline.frame_decision import Decision
 from irvis_fusion_ros.pipeline.frames import FUSED, PASSED, UNUSABLE_PAIR, IrFrame, VisFrame
+from irvis_fusion_ros.pipeline.message_checks import MessageChecks
 from irvis_fusion_ros.pipeline.pair_fuser import PairFuser
 
 NS = 1_000_000_000
@@ -55,8 +56,18 @@ class Bench:
         self.states = []
         state = EngineState(lambda name, reason: self.states.append(name))
         state.set(READY)
-        self.processor = frame_path.FrameProcessor(
-            self.output, self.overload, self.stages, state, self.latencies.append, now, note
+        self.processor = frame_path.FramePath(
+            live,
+            MessageChecks(note),
+            self.output,
+            self.overload,
+            self.stages,
+            state,
+            lambda: self.fuser,
+            note,
+            now,
+            self.latencies.append,
+            lambda: None,
         )
         self.fuser = PairFuser(Engine())
 
@@ -76,7 +87,7 @@ class Bench:
 
 def decision(number, ir_number=None, skew_s=0.0, size=(48, 64), ir_size=(48, 64)):
     message = serialized(from_array("rgb8", np.full((*size, 3), number, np.uint8)))
-    frame = VisFrame(number, message, image_messages.view(message), number * NS, 0)
+    frame = VisFrame(number, message, image_messages.view(message), number * NS, 0, size)
     if ir_number is None:
         return Decision(PASSED, "ir_missing", frame, frame.stamp_ns, None, None, "missing")
     pixels = np.full(ir_size, 100 + ir_number, np.uint8)

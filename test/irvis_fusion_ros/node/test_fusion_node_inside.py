@@ -21,7 +21,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from irvis_fusion_core.errors import ConfigurationError, FusionError, ModelError
 from irvis_fusion_ros.messages.serialized_image import head_bytes
-from irvis_fusion_ros.node import configured, fusion_node
+from irvis_fusion_ros.node import frame_path, fusion_node
 from irvis_fusion_ros.node.process import spin_once
 
 
@@ -97,7 +97,7 @@ def test_whatever_keeps_it_from_configuring_is_said(make, monkeypatch):
         raise RuntimeError("out of memory")
 
     node = make()
-    monkeypatch.setattr(configured, "FusionWorker", refuse)
+    monkeypatch.setattr(frame_path, "FusionWorker", refuse)
     assert node.trigger_configure() == TransitionCallbackReturn.FAILURE
     assert node.log.lines[-1] == "cannot configure: RuntimeError: out of memory"
     assert node.state_label == "unconfigured"
@@ -109,7 +109,7 @@ def test_parameters_of_two_sections_are_taken_together_or_not_at_all(make):
     node = make()
     assert node.start()
     before = node.live.current
-    decider = node.configured.intake._decider
+    decider = node.configured.path._decider
     parts = (decider._pairing, decider._health)
     # Each value is in its range; the thermal limits cross, which only thermal rescaling sees.
     crossed = {"thermal__low_percent": 60.0, "thermal__high_percent": 40.0}
@@ -352,7 +352,7 @@ def test_an_engine_that_does_not_open_is_reported_by_the_class_of_its_error(make
     node = make(parameters=["engine_retry_s:=100.0"], open_engine=refuse)
     assert node.start()
     while not node.log.lines or "failed" not in node.log.lines[-1]:
-        assert node.configured.worker.is_busy
+        assert node.configured.path.worker.is_busy
         time.sleep(0.01)
     assert "engine failed: ModelError: no model file at /nowhere" in node.log.lines[-1]
 

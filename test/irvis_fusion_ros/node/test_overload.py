@@ -62,27 +62,20 @@ class Road:
         self.overload = Overload(self.live, note, steady.monotonic)
         self.state = EngineState(lambda name, reason: None)
         self.state.set(READY)
-        self.processor = frame_path.FrameProcessor(
+        self.intake = frame_path.FramePath(
+            self.live,
+            MessageChecks(note, now),
             self.output,
             self.overload,
             CurrentStages(self.live.current),
             self.state,
-            lambda latencies: None,
-            now,
-            note,
+            open_engine=None,
+            note=note,
+            now=now,
+            on_latencies=lambda latencies: None,
+            on_waiting=lambda: None,
         )
-        self.mailbox = Mailbox(0.5, clock_s=steady.monotonic)
-        self.intake = frame_path.FrameIntake(
-            self.live,
-            MessageChecks(note, now),
-            types.SimpleNamespace(engine_state=self.state, mailbox=self.mailbox),
-            self.processor,
-            self.output,
-            self.overload,
-            note,
-            now,
-            lambda: None,
-        )
+        self.mailbox = self.intake.worker.mailbox = Mailbox(0.5, clock_s=steady.monotonic)
         self.fuser = PairFuser(Engine())
         self.fuser.warm_up((8, 8))
         self.stamps = {}
@@ -106,7 +99,7 @@ class Road:
         """Let a millisecond pass, in which the worker may finish a frame and begin another."""
         self.now_ms += 1
         if self._delivery is not None and self.now_ms >= self._until_ms:
-            self.processor.process(self.fuser, self._delivery)
+            self.intake.process(self.fuser, self._delivery)
             self.results += self._delivery.job.ir is not None
             self.mailbox.done()
             self._delivery = None
@@ -219,7 +212,7 @@ def test_an_engine_that_fails_at_overload_leaves_the_visible_image_at_once(road)
     road.engine_ms = 50
     road.run(8.0)
     assert road.overload.only_fused
-    road.processor.failed(road._delivery, RuntimeError("device lost"))
+    road.intake.failed(road._delivery, RuntimeError("device lost"))
     assert not road.overload.drops
     road._delivery = None
     road.mailbox.done()

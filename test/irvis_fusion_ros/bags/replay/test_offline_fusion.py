@@ -138,34 +138,38 @@ def run_node(monkeypatch, bag, settings, engine=None):
     output = FrameOutput(Publishers(topic, silent, None, live, note), live, note)
     state = EngineState(lambda name, reason: None)
     state.set(READY)
-    overload = Overload(live, note)
-    processor = frame_path.FrameProcessor(
-        output, overload, CurrentStages(settings), state, lambda latencies: None, now, note
-    )
     fuser = PairFuser(engine or ReferenceFusion())
     fuser.warm_up((48, 64))  # offline the engine warms up before the first frame
-    mailbox = types.SimpleNamespace(
+    path = frame_path.FramePath(
+        live,
+        MessageChecks(note),
+        output,
+        Overload(live, note),
+        CurrentStages(settings),
+        state,
+        lambda: fuser,
+        note,
+        now,
+        lambda latencies: None,
+        lambda: None,
+    )
+    path.worker.mailbox = types.SimpleNamespace(
         accepts=lambda now_s: True,
-        put=lambda decision, *rest: processor.process(fuser, Delivery(decision, [])),
+        put=lambda decision, *rest: path.process(fuser, Delivery(decision, [])),
         give_back=lambda: [],
         is_full=False,
-    )
-    checks = MessageChecks(note)
-    worker = types.SimpleNamespace(engine_state=state, mailbox=mailbox)
-    intake = frame_path.FrameIntake(
-        live, checks, worker, processor, output, overload, note, now, lambda: None
     )
     last_ns = START_NS
     for message in read_messages(bag, TOPICS[:2]):
         for tick_ns in range(last_ns + 10_000_000, message.recorded_ns, 10_000_000):
             now_ns[0] = tick_ns
-            intake.expire()
+            path.expire()
         now_ns[0] = last_ns = message.recorded_ns
-        intake.expire()
-        (intake.add_ir if message.topic == TOPICS.ir else intake.add_vis)(message.message)
+        path.expire()
+        (path.add_ir if message.topic == TOPICS.ir else path.add_vis)(message.message)
     for _ in range(200):
         now_ns[0] += 10_000_000
-        intake.expire()
+        path.expire()
     return output.outcomes.counts(), published
 
 
@@ -192,14 +196,14 @@ def test_every_visible_frame_comes_once_and_the_fused_image_is_the_engines(
         if frame.outcome == PASSED:
             assert frame.message.raw == frame.source.raw
             np.testing.assert_array_equal(frame.fused, vis)
-            assert frame.ir is None and frame.engine_ms is None and frame.ir_stamp_ns is None
+            assert frame.ir is None and frame.pair is None and frame.ir_stamp_ns is None
             continue
         ir_number = round((frame.ir_stamp_ns - START_NS) / NS * 30) % 6
         ir = cv2.imread(f"{pairs}/IR/{ir_number:02d}.png", cv2.IMREAD_GRAYSCALE)
         np.testing.assert_array_equal(frame.ir, ir)
         np.testing.assert_array_equal(frame.fused, np.maximum(ir[..., None], vis))
         np.testing.assert_array_equal(view(frame.message)[..., ::-1], frame.fused)
-        assert frame.message.encoding == "bgr8" and frame.engine_ms > 0
+        assert frame.message.encoding == "bgr8" and frame.pair.timings.engine_ms > 0
         skew_s = (frame.ir_stamp_ns - frame.vis_stamp_ns) / NS
         assert frame.skew_s == pytest.approx(skew_s, abs=1e-9)
 

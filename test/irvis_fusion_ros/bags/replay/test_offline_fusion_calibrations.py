@@ -58,7 +58,7 @@ def test_calibrations_are_taken_from_the_bag(bag):
     fusion, frames = walked(bag, CALIBRATION)
     assert {frame.outcome for frame in frames} == {FUSED}
     ir, coverage = expected_ir(bag, fusion.settings)
-    np.testing.assert_array_equal(frames[0].coverage, coverage)
+    np.testing.assert_array_equal(frames[0].pair.coverage, coverage)
     assert 0.5 < np.mean(coverage > 0) < 0.99  # shifted by 0.2 m / 5 m * 55 pixels: 2.2
     inside = coverage == 255
     np.testing.assert_array_equal(frames[0].ir[inside], ir[inside])
@@ -121,9 +121,9 @@ def test_a_calibration_that_changes_is_followed(tmp_path, bag):
                 writer.write_raw(*message[:4])
     _, frames = walked(str(tmp_path / "zoomed"), CALIBRATION)
     _, steady = walked(bag, CALIBRATION)
-    same = [np.array_equal(a.coverage, b.coverage) for a, b in zip(frames, steady)]
+    same = [np.array_equal(a.pair.coverage, b.pair.coverage) for a, b in zip(frames, steady)]
     assert all(same[:8]) and not any(same[10:])
-    assert (frames[-1].coverage > 0).mean() < 0.4 * (steady[-1].coverage > 0).mean()
+    assert (frames[-1].pair.coverage > 0).mean() < 0.4 * (steady[-1].pair.coverage > 0).mean()
 
 
 def test_online_alignment_gives_the_same_images_each_time(tmp_path):

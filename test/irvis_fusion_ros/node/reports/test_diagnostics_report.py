@@ -56,7 +56,7 @@ class Parts:
             patience_s=0.15,
         )
         self.overload = types.SimpleNamespace(only_fused=False)
-        self.worker = types.SimpleNamespace(
+        worker = types.SimpleNamespace(
             openings=1, failures=0, retries=2, retry_at_s=0.0, mailbox=self.mailbox
         )
         self.output_report = types.SimpleNamespace(
@@ -65,8 +65,8 @@ class Parts:
         self.engine_state = EngineState(lambda state, reason: None)
         self.engine_state.set(READY)
         self.verdict = Verdict(True, "ok", "thermal frames arrive and change")
-        self.intake = types.SimpleNamespace(
-            counters=lambda: {"vis_in": 3}, judge_now=lambda: self.verdict
+        self.path = types.SimpleNamespace(
+            counters=lambda: {"vis_in": 3}, judge_now=lambda: self.verdict, worker=worker
         )
         self.inputs = Inputs(ir=Input(), vis=Input())
         self.live = LiveSettings(Settings())
