@@ -10,6 +10,7 @@ import cv2
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
+from rclpy.qos import qos_profile_parameters
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CameraInfo
 from std_srvs.srv import SetBool
@@ -113,7 +114,10 @@ class Configured:
             }
             self.inputs = CameraTopics(node, live, callbacks)
             undo.callback(self.inputs.close)
-            service = node.create_service(SetBool, "~/enable", node.on_enable)
+            # As many requests at once as the parameter services take; by default ten, unsaid.
+            service = node.create_service(
+                SetBool, "~/enable", node.on_enable, qos_profile=qos_profile_parameters
+            )
             undo.callback(node.destroy_service, service)
             self._timer(undo, HOUSEKEEPING_S, "housekeeping", self._on_housekeeping)
             self.output_report = OutputReport(node, live, self.checks.sizes)

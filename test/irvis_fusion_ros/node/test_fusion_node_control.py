@@ -72,6 +72,30 @@ def test_a_calibration_file_with_text_for_numbers_passes_images(graph, tmp_path)
     assert graph.fusion.stop(15) == 0
 
 
+def test_a_burst_of_requests_is_answered_to_the_last(graph):
+    from rclpy.qos import QoSProfile
+    from std_srvs.srv import SetBool
+
+    graph.start_node()
+    name = "/fusion_node/enable"
+    client = graph.node.create_client(SetBool, name, qos_profile=QoSProfile(depth=300))
+    graph.wait_for(client.service_is_ready, what="the service")
+    first = []  # a service may know a client later than the client knows it
+
+    def is_answered():
+        first.append(client.call_async(SetBool.Request(data=True)))
+        return any(future.done() for future in first)
+
+    graph.wait_for(is_answered, what="a first answer")
+    futures = [client.call_async(SetBool.Request(data=bool(n % 2))) for n in range(200)]
+    graph.wait_for(lambda: all(future.done() for future in futures), what="200 answers")
+    assert all(future.result().success for future in futures)
+    assert [f.result().message for f in futures[-2:]] == [
+        "the visible image passes through",
+        "fusing",
+    ]
+
+
 def test_requests_at_which_rclpy_raises_are_answered_and_cost_no_frame(graph):
     from lifecycle_msgs.srv import ChangeState
     from rcl_interfaces.msg import Parameter, ParameterValue
