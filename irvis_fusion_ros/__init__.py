@@ -53,7 +53,7 @@ keep_old_names(
         "bags.offline_fusion": "bags.replay.offline_fusion",
         "bags.offline_advice": "bags.replay.offline_advice",
         "bags.offline_diagnostics": "bags.replay.fused_bag",
-        "bags.fused_frame": "bags.replay.fused_frame",
+        "bags.fused_frame": "bags.replay.offline_fusion",
         "bags.fused_bag": "bags.replay.fused_bag",
     },
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, Callable
 
 from irvis_fusion_core.errors import FusionError
 from irvis_fusion_ros.bags.bag_error import (
@@ -27,13 +27,8 @@ from irvis_fusion_ros.bags.storage.decompression import is_compressed, unpack
 from irvis_fusion_ros.bags.storage.stored_topic import CDR, StoredTopic, message_types
 from irvis_fusion_ros.messages.serialized_image import SERIALIZED_TYPES
 
-
-class OnIncomplete(Protocol):
-    """What to do about missing messages: raise the error, keep it, or warn."""
-
-    def __call__(self, error: IncompleteBagError, /) -> None: ...
-
-
+OnIncomplete = Callable[[IncompleteBagError], None]
+"""What to do about missing messages: raise the error, keep it, or warn."""
 _PROBLEMS_SAID = 4
 
 

@@ -15,9 +15,8 @@ from irvis_fusion_ros.bags.bag_storage import OnIncomplete
 from irvis_fusion_ros.bags.bag_topics import FusionTopics
 from irvis_fusion_ros.bags.bag_writer import BagWriter
 from irvis_fusion_ros.bags.made_images import make_header
-from irvis_fusion_ros.bags.replay.fused_frame import FusedFrame
 from irvis_fusion_ros.bags.replay.interrupted_run import InterruptedRun
-from irvis_fusion_ros.bags.replay.offline_fusion import OfflineFusion
+from irvis_fusion_ros.bags.replay.offline_fusion import FusedFrame, OfflineFusion
 from irvis_fusion_ros.bags.storage.stored_topic import StoredTopic
 from irvis_fusion_ros.messages import compressed_messages
 from irvis_fusion_ros.messages.serialized_image import Bytes, image_bytes, info_bytes

@@ -8,7 +8,6 @@ free space of the temporary folder. `zstandard` and `lz4` come with `mcap`.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 from irvis_fusion_ros.bags.bag_error import BagError, bag_library
@@ -45,10 +44,18 @@ def unpack(data: bytes, declared: int | None = None) -> bytes:
         BagError: The frame is damaged, exceeds the limit, or has another size than declared.
     """
     most = LARGEST_BYTES if declared is None else declared
-    _check_size(most)
-    unpack_frame = _unpack_zstd if data[:4] == ZSTD_MAGIC else _unpack_lz4
+    _check_size(most, LARGEST_BYTES)
     try:
-        found = unpack_frame(data, most)
+        if data[:4] == ZSTD_MAGIC:
+            zstandard = bag_library("zstandard")
+            _check_size(zstandard.frame_content_size(data), most)
+            found: bytes = zstandard.ZstdDecompressor().decompress(data, most or 1)
+        else:
+            frame = bag_library("lz4.frame").LZ4FrameDecompressor()
+            found = frame.decompress(data, most + 1)
+            _check_size(len(found), most)
+            if not frame.eof:
+                raise BagError("compressed data that is cut off")
     except BagError:
         raise
     except Exception as error:  # of zstandard and lz4
@@ -59,23 +66,7 @@ def unpack(data: bytes, declared: int | None = None) -> bytes:
     return found
 
 
-def _unpack_zstd(data: bytes, most: int) -> bytes:
-    zstandard = bag_library("zstandard")
-    _check_size(zstandard.frame_content_size(data), most)
-    found: bytes = zstandard.ZstdDecompressor().decompress(data, max_output_size=most or 1)
-    return found
-
-
-def _unpack_lz4(data: bytes, most: int) -> bytes:
-    frame = bag_library("lz4.frame").LZ4FrameDecompressor()
-    found: bytes = frame.decompress(data, max_length=most + 1)
-    _check_size(len(found), most)
-    if not frame.eof:
-        raise BagError("compressed data that is cut off")
-    return found
-
-
-def _check_size(size: int, most: int = LARGEST_BYTES) -> None:
+def _check_size(size: int, most: int) -> None:
     if size > most:
         raise BagError(
             f"compressed data that declares or exceeds {size} bytes, where {most} are the most"
@@ -83,10 +74,10 @@ def _check_size(size: int, most: int = LARGEST_BYTES) -> None:
 
 
 def unpack_file(source: Path, target: Path) -> str:
-    """Decompress a .zstd file; return "", or why its end is missing.
+    """Decompress a file that begins as zstd; return "", or why its end is missing.
 
     Raises:
-        BagError: It exceeds the limits, or holds no zstd.
+        BagError: It exceeds the limits.
         OSError: A file cannot be read or written.
     """
     zstandard = bag_library("zstandard")
@@ -106,19 +97,11 @@ def unpack_file(source: Path, target: Path) -> str:
                 f"{bytes_written} or more; if that is right, decompress it with `zstd -d`"
             )
 
-    with open(source, "rb") as stream:
-        head = stream.read(32)
-        if head[:4] != ZSTD_MAGIC:
-            return "is no zstd file"
-        check(zstandard.frame_content_size(head))
-    return _unpack_stream(source, target, zstandard.ZstdDecompressor().decompressobj, check)
-
-
-def _unpack_stream(
-    source: Path, target: Path, new_frame: Callable, check: Callable[[int], None]
-) -> str:
+    new_frame = zstandard.ZstdDecompressor().decompressobj
     written, frame = 0, new_frame()
     with open(source, "rb") as stream, open(target, "wb") as out:
+        check(zstandard.frame_content_size(stream.read(32)))
+        stream.seek(0)
         while True:
             piece = stream.read(_PIECE_BYTES)
             if not piece:

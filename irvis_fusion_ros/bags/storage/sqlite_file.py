@@ -13,7 +13,6 @@ import urllib.parse
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 from irvis_fusion_ros.bags.bag_error import COPY_AGAIN, BagError, recovery_advice
 from irvis_fusion_ros.bags.storage.decompression import LARGEST_BYTES
@@ -22,15 +21,6 @@ from irvis_fusion_ros.bags.storage.stored_topic import StoredTopic, plain_type, 
 
 MAGIC = b"SQLite format 3\0"
 _LARGEST_PADDING = 1 << 40  # the file is sparse
-
-
-class _Topic(NamedTuple):
-    number: int
-    name: str
-    type: str
-    encoding: str
-    qos: str
-    digest: str
 
 
 class SqliteFile:
@@ -120,13 +110,16 @@ class SqliteFile:
             query = "SELECT topic_type, encoded_message_definition FROM message_definitions"
             definitions = {plain_type(str(kind)): str(text) for kind, text in self._rows(query)}
         counts = self._count()
+        columns = {row[1] for row in self._rows("PRAGMA table_info(topics)")}
+        later = ("offered_qos_profiles", "type_description_hash")
+        chosen = ", ".join(name if name in columns else "''" for name in later)
+        query = f"SELECT id, name, type, serialization_format, {chosen} FROM topics ORDER BY id"  # nosec B608
         self._by_number = {}
-        for found in self._topic_rows():
-            kind = plain_type(found.type, found.encoding)
-            self._by_number[found.number] = StoredTopic(
-                found.name, kind, counts.pop(found.number, 0), definitions.get(kind, ""),
-                found.digest, read_qos(found.qos), found.encoding,
-            )  # fmt: skip
+        for number, *texts in self._rows(query):
+            name, stored, encoding, qos, digest = map(str, texts)
+            kind, count = plain_type(stored, encoding), counts.pop(int(number), 0)
+            about = (definitions.get(kind, ""), digest, read_qos(qos), encoding)
+            self._by_number[int(number)] = StoredTopic(name, kind, count, *about)
         self.topics = list(self._by_number.values())
         self.problem = ""
         if counts:
@@ -143,14 +136,6 @@ class SqliteFile:
                 with contextlib.suppress(sqlite3.DatabaseError):
                     counts[self._row("SELECT topic_id FROM messages WHERE id = ?", number)[0]] += 1
         return counts
-
-    def _topic_rows(self) -> Iterator[_Topic]:
-        columns = {row[1] for row in self._database.execute("PRAGMA table_info(topics)")}
-        later = ("offered_qos_profiles", "type_description_hash")
-        chosen = [name if name in columns else "''" for name in later]
-        names = ", ".join(["id", "name", "type", "serialization_format", *chosen])
-        for row in self._rows("SELECT " + names + " FROM topics ORDER BY id"):  # nosec B608
-            yield _Topic(int(row[0]), *map(str, row[1:]))
 
     def _rows(self, query: str) -> list[tuple]:
         return list(self._database.execute(query))
