@@ -63,10 +63,10 @@ def filled(fused, message, order=None):
     return SerializedImage(fused_bytes(fused, serialized(message), order))
 
 
-def encoded(fused, message, order="rgb", codec="jpeg", quality=90):
+def encoded(fused, message, order="rgb", quality=90):
     """As `filled`, compressed."""
     head = serialized(message).head
-    return SerializedCompressedImage(encode(fused, head, order, codec, quality))
+    return SerializedCompressedImage(encode(fused, head, order, quality))
 
 
 def packed(encoding, values, padding=0, is_bigendian=0):

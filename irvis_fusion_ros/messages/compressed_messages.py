@@ -9,7 +9,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from irvis_fusion_core.errors import ConfigurationError, FrameError, ImageFileError
+from irvis_fusion_core.errors import FrameError, ImageFileError
 from irvis_fusion_core.file_formats import image_bytes
 from irvis_fusion_core.frames import in_order
 from irvis_fusion_ros.messages.image_encodings import (
@@ -19,8 +19,6 @@ from irvis_fusion_ros.messages.image_encodings import (
 )
 from irvis_fusion_ros.messages.protocols import CompressedImageMessage
 from irvis_fusion_ros.messages.serialized_image import compressed_bytes
-
-CODECS = ("jpeg", "png")
 
 # compressed_depth_image_transport puts its ConfigHeader (an enum and two floats) before the PNG.
 _DEPTH_HEADER_BYTES = 12
@@ -62,29 +60,20 @@ def decode(msg: CompressedImageMessage, max_pixels: int = MOST_PIXELS) -> tuple[
     return pixels, _encoding_of(pixels, source)
 
 
-def encode(
-    fused: np.ndarray,
-    head: bytes,
-    order: str = "rgb",
-    codec: str = "jpeg",
-    quality: int = 90,
-) -> bytes:
-    """Return `fused` (HxWx3 uint8 of `order`) as a serialized CompressedImage.
+def encode(fused: np.ndarray, head: bytes, order: str = "rgb", quality: int = 90) -> bytes:
+    """Return `fused` (HxWx3 uint8 of `order`) as a serialized CompressedImage, a JPEG.
 
-    `head` is that of the visible message. `quality` (1-100) is JPEG's.
+    `head` is that of the visible message, `quality` 1 to 100.
 
     Raises:
         FrameError: `fused` is not uint8 HxWx3.
-        ConfigurationError: An unknown codec or `order`.
+        ConfigurationError: An unknown `order`.
     """
-    if codec not in CODECS:
-        raise ConfigurationError(f"codec must be one of {', '.join(CODECS)}, got {codec!r}")
     bgr = in_order(fused, order, "bgr")
-    options = [cv2.IMWRITE_JPEG_QUALITY, int(quality)] if codec == "jpeg" else []
-    done, coded = cv2.imencode("." + codec, bgr, options)
+    done, coded = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, int(quality)])
     if not done:
-        raise FrameError(f"OpenCV could not write {fused.shape} as {codec}")
-    return compressed_bytes(head, f"{order}8; {codec} compressed bgr8", coded.reshape(-1).data)
+        raise FrameError(f"OpenCV could not write {fused.shape} as JPEG")
+    return compressed_bytes(head, f"{order}8; jpeg compressed bgr8", coded.reshape(-1).data)
 
 
 def _encoding_of(pixels: np.ndarray, source: str) -> str:

@@ -37,12 +37,15 @@ def is_compressed(msg: AnyImageMessage) -> bool:
     return not hasattr(msg, "encoding")
 
 
-def view(msg: ImageMessage, check_finite: bool = True) -> np.ndarray:
+def view(
+    msg: ImageMessage, check_finite: bool = True, max_pixels: int | None = None
+) -> np.ndarray:
     """Return the pixels of an Image where they lie, without a copy; do not write into them.
 
     Args:
         msg: The message. While the array lives, `msg.data` cannot be resized.
         check_finite: Refuse float pixels that are NaN or infinite.
+        max_pixels: Refuse larger images.
 
     Returns:
         HxW for one channel and Bayer, HxWxC for colour, HxWx2 for packed YUV 4:2:2, and all planes
@@ -50,10 +53,11 @@ def view(msg: ImageMessage, check_finite: bool = True) -> np.ndarray:
         float32 in the byte order of the message; padded rows become strides.
 
     Raises:
-        ImageMessageError: Of kind zero_size, unknown_encoding, wrong_step, short_data,
+        ImageMessageError: Of kind zero_size, too_large, unknown_encoding, wrong_step, short_data,
             wrong_depth, odd_size or not_finite.
     """
     height, width, step = int(msg.height), int(msg.width), int(msg.step)
+    _refuse_large(msg, max_pixels)
     if height < 1 or width < 1:
         raise ImageMessageError(
             "zero_size",
@@ -135,14 +139,14 @@ def thermal_image(
     msg: AnyImageMessage,
     check_finite: bool = True,
     palette: str = "auto",
-    max_pixels: int = encodings.MOST_PIXELS,
+    max_pixels: int | None = None,
 ) -> FalseColour:
     """Read a thermal Image or CompressedImage as it was sent; see `to_grey` for colour and YUV.
 
     Args:
         check_finite: Refuse frames without a single finite pixel.
         palette: How the camera colours its images, a name of `palettes.PALETTES`.
-        max_pixels: Of a CompressedImage; larger ones are not unpacked.
+        max_pixels: Refuse larger images; compressed ones are not unpacked.
 
     Returns:
         HxW uint8, uint16 or float32, and the name of the palette ("grey" without one).
@@ -152,15 +156,16 @@ def thermal_image(
     """
     if is_compressed(msg):
         packed = cast(CompressedImageMessage, msg)
-        pixels, encoding = decode(packed, max_pixels)
+        pixels, encoding = decode(packed, max_pixels or encodings.MOST_PIXELS)
         source = encodings.LAYOUTS.get(packed.format.split(";")[0].strip())
         if source and source.type_code != "u1" and pixels.dtype == np.uint8:
             raise _wrong_depth(packed.format)
         return encodings.to_grey(pixels, encoding, palette)
     image = cast(ImageMessage, msg)
     if not _is_known(image.encoding):
+        _refuse_large(image, max_pixels)
         return FalseColour(_through_cv_bridge(image, "mono8"), "grey")
-    pixels = view(image, check_finite=False)
+    pixels = view(image, False, max_pixels)
     if check_finite and pixels.dtype.kind == "f" and not np.isfinite(pixels).any():
         raise ImageMessageError(
             "not_finite", f"expected temperatures, found none in {pixels.size} pixels"
@@ -245,6 +250,15 @@ def passed_bytes(vis_msg: AnySerializedImage, pixels: np.ndarray | None = None) 
             raise
         return bytes(vis_msg.raw)
     return fused_bytes(colour, vis_msg, order)
+
+
+def _refuse_large(msg: ImageMessage, max_pixels: int | None) -> None:
+    if max_pixels is not None and msg.height * msg.width > max_pixels:
+        raise ImageMessageError(
+            "too_large",
+            f"expected an image of at most {max_pixels} pixels, found {msg.width}x{msg.height}; "
+            "make it smaller, or raise the parameter max_pixels",
+        )
 
 
 def _is_known(encoding: str) -> bool:

@@ -16,12 +16,12 @@ the bytes present before it is used; what cannot be read raises ImageMessageErro
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any, Union
 
 import numpy as np
 
-from irvis_fusion_core.streams.stamps import NS_PER_S, Stamp
+from irvis_fusion_core.streams.stamps import NS_PER_S
 from irvis_fusion_ros.messages.image_encodings import ImageMessageError
 from irvis_fusion_ros.messages.protocols import Header
 
@@ -32,22 +32,6 @@ HEADER = "iIS"
 """The form of a header, for `_read`."""
 
 Bytes = Union[bytes, bytearray, memoryview]
-
-
-@dataclass
-class SerializedStamp:
-    """builtin_interfaces/msg/Time."""
-
-    sec: int
-    nanosec: int
-
-
-@dataclass
-class SerializedHeader:
-    """std_msgs/msg/Header."""
-
-    stamp: Stamp
-    frame_id: str
 
 
 def _read(raw: Bytes, form: str) -> tuple[list[Any], list[int]]:
@@ -96,7 +80,7 @@ class SerializedImage:
     def __init__(self, raw: Bytes) -> None:
         """Read the fields; raise ImageMessageError of kind unreadable."""
         (sec, nanosec, frame_id, *values), ends = _read(raw, HEADER + "IISBID")
-        self.header: Header = SerializedHeader(SerializedStamp(sec, nanosec), frame_id)
+        self.header = _header(sec, nanosec, frame_id)
         self.height, self.width, self.encoding = values[:3]
         self.is_bigendian, self.step, self.data = values[3:]
         self.raw, self.head = raw, bytes(raw[: ends[2]])
@@ -108,8 +92,12 @@ class SerializedCompressedImage:
     def __init__(self, raw: Bytes) -> None:
         """Read the fields; raise ImageMessageError of kind unreadable."""
         (sec, nanosec, frame_id, self.format, self.data), ends = _read(raw, HEADER + "SD")
-        self.header: Header = SerializedHeader(SerializedStamp(sec, nanosec), frame_id)
+        self.header = _header(sec, nanosec, frame_id)
         self.raw, self.head = raw, bytes(raw[: ends[2]])
+
+
+def _header(sec: int, nanosec: int, frame_id: str) -> Header:
+    return SimpleNamespace(stamp=SimpleNamespace(sec=sec, nanosec=nanosec), frame_id=frame_id)
 
 
 AnySerializedImage = Union[SerializedImage, SerializedCompressedImage]

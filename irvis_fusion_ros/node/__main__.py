@@ -9,20 +9,16 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from types import FrameType
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the node until SIGINT or SIGTERM; 0, or 1 when it could not be configured."""
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _end_at_once)
+        # Nothing is open yet; an exception would be swallowed or shown by an import.
+        signal.signal(number, lambda number, frame: os._exit(0))
     from irvis_fusion_ros.node import fusion_node
 
     return fusion_node.main(arguments)
-
-
-def _end_at_once(number: int, frame: FrameType | None) -> None:
-    os._exit(0)  # nothing is open yet; an exception would be swallowed or shown by an import
 
 
 if __name__ == "__main__":

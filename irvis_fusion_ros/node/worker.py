@@ -278,7 +278,9 @@ class FusionWorker(Generic[Opened, Job]):
                 if self.runs_engine(delivery.job):
                     in_a_row, good = 0, good + 1
                 if self.retries and good >= GOOD_JOBS:
-                    self._recovered()
+                    if self._on_trial:
+                        self.engine_state.set(READY, f"again, opened {self.retries} times")
+                    self.retries, self._on_trial = 0, False
             except FAULTS as error:  # as above: the frame goes out unchanged
                 in_a_row, good = in_a_row + 1, 0
                 self.failures += 1
@@ -294,11 +296,6 @@ class FusionWorker(Generic[Opened, Job]):
             if self.engine_state.state == FAILED:
                 self._wait_for_retry()
                 return
-
-    def _recovered(self) -> None:
-        if self._on_trial:
-            self.engine_state.set(READY, f"again, opened {self.retries} times")
-        self.retries, self._on_trial = 0, False
 
     def _wait_for_retry(self) -> None:
         wait_s = self.retry_s * min(2**self.retries, RETRY_FACTOR_MAX)

@@ -67,8 +67,6 @@ class MessageChecks:
         Raises:
             ImageMessageError: It cannot be used.
         """
-        if not image_messages.is_compressed(message):
-            self._refuse_large(cast(ImageMessage, message))
         # Dead pixels (NaN) are masked by the thermal rescaling. They are noted, not refused.
         settings = self.live.current
         palette, max_pixels = settings.thermal.palette, settings.topics.max_pixels
@@ -118,9 +116,9 @@ class MessageChecks:
                 size_bytes += pixels.nbytes
             else:
                 image = cast(ImageMessage, message)
-                self._refuse_large(image)
                 size = (image.height, image.width)
-                pixels = image_messages.view(image, check_finite=False)
+                max_pixels = self.live.current.topics.max_pixels
+                pixels = image_messages.view(image, False, max_pixels)
         except ImageMessageError as error:
             self.note("vis: " + error.kind, str(error))
             if size is None or error.kind != "unknown_encoding" or not len(message.data):
@@ -128,15 +126,6 @@ class MessageChecks:
         stamp = self._check("vis", message, size)
         sound = frame._replace(pixels=pixels, stamp_ns=stamp, size=size, size_bytes=size_bytes)
         return sound, None
-
-    def _refuse_large(self, image: ImageMessage) -> None:
-        max_pixels = self.live.current.topics.max_pixels
-        if image.height * image.width > max_pixels:
-            raise ImageMessageError(
-                "too_large",
-                f"expected an image of at most {max_pixels} pixels, found {image.width}x"
-                f"{image.height}; make it smaller, or raise the parameter max_pixels",
-            )
 
     def _check(self, stream: str, message: AnyImageMessage, size: tuple[int, int]) -> int:
         """Note an odd length, size or stamp; return the stamp in ns."""

@@ -85,17 +85,6 @@ class Timings(NamedTuple):
     write_ms: float  # with the flicker limit
 
 
-class PreparedIr(NamedTuple):
-    """A thermal frame that is ready for the engine."""
-
-    number: int
-    size: tuple[int, int]  # of the visible grid
-    stages: Stages
-    grey: np.ndarray  # uint8 on the thermal grid
-    ir8: np.ndarray  # uint8 on the visible grid
-    coverage: np.ndarray | None
-
-
 class Fused(NamedTuple):
     """A fused pair.
 
@@ -160,7 +149,7 @@ class PairFuser:
 
     def __post_init__(self) -> None:
         self.warm_sizes: list[tuple[int, int]] = []
-        self._prepared: PreparedIr | None = None
+        self._prepared_of: tuple[int, tuple[int, int], Stages] | None = None
 
     def warm_up(self, size: tuple[int, int]) -> None:
         """Let the engine prepare for frames of (height, width); it may build for minutes."""
@@ -183,22 +172,20 @@ class PairFuser:
         if stages.registration is None:
             return None
         read_ms = (time.monotonic_ns() - begin_ns) / 1e6
-        prepared, size = self._prepared, (vis.shape[0], vis.shape[1])
+        prepared_of = (ir.number, (vis.shape[0], vis.shape[1]), stages)
         thermal_ms = registration_ms = 0.0
         # A slow thermal camera's frame serves several visible ones and is prepared once.
-        if (
-            prepared is None
-            or prepared.stages is not stages
-            or (prepared.number, prepared.size) != (ir.number, size)
-        ):
+        if self._prepared_of != prepared_of:
+            self._prepared_of = None
             start_ns = time.monotonic_ns()
-            grey = stages.thermal(ir)
+            self._grey = stages.thermal(ir)
             thermal_ns = time.monotonic_ns()
-            warped = stages.registration.warp(grey, size)
-            prepared = self._prepared = PreparedIr(ir.number, size, stages, grey, *warped)
+            self._warped = stages.registration.warp(self._grey, prepared_of[1])
+            self._prepared_of = prepared_of
             thermal_ms = (thermal_ns - start_ns) / 1e6
             registration_ms = (time.monotonic_ns() - thermal_ns) / 1e6
-        ir8, coverage, registration = prepared.ir8, prepared.coverage, stages.registration
+        (ir8, coverage), registration = self._warped, stages.registration
+        base_ir8 = ir8
         refiner = registration if isinstance(registration, Refiner) else None
         if coverage is not None or refiner is not None:
             code = cv2.COLOR_RGB2GRAY if order == "rgb" else cv2.COLOR_BGR2GRAY
@@ -220,7 +207,7 @@ class PairFuser:
         engine_ms, write_ms = (engine_ns - start_ns) / 1e6, (time.monotonic_ns() - engine_ns) / 1e6
         timings = Timings(read_ms, thermal_ms, registration_ms, engine_ms, write_ms)
         field = None if refiner is None else refiner.field
-        shown = (prepared.grey, timings, prepared.ir8, field)
+        shown = (self._grey, timings, base_ir8, field)
         return Fused(message, image, vis, order, ir8, coverage, *shown)
 
     def describe(self) -> dict[str, Any]:

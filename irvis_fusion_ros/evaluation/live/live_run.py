@@ -19,7 +19,8 @@ import numpy as np
 
 from irvis_fusion_core.errors import EngineError
 from irvis_fusion_core.streams.stamps import stamp_ns
-from irvis_fusion_ros.bags.bag import BagError, read_messages
+from irvis_fusion_ros.bags.bag import read_messages
+from irvis_fusion_ros.bags.bag_error import ignore_incomplete
 from irvis_fusion_ros.bags.bag_topics import FusionTopics
 from irvis_fusion_ros.bags.replay.offline_fusion import OfflineFusion
 from irvis_fusion_ros.evaluation.configurations import Configuration
@@ -174,7 +175,7 @@ def _live_frames(plan: Plan, settings: Settings, run: LiveRun) -> dict[int, Live
     """Return by visible stamp what was received, and what the replay makes of the same pairs."""
     images = {a.stamp_ns: a.image for a in run.arrivals}
     unchanged: dict[int, str | None] = {}
-    for found in read_messages(plan.bag, (plan.topics.vis,), on_incomplete=_already_said):
+    for found in read_messages(plan.bag, (plan.topics.vis,), on_incomplete=ignore_incomplete):
         if found.message is None:
             continue
         with contextlib.suppress(ImageMessageError):
@@ -185,14 +186,10 @@ def _live_frames(plan: Plan, settings: Settings, run: LiveRun) -> dict[int, Live
     script = compare.thermal_stamps(fused, run.skews_ms, offset_s) or {}
     live: dict[int, LiveFrame] = {}
     with OfflineFusion(settings, decider=ScriptedDecider(settings, script)) as again:
-        for frame in again.walk(plan.bag, plan.topics, _already_said):
+        for frame in again.walk(plan.bag, plan.topics, ignore_incomplete):
             key, repeated = frame.vis_stamp_ns, digest(frame.message)
             live[key] = LiveFrame(images.get(key), unchanged.get(key), frame.ir_stamp_ns, repeated)
     return live
-
-
-def _already_said(error: BagError) -> None:
-    """Go on: the replay has told what is missing."""
 
 
 def _names(topics: FusionTopics) -> dict[str, str]:

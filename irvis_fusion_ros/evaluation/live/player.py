@@ -24,6 +24,7 @@ from sensor_msgs import msg as sensor_messages
 
 from irvis_fusion_core.streams.stamps import NS_PER_S
 from irvis_fusion_ros.bags.bag import BagMessage, read_messages
+from irvis_fusion_ros.bags.bag_error import ignore_incomplete
 from irvis_fusion_ros.messages.serialized_image import stamp_ns_of, with_stamp
 
 DEPTH = 60
@@ -92,7 +93,7 @@ class Player:
     def _messages(self) -> Iterator[BagMessage]:
         # The replay tells what is missing; here the rest is played.
         names = tuple(self._names)
-        return read_messages(self._bag, (), names, on_incomplete=lambda error: None)
+        return read_messages(self._bag, (), names, on_incomplete=ignore_incomplete)
 
     def _publisher(self, message: BagMessage) -> Publisher:
         if message.topic not in self._publishers:

@@ -71,8 +71,12 @@ class LatencyTopics:
     def describe(self) -> dict[str, str]:
         """Return `name: p50 / p99` over the window, for /diagnostics."""
         with self._lock:
-            recent = {name: list(values) for name, values in self._recent.items() if values}
-        return {name: _percentiles(sorted(values)) for name, values in recent.items()}
+            recent = {name: sorted(values) for name, values in self._recent.items() if values}
+        shown = {}
+        for name, values in recent.items():
+            p50, p99 = (values[round(share * (len(values) - 1))] for share in (0.5, 0.99))
+            shown[name] = f"p50 {p50:.2f}, p99 {p99:.2f}"
+        return shown
 
     def destroy(self) -> None:
         """Remove the publishers."""
@@ -80,8 +84,3 @@ class LatencyTopics:
         for publisher in self._publishers.values():
             self._node.destroy_publisher(publisher)
         self._publishers = {}
-
-
-def _percentiles(in_order: list[float]) -> str:
-    p50, p99 = (in_order[round(share * (len(in_order) - 1))] for share in (0.5, 0.99))
-    return f"p50 {p50:.2f}, p99 {p99:.2f}"

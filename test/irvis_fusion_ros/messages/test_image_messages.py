@@ -247,9 +247,9 @@ def test_real_messages_round_trip_with_their_fields_checked():
     assert isinstance(out.data, array.array)
     assert np.array_equal(view(out), np.dstack([255 - rgb, rgb[..., :1]]))
     assert (out.header.frame_id, out.header.stamp.sec) == ("camera", 7)
-    coded = encode(rgb, in_cdr.head, "bgr", "png")
+    coded = encode(rgb, in_cdr.head, "bgr")
     packed_out = deserialize_message(coded, sensor_msgs.CompressedImage)
-    assert np.array_equal(decode(packed_out)[0], rgb)
+    assert np.abs(decode(packed_out)[0].astype(int) - rgb).mean() < 3
     assert packed_out.header == msg.header
     mono16 = sensor_msgs.Image(height=2, width=2, encoding="mono16", step=4)
     mono16.data.frombytes(bytes(8))
