@@ -47,8 +47,21 @@ class BagPlace:
         self.unfinished = os.path.join(self.part, name.replace("\ufffd", "_"))
         self.before: str | None = None
         self._lock = contextlib.ExitStack()
-        self._put_back_old()
-        _check_free(self.path, overwrite)
+        old = os.path.join(self.part, _OLD)
+        if os.path.isdir(old) and not os.path.lexists(self.path):
+            # A process was killed while it replaced the old bag.
+            with _locked(os.path.join(self.part, MARK)):
+                os.rename(old, self.path)
+        if os.path.lexists(self.path) and not overwrite:
+            raise BagError(
+                f"expected {self.path} to be free, found a file or folder; choose another name, "
+                "or replace it with --overwrite"
+            )
+        if os.path.lexists(self.path) and (os.path.islink(self.path) or not is_bag(self.path)):
+            raise BagError(
+                f"expected a bag at {self.path}, since --overwrite replaces nothing else, found "
+                "something else (or a bag with other files in its folder); choose another name"
+            )
 
     def open(self, run: Mapping[str, object] | None, resume: bool) -> None:
         """Make the folder; keep the bag of an interrupted run if `resume`, else remove it.
@@ -82,9 +95,15 @@ class BagPlace:
         """Give the bag its name; remove the old one and the folder afterwards.
 
         Raises:
-            OSError: It cannot be renamed. Then the old bag has its name.
+            OSError: The disk does not keep it, or it cannot be renamed. Then the old bag has its
+                name.
         """
-        _flush(self.unfinished)
+        for name in [*os.listdir(self.unfinished), "."]:
+            descriptor = os.open(os.path.join(self.unfinished, name), os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
         complete = os.path.join(self.part, _COMPLETE)
         with open(complete, "w"):
             pass
@@ -180,13 +199,6 @@ class BagPlace:
         else:
             shutil.rmtree(before, ignore_errors=True)
 
-    def _put_back_old(self) -> None:
-        """Give the old bag its name again, if a process was killed while it replaced it."""
-        old = os.path.join(self.part, _OLD)
-        if os.path.isdir(old) and not os.path.lexists(self.path):
-            with _locked(os.path.join(self.part, MARK)):
-                os.rename(old, self.path)
-
 
 def count_readable(bag: str) -> int:
     """Return the number of messages that can be read of a bag that may be damaged."""
@@ -211,21 +223,6 @@ def is_bag(path: str) -> bool:
     return bool(storage or METADATA in names) and not rest
 
 
-def _check_free(path: str, overwrite: bool) -> None:
-    if not os.path.lexists(path):
-        return
-    if not overwrite:
-        raise BagError(
-            f"expected {path} to be free, found a file or folder; choose another name, or "
-            "replace it with --overwrite"
-        )
-    if os.path.islink(path) or not is_bag(path):
-        raise BagError(
-            f"expected a bag at {path}, since --overwrite replaces nothing else, found something "
-            "else (or a bag with other files in its folder); choose another name"
-        )
-
-
 def _locked(mark: str) -> IO[str]:
     """Lock the mark until the returned file is closed or this process ends."""
     try:
@@ -235,16 +232,6 @@ def _locked(mark: str) -> IO[str]:
             f"expected no writer of {os.path.dirname(mark)}, found another process writing it; "
             "wait for it to end, or choose another name"
         ) from error
-
-
-def _flush(folder: str) -> None:
-    """Flush a folder of files to the disk; raise OSError where the disk refuses."""
-    for name in [*os.listdir(folder), "."]:
-        descriptor = os.open(os.path.join(folder, name), os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _exchange(one: str, other: str) -> bool:

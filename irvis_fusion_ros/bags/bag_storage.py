@@ -138,19 +138,15 @@ class BagReader:
             elif topic.name not in names:
                 merged[topic[:2]] = topic
         self.topics = [merged[key] for key in sorted(merged)]
-        damage = self._damage() if not merged else []
-        if damage:
-            raise unreadable(self._bag, "; ".join(damage), COPY_AGAIN)
-
-    def _damage(self) -> list[str]:
-        """Return what is wrong with the files of a bag that names no topics."""
-        found = [file.problem for file in self._files if file.problem]
-        for file in self._files:
-            try:
-                next(file.messages(set()), None)
-            except FusionError as error:
-                found.append(str(error))
-        return found
+        if not merged:  # damage alone makes a bag without topics unreadable
+            damage = [file.problem for file in self._files if file.problem]
+            for file in self._files:
+                try:
+                    next(file.messages(set()), None)
+                except FusionError as error:
+                    damage.append(str(error))
+            if damage:
+                raise unreadable(self._bag, "; ".join(damage), COPY_AGAIN)
 
     def _incomplete(
         self, names: set[str], read: Counter[str], problems: Sequence[str]

@@ -52,7 +52,21 @@ def main(arguments: list[str]) -> int:
         if missing:
             print(f"\nThe core alone was shown, without the node: {missing}")
             return 0
-        _show_node(options)
+        print(
+            f"\nThe node, {options.seconds:.0f} s at {options.rate_hz:.0f} Hz: cameras, fusion "
+            "node and two detectors, each a process of its own",
+            flush=True,
+        )
+        images = os.path.join(options.output, "node")
+        run = run_node(options, images)
+    counted = ", ".join(f"{name} {number}" for name, number in run.outcomes.items() if number)
+    print(run.engine)
+    print_table(make_table(run.streams))
+    print(
+        "p50 and p99 are from stamp to arrival. The node counted meanwhile, by its reports once a "
+        f"second: {counted}"
+    )
+    print(f"The detector is the same program both times; what it saw is in {images}")
     return 0
 
 
@@ -102,24 +116,6 @@ def pairs_of_bag(options: argparse.Namespace) -> Iterator[None]:
             yield
         finally:
             options.pairs = None
-
-
-def _show_node(options: argparse.Namespace) -> None:
-    print(
-        f"\nThe node, {options.seconds:.0f} s at {options.rate_hz:.0f} Hz: cameras, fusion node "
-        "and two detectors, each a process of its own",
-        flush=True,
-    )
-    images = os.path.join(options.output, "node")
-    run = run_node(options, images)
-    counted = ", ".join(f"{name} {number}" for name, number in run.outcomes.items() if number)
-    print(run.engine)
-    print_table(make_table(run.streams))
-    print(
-        "p50 and p99 are from stamp to arrival. The node counted meanwhile, by its reports once a "
-        f"second: {counted}"
-    )
-    print(f"The detector is the same program both times; what it saw is in {images}")
 
 
 if __name__ == "__main__":

@@ -54,7 +54,16 @@ def main(arguments: list[str]) -> int:
             )
     options.command = "irvis_fusion evaluate_bag " + " ".join(map(shlex.quote, arguments))
     if bag_fleet.is_fleet(options):
-        _check_several(options)
+        if options.live and (options.jobs > 1 or options.scheduler):
+            raise ConfigurationError(
+                "expected one bag at a time with --live, which plays it in real time, found "
+                "--jobs or --scheduler; leave them out"
+            )
+        if options.frame_names:
+            raise ConfigurationError(
+                "expected one bag with --frame-names, the names of its frames, found several; "
+                "give annotations that are named by visible stamp"
+            )
         configurations = make_configurations(options.config, options.model, options.param)
         settings = [each.settings for each in configurations]
         return bag_fleet.run_bags(MODULE, options, options.command, settings, PAGE)
@@ -84,19 +93,6 @@ def _evaluate(options: argparse.Namespace) -> str:
         **{name: value for name, value in vars(options).items() if name in Plan._fields},
     )
     return Evaluation(plan).run(functools.partial(show_progress, quiet=options.quiet))
-
-
-def _check_several(options: argparse.Namespace) -> None:
-    if options.live and (options.jobs > 1 or options.scheduler):
-        raise ConfigurationError(
-            "expected one bag at a time with --live, which plays it in real time, found --jobs or "
-            "--scheduler; leave them out"
-        )
-    if options.frame_names:
-        raise ConfigurationError(
-            "expected one bag with --frame-names, the names of its frames, found several; give "
-            "annotations that are named by visible stamp"
-        )
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -65,7 +65,10 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         FusionError: The bag, the parameters or the engine; or the bag is incomplete.
     """
     settings = settings_of(options)
-    _refuse_itself(options.bag, options.output)
+    bag, output = (os.path.realpath(path) for path in (options.bag, options.output))
+    if output in (bag, os.path.dirname(bag)):
+        found = "that bag or its folder; choose another name"
+        raise ConfigurationError(f"expected --output other than {options.bag}, found {found}")
     cameras = bag_topics.find_topics(options.bag, options.ir_topic, options.vis_topic)
     there = all_topics(options.bag)
     fused = _fused_topics(options, settings)
@@ -82,8 +85,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         writer.identify(_run(options.bag, fusion, cameras, fused, copied))
         with writer:
             interrupted.begin(writer, fused.image)
-            bag = FusedBag(fusion, writer, cameras, fused, copied, incomplete.append, interrupted)
-            for _ in show_progress(bag.run(options.bag), total, options.quiet):
+            new = FusedBag(fusion, writer, cameras, fused, copied, incomplete.append, interrupted)
+            for _ in show_progress(new.run(options.bag), total, options.quiet):
                 pass
             if incomplete and not options.allow_partial:
                 raise incomplete[0]
@@ -136,14 +139,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--quiet", action="store_true", help="no progress bar, no summary")
     bag_fleet.add_fleet_options(parser)
     return parser
-
-
-def _refuse_itself(bag: str, output: str) -> None:
-    """Raise ConfigurationError if the fused bag would replace the recording."""
-    output = os.path.realpath(output)
-    if output in (os.path.realpath(bag), os.path.dirname(os.path.realpath(bag))):
-        found = "that bag or its folder; choose another name"
-        raise ConfigurationError(f"expected --output other than {bag}, found {found}")
 
 
 def _run(

@@ -10,7 +10,7 @@ import numpy as np
 
 from irvis_fusion_core.detectors import Annotations, Detection, Detector, DetectorFile, Tally
 from irvis_fusion_core.detectors.average_precision import PrecisionRecall, interval, resamples
-from irvis_fusion_core.detectors.detection import Truth, regroup
+from irvis_fusion_core.detectors.detection import regroup
 from irvis_fusion_core.detectors.labels import group_names
 from irvis_fusion_core.errors import FusionError
 from irvis_fusion_ros.evaluation.image_store import Shown, TopFrames, as_rgb, draw_boxes, jpeg
@@ -78,23 +78,17 @@ class DetectionCheck:
             found[name] = [d for d in detections if d.score >= self._min_score]
             tally = self._tallies.setdefault(name, Tally(self._detector.min_overlap))
             tally.add(found[name], truth)
-            if truth is not None:
-                self._add_by_class(name, detections, truth)
+            for label in self._labels if truth is not None else ():
+                counters = self._by_class.setdefault(name, {})
+                counter = counters.setdefault(label, PrecisionRecall(self._detector.min_overlap))
+                true = [t for t in truth or () if t.label == label]
+                counter.add([d for d in detections if d.label == label], true)
         counts = {name: len(detections) for name, detections in found.items()}
         spread = max(counts.values()) - min(counts.values())
         if spread and self._examples.wants(spread, seconds):
             drawn = {n: jpeg(draw_boxes(p, found[n], truth or ())) for n, p in images.items()}
             self._examples.add(Shown(spread, index, seconds, counts, drawn))
         return counts
-
-    def _add_by_class(self, row: str, found: list[Detection], truth: list[Truth]) -> None:
-        counters = self._by_class.setdefault(
-            row, {label: PrecisionRecall(self._detector.min_overlap) for label in self._labels}
-        )
-        for label, counter in counters.items():
-            counter.add(
-                [d for d in found if d.label == label], [t for t in truth if t.label == label]
-            )
 
     def summary(self) -> dict[str, Any]:
         """Return the entry of summary.json."""
@@ -137,7 +131,11 @@ def _common_labels(detector: Detector, annotations: Annotations | None) -> Seque
             f"expected class names in {detector.name} to compare with annotations, found none for "
             f"its {len(detector.labels)} classes; give them all in --class-names, in its order"
         )
-    common = [label for label in annotations.labels if _reported(label, detector.labels)]
+    common = [
+        label
+        for label in annotations.labels
+        if any(member in detector.labels for member in group_names([label]))
+    ]
     if annotations.labels and not common:
         raise FusionError(
             f"expected annotations of classes that {detector.name} reports "
@@ -145,7 +143,3 @@ def _common_labels(detector: Detector, annotations: Annotations | None) -> Seque
             "give --class-names for YOLO files without classes.txt, or another --detector"
         )
     return common or list(detector.labels)
-
-
-def _reported(label: str, labels: Sequence[str]) -> bool:
-    return any(member in labels for member in group_names([label]))

@@ -61,7 +61,7 @@ class Configured:
         self.engine_text: dict[str, str] = {}
         self._info_raw, self._info_size = b"", (0, 0)
         self._node = node
-        live, guard, note, now = node.live, node.guard, node.note, node.get_clock().now
+        live, guard, note, clock = node.live, node.guard, node.note, node.get_clock()
         settings = live.current
         refuse_loops(node, settings)
         with ExitStack() as undo:
@@ -85,7 +85,11 @@ class Configured:
             self.engine_state = EngineState(self._on_engine_state)
             self._expire_timer = self._timer(undo, EXPIRE_S, "a wait's end", self._on_expire)
             self._expire_timer.cancel()
-            self.checks = MessageChecks(note, now, live)
+
+            def now_ns() -> int:
+                return clock.now().nanoseconds
+
+            self.checks = MessageChecks(note, now_ns, live)
             self.path = FramePath(
                 live,
                 self.checks,
@@ -95,7 +99,7 @@ class Configured:
                 self.engine_state,
                 self._open_on_worker,
                 note,
-                now,
+                now_ns,
                 self.latencies.publish,
                 self._on_waiting,
             )

@@ -32,7 +32,7 @@ from irvis_fusion_ros.pipeline.current_stages import CurrentStages
 from irvis_fusion_ros.pipeline.events import Note
 from irvis_fusion_ros.pipeline.frame_decision import Decision, FrameDecider
 from irvis_fusion_ros.pipeline.frames import DROPPED, FUSED, IrFrame, VisFrame
-from irvis_fusion_ros.pipeline.message_checks import MessageChecks, Moment
+from irvis_fusion_ros.pipeline.message_checks import MessageChecks
 from irvis_fusion_ros.pipeline.pair_fuser import PairFuser, Timings, offer_pair
 
 VIS_SILENT_NS = NS_PER_S
@@ -56,7 +56,7 @@ class FramePath:
         output: Publishes frames and counts what became of them.
         open_engine: Returns the engine; called on the worker's thread.
         note: Is told of faults, and of pairs that cannot be fused.
-        now: Reads the clock of the stamps.
+        now_ns: Reads the clock of the stamps.
         on_latencies: Takes what the steps of a fused frame took; on the worker's thread.
         on_waiting: Is called when a visible frame waits for its partner: then call `expire` now
             and then.
@@ -74,7 +74,7 @@ class FramePath:
     engine_state: EngineState
     open_engine: Callable[[], PairFuser]
     note: Note
-    now: Callable[[], Moment]
+    now_ns: Callable[[], int]
     on_latencies: Callable[[Mapping[str, float]], None]
     on_waiting: Callable[[], None]
 
@@ -179,7 +179,7 @@ class FramePath:
         now_ns = time.monotonic_ns()
         stamp_ns = self.checks.last_stamp_ns.get("vis")
         if stamp_ns is None:
-            return self._decider.judge(self.now().nanoseconds, now_ns)
+            return self._decider.judge(self.now_ns(), now_ns)
         silent_ns = now_ns - self._vis_arrived_ns
         # The last stamp of a dead visible camera stands still: the thermal one is not ahead of it.
         stamp_ns += silent_ns if silent_ns > VIS_SILENT_NS else 0
@@ -292,7 +292,7 @@ class FramePath:
             "publish_ms": (end_ns - fused_ns) / 1e6,
             "node_ms": (end_ns - start_ns) / 1e6 - times.engine_ms,
             "total_ms": (end_ns - frame.arrived_ns) / 1e6,
-            "stamp_to_publish_ms": (self.now().nanoseconds - frame.stamp_ns) / 1e6,
+            "stamp_to_publish_ms": (self.now_ns() - frame.stamp_ns) / 1e6,
         }
         if decision.skew_s is not None:
             latencies["skew_ms"] = 1e3 * decision.skew_s

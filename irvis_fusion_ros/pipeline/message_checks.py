@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol, cast
+from typing import cast
 
 import numpy as np
 
@@ -28,28 +28,20 @@ FUTURE_NS = NS_PER_S
 """A stamp this far ahead of the clock is wrong, whatever the delay of the transport."""
 
 
-class Moment(Protocol):
-    """A time as rclpy gives it."""
-
-    @property
-    def nanoseconds(self) -> int:
-        """Nanoseconds since the epoch of its clock."""
-
-
 @dataclass(eq=False)
 class MessageChecks:
     """Turns messages into frames.
 
     Attributes:
         note: Called with a stable kind, such as "ir: short_data", and a text.
-        now: Reads the clock of the stamps. Without one no stamp lies in the future.
+        now_ns: Reads the clock of the stamps. Without one no stamp lies in the future.
         live: The parameters now, for thermal.palette and max_pixels.
         sizes: (height, width) of the newest frame, by stream: "ir" and "vis".
         last_stamp_ns: Newest stamp above zero, by stream.
     """
 
     note: Note
-    now: Callable[[], Moment] | None = None
+    now_ns: Callable[[], int] | None = None
     live: LiveSettings = field(default_factory=lambda: LiveSettings(Settings()))
 
     def __post_init__(self) -> None:
@@ -142,8 +134,8 @@ class MessageChecks:
         if stamp <= 0:
             self.note(stream + ": zero stamp", "the driver does not stamp its images")
             return stamp
-        if self.now is not None:
-            now_ns = self.now().nanoseconds
+        if self.now_ns is not None:
+            now_ns = self.now_ns()
             ahead_ns = stamp - now_ns
             if ahead_ns > FUTURE_NS and now_ns > 0:  # 0: nothing on /clock so far
                 text = f"{ahead_ns / NS_PER_S:.3f} s ahead of the node's clock"

@@ -88,7 +88,13 @@ class FusedBag:
         for frame in frames:
             self._add(frame)
             yield frame
-        self._write_settled()
+        # What no earlier message can still precede.
+        waiting_ns = self.fusion.oldest_waiting_ns
+        while self._held and (waiting_ns is None or self._held[0][0] <= waiting_ns):
+            recorded_ns, _, topic, kind, raw = heapq.heappop(self._held)
+            if self.interrupted is not None:
+                self.interrupted.check(topic, recorded_ns, raw)
+            self.writer.write_raw(topic, kind, recorded_ns, raw)
 
     def _add(self, frame: FusedFrame) -> None:
         """Hold what the node would publish of a frame."""
@@ -129,15 +135,6 @@ class FusedBag:
     def _hold(self, recorded_ns: int, topic: str, kind: str, raw: bytes) -> None:
         heapq.heappush(self._held, (recorded_ns, self._number, topic, kind, raw))
         self._number += 1
-
-    def _write_settled(self) -> None:
-        """Write what no earlier message can still precede."""
-        waiting_ns = self.fusion.oldest_waiting_ns
-        while self._held and (waiting_ns is None or self._held[0][0] <= waiting_ns):
-            recorded_ns, _, topic, kind, raw = heapq.heappop(self._held)
-            if self.interrupted is not None:
-                self.interrupted.check(topic, recorded_ns, raw)
-            self.writer.write_raw(topic, kind, recorded_ns, raw)
 
 
 class SecondsOfFrames:

@@ -266,10 +266,13 @@ class OfflineFusion:
         self._vis_count += 1
         self._waiting[bare.number] = message.recorded_ns
         frame, refused = self._checks.vis(bare)
+        skew_s = None
+        if refused is None and self._newest_ir_ns is not None and frame.stamp_ns > 0:
+            offset_s = self.settings.pairing.ir_time_offset_s
+            skew_s = (self._newest_ir_ns - frame.stamp_ns) / NS_PER_S + offset_s
+        item = RecordedVis(frame, message, skew_s)
         if refused is not None:
-            item = RecordedVis(frame, message, None)
             return [self._decider.drop("vis_" + refused, frame.stamp_ns, item)]
-        item = RecordedVis(frame, message, self._skew_at_arrival(frame.stamp_ns))
         return self._decider.add_vis(frame.stamp_ns, item, self._now_ns)
 
     def _complete(self, decision: Decision) -> FusedFrame:
@@ -320,10 +323,3 @@ class OfflineFusion:
         except ImageMessageError as error:
             self._events.add("vis: " + error.kind, str(error))
             result.outcome, result.reason = DROPPED, error.kind
-
-    def _skew_at_arrival(self, stamp_ns: int) -> float | None:
-        """Return the newest thermal stamp, offset applied, minus this one, in s."""
-        if self._newest_ir_ns is None or stamp_ns <= 0:
-            return None
-        offset_s = self.settings.pairing.ir_time_offset_s
-        return (self._newest_ir_ns - stamp_ns) / NS_PER_S + offset_s

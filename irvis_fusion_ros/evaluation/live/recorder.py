@@ -54,18 +54,16 @@ class LiveRecorder(NodeWatch):
         for name in ("thermal.smoothing_s", "ir_time_offset_s"):
             value = float(settings.value(name))
             for each in (value - 0.5 if value > 1.0 else value + 0.5, value):
-                self._set(Parameter(name, value=each))
+                parameter = Parameter(name, value=each).to_parameter_msg()
+                self.spin_until(self._client.service_is_ready, SERVICE_TIMEOUT_S)
+                request = SetParameters.Request(parameters=[parameter])
+                future = self._client.call_async(request)
+                done = self.spin_until(future.done, SERVICE_TIMEOUT_S)
+                if not done or not future.result().results[0].successful:
+                    said = future.result().results[0].reason if done else "no answer"
+                    raise EngineError(f"expected the node to set {name}, found: {said}")
         self.arrivals.clear()
         self.skews_ms.clear()
-
-    def _set(self, parameter: Parameter) -> None:
-        self.spin_until(self._client.service_is_ready, SERVICE_TIMEOUT_S)
-        request = SetParameters.Request(parameters=[parameter.to_parameter_msg()])
-        future = self._client.call_async(request)
-        done = self.spin_until(future.done, SERVICE_TIMEOUT_S)
-        if not done or not future.result().results[0].successful:
-            said = future.result().results[0].reason if done else "no answer"
-            raise EngineError(f"expected the node to set {parameter.name}, found: {said}")
 
     def _on_fused(self, message: Image) -> None:
         arrived_ns = time.monotonic_ns()

@@ -31,8 +31,8 @@ class Clock:
         monkeypatch.setattr(frame_path, "time", steady)
         monkeypatch.setattr("irvis_fusion_core.streams.health.time", steady)
 
-    def now(self):
-        return types.SimpleNamespace(nanoseconds=START_S * NS + self.elapsed_ns)
+    def now_ns(self):
+        return START_S * NS + self.elapsed_ns
 
 
 class Bench:
@@ -62,14 +62,14 @@ class Bench:
         self.live = LiveSettings(Settings.of(changes))
         self.intake = frame_path.FramePath(
             self.live,
-            MessageChecks(note, self.clock.now),
+            MessageChecks(note, self.clock.now_ns),
             output,
             Overload(self.live, note),
             CurrentStages(self.live.current),
             state,
             open_engine=None,
             note=note,
-            now=self.clock.now,
+            now_ns=self.clock.now_ns,
             on_latencies=lambda latencies: None,
             on_waiting=lambda: self.announced.append(1),
         )
@@ -97,7 +97,7 @@ class Bench:
         kind = np.float32 if encoding == "32FC1" else np.uint8
         shape = (16, 16, 3) if encoding == "rgb8" else (16, 16)
         message = from_array(encoding, np.full(shape, self._count, kind))
-        ns = self.clock.now().nanoseconds if stamped else 0
+        ns = self.clock.now_ns() if stamped else 0
         message.header.stamp = types.SimpleNamespace(sec=ns // NS, nanosec=ns % NS)
         return serialized(message)
 
@@ -213,7 +213,7 @@ def test_tuning_does_not_make_a_frozen_camera_count_as_well(monkeypatch):
     still = from_array("mono8", np.full((16, 16), 9, np.uint8))
     for _ in range(30):
         bench.clock.elapsed_ns += NS // 20
-        ns = bench.clock.now().nanoseconds
+        ns = bench.clock.now_ns()
         still.header.stamp = types.SimpleNamespace(sec=ns // NS, nanosec=ns % NS)
         bench.intake.add_ir(serialized(still))
     assert bench.intake.judge_now().reason == "frozen"

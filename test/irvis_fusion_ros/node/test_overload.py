@@ -55,8 +55,8 @@ class Road:
         def note(kind, text):
             self.events.append((kind, text))
 
-        def now():
-            return types.SimpleNamespace(nanoseconds=START_NS + self.now_ms * MS)
+        def now_ns():
+            return START_NS + self.now_ms * MS
 
         self.output = FrameOutput(Publishers(topic, topic, None, self.live, note), self.live, note)
         self.overload = Overload(self.live, note, steady.monotonic)
@@ -64,14 +64,14 @@ class Road:
         self.state.set(READY)
         self.intake = frame_path.FramePath(
             self.live,
-            MessageChecks(note, now),
+            MessageChecks(note, now_ns),
             self.output,
             self.overload,
             CurrentStages(self.live.current),
             self.state,
             open_engine=None,
             note=note,
-            now=now,
+            now_ns=now_ns,
             on_latencies=lambda latencies: None,
             on_waiting=lambda: None,
         )

@@ -19,8 +19,8 @@ class Bench:
 
     def __init__(self, now_s=100.0):
         self.notes = []
-        now = types.SimpleNamespace(nanoseconds=round(now_s * NS))
-        self.checks = MessageChecks(lambda *note: self.notes.append(note), lambda: now)
+        note = lambda *note: self.notes.append(note)  # noqa: E731
+        self.checks = MessageChecks(note, lambda: round(now_s * NS))
 
     def vis(self, message):
         return self.checks.vis(VisFrame(1, message, None, 0, 7))

@@ -129,9 +129,6 @@ def run_node(monkeypatch, bag, settings, engine=None):
     def note(kind, text):
         """Forget it."""
 
-    def now():
-        return types.SimpleNamespace(nanoseconds=now_ns[0])
-
     topic = types.SimpleNamespace(publish=publish, get_subscription_count=lambda: 1)
     silent = types.SimpleNamespace(publish=lambda message: None, get_subscription_count=lambda: 0)
     live = LiveSettings(settings)
@@ -149,7 +146,7 @@ def run_node(monkeypatch, bag, settings, engine=None):
         state,
         lambda: fuser,
         note,
-        now,
+        lambda: now_ns[0],
         lambda latencies: None,
         lambda: None,
     )
