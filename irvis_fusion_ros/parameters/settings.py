@@ -1,7 +1,8 @@
 """Every parameter of the node once: `Settings` joins the sections, `TABLE` derives from them.
 
-A new parameter is one row in `node_settings.py` or `camera_settings.py`. Declaration, validation,
-`config/fusion.yaml` and `docs/parameters.md` follow from it.
+A new parameter is one row, a field and the text below it, in `node_settings.py` or
+`camera_settings.py`. Declaration, validation, `config/fusion.yaml` and `docs/parameters.md` follow
+from it.
 
 A parameter marked `live` may change at any time. The others may be set only while the node is
 unconfigured (`ros2 lifecycle set /fusion_node cleanup`).
@@ -16,31 +17,30 @@ from dataclasses import dataclass
 from typing import Any
 
 from irvis_fusion_core.errors import ConfigurationError
-from irvis_fusion_ros.parameters import node_settings
 from irvis_fusion_ros.parameters.camera_settings import RegistrationSettings, ThermalSettings
-from irvis_fusion_ros.parameters.spec import ParameterSpec, section, specs_of
+from irvis_fusion_ros.parameters.node_settings import (
+    EngineSettings,
+    IrLossSettings,
+    NodeSettings,
+    PairingSettings,
+    ReportSettings,
+    TopicSettings,
+)
+from irvis_fusion_ros.parameters.spec import ParameterSpec, specs_of
 
 
 @dataclass(frozen=True)
 class Settings:
     """The values of all parameters; `Settings()` has the defaults."""
 
-    node: node_settings.NodeSettings = section(node_settings.NodeSettings, "Node")
-    topics: node_settings.TopicSettings = section(
-        node_settings.TopicSettings, "Topics and quality of service"
-    )
-    engine: node_settings.EngineSettings = section(
-        node_settings.EngineSettings, "Model and engine"
-    )
-    pairing: node_settings.PairingSettings = section(node_settings.PairingSettings, "Pairing")
-    ir_loss: node_settings.IrLossSettings = section(
-        node_settings.IrLossSettings, "When the thermal camera is gone, and overload"
-    )
-    thermal: ThermalSettings = section(ThermalSettings, "Raw thermal to 8 bit", "thermal.")
-    registration: RegistrationSettings = section(
-        RegistrationSettings, "Registration of IR to the visible image", "registration."
-    )
-    reports: node_settings.ReportSettings = section(node_settings.ReportSettings, "Reports")
+    node: NodeSettings = NodeSettings()
+    topics: TopicSettings = TopicSettings()
+    engine: EngineSettings = EngineSettings()
+    pairing: PairingSettings = PairingSettings()
+    ir_loss: IrLossSettings = IrLossSettings()
+    thermal: ThermalSettings = ThermalSettings()
+    registration: RegistrationSettings = RegistrationSettings()
+    reports: ReportSettings = ReportSettings()
 
     @classmethod
     def of(cls, values: Mapping[str, object]) -> Settings:
@@ -124,10 +124,11 @@ _FIELDS: dict[str, str] = {}
 """ROS name to the name of the field within its section."""
 _BY_NAME: dict[str, ParameterSpec] = {}
 for _section in dataclasses.fields(Settings):
-    _facts = _section.metadata
-    for _field, _spec in specs_of(_facts["settings"], _section.name, _facts["prefix"]).items():
+    for _field, _spec in specs_of(_section.name, _section.default).items():
         _FIELDS[_spec.name] = _field
         _BY_NAME[_spec.name] = _spec
 
 TABLE = tuple(_BY_NAME.values())
-SECTION_TITLES = {field.name: field.metadata["title"] for field in dataclasses.fields(Settings)}
+SECTION_TITLES = {
+    field.name: getattr(Settings, field.name).TITLE for field in dataclasses.fields(Settings)
+}

@@ -1,10 +1,14 @@
-"""One row of the parameter table: a dataclass field that carries the parameter's facts."""
+"""One row of the parameter table: a dataclass field, and below it the text that describes it."""
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import dataclasses
+import functools
+import inspect
 import math
-from functools import partial
+import sys
 from typing import Any, NamedTuple
 
 _NO_LIMITS = (-1.0e9, 1.0e9)
@@ -80,44 +84,56 @@ class ParameterSpec(NamedTuple):
 
 def row(
     default: Any,
-    description: str,
     allowed: tuple[str, ...] | tuple[float, float] = (),
     name: str = "",
     live: bool = False,
 ) -> Any:
-    """Return a dataclass field that is one parameter.
+    """Return a dataclass field that is one parameter; the string below it describes it.
 
     Args:
         default: of type bool, int, float, str, or a tuple of numbers.
-        description: printed by the YAML file and the documentation.
         allowed: for text the choices, for numbers the smallest and the largest; empty allows any.
         name: ROS name where it is not the section's prefix followed by the field's name.
         live: the parameter may change while the node is configured.
     """
     choices, limits = (allowed, ()) if isinstance(default, str) else ((), allowed)
-    facts = (default, description, choices, *(limits or _NO_LIMITS), live)
+    facts = (choices, *(limits or _NO_LIMITS), live)
     return dataclasses.field(default=default, metadata={"name": name, "facts": facts})
 
 
-live_row = partial(row, live=True)
+live_row = functools.partial(row, live=True)
 """`row` of a parameter that may change while the node is configured."""
 
 
-def section(settings: type, title: str, prefix: str = "") -> Any:
-    """Return a dataclass field that holds one section of the table, a dataclass of rows.
-
-    `title` is its heading in the YAML file and in the documentation; `prefix` stands before the
-    fields' names in the ROS names, such as "thermal.".
-    """
-    metadata = {"settings": settings, "title": title, "prefix": prefix}
-    return dataclasses.field(default_factory=settings, metadata=metadata)
-
-
-def specs_of(settings: type, section_name: str, prefix: str) -> dict[str, ParameterSpec]:
-    """Return the rows of a section's dataclass by field name."""
+def specs_of(section_name: str, settings: Any) -> dict[str, ParameterSpec]:
+    """Return the rows of a section, a dataclass of rows with its defaults, by field name."""
+    prefix, texts = getattr(settings, "PREFIX", ""), _texts_below_fields(type(settings).__module__)
     return {
         field.name: ParameterSpec(
-            section_name, field.metadata["name"] or prefix + field.name, *field.metadata["facts"]
+            section_name,
+            field.metadata["name"] or prefix + field.name,
+            field.default,
+            texts.get((type(settings).__name__, field.name), ""),
+            *field.metadata["facts"],
         )
         for field in dataclasses.fields(settings)
     }
+
+
+@functools.lru_cache(None)
+def _texts_below_fields(module: str) -> dict[tuple[str, str], str]:
+    """Return the string below each annotated field of a module's classes, by (class, field).
+
+    Python keeps no such strings, so they are read from the source; none where it is not there.
+    """
+    found = {}
+    with contextlib.suppress(OSError):
+        for block in ast.parse(inspect.getsource(sys.modules[module])).body:
+            if not isinstance(block, ast.ClassDef):
+                continue
+            for field, below in zip(block.body, block.body[1:]):
+                name = getattr(getattr(field, "target", None), "id", "")
+                if name and isinstance(below, ast.Expr):
+                    text = ast.literal_eval(below.value)
+                    found[block.name, name] = " ".join(text.split())
+    return found
