@@ -31,7 +31,7 @@ from irvis_fusion_ros.node.reports.diagnostics import Report
 from irvis_fusion_ros.node.reports.latency_topics import LatencyTopics
 from irvis_fusion_ros.node.reports.output import OutputReport
 from irvis_fusion_ros.node.topics.calibration_topics import CalibrationTopics
-from irvis_fusion_ros.node.topics.image_topics import CameraTopics, FusedTopics, refuse_loops
+from irvis_fusion_ros.node.topics.image_topics import CameraTopics, make_publishers, refuse_loops
 from irvis_fusion_ros.parameters.settings import Settings
 from irvis_fusion_ros.pipeline.current_stages import CurrentStages
 from irvis_fusion_ros.pipeline.message_checks import MessageChecks
@@ -65,8 +65,8 @@ class Configured:
         settings = live.current
         refuse_loops(node, settings)
         with ExitStack() as undo:
-            self.topics = FusedTopics(node, live, guard("a match", node.follow_demand), note)
-            undo.callback(self.topics.close)
+            on_demand = guard("a match", node.follow_demand)
+            self.publishers = make_publishers(node, live, on_demand, note, undo)
             diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
             undo.callback(node.destroy_publisher, diagnostics)
             self.latencies = LatencyTopics(node)
@@ -78,7 +78,7 @@ class Configured:
             self.calibrations.follow()
             self.stages = CurrentStages(settings, self.calibrations.snapshot, self._tell)
             debug = node.get_logger().debug
-            self.output = FrameOutput(self.topics.publishers, live, note, debug)
+            self.output = FrameOutput(self.publishers, live, note, debug)
             self.overload = Overload(live, note)
             self._fuser: PairFuser | None = None
             self._engine_log = EngineLog(node.get_logger)
@@ -117,7 +117,7 @@ class Configured:
                 "vis_info": on_info,
             }
             self.inputs = CameraTopics(node, live, callbacks)
-            undo.callback(self.inputs.close)
+            undo.callback(self.inputs.follow, False)
             # As many requests at once as the parameter services take; by default ten, unsaid.
             service = node.create_service(
                 SetBool, "~/enable", node.on_enable, qos_profile=qos_profile_parameters
@@ -229,7 +229,7 @@ class Configured:
         if raw[12:] != self._info_raw[12:]:  # most differ in the stamp alone
             try:
                 message = deserialize_message(raw, CameraInfo)  # all of it, before it goes out
-                self.topics.publishers.set_camera_info(raw)
+                self.publishers.set_camera_info(raw)
             except Exception as error:  # noqa: BLE001 - of rclpy, whose kinds differ by version
                 self._node.note("vis/camera_info: unreadable", f"{type(error).__name__}: {error}")
                 return

@@ -162,8 +162,7 @@ class FusionNode(LifecycleNode):
     def follow_demand(self, event: Any = None) -> None:
         """Subscribe or unsubscribe as the subscribers of the fused topics ask for it."""
         if self.configured is not None:
-            publishers = self.configured.topics.publishers
-            demand = not self.live.current.node.lazy or publishers.wanted()
+            demand = not self.live.current.node.lazy or self.configured.publishers.wanted()
             self.configured.follow(self._active and demand)
 
     def recover(self, error: Exception) -> None:

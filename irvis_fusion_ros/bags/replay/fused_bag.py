@@ -78,7 +78,7 @@ class FusedBag:
         images = (cameras.ir, cameras.vis)
         for message in read_messages(bag, images, sorted(others), self.on_incomplete):
             if message.topic in copied:
-                self._hold(message.recorded_ns, message.topic, message.type, message.raw)
+                self._put(message.recorded_ns, message.topic, message.type, message.raw)
             if message.topic == cameras.vis_info and message.message is not None:
                 self._info = message.raw
             yield from self._take(self.fusion.add(message, cameras))
@@ -120,7 +120,8 @@ class FusedBag:
     def _put(self, recorded_ns: int, topic: str | None, kind: str, raw: Bytes | None) -> None:
         """Hold a serialized message, where there is one and the topic is wanted."""
         if topic is not None and raw is not None:
-            self._hold(recorded_ns, topic, kind, bytes(raw))
+            heapq.heappush(self._held, (recorded_ns, self._number, topic, kind, bytes(raw)))
+            self._number += 1
 
     def _compressed(self, frame: FusedFrame) -> Bytes | None:
         """Return the frame as JPEG; None for a passed image that cannot be decoded."""
@@ -131,10 +132,6 @@ class FusedBag:
             return None
         quality = self.fusion.settings.topics.jpeg_quality
         return compressed_messages.encode(frame.fused, source.message.head, quality=quality)
-
-    def _hold(self, recorded_ns: int, topic: str, kind: str, raw: bytes) -> None:
-        heapq.heappush(self._held, (recorded_ns, self._number, topic, kind, raw))
-        self._number += 1
 
 
 class SecondsOfFrames:

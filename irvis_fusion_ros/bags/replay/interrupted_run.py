@@ -15,13 +15,14 @@ import io
 import os
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import BinaryIO
+from functools import partial
+from types import SimpleNamespace
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
 
-from irvis_fusion_core.flicker_limiter import BLOCK_PX, FlickerLimiter
+from irvis_fusion_core.flicker_limiter import BLOCK_PX
 from irvis_fusion_core.protocols import Engine
 from irvis_fusion_ros.bags.bag import BagImage, BagMessage, all_topics, read_images, read_messages
 from irvis_fusion_ros.bags.bag_error import BagError, ignore_incomplete
@@ -163,43 +164,17 @@ class _ResumedFuser(PairFuser):
             level = self._run.next_level((vis.shape[0] // BLOCK_PX, vis.shape[1] // BLOCK_PX))
             if level is None:
                 return None
-            stages = stages._replace(limiter=_Limited(stages.limiter, level))
+            # The image was limited; the limiter has to know of it.
+            follow = partial(stages.limiter.follow, level)
+            passing: Any = SimpleNamespace(limit=lambda fused, *rest: follow(*rest))
+            stages = stages._replace(limiter=passing)
         self._run.reused += 1
-        engine, self.engine = self.engine, _Given(image)  # type: ignore[assignment]
+        given: Any = SimpleNamespace(fuse_frame=lambda ir, vis, order: image)
+        engine, self.engine = self.engine, given
         try:
             return super().fuse(frame, ir, stages)
         finally:
             self.engine = engine
-
-
-class _Limited(FlickerLimiter):
-    """Lets an image pass that was limited, and the limiter know of it."""
-
-    def __init__(self, limiter: FlickerLimiter, level: np.ndarray) -> None:
-        super().__init__()
-        self._limiter, self._level = limiter, level
-
-    def limit(
-        self,
-        fused: np.ndarray,
-        ir: np.ndarray,
-        vis: np.ndarray,
-        stamp_s: float,
-        order: str = "rgb",
-    ) -> np.ndarray:
-        """Return `fused` as it is."""
-        self._limiter.follow(self._level, ir, vis, stamp_s, order)
-        return fused
-
-
-@dataclass
-class _Given:
-    """An engine that has fused already."""
-
-    image: np.ndarray
-
-    def fuse_frame(self, ir: np.ndarray, vis: np.ndarray, order: str = "rgb") -> np.ndarray:
-        return self.image
 
 
 def _read_levels(path: str) -> Iterator[tuple[int, np.ndarray]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from typing import Any
 
 from rclpy.lifecycle import LifecycleNode
@@ -88,62 +89,42 @@ class CameraTopics:
                 self._node.get_logger().warning(silent)
             self.silent[name] = silent
 
-    def close(self) -> None:
-        """Unsubscribe."""
-        self.follow(False)
 
+def make_publishers(
+    node: LifecycleNode,
+    live: LiveSettings,
+    on_demand: Callable[[Any], None],
+    note: Note,
+    undo: ExitStack,
+) -> Publishers:
+    """Create the publishers of the fused image; they publish only while the node is active.
 
-class FusedTopics:
-    """The publishers of the fused image; they publish only while the node is active."""
+    `on_demand(event)` is called when subscribers come and go. Where the middleware has no such
+    event (Humble), ask `Publishers.wanted` now and then. `note` is told of images that cannot be
+    compressed, `undo` removes the publishers.
+    """
+    settings = live.current.topics
+    reliability, durability = settings.output_qos_reliability, settings.output_qos_durability
+    profile = make_profile(reliability, durability, settings.output_qos_depth)
 
-    def __init__(
-        self,
-        node: LifecycleNode,
-        live: LiveSettings,
-        on_demand: Callable[[Any], None],
-        note: Note,
-    ) -> None:
-        """Create them; `on_demand(event)` is called when subscribers come and go.
-
-        `note` is told of images that cannot be compressed.
-
-        Where the middleware has no such event (Humble), ask `publishers.wanted` now and then.
-        """
-        topics = live.current.topics
-        self._node = node
-        self._on_demand = on_demand
-        self._live = live
-        self._created: list[Any] = []
-        image, info = self._publish(Image, FUSED), self._publish(CameraInfo, FUSED_INFO)
-        wanted = topics.publish_compressed
-        compressed = self._publish(CompressedImage, COMPRESSED) if wanted else None
-        self.publishers = Publishers(image, info, compressed, live, note)
-
-    def close(self) -> None:
-        """Remove the publishers."""
-        for publisher in self._created:
-            self._node.destroy_lifecycle_publisher(publisher)
-        self._created = []
-
-    def _publish(self, message_type: Any, name: str) -> Any:
-        settings = self._live.current.topics
-        topic = resolve_topic(self._node, name)
+    def create(message_type: Any, name: str) -> Any:
+        topic = resolve_topic(node, name)
         publisher = matched_events(
-            lambda events: self._node.create_lifecycle_publisher(
+            lambda events: node.create_lifecycle_publisher(
                 message_type,
                 topic,
-                make_profile(
-                    settings.output_qos_reliability,
-                    settings.output_qos_durability,
-                    settings.output_qos_depth,
-                ),
+                profile,
                 event_callbacks=events,
-                qos_overriding_options=overriding_options(self._node, topic, "publisher"),
+                qos_overriding_options=overriding_options(node, topic, "publisher"),
             ),
-            self._on_demand,
+            on_demand,
         )
-        self._created.append(publisher)
+        undo.callback(node.destroy_lifecycle_publisher, publisher)
         return publisher
+
+    image, info = create(Image, FUSED), create(CameraInfo, FUSED_INFO)
+    compressed = create(CompressedImage, COMPRESSED) if settings.publish_compressed else None
+    return Publishers(image, info, compressed, live, note)
 
 
 def refuse_loops(node: LifecycleNode, settings: Settings) -> None:

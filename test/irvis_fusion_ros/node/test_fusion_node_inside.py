@@ -361,12 +361,12 @@ def test_a_calibration_that_is_cut_off_leaves_the_one_before(make):
     node = make()
     assert node.start()
     sent = []
-    node.configured.topics.publishers.info = SimpleNamespace(publish=sent.append)
+    node.configured.publishers.info = SimpleNamespace(publish=sent.append)
     whole = serialize_message(CameraInfo(height=4, width=6, binning_x=3))
     take = node.configured.inputs["vis_info"].on_message
     take(whole)
     take(whole[: len(whole) // 2])
     take(whole)
-    node.configured.topics.publishers._publish_info(head_bytes(1, 2, "camera"))
+    node.configured.publishers._publish_info(head_bytes(1, 2, "camera"))
     assert deserialize_message(sent[-1], CameraInfo).binning_x == 3
     assert node.events.counts() == {"vis/camera_info: unreadable": 1}
