@@ -6,8 +6,9 @@ is bad, ERROR while an image is missing altogether (no visible input, no engine)
 
 from __future__ import annotations
 
+import math
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -51,19 +52,6 @@ class Status(NamedTuple):
     level: bytes
     message: str
     values: Mapping[str, str]
-
-
-class RateMeter:
-    """Turns a growing count into a rate between two reports."""
-
-    _previous: tuple[float, int] | None = None
-
-    def rate_hz(self, now_s: float, count: int) -> float:
-        """Return the events a second since the last call; 0 the first time."""
-        previous, self._previous = self._previous, (now_s, count)
-        if previous is None or now_s <= previous[0]:
-            return 0.0
-        return max(0.0, (count - previous[1]) / (now_s - previous[0]))
 
 
 def registration_status(mode: str, stages: Stages, changes: int = 0) -> Status:
@@ -117,16 +105,14 @@ class Report:
     parts: Configured
 
     def __post_init__(self) -> None:
-        self._rates: dict[str, RateMeter] = defaultdict(RateMeter)
-        self._fused_before = 0
-        self._others_before = 0
-        self._events_before = 0
+        self._before: Counter[str] = Counter()  # counts of the last report
         self._output_before = ""
-        self._lost_before: Counter[str] = Counter()
-        self._active_s = time.monotonic()
+        self._made_s, self._active_s = -math.inf, time.monotonic()
 
     def make(self) -> DiagnosticArray:
         """Return the message."""
+        now_s = time.monotonic()
+        self._seconds, self._made_s = (now_s - self._made_s) or math.inf, now_s
         output = Status(*self.parts.output_report.status())
         if output.level != OK and output.message != self._output_before:
             self.node.get_logger().warning("output: " + output.message)
@@ -148,20 +134,21 @@ class Report:
         named = [s._replace(name=f"{name}: {s.name}") for s in statuses]
         return make_diagnostics(self.node.get_clock().now().to_msg(), name, named)
 
-    def _rate(self, name: str, count: int) -> float:
-        return self._rates[name].rate_hz(time.monotonic(), count)
+    def _new(self, name: str, count: int) -> int:
+        """Return how much a count has grown since the last report."""
+        before, self._before[name] = self._before[name], count
+        return count - before
 
     def _fusion(self) -> Status:
         parts = self.parts
         outcomes = parts.output.outcomes.counts()
         fused = outcomes.get(FUSED, 0)
         others = sum(outcomes.values()) - fused
-        new_fused, new_others = fused - self._fused_before, others - self._others_before
-        self._fused_before, self._others_before = fused, others
+        new_fused, new_others = self._new("fused", fused), self._new("others", others)
         idle = not parts.inputs["vis"].is_open
         if new_fused or new_others or idle:
             self._active_s = time.monotonic()
-        values = {"fused_hz": f"{self._rate('fused', fused):.1f}"}
+        values = {"fused_hz": f"{new_fused / self._seconds:.1f}"}
         values.update(("frames " + kind, str(count)) for kind, count in sorted(outcomes.items()))
         vis = parts.inputs["vis"]
         losses = vis.losses()
@@ -201,12 +188,11 @@ class Report:
         parts = self.parts
         subscription = parts.inputs[name]
         values = subscription.describe()
-        values["rate_hz"] = f"{self._rate(name, subscription.received):.1f}"
+        values["rate_hz"] = f"{self._new(name, subscription.received) / self._seconds:.1f}"
         size = parts.checks.sizes.get(name)
         values["size"] = "{1}x{0}".format(*size) if size else "unknown"
         level, message = OK, "receiving"
-        lost = subscription.losses()["reader queue"]
-        new_lost, self._lost_before[name] = lost - self._lost_before[name], lost
+        new_lost = self._new("lost " + name, subscription.losses()["reader queue"])
         if not subscription.is_open:
             message = "not subscribed"
         elif name == "ir":
@@ -248,8 +234,7 @@ class Report:
     def _messages(self) -> Status:
         events = self.node.events
         values = events.describe()
-        new = events.total() - self._events_before
-        self._events_before += new
+        new = self._new("events", events.total())
         if not values:
             return Status("messages", OK, "no bad message", values)
         kinds = ", ".join(sorted(values))

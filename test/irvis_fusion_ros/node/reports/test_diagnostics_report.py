@@ -193,6 +193,22 @@ def test_no_visible_frame_is_an_error_but_not_while_nobody_listens(node, monkeyp
     assert "inactive" in statuses(report)["fusion"].message
 
 
+def test_a_rate_is_what_came_since_the_last_report_over_the_time(node, monkeypatch):
+    report = node.report()
+    now = [report._active_s]
+    monkeypatch.setattr(report_module, "time", types.SimpleNamespace(monotonic=lambda: now[0]))
+
+    def rate_after(seconds, frames):
+        now[0] += seconds
+        node.count(FUSED, frames)
+        values = {v.key: v.value for v in statuses(report)["fusion"].values}
+        return values["fused_hz"]
+
+    assert rate_after(10.0, 5) == "0.0"  # the first report knows no time before
+    assert rate_after(2.0, 60) == "30.0"
+    assert rate_after(0.0, 5) == "0.0"
+
+
 def test_silent_inputs_and_a_lost_engine_say_why(node):
     report = node.report()
     node.inputs.silent = {"ir": "nothing on /ir", "vis": "nothing on /vis"}
