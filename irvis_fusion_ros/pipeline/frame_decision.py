@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from irvis_fusion_core.streams import pairing as pairing_module
@@ -183,15 +183,9 @@ class FrameDecider(Generic[Vis]):
 
 def policy_options(settings: Settings) -> dict[str, Any]:
     """Return what the pairing policy is built from."""
-    pairing = settings.pairing
-    return {
-        "policy": pairing.pairing,
-        "slop_s": pairing.slop_s,
-        "max_ir_age_s": pairing.max_ir_age_s,
-        "ir_time_offset_s": pairing.ir_time_offset_s,
-        "depth": pairing.pairing_depth,
-        "max_wait_s": pairing.max_wait_s,
-    }
+    options = asdict(settings.pairing)
+    del options["on_unpaired"]  # decided here
+    return {"policy": options.pop("pairing"), "depth": options.pop("pairing_depth"), **options}
 
 
 def make_policy(settings: Settings) -> PairingPolicy:
