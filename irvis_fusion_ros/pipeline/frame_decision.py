@@ -27,26 +27,17 @@ Vis = TypeVar("Vis")
 
 
 class Decision(NamedTuple):
-    """What to do with a visible frame, and why.
+    """What to do with a visible frame, and why."""
 
-    Attributes:
-        action: FUSED, PASSED or DROPPED.
-        reason: FUSED, or why the frame is not fused.
-        vis: The visible frame as given to `add_vis`.
-        stamp_ns: Its stamp.
-        ir: The thermal frame to fuse it with; None unless FUSED.
-        skew_s: IR stamp, with ir_time_offset_s, minus visible stamp: of `ir`, or of the nearest
-            thermal frame known for a frame that is not fused. None where there is none.
-        health: The verdict on the thermal camera, one of `health.REASONS` of the core.
-    """
-
-    action: str
-    reason: str
-    vis: Any
-    stamp_ns: int
-    ir: IrFrame | None
+    action: str  # FUSED, PASSED or DROPPED
+    reason: str  # FUSED, or why the frame is not fused
+    vis: Any  # the visible frame as given to `add_vis`
+    stamp_ns: int  # its stamp
+    ir: IrFrame | None  # the thermal frame to fuse it with; None unless FUSED
+    # IR stamp, with ir_time_offset_s, minus visible stamp: of `ir`, or, for a frame that is not
+    # fused, of the nearest thermal frame known. None where there is none.
     skew_s: float | None
-    health: str
+    health: str  # the verdict on the thermal camera, one of `health.REASONS` of the core
 
 
 @dataclass(eq=False)

@@ -18,37 +18,22 @@ UNUSABLE_PAIR = "unusable_pair"
 
 
 class IrFrame(NamedTuple):
-    """A thermal frame as it came.
+    """A thermal frame as it came."""
 
-    Attributes:
-        number: Place in its stream.
-        stamp_ns: Stamp of the header, without ir_time_offset_s.
-        pixels: HxW uint8, uint16 or float32.
-    """
-
-    number: int
-    stamp_ns: int
-    pixels: np.ndarray
+    number: int  # place in its stream
+    stamp_ns: int  # of the header, without ir_time_offset_s
+    pixels: np.ndarray  # HxW uint8, uint16 or float32
 
 
 class VisFrame(NamedTuple):
-    """A visible frame as it came.
+    """A visible frame as it came."""
 
-    Attributes:
-        number: Place in its stream.
-        message: sensor_msgs/Image or CompressedImage, serialized.
-        pixels: What `image_messages.view` gave for the message, or `unpacked_visible` for a
-            compressed one. None for an encoding that is not known here.
-        stamp_ns: Stamp of the header.
-        arrived_ns: When it arrived, on a steady clock.
-        size: Height and width.
-        size_bytes: Bytes that it holds in memory.
-    """
-
-    number: int
+    number: int  # place in its stream
     message: AnySerializedImage
+    # What `image_messages.view` gave for the message, or `unpacked_visible` for a compressed one.
+    # None for an encoding that is not known here.
     pixels: np.ndarray | None
-    stamp_ns: int
-    arrived_ns: int
-    size: tuple[int, int] = (0, 0)
-    size_bytes: int = 0
+    stamp_ns: int  # of the header
+    arrived_ns: int  # on a steady clock
+    size: tuple[int, int] = (0, 0)  # height and width
+    size_bytes: int = 0  # what it holds in memory

@@ -60,19 +60,12 @@ class ThermalOnce:
 
 
 class Stages(NamedTuple):
-    """What is in use now. Parts that did not change are shared with the stages before.
+    """What is in use now. Parts that did not change are shared with the stages before."""
 
-    Attributes:
-        thermal: Raw thermal frame to 8 bits.
-        registration: To the visible grid; None: the visible image passes unchanged.
-        limiter: Limits flicker, or None.
-        problem: Why `registration` is not the one asked for; empty when it is.
-    """
-
-    thermal: ThermalOnce
-    registration: Registration | None
-    limiter: FlickerLimiter | None
-    problem: str = ""
+    thermal: ThermalOnce  # raw thermal frame to 8 bits
+    registration: Registration | None  # None: the visible image passes unchanged
+    limiter: FlickerLimiter | None  # of flicker
+    problem: str = ""  # why `registration` is not the one asked for; empty when it is
 
 
 class Timings(NamedTuple):
@@ -86,31 +79,20 @@ class Timings(NamedTuple):
 
 
 class Fused(NamedTuple):
-    """A fused pair.
+    """A fused pair."""
 
-    Attributes:
-        message: What goes out, serialized.
-        image: uint8 HxWx3 in `order`.
-        vis: The visible image, uint8 HxWx3 in `order`.
-        order: Channel order of both, "rgb" or "bgr".
-        ir8: uint8 HxW on the visible grid, as the engine got it.
-        coverage: uint8 HxW, 0 where the thermal camera sees nothing (there `ir8` shows the
-            visible image); None where it sees everything.
-        grey: The thermal frame in 8 bits on its own grid.
-        timings: What the steps took.
-        base_ir8: `ir8` as the registration gave it before it was refined and filled.
-        field: Displacements of a registration that refines, float32 2 x rows x columns; or None.
-    """
-
-    message: bytes
-    image: np.ndarray
-    vis: np.ndarray
-    order: str
-    ir8: np.ndarray
+    message: bytes  # what goes out, serialized
+    image: np.ndarray  # uint8 HxWx3 in `order`
+    vis: np.ndarray  # the visible image, uint8 HxWx3 in `order`
+    order: str  # "rgb" or "bgr"
+    ir8: np.ndarray  # uint8 HxW on the visible grid, as the engine got it
+    # uint8 HxW, 0 where the thermal camera sees nothing (there `ir8` shows the visible image);
+    # None where it sees everything.
     coverage: np.ndarray | None
-    grey: np.ndarray
+    grey: np.ndarray  # the thermal frame in 8 bits on its own grid
     timings: Timings
-    base_ir8: np.ndarray
+    base_ir8: np.ndarray  # `ir8` before it was refined and filled
+    # Displacements of a registration that refines, float32 2 x rows x columns.
     field: np.ndarray | None = None
 
 

@@ -29,18 +29,12 @@ StorageFile = Union[SqliteFile, McapFile]
 
 
 class BagFiles(NamedTuple):
-    """The storage files of a bag in their order.
-
-    Attributes:
-        topics: Those of metadata.yaml with the messages that it states, or None without one.
-        problem: What is wrong with metadata.yaml, or "".
-        hints: Where messages may have gone, if some are missing.
-    """
+    """The storage files of a bag in their order."""
 
     files: list[Path]
-    topics: list[StoredTopic] | None = None
-    problem: str = ""
-    hints: tuple[str, ...] = ()
+    topics: list[StoredTopic] | None = None  # of metadata.yaml, with the messages that it states
+    problem: str = ""  # what is wrong with metadata.yaml
+    hints: tuple[str, ...] = ()  # where messages may have gone, if some are missing
 
 
 def find_files(bag: str) -> BagFiles:
