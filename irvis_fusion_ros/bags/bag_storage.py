@@ -15,14 +15,7 @@ from irvis_fusion_ros.bags.bag_error import (
     reading_errors,
     unreadable,
 )
-from irvis_fusion_ros.bags.storage.bag_files import (
-    METADATA,
-    BagFiles,
-    StorageFile,
-    count_by_name,
-    find_files,
-    open_file,
-)
+from irvis_fusion_ros.bags.storage import bag_files
 from irvis_fusion_ros.bags.storage.decompression import is_compressed, unpack
 from irvis_fusion_ros.bags.storage.stored_topic import CDR, StoredTopic, message_types
 from irvis_fusion_ros.messages.serialized_image import SERIALIZED_TYPES
@@ -48,8 +41,8 @@ class BagReader:
         """
         self._store = message_types()
         self._bag = os.fspath(bag)
-        self._found: BagFiles = find_files(self._bag)
-        self._files: list[StorageFile] = []
+        self._found = bag_files.find_files(self._bag)
+        self._files: list[bag_files.StorageFile] = []
         self._problems: list[str] = []
         self._undecoded: dict[tuple[str, str], tuple[int, Exception]] = {}
         self.topics: list[StoredTopic] = []
@@ -118,7 +111,7 @@ class BagReader:
         first: Exception | None = None
         for path in self._found.files:
             try:
-                self._files.append(open_file(path))
+                self._files.append(bag_files.open_file(path))
             except (FusionError, OSError) as error:
                 self._problems.append(str(error))
                 first = first or error
@@ -152,9 +145,10 @@ class BagReader:
         self, names: set[str], read: Counter[str], problems: Sequence[str]
     ) -> IncompleteBagError | None:
         """Compare what was read with what the bag states."""
-        stated = {"its storage": count_by_name(t for file in self._files for t in file.topics)}
+        there = (topic for file in self._files for topic in file.topics)
+        stated = {"its storage": bag_files.count_by_name(there)}
         if self._found.topics is not None:
-            stated[METADATA] = count_by_name(self._found.topics)
+            stated[bag_files.METADATA] = bag_files.count_by_name(self._found.topics)
         differences: dict[str, tuple[int, int]] = {}
         said = []
         for source, counts in stated.items():
@@ -166,7 +160,9 @@ class BagReader:
             return None
         causes = list(dict.fromkeys([*problems, *(self._found.hints if said else ())]))
         if not causes:
-            causes = [f"{METADATA} was edited, or a storage file was changed or left out"]
+            causes = [
+                f"{bag_files.METADATA} was edited, or a storage file was changed or left out"
+            ]
         if len(causes) > _PROBLEMS_SAID:
             causes[_PROBLEMS_SAID:] = [f"and {len(causes) - _PROBLEMS_SAID} more"]
         text = f"expected every message that {self._bag} states, found the bag incomplete"

@@ -31,12 +31,7 @@ from irvis_fusion_core.command_line import command, make_parser
 from irvis_fusion_core.errors import ConfigurationError, EngineUnavailableError, ModelError
 from irvis_fusion_core.image_files import write_image
 from irvis_fusion_core.registration.learned.field_network import FieldNetwork
-from irvis_fusion_ros.bags.bag_topics import (
-    add_partial_option,
-    add_topic_options,
-    choose_topics,
-    on_incomplete,
-)
+from irvis_fusion_ros.bags import bag_topics
 from irvis_fusion_ros.calibration import calibration_frames
 from irvis_fusion_ros.calibration.calibration_frames import CalibrationPair
 
@@ -79,8 +74,8 @@ def _parser() -> argparse.ArgumentParser:
     metavars = ("LEAST", "MOST")
     add("--scales", type=float, nargs=2, default=(0.4, 2.2), metavar=metavars, help=text)
     group = parser.add_argument_group("bag and topics")
-    add_topic_options(group)
-    add_partial_option(group)
+    bag_topics.add_topic_options(group)
+    bag_topics.add_partial_option(group)
     add = group.add_argument
     add("--slop-s", type=float, default=0.05, help="within a pair (default: 0.05)")
     add("--ir-time-offset-s", type=float, default=0.0, help="added to IR stamps (default: 0)")
@@ -126,10 +121,10 @@ def _pairs(options: argparse.Namespace) -> list[CalibrationPair]:
         _say(f"listening for {options.seconds:g} s")
         topics = tuple(options.live)
         return live_frames(topics, options.frames, options.seconds, *times, progress=_say)
-    topics = choose_topics(options.bag, options.ir_topic, options.vis_topic)
+    topics = bag_topics.choose_topics(options.bag, options.ir_topic, options.vis_topic)
     _say(f"IR is {topics[0]}, visible is {topics[1]}")
     return calibration_frames.bag_frames(
-        options.bag, topics, options.frames, *times, on_incomplete(options)
+        options.bag, topics, options.frames, *times, bag_topics.on_incomplete(options)
     )
 
 

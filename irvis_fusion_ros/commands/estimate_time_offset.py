@@ -30,14 +30,9 @@ from irvis_fusion_core.streams.time_offset import (
     TimeOffset,
     estimate_time_offset,
 )
+from irvis_fusion_ros.bags import bag_topics
 from irvis_fusion_ros.bags.bag import BagError, read_images
 from irvis_fusion_ros.bags.bag_storage import OnIncomplete
-from irvis_fusion_ros.bags.bag_topics import (
-    add_bag_argument,
-    add_topic_options,
-    choose_topics,
-    on_incomplete,
-)
 from irvis_fusion_ros.messages import image_messages
 from irvis_fusion_ros.messages.image_messages import ImageMessageError
 
@@ -46,8 +41,8 @@ from irvis_fusion_ros.messages.image_messages import ImageMessageError
 def main(arguments: list[str]) -> int:
     """Run the command."""
     parser = make_parser(__doc__, "estimate_time_offset")
-    add_bag_argument(parser)
-    add_topic_options(parser)
+    bag_topics.add_bag_argument(parser)
+    bag_topics.add_topic_options(parser)
     add = parser.add_argument
     add("--output", metavar="YAML", help="created, or changed in place")
     text = "largest offset tried (default: +-2 s)"
@@ -56,9 +51,9 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     if not 0.0 < options.largest_s <= 10.0 or options.seconds <= 0.0:
         raise ConfigurationError("expected --largest-s within 0 and 10, and --seconds above 0")
-    topics = choose_topics(options.bag, options.ir_topic, options.vis_topic)
+    topics = bag_topics.choose_topics(options.bag, options.ir_topic, options.vis_topic)
     print(f"IR is {topics[0]}, visible is {topics[1]}", file=sys.stderr)
-    partial = on_incomplete(options)
+    partial = bag_topics.on_incomplete(options)
     found = offset_of_bag(options.bag, topics, options.largest_s, options.seconds, partial)
     for name, text in found.lines():
         print(f"{name:17} {text}")

@@ -20,14 +20,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from irvis_fusion_ros.node.engine_state import (
-    FAILED,
-    LOADING,
-    ON_TRIAL,
-    READY,
-    STOPPED,
-    EngineState,
-)
+from irvis_fusion_ros.node import engine_state as states
 
 THREAD_NAME = "fusion_worker"
 
@@ -208,7 +201,7 @@ class FusionWorker(Generic[Opened, Job]):
         retry_at_s: When it is opened again, as `time.monotonic()`.
     """
 
-    engine_state: EngineState
+    engine_state: states.EngineState
     open_engine: Callable[[], Opened]
     process: Callable[[Opened, Delivery[Job]], None]
     on_failure: Callable[[Delivery[Job], BaseException], None]
@@ -230,7 +223,7 @@ class FusionWorker(Generic[Opened, Job]):
 
     def start(self) -> None:
         """Start the thread, which begins with opening the engine."""
-        self.engine_state.set(LOADING, "opening the engine")
+        self.engine_state.set(states.LOADING, "opening the engine")
         self._thread.start()
 
     def stop(self, timeout_s: float = 5.0) -> bool:
@@ -248,7 +241,7 @@ class FusionWorker(Generic[Opened, Job]):
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            self.engine_state.set(LOADING, "opening the engine")
+            self.engine_state.set(states.LOADING, "opening the engine")
             openings = self.openings
             try:
                 with closing(self.open_engine()) as engine:
@@ -261,14 +254,14 @@ class FusionWorker(Generic[Opened, Job]):
                     # Stopped while it served: the topics may be gone already.
                     self.failures += self.openings - openings
                     self._on_trial = self.openings > openings
-                    self.engine_state.set(FAILED, f"{type(error).__name__}: {error}")
+                    self.engine_state.set(states.FAILED, f"{type(error).__name__}: {error}")
                     self._wait_for_retry()
-        self.engine_state.set(STOPPED)
+        self.engine_state.set(states.STOPPED)
 
     def _serve(self, engine: Opened) -> None:
         """Work until the end or until the engine has failed too often."""
         in_a_row = good = 0
-        self.engine_state.set(READY, ON_TRIAL if self._on_trial else "")
+        self.engine_state.set(states.READY, states.ON_TRIAL if self._on_trial else "")
         while not self._stop.is_set():
             delivery = self.mailbox.take(0.5)
             if delivery is None:
@@ -279,7 +272,7 @@ class FusionWorker(Generic[Opened, Job]):
                     in_a_row, good = 0, good + 1
                 if self.retries and good >= GOOD_JOBS:
                     if self._on_trial:
-                        self.engine_state.set(READY, f"again, opened {self.retries} times")
+                        self.engine_state.set(states.READY, f"again, opened {self.retries} times")
                     self.retries, self._on_trial = 0, False
             except FAULTS as error:  # as above: the frame goes out unchanged
                 in_a_row, good = in_a_row + 1, 0
@@ -288,12 +281,12 @@ class FusionWorker(Generic[Opened, Job]):
                 if in_a_row >= FAILURES_BEFORE_REOPENING:
                     reason = f"{type(error).__name__}: {error}"
                     self._on_trial = True
-                    self.engine_state.set(FAILED, f"failed {in_a_row} times: {reason}")
+                    self.engine_state.set(states.FAILED, f"failed {in_a_row} times: {reason}")
             finally:
                 took_s = self.mailbox.done()
                 if self.runs_engine(delivery.job):
                     self._learn(took_s)
-            if self.engine_state.state == FAILED:
+            if self.engine_state.state == states.FAILED:
                 self._wait_for_retry()
                 return
 

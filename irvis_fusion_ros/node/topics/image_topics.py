@@ -16,14 +16,8 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_ros.node.frame_output import Publishers
+from irvis_fusion_ros.node.topics import qos
 from irvis_fusion_ros.node.topics.calibration_topics import IR_INFO
-from irvis_fusion_ros.node.topics.qos import (
-    MatchedSubscription,
-    make_profile,
-    matched_events,
-    overriding_options,
-    resolve_topic,
-)
 from irvis_fusion_ros.parameters.settings import LiveSettings, Settings
 from irvis_fusion_ros.pipeline.events import Note
 
@@ -52,17 +46,17 @@ class CameraTopics:
         self._node = node
         self._live = live
 
-        self.subscriptions: dict[str, MatchedSubscription] = {}
+        self.subscriptions: dict[str, qos.MatchedSubscription] = {}
         for name in ("ir", "vis", "vis_info"):
             is_info, camera = name == "vis_info", name.split("_")[0]
             transport, reliability, depth = live.current.topics.camera(camera)
             topic = VIS_INFO if is_info else image_topic(live.current, camera)
             kind = CompressedImage if transport == "compressed" else Image
-            self.subscriptions[name] = MatchedSubscription(
+            self.subscriptions[name] = qos.MatchedSubscription(
                 node, CameraInfo if is_info else kind, topic, callbacks[name], reliability, depth
             )
 
-    def __getitem__(self, name: str) -> MatchedSubscription:
+    def __getitem__(self, name: str) -> qos.MatchedSubscription:
         return self.subscriptions[name]
 
     def follow(self, wanted: bool) -> bool:
@@ -105,17 +99,17 @@ def make_publishers(
     """
     settings = live.current.topics
     reliability, durability = settings.output_qos_reliability, settings.output_qos_durability
-    profile = make_profile(reliability, durability, settings.output_qos_depth)
+    profile = qos.make_profile(reliability, durability, settings.output_qos_depth)
 
     def create(message_type: Any, name: str) -> Any:
-        topic = resolve_topic(node, name)
-        publisher = matched_events(
+        topic = qos.resolve_topic(node, name)
+        publisher = qos.matched_events(
             lambda events: node.create_lifecycle_publisher(
                 message_type,
                 topic,
                 profile,
                 event_callbacks=events,
-                qos_overriding_options=overriding_options(node, topic, "publisher"),
+                qos_overriding_options=qos.overriding_options(node, topic, "publisher"),
             ),
             on_demand,
         )
@@ -130,9 +124,9 @@ def make_publishers(
 def refuse_loops(node: LifecycleNode, settings: Settings) -> None:
     """Raise ConfigurationError when a topic that we take is remapped to one that we publish."""
     published = [FUSED, FUSED_INFO] + ([COMPRESSED] if settings.topics.publish_compressed else [])
-    ours = {resolve_topic(node, topic): topic for topic in published}
+    ours = {qos.resolve_topic(node, topic): topic for topic in published}
     for topic in (image_topic(settings, "ir"), image_topic(settings, "vis"), VIS_INFO, IR_INFO):
-        resolved = resolve_topic(node, topic)
+        resolved = qos.resolve_topic(node, topic)
         if resolved in ours:
             raise ConfigurationError(
                 f"{topic} is remapped to {resolved}, which this node publishes itself as"
