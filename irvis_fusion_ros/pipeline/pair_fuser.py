@@ -131,7 +131,8 @@ class PairFuser:
 
     def __post_init__(self) -> None:
         self.warm_sizes: list[tuple[int, int]] = []
-        self._prepared_of: tuple[int, tuple[int, int], Stages] | None = None
+        # For which frame, visible size and stages; grey, warped, and its coverage.
+        self._prepared: tuple[tuple, np.ndarray, np.ndarray, np.ndarray | None] | None = None
 
     def warm_up(self, size: tuple[int, int]) -> None:
         """Let the engine prepare for frames of (height, width); it may build for minutes."""
@@ -154,20 +155,19 @@ class PairFuser:
         if stages.registration is None:
             return None
         read_ms = (time.monotonic_ns() - begin_ns) / 1e6
-        prepared_of = (ir.number, (vis.shape[0], vis.shape[1]), stages)
+        size, registration = (vis.shape[0], vis.shape[1]), stages.registration
         thermal_ms = registration_ms = 0.0
         # A slow thermal camera's frame serves several visible ones and is prepared once.
-        if self._prepared_of != prepared_of:
-            self._prepared_of = None
+        if self._prepared is None or self._prepared[0] != (ir.number, size, stages):
             start_ns = time.monotonic_ns()
-            self._grey = stages.thermal(ir)
+            grey = stages.thermal(ir)
             thermal_ns = time.monotonic_ns()
-            self._warped = stages.registration.warp(self._grey, prepared_of[1])
-            self._prepared_of = prepared_of
+            warped = registration.warp(grey, size)
+            self._prepared = ((ir.number, size, stages), grey, *warped)
             thermal_ms = (thermal_ns - start_ns) / 1e6
             registration_ms = (time.monotonic_ns() - thermal_ns) / 1e6
-        (ir8, coverage), registration = self._warped, stages.registration
-        base_ir8 = ir8
+        _, grey, base_ir8, coverage = self._prepared
+        ir8 = base_ir8
         refiner = registration if isinstance(registration, Refiner) else None
         if coverage is not None or refiner is not None:
             code = cv2.COLOR_RGB2GRAY if order == "rgb" else cv2.COLOR_BGR2GRAY
@@ -189,7 +189,7 @@ class PairFuser:
         engine_ms, write_ms = (engine_ns - start_ns) / 1e6, (time.monotonic_ns() - engine_ns) / 1e6
         timings = Timings(read_ms, thermal_ms, registration_ms, engine_ms, write_ms)
         field = None if refiner is None else refiner.field
-        shown = (self._grey, timings, base_ir8, field)
+        shown = (grey, timings, base_ir8, field)
         return Fused(message, image, vis, order, ir8, coverage, *shown)
 
     def describe(self) -> dict[str, Any]:
