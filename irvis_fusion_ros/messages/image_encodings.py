@@ -77,6 +77,8 @@ SEMI_PLANAR: dict[str, int] = {
     "nv24": cv2.COLOR_YUV2RGB_NV12,
 }
 
+PLANES = {"nv12": 1.5, "nv21": 1.5, "nv24": 3}
+"""Rows of data for each row of pixels, where luma and chroma lie apart."""
 DIRECT_ORDER = {"rgb8": "rgb", "rgba8": "rgb", "bgr8": "bgr", "bgra8": "bgr", "8UC3": "bgr"}
 _GREY = ("mono8", "8UC1", "mono16")
 
@@ -133,7 +135,7 @@ def to_grey(array: np.ndarray, encoding: str, palette: str = "auto") -> FalseCol
         luma = array[..., 1 if _YUV422[encoding] == cv2.COLOR_YUV2RGB_UYVY else 0]
         return FalseColour(luma, "grey")
     if encoding in SEMI_PLANAR:
-        luma = array[: height // 3 if encoding == "nv24" else height * 2 // 3]
+        luma = array[: int(height / PLANES[encoding])]
         return FalseColour(luma, "grey")
     if array.ndim == 2 and encoding.rstrip("0123456789") not in _BAYER:
         return FalseColour(array.astype(array.dtype.newbyteorder("="), copy=False), "grey")

@@ -173,15 +173,6 @@ def thermal_image(
     return encodings.to_grey(pixels, image.encoding, palette)
 
 
-def extra_bytes(msg: AnyImageMessage) -> int:
-    """Return by how many bytes the data of an Image exceed its rows; 0 for a CompressedImage."""
-    if is_compressed(msg):
-        return 0
-    image = cast(ImageMessage, msg)
-    rows = {"nv12": 1.5, "nv21": 1.5, "nv24": 3.0}.get(image.encoding, 1.0) * image.height
-    return max(0, len(image.data) - int(rows * image.step))
-
-
 def _wrong_depth(name: str) -> ImageMessageError:
     return ImageMessageError(
         "wrong_depth",
@@ -268,7 +259,7 @@ def _is_known(encoding: str) -> bool:
 def _view_semi_planar(msg: ImageMessage, height: int, width: int, step: int) -> np.ndarray:
     if width % 2 or height % 2:
         raise _odd_size(msg)
-    rows = height * 3 if msg.encoding == "nv24" else height * 3 // 2
+    rows = int(encodings.PLANES[msg.encoding] * height)
     if step * height == rows * width == len(msg.data):
         step = width  # some drivers write all bytes / height, as if the chroma were in the row
     if msg.encoding == "nv24" and step > width:

@@ -80,7 +80,8 @@ class SerializedImage:
     def __init__(self, raw: Bytes) -> None:
         """Read the fields; raise ImageMessageError of kind unreadable."""
         (sec, nanosec, frame_id, *values), ends = _read(raw, HEADER + "IISBID")
-        self.header = _header(sec, nanosec, frame_id)
+        stamp = SimpleNamespace(sec=sec, nanosec=nanosec)
+        self.header: Header = SimpleNamespace(stamp=stamp, frame_id=frame_id)
         self.height, self.width, self.encoding = values[:3]
         self.is_bigendian, self.step, self.data = values[3:]
         self.raw, self.head = raw, bytes(raw[: ends[2]])
@@ -92,12 +93,9 @@ class SerializedCompressedImage:
     def __init__(self, raw: Bytes) -> None:
         """Read the fields; raise ImageMessageError of kind unreadable."""
         (sec, nanosec, frame_id, self.format, self.data), ends = _read(raw, HEADER + "SD")
-        self.header = _header(sec, nanosec, frame_id)
+        stamp = SimpleNamespace(sec=sec, nanosec=nanosec)
+        self.header: Header = SimpleNamespace(stamp=stamp, frame_id=frame_id)
         self.raw, self.head = raw, bytes(raw[: ends[2]])
-
-
-def _header(sec: int, nanosec: int, frame_id: str) -> Header:
-    return SimpleNamespace(stamp=SimpleNamespace(sec=sec, nanosec=nanosec), frame_id=frame_id)
 
 
 AnySerializedImage = Union[SerializedImage, SerializedCompressedImage]

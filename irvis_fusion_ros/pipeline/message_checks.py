@@ -14,7 +14,7 @@ import numpy as np
 from irvis_fusion_core.streams.stamps import NS_PER_S, stamp_ns
 from irvis_fusion_core.thermal.palettes import FalseColour
 from irvis_fusion_ros.messages import image_messages
-from irvis_fusion_ros.messages.image_encodings import ImageMessageError
+from irvis_fusion_ros.messages.image_encodings import PLANES, ImageMessageError
 from irvis_fusion_ros.messages.protocols import (
     AnyImageMessage,
     CompressedImageMessage,
@@ -121,9 +121,13 @@ class MessageChecks:
 
     def _check(self, stream: str, message: AnyImageMessage, size: tuple[int, int]) -> int:
         """Note an odd length, size or stamp; return the stamp in ns."""
-        extra = image_messages.extra_bytes(message)
-        if extra:
-            self.note(stream + ": long data", f"{extra} bytes behind the last row are ignored")
+        if not image_messages.is_compressed(message):
+            image = cast(ImageMessage, message)
+            extra = len(image.data) - int(
+                PLANES.get(image.encoding, 1) * image.height * image.step
+            )
+            if extra > 0:
+                self.note(stream + ": long data", f"{extra} bytes behind the last row are ignored")
         if self.sizes.get(stream) != size:
             if stream in self.sizes:
                 text = "from {1}x{0} to {3}x{2}".format(*self.sizes[stream], *size)
