@@ -41,9 +41,10 @@ from irvis_fusion_core.network.student import luminance
 from training.errors import LossError, TrainingError
 from training.loop.distillation import DistillationTask, TaskLoss
 from training.loop.lightning_module import Batch, FusionModule
-from training.options import check_options, make_parser, precision, require_at_least
+from training.loop.set_up import precision, set_up_process
+from training.options import check_options, make_parser, require_at_least
 from training.storage import make_folder, write_bytes
-from training.train import make_data, make_task, set_up_process
+from training.train import make_data, make_task
 
 LEAST_STEPS = 30
 DIVERGED = 4.0  # times the best running mean of the loss: the test ends there

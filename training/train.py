@@ -16,13 +16,11 @@ if not __package__:
 
 import argparse
 import dataclasses
-import logging
 import sys
 import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cv2
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -36,6 +34,7 @@ from training.data.augmentation import Augmentation
 from training.data.data_module import FusionData, same_images
 from training.data.dataset import FusionDataset
 from training.evaluation.lpips import Lpips, open_lpips
+from training.loop import set_up
 from training.loop.callbacks import RunFiles, StoppedEarly, TermLog
 from training.loop.distillation import SOURCE_TERMS, DistillationTask, active_terms, needs_backbone
 from training.loop.lightning_module import FusionModule
@@ -123,7 +122,7 @@ def make_trainer(options: argparse.Namespace, with_validation: bool = True) -> p
     terminal = sys.stderr.isatty()
     try:
         return pl.Trainer(
-            **training_options.trainer_options(options),
+            **set_up.trainer_options(options),
             plugins=[WholeFiles(), SyncedNorm()],
             logger=logger,
             callbacks=[
@@ -204,9 +203,7 @@ def steps_to_do(options: argparse.Namespace, done: int, steps_per_epoch: int) ->
     Raises:
         ConfigurationError: they are done.
     """
-    total = options.epochs * steps_per_epoch
-    if options.max_steps > 0:
-        total = min(total, options.max_steps)
+    total = set_up.steps_in_all(options, steps_per_epoch)
     epochs = done // steps_per_epoch + (options.stop_after_epochs or options.epochs)
     last = min(total, epochs * steps_per_epoch)
     if done >= last:
@@ -217,25 +214,13 @@ def steps_to_do(options: argparse.Namespace, done: int, steps_per_epoch: int) ->
     return total, last
 
 
-def set_up_process(threads: int) -> None:
-    """Set the threads of torch (0: its own choice) and what training needs of the libraries."""
-    if threads:
-        torch.set_num_threads(threads)
-    # OpenCV's threads do not survive the fork of the workers.
-    cv2.setNumThreads(0)
-    # Hide Lightning's tips.
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    # Denormal weights stall CPUs.
-    torch.set_flush_denormal(True)
-
-
 def train(options: argparse.Namespace) -> Run:
     """Train to the end; `training.loop.run_files` lists the files that this leaves.
 
     Raises:
         FusionError: bad options, data or checkpoints; a loss that is not finite; a full disk.
     """
-    set_up_process(options.threads)
+    set_up.set_up_process(options.threads)
     run = make_run(options)
     folder = Path(options.checkpoint_dir)
     if run.trainer.is_global_zero:
