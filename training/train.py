@@ -28,6 +28,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from irvis_fusion_core.errors import ConfigurationError, FusionError
+from irvis_fusion_core.network.checkpoint import load_checkpoint
 from irvis_fusion_core.network.student import create_student_model
 from training import options as training_options
 from training.data.augmentation import Augmentation
@@ -51,7 +52,6 @@ from training.loop.validation import chosen_monitor
 from training.losses.backbones import WeightsMissingError
 from training.losses.frozen_detector import FrozenDetector
 from training.losses.perceptual import open_backbone
-from training.shipping.student_files import open_student
 from training.storage import write_json
 
 
@@ -94,9 +94,9 @@ def make_task(options: argparse.Namespace, has_teacher_images: bool) -> Distilla
     torch.manual_seed(options.seed)
     student = create_student_model(options.variant, options.in_channels, options.out_channels)
     if options.init:
-        student.load_state_dict(open_student(options.init, options.variant).state_dict())
+        student.load_state_dict(load_checkpoint(options.init, options.variant).state_dict())
     student = student.to(memory_format=torch.channels_last)
-    teacher = open_student(options.teacher_checkpoint) if options.teacher_checkpoint else None
+    teacher = load_checkpoint(options.teacher_checkpoint) if options.teacher_checkpoint else None
     with_teacher = has_teacher_images or teacher is not None
     weights = training_options.term_weights(options, with_teacher)
     training_options.check_crop(options, weights)

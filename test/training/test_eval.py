@@ -254,10 +254,10 @@ def test_counts_below_one_are_refused(option, checkpoint, data, tmp_path, capsys
 
 def test_exported_file_has_the_checkpoints_figures(checkpoint, data, tmp_path):
     """Within rounding: a pixel in a thousand may fall to the other side of a half."""
+    from irvis_fusion_core.network.checkpoint import load_checkpoint
     from irvis_fusion_core.network.export import export_to_onnx
-    from training.shipping.student_files import open_student
 
-    onnx = export_to_onnx(open_student(checkpoint), tmp_path / "model.onnx")
+    onnx = export_to_onnx(load_checkpoint(checkpoint), tmp_path / "model.onnx")
     assert run(checkpoint, data, tmp_path / "a", "--save_fused") == 0
     assert run(onnx, data, tmp_path / "b", "--save_fused", "--backend", "onnxruntime") == 0
     a, b = (json.loads((tmp_path / x / "summary.json").read_text())["means"] for x in "ab")

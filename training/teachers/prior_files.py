@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 
-from irvis_fusion_core.atomic_file import replacing
 from irvis_fusion_core.bounded_file import parse_json
 from irvis_fusion_core.errors import CheckpointError, ConfigurationError
 from irvis_fusion_core.network import checkpoint
@@ -53,17 +52,13 @@ def save_network(
     network: torch.nn.Module, path: str | Path, metadata: dict[str, str] | None = None
 ) -> None:
     """Write weights and configuration as safetensors, whole or not at all."""
-    from safetensors.torch import save_file
-
     teacher = next(name for name, row in TEACHERS.items() if isinstance(network, row[0]))
     header = {
         PREFIX + "name": teacher,
         PREFIX + "config": json.dumps(dataclasses.asdict(network.config)),
         **(metadata or {}),
     }
-    tensors = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
-    with replacing(path) as part:
-        save_file(tensors, str(part), header)
+    checkpoint.save_tensors(network, path, header)
 
 
 def load_network(teacher: str, path: str | Path) -> torch.nn.Module:
