@@ -64,8 +64,8 @@ def main(arguments: list[str]) -> int:
     print("%s: %.1f kB" % (options.output, os.path.getsize(options.output) / 1e3))
     if options.pairs:
         pairs = read_pairs(pairs_in(options.pairs), options.vis_order)
-        how = options.precision, options.vis_order
-        worst = require_likeness(model, options.output, pairs, *how)
+        expected = options.precision, options.vis_order
+        worst = require_likeness(model, options.output, pairs, *expected)
         print("differs from the student by at most %d grey levels" % worst)
     return 0
 
