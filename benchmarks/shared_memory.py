@@ -105,7 +105,6 @@ def run_consumer(options: argparse.Namespace) -> None:
 
 
 def run_role(options: argparse.Namespace, rest: Sequence[str]) -> int:
-    """Be one of the processes."""
     if options.role == "node":
         return run_reference_node(0.0, list(rest))
     (run_camera if options.role == "camera" else run_consumer)(options)

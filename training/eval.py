@@ -51,7 +51,6 @@ WARM_UP_RUNS = 5
 
 @command
 def main(arguments: list[str]) -> int:
-    """Run the command."""
     options = _parse(arguments)
     save_dir = Path(options.save_dir)
     listing = list_images(Path(options.data_root))

@@ -167,7 +167,6 @@ def stale_files(output: Path, name: str, written: Sequence[str]) -> list[Path]:
 
 @command
 def main(arguments: list[str]) -> int:
-    """Run the command."""
     options = _parse(arguments)
     checkpoint = Path(options.checkpoint)
     model = load_checkpoint(checkpoint, options.variant)

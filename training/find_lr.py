@@ -69,7 +69,6 @@ class RangeTest(FusionModule):
         self.losses: list[float] = []
 
     def training_step(self, batch: Batch, batch_idx: int) -> TaskLoss:
-        """Record the loss."""
         found = super().training_step(batch, batch_idx)
         self.losses.append(float(found["loss"].detach()))
         return found
@@ -280,7 +279,6 @@ def plot(curve: Curve, suggestion: float | None) -> bytes:
 
 @command
 def main(arguments: list[str]) -> int:
-    """Run the command."""
     options = _parse(arguments)
     # The test takes minutes: check first that the curve can be written.
     output = Path(options.output)

@@ -47,7 +47,6 @@ WEIGHTS = "registration.safetensors"
 
 @command
 def main(arguments: list[str]) -> int:
-    """Run the command."""
     options = _parse(arguments)
     lightning.seed_everything(options.seed, verbose=False)
     set_up_process(options.threads)

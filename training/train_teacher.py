@@ -38,7 +38,6 @@ LAMBDAS = {"noise": 10.0, "image": 0.5, "ssim": 0.5, "colour": 10.0}
 
 @command
 def main(arguments: list[str]) -> int:
-    """Run the command."""
     options = _parse(arguments)
     lightning.seed_everything(options.seed, verbose=False)
     set_up_process(options.threads)

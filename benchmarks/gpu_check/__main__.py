@@ -134,7 +134,6 @@ def check(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the check; return the exit status."""
     parser = argparse.ArgumentParser(
         prog="benchmarks.gpu_check",
         description=__doc__,

@@ -54,7 +54,6 @@ class Case(NamedTuple):
         )
 
     def texts(self) -> list[str]:
-        """Return the cells of a row."""
         graph = "yes" if self.cuda_graph else "no"
         size = f"{self.size[1]}x{self.size[0]}"
         return [self.backend, self.model, self.precision, self.memory, graph, size]

@@ -48,7 +48,6 @@ def verdict(sections: Sequence[Section]) -> str:
 
 
 def to_markdown(facts: Mapping[str, str], sections: Sequence[Section]) -> str:
-    """Return the report as a page."""
     lines = [f"# GPU check: {facts.get('GPU', 'no GPU')}", ""]
     lines += [f"Result: **{verdict(sections)}**. Written by `make gpu-check`.", ""]
     lines += _table(["", ""], [[name, value] for name, value in facts.items()])

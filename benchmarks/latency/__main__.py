@@ -65,7 +65,6 @@ def table(timings: Mapping[command.Case, benchmark.Timing]) -> list[list[str]]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmark; return the exit status."""
     parser = make_parser(__doc__, "threads", threads=2)
     add = parser.add_argument
     parts = f"WIDTHxHEIGHT,... (default: {SIZES})"

@@ -287,7 +287,6 @@ def times(pair: Pair, learned: Learned, engine: RealtimeFusion, rounds: int = 40
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print a table for each part."""
     parser = make_parser(__doc__, "data threads limit")
     parser.add_argument("--model", default="", help="the network (default: the shipped one)")
     parts = ("smooth", "people", "registered", "unaligned", "time")

@@ -29,7 +29,6 @@ TEST = Path(__file__).resolve().parents[2] / "test"
 
 
 def main() -> int:
-    """Parse the command line and run."""
     parser = make_parser(__doc__)
     add = parser.add_argument
     add("--minutes", type=float, default=60.0)

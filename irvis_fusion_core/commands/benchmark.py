@@ -34,7 +34,6 @@ class Case(NamedTuple):
 
 @command
 def main(arguments: list[str]) -> int:
-    """Run the command."""
     parser = make_parser(__doc__, "benchmark")
     add = parser.add_argument
     engines, precisions = one_of(backend_names(), "engines"), one_of(PRECISIONS, "precisions")

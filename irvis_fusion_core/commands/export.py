@@ -26,7 +26,6 @@ from irvis_fusion_core.optional_packages import import_engine
 
 @command
 def main(arguments: list[str]) -> int:
-    """Run the command."""
     parser = make_parser(__doc__, "export")
     add = parser.add_argument
     add("--checkpoint", help=".safetensors or .pth (default: the shipped weights of --variant)")

@@ -227,5 +227,4 @@ def grey_image(ir: np.ndarray) -> np.ndarray:
 
 
 def size_name(size: Size) -> str:
-    """Return WIDTHxHEIGHT."""
     return f"{size[1]}x{size[0]}"

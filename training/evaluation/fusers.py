@@ -54,7 +54,6 @@ class CheckpointFuser:
             return list(self._pixels(a[..., None], b).cpu().numpy())
 
     def close(self) -> None:
-        """Free the weights."""
         del self._pixels
 
 
@@ -74,7 +73,6 @@ class ExportedFuser:
         return [self._fusion.fuse_frame(a, b) for a, b in zip(ir, vis)]
 
     def close(self) -> None:
-        """Free the engine."""
         self._fusion.close()
 
 

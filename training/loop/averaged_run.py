@@ -90,7 +90,6 @@ class AveragedData(FusionData):
     """Training crops, and validation crops that every process sees all of."""
 
     def val_dataloader(self) -> DataLoader:
-        """Return the validation crops."""
         return DataLoader(self.validation or [], self.batch_size)  # type: ignore[arg-type]
 
 
@@ -114,7 +113,6 @@ class SaveAverage(pl.Callback):
                 print(f"step {trainer.global_step}: {line}", flush=True)
 
     def on_train_end(self, trainer: pl.Trainer, task: AveragedTask) -> None:  # type: ignore[override]
-        """Save the network."""
         if trainer.is_global_zero:
             facts = {"steps": str(trainer.global_step), "trained_on": self.roots}
             try:

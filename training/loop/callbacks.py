@@ -171,7 +171,6 @@ class RunFiles(pl.Callback):
                 print(f"the weights before step {trainer.global_step} are in {path}", flush=True)
 
     def teardown(self, trainer: pl.Trainer, module: FusionModule, stage: str) -> None:
-        """Restore the signal handlers."""
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
         self._handlers = {}

@@ -149,7 +149,6 @@ class FusionModule(pl.LightningModule):
         self._rows = []
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Score one whole image."""
         row = score_batch(self.student, batch, self._lpips, not self._trivial_known)
         self._rows.append((int(batch["index"][0]), row))
 

@@ -15,7 +15,6 @@ class RegistrationTask(AveragedTask):
     """Train a `DisplacementNetwork` on `DisplacedPairs`."""
 
     def training_step(self, batch: dict[str, torch.Tensor], _: int) -> torch.Tensor:
-        """Return the loss of a batch."""
         fields, logit, matches = self.network.stages(batch["ir"], batch["vis"])
         registered = batch["registered"][:, None, None, None]
         shown = ~batch["hidden"] & registered

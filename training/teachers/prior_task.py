@@ -42,7 +42,6 @@ class PriorTask(AveragedTask):
         return network(x_t, t)[:, : x_t.shape[1]].float()
 
     def training_step(self, batch: dict[str, torch.Tensor], _: int) -> torch.Tensor:
-        """Return the loss of a batch of crops."""
         image = batch["image"]
         # From the step's number alone, so that a resumed training draws the same.
         seed = images.seed_of(f"step {self.global_step}", self.global_rank, self.seed)

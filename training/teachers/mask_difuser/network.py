@@ -309,7 +309,6 @@ class MaskDiFuserNetwork(nn.Module):
                 self.up.append(Upsample(channels, channels, 3, 1, 1))
 
     def condition(self, a: torch.Tensor, b: torch.Tensor) -> Condition:
-        """Encode both views."""
         a, b = (F.pixel_unshuffle(view, self.config.patch) for view in (a, b))
         return Condition(self.semantic(a), self.semantic(b), self.content(a, b))
 
