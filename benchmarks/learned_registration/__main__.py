@@ -21,7 +21,7 @@ from __future__ import annotations
 import json
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -29,14 +29,15 @@ import numpy as np
 
 from benchmarks.calibration.homographies import estimated, same_camera_homography
 from benchmarks.learned_registration import methods
-from benchmarks.learned_registration.images import write_sheet
-from benchmarks.learned_registration.methods import Learned, Method
+from benchmarks.learned_registration.methods import Learned, Method, warped
 from benchmarks.shared.options import VALIDATION_SETS, machine_facts, make_parser
 from benchmarks.shared.pairs import Pair, read_pairs
 from irvis_fusion_core import metrics
 from irvis_fusion_core.fusion import RealtimeFusion
 from irvis_fusion_core.image_files import pairs_in, read_thermal, read_visible
+from irvis_fusion_core.image_sheet import caption_row, stack_rows
 from irvis_fusion_core.registration.camera_geometry import project
+from irvis_fusion_core.registration.learned.field_image import field_image
 from irvis_fusion_core.registration.modes import HomographyRegistration
 from training.data.boxes import read_boxes
 from training.registration.fields import Body, displace, inverse
@@ -324,6 +325,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if "time" in options.only:
         with RealtimeFusion("base", thermal=None, threads=options.threads) as engine:
             times(sets[VALIDATION_SETS[0]][0], learned, engine)
+
+
+_WIDTH = 300
+
+
+def write_sheet(
+    path: Path, scenes: Iterable[Pair], learned: Learned, engine: RealtimeFusion
+) -> None:
+    """Write a row for each scene, whose thermal image is displaced: fused without and with it."""
+    rows = []
+    for scene in scenes:
+        field = learned(scene.ir, scene.luma)
+        shown = {
+            "fused, base": engine.fuse_frame(scene.ir, scene.vis),
+            "fused, learned": engine.fuse_frame(warped(scene.ir, field), scene.vis),
+            "field": field_image(scene.vis, field),
+        }
+        rows.append(caption_row(shown, _WIDTH))
+    sheet = np.ascontiguousarray(stack_rows(rows)[..., ::-1])
+    if not cv2.imwrite(str(path), sheet, [cv2.IMWRITE_JPEG_QUALITY, 82]):
+        raise SystemExit(f"expected to write {path}; choose another --images")
 
 
 if __name__ == "__main__":
