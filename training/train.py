@@ -43,8 +43,8 @@ from training.loop.run_files import (
     WholeFiles,
     check_losses,
     differences,
-    open_resumed,
     prepare_folder,
+    read_run,
     versions,
 )
 from training.loop.synced_norm import SyncedNorm
@@ -150,7 +150,7 @@ def make_run(options: argparse.Namespace) -> Run:
         FusionError: the options, the data, a checkpoint or other weights cannot be used.
     """
     # The quick checks come first: reading thousands of images takes a while.
-    resumed = open_resumed(options.resume, options.variant) if options.resume else None
+    resumed = read_run(options.resume, options.variant) if options.resume else None
     done = resumed["global_step"] if resumed else 0
     data = make_data(options)
     lpips = _lpips(data, options.monitor)

@@ -19,7 +19,12 @@ import numpy as np
 import torch
 
 from irvis_fusion_core.atomic_file import replacing
-from irvis_fusion_core.errors import CalibrationError, ConfigurationError, ModelError
+from irvis_fusion_core.errors import (
+    CalibrationError,
+    ConfigurationError,
+    ModelError,
+    expect_one_of,
+)
 from irvis_fusion_core.network.checkpoint import METADATA_PREFIX
 from irvis_fusion_core.network.pixel_student import PixelStudent
 from irvis_fusion_core.network.student import Student
@@ -73,8 +78,7 @@ def export_to_onnx(
             f"expected opset {OPSET}, found {opset_version}: older ones lack operators that the "
             "student uses, TensorRT 8.5 reads none newer"
         )
-    if precision not in ("fp32", "fp16", "int8"):
-        raise ConfigurationError(f"expected precision fp32, fp16 or int8, found {precision!r}")
+    expect_one_of("precision", precision, ("fp32", "fp16", "int8"))
     output_path = Path(output_path)
     if precision == "int8":
         with tempfile.TemporaryDirectory() as folder:

@@ -14,7 +14,7 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from irvis_fusion_core.errors import ConfigurationError
+from irvis_fusion_core.errors import expect_one_of
 from training.teachers.diffusion import linear_schedule
 
 
@@ -54,10 +54,7 @@ class MaskDiFuserConfig:
     prediction: str = "velocity"
 
     def __post_init__(self) -> None:
-        if self.prediction not in ("noise", "velocity"):
-            raise ConfigurationError(
-                f"expected a prediction of noise or velocity, found {self.prediction!r}"
-            )
+        expect_one_of("prediction", self.prediction, ("noise", "velocity"))
 
 
 PUBLISHED = MaskDiFuserConfig(
