@@ -27,16 +27,18 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from irvis_fusion_core.errors import ConfigurationError, FusionError
+from irvis_fusion_core.command_line import command
+from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_core.network.checkpoint import load_checkpoint
 from irvis_fusion_core.network.student import create_student_model
 from training import options as training_options
 from training.data.augmentation import Augmentation
 from training.data.data_module import FusionData, same_images
 from training.data.dataset import FusionDataset
+from training.errors import DataError, TrainingError
 from training.evaluation.lpips import Lpips, open_lpips
 from training.loop import set_up
-from training.loop.callbacks import RunFiles, StoppedEarly, TermLog
+from training.loop.callbacks import RunFiles, TermLog
 from training.loop.distillation import SOURCE_TERMS, DistillationTask, active_terms, needs_backbone
 from training.loop.lightning_module import FusionModule
 from training.loop.run_files import (
@@ -281,26 +283,20 @@ def small_images(dataset: FusionDataset, side: int) -> list[str]:
     return warned
 
 
-def main(arguments: list[str] | None = None) -> int:
+@command
+def main(arguments: list[str]) -> int:
     """Run the command; return 0 at the end, 1 after an error, 130 when asked to stop."""
+    parser = training_options.make_parser(__doc__)
     try:
-        train(
-            training_options.check_options(
-                training_options.make_parser(__doc__).parse_args(arguments)
-            )
-        )
-    except StoppedEarly as stop:
-        print(f"train: {stop}", file=sys.stderr)
-        return 130
-    except (FusionError, torch.cuda.OutOfMemoryError) as error:
+        train(training_options.check_options(parser.parse_args(arguments)))
+    except torch.cuda.OutOfMemoryError as error:
+        raise TrainingError(f"{error}\nlower --batch_size or --input_size") from error
+    except DataError as error:
         shown = str(error)
-        if isinstance(error, torch.cuda.OutOfMemoryError):
-            shown += "\nlower --batch_size or --input_size"
-        elif shown.startswith("Caught "):
-            # The error of a loader's process starts with that process's traceback.
-            shown = shown.splitlines()[-1]
-        print(f"train: {shown}", file=sys.stderr)
-        return 1
+        # That of a loader's process starts with that process's traceback.
+        raise DataError(
+            shown.splitlines()[-1] if shown.startswith("Caught ") else shown
+        ) from error
     return 0
 
 

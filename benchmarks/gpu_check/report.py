@@ -31,15 +31,6 @@ class Section:
     rows: list[list[str]] = field(default_factory=list)
     seconds: float = 0.0
 
-    def to_json(self) -> str:
-        """Return it as one line of JSON."""
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> Section:
-        """Read `to_json`."""
-        return cls(**json.loads(text))
-
 
 def verdict(sections: Sequence[Section]) -> str:
     """Return FAILED if a section failed, SKIPPED if none ran, else PASSED."""

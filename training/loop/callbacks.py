@@ -27,6 +27,8 @@ from training.storage import append_json, write_json, writing
 class StoppedEarly(TrainingError):
     """The run was asked to stop, and has saved itself."""
 
+    exit_status = 130
+
 
 class TermLog(pl.Callback):
     """Means of the loss and its terms over every `log_freq` steps and all processes, by name.
