@@ -18,7 +18,7 @@ Parts, each for no registration, online alignment, OpenCV's ECC and DIS, and the
 
 from __future__ import annotations
 
-import json
+import itertools
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -27,14 +27,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from benchmarks.calibration.homographies import estimated, same_camera_homography
+from benchmarks.calibration.homographies import estimated
+from benchmarks.calibration.true_homographies import true_pairs
 from benchmarks.learned_registration import methods
 from benchmarks.learned_registration.methods import Learned, Method, warped
 from benchmarks.shared.options import VALIDATION_SETS, machine_facts, make_parser
 from benchmarks.shared.pairs import Pair, read_pairs
 from irvis_fusion_core import metrics
 from irvis_fusion_core.fusion import RealtimeFusion
-from irvis_fusion_core.image_files import pairs_in, read_thermal, read_visible
 from irvis_fusion_core.image_sheet import caption_row, stack_rows
 from irvis_fusion_core.registration.camera_geometry import project
 from irvis_fusion_core.registration.learned.field_image import field_image
@@ -201,32 +201,11 @@ def registered(pairs: Sequence[Pair], tried: dict[str, Method], engine: Realtime
     print(markdown_table(columns, means, (".2f", ".2f", *["+.4f"] * 3), "registered"), "\n")
 
 
-def true_homographies(data: Path) -> Iterator[tuple[str, np.ndarray, np.ndarray, np.ndarray]]:
-    """Yield stem, IR, visible (BGR) and the true homography between them."""
-    known = json.loads((data / "roadscene_boxes" / "homographies.json").read_text())
-    crops = {
-        each.stem: each
-        for part in ("train", "val")
-        for each in pairs_in(str(data / "roadscene" / part))
-    }
-    for each in pairs_in(str(data / "roadscene_unaligned")):
-        if each.stem not in known or each.stem not in crops:
-            continue
-        ir, vis = read_thermal(each.ir), read_visible(each.vis)
-        crop = cv2.imread(crops[each.stem].vis, cv2.IMREAD_GRAYSCALE)
-        from_vis = same_camera_homography(cv2.cvtColor(vis, cv2.COLOR_BGR2GRAY), crop)
-        if from_vis is not None:
-            to_crop = np.array(known[each.stem]["H_fullIR_to_crop"])
-            yield each.stem, ir, vis, np.linalg.inv(from_vis) @ to_crop
-
-
 def unaligned(data: Path, tried: dict[str, Method], learned: Learned, limit: int | None) -> None:
     """Print the errors of `calibrate`, alone and with each method on top."""
     errors: dict[str, list[np.ndarray]] = defaultdict(list)
     scenes = refused = 0
-    for _, ir, vis, truth in true_homographies(data):
-        if limit and scenes >= limit:
-            break
+    for _, ir, vis, truth in itertools.islice(true_pairs(data), limit):
         scenes += 1
         found = estimated([(ir, vis)])
         if found is None:
