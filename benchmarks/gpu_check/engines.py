@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
 from typing import NamedTuple
 
 import numpy as np
@@ -183,17 +182,8 @@ def times(
     yardstick = PixelYardstick(0, place)
     rows = []
     for size in sizes:
-        with ExitStack() as stack:
-            fusions = benchmark.open_cases(
-                list(backends),
-                model_zoo.list_models(),
-                ["fp32", "fp16", "int8"],
-                0,
-                device,
-                sys.stderr,
-            )
-            for fusion in fusions.values():
-                stack.enter_context(fusion)
+        wanted = list(backends), model_zoo.list_models(), ["fp32", "fp16", "int8"], 0, device
+        with benchmark.open_cases(*wanted, sys.stderr) as fusions:
             timings = latency.measure(fusions, yardstick.fuse, size, rounds)
         reference = timings[latency.YARDSTICK].median_ms
         for case, timing in timings.items():

@@ -100,9 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 files = [f"{stack.enter_context(tempfile.TemporaryDirectory())}/mmdrfuse.onnx"]
                 write_mini_network(Path(files[0]))
             chosen = backends, [*models, *files], options.precisions, options.threads, None
-            fusions = command.open_cases(*chosen, reasons)
-            for fusion in fusions.values():
-                stack.enter_context(fusion)
+            fusions = stack.enter_context(command.open_cases(*chosen, reasons))
             timings = measure(fusions, yardstick.fuse, size, options.rounds, clock)
         name = f"{size[1]}x{size[0]}"
         print("\n" + name)

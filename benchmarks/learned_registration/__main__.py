@@ -19,7 +19,6 @@ Parts, each for no registration, online alignment, OpenCV's ECC and DIS, and the
 from __future__ import annotations
 
 import itertools
-import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -34,6 +33,7 @@ from benchmarks.learned_registration.methods import Learned, Method, warped
 from benchmarks.shared.options import VALIDATION_SETS, machine_facts, make_parser
 from benchmarks.shared.pairs import Pair, read_pairs
 from irvis_fusion_core import metrics
+from irvis_fusion_core.benchmark import time_interleaved
 from irvis_fusion_core.fusion import RealtimeFusion
 from irvis_fusion_core.image_sheet import caption_row, stack_rows
 from irvis_fusion_core.registration.camera_geometry import project
@@ -247,23 +247,16 @@ def times(pair: Pair, learned: Learned, engine: RealtimeFusion, rounds: int = 40
     ir, luma = (cv2.resize(image, (640, 480)) for image in (pair.ir, pair.luma))
     vis = cv2.resize(pair.vis, (640, 480))
     ir = np.roll(ir, 6, axis=1)  # so that something is warped
-    took: dict[str, list[float]] = defaultdict(list)
     registration = learned.registration
-    for _ in range(rounds):
-        for name, work in (
-            ("base", lambda: engine.fuse_frame(ir, vis)),
-            ("learned registration", lambda: registration.refine(ir, None, luma, 0.0)),
-            ("of this, the network", lambda: registration.network.field(ir, luma)),
-        ):
-            begin = time.perf_counter()
-            work()
-            took[name].append(1e3 * (time.perf_counter() - begin))
-    whole = np.median(took["base"])
-    rows = {
-        name: [float(np.min(each)), float(np.median(each)), float(np.median(each) / whole)]
-        for name, each in took.items()
+    calls = {
+        "base": lambda: engine.fuse_frame(ir, vis),
+        "learned registration": lambda: registration.refine(ir, None, luma, 0.0),
+        "of this, the network": lambda: registration.network.field(ir, luma),
     }
-    print(markdown_table(("ms, least", "ms, median", "of base"), rows, ".3f", "640x480"), "\n")
+    took = time_interleaved(calls, rounds)
+    whole = took["base"].median_ms
+    rows = {name: [t.p10_ms, t.median_ms, t.median_ms / whole] for name, t in took.items()}
+    print(markdown_table(("ms, 10 %", "ms, median", "of base"), rows, ".3f", "640x480"), "\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
