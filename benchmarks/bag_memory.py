@@ -31,7 +31,6 @@ MOST_GROWTH = 1.10
 
 
 def main() -> int:
-    """Print the table."""
     parser = make_parser(__doc__)
     parser.add_argument("--pairs", help="folder with IR/ and VIS/ (default: a drawn street)")
     parser.add_argument("--frames", type=int, nargs=2, default=[1000, 10000], metavar="N")

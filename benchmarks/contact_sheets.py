@@ -35,7 +35,6 @@ def write_sheets(folder: Path, name: str, rows: Sequence[np.ndarray], each: int)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Write the sheets of each set."""
     shared = "data sets model backend threads limit"
     parser = make_parser(__doc__, shared, model=SHIPPED, threads=1)
     parser.add_argument("--width", type=int, default=320, help="of each image, pixels")

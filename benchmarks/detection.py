@@ -147,7 +147,6 @@ def as_json(rows: Figures) -> dict[str, dict[str, list[float]]]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the tables."""
     parser = make_parser(__doc__, "data model backend threads limit", model=SHIPPED, threads=1)
     text = "several .onnx or .xml (default: those in the folder detectors next to the data)"
     parser.add_argument("--detector", nargs="+", type=Path, metavar="FILE", help=text)

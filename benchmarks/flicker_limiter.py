@@ -54,7 +54,6 @@ def fuse_video(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print a table for each set."""
     shared = "data sets model backend threads limit"
     parser = make_parser(__doc__, shared, sets=VIDEO_SETS, model=SHIPPED, threads=1)
     options = parser.parse_args(arguments)

@@ -148,7 +148,6 @@ def degraded_scores(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the tables."""
     shared = "data sets model backend threads limit"
     parser = make_parser(__doc__, shared, sets=SETS, model=SHIPPED, threads=1)
     parser.add_argument("--videos", nargs="*", default=VIDEOS)

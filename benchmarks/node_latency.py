@@ -166,7 +166,6 @@ def verdict(node: Run, relay: Run, rate_hz: float) -> list[Check]:
 
 
 def report(all_runs: Mapping[str, Sequence[Run]], options: argparse.Namespace) -> None:
-    """Print the tables."""
     from benchmarks.shared import node_roles as roles
 
     size, rate = "{}x{}".format(*options.size), f"{options.rate_hz:g} Hz"
@@ -311,7 +310,6 @@ def image_size(text: str) -> tuple[int, int]:
 
 
 def main() -> int:
-    """Parse the command line and run the role."""
     parser = make_parser(__doc__, "backend threads")
     add = parser.add_argument
     add("--seconds", type=float, default=60.0)

@@ -86,7 +86,6 @@ def follow(pairs: Pairs, drift: np.ndarray, motion: str) -> list[float]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print a table for each set."""
     parser = make_parser(__doc__, "data")
     parser.add_argument("--motion", default="similarity")
     options = parser.parse_args(arguments)

@@ -56,7 +56,6 @@ def make_sheet(ir: Path, vis: Path, model: str, output: Path, frame_width: int =
 
 
 def main() -> None:
-    """Run the command."""
     parser = make_parser(__doc__, "data")
     parser.add_argument("--frame", default="1828", help="frame of the sequence")
     parser.add_argument("--model", default="base", help="model to fuse with")

@@ -49,7 +49,6 @@ def _denoised(plane: np.ndarray) -> np.ndarray:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print a table for each set."""
     parser = make_parser(__doc__, "data sets model backend threads limit")
     parser.add_argument("--markdown", action="store_true", help="tables for a document")
     parser.add_argument("--rescale", action="store_true", help="thermal as the network sees it")

@@ -69,7 +69,6 @@ def warp_and_fill(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print times and errors."""
     parser = make_parser(__doc__)
     parser.add_argument("--focal-px", type=float, default=768.0)
     parser.add_argument("--baseline-m", type=float, default=0.1)

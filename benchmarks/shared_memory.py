@@ -3,7 +3,7 @@
     python -m benchmarks.shared_memory [--seconds 10] [--rate-hz 15]
 
 A camera, the node (with an engine that takes no time) and a consumer run in processes of their
-own. The camera publishes numbered pairs; node and consumer count what they receive. Each row is
+own. The camera publishes pairs; node and consumer count what they receive. Each row is
 one run: a size, a reliability on both sides of the node, and the segment of camera and node, which
 is Fast DDS's default of 512 KB or the one that the node makes for itself (8 to 24 MB).
 """
@@ -22,29 +22,24 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
-import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.qos import QoSProfile, QoSReliabilityPolicy
 from sensor_msgs.msg import Image
-from std_msgs.msg import Header
 
-from benchmarks.shared.node_roles import run_reference_node
+from benchmarks.shared.node_roles import run_camera, run_reference_node
 from benchmarks.shared.options import make_parser
+from irvis_fusion_core.streams.stamps import stamp_ns
 from irvis_fusion_ros.node.startup.shared_memory import MIB, own_segment, segment_bytes
 from irvis_fusion_ros.parameters.node_settings import TopicSettings
 from irvis_fusion_ros.running_node import environment as environments
-from irvis_fusion_ros.running_node.camera_messages import make_image
 from irvis_fusion_ros.running_node.child_process import ChildProcess
 from training.tables import markdown_table
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZES = ((640, 480), (1280, 1024))
 DEFAULT_SEGMENT = {"FASTDDS_BUILTIN_TRANSPORTS": "DEFAULT"}
-IMAGES = 4
 DEPTH = 10
-SETTLE_S = 3.0
-"""For what is on its way at the end, and for a report of the node."""
 
 
 def make_profile(reliability: str) -> QoSProfile:
@@ -52,37 +47,19 @@ def make_profile(reliability: str) -> QoSProfile:
     return QoSProfile(depth=DEPTH, reliability=getattr(QoSReliabilityPolicy, reliability.upper()))
 
 
-def run_camera(options: argparse.Namespace) -> None:
-    """Publish numbered pairs as soon as the node subscribes; print how many."""
+def publish(options: argparse.Namespace) -> None:
+    """Be the camera."""
     sizes = TopicSettings(shared_memory_width=options.width, shared_memory_height=options.height)
     with nullcontext() if os.environ.get("FASTDDS_BUILTIN_TRANSPORTS") else own_segment(sizes):
-        rclpy.init()
-        node = rclpy.create_node("camera")
-    profile = make_profile(options.reliability)
-    vis = node.create_publisher(Image, "vis/image_raw", profile)
-    ir = node.create_publisher(Image, "ir/image_raw", profile)
-    rng = np.random.default_rng(0)
-    shape = (options.height, options.width)
-    colours = [rng.integers(0, 256, (*shape, 3), np.uint8) for _ in range(IMAGES)]
-    greys = [rng.integers(0, 256, shape, np.uint8) for _ in range(IMAGES)]
-    while not (vis.get_subscription_count() and ir.get_subscription_count()):
-        time.sleep(0.05)
-    time.sleep(1.0)
-    count, start_s = int(options.seconds * options.rate_hz), time.monotonic()
-    for number in range(count):
-        time.sleep(max(0.0, start_s + number / options.rate_hz - time.monotonic()))
-        header = Header(stamp=node.get_clock().now().to_msg(), frame_id=str(number))
-        ir.publish(make_image(greys[number % IMAGES], "mono8", header))
-        vis.publish(make_image(colours[number % IMAGES], "bgr8", header))
-    time.sleep(SETTLE_S)
-    print(json.dumps(count))
+        size, profile = (options.width, options.height), make_profile(options.reliability)
+        run_camera(size, options.seconds, options.rate_hz, qos=profile, subscribers=1)
 
 
-def run_consumer(options: argparse.Namespace) -> None:
-    """Count the numbers that arrive, and what the node says of itself, until a line on stdin."""
+def consume(options: argparse.Namespace) -> None:
+    """Count the images that arrive, and what the node says of itself, until a line on stdin."""
     rclpy.init()
     node = rclpy.create_node("consumer")
-    numbers: list[int] = []
+    stamps: list[int] = []
     told: dict[str, str] = {}
 
     def on_report(message: DiagnosticArray) -> None:
@@ -91,7 +68,7 @@ def run_consumer(options: argparse.Namespace) -> None:
             told.update((f"{name} {pair.key}", pair.value) for pair in status.values)
 
     def on_image(message: Image) -> None:
-        numbers.append(int(message.header.frame_id))
+        stamps.append(stamp_ns(message.header.stamp))
 
     profile = make_profile(options.reliability)
     node.create_subscription(Image, "fused/image_raw", on_image, profile)
@@ -100,15 +77,14 @@ def run_consumer(options: argparse.Namespace) -> None:
     while time.monotonic() < end_s:
         rclpy.spin_once(node, timeout_sec=0.2)
     left = sum(int(text) for key, text in told.items() if key.startswith("fusion frames "))
-    facts = [int(told["ir received"]), int(told["vis received"]), left, len(numbers)]
-    print(json.dumps([*facts, len(set(numbers))]))
+    facts = [int(told["ir received"]), int(told["vis received"]), left, len(stamps)]
+    print(json.dumps([*facts, len(set(stamps))]))
 
 
 def run_role(options: argparse.Namespace, rest: Sequence[str]) -> int:
-    """Be one of the processes."""
     if options.role == "node":
         return run_reference_node(0.0, list(rest))
-    (run_camera if options.role == "camera" else run_consumer)(options)
+    (publish if options.role == "camera" else consume)(options)
     return 0
 
 
@@ -139,7 +115,7 @@ def measure(
     ros = ["--ros-args", "--log-level", "warn", *environments.parameter_arguments(parameters)]
     limit_s = options.seconds + 60.0
     with helper("node", *ros), helper("consumer") as consumer, helper("camera") as camera:
-        sent = json.loads(camera.output(limit_s))
+        sent = len(json.loads(camera.output(limit_s))["sent"])
         ir, vis, published, arrived, different = json.loads(consumer.output(limit_s))
     assert arrived == different, "an image arrived twice"
     return [sent, ir, vis, published, arrived]

@@ -117,7 +117,6 @@ def rows(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmark; return the exit status."""
     parser = make_parser(__doc__, "threads", threads=1)
     add, teachers = parser.add_argument, sorted(TEACHERS)
     add("--teacher", action="append", choices=teachers, help="default: both")

@@ -35,7 +35,6 @@ COLUMNS = ("pumping", "luma step", "entropy", "ms")
 
 
 def candidates() -> dict[str, Callable[[np.ndarray], np.ndarray]]:
-    """Return the ways by name."""
     min_max = cv2.NORM_MINMAX, cv2.CV_8U  # as driver gain control and most fusion code do
     return {
         "per-frame min-max": lambda raw: cv2.normalize(raw, None, 0, 255, *min_max),
@@ -60,7 +59,6 @@ def flicker(raw_frames: Frames, grey_frames: Frames) -> tuple[float, float]:
 
 
 def measure(raw_frames: Frames, rescale: Callable[[np.ndarray], np.ndarray]) -> list[float]:
-    """Return the columns of one way."""
     greys, times = [], []
     for raw in raw_frames:
         # Processor time of this thread, so that a busy machine does not count.
@@ -79,7 +77,6 @@ def missed(row: Sequence[float], reference: Sequence[float]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the table."""
     parser = make_parser(__doc__, "data", data=DATA / "thermal_raw16")
     folder = parser.parse_args(arguments).data
     paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in (".tif", ".tiff", ".png"))

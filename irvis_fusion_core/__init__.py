@@ -58,7 +58,7 @@ keep_old_names(
         "detectors.selection": "detectors",
         "gif": "film",
         "metric_planes": "metrics.planes",
-        "thermal_limits": "thermal.limits",
+        "thermal_limits": "thermal.methods",
         "thermal_repair": "thermal.raw_frames",
         "thermal_stretch": "thermal.rescale",
     },

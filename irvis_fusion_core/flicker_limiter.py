@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from irvis_fusion_core.errors import ConfigurationError, FrameError
-from irvis_fusion_core.frames import check_order
+from irvis_fusion_core.frames import grey_code
 
 BLOCK_PX = 8  # sensor noise averages out in such blocks, pumping brightness does not
 GAP_S = 0.5  # after a longer gap the next frame counts as a first one
@@ -63,8 +63,9 @@ class FlickerLimiter:
         order: str = "rgb",
     ) -> None:
         """Take a frame that was limited earlier and had this `level`; for others see `limit`."""
-        shape = (vis.shape[0], vis.shape[1])
-        self._before = _Moment(stamp_s, shape, level, _source_means(ir, vis, order))
+        grey = cv2.cvtColor(vis, grey_code(order))
+        sources = [_block_means(ir.reshape(grey.shape)), _block_means(grey)]
+        self._before = _Moment(stamp_s, grey.shape, level, sources)
 
     def reset(self) -> None:
         """Forget the last frame."""
@@ -92,7 +93,7 @@ class FlickerLimiter:
             FrameError: the three differ in size.
             ConfigurationError: another `order`.
         """
-        check_order(order)
+        code = grey_code(order)
         shape = (fused.shape[0], fused.shape[1])
         if ir.shape[:2] != shape or vis.shape[:2] != shape:
             raise FrameError(
@@ -100,9 +101,8 @@ class FlickerLimiter:
             )
         if min(shape) < BLOCK_PX:
             return fused
-        code = cv2.COLOR_RGB2GRAY if order == "rgb" else cv2.COLOR_BGR2GRAY
-        level = _block_means(cv2.cvtColor(fused, code))
-        sources = _source_means(ir, vis, order)
+        level, vis_means = (_block_means(cv2.cvtColor(image, code)) for image in (fused, vis))
+        sources = [_block_means(ir.reshape(shape)), vis_means]
         before = self._before
         if before and before.shape == shape and 0.0 <= stamp_s - before.stamp_s <= self._gap_s:
             correction, level = self._bound(level, sources, before)
@@ -130,12 +130,6 @@ class FlickerLimiter:
                 step, -1, *[_MEAN_OF_INTERPOLATED] * 2, borderType=cv2.BORDER_REPLICATE
             )
         return total, level
-
-
-def _source_means(ir: np.ndarray, vis: np.ndarray, order: str) -> list[np.ndarray]:
-    code = cv2.COLOR_RGB2GRAY if order == "rgb" else cv2.COLOR_BGR2GRAY
-    grey = cv2.cvtColor(vis, code)
-    return [_block_means(ir.reshape(grey.shape)), _block_means(grey)]
 
 
 def _block_means(plane: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ import numpy as np
 
 from irvis_fusion_core.errors import ConfigurationError, FrameError
 
-ORDERS = ("rgb", "bgr")
+_GREY_CODES = {"rgb": cv2.COLOR_RGB2GRAY, "bgr": cv2.COLOR_BGR2GRAY}
 
 
 def normalize_pair(ir: Any, vis: Any, order: str = "rgb") -> tuple[np.ndarray, np.ndarray]:
@@ -42,10 +42,10 @@ def normalize_pair(ir: Any, vis: Any, order: str = "rgb") -> tuple[np.ndarray, n
         and vis.size > 0
         and ir.flags.c_contiguous
         and vis.flags.c_contiguous
-        and order in ORDERS
+        and order in _GREY_CODES
     ):
         return ir[:, :, np.newaxis], vis
-    check_order(order)
+    grey_code(order)
     ir = normalize_ir(ir, order)
     _check_array("vis", vis, (3,), (3,))
     if ir.shape[:2] != vis.shape[:2]:
@@ -63,8 +63,7 @@ def normalize_ir(ir: Any, order: str = "rgb") -> np.ndarray:
     if ir.ndim == 2:
         ir = ir[:, :, np.newaxis]
     if ir.shape[2] == 3:
-        code = cv2.COLOR_RGB2GRAY if order == "rgb" else cv2.COLOR_BGR2GRAY
-        return cv2.cvtColor(np.ascontiguousarray(ir), code)[:, :, np.newaxis]
+        return cv2.cvtColor(np.ascontiguousarray(ir), grey_code(order))[:, :, np.newaxis]
     return np.ascontiguousarray(ir)
 
 
@@ -81,14 +80,17 @@ def in_order(fused: np.ndarray, order: str, wanted: str) -> np.ndarray:
         ConfigurationError: `order` is neither rgb nor bgr.
     """
     _check_array("fused", fused, (3,), (3,))
-    check_order(order)
-    return np.ascontiguousarray(fused) if order == wanted else swap_order(fused)
+    if order == wanted:
+        return np.ascontiguousarray(fused)
+    grey_code(order)
+    return swap_order(fused)
 
 
-def check_order(order: str) -> None:
-    """Raise ConfigurationError unless `order` is "rgb" or "bgr"."""
-    if order not in ORDERS:
+def grey_code(order: str) -> int:
+    """Return OpenCV's code for `order` to grey; ConfigurationError unless it is rgb or bgr."""
+    if order not in _GREY_CODES:
         raise ConfigurationError(f"expected order to be rgb or bgr, found {order!r}")
+    return _GREY_CODES[order]
 
 
 _MAKE_COLOUR = "make a colour image of it: cv2.cvtColor(vis, cv2.COLOR_GRAY2RGB)"

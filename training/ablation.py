@@ -50,7 +50,6 @@ Scores = dict[str, dict[str, dict[str, float]]]  # row -> validation folder -> m
 
 @command
 def main(arguments: list[str]) -> int:
-    """Run the command."""
     options = _parse(arguments)
     arms = plan(options)
     output = Path(options.output)

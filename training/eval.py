@@ -38,7 +38,7 @@ from irvis_fusion_core.network.student import SIZES
 from training.data.images import Images, PairPaths, read_images
 from training.data.listing import PairListing, list_images
 from training.evaluation import eval_report
-from training.evaluation.eval_report import FUSED, Scored, Speed
+from training.evaluation.eval_report import FUSED, Scored, speed_of
 from training.evaluation.fusers import Fuser, open_fuser, recolour
 from training.evaluation.lpips import BACKBONES, Lpips, open_lpips
 from training.evaluation.scores import TEACHER_METRICS, Row, score, teacher_of
@@ -51,7 +51,6 @@ WARM_UP_RUNS = 5
 
 @command
 def main(arguments: list[str]) -> int:
-    """Run the command."""
     options = _parse(arguments)
     save_dir = Path(options.save_dir)
     listing = list_images(Path(options.data_root))
@@ -132,7 +131,9 @@ def sheet(images: Images, fused: np.ndarray) -> np.ndarray:
     return caption_row({**shown, FUSED: fused})
 
 
-def benchmark(fuser: Fuser, paths: PairPaths, size: tuple[int, int], runs: int) -> Speed:
+def benchmark(
+    fuser: Fuser, paths: PairPaths, size: tuple[int, int], runs: int
+) -> dict[str, float]:
     """Time one pair of a given (height, width) `runs` times, uint8 in and out."""
     images, (height, width) = read_images(paths), size
     ir, vis = (
@@ -145,7 +146,7 @@ def benchmark(fuser: Fuser, paths: PairPaths, size: tuple[int, int], runs: int) 
         fuser.fuse([ir], [vis])
         if number >= WARM_UP_RUNS:
             durations_s.append(time.perf_counter() - began)
-    return Speed.of(durations_s, width, height)
+    return speed_of(durations_s, width, height)
 
 
 def _teacher_metrics(

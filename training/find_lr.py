@@ -41,9 +41,10 @@ from irvis_fusion_core.network.student import luminance
 from training.errors import LossError, TrainingError
 from training.loop.distillation import DistillationTask, TaskLoss
 from training.loop.lightning_module import Batch, FusionModule
-from training.options import check_options, make_parser, precision, require_at_least
+from training.loop.set_up import precision, set_up_process
+from training.options import check_options, make_parser, require_at_least
 from training.storage import make_folder, write_bytes
-from training.train import make_data, make_task, set_up_process
+from training.train import make_data, make_task
 
 LEAST_STEPS = 30
 DIVERGED = 4.0  # times the best running mean of the loss: the test ends there
@@ -68,7 +69,6 @@ class RangeTest(FusionModule):
         self.losses: list[float] = []
 
     def training_step(self, batch: Batch, batch_idx: int) -> TaskLoss:
-        """Record the loss."""
         found = super().training_step(batch, batch_idx)
         self.losses.append(float(found["loss"].detach()))
         return found
@@ -279,7 +279,6 @@ def plot(curve: Curve, suggestion: float | None) -> bytes:
 
 @command
 def main(arguments: list[str]) -> int:
-    """Run the command."""
     options = _parse(arguments)
     # The test takes minutes: check first that the curve can be written.
     output = Path(options.output)

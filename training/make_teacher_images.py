@@ -193,7 +193,6 @@ class Work:
 
 @command
 def main(arguments: list[str]) -> int:
-    """Run the command."""
     options = _parse(arguments)
     if len(options.data_root) > 1 or options.jobs > 1 or options.scheduler:
         return teacher_fleet.run_folders(MODULE, options, arguments)

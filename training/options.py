@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 
@@ -38,57 +38,70 @@ _TERMS = {
 FROM_SOURCES = {k: v for k, (v, _) in _TERMS.items() if k.startswith("src_")}
 """Weights of the terms where there is no teacher."""
 
-# Options that several scripts share, and those of one value: name -> default, help.
-_PLAIN: dict[str, tuple[bool | int | float | str, str]] = {
-    "input_size": (512, "side of the crops, pixels"),
-    "batch_size": (8, "crops a step and process"),
-    "num_workers": (2, "processes that load, for each that trains"),
-    "samples_per_epoch": (0, "crops an epoch (default: one a pair)"),
-    "val_limit": (24, "pairs of each --val_root; 0: all"),
-    "cache_gb": (2.0, "memory for decoded images, GiB"),
-    "skip_bad": (False, "train without unusable files"),
-    "no_check": (False, "do not decode every image before the start"),
-    "exclude_validation": (False, "leave out the scenes of training/data/scene_parts.py"),
-    "resize_prob": (0.7, "crops resized, 0..1"),
-    "tone_prob": (0.3, "another exposure and thermal gamma, 0..1"),
-    "misalign_prob": (0.03, "IR displaced, 0..1"),
-    "misalign_px": (4.0, "its reach, pixels"),
-    "misalign_deg": (1.0, "its reach, degrees"),
-    "misalign_scale": (0.01, "1 +- this"),
-    "noise_prob": (0.1, "sensor noise, 0..1"),
-    "ir_noise": (14.0, "its largest strength in IR, grey levels"),
-    "source_window": (
-        160,
-        "side of the window of each crop that SSIM, Qabf, VIF and SCD see, pixels; 0: all",
-    ),
-    "variance_noise": (
-        4.0,
-        "grey levels of variance at which a teacher counts half; 0: always fully",
-    ),
-    "no_rounding": (False, "do not round the image as on the topic"),
-    "leak": (0.02, "share of the gradient kept where clipped"),
-    "epochs": (120, "passes over the training images"),
-    "max_steps": (-1, "end there, and the cosine too"),
-    "stop_after_epochs": (0, "end this call early, by the schedule of --epochs; then --resume"),
-    "lr": (1e-3, "the cosine's top (AdamW)"),
-    "lr_warmup_steps": (200, "linear rise"),
-    "weight_decay": (1e-4, "AdamW's"),
-    "grad_clip": (1.0, "largest norm; 0: no clipping"),
-    "use_amp": (False, "half precision: fp16 on GPUs, bf16 on CPUs that have it"),
-    "ema": (0.998, "moving average of the weights, decay a step"),
-    "seed": (0, "of weights, draws and variants"),
-    "accelerator": ("auto", "cpu, gpu, ... (Lightning's; default: the best)"),
-    "devices": ("1", "how many, a list (0,1), or auto"),
-    "num_nodes": (1, "machines"),
-    "strategy": ("auto", "Lightning's: auto, ddp, ddp_spawn"),
-    "threads": (0, "CPU threads a process (default: torch's)"),
-    "checkpoint_dir": ("checkpoints", "the run's folder"),
-    "log_dir": ("logs", "TensorBoard's folder"),
-    "overwrite": (False, "replace the run in --checkpoint_dir"),
-    "log_freq": (100, "steps between log lines"),
-    "vis_freq": (500, "steps between panels; 0: none"),
-    "save_freq": (10, "epochs between checkpoints"),
+_Row = tuple[bool | int | float | str, str]
+# Group -> options of one value, which several scripts share: name -> default, help.
+_GROUPS: dict[str, dict[str, _Row]] = {
+    "data": {
+        "input_size": (512, "side of the crops, pixels"),
+        "batch_size": (8, "crops a step and process"),
+        "num_workers": (2, "processes that load, for each that trains"),
+        "samples_per_epoch": (0, "crops an epoch (default: one a pair)"),
+        "val_limit": (24, "pairs of each --val_root; 0: all"),
+        "cache_gb": (2.0, "memory for decoded images, GiB"),
+        "skip_bad": (False, "train without unusable files"),
+        "no_check": (False, "do not decode every image before the start"),
+        "exclude_validation": (False, "leave out the scenes of training/data/scene_parts.py"),
+        "resize_prob": (0.7, "crops resized, 0..1"),
+        "tone_prob": (0.3, "another exposure and thermal gamma, 0..1"),
+        "misalign_prob": (0.03, "IR displaced, 0..1"),
+        "misalign_px": (4.0, "its reach, pixels"),
+        "misalign_deg": (1.0, "its reach, degrees"),
+        "misalign_scale": (0.01, "1 +- this"),
+        "noise_prob": (0.1, "sensor noise, 0..1"),
+        "ir_noise": (14.0, "its largest strength in IR, grey levels"),
+    },
+    "model and losses": {
+        "source_window": (
+            160,
+            "side of the window of each crop that SSIM, Qabf, VIF and SCD see, pixels; 0: all",
+        ),
+        "variance_noise": (
+            4.0,
+            "grey levels of variance at which a teacher counts half; 0: always fully",
+        ),
+        "no_rounding": (False, "do not round the image as on the topic"),
+        "leak": (0.02, "share of the gradient kept where clipped"),
+    },
+    "training": {
+        "epochs": (120, "passes over the training images"),
+        "max_steps": (-1, "end there, and the cosine too"),
+        "stop_after_epochs": (
+            0,
+            "end this call early, by the schedule of --epochs; then --resume",
+        ),
+        "lr": (1e-3, "the cosine's top (AdamW)"),
+        "lr_warmup_steps": (200, "linear rise"),
+        "weight_decay": (1e-4, "AdamW's"),
+        "grad_clip": (1.0, "largest norm; 0: no clipping"),
+        "use_amp": (False, "half precision: fp16 on GPUs, bf16 on CPUs that have it"),
+        "ema": (0.998, "moving average of the weights, decay a step"),
+        "seed": (0, "of weights, draws and variants"),
+        "accelerator": ("auto", "cpu, gpu, ... (Lightning's; default: the best)"),
+        "devices": ("1", "how many, a list (0,1), or auto"),
+        "num_nodes": (1, "machines"),
+        "strategy": ("auto", "Lightning's: auto, ddp, ddp_spawn"),
+        "threads": (0, "CPU threads a process (default: torch's)"),
+    },
+    "logs and files": {
+        "checkpoint_dir": ("checkpoints", "the run's folder"),
+        "log_dir": ("logs", "TensorBoard's folder"),
+        "overwrite": (False, "replace the run in --checkpoint_dir"),
+        "log_freq": (100, "steps between log lines"),
+        "vis_freq": (500, "steps between panels; 0: none"),
+        "save_freq": (10, "epochs between checkpoints"),
+    },
 }
+_PLAIN = {name: row for group in _GROUPS.values() for name, row in group.items()}
 
 
 class _Help(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):
@@ -128,18 +141,14 @@ def add_options(to: argparse._ActionsContainer, names: str = "", **defaults: Any
 def make_parser(doc: str | None = None, name: str = "train") -> argparse.ArgumentParser:
     """Return the parser of every training option; see `script_parser`."""
     parser = script_parser(doc, name)
-    _add_data(parser.add_argument_group("data"))
-    _add_model(parser.add_argument_group("model and losses"))
-    add_options(
-        parser.add_argument_group("training"),
-        "epochs max_steps stop_after_epochs lr lr_warmup_steps weight_decay grad_clip use_amp ema "
-        "seed accelerator devices num_nodes strategy threads",
-    )
-    files = parser.add_argument_group("logs and files")
-    files.add_argument("--resume", metavar="FILE", help="go on exactly from a checkpoint")
-    best = "validation figure of best_model"
-    files.add_argument("--monitor", default="auto", choices=MONITORS, help=best)
-    add_options(files, "checkpoint_dir log_dir overwrite log_freq vis_freq save_freq")
+    groups = {title: parser.add_argument_group(title) for title in _GROUPS}
+    _add_data(groups["data"].add_argument)
+    _add_model(groups["model and losses"].add_argument)
+    add = groups["logs and files"].add_argument
+    add("--resume", metavar="FILE", help="go on exactly from a checkpoint")
+    add("--monitor", default="auto", choices=MONITORS, help="validation figure of best_model")
+    for title, group in groups.items():
+        add_options(group, " ".join(_GROUPS[title]))
     return parser
 
 
@@ -182,41 +191,6 @@ def require_at_least(options: argparse.Namespace, least: int, names: str) -> Non
     for name in names.split():
         if not (found := getattr(options, name)) >= least:
             raise ConfigurationError(f"expected --{name} of at least {least}, found {found}")
-
-
-def precision(
-    use_amp: bool, accelerator: str = "auto"
-) -> Literal["32-true", "16-mixed", "bf16-mixed"]:
-    """Return Lightning's name of the precision.
-
-    ``--use_amp`` is fp16 on GPUs, bf16 on CPUs that calculate in it. Others emulate it, many times
-    slower than fp32: they stay in fp32.
-    """
-    if not use_amp:
-        return "32-true"
-    if accelerator != "cpu" and torch.cuda.is_available():
-        return "16-mixed"
-    return "bf16-mixed" if cpu_has_bf16() else "32-true"
-
-
-def cpu_has_bf16() -> bool:
-    """Return whether the CPU has instructions for bf16 (AVX-512 BF16 or AMX)."""
-    # Names of torch that are not part of its interface: older and newer ones may lack them.
-    names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return any(getattr(torch.cpu, name, bool)() for name in names)
-
-
-def trainer_options(options: argparse.Namespace) -> dict[str, Any]:
-    """Return what the trainers of student and teacher share, as arguments of Lightning's."""
-    return {
-        **{name: getattr(options, name) for name in ("accelerator", "num_nodes", "strategy")},
-        "devices": int(options.devices) if options.devices.isdigit() else options.devices,
-        "precision": precision(options.use_amp, options.accelerator),
-        "max_epochs": options.epochs,
-        "log_every_n_steps": options.log_freq,
-        # `EpochSampler` gives every process its part of the draws.
-        "use_distributed_sampler": False,
-    }
 
 
 def term_weights(options: argparse.Namespace, with_teacher: bool) -> dict[str, float]:
@@ -263,8 +237,7 @@ def warmup_epochs(options: argparse.Namespace, with_teacher: bool) -> int:
     return (options.epochs // 12 if with_teacher else 0) if given is None else given
 
 
-def _add_data(group: argparse._ArgumentGroup) -> None:
-    add = group.add_argument
+def _add_data(add: Callable[..., object]) -> None:
     root = "folder with IR/, VIS/ and optionally TEACHER_FUSED/; several are drawn by share"
     add("--train_root", action="append", required=True, metavar="DIR[=SHARE]", help=root)
     add("--val_root", action="append", default=[], metavar="DIR", help="the same for validation")
@@ -272,16 +245,9 @@ def _add_data(group: argparse._ArgumentGroup) -> None:
     add("--boxes", action="append", default=[], metavar="DIR", help=objects)
     of_several = "what to learn from several teacher images of one pair"
     add("--teacher_target", default="mean", choices=("mean", "sample"), help=of_several)
-    add_options(
-        group,
-        "input_size batch_size num_workers samples_per_epoch val_limit cache_gb skip_bad no_check "
-        "exclude_validation resize_prob tone_prob misalign_prob misalign_px misalign_deg "
-        "misalign_scale noise_prob ir_noise",
-    )
 
 
-def _add_model(group: argparse._ArgumentGroup) -> None:
-    add = group.add_argument
+def _add_model(add: Callable[..., object]) -> None:
     add("--variant", default="nano", choices=sorted(SIZES), help="the student's size")
     add("--in_channels", type=int, default=3, choices=(1, 3), help="3 is RGB")
     add("--out_channels", type=int, default=3, choices=(1, 3), help="3 is RGB")
@@ -304,4 +270,3 @@ def _add_model(group: argparse._ArgumentGroup) -> None:
         add(f"--lambda_{name}", type=float, metavar="W", help=shown)
     late = "deep features join after twice as many (default: a twelfth of --epochs with a teacher)"
     add("--warmup_epochs", type=int, help=f"epochs of L1 alone; {late}")
-    add_options(group, "source_window variance_noise no_rounding leak")

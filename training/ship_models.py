@@ -66,7 +66,6 @@ def round_weights(model: torch.nn.Module, mantissa_bits: int) -> None:
 
 @command
 def main(arguments: list[str]) -> int:
-    """Run the command."""
     parser = script_parser(__doc__, "ship_models")
     parser.add_argument("--runs", type=Path, required=True)
     parser.add_argument("--last", action="store_true", help="the last weights, not the best")

@@ -16,35 +16,37 @@ if not __package__:
 
 import argparse
 import dataclasses
-import logging
 import sys
 import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cv2
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from irvis_fusion_core.errors import ConfigurationError, FusionError
+from irvis_fusion_core.command_line import command
+from irvis_fusion_core.errors import ConfigurationError
+from irvis_fusion_core.network.checkpoint import load_checkpoint
 from irvis_fusion_core.network.student import create_student_model
 from training import options as training_options
 from training.data.augmentation import Augmentation
 from training.data.data_module import FusionData, same_images
 from training.data.dataset import FusionDataset
+from training.errors import DataError, TrainingError
 from training.evaluation.lpips import Lpips, open_lpips
-from training.loop.callbacks import RunFiles, StoppedEarly, TermLog
+from training.loop import set_up
+from training.loop.callbacks import RunFiles, TermLog
 from training.loop.distillation import SOURCE_TERMS, DistillationTask, active_terms, needs_backbone
 from training.loop.lightning_module import FusionModule
 from training.loop.run_files import (
     WholeFiles,
     check_losses,
     differences,
-    open_resumed,
     prepare_folder,
+    read_run,
     versions,
 )
 from training.loop.synced_norm import SyncedNorm
@@ -52,7 +54,6 @@ from training.loop.validation import chosen_monitor
 from training.losses.backbones import WeightsMissingError
 from training.losses.frozen_detector import FrozenDetector
 from training.losses.perceptual import open_backbone
-from training.shipping.student_files import open_student
 from training.storage import write_json
 
 
@@ -95,9 +96,9 @@ def make_task(options: argparse.Namespace, has_teacher_images: bool) -> Distilla
     torch.manual_seed(options.seed)
     student = create_student_model(options.variant, options.in_channels, options.out_channels)
     if options.init:
-        student.load_state_dict(open_student(options.init, options.variant).state_dict())
+        student.load_state_dict(load_checkpoint(options.init, options.variant).state_dict())
     student = student.to(memory_format=torch.channels_last)
-    teacher = open_student(options.teacher_checkpoint) if options.teacher_checkpoint else None
+    teacher = load_checkpoint(options.teacher_checkpoint) if options.teacher_checkpoint else None
     with_teacher = has_teacher_images or teacher is not None
     weights = training_options.term_weights(options, with_teacher)
     training_options.check_crop(options, weights)
@@ -123,7 +124,7 @@ def make_trainer(options: argparse.Namespace, with_validation: bool = True) -> p
     terminal = sys.stderr.isatty()
     try:
         return pl.Trainer(
-            **training_options.trainer_options(options),
+            **set_up.trainer_options(options),
             plugins=[WholeFiles(), SyncedNorm()],
             logger=logger,
             callbacks=[
@@ -151,7 +152,7 @@ def make_run(options: argparse.Namespace) -> Run:
         FusionError: the options, the data, a checkpoint or other weights cannot be used.
     """
     # The quick checks come first: reading thousands of images takes a while.
-    resumed = open_resumed(options.resume, options.variant) if options.resume else None
+    resumed = read_run(options.resume, options.variant) if options.resume else None
     done = resumed["global_step"] if resumed else 0
     data = make_data(options)
     lpips = _lpips(data, options.monitor)
@@ -204,9 +205,7 @@ def steps_to_do(options: argparse.Namespace, done: int, steps_per_epoch: int) ->
     Raises:
         ConfigurationError: they are done.
     """
-    total = options.epochs * steps_per_epoch
-    if options.max_steps > 0:
-        total = min(total, options.max_steps)
+    total = set_up.steps_in_all(options, steps_per_epoch)
     epochs = done // steps_per_epoch + (options.stop_after_epochs or options.epochs)
     last = min(total, epochs * steps_per_epoch)
     if done >= last:
@@ -217,25 +216,13 @@ def steps_to_do(options: argparse.Namespace, done: int, steps_per_epoch: int) ->
     return total, last
 
 
-def set_up_process(threads: int) -> None:
-    """Set the threads of torch (0: its own choice) and what training needs of the libraries."""
-    if threads:
-        torch.set_num_threads(threads)
-    # OpenCV's threads do not survive the fork of the workers.
-    cv2.setNumThreads(0)
-    # Hide Lightning's tips.
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    # Denormal weights stall CPUs.
-    torch.set_flush_denormal(True)
-
-
 def train(options: argparse.Namespace) -> Run:
     """Train to the end; `training.loop.run_files` lists the files that this leaves.
 
     Raises:
         FusionError: bad options, data or checkpoints; a loss that is not finite; a full disk.
     """
-    set_up_process(options.threads)
+    set_up.set_up_process(options.threads)
     run = make_run(options)
     folder = Path(options.checkpoint_dir)
     if run.trainer.is_global_zero:
@@ -296,26 +283,20 @@ def small_images(dataset: FusionDataset, side: int) -> list[str]:
     return warned
 
 
-def main(arguments: list[str] | None = None) -> int:
+@command
+def main(arguments: list[str]) -> int:
     """Run the command; return 0 at the end, 1 after an error, 130 when asked to stop."""
+    parser = training_options.make_parser(__doc__)
     try:
-        train(
-            training_options.check_options(
-                training_options.make_parser(__doc__).parse_args(arguments)
-            )
-        )
-    except StoppedEarly as stop:
-        print(f"train: {stop}", file=sys.stderr)
-        return 130
-    except (FusionError, torch.cuda.OutOfMemoryError) as error:
+        train(training_options.check_options(parser.parse_args(arguments)))
+    except torch.cuda.OutOfMemoryError as error:
+        raise TrainingError(f"{error}\nlower --batch_size or --input_size") from error
+    except DataError as error:
         shown = str(error)
-        if isinstance(error, torch.cuda.OutOfMemoryError):
-            shown += "\nlower --batch_size or --input_size"
-        elif shown.startswith("Caught "):
-            # The error of a loader's process starts with that process's traceback.
-            shown = shown.splitlines()[-1]
-        print(f"train: {shown}", file=sys.stderr)
-        return 1
+        # That of a loader's process starts with that process's traceback.
+        raise DataError(
+            shown.splitlines()[-1] if shown.startswith("Caught ") else shown
+        ) from error
     return 0
 
 

@@ -25,29 +25,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import lightning
-import torch
-from lightning import Trainer
-from lightning.pytorch.callbacks import Callback, LearningRateMonitor
-from lightning.pytorch.loggers import TensorBoardLogger
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import Subset
 
 from irvis_fusion_core.command_line import command
 from irvis_fusion_core.image_files import images_by_stem
 from irvis_fusion_core.network.displacement import DisplacementNetwork
 from irvis_fusion_core.network.displacement_files import load_network, save_network
-from training.data.data_module import FusionData
 from training.data.dataset import parse_root
 from training.data.sampling import Draw
-from training.loop.lightning_checkpoints import best_and_last
-from training.loop.run_files import versions
-from training.options import add_options, require_at_least, script_parser, trainer_options
+from training.loop.averaged_run import AveragedData, check_readable, fit
+from training.loop.set_up import set_up_process, steps_in_all
+from training.options import add_options, require_at_least, script_parser
 from training.registration.displaced_pairs import DisplacedPairs
 from training.registration.export_registration import write_files
 from training.registration.task import LAMBDAS, RegistrationTask
-from training.storage import append_json, storage_error, write_json
-from training.train_teacher import check_readable
 
 VALIDATION_CROPS = 96
 WEIGHTS = "registration.safetensors"
@@ -55,61 +47,28 @@ WEIGHTS = "registration.safetensors"
 
 @command
 def main(arguments: list[str]) -> int:
-    """Run the command."""
     options = _parse(arguments)
     lightning.seed_everything(options.seed, verbose=False)
-    cv2.setNumThreads(0)  # OpenCV's threads do not survive the fork of the workers
-    torch.set_flush_denormal(True)  # denormal weights stall CPUs
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    if options.resume:
-        check_readable(options.resume, "train_registration")
+    set_up_process(options.threads)
+    check_readable(options.resume, "train_registration")
     network = load_network(options.init) if options.init else DisplacementNetwork()
     network.train()
     data = RegistrationData(options)
-    steps = options.epochs * data.sampler().steps
-    if options.max_steps > 0:
-        steps = min(steps, options.max_steps)
+    steps = steps_in_all(options, data.sampler().steps)
     weights = {name: getattr(options, f"lambda_{name}") for name in LAMBDAS}
     chosen = {name: getattr(options, name) for name in ("lr", "weight_decay", "ema")}
     warmup = min(options.lr_warmup_steps, steps // 10)
     task = RegistrationTask(network, weights, total_steps=steps, warmup_steps=warmup, **chosen)
     folder = Path(options.checkpoint_dir)
-    write_json(folder / "config.json", {**vars(options), "versions": versions()})
-    parameters = sum(p.numel() for p in network.parameters())
-    print(
-        f"{parameters / 1e6:.3f} M parameters; {len(data.train)} pairs, "
-        f"{VALIDATION_CROPS} crops of held-out scenes; {steps} steps of "
-        f"{options.batch_size} crops of {options.input_size} pixels",
-        flush=True,
-    )
-    trainer = make_trainer(options, folder)
-    trainer.fit(task, datamodule=data, ckpt_path=options.resume, weights_only=True)
+    about = f"{len(data.train)} pairs, {VALIDATION_CROPS} crops of held-out scenes"
+    fit(task, data, options, folder / WEIGHTS, save_network, "val/error", about)
     print(f"written to {folder}: {WEIGHTS}, last.ckpt, training.jsonl, config.json")
     if options.export:
         print(f"written to {write_files(folder / WEIGHTS, Path(options.export))}")
     return 0
 
 
-def make_trainer(options: argparse.Namespace, folder: Path) -> Trainer:
-    """Return Lightning's trainer of these options."""
-    return Trainer(
-        **trainer_options(options),
-        max_steps=options.max_steps if options.max_steps > 0 else -1,
-        gradient_clip_val=options.grad_clip or None,
-        check_val_every_n_epoch=options.save_freq,
-        enable_progress_bar=sys.stderr.isatty(),
-        enable_model_summary=False,
-        logger=TensorBoardLogger(options.log_dir, name=None, version=""),
-        callbacks=[
-            *best_and_last(folder, "val/error", options.save_freq),
-            SaveNetwork(folder / WEIGHTS, options),
-            LearningRateMonitor("step"),
-        ],
-    )
-
-
-class RegistrationData(FusionData):
+class RegistrationData(AveragedData):
     """Displaced training crops, and fixed crops of the held-out scenes."""
 
     def __init__(self, options: argparse.Namespace) -> None:
@@ -131,42 +90,9 @@ class RegistrationData(FusionData):
         given = (getattr(options, name) for name in names)
         super().__init__(train, Subset(held_out, crops), *given)  # type: ignore[arg-type]
 
-    def val_dataloader(self) -> Any:
-        """Return the validation crops, all of them to every process."""
-        return DataLoader(self.validation, self.batch_size)
-
 
 def _stems(folder: Path) -> list[str]:
     return list(images_by_stem(str(folder / "IR" if (folder / "IR").is_dir() else folder)))
-
-
-class SaveNetwork(Callback):
-    """Write the averaged network with Lightning's checkpoints, and at the end."""
-
-    def __init__(self, path: Path, options: argparse.Namespace) -> None:
-        self.path, self.every = path, options.save_freq
-        roots = ("/".join(Path(str(root)).parts[-2:]) for root in options.train_root)
-        self.roots = ", ".join(roots)
-
-    def on_train_epoch_end(self, trainer: Trainer, task: RegistrationTask) -> None:  # type: ignore[override]
-        """Save every `save_freq` epochs; print the figures of the validation."""
-        if (trainer.current_epoch + 1) % self.every == 0:
-            self.on_train_end(trainer, task)
-            shown = {k: float(v) for k, v in trainer.callback_metrics.items()}
-            append_json(
-                self.path.with_name("training.jsonl"), {"step": trainer.global_step, **shown}
-            )
-            line = ", ".join(f"{k} {v:.3f}" for k, v in sorted(shown.items()))
-            print(f"step {trainer.global_step}: {line}", flush=True)
-
-    def on_train_end(self, trainer: Trainer, task: RegistrationTask) -> None:  # type: ignore[override]
-        """Save the network."""
-        if trainer.is_global_zero:
-            facts = {"steps": str(trainer.global_step), "trained_on": self.roots}
-            try:
-                save_network(task.average, self.path, facts)
-            except OSError as error:
-                raise storage_error(self.path, error) from error
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:

@@ -22,19 +22,12 @@ from pathlib import Path
 from typing import Any
 
 import lightning
-import torch
-from lightning import Trainer
-from lightning.pytorch.callbacks import LearningRateMonitor
-from lightning.pytorch.loggers import TensorBoardLogger
-from torch.utils.data import DataLoader
 
 from irvis_fusion_core.command_line import command
-from irvis_fusion_core.errors import CheckpointError, ConfigurationError
-from irvis_fusion_core.network.checkpoint import load_plain
-from training.data.data_module import FusionData
-from training.loop.lightning_checkpoints import best_and_last
-from training.options import add_options, script_parser, trainer_options
-from training.storage import write_json
+from irvis_fusion_core.errors import ConfigurationError
+from training.loop.averaged_run import AveragedData, check_readable, fit
+from training.loop.set_up import set_up_process, steps_in_all
+from training.options import add_options, script_parser
 from training.teachers.photographs import PhotographCrops, list_photographs
 from training.teachers.prior_files import TEACHERS, create_network, save_network
 from training.teachers.prior_task import PriorTask
@@ -45,12 +38,10 @@ LAMBDAS = {"noise": 10.0, "image": 0.5, "ssim": 0.5, "colour": 10.0}
 
 @command
 def main(arguments: list[str]) -> int:
-    """Run the command."""
     options = _parse(arguments)
     lightning.seed_everything(options.seed, verbose=False)
-    if options.threads:
-        torch.set_num_threads(options.threads)
-        torch.set_flush_denormal(True)  # noise estimates near 0 would stall a CPU
+    set_up_process(options.threads)
+    check_readable(options.resume, "train_teacher")
     network = create_network(options.teacher, options.size, options.config)
     size, multiple = options.input_size, network.multiple
     if size % multiple:
@@ -59,53 +50,21 @@ def main(arguments: list[str]) -> int:
             f"{size}; try {max(multiple, size // multiple * multiple)}"
         )
     data = Photographs(options, network.config.in_channels)
-    steps = options.epochs * data.sampler().steps
-    if options.max_steps > 0:
-        steps = min(steps, options.max_steps)
+    steps = steps_in_all(options, data.sampler().steps)
     weights = {name: getattr(options, f"lambda_{name}") for name in LAMBDAS}
     names = ("lr", "weight_decay", "ema", "image_terms_from", "seed", "warmup_steps")
     chosen = {name: getattr(options, name) for name in names}
     task = PriorTask(network, weights, total_steps=steps, **chosen)
-    if options.resume:
-        check_readable(options.resume)
     folder = Path(options.checkpoint_dir)
-    write_json(folder / "config.json", vars(options))
-    parameters = sum(p.numel() for p in network.parameters())
-    print(
-        f"{options.teacher}, {parameters / 1e6:.2f} M parameters; {len(data.train)} "
-        f"photographs, {steps} steps of {options.batch_size} crops of {options.input_size} pixels",
-        flush=True,
-    )
-    trainer = Trainer(
-        **trainer_options(options),
-        num_sanity_val_steps=0,
-        max_steps=options.max_steps if options.max_steps > 0 else -1,
-        gradient_clip_val=options.grad_clip or None,
-        check_val_every_n_epoch=options.save_freq,
-        logger=TensorBoardLogger(options.log_dir, name=None, version=""),
-        callbacks=[
-            *best_and_last(folder, "val/noise" if options.val_root else None, options.save_freq),
-            SavePrior(folder / f"{options.teacher}.safetensors", options),
-            LearningRateMonitor("step"),
-        ],
-    )
-    trainer.fit(task, datamodule=data, ckpt_path=options.resume, weights_only=True)
-    print(f"written to {folder}: {options.teacher}.safetensors, last.ckpt, config.json")
+    weights_file = folder / f"{options.teacher}.safetensors"
+    monitor = "val/noise" if options.val_root else None
+    about = f"{options.teacher}, {len(data.train)} photographs"
+    fit(task, data, options, weights_file, save_network, monitor, about)
+    print(f"written to {folder}: {weights_file.name}, last.ckpt, training.jsonl, config.json")
     return 0
 
 
-def check_readable(path: str, script: str = "train_teacher") -> None:
-    """Refuse a checkpoint that is missing, broken or foreign, before any work."""
-    try:
-        load_plain(path)
-    except CheckpointError as error:
-        raise CheckpointError(
-            f"expected a checkpoint of training.{script} in {path}, found: {error}; pass the "
-            "last.ckpt of an earlier run"
-        ) from error
-
-
-class Photographs(FusionData):
+class Photographs(AveragedData):
     """Training crops of photographs, and one fixed crop of each validation image."""
 
     def __init__(self, options: argparse.Namespace, channels: int) -> None:
@@ -116,29 +75,6 @@ class Photographs(FusionData):
         ]
         names = ("batch_size", "num_workers", "crops_per_epoch", "seed")
         super().__init__(crops[0], crops[1], *(getattr(options, name) for name in names))
-
-    def val_dataloader(self) -> Any:
-        """Return the validation crops, all of them to every process."""
-        return [] if self.validation is None else DataLoader(self.validation, self.batch_size)
-
-
-class SavePrior(lightning.Callback):
-    """Write the averaged network with Lightning's checkpoints, and at the end."""
-
-    def __init__(self, path: Path, options: argparse.Namespace) -> None:
-        self.path, self.every = path, options.save_freq
-        self.roots = ", ".join(Path(root).as_posix() for root in options.train_root)
-
-    def on_train_epoch_end(self, trainer: Trainer, task: PriorTask) -> None:
-        """Save every `save_freq` epochs."""
-        if (trainer.current_epoch + 1) % self.every == 0:
-            self.on_train_end(trainer, task)
-
-    def on_train_end(self, trainer: Trainer, task: PriorTask) -> None:
-        """Save the network."""
-        if trainer.is_global_zero:
-            facts = {"steps": str(trainer.global_step), "trained_on": self.roots}
-            save_network(task.average, self.path, facts)
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:

@@ -11,16 +11,19 @@ The exit status is 1 if something failed.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 
 from benchmarks.gpu_check import engines, programs
 from benchmarks.gpu_check.report import FAILED, SKIPPED, Section, verdict, write_report
+from benchmarks.shared.options import make_parser
 from irvis_fusion_core.atomic_file import write_file
 from irvis_fusion_core.backends.cuda_device import find_gpu
 from irvis_fusion_core.benchmark import machine
@@ -41,17 +44,13 @@ PACKAGES = (
 
 def _images(seconds: float) -> Section:
     end = time.monotonic() + 0.9 * seconds
-    backends, _ = engines.backends_here()
-    return engines.agreement(engines.all_cases(backends), lambda: time.monotonic() > end)
+    cases = engines.all_cases(engines.backends_here()[0])
+    return engines.agreement(cases, lambda: time.monotonic() > end)
 
 
 def _memory(_: float) -> Section:
-    backends, _reasons = engines.backends_here()
-    return engines.memory_growth(engines.Case(name, "nano", "fp16") for name in backends)
-
-
-def _times(_: float) -> Section:
-    return engines.times(engines.backends_here()[0])
+    here = engines.backends_here()[0]
+    return engines.memory_growth(engines.Case(name, "nano", "fp16") for name in here)
 
 
 def _training(seconds: float) -> Section:
@@ -72,7 +71,7 @@ SECTIONS: dict[str, tuple[float, Callable[[float], Section]]] = {
     "tests": (0.1, programs.marked_tests),
     "images": (0.3, _images),
     "memory": (0.1, _memory),
-    "times": (0.1, _times),
+    "times": (0.1, lambda _: engines.times(engines.backends_here()[0])),
     "training": (0.12, _training),
     "teacher": (0.08, lambda _: programs.teacher()),
     "node": (0.2, _node),
@@ -87,7 +86,7 @@ def run_apart(name: str, seconds: float) -> Section:
         arguments = [*THIS, "--section", name, "--seconds", str(seconds), "--result", result]
         status, output = programs.run(arguments, seconds)
         try:
-            section = Section.from_json(Path(result).read_text(encoding="utf-8"))
+            section = Section(**json.loads(Path(result).read_text(encoding="utf-8")))
         except (OSError, ValueError):
             how = "was stopped: its time was up" if status is None else f"died, status {status}"
             section = Section(name, FAILED, f"{how}; {programs.last_line(output)}")
@@ -134,12 +133,7 @@ def check(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the check; return the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="benchmarks.gpu_check",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = make_parser(__doc__)
     add, names = parser.add_argument, list(SECTIONS)
     add("--output", type=Path, default=Path("out/gpu"), help="folder (default: out/gpu)")
     add(
@@ -151,7 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.section:
         section = SECTIONS[options.section][1](options.seconds)
-        write_file(options.result, section.to_json())
+        write_file(options.result, json.dumps(asdict(section)))
         return 0
     gpu = find_gpu()[0] is not None
     result = check(options.output, options.only, options.seconds, gpu)

@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
 from typing import NamedTuple
 
 import numpy as np
@@ -54,7 +53,6 @@ class Case(NamedTuple):
         )
 
     def texts(self) -> list[str]:
-        """Return the cells of a row."""
         graph = "yes" if self.cuda_graph else "no"
         size = f"{self.size[1]}x{self.size[0]}"
         return [self.backend, self.model, self.precision, self.memory, graph, size]
@@ -184,17 +182,8 @@ def times(
     yardstick = PixelYardstick(0, place)
     rows = []
     for size in sizes:
-        with ExitStack() as stack:
-            fusions = benchmark.open_cases(
-                list(backends),
-                model_zoo.list_models(),
-                ["fp32", "fp16", "int8"],
-                0,
-                device,
-                sys.stderr,
-            )
-            for fusion in fusions.values():
-                stack.enter_context(fusion)
+        wanted = list(backends), model_zoo.list_models(), ["fp32", "fp16", "int8"], 0, device
+        with benchmark.open_cases(*wanted, sys.stderr) as fusions:
             timings = latency.measure(fusions, yardstick.fuse, size, rounds)
         reference = timings[latency.YARDSTICK].median_ms
         for case, timing in timings.items():

@@ -31,15 +31,6 @@ class Section:
     rows: list[list[str]] = field(default_factory=list)
     seconds: float = 0.0
 
-    def to_json(self) -> str:
-        """Return it as one line of JSON."""
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> Section:
-        """Read `to_json`."""
-        return cls(**json.loads(text))
-
 
 def verdict(sections: Sequence[Section]) -> str:
     """Return FAILED if a section failed, SKIPPED if none ran, else PASSED."""
@@ -48,7 +39,6 @@ def verdict(sections: Sequence[Section]) -> str:
 
 
 def to_markdown(facts: Mapping[str, str], sections: Sequence[Section]) -> str:
-    """Return the report as a page."""
     lines = [f"# GPU check: {facts.get('GPU', 'no GPU')}", ""]
     lines += [f"Result: **{verdict(sections)}**. Written by `make gpu-check`.", ""]
     lines += _table(["", ""], [[name, value] for name, value in facts.items()])

@@ -10,7 +10,6 @@ Files above 60 MB are split into parts, because not every way to a machine takes
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import subprocess
@@ -18,6 +17,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.shared.options import make_parser
 from irvis_fusion_core.atomic_file import replacing, write_file
 
 PART_BYTES = 60_000_000
@@ -100,9 +100,7 @@ def _read_sums(folder: Path) -> dict[str, dict]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Collect or join; return the exit status."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__)
     parser.add_argument("action", choices=("collect", "join"))
     parser.add_argument("folder", type=Path)
     parser.add_argument("--packages", nargs="+", default=PACKAGES)

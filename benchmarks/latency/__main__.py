@@ -65,7 +65,6 @@ def table(timings: Mapping[command.Case, benchmark.Timing]) -> list[list[str]]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmark; return the exit status."""
     parser = make_parser(__doc__, "threads", threads=2)
     add = parser.add_argument
     parts = f"WIDTHxHEIGHT,... (default: {SIZES})"
@@ -101,9 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 files = [f"{stack.enter_context(tempfile.TemporaryDirectory())}/mmdrfuse.onnx"]
                 write_mini_network(Path(files[0]))
             chosen = backends, [*models, *files], options.precisions, options.threads, None
-            fusions = command.open_cases(*chosen, reasons)
-            for fusion in fusions.values():
-                stack.enter_context(fusion)
+            fusions = stack.enter_context(command.open_cases(*chosen, reasons))
             timings = measure(fusions, yardstick.fuse, size, options.rounds, clock)
         name = f"{size[1]}x{size[0]}"
         print("\n" + name)

@@ -9,16 +9,13 @@ after it are added, so that it does the same job as ours.
 
 from __future__ import annotations
 
-import io
-import warnings
 from pathlib import Path
 
 import onnx
 import torch
 import torch.nn as nn
 
-from irvis_fusion_core.network.checkpoint import METADATA_PREFIX
-from irvis_fusion_core.network.export import OPSET
+from irvis_fusion_core.network.export import describe_graph, trace, write_checked
 from irvis_fusion_core.network.student import luminance
 
 
@@ -50,21 +47,10 @@ def write_mini_network(path: Path) -> PixelMini:
     """Write the network as an ONNX file of any size that our engines open; return it."""
     torch.manual_seed(0)
     network = PixelMini().eval()
-    traced = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # only the tracing exporter writes opset 17
-        torch.onnx.export(
-            network,
-            tuple(torch.zeros(1, 70, 90, channels, dtype=torch.uint8) for channels in (1, 3)),
-            traced,
-            opset_version=OPSET,
-            dynamo=False,
-            input_names=["ir", "vis"],
-            output_names=["fused"],
-            dynamic_axes={name: {1: "height", 2: "width"} for name in ("ir", "vis", "fused")},
-        )
-    model = onnx.load_from_string(traced.getvalue())
+    example = tuple(torch.zeros(1, 70, 90, channels, dtype=torch.uint8) for channels in (1, 3))
+    axes = {name: {1: "height", 2: "width"} for name in ("ir", "vis", "fused")}
+    model = trace(onnx, network, example, "fused", axes)
     facts = {"format": "1", "variant": path.stem, "precision": "fp32", "vis_order": "rgb"}
-    onnx.helper.set_model_props(model, {METADATA_PREFIX + k: v for k, v in facts.items()})
-    onnx.save(model, str(path))
+    describe_graph(model, facts)
+    write_checked(onnx, model, path)
     return network

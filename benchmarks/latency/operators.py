@@ -69,7 +69,6 @@ def table(found: Sequence[Kinds]) -> list[list[str]]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the table."""
     parser = make_parser(__doc__)
     parser.add_argument("--model", default="nano")
     parser.add_argument("--precisions", type=lambda text: text.split(","), default=["fp32"])

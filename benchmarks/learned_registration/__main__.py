@@ -18,25 +18,26 @@ Parts, each for no registration, online alignment, OpenCV's ECC and DIS, and the
 
 from __future__ import annotations
 
-import json
-import time
+import itertools
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from benchmarks.calibration.homographies import estimated, same_camera_homography
+from benchmarks.calibration.homographies import estimated
+from benchmarks.calibration.true_homographies import true_pairs
 from benchmarks.learned_registration import methods
-from benchmarks.learned_registration.images import write_sheet
-from benchmarks.learned_registration.methods import Learned, Method
+from benchmarks.learned_registration.methods import Learned, Method, warped
 from benchmarks.shared.options import VALIDATION_SETS, machine_facts, make_parser
 from benchmarks.shared.pairs import Pair, read_pairs
 from irvis_fusion_core import metrics
+from irvis_fusion_core.benchmark import time_interleaved
 from irvis_fusion_core.fusion import RealtimeFusion
-from irvis_fusion_core.image_files import pairs_in, read_thermal, read_visible
+from irvis_fusion_core.image_sheet import caption_row, stack_rows
 from irvis_fusion_core.registration.camera_geometry import project
+from irvis_fusion_core.registration.learned.field_image import field_image
 from irvis_fusion_core.registration.modes import HomographyRegistration
 from training.data.boxes import read_boxes
 from training.registration.fields import Body, displace, inverse
@@ -200,32 +201,11 @@ def registered(pairs: Sequence[Pair], tried: dict[str, Method], engine: Realtime
     print(markdown_table(columns, means, (".2f", ".2f", *["+.4f"] * 3), "registered"), "\n")
 
 
-def true_homographies(data: Path) -> Iterator[tuple[str, np.ndarray, np.ndarray, np.ndarray]]:
-    """Yield stem, IR, visible (BGR) and the true homography between them."""
-    known = json.loads((data / "roadscene_boxes" / "homographies.json").read_text())
-    crops = {
-        each.stem: each
-        for part in ("train", "val")
-        for each in pairs_in(str(data / "roadscene" / part))
-    }
-    for each in pairs_in(str(data / "roadscene_unaligned")):
-        if each.stem not in known or each.stem not in crops:
-            continue
-        ir, vis = read_thermal(each.ir), read_visible(each.vis)
-        crop = cv2.imread(crops[each.stem].vis, cv2.IMREAD_GRAYSCALE)
-        from_vis = same_camera_homography(cv2.cvtColor(vis, cv2.COLOR_BGR2GRAY), crop)
-        if from_vis is not None:
-            to_crop = np.array(known[each.stem]["H_fullIR_to_crop"])
-            yield each.stem, ir, vis, np.linalg.inv(from_vis) @ to_crop
-
-
 def unaligned(data: Path, tried: dict[str, Method], learned: Learned, limit: int | None) -> None:
     """Print the errors of `calibrate`, alone and with each method on top."""
     errors: dict[str, list[np.ndarray]] = defaultdict(list)
     scenes = refused = 0
-    for _, ir, vis, truth in true_homographies(data):
-        if limit and scenes >= limit:
-            break
+    for _, ir, vis, truth in itertools.islice(true_pairs(data), limit):
         scenes += 1
         found = estimated([(ir, vis)])
         if found is None:
@@ -267,27 +247,19 @@ def times(pair: Pair, learned: Learned, engine: RealtimeFusion, rounds: int = 40
     ir, luma = (cv2.resize(image, (640, 480)) for image in (pair.ir, pair.luma))
     vis = cv2.resize(pair.vis, (640, 480))
     ir = np.roll(ir, 6, axis=1)  # so that something is warped
-    took: dict[str, list[float]] = defaultdict(list)
     registration = learned.registration
-    for _ in range(rounds):
-        for name, work in (
-            ("base", lambda: engine.fuse_frame(ir, vis)),
-            ("learned registration", lambda: registration.refine(ir, None, luma, 0.0)),
-            ("of this, the network", lambda: registration.network.field(ir, luma)),
-        ):
-            begin = time.perf_counter()
-            work()
-            took[name].append(1e3 * (time.perf_counter() - begin))
-    whole = np.median(took["base"])
-    rows = {
-        name: [float(np.min(each)), float(np.median(each)), float(np.median(each) / whole)]
-        for name, each in took.items()
+    calls = {
+        "base": lambda: engine.fuse_frame(ir, vis),
+        "learned registration": lambda: registration.refine(ir, None, luma, 0.0),
+        "of this, the network": lambda: registration.network.field(ir, luma),
     }
-    print(markdown_table(("ms, least", "ms, median", "of base"), rows, ".3f", "640x480"), "\n")
+    took = time_interleaved(calls, rounds)
+    whole = took["base"].median_ms
+    rows = {name: [t.p10_ms, t.median_ms, t.median_ms / whole] for name, t in took.items()}
+    print(markdown_table(("ms, 10 %", "ms, median", "of base"), rows, ".3f", "640x480"), "\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print a table for each part."""
     parser = make_parser(__doc__, "data threads limit")
     parser.add_argument("--model", default="", help="the network (default: the shipped one)")
     parts = ("smooth", "people", "registered", "unaligned", "time")
@@ -325,6 +297,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if "time" in options.only:
         with RealtimeFusion("base", thermal=None, threads=options.threads) as engine:
             times(sets[VALIDATION_SETS[0]][0], learned, engine)
+
+
+_WIDTH = 300
+
+
+def write_sheet(
+    path: Path, scenes: Iterable[Pair], learned: Learned, engine: RealtimeFusion
+) -> None:
+    """Write a row for each scene, whose thermal image is displaced: fused without and with it."""
+    rows = []
+    for scene in scenes:
+        field = learned(scene.ir, scene.luma)
+        shown = {
+            "fused, base": engine.fuse_frame(scene.ir, scene.vis),
+            "fused, learned": engine.fuse_frame(warped(scene.ir, field), scene.vis),
+            "field": field_image(scene.vis, field),
+        }
+        rows.append(caption_row(shown, _WIDTH))
+    sheet = np.ascontiguousarray(stack_rows(rows)[..., ::-1])
+    if not cv2.imwrite(str(path), sheet, [cv2.IMWRITE_JPEG_QUALITY, 82]):
+        raise SystemExit(f"expected to write {path}; choose another --images")
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ import numpy as np
 
 from benchmarks.shared.pairs import Pair, as_seen, read_pairs, resized
 from irvis_fusion_core.detectors.detection import Box, Truth
+from training.data.boxes import read_boxes
 from training.data.scene_parts import held_out
 
 CLASS_NAMES = ("person", "bicycle or motorcycle", "car/truck/bus", "dog")
@@ -99,9 +100,8 @@ def part_of(name: str, stem: str, annotated: bool) -> str:
 
 def _boxes(path: Path, height: int, width: int) -> list[Truth]:
     found = []
-    for line in path.read_text().splitlines():
-        kind, *numbers = line.split()
-        x, y, w, h = np.array(numbers, float) * (width, height, width, height)
+    for kind, *shares in read_boxes(path).astype(float):
+        x, y, w, h = np.array(shares) * (width, height, width, height)
         label = CLASS_NAMES[int(kind)]
         small = w * h < IGNORED_BELOW_PX**2
         found.append(Truth(Box(x - w / 2, y - h / 2, w, h), label, bool(small)))

@@ -1,6 +1,6 @@
-"""The processes of `node_latency`: camera, consumer, relays, the node with a stand-in engine.
+"""The processes of `node_latency` and `shared_memory`: camera, consumer, relays, the node.
 
-Camera and consumer print one line of JSON each.
+Camera and consumer print one line of JSON each. The node has a stand-in engine.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 import cv2
 import numpy as np
 import rclpy
+from rclpy.qos import QoSProfile
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import Image
 from std_msgs.msg import Float32, Header
@@ -45,15 +46,22 @@ def cpu_time_s(pid: int) -> float:
 
 
 def run_camera(
-    size: tuple[int, int], seconds: float, rate_hz: float, warm_up_s: float, watched: int
+    size: tuple[int, int],
+    seconds: float,
+    rate_hz: float,
+    warm_up_s: float = 0.0,
+    watched: int | None = None,
+    qos: QoSProfile | int = 5,
+    subscribers: int = 2,
 ) -> None:
     """Publish both streams of (width, height); print the stamps of the warm-up and of the rest.
 
-    Also prints the processor time that the process `watched` used while the rest was sent.
+    Also prints the processor time that the process `watched` used while the rest was sent. Begins
+    when the visible topic has its `subscribers`: the node under test and the observer.
     """
     rclpy.init()
     node = rclpy.create_node("benchmark_camera")
-    vis, ir = (node.create_publisher(Image, name + "/image_raw", 5) for name in ("vis", "ir"))
+    vis, ir = (node.create_publisher(Image, name + "/image_raw", qos) for name in ("vis", "ir"))
     rng = np.random.default_rng(0)
 
     def noise(encoding: str, *shape: int) -> list[bytearray]:
@@ -64,8 +72,7 @@ def run_camera(
 
     width, height = size
     images = {"vis": noise("bgr8", height, width, 3), "ir": noise("mono8", height, width)}
-    # The visible topic has two subscribers: the node under test and the observer.
-    while vis.get_subscription_count() < 2 or ir.get_subscription_count() == 0:
+    while vis.get_subscription_count() < subscribers or ir.get_subscription_count() == 0:
         time.sleep(0.05)
     time.sleep(1.0)
     start_s = time.monotonic()
@@ -74,7 +81,7 @@ def run_camera(
     cpu_s = 0.0
     for number in range(count):
         time.sleep(max(0.0, start_s + number / rate_hz - time.monotonic()))
-        if number == warm_up:
+        if number == warm_up and watched is not None:
             cpu_s = cpu_time_s(watched)
         stamp = node.get_clock().now().to_msg()
         sent.append(stamp_ns(stamp))
@@ -83,7 +90,8 @@ def run_camera(
             STAMP.pack_into(message, STAMP_AT, stamp.sec, stamp.nanosec)
             publisher.publish(bytes(message))
     time.sleep(0.5)  # for the frames on their way
-    cpu_s = cpu_time_s(watched) - cpu_s
+    if watched is not None:
+        cpu_s = cpu_time_s(watched) - cpu_s
     time.sleep(1.5)  # let the reliable writers finish
     print(json.dumps({"warm_up": sent[:warm_up], "sent": sent[warm_up:], "cpu_s": cpu_s}))
 

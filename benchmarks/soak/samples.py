@@ -57,7 +57,6 @@ def percentiles(latencies_s: list[float], rate_hz: float) -> tuple[float, float]
 
 
 def report(samples: list[Sample]) -> str:
-    """Return the table of the soak."""
     ends: Counter[str] = Counter()
     for sample in samples:
         for end, count in sample.ends.items():

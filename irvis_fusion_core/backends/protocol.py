@@ -15,7 +15,7 @@ import numpy as np
 from irvis_fusion_core import errors
 from irvis_fusion_core.backends.model_file import VIS_ORDERS, ModelFile, read_model_file
 from irvis_fusion_core.errors import ConfigurationError, EngineUnavailableError, expect_one_of
-from irvis_fusion_core.frames import normalize_pair, swap_order
+from irvis_fusion_core.frames import normalize_pair
 
 _PRECISION_NAMES = {"f32": "fp32", "f16": "fp16", "half": "fp16", "float32": "fp32"}
 CUDA_MEMORIES = ("auto", "pycuda", "cuda_python", "torch")
@@ -158,7 +158,7 @@ class Backend(ABC):
         with self._engine_errors(f"fuse {width}x{height} frames with"):
             fused = self._run(compiled, ir, vis)
         if swaps:
-            return swap_order(fused)
+            return cv2.cvtColor(fused, cv2.COLOR_RGB2BGR)
         return fused.copy() if self.reuses_result else fused
 
     def warm_up(self, height: int, width: int) -> None:

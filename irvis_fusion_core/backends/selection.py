@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from irvis_fusion_core import errors
 from irvis_fusion_core.backends.protocol import Availability, Backend, BackendOptions
-from irvis_fusion_core.errors import ConfigurationError, EngineUnavailableError
+from irvis_fusion_core.errors import EngineUnavailableError
 from irvis_fusion_core.optional_packages import pip_advice
 
 # name -> (module, class); the order is the one of `probe_backends` and of the documentation.
@@ -39,10 +39,7 @@ def backend_names() -> list[str]:
 
 def backend_class(name: str) -> type[Backend]:
     """Return the class of a backend, without importing its engine."""
-    if name not in _BACKENDS:
-        raise ConfigurationError(
-            f"expected backend to be auto or one of {', '.join(_BACKENDS)}, found {name!r}"
-        )
+    errors.expect_one_of("backend", name, ("auto", *_BACKENDS))
     module, attribute = _BACKENDS[name]
     return getattr(importlib.import_module(module), attribute)
 

@@ -21,7 +21,6 @@ from irvis_fusion_core.optional_packages import import_engine
 
 @command
 def main(arguments: list[str]) -> int:
-    """Run the command."""
     parser = make_parser(__doc__, "analyze")
     add = parser.add_argument
     every = list(model_zoo.VARIANTS)

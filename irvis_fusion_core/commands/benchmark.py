@@ -9,8 +9,10 @@ examples::
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import sys
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from irvis_fusion_core import model_zoo
@@ -34,7 +36,6 @@ class Case(NamedTuple):
 
 @command
 def main(arguments: list[str]) -> int:
-    """Run the command."""
     parser = make_parser(__doc__, "benchmark")
     add = parser.add_argument
     engines, precisions = one_of(backend_names(), "engines"), one_of(PRECISIONS, "precisions")
@@ -59,19 +60,14 @@ def main(arguments: list[str]) -> int:
     print(", ".join("%s: %s" % item for item in machine().items()))
     measured = 0
     for height, width in options.sizes:
-        fusions = open_cases(
-            backends, models, options.precisions, options.threads, options.device, sys.stderr
-        )
-        try:
+        wanted = backends, models, options.precisions, options.threads, options.device
+        with open_cases(*wanted, sys.stderr) as fusions:
             measured += len(fusions)
             print(
                 "\n%dx%d, uint8 to uint8, %s threads, median of interleaved rounds"
                 % (width, height, options.threads or "the engine's own number of")
             )
             print_table(measure(fusions, height, width, options.rounds, options.stages))
-        finally:
-            for fusion in fusions.values():
-                fusion.close()
     if not measured:
         raise ConfigurationError(
             "expected an engine, model and precision that go together, found none; see above"
@@ -85,6 +81,7 @@ def available_backends() -> list[str]:
     return [name for name in names if name != "numpy"] or names
 
 
+@contextlib.contextmanager
 def open_cases(
     backends: list[str],
     models: list[str],
@@ -92,19 +89,22 @@ def open_cases(
     threads: int,
     device: Any,
     log: Any,
-) -> dict[Case, Any]:
+) -> Iterator[dict[Case, Any]]:
     """Open every combination that exists; write to `log` why others do not."""
     from irvis_fusion_core.fusion import RealtimeFusion
 
     fusions: dict[Case, Any] = {}
-    for model, backend, precision in itertools.product(models, backends, precisions):
-        options = {"precision": precision, "threads": threads, "device": device, "thermal": None}
-        try:
-            fusion = RealtimeFusion(model, backend, **options)
+    shared = {"threads": threads, "device": device, "thermal": None}
+    with contextlib.ExitStack() as stack:
+        for model, backend, precision in itertools.product(models, backends, precisions):
+            try:
+                fusion = RealtimeFusion(model, backend, precision=precision, **shared)
+            except FusionError as error:
+                print(f"not measured: {backend} {model} {precision}: {error}", file=log)
+                continue
+            stack.enter_context(fusion)
             fusions[Case(backend, model, _arithmetic(fusion, precision))] = fusion
-        except FusionError as error:
-            print(f"not measured: {backend} {model} {precision}: {error}", file=log)
-    return fusions
+        yield fusions
 
 
 def measure(

@@ -22,7 +22,6 @@ from irvis_fusion_core.fusion import automatic_variant
 
 @command
 def main(arguments: list[str]) -> int:
-    """Run the command."""
     parser = make_parser(__doc__, "build_engine")
     add = parser.add_argument
     add("--model", default="auto", help="nano, small, base, or an .onnx file (default: auto)")

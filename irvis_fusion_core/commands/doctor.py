@@ -41,7 +41,6 @@ CPU_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_b
 
 @command
 def main(arguments: list[str]) -> int:
-    """Run the command."""
     parser = make_parser(__doc__, "doctor")
     add_engine_options(parser)
     options = parser.parse_args(arguments)

@@ -59,7 +59,6 @@ class _Pairs(NamedTuple):
 
 @command
 def main(arguments: list[str]) -> int:
-    """Run the command."""
     parser = command_line.make_parser(__doc__, "fuse")
     add = parser.add_argument
     add("--ir", required=True, help="thermal image, folder or video")

@@ -24,7 +24,6 @@ from irvis_fusion_core.optional_packages import import_engine
 
 @command
 def main(arguments: list[str]) -> int:
-    """Run the command."""
     parser = make_parser(__doc__, "quantize")
     add = parser.add_argument
     add("--model", default="nano", help="nano, small, base, or an fp32 .onnx file (default: nano)")

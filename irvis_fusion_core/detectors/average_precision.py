@@ -29,7 +29,6 @@ class PrecisionRecall:
 
     @property
     def images(self) -> int:
-        """Number of images."""
         return len(self._objects)
 
     @property

@@ -5,7 +5,9 @@ A process of its own ends alone: a crash of an engine or a lack of memory is the
 
 from __future__ import annotations
 
+import argparse
 import contextlib
+import importlib
 import json
 import os
 import signal
@@ -13,11 +15,14 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from irvis_fusion_core.atomic_file import write_file
 from irvis_fusion_core.errors import FusionError
 from irvis_fusion_core.fleet import record
 
@@ -27,7 +32,7 @@ LAST_WAIT_S = 60.0
 """An interrupted process that has not ended by then is killed."""
 LOG_BYTES = 65536
 
-_START = "import sys; sys.path[:] = {!r}; from irvis_fusion_core.fleet.process import main; main()"
+_START = "import sys; sys.path[:] = {!r}; from irvis_fusion_core.fleet.job import main; main()"
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENCV_FOR_THREADS_NUM")
 
 
@@ -148,3 +153,34 @@ def _death(status: int, log: str) -> str:
         if -status == signal.SIGKILL:
             how += " (memory may have run out: try fewer --jobs)"
     return f"the process ended {how}" + (f"; its last line: {lines[-1][:500]}" if lines else "")
+
+
+def main() -> None:
+    """Do the work and write the answer: exit status, error and facts."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # shells ignore it in the background
+    with open(0, "rb", buffering=0, closefd=False) as stream:
+        work = json.loads(stream.readline())
+    threading.Thread(target=_interrupt_at_end, daemon=True).start()
+    try:
+        answer = _run(work)
+    except KeyboardInterrupt:
+        answer = {"exit_status": 130, "error": "interrupted"}
+    write_file(work["answer"], json.dumps(answer))
+    sys.exit(answer["exit_status"])
+
+
+def _run(work: dict[str, Any]) -> dict[str, Any]:
+    try:
+        module = importlib.import_module(work["module"])
+        facts = module.run(argparse.Namespace(**work["options"]))
+    except FusionError as error:
+        return {"exit_status": error.exit_status, "error": str(error)}
+    except Exception as error:  # of a library: the row of this source, not the end of the others
+        traceback.print_exc()
+        return {"exit_status": 1, "error": f"{type(error).__name__}: {error}"}
+    return {"exit_status": 0, "facts": facts}
+
+
+def _interrupt_at_end() -> None:
+    os.read(0, 1)  # of a buffered stream, the end of the interpreter would wait for it
+    os.kill(os.getpid(), signal.SIGINT)

@@ -35,8 +35,6 @@ def save_checkpoint(
     Raises:
         ConfigurationError: the path does not end in `.safetensors`.
     """
-    from safetensors.torch import save_file
-
     path = Path(path)
     if path.suffix != ".safetensors":
         raise ConfigurationError(
@@ -50,18 +48,28 @@ def save_checkpoint(
         METADATA_PREFIX + "out_channels": str(model.out_channels),
         **(metadata or {}),
     }
+    save_tensors(model, path, header, half)
+
+
+def save_tensors(
+    network: torch.nn.Module, path: str | Path, header: dict[str, str], half: bool = False
+) -> None:
+    """Write any network's state as safetensors, atomically; `half` as in `save_checkpoint`."""
+    from safetensors.torch import save_file
+
     tensors = {
         name: (tensor.half() if half and tensor.dim() == 4 else tensor).detach().cpu().contiguous()
-        for name, tensor in model.state_dict().items()
+        for name, tensor in network.state_dict().items()
     }
     with replacing(path) as part:
         save_file(tensors, str(part), header)
 
 
-def load_checkpoint(path: str | Path, model: Student | None = None) -> Student:
+def load_checkpoint(path: str | Path, model: Student | str | None = None) -> Student:
     """Load weights into `model`, or into a new student of the size the file names.
 
     Args:
+        model: A student, or the variant of a new one.
         path: an irvis_fusion `.safetensors`, or `.pth`/`.pt` with a state dict (bare, or under
             `model`, `state_dict` or `average`), whose shapes tell the size.
 
@@ -72,6 +80,8 @@ def load_checkpoint(path: str | Path, model: Student | None = None) -> Student:
         CheckpointError: missing, truncated, foreign, or of another size than `model`.
     """
     path = Path(path)
+    if isinstance(model, str):
+        model = create_student_model(model)
     if not path.is_file():
         raise CheckpointError(f"expected a checkpoint at {path}, there is no such file")
     if path.suffix == ".safetensors":

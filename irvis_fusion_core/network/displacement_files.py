@@ -7,18 +7,20 @@ y in pixels of the input, and the confidence.
 
 from __future__ import annotations
 
-import io
-import warnings
 from pathlib import Path
 
 import torch
 import torch.nn as nn
 
-from irvis_fusion_core.atomic_file import replacing
 from irvis_fusion_core.errors import CheckpointError
-from irvis_fusion_core.network.checkpoint import METADATA_PREFIX, find_misfits, read_safetensors
+from irvis_fusion_core.network.checkpoint import (
+    METADATA_PREFIX,
+    find_misfits,
+    read_safetensors,
+    save_tensors,
+)
 from irvis_fusion_core.network.displacement import CELL, MULTIPLE, DisplacementNetwork
-from irvis_fusion_core.network.export import OPSET, describe_graph, write_checked
+from irvis_fusion_core.network.export import describe_graph, trace, write_checked
 from irvis_fusion_core.optional_packages import import_engine
 
 KIND = "displacement"
@@ -29,15 +31,9 @@ def save_network(
     network: DisplacementNetwork, path: str | Path, metadata: dict[str, str] | None = None
 ) -> None:
     """Write the weights as safetensors, atomically."""
-    from safetensors.torch import save_file
-
     header = {METADATA_PREFIX + "variant": KIND, **(metadata or {})}
     header.update({METADATA_PREFIX + name: str(getattr(network, name)) for name in _SIZES})
-    tensors = {
-        name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()
-    }
-    with replacing(Path(path)) as part:
-        save_file(tensors, str(part), header)
+    save_tensors(network, path, header)
 
 
 def load_network(path: str | Path) -> DisplacementNetwork:
@@ -81,24 +77,9 @@ def export_network(network: DisplacementNetwork, path: str | Path) -> Path:
     """
     onnx = import_engine("onnx")
     example = tuple(torch.zeros(1, 8 * MULTIPLE, 6 * MULTIPLE, 1).to(torch.uint8) for _ in "iv")
-    traced = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # only the tracing exporter writes this opset
-        torch.onnx.export(
-            _Pixels(network).eval(),
-            example,
-            traced,
-            opset_version=OPSET,
-            dynamo=False,
-            input_names=["ir", "vis"],
-            output_names=["field"],
-            dynamic_axes={
-                "ir": {1: "height", 2: "width"},
-                "vis": {1: "height", 2: "width"},
-                "field": {1: "rows", 2: "columns"},
-            },
-        )
-    graph = onnx.load_from_string(traced.getvalue())
+    axes = {name: {1: "height", 2: "width"} for name in ("ir", "vis")}
+    axes["field"] = {1: "rows", 2: "columns"}
+    graph = trace(onnx, _Pixels(network).eval(), example, "field", axes)
     describe_graph(graph, {"format": "1", "variant": KIND, "precision": "fp32", "cell": str(CELL)})
     write_checked(onnx, graph, Path(path))
     return Path(path)

@@ -19,7 +19,12 @@ import numpy as np
 import torch
 
 from irvis_fusion_core.atomic_file import replacing
-from irvis_fusion_core.errors import CalibrationError, ConfigurationError, ModelError
+from irvis_fusion_core.errors import (
+    CalibrationError,
+    ConfigurationError,
+    ModelError,
+    expect_one_of,
+)
 from irvis_fusion_core.network.checkpoint import METADATA_PREFIX
 from irvis_fusion_core.network.pixel_student import PixelStudent
 from irvis_fusion_core.network.student import Student
@@ -73,8 +78,7 @@ def export_to_onnx(
             f"expected opset {OPSET}, found {opset_version}: older ones lack operators that the "
             "student uses, TensorRT 8.5 reads none newer"
         )
-    if precision not in ("fp32", "fp16", "int8"):
-        raise ConfigurationError(f"expected precision fp32, fp16 or int8, found {precision!r}")
+    expect_one_of("precision", precision, ("fp32", "fp16", "int8"))
     output_path = Path(output_path)
     if precision == "int8":
         with tempfile.TemporaryDirectory() as folder:
@@ -89,34 +93,42 @@ def export_to_onnx(
     height, width = size or (70, 90)
     example = tuple(torch.zeros(1, height, width, c, dtype=torch.uint8) for c in (1, 3))
     axes = None if size else {name: {1: "height", 2: "width"} for name in ("ir", "vis", "fused")}
+    graph = trace(onnx, pixels, example, "fused", axes)
+    model.train(training)
+    _name_output_shape(graph, size)
+    facts = {"format": "1", "variant": model.variant, "precision": precision}
+    describe_graph(graph, {**facts, "vis_order": vis_order})
+    write_checked(onnx, graph, output_path)
+    return output_path
+
+
+def trace(
+    onnx: ModuleType,
+    network: torch.nn.Module,
+    example: tuple[torch.Tensor, ...],
+    output: str,
+    axes: dict[str, dict[int, str]] | None,
+) -> Any:
+    """Return the ONNX graph of a network of `ir` and `vis`.
+
+    Args:
+        axes: Tensor -> its axes of any size, and their names.
+    """
     traced = io.BytesIO()
     with warnings.catch_warnings():
         # Only the tracing exporter (dynamo=False) writes opset 17.
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            pixels,
+            network,
             example,
             traced,
-            opset_version=opset_version,
+            opset_version=OPSET,
             dynamo=False,
             input_names=["ir", "vis"],
-            output_names=["fused"],
+            output_names=[output],
             dynamic_axes=axes,
         )
-    model.train(training)
-    graph = onnx.load_from_string(traced.getvalue())
-    _name_output_shape(graph, size)
-    describe_graph(
-        graph,
-        {
-            "format": "1",
-            "variant": model.variant,
-            "precision": precision,
-            "vis_order": vis_order,
-        },
-    )
-    write_checked(onnx, graph, output_path)
-    return output_path
+    return onnx.load_from_string(traced.getvalue())
 
 
 def quantize(

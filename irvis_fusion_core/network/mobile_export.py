@@ -18,7 +18,7 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from irvis_fusion_core.errors import ConfigurationError, EngineError
+from irvis_fusion_core.errors import ConfigurationError, EngineError, expect_one_of
 from irvis_fusion_core.network.student import (
     DARKEST,
     LARGEST_CHROMA,
@@ -80,10 +80,7 @@ def export_mobile(
         EngineUnavailableError: the converter's package is missing.
         EngineError: the converter failed.
     """
-    if file_format not in FORMATS:
-        raise ConfigurationError(
-            f"expected a format out of {', '.join(FORMATS)}, found {file_format!r}"
-        )
+    expect_one_of("format", file_format, FORMATS)
     convert, suffix, precisions = FORMATS[file_format]
     output = Path(output)
     if output.suffix != suffix:

@@ -10,7 +10,7 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from irvis_fusion_core.errors import ConfigurationError
+from irvis_fusion_core.errors import expect_one_of
 from irvis_fusion_core.network.student import LUMA_WEIGHTS, MULTIPLE, STEM, Student, chroma_scale
 
 
@@ -30,8 +30,7 @@ class PixelStudent(nn.Module):
         self, student: Student, vis_order: str = "rgb", fixed_size: tuple[int, int] | None = None
     ) -> None:
         super().__init__()
-        if vis_order not in ("rgb", "bgr"):
-            raise ConfigurationError(f"expected vis_order 'rgb' or 'bgr', found {vis_order!r}")
+        expect_one_of("vis_order", vis_order, ("rgb", "bgr"))
         self.student, self.vis_order, self.fixed_size = student, vis_order, fixed_size
         weights = LUMA_WEIGHTS if vis_order == "rgb" else LUMA_WEIGHTS[::-1]
         # Luminance and space-to-depth as one strided convolution.

@@ -31,7 +31,7 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from irvis_fusion_core.errors import ConfigurationError, FrameError
+from irvis_fusion_core.errors import ConfigurationError, FrameError, expect_one_of
 from irvis_fusion_core.network import blocks
 from irvis_fusion_core.network.blocks import InvertedResidual, conv_norm, gain, gate
 
@@ -317,10 +317,7 @@ def create_student_model(
     Raises:
         ConfigurationError: an unknown variant, or channels other than 1 and 3.
     """
-    if variant not in SIZES:
-        raise ConfigurationError(
-            f"expected a variant out of {', '.join(SIZES)}, found {variant!r}"
-        )
+    expect_one_of("variant", variant, SIZES)
     if in_channels not in (1, 3) or out_channels not in (1, 3) or out_channels > in_channels:
         raise ConfigurationError(
             "expected in_channels 1 or 3 and out_channels 1 or 3 with no more "

@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import cv2
 import numpy as np
 
 from irvis_fusion_core import errors
@@ -26,7 +25,13 @@ from irvis_fusion_core.registration.camera_geometry import Numbers, Size
 from irvis_fusion_core.registration.camera_model import checked_size, make_camera
 from irvis_fusion_core.registration.learned.learned_registration import LearnedRegistration
 from irvis_fusion_core.registration.online_alignment import OnlineRegistration
-from irvis_fusion_core.registration.warp_maps import Grid, MapRegistration, PixelMap, grey_image
+from irvis_fusion_core.registration.warp_maps import (
+    Grid,
+    MapRegistration,
+    PixelMap,
+    ResizeRegistration,
+    grey_image,
+)
 
 # Depths for which the error of a registration at another depth is reported.
 DEPTHS_M = (1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 100.0)
@@ -46,25 +51,6 @@ class NoRegistration:
                 f"{warp_maps.size_name(ir.shape)}; choose 'resize' or 'homography'"
             )
         return ir, None
-
-    def describe(self) -> dict[str, Any]:
-        return {"mode": self.mode}
-
-
-class ResizeRegistration:
-    """Both cameras see the same field of view: IR is stretched to the visible size."""
-
-    mode = "resize"
-
-    def warp(self, ir: np.ndarray, vis_size: Size) -> tuple[np.ndarray, np.ndarray | None]:
-        """Resize a uint8 HxW image to `vis_size`, fully covered."""
-        ir = grey_image(ir)
-        height, width = vis_size
-        if ir.shape == (height, width):
-            return ir, None
-        shrinks = height < ir.shape[0] and width < ir.shape[1]
-        method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-        return cv2.resize(ir, (width, height), interpolation=method), None
 
     def describe(self) -> dict[str, Any]:
         return {"mode": self.mode}

@@ -135,6 +135,25 @@ class MapRegistration(ABC):
         return {"mode": self.mode}
 
 
+class ResizeRegistration:
+    """Both cameras see the same field of view: IR is stretched to the visible size."""
+
+    mode = "resize"
+
+    def warp(self, ir: np.ndarray, vis_size: Size) -> tuple[np.ndarray, np.ndarray | None]:
+        """Resize a uint8 HxW image to `vis_size`, fully covered."""
+        ir = grey_image(ir)
+        height, width = vis_size
+        if ir.shape == (height, width):
+            return ir, None
+        shrinks = height < ir.shape[0] and width < ir.shape[1]
+        method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        return cv2.resize(ir, (width, height), interpolation=method), None
+
+    def describe(self) -> dict[str, Any]:
+        return {"mode": self.mode}
+
+
 class StretchedRegistration(MapRegistration):
     """Stretches IR to the visible size as mode `resize` does, but can be corrected."""
 
@@ -208,5 +227,4 @@ def grey_image(ir: np.ndarray) -> np.ndarray:
 
 
 def size_name(size: Size) -> str:
-    """Return WIDTHxHEIGHT."""
     return f"{size[1]}x{size[0]}"

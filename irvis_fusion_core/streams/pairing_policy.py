@@ -1,4 +1,4 @@
-"""The common part of pairing policies; see `irvis_fusion_core.streams.pairing`."""
+"""The common part of pairing policies, and the simpler one; see `streams.pairing`."""
 
 from __future__ import annotations
 
@@ -195,4 +195,45 @@ class PairingPolicy(ABC):
 
     def _nearest_ir(self, stamp_ns: int) -> ThermalFrame | None:
         """Return the nearest held thermal frame, the earlier of two equally near ones."""
-        return min(self._ir, key=lambda ir: (abs(ir.time_ns - stamp_ns), ir.time_ns), default=None)
+        distances = ((abs(ir.time_ns - stamp_ns), ir.time_ns, ir) for ir in self._ir)
+        return min(distances, default=(0, 0, None))[2]
+
+
+class LatestIr(PairingPolicy):
+    """Pairs every visible frame at once with the nearest thermal frame, within `max_ir_age_s`.
+
+    `depth` thermal frames are held for visible frames that arrive late. A thermal frame can serve
+    several visible ones; frames more than `max_ir_age_s` ahead are refused as well.
+    """
+
+    name = "latest_ir"
+
+    def __init__(
+        self, max_ir_age_s: float = 0.3, ir_time_offset_s: float = 0.0, depth: int = 10
+    ) -> None:
+        check_seconds("max_ir_age_s", max_ir_age_s)
+        super().__init__(max_ir_age_s, ir_time_offset_s, depth)
+
+    def add_ir(self, stamp_ns: int, item: object, now_ns: int | None = None) -> list[Pair]:
+        """Keep a thermal frame; `now_ns` is not used."""
+        stored, released = self._accept_ir(stamp_ns, item)
+        if stored and len(self._ir) > self.depth:
+            self._ir.popleft()
+            self._counters["ir_dropped.superseded"] += 1
+        return released
+
+    def add_vis(self, stamp_ns: int, item: object, now_ns: int | None = None) -> list[Pair]:
+        """Return this visible frame's outcome; `now_ns` is not used."""
+        self._counters["vis_in"] += 1
+        if stamp_ns <= 0:
+            return [self._released(Pair.of(stamp_ns, item, None, ZERO_STAMP))]
+        self._follow_vis_jump(stamp_ns)
+        self._vis_stream.advance(stamp_ns)
+        nearest = self._nearest_ir(stamp_ns)
+        if nearest is None:
+            reason = NO_IR
+        elif abs(nearest.time_ns - stamp_ns) <= self._window_ns:
+            reason = PAIRED
+        else:
+            reason = IR_TOO_OLD if nearest.time_ns < stamp_ns else IR_AHEAD
+        return [self._released(Pair.of(stamp_ns, item, nearest, reason))]

@@ -17,8 +17,7 @@ import numpy as np
 
 from irvis_fusion_core.errors import FrameError
 from irvis_fusion_core.thermal import raw_frames
-from irvis_fusion_core.thermal.limits import LowPass
-from irvis_fusion_core.thermal.methods import METHODS, Limits, Sample, ThermalOptions
+from irvis_fusion_core.thermal.methods import METHODS, Limits, LowPass, Sample, ThermalOptions
 from irvis_fusion_core.thermal.raw_frames import column_offsets, repair_dead_pixels
 
 # Every fourth pixel of every fourth row: 20 480 values at 640x512 place a percentile to 0.1 %.

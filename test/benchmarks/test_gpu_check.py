@@ -211,9 +211,8 @@ def test_without_a_gpu_everything_is_named_as_skipped(tmp_path, capsys):
     assert "skipped: see" in capsys.readouterr().out
 
 
-def test_a_section_is_written_and_read_as_it_is():
+def test_the_verdict_needs_a_section_that_ran():
     section = Section("x", PASSED, "y", ["a", "b"], [["1", "2"]], 3.0)
-    assert Section.from_json(section.to_json()) == section
     assert verdict([section]) == PASSED and verdict([]) == SKIPPED
     assert "| 1 | 2 |" in to_markdown({"GPU": "H"}, [section])
 

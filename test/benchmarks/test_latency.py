@@ -87,7 +87,7 @@ def test_the_profile_counts_the_operators_of_the_graph_and_compares_with_the_fir
     pytest.importorskip("openvino")
     from benchmarks.latency.operators import profile, table
     from irvis_fusion_core import model_zoo
-    from irvis_fusion_core.backends.onnx_graph import read_graph
+    from irvis_fusion_core.backends.numpy import read_graph
 
     path = str(model_zoo.path("nano", "fp32"))
     (found,) = profile([path], 1)

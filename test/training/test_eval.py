@@ -18,7 +18,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from irvis_fusion_core import RealtimeFusion, create_student_model, metrics
 from irvis_fusion_core.network.checkpoint import save_checkpoint
 from training import eval as evaluation
-from training.evaluation.eval_report import Speed
+from training.evaluation.eval_report import speed_of
 from training.evaluation.scores import SOURCE_METRICS
 
 
@@ -195,11 +195,14 @@ def test_speed_block_is_printed_as_described(checkpoint, data, tmp_path, capsys)
 
 
 def test_speed_figures_in_closed_form():
-    speed = Speed.of([0.010, 0.020, 0.040, 0.010], 640, 480)
-    assert (speed.mean_ms, speed.min_ms, speed.max_ms, speed.median_ms) == pytest.approx(
-        (20.0, 10.0, 40.0, 15.0)
-    )
-    assert speed.std_ms == pytest.approx(np.sqrt(150.0)) and speed.fps == pytest.approx(50.0)
+    speed = speed_of([0.010, 0.020, 0.040, 0.010], 640, 480)
+    assert (
+        speed["mean_ms"],
+        speed["min_ms"],
+        speed["max_ms"],
+        speed["median_ms"],
+    ) == pytest.approx((20.0, 10.0, 40.0, 15.0))
+    assert speed["std_ms"] == pytest.approx(np.sqrt(150.0)) and speed["fps"] == pytest.approx(50.0)
 
 
 def test_pth_needs_no_variant_and_another_is_refused(checkpoint, data, tmp_path, capsys):
@@ -254,10 +257,10 @@ def test_counts_below_one_are_refused(option, checkpoint, data, tmp_path, capsys
 
 def test_exported_file_has_the_checkpoints_figures(checkpoint, data, tmp_path):
     """Within rounding: a pixel in a thousand may fall to the other side of a half."""
+    from irvis_fusion_core.network.checkpoint import load_checkpoint
     from irvis_fusion_core.network.export import export_to_onnx
-    from training.shipping.student_files import open_student
 
-    onnx = export_to_onnx(open_student(checkpoint), tmp_path / "model.onnx")
+    onnx = export_to_onnx(load_checkpoint(checkpoint), tmp_path / "model.onnx")
     assert run(checkpoint, data, tmp_path / "a", "--save_fused") == 0
     assert run(onnx, data, tmp_path / "b", "--save_fused", "--backend", "onnxruntime") == 0
     a, b = (json.loads((tmp_path / x / "summary.json").read_text())["means"] for x in "ab")

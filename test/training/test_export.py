@@ -14,6 +14,7 @@ pytest.importorskip("onnxruntime", reason="needs an engine: pip install '.[onnx]
 from pair_folders import smooth, write_pair_folder
 
 from irvis_fusion_core import RealtimeFusion, create_student_model
+from irvis_fusion_core.backends import model_file
 from irvis_fusion_core.backends.model_file import read_model_file
 from irvis_fusion_core.errors import CalibrationError, ConfigurationError, ModelError
 from irvis_fusion_core.network.checkpoint import load_checkpoint
@@ -156,7 +157,7 @@ def test_a_damaged_record_of_checksums_is_named(tmp_path):
 
 
 def test_a_file_that_does_not_match_its_student_is_refused(student, tmp_path, monkeypatch):
-    monkeypatch.setitem(export.BOUNDS, "fp32", -1)
+    monkeypatch.setitem(model_file.BOUNDS, "fp32", -1)
     with pytest.raises(ModelError, match="at most -1 grey levels"):
         export.export_student(student, tmp_path, "x", ("fp32",))
 

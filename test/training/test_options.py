@@ -5,7 +5,8 @@ import pytest
 pytest.importorskip("lightning")
 
 from irvis_fusion_core.errors import ConfigurationError
-from training.options import FROM_SOURCES, parse_options, precision, term_weights, warmup_epochs
+from training.loop.set_up import precision
+from training.options import FROM_SOURCES, parse_options, term_weights, warmup_epochs
 
 REQUIRED = ["--train_root", "data/train"]
 
@@ -34,7 +35,7 @@ def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
 
 @pytest.mark.parametrize("has_bf16, wanted", [(True, "bf16-mixed"), (False, "32-true")])
 def test_half_precision_is_for_what_calculates_in_it(monkeypatch, has_bf16, wanted):
-    monkeypatch.setattr("training.options.cpu_has_bf16", lambda: has_bf16)
+    monkeypatch.setattr("training.loop.set_up.cpu_has_bf16", lambda: has_bf16)
     assert precision(True, "cpu") == wanted and precision(False, "cpu") == "32-true"
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     assert precision(True, "auto") == "16-mixed" and precision(True, "cpu") == wanted

@@ -14,6 +14,7 @@ from training import train_registration
 from training.data.dataset import Root
 from training.data.sampling import Draw
 from training.errors import DataError
+from training.loop import averaged_run
 from training.registration import export_registration, loss
 from training.registration.displaced_pairs import DisplacedPairs
 
@@ -68,14 +69,14 @@ def test_the_command_leaves_weights_logs_and_a_checkpoint(run):
 def test_a_resumed_run_ends_like_an_uninterrupted_one(folder, run, tmp_path):
     more = ("--unregistered_root", f"{folder}=0.5")
     # The schedule is that of two epochs: stopped by a step limit it would be another.
-    stop = train_registration.SaveNetwork.on_train_epoch_end
+    stop = averaged_run.SaveAverage.on_train_epoch_end
 
     def interrupt(self, trainer, task):
         stop(self, trainer, task)
         trainer.should_stop = True
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train_registration.SaveNetwork, "on_train_epoch_end", interrupt)
+        patch.setattr(averaged_run.SaveAverage, "on_train_epoch_end", interrupt)
         assert train(folder, tmp_path, *more) == 0
     last = str(tmp_path / "last.ckpt")
     assert torch.load(last, weights_only=True)["global_step"] == 2

@@ -12,6 +12,7 @@ pytest.importorskip("lightning", reason="training needs Lightning: pip install '
 from training import train_teacher
 from training.data.sampling import Draw
 from training.errors import DataError, LossError
+from training.loop import averaged_run
 from training.teachers import photographs, prior_files, prior_task
 
 TINY = {
@@ -80,7 +81,7 @@ def test_going_on_is_as_if_never_stopped(folder, tmp_path):
     """Two epochs at once, and one, stopped, then the second: the same weights to the last bit."""
     assert train(folder, tmp_path / "whole") == 0
     # The schedule is that of two epochs: stopped by a step limit it would be another.
-    stop = train_teacher.SavePrior.on_train_epoch_end
+    stop = averaged_run.SaveAverage.on_train_epoch_end
 
     def interrupt(self, trainer, task):
         stop(self, trainer, task)
@@ -88,7 +89,7 @@ def test_going_on_is_as_if_never_stopped(folder, tmp_path):
             trainer.should_stop = True
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train_teacher.SavePrior, "on_train_epoch_end", interrupt)
+        patch.setattr(averaged_run.SaveAverage, "on_train_epoch_end", interrupt)
         assert train(folder, tmp_path / "parts") == 0
     assert (
         train(folder, tmp_path / "parts", "ddfm", "--resume", str(tmp_path / "parts/last.ckpt"))

@@ -180,7 +180,6 @@ class FusionDataset(Dataset):
         return [str(self.pairs[int(i)].vis) for i in indices]
 
     def __len__(self) -> int:
-        """Return the number of scenes."""
         return len(self.pairs)
 
     def __getitem__(self, key: int | Draw) -> dict[str, torch.Tensor]:

@@ -23,37 +23,21 @@ class Scored(NamedTuple):
     rows: dict[str, Row]  # name of the fusion -> metric -> figure
 
 
-class Speed(NamedTuple):
-    """The time of one pair in milliseconds, over `runs` runs in sequence."""
+def speed_of(durations_s: Sequence[float], width: int, height: int) -> dict[str, float]:
+    """Return the figures of one pair's time, in milliseconds, over runs in sequence."""
+    ms = np.asarray(durations_s, np.float64) * 1e3
+    found = {"mean": ms.mean(), "std": ms.std(), "min": ms.min(), "max": ms.max()}
+    found["median"] = np.median(ms)
+    figures = {f"{name}_ms": float(value) for name, value in found.items()}
+    return {"width": width, "height": height, "runs": len(ms), **figures, "fps": 1e3 / ms.mean()}
 
-    width: int
-    height: int
-    runs: int
-    mean_ms: float
-    std_ms: float
-    min_ms: float
-    max_ms: float
-    median_ms: float
 
-    @property
-    def fps(self) -> float:
-        """Pairs a second at the mean."""
-        return 1e3 / self.mean_ms if self.mean_ms > 0 else float("inf")
-
-    @classmethod
-    def of(cls, durations_s: Sequence[float], width: int, height: int) -> Speed:
-        """Return the figures of durations in seconds, with the population's deviation."""
-        ms = np.asarray(durations_s, np.float64) * 1e3
-        found = (ms.mean(), ms.std(), ms.min(), ms.max(), np.median(ms))
-        return cls(width, height, len(ms), *(float(v) for v in found))
-
-    def text(self) -> str:
-        """Return the block that is printed."""
-        return (
-            f"Inference Time Statistics:\n  Mean: {self.mean_ms:.2f} ± {self.std_ms:.2f} ms\n"
-            f"  Min: {self.min_ms:.2f} ms\n  Max: {self.max_ms:.2f} ms\n"
-            f"  Median: {self.median_ms:.2f} ms\n  FPS: {self.fps:.2f}"
-        )
+SPEED = """Inference Time Statistics:
+  Mean: {mean_ms:.2f} ± {std_ms:.2f} ms
+  Min: {min_ms:.2f} ms
+  Max: {max_ms:.2f} ms
+  Median: {median_ms:.2f} ms
+  FPS: {fps:.2f}"""
 
 
 def summarize(
@@ -62,7 +46,7 @@ def summarize(
     model: dict[str, Any],
     not_computed: dict[str, str],
     with_teacher: int,
-    speed: Speed | None = None,
+    speed: dict[str, float] | None = None,
 ) -> dict[str, Any]:
     """Return the content of summary.json, without the metrics that no image has."""
     fusions = list(scored[0].rows)
@@ -76,7 +60,7 @@ def summarize(
         "model": model,
         "means": {name: {m: rows[name][m] for m in present} for name in fusions},
         "not_computed": not_computed,
-        "speed": None if speed is None else {**speed._asdict(), "fps": speed.fps},
+        "speed": speed,
     }
 
 
@@ -102,11 +86,9 @@ def markdown(summary: dict[str, Any], scored: Sequence[Scored]) -> str:
     weakest = weakest_images(scored)
     if weakest:
         lines += ["", "## Where it falls behind the maximum most (Qabf)", "", *weakest]
-    if summary["speed"]:
-        speed = Speed(**{k: v for k, v in summary["speed"].items() if k != "fps"})
-        what = f"{speed.width}x{speed.height}, one pair at a time, {speed.runs} runs"
-        lines += ["", f"## Speed, {what}", ""]
-        lines += ["```", speed.text(), "```"]
+    if speed := summary["speed"]:
+        what = "{width}x{height}, one pair at a time, {runs} runs".format(**speed)
+        lines += ["", f"## Speed, {what}", "", "```", SPEED.format(**speed), "```"]
     return "\n".join(lines).rstrip() + "\n"
 
 

@@ -13,15 +13,15 @@ from irvis_fusion_core import model_zoo
 from irvis_fusion_core.backends.torch import fold_batch_norms
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_core.fusion import RealtimeFusion
+from irvis_fusion_core.network.checkpoint import load_checkpoint
 from irvis_fusion_core.network.pixel_student import PixelStudent
-from training.shipping.student_files import open_student
 
 
 class CheckpointFuser:
     """A student's weights, run by torch, several pairs at a time.
 
     Args:
-        variant: See `open_student`.
+        variant: That the weights have to be of; None for any.
         device: ``cpu``, ``cuda`` ...; None takes a GPU where torch can use one.
 
     Raises:
@@ -29,7 +29,7 @@ class CheckpointFuser:
     """
 
     def __init__(self, path: Path, variant: str | None = None, device: str | None = None) -> None:
-        student = open_student(path, variant)
+        student = load_checkpoint(path, variant)
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         if device.startswith("cuda") and not torch.cuda.is_available():
             raise ConfigurationError(
@@ -54,7 +54,6 @@ class CheckpointFuser:
             return list(self._pixels(a[..., None], b).cpu().numpy())
 
     def close(self) -> None:
-        """Free the weights."""
         del self._pixels
 
 
@@ -74,7 +73,6 @@ class ExportedFuser:
         return [self._fusion.fuse_frame(a, b) for a, b in zip(ir, vis)]
 
     def close(self) -> None:
-        """Free the engine."""
         self._fusion.close()
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torchmetrics.functional.image import lpips as torchmetrics_lpips
 
-from irvis_fusion_core.errors import ConfigurationError, FrameError
+from irvis_fusion_core.errors import FrameError, expect_one_of
 from training.losses.backbones import fill, open_features
 
 BACKBONES = {"alex": "alexnet", "vgg": "vgg16"}
@@ -57,10 +57,7 @@ def open_lpips(
     Raises:
         WeightsMissingError: a file is missing, or holds other weights.
     """
-    if net not in BACKBONES:
-        raise ConfigurationError(
-            f"expected the LPIPS network out of {', '.join(BACKBONES)}, found {net!r}"
-        )
+    expect_one_of("the LPIPS network", net, BACKBONES)
     features = open_features(
         BACKBONES[net], backbone_file, "training.eval also takes a file: --lpips_backbone"
     )

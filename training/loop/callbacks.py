@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 import math
 import signal
+from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
+import torch.nn.functional as F
 
 from irvis_fusion_core.network.checkpoint import save_checkpoint
+from irvis_fusion_core.network.student import luminance
 from training.data.data_module import FusionData
 from training.errors import DataError, LossError, TrainingError
 from training.loop.lightning_module import Batch, FusionModule, of_all_processes
-from training.loop.panels import panel
 from training.loop.run_files import BEST, LAST, recipe
 from training.loop.validation import COMPARED, chosen_monitor, is_better
 from training.storage import append_json, write_json, writing
@@ -24,6 +26,8 @@ from training.storage import append_json, write_json, writing
 
 class StoppedEarly(TrainingError):
     """The run was asked to stop, and has saved itself."""
+
+    exit_status = 130
 
 
 class TermLog(pl.Callback):
@@ -171,7 +175,6 @@ class RunFiles(pl.Callback):
                 print(f"the weights before step {trainer.global_step} are in {path}", flush=True)
 
     def teardown(self, trainer: pl.Trainer, module: FusionModule, stage: str) -> None:
-        """Restore the signal handlers."""
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
         self._handlers = {}
@@ -240,3 +243,33 @@ def validation_line(step: int, row: dict[str, float], better: bool) -> str:
         parts.append(f"{name} {row[name]:.3f}" + (f" ({', '.join(trivial)})" if trivial else ""))
     best = ", the best so far" if better else ""
     return f"validation at step {step} (of maximum, mean): {'; '.join(parts)}{best}"
+
+
+GAP = 4
+"""White pixels between images."""
+
+
+def panel(
+    batch: Mapping[str, torch.Tensor],
+    fused: torch.Tensor,
+    teacher: torch.Tensor | None = None,
+    rows: int = 4,
+) -> torch.Tensor:
+    """Return uint8 3xHxW: a row for each sample, with IR, visible, teacher and fused.
+
+    Args:
+        fused: Luminance Nx1xHxW in grey levels; shown with the visible chroma.
+        teacher: The same of the teacher; drawn black where a sample has none.
+        rows: Samples to show at most.
+    """
+    vis = batch["vis"][:rows].float().expand(-1, 3, -1, -1)
+    y = luminance(vis)
+    columns = [batch["ir"][:rows].float().expand(-1, 3, -1, -1), vis]
+    if teacher is not None:
+        there = batch["has_teacher"][:rows].view(-1, 1, 1, 1)
+        columns.append((vis + teacher[:rows].float() - y) * there)
+    columns.append(vis + fused[:rows].float() - y)
+    # Samples x columns x 3xHxW, each with a gap below and on the right.
+    grid = F.pad(torch.stack(columns, 1), (0, GAP, 0, GAP), value=255.0).permute(2, 0, 3, 1, 4)
+    image = grid.flatten(3, 4).flatten(1, 2)[:, :-GAP, :-GAP]
+    return image.clamp(0, 255).round().to(torch.uint8).cpu()

@@ -22,10 +22,10 @@ from irvis_fusion_core.network.student import Student, chroma_scale, luminance, 
 from training.losses import source_terms as losses
 from training.losses import teacher_terms as teacher_losses
 from training.losses.detector_term import DETECTOR_TERMS, DetectorTerm, object_contrast
-from training.losses.features import FeatureAdapters
 from training.losses.flicker_term import a_moment_later, unseen_change
 from training.losses.frozen_detector import FrozenDetector
 from training.losses.perceptual import SCALES, Backbone, perceptual_distance
+from training.losses.teacher_terms import FeatureAdapters
 
 TEACHER_TERMS = ("pix", "perc", "ssim", "grad", "feat")
 SOURCE_TERMS = tuple("src_" + name for name in (*losses.SOURCE_TERMS, "colour", "flicker"))

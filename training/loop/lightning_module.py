@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -10,10 +11,11 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 import torch.distributed as dist
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 from training.errors import LossError
 from training.evaluation.lpips import Lpips
-from training.loop.averaging import moving_average
 from training.loop.distillation import DistillationTask, TaskLoss
 from training.loop.validation import score_batch
 
@@ -149,7 +151,6 @@ class FusionModule(pl.LightningModule):
         self._rows = []
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Score one whole image."""
         row = score_batch(self.student, batch, self._lpips, not self._trivial_known)
         self._rows.append((int(batch["index"][0]), row))
 
@@ -219,3 +220,33 @@ class FusionModule(pl.LightningModule):
     def _restore_statistics(self) -> None:
         for buffer, kept in zip(self.task.student.buffers(), self._statistics):
             buffer.copy_(kept)
+
+
+def moving_average(student: nn.Module, decay: float) -> AveragedModel:
+    """Return an exponential moving average that starts as a copy of `student`.
+
+    It takes no gradients. ``update_parameters(student)`` moves it, ``module`` is the student that
+    it holds. Batch norms' statistics are averaged too.
+
+    Args:
+        decay: Share that is kept each step, 0..1; 0 follows the student exactly. In step n it is
+            at most ``n / (n + 10)``, so that the first weights are soon forgotten.
+    """
+    average = AveragedModel(
+        student, multi_avg_fn=functools.partial(_follow, decay), use_buffers=True
+    )
+    # From 1 on torch calls our function; at 0 it would copy the student.
+    average.n_averaged.fill_(1)
+    return average.requires_grad_(False)
+
+
+def _follow(
+    decay: float, kept: Sequence[torch.Tensor], fresh: Sequence[torch.Tensor], step: torch.Tensor
+) -> None:
+    count = int(step)
+    share = 1.0 - min(decay, count / (count + 10.0))
+    for old, new in zip(kept, fresh, strict=True):
+        if old.is_floating_point():
+            old.lerp_(new, share)
+        else:
+            old.copy_(new)

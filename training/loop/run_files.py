@@ -66,11 +66,11 @@ class WholeFiles(TorchCheckpointIO):
         return read_run(path)
 
 
-def read_run(path: str | Path) -> dict[str, Any]:
+def read_run(path: str | Path, variant: str | None = None) -> dict[str, Any]:
     """Return a training checkpoint, on the CPU; a foreign file cannot run code.
 
     Raises:
-        CheckpointError: missing, truncated, or not made by this training.
+        CheckpointError: missing, truncated, not made by this training, or not of `variant`.
     """
     path = Path(path)
     if not path.is_file():
@@ -87,23 +87,13 @@ def read_run(path: str | Path) -> dict[str, Any]:
             f"expected a checkpoint of training.train in {path}, found one without its state; to "
             "start from these weights use --init"
         )
-    return found
-
-
-def open_resumed(path: str | Path, variant: str) -> dict[str, Any]:
-    """Return the checkpoint to resume.
-
-    Raises:
-        CheckpointError: it is of another variant, or see `read_run`.
-    """
-    checkpoint = read_run(path)
-    found = checkpoint[FORMAT]
-    if found["variant"] != variant:
+    own = found[FORMAT]["variant"]
+    if variant not in (None, own):
         raise CheckpointError(
-            f"expected a {variant} student in {path}, found {found['variant']}; pass "
-            f"--variant {found['variant']}, or train this variant from the start"
+            f"expected a {variant} student in {path}, found {own}; pass --variant {own}, or train "
+            "this variant from the start"
         )
-    return checkpoint
+    return found
 
 
 def differences(

@@ -48,7 +48,6 @@ class SyncedNorm(TorchSyncBatchNorm):
         return model
 
     def revert(self, model: nn.Module) -> nn.Module:
-        """Put the usual batch norms back."""
         for module in model.modules():
             if type(module) is SyncedBatchNorm2d:
                 module.__class__ = nn.BatchNorm2d

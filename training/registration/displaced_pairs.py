@@ -127,7 +127,6 @@ class DisplacedPairs(Dataset):
             )
 
     def __len__(self) -> int:
-        """Return the number of pairs."""
         return len(self.pairs)
 
     def __getitem__(self, draw: Draw | int) -> dict[str, torch.Tensor]:

@@ -25,7 +25,6 @@ from training.options import script_parser
 
 @command
 def main(arguments: list[str]) -> int:
-    """Run the command."""
     parser = script_parser(__doc__, "export_registration")
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--output", type=Path, default=Path("irvis_fusion_core/models"))

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from irvis_fusion_core.errors import ConfigurationError
+from irvis_fusion_core.errors import expect_one_of
 from irvis_fusion_core.network.student import luminance
 from training.teachers import diffusion, images
 from training.teachers.unet import UNet
@@ -140,8 +140,7 @@ class DDFM:
         eta: float = 1.0,
         mode: str = "regional",
     ) -> None:
-        if mode not in MODES:
-            raise ConfigurationError(f"expected a mode out of {sorted(MODES)}, found {mode!r}")
+        expect_one_of("mode", mode, MODES)
         self.network, self.sampler, self.eta = network.eval(), sampler, eta
         self.mode = MODES[mode]
         whole = diffusion.linear_schedule()

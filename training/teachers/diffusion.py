@@ -13,10 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from irvis_fusion_core.errors import ConfigurationError
+from irvis_fusion_core.errors import ConfigurationError, expect_one_of
 
 SAMPLERS = ("ddim", "ddpm")
-SPACINGS = ("ends", "stride")
 
 
 @dataclass(frozen=True)
@@ -114,8 +113,7 @@ def sample(
         clip: Clip x0 to [-1, 1] at every step, as both teachers do.
         start: Image under the first noise; None starts from noise alone.
     """
-    if sampler not in SAMPLERS:
-        raise ConfigurationError(f"expected a sampler out of {SAMPLERS}, found {sampler!r}")
+    expect_one_of("sampler", sampler, SAMPLERS)
     if not 0.0 <= eta <= 1.0:
         raise ConfigurationError(f"expected eta between 0 and 1, found {eta}")
     if len(seeds) != shape[0]:

@@ -69,7 +69,6 @@ class EnsembleFolder:
         return [numbered[k] for k in sorted(numbered)]
 
     def mean(self, stem: str) -> Path:
-        """Return the path of the mean."""
         return self.folder / f"{stem}.png"
 
     def write(

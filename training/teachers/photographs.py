@@ -65,7 +65,6 @@ class PhotographCrops(Dataset):
         self.store = ImageStore(int(limit_gb * 1024**3), read)
 
     def __len__(self) -> int:
-        """Return the number of photographs."""
         return len(self.paths)
 
     def __getitem__(self, draw: Draw | int) -> dict[str, torch.Tensor]:

@@ -9,9 +9,8 @@ from typing import Any
 
 import torch
 
-from irvis_fusion_core.atomic_file import replacing
 from irvis_fusion_core.bounded_file import parse_json
-from irvis_fusion_core.errors import CheckpointError, ConfigurationError
+from irvis_fusion_core.errors import CheckpointError, ConfigurationError, expect_one_of
 from irvis_fusion_core.network import checkpoint
 from training.teachers import unet
 from training.teachers.mask_difuser import network as mask_difuser
@@ -32,13 +31,9 @@ def create_network(
     teacher: str, size: str = "small", config: dict[str, Any] | None = None
 ) -> torch.nn.Module:
     """Return a network with fresh weights; `config` has the fields that differ from `size`."""
-    if teacher not in TEACHERS:
-        raise ConfigurationError(
-            f"expected a teacher out of {sorted(TEACHERS)}, found {teacher!r}"
-        )
+    expect_one_of("teacher", teacher, TEACHERS)
     network, sizes = TEACHERS[teacher]
-    if size not in sizes:
-        raise ConfigurationError(f"expected a size out of {sorted(sizes)}, found {size!r}")
+    expect_one_of("size", size, sizes)
     fields = {k: tuple(v) if isinstance(v, list) else v for k, v in (config or {}).items()}
     try:
         return network(dataclasses.replace(sizes[size], **fields))
@@ -53,17 +48,13 @@ def save_network(
     network: torch.nn.Module, path: str | Path, metadata: dict[str, str] | None = None
 ) -> None:
     """Write weights and configuration as safetensors, whole or not at all."""
-    from safetensors.torch import save_file
-
     teacher = next(name for name, row in TEACHERS.items() if isinstance(network, row[0]))
     header = {
         PREFIX + "name": teacher,
         PREFIX + "config": json.dumps(dataclasses.asdict(network.config)),
         **(metadata or {}),
     }
-    tensors = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
-    with replacing(path) as part:
-        save_file(tensors, str(part), header)
+    checkpoint.save_tensors(network, path, header)
 
 
 def load_network(teacher: str, path: str | Path) -> torch.nn.Module:

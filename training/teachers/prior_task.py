@@ -1,16 +1,13 @@
-"""Train a prior to predict noise: a Lightning module with an averaged network."""
+"""Train a prior to predict noise."""
 
 from __future__ import annotations
 
-import copy
-import math
 from typing import Any
 
-import lightning
 import torch
 import torch.nn.functional as F
 
-from training.errors import LossError
+from training.loop.averaged_run import AveragedTask
 from training.losses.source_terms import ssim
 from training.teachers import diffusion, images
 from training.teachers.mask_difuser.network import MaskDiFuserNetwork
@@ -18,33 +15,19 @@ from training.teachers.mask_difuser.network import MaskDiFuserNetwork
 VALIDATION_TIMESTEPS = (50, 200, 500, 800)
 
 
-class PriorTask(lightning.LightningModule):
+class PriorTask(AveragedTask):
     """Train the network of DDFM (`UNet`) or of Mask-DiFuser on crops of photographs.
 
     The loss is the squared error of the noise, or of the velocity where the network predicts it.
     From epoch `image_terms_from` on, Mask-DiFuser adds terms on the image that follows
-    (`image_terms`). A learned variance is not trained: our samplers use the fixed one. The network
-    averaged with a decay of `ema` a step is validated and saved.
+    (`image_terms`). A learned variance is not trained: our samplers use the fixed one.
     """
 
     def __init__(
-        self,
-        network: torch.nn.Module,
-        weights: dict[str, float],
-        lr: float,
-        weight_decay: float,
-        total_steps: int,
-        warmup_steps: int = 200,
-        ema: float = 0.999,
-        image_terms_from: int = 0,
-        seed: int = 0,
+        self, *common: Any, image_terms_from: int = 0, seed: int = 0, **more: Any
     ) -> None:
-        super().__init__()
-        self.network = network
-        self.average = copy.deepcopy(network).eval().requires_grad_(False)
-        self.conditional = isinstance(network, MaskDiFuserNetwork)
-        self.weights, self.lr, self.weight_decay, self.ema = weights, lr, weight_decay, ema
-        self.total_steps, self.warmup_steps = max(1, total_steps), warmup_steps
+        super().__init__(*common, **more)
+        self.conditional = isinstance(self.network, MaskDiFuserNetwork)
         self.image_terms_from, self.seed = image_terms_from, seed
         levels = torch.from_numpy(diffusion.linear_schedule().alphas_bar).float()
         self.register_buffer("alphas_bar", levels, persistent=False)
@@ -59,7 +42,6 @@ class PriorTask(lightning.LightningModule):
         return network(x_t, t)[:, : x_t.shape[1]].float()
 
     def training_step(self, batch: dict[str, torch.Tensor], _: int) -> torch.Tensor:
-        """Return the loss of a batch of crops."""
         image = batch["image"]
         # From the step's number alone, so that a resumed training draws the same.
         seed = images.seed_of(f"step {self.global_step}", self.global_rank, self.seed)
@@ -76,25 +58,10 @@ class PriorTask(lightning.LightningModule):
         if self.conditional and self.current_epoch >= self.image_terms_from:
             x0 = diffusion.image_from_noise(x_t, guess, self.alphas_bar[t]).clamp(-1.0, 1.0)
             terms.update(image_terms(x0, image))
-        loss = sum(self.weights.get(name, 0.0) * term for name, term in terms.items())
-        if not torch.isfinite(loss):
-            broken = [name for name, term in terms.items() if not torch.isfinite(term)]
-            raise LossError(
-                f"the loss is {loss.item()} at step {self.global_step}, terms {broken}; go on "
-                "from the last checkpoint with a lower --lr (--resume PATH)"
-            )
+        loss = self.total(terms)
         self.log_dict({f"train/{k}": v for k, v in terms.items()})
         self.log("loss", terms["noise"], prog_bar=True, logger=False)
         return loss
-
-    def on_train_batch_end(self, *_: Any) -> None:
-        """Move the averaged network along."""
-        # A young average follows faster, or it would remember the random start for long.
-        decay = min(self.ema, (1.0 + self.global_step) / (10.0 + self.global_step))
-        kept, fresh = self.average.state_dict(), self.network.state_dict()
-        with torch.no_grad():
-            for name in kept:
-                kept[name].lerp_(fresh[name], 1.0 - decay)
 
     def validation_step(self, batch: dict[str, torch.Tensor], number: int) -> None:
         """Log the error of the averaged network at fixed timesteps under fixed noise."""
@@ -109,20 +76,6 @@ class PriorTask(lightning.LightningModule):
             self.log(f"val/noise_t{step}", errors[-1], batch_size=len(image), sync_dist=True)
         mean = torch.stack(errors).mean()
         self.log("val/noise", mean, prog_bar=True, batch_size=len(image), sync_dist=True)
-
-    def configure_optimizers(self) -> dict[str, Any]:
-        """Return AdamW with a warm-up, then a cosine to a hundredth of the rate."""
-        weights = self.network.parameters()
-        optimizer = torch.optim.AdamW(weights, lr=self.lr, weight_decay=self.weight_decay)
-
-        def factor(step: int) -> float:
-            warm = min(1.0, (step + 1) / max(1, self.warmup_steps))
-            cosine = math.cos(math.pi * min(1.0, step / self.total_steps))
-            return warm * max(0.01, 0.5 * (1.0 + cosine))
-
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-        scheduler = {"scheduler": schedule, "interval": "step"}
-        return {"optimizer": optimizer, "lr_scheduler": scheduler}
 
 
 def image_terms(x0: torch.Tensor, image: torch.Tensor) -> dict[str, torch.Tensor]:

@@ -21,8 +21,7 @@ from irvis_fusion_core import model_zoo
 from irvis_fusion_core.errors import ConfigurationError, FusionError
 from irvis_fusion_core.protocols import OnlineAligner, Registration
 from irvis_fusion_core.registration.camera_geometry import Size
-from irvis_fusion_core.registration.learned.edge_check import EdgeCheck
-from irvis_fusion_core.registration.learned.field_filter import FieldFilter
+from irvis_fusion_core.registration.learned.field_filter import EdgeCheck, FieldFilter
 from irvis_fusion_core.registration.learned.field_network import FieldNetwork
 
 # Displacements that change nothing, pixels.

@@ -120,7 +120,7 @@ def test_coreml_has_the_inputs_and_the_output_that_the_page_names(student, tmp_p
 @pytest.mark.parametrize(
     "change, told",
     [
-        ({"file_format": "tflite"}, "out of ncnn, executorch, coreml, found 'tflite'"),
+        ({"file_format": "tflite"}, "one of ncnn, executorch, coreml, found 'tflite'"),
         ({"output": "nano.onnx"}, "ends in .param for ncnn, found"),
         ({"precision": "int8"}, "fp32 or fp16 for ncnn, found 'int8'; .*docs/int8.md"),
     ],

@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from irvis_fusion_core.errors import ConfigurationError
-from irvis_fusion_core.streams import pairing
+from irvis_fusion_core.streams import pairing, pairing_policy
 from irvis_fusion_core.streams.pairing import LatestIr, PairNearest, make_pairing
 
 MS = 1_000_000
@@ -322,10 +322,10 @@ def test_latest_ir_says_why_not():
     assert policy.add_vis(S, "v")[0].reason == pairing.NO_IR
     policy.add_ir(S, "x")
     too_old = policy.add_vis(S + 301 * MS, "v")[0]
-    assert (too_old.reason, too_old.skew_s) == (pairing.IR_TOO_OLD, pytest.approx(-0.301))
+    assert (too_old.reason, too_old.skew_s) == (pairing_policy.IR_TOO_OLD, pytest.approx(-0.301))
     policy.clear("clock_jump")
     policy.add_ir(2 * S, "x")
-    assert policy.add_vis(2 * S - 301 * MS, "v")[0].reason == pairing.IR_AHEAD
+    assert policy.add_vis(2 * S - 301 * MS, "v")[0].reason == pairing_policy.IR_AHEAD
     assert policy.counters["cleared.clock_jump"] == 1
     assert policy.counters["ir_dropped.cleared"] == 1
 

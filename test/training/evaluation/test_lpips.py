@@ -89,7 +89,7 @@ def test_without_weights_there_is_no_lpips(files, monkeypatch, tmp_path):
         open_lpips("alex")
     with pytest.raises(WeightsMissingError, match="file of tensors"):
         open_lpips("alex", folder / "alexnet-owt-0.pth", tmp_path / "none.pth")
-    with pytest.raises(ConfigurationError, match="out of alex, vgg"):
+    with pytest.raises(ConfigurationError, match="one of alex, vgg"):
         open_lpips("resnet")
 
 

@@ -12,8 +12,8 @@ from pair_folders import write_pair_folder
 from irvis_fusion_core import metrics
 from irvis_fusion_core.network.student import create_student_model
 from training.data.dataset import FusionDataset
-from training.loop.averaging import moving_average
-from training.loop.panels import GAP, panel
+from training.loop.callbacks import GAP, panel
+from training.loop.lightning_module import moving_average
 from training.loop.validation import fuse, is_better, score_batch
 
 

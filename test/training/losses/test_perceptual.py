@@ -11,8 +11,8 @@ torch = pytest.importorskip("torch")
 import torch.nn.functional as F
 
 from training.losses.backbones import WeightsMissingError
-from training.losses.features import FeatureAdapters
 from training.losses.perceptual import open_vgg16, perceptual_distance
+from training.losses.teacher_terms import FeatureAdapters
 
 # Where torchvision's vgg16 has its convolutions, from its published listing of layers.
 CONVOLUTIONS = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)

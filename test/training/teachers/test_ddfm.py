@@ -150,7 +150,7 @@ def test_a_prior_in_luminance_or_colour_gives_luminance_between_the_sources(chan
 def test_steps_and_modes_that_do_not_exist_are_refused():
     with pytest.raises(ConfigurationError, match="1 to 150"):
         ddfm.DDFM(tiny(), steps=151, mode="regional")
-    with pytest.raises(ConfigurationError, match="a mode out of"):
+    with pytest.raises(ConfigurationError, match="mode to be one of"):
         ddfm.DDFM(tiny(), mode="other")
 
 

@@ -54,7 +54,7 @@ def test_linear_schedule_is_the_published_one():
     assert SCHEDULE.before(0) == 1.0 and SCHEDULE.before(5) == SCHEDULE.alphas_bar[4]
 
 
-@given(st.integers(1, 1000), st.sampled_from(diffusion.SPACINGS))
+@given(st.integers(1, 1000), st.sampled_from(("ends", "stride")))
 def test_respaced_steps_are_steps_of_the_whole(steps, spacing):
     kept = SCHEDULE.respaced(steps, spacing)
     assert len(kept) == steps and (np.diff(kept.timesteps) > 0).all()

@@ -14,7 +14,7 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from irvis_fusion_core.errors import ConfigurationError
+from irvis_fusion_core.errors import expect_one_of
 from training.teachers.diffusion import linear_schedule
 
 
@@ -54,10 +54,7 @@ class MaskDiFuserConfig:
     prediction: str = "velocity"
 
     def __post_init__(self) -> None:
-        if self.prediction not in ("noise", "velocity"):
-            raise ConfigurationError(
-                f"expected a prediction of noise or velocity, found {self.prediction!r}"
-            )
+        expect_one_of("prediction", self.prediction, ("noise", "velocity"))
 
 
 PUBLISHED = MaskDiFuserConfig(
@@ -309,7 +306,6 @@ class MaskDiFuserNetwork(nn.Module):
                 self.up.append(Upsample(channels, channels, 3, 1, 1))
 
     def condition(self, a: torch.Tensor, b: torch.Tensor) -> Condition:
-        """Encode both views."""
         a, b = (F.pixel_unshuffle(view, self.config.patch) for view in (a, b))
         return Condition(self.semantic(a), self.semantic(b), self.content(a, b))
 

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from irvis_fusion_core.registration.learned.edge_check import EdgeCheck
+from irvis_fusion_core.registration.learned.field_filter import EdgeCheck
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from irvis_fusion_core.thermal import ThermalRescale
-from irvis_fusion_core.thermal.limits import frame_limits
+from irvis_fusion_core.thermal.methods import frame_limits
 
 
 @given(
