@@ -27,16 +27,19 @@ def command(function: Callable[[list[str]], int]) -> Callable[..., int]:
     A FusionError ends as one line on stderr and its exit status (1, of incomplete bags 2) instead
     of a traceback. Ctrl-C gives 130, a closed stdout (`| head`) gives 1.
     """
-    name = function.__module__.rpartition(".")[2]
-    if name == "__main__":
-        name = os.path.splitext(os.path.basename(sys.argv[0]))[0]
+    module = function.__module__
+    if module == "__main__":
+        spec = sys.modules["__main__"].__spec__  # None for a file that runs by its path
+        module = spec.name if spec else os.path.splitext(os.path.basename(sys.argv[0]))[0]
+    room, _, name = module.rpartition(".")
+    program = f"irvis_fusion {name}" if room.startswith("irvis_fusion") else module
 
     @functools.wraps(function)
     def main(arguments: list[str] | None = None) -> int:
         try:
             return function(sys.argv[1:] if arguments is None else arguments)
         except FusionError as error:
-            print(f"irvis_fusion {name}: {error}", file=sys.stderr)
+            print(f"{program}: {error}", file=sys.stderr)
             return error.exit_status
         except KeyboardInterrupt:
             return 130

@@ -235,7 +235,7 @@ def test_bad_images_are_named_before_anything_is_fused(fault, checkpoint, data, 
             path.unlink()
     assert run(checkpoint, data, tmp_path / "out") == 1
     printed = capsys.readouterr().err
-    assert printed.startswith("irvis_fusion eval: ") and "Traceback" not in printed
+    assert printed.startswith("training.eval: ") and "Traceback" not in printed
     assert ("no usable pair" if fault == "empty" else "p1") in printed
     assert not (tmp_path / "out").exists()
     if fault != "empty":
