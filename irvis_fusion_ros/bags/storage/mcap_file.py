@@ -31,7 +31,7 @@ _HEAD = struct.Struct("<BQ")  # operation, length
 _MESSAGE = struct.Struct("<HIQQ")  # channel, sequence, log time, publish time
 _FOOTER, _SCHEMA, _CHANNEL, _A_MESSAGE, _CHUNK, _STATISTICS, _DATA_END = 2, 3, 4, 5, 6, 11, 15
 _KNOWN, _PRIVATE = 0x0F, 0x80
-WAITING_BYTES = 64 * 1024 * 1024
+WAITING_BYTES = 2 * 1024 * 1024
 """Of messages that wait in memory for later chunks with earlier ones."""
 
 

@@ -99,7 +99,6 @@ def make_publishers(
     """
     settings = live.current.topics
     reliability, durability = settings.output_qos_reliability, settings.output_qos_durability
-    profile = qos.make_profile(reliability, durability, settings.output_qos_depth)
 
     def create(message_type: Any, name: str) -> Any:
         topic = qos.resolve_topic(node, name)
@@ -107,7 +106,8 @@ def make_publishers(
             lambda events: node.create_lifecycle_publisher(
                 message_type,
                 topic,
-                profile,
+                # One for each: rclpy writes overrides into it.
+                qos.make_profile(reliability, durability, settings.output_qos_depth),
                 event_callbacks=events,
                 qos_overriding_options=qos.overriding_options(node, topic, "publisher"),
             ),
