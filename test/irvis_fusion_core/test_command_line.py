@@ -45,7 +45,6 @@ def test_lists_are_checked():
 
 
 def test_our_errors_are_one_line_and_others_are_not_hidden(capsys):
-    @command
     def ours(arguments):
         raise FrameError("expected a, found b")
 
@@ -57,8 +56,13 @@ def test_our_errors_are_one_line_and_others_are_not_hidden(capsys):
     def broken(arguments):
         raise KeyError("a mistake of ours must be seen")
 
-    assert ours([]) == 1
-    assert capsys.readouterr().err == "irvis_fusion test_command_line: expected a, found b\n"
+    for module, program in (
+        ("irvis_fusion_ros.commands.fuse_bag", "irvis_fusion fuse_bag"),
+        ("training.train", "training.train"),
+    ):
+        ours.__module__ = module
+        assert command(ours)([]) == 1
+        assert capsys.readouterr().err == f"{program}: expected a, found b\n"
     assert interrupted([]) == 130
     with pytest.raises(KeyError):
         broken([])
