@@ -18,6 +18,13 @@ def test_one_pair_of_unlike_images_gives_the_homography():
     assert found.median_px < 3.0 and found.coverage > 0.4
 
 
+@pytest.mark.parametrize("aspect", [0.8, 1.0, 1.25])
+def test_displaced_and_stretched_pairs_have_the_homography_they_were_made_with(aspect):
+    stretched = truth() @ np.diag([aspect, 1.0, 1.0])
+    found = estimate_homography([scene(5, stretched)], scales=(0.7, 1.5))
+    assert corner_error(found.homography, stretched) < 4.0
+
+
 def test_frames_of_one_rig_are_pooled_and_blank_ones_left_out():
     blank = (np.full(IR_SIZE, 90, np.uint8), scene(2)[1])
     found = estimate_homography([scene(2), blank, scene(3), scene(4)], scales=NEAR)
