@@ -73,8 +73,9 @@ def report(samples: list[Sample]) -> str:
             ", ".join(str(ends[end]) for end in ("fused", "passed", "dropped", "lost"))
         ],
         "  of them without account": [str(published - sum(ends.values()))],
-        "growth of memory after a quarter, after half of the time": [
-            f"{slope(samples):+.2f}, {slope(samples, 0.5):+.2f} MB a minute"
+        "growth of memory after a quarter, a half, three quarters of the time": [
+            ", ".join(f"{slope(samples, skipped):+.2f}" for skipped in (0.25, 0.5, 0.75))
+            + " MB a minute"
         ],
         "memory after the first quarter, at the end": [
             f"{first.rss_mb:.0f}, {last.rss_mb:.0f} MB"
