@@ -40,7 +40,8 @@ def test_the_report_counts_frames_and_failures():
         "| visible frames published around the faults | 312 |",
         "|   of them fused, passed, dropped, lost | 240, 36, 24, 12 |",
         "|   of them without account | 0 |",
-        "| growth of memory after a quarter, after half of the time | +0.25, +0.25 MB a minute |",
+        "| growth of memory after a quarter, a half, three quarters of the time "
+        "| +0.25, +0.25, +0.25 MB a minute |",
         "| p99 without fault, first and last quarter | 0.20, 0.40 frame periods |",
     ):
         assert line in text
