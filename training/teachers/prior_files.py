@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from irvis_fusion_core.bounded_file import parse_json
+from irvis_fusion_core.bounded_file import parse_json_object
 from irvis_fusion_core.errors import CheckpointError, ConfigurationError, expect_one_of
 from irvis_fusion_core.network import checkpoint
 from training.teachers import unet
@@ -98,7 +98,7 @@ def _open_ours(teacher: str, path: Path) -> tuple[torch.nn.Module, dict[str, tor
             "train one with training.train_teacher, or give the published file (.pt, .pth)"
         )
     try:
-        config = parse_json(header[PREFIX + "config"])
+        config = parse_json_object(header[PREFIX + "config"])
         # Earlier files hold two options of which only one value was ever used.
         for retired in ("updown_blocks", "scale_shift"):
             if config.get(retired) is True:
