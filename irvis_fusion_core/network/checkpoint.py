@@ -182,8 +182,14 @@ def read_pth(path: Path) -> dict[str, torch.Tensor]:
         if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
             loaded = loaded[key]
             break
-    named = isinstance(loaded, dict) and loaded
-    if not named or not all(isinstance(v, torch.Tensor) for v in loaded.values()):
+    if (
+        not isinstance(loaded, dict)
+        or not loaded
+        or not all(
+            isinstance(name, str) and isinstance(tensor, torch.Tensor)
+            for name, tensor in loaded.items()
+        )
+    ):
         raise CheckpointError(
             f"expected names and tensors in {path}, found {type(loaded).__name__}"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import os
@@ -138,12 +139,14 @@ def safetensors_files() -> list[bytes]:
 
     from irvis_fusion_core.network.displacement import DisplacementNetwork
     from irvis_fusion_core.network.displacement_files import save_network
+    from training.teachers.unet import UNetConfig
 
     path = folder("files") / "seed.safetensors"
     small = {"x": torch.ones(2, 1)}
     student = {"format": "2", "variant": "nano", "in_channels": "3", "out_channels": "3"}
     network = {"variant": "displacement", "width": "6", "match": "4", "steps": "1"}
-    teacher = {"teacher.name": "ddfm", "teacher.config": json.dumps({"channels": 8})}
+    config = json.dumps(dataclasses.asdict(UNetConfig(model_channels=16, channel_mult=(1,))))
+    teacher = {"teacher.name": "ddfm", "teacher.config": config}
     headers = [{f"irvis_fusion.{k}": v for k, v in h.items()} for h in (student, network, teacher)]
     save_network(DisplacementNetwork(width=6, match=4, steps=1), path)
     return numbered(
