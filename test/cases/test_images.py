@@ -151,6 +151,22 @@ def test_radiometric_flir_jpeg_without_its_library_or_data_says_what_to_do(tmp_p
     assert read_visible(path).shape == (60, 80, 3)
 
 
+def test_a_flir_jpeg_is_read_no_further_than_it_goes(tmp_path):
+    """A kilobyte declared 4 billion records; flyr walked them, and Pillow unpacked the images."""
+    pytest.importorskip("flyr", reason="reads radiometric JPEGs of FLIR")
+    counts = scene().astype(np.uint16) * 20 + 13000
+    whole, path = radiometric_flir(counts), tmp_path / "a.jpg"
+    path.write_bytes(whole)
+    kelvin = read_thermal(path)
+    count = struct.pack(">III", 100, 64, 4)
+    assert whole.count(count) == 1
+    path.write_bytes(whole.replace(count, struct.pack(">III", 100, 64, 0xFFFFFFFF)))
+    np.testing.assert_array_equal(read_thermal(path), kelvin)
+    path.write_bytes(radiometric_flir(np.zeros((2100, 2000), np.uint16)))
+    with pytest.raises(FrameError, match="at most 4194304 pixels.*2000x2100"):
+        read_thermal(path)
+
+
 def test_a_flir_core_in_a_drone_gives_its_counts(tmp_path):
     counts = scene().astype("<u2") * 9 + 2000
     (tmp_path / "a.jpg").write_bytes(flir_of_a_drone(counts))

@@ -16,6 +16,7 @@ from irvis_fusion_ros.bags.storage import scratch
 from irvis_fusion_ros.bags.storage.bag_files import METADATA
 
 SIZE = (4, 6)
+UNFORESEEN = (TypeError, AttributeError, LookupError, ArithmeticError, RecursionError, MemoryError)
 
 
 def read_bag(path: Path) -> int:
@@ -25,6 +26,10 @@ def read_bag(path: Path) -> int:
         names = [topic.name for topic in topics]
         images = [topic.name for topic in topics if topic.type in IMAGE_TYPES]
         return sum(1 for _ in read_messages(str(path), images, names, ignore_incomplete))
+    except BagError as error:
+        if isinstance(error.__cause__, UNFORESEEN):  # the reader makes every error a BagError
+            raise error.__cause__ from error
+        raise
     finally:  # copies and decompressed files stay until the process ends
         scratch._copied.cache_clear()
         scratch._unpacked.cache_clear()

@@ -33,6 +33,19 @@ distortion_model: plumb_bob
 distortion_coefficients: {rows: 1, cols: 5, data: [-0.1, 0.01, 0.0, 0.0, 0.0]}
 projection_matrix: {rows: 3, cols: 4, data: [60.0, 0, 32.0, 0, 0, 60.0, 24.0, 0, 0, 0, 1.0, 0]}
 """
+YAML_FORMS = """\
+/**:
+  ros__parameters:
+    a: !!binary aGVsbG8=
+    b: !!set {x, y}
+    c: 2001-12-14t21:59:43.10-05:00
+    d: !!pairs [e: 1, f: 0x1F]
+    g: [1:30, .inf, ~, 1e3, 0b1, 0o7]
+    <<: {h: !!omap [i: null]}
+    ? [j, k]
+    : |
+      text
+"""
 KEY = EngineKey("nano", "0" * 64, "tensorrt", "10.3", "any", "8.6", "fp16", 48, 64, {"level": 3})
 SETTINGS = {"teacher": "ddfm", "steps": 25, "sizes": [48, 64]}
 
@@ -63,7 +76,7 @@ def parameter_files() -> list[bytes]:
     """Return a short parameter file with the forms that ROS reads."""
     text = updated("# x\n/**:\n  ros__parameters:\n", VALUES)
     nested = "fusion_node:\n  ros__parameters:\n    thermal: {method: percentile, low: 1.0}\n"
-    return [text.encode(), nested.encode(), yaml_text().encode()[:2000]]
+    return [text.encode(), nested.encode(), yaml_text().encode()[:1500], YAML_FORMS.encode()]
 
 
 def read_calibration(data: bytes) -> None:
@@ -81,7 +94,7 @@ def calibrations() -> list[bytes]:
     older = CALIBRATION.replace("distortion_model: plumb_bob", "camera_model: fisheye")
     opencv = "%YAML:1.0\n---\n" + CALIBRATION.replace("x: {", "x: !!opencv-matrix {")
     texts = [CALIBRATION, CALIBRATION.replace("plumb_bob", "equidistant"), older, opencv]
-    return [text.encode() for text in texts]
+    return [text.encode() for text in (*texts, CALIBRATION + YAML_FORMS)]
 
 
 def read_coco(data: bytes) -> None:
