@@ -111,8 +111,8 @@ def headers() -> list[bytes]:
 
 
 def with_checksums(data: bytes) -> bytes:
-    """Return a PNG whose chunks have the checksums of their changed content."""
-    out, at = bytearray(data), 8
+    """Return data whose first PNG has the checksums of its changed chunks."""
+    out, at = bytearray(data), data.find(b"\x89PNG") + 8
     while at + 12 <= len(out):
         end = at + 8 + struct.unpack_from(">I", out, at)[0]
         if end + 4 > len(out):
@@ -185,7 +185,7 @@ READERS = (
         (FusionError,),
         longest=1024,
     ),
-    Reader("compressed images", unpack_image, packed_images),
+    Reader("compressed images", unpack_image, packed_images, longest=8192),
     Reader(
         "image files",
         by_first_byte(read_thermal_file, read_visible_file),

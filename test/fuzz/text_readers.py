@@ -36,13 +36,13 @@ projection_matrix: {rows: 3, cols: 4, data: [60.0, 0, 32.0, 0, 0, 60.0, 24.0, 0,
 YAML_FORMS = """\
 /**:
   ros__parameters:
-    a: !!binary aGVsbG8=
-    b: !!set {x, y}
-    c: 2001-12-14t21:59:43.10-05:00
-    d: !!pairs [e: 1, f: 0x1F]
-    g: [1:30, .inf, ~, 1e3, 0b1, 0o7]
-    <<: {h: !!omap [i: null]}
-    ? [j, k]
+    model: !!binary aGVsbG8=
+    device: !!set {x, y}
+    backend: 2001-12-14t21:59:43.10-05:00
+    registration: !!pairs [mode: 1, f: 0x1F]
+    registration.homography: [1:30, .inf, ~, 1e3, 0b1, 0o7]
+    <<: {threads: !!omap [i: null]}
+    ? ir_width
     : |
       text
 """
@@ -75,8 +75,9 @@ def change_parameters(data: bytes) -> None:
 def parameter_files() -> list[bytes]:
     """Return a short parameter file with the forms that ROS reads."""
     text = updated("# x\n/**:\n  ros__parameters:\n", VALUES)
-    nested = "fusion_node:\n  ros__parameters:\n    thermal: {method: percentile, low: 1.0}\n"
-    return [text.encode(), nested.encode(), yaml_text().encode()[:1500], YAML_FORMS.encode()]
+    nested = "fusion_node:\n  ros__parameters:\n    thermal: {method: window, window_low: 1.0}\n"
+    commented = "\n".join(yaml_text().splitlines()[:40]) + "\n"
+    return [each.encode() for each in (text, nested, commented, YAML_FORMS)]
 
 
 def read_calibration(data: bytes) -> None:
@@ -119,7 +120,7 @@ def read_class_names(data: bytes) -> None:
 
 
 def _use(path: str) -> None:
-    annotations = read_annotations(path, ("car",), ["a.png", "b.png"])
+    annotations = read_annotations(path, ("car",))
     for truth in annotations.of_frame(1, 1_700_000_000_000_000_000, 48, 64) or ():
         assert np.isfinite(truth.box).all() and truth.label in annotations.labels
 
@@ -242,7 +243,7 @@ READERS = (
         "parameter files",
         by_first_byte(read_parameters, read_argument, change_parameters),
         lambda: numbered(
-            parameter_files(), [b"thermal.low_percent:=1.7e9", b"mode:=[a, 1]"], parameter_files()
+            parameter_files(), [b"ir_time_offset_s:=1.7e9", b"ir_width=[a, 1]"], parameter_files()
         ),
         (ConfigurationError,),
         ("yaml",),
