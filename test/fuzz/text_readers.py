@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import types
@@ -22,6 +23,7 @@ from irvis_fusion_ros.bags.bag_place import MARK, BagPlace
 from irvis_fusion_ros.bags.replay.interrupted_run import LEVELS, InterruptedRun
 from irvis_fusion_ros.parameters.generated_files import yaml_text
 from irvis_fusion_ros.parameters.settings_file import load_settings, settings_of_arguments
+from training.errors import DataError
 
 VALUES = {"ir_time_offset_s": 0.25, "registration.mode": "homography"}
 CALIBRATION = """\
@@ -214,6 +216,14 @@ def open_teacher_folder(data: bytes) -> None:
     EnsembleFolder(place).open(SETTINGS)
 
 
+def read_teacher_variance(data: bytes) -> None:
+    """Read the variance of a teacher's images."""
+    from training.data.images import read_variance
+
+    variance = read_variance(Path(file_of(data, "a_var.npy")))
+    assert variance.ndim == 2 and (variance >= 0.0).all()
+
+
 def _overwrite(path: str, data: bytes) -> None:
     with open(path, "wb") as stream:  # its mode stays
         stream.write(data)
@@ -235,7 +245,11 @@ def records() -> list[bytes]:
     settings = json.dumps(SETTINGS).encode()
     level = np.arange(6, dtype="<f4").tobytes()
     levels = b"".join(np.array([n], "<u8").tobytes() + b"\2\0\0\0\3\0\0\0" + level for n in (0, 2))
-    return numbered([engine], [finished], [names], [settings], [levels], [settings])
+    variance = io.BytesIO()
+    np.save(variance, np.full((2, 3), 0.1, np.float32))
+    return numbered(
+        [engine], [finished], [names], [settings], [levels], [settings], [variance.getvalue()]
+    )
 
 
 READERS = (
@@ -262,10 +276,16 @@ READERS = (
     Reader(
         "records of runs and engines",
         by_first_byte(
-            load_engine, find_finished, name_sources, resume_run, read_levels, open_teacher_folder
+            load_engine,
+            find_finished,
+            name_sources,
+            resume_run,
+            read_levels,
+            open_teacher_folder,
+            read_teacher_variance,
         ),
         records,
-        (ConfigurationError, BagError),
+        (ConfigurationError, BagError, DataError),
         ("json",),
     ),
 )
