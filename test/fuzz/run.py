@@ -154,6 +154,9 @@ def main() -> int:
     if options.list:
         print(json.dumps({name: reader.libraries for name, reader in READERS.items()}))
         return 0
+    unknown = [name for name in options.names if name not in READERS]
+    if unknown:
+        parser.error(f"expected readers out of {', '.join(READERS)}, found {unknown[0]!r}")
     figures = options.output / "outcomes.json"
     options.output.mkdir(parents=True, exist_ok=True)
     outcomes = json.loads(figures.read_text()) if figures.is_file() else {}
