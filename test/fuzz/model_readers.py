@@ -127,9 +127,9 @@ def _stand_in() -> Student:
 
 def resume_training(data: bytes) -> None:
     """Read the checkpoint of a training."""
-    from training.loop.run_files import check_losses, differences, open_resumed
+    from training.loop.run_files import check_losses, differences, read_run
 
-    checkpoint = open_resumed(file_of(data, "last.pth"), "nano")
+    checkpoint = read_run(file_of(data, "last.pth"), "nano")
     differences(checkpoint, {"lr": 0.1})
     check_losses(checkpoint, {"lr": 0.1}, {"a": 1.0})
 

@@ -189,21 +189,21 @@ def resume_run(data: bytes) -> None:
 
 def read_levels(data: bytes) -> None:
     """Read the states of the flicker limiter that an interrupted run left."""
-    writer = types.SimpleNamespace(
+    place = types.SimpleNamespace(
         beside=lambda name: file_of(data, name), before=str(folder("levels") / "bag")
     )
-    if not os.path.exists(writer.before):
+    if not os.path.exists(place.before):
         from made_bags import make_bag, write_pairs
 
         pairs = write_pairs(folder("pairs"), 1, (4, 6))
-        make_bag(writer.before, pairs, 0.05)
+        make_bag(place.before, pairs, 0.05)
     for name in (LEVELS, LEVELS + ".before"):
         (folder("files") / name).unlink(missing_ok=True)
     run = InterruptedRun()
-    run.begin(writer, None)
+    run.begin(types.SimpleNamespace(place=place), None)
     for run.published in range(4):
-        level = run.next_level()
-        assert level is None or (level.ndim == 2 and level.dtype == np.float32)
+        level = run.next_level((2, 3))
+        assert level is None or (level.shape == (2, 3) and level.dtype == np.float32)
 
 
 def open_teacher_folder(data: bytes) -> None:
