@@ -3,6 +3,7 @@
 # make docs   the documentation site, in out/site/
 #
 # make faults       let the node suffer every fault of test/faults, table in docs/reliability.md
+# make fuzz         let atheris look for bytes that break a reader, FUZZ_SECONDS for each; out/fuzz/
 # make gpu-check    prove the GPU paths on a machine with an NVIDIA GPU, report in out/gpu/
 # make gpu-wheels   collect the packages that it needs, for a machine without internet
 #
@@ -26,10 +27,12 @@ endif
 BIN := $(VENV)/bin
 DEMO_ARGUMENTS ?=
 PYTEST_ARGUMENTS ?=
+FUZZ_SECONDS ?= 600
+FUZZ_ARGUMENTS ?=
 GPU_CHECK_ARGUMENTS ?=
 GPU_WHEELS_ARGUMENTS ?=
 
-.PHONY: demo test test-dds test-core test-other test-training check docs faults gpu-check gpu-wheels clean
+.PHONY: demo test test-dds test-core test-other test-training check docs faults fuzz gpu-check gpu-wheels clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/irvis_fusion demo --output out/demo $(DEMO_ARGUMENTS)
@@ -69,6 +72,11 @@ faults: $(VENV)/dev.stamp
 	FAULTS_OUTCOMES=out/faults.json $(BIN)/python -m pytest -m faults test/faults $(PYTEST_ARGUMENTS)
 	$(BIN)/python test/faults/outcomes.py out/faults.json docs/reliability.md
 
+# FUZZ_ARGUMENTS='"MCAP files" "models"' for some of the readers.
+fuzz: $(VENV)/fuzz.stamp
+	OMP_NUM_THREADS=1 $(BIN)/python test/fuzz/run.py --seconds $(FUZZ_SECONDS) \
+		--page docs/reliability.md $(FUZZ_ARGUMENTS)
+
 # With the python that has torch for CUDA or TensorRT; gpu_wheels/, where it is there, is installed
 # into an environment on top of it, without internet.
 gpu-check:
@@ -94,6 +102,10 @@ $(VENV)/demo.stamp: pyproject.toml setup.py | $(VENV)/bin/python
 
 $(VENV)/dev.stamp: pyproject.toml setup.py | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet $(TEST_PACKAGES)
+	touch $@
+
+$(VENV)/fuzz.stamp: pyproject.toml setup.py | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --editable '.[fuzz]'
 	touch $@
 
 $(VENV)/docs.stamp: pyproject.toml setup.py | $(VENV)/bin/python

@@ -73,6 +73,14 @@ def parse_json(text: str | bytes) -> Any:
         raise FileContentError(f"{type(error).__name__}: {error}") from error
 
 
+def parse_json_object(text: str | bytes) -> dict[str, Any]:
+    """Return what JSON says, which has to be an object; raises as `parse_json`."""
+    tree = parse_json(text)
+    if not isinstance(tree, dict):
+        raise FileContentError(f"{type(tree).__name__}, not a JSON object")
+    return tree
+
+
 def parse_yaml(text: str) -> Any:
     """Return what YAML says.
 

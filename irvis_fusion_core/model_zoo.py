@@ -12,7 +12,7 @@ import os
 
 from irvis_fusion_core.atomic_file import write_file
 from irvis_fusion_core.backends.model_file import PRECISIONS, WEIGHTS
-from irvis_fusion_core.bounded_file import parse_json
+from irvis_fusion_core.bounded_file import parse_json_object
 from irvis_fusion_core.errors import ConfigurationError, ModelError, expect_one_of
 
 MODELS_DIR = os.path.join(os.path.dirname(os.path.abspath(__file__)), "models")
@@ -98,15 +98,12 @@ def _checksums(folder: str) -> dict[str, str]:
     target = os.path.join(folder, CHECKSUMS)
     try:
         with open(target) as stream:
-            record = parse_json(stream.read())
-        if not isinstance(record, dict):
-            raise ValueError(f"{type(record).__name__}, not names and checksums")
+            return parse_json_object(stream.read())
     except (OSError, ValueError) as error:
         raise ModelError(
             f"expected the list of shipped models in {target}, found: {error}; install the "
             "package again, or give the path of a model"
         ) from error
-    return record
 
 
 # (path, mtime, size) of files that this process has verified.

@@ -16,7 +16,7 @@ import time
 from typing import Any, NamedTuple
 
 from irvis_fusion_core.atomic_file import write_file
-from irvis_fusion_core.bounded_file import open_regular, parse_json
+from irvis_fusion_core.bounded_file import open_regular, parse_json_object
 from irvis_fusion_core.errors import ConfigurationError, FileContentError
 
 _PRIVATE = 0o700
@@ -124,13 +124,11 @@ class EngineCache:
         path = os.path.join(self.directory, name)
         try:
             record, blob = _read_own(path + ".json"), _read_own(path)
-            facts: Any = parse_json(record)
+            facts = parse_json_object(record)
         except OSError as error:
             return None, {}, str(error)
         except FileContentError as error:
             return None, {}, f"{name}.json is not valid JSON: {error}"
-        if not isinstance(facts, dict):
-            return None, {}, f"{name}.json is not a JSON object"
         if facts.get("sha256") != hashlib.sha256(blob).hexdigest():
             return None, facts, "its bytes are not those that were written (sha256 differs)"
         return blob, facts, ""

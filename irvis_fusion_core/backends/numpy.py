@@ -16,7 +16,7 @@ import numpy as np
 
 from irvis_fusion_core.backends.model_file import ModelFile, read_fields, read_text, read_varint
 from irvis_fusion_core.backends.protocol import Backend, BackendOptions
-from irvis_fusion_core.errors import EngineError, EngineUnavailableError
+from irvis_fusion_core.errors import EngineError, EngineUnavailableError, ModelError
 
 # TensorProto.DataType -> NumPy. Half precision is stored so, and calculated in single precision.
 DTYPES: dict[int, Any] = {
@@ -42,9 +42,24 @@ class Node(NamedTuple):
 
 
 def read_graph(path: str) -> tuple[list[Node], dict[str, np.ndarray]]:
-    """Return the nodes in the order to run, and the constants by name."""
+    """Return the nodes in the order to run, and the constants by name.
+
+    Raises:
+        ModelError: A node or constant cannot be read.
+    """
     with open(path, "rb") as stream:
-        model = read_fields(memoryview(stream.read()))
+        content = stream.read()
+    try:
+        return _read_graph(content)
+    except (ValueError, TypeError, LookupError, OverflowError, struct.error) as error:
+        raise ModelError(
+            f"expected nodes and constants that the numpy engine reads in {path}, found "
+            f"{type(error).__name__}: {error}; export the model again, or install onnxruntime"
+        ) from error
+
+
+def _read_graph(content: bytes) -> tuple[list[Node], dict[str, np.ndarray]]:
+    model = read_fields(memoryview(content))
     graph = read_fields(model[7][0])
     constants = dict(_tensor(each) for each in graph[5])
     nodes = []

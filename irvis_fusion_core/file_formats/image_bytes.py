@@ -298,8 +298,8 @@ def _tiff_values(data: bytes, tags: Sequence[int]) -> dict[int, tuple[int, ...]]
     for at in range(first + 2, first + 2 + 12 * count, 12):
         tag, kind, number = struct.unpack_from(order + "HHI", data, at)
         if tag in tags:
-            if kind not in (3, 4):
-                raise struct.error("neither SHORT nor LONG")
+            if kind not in (3, 4) or not number:
+                raise struct.error("neither SHORT nor LONG, or no value")
             room -= number
             if room < 0:
                 raise struct.error("more values than an image needs")

@@ -121,7 +121,8 @@ def _luma_counts(path: str) -> Iterator[tuple[float, np.ndarray]] | None:
 
     def planes() -> Iterator[tuple[float, np.ndarray]]:
         try:
-            with av.open(path) as container:
+            # Names in a container need not be UTF-8.
+            with av.open(path, metadata_errors="replace") as container:
                 for frame in container.decode(video=0):
                     plane = frame.planes[0]
                     order = ">u2" if frame.format.name.endswith("be") else "<u2"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from irvis_fusion_core.atomic_file import lock, write_file
-from irvis_fusion_core.bounded_file import parse_json
+from irvis_fusion_core.bounded_file import parse_json_object
 from irvis_fusion_core.errors import ConfigurationError
 
 PAGE, SUMMARY, TABLE = "index.html", "summary.json", "runs.csv"
@@ -43,10 +43,12 @@ class FleetFolder:
                 write_file(self._file, "{}")
             self._lock = self._locked()
             # name -> real path of the source
-            self._names: dict[str, str] = dict(parse_json(self._file.read_text(encoding="utf-8")))
+            self._names: dict[str, str] = parse_json_object(self._file.read_bytes())
+            if not all(isinstance(source, str) for source in self._names.values()):
+                raise ValueError(f"{_NAMES} with other values than the paths of sources")
         except ConfigurationError:
             raise
-        except (OSError, ValueError, TypeError) as error:  # TypeError: another JSON
+        except (OSError, ValueError) as error:
             raise ConfigurationError(
                 f"expected a folder that can be written at {path}, found: {error}; choose another "
                 "--output"

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from irvis_fusion_core import __version__
 from irvis_fusion_core.atomic_file import write_file
+from irvis_fusion_core.bounded_file import parse_json_object
 from irvis_fusion_core.errors import FusionError
 
 
@@ -69,7 +70,7 @@ def write(run: Run, inputs: dict[str, Any], output: str, facts: Mapping[str, Any
 def facts_of_finished(run: Run, inputs: dict[str, Any], output: str) -> dict[str, Any] | None:
     """Return the facts of a finished run, or None where it has to be done (again)."""
     try:
-        found = json.loads(Path(run.path).read_text(encoding="utf-8"))
+        found = parse_json_object(Path(run.path).read_bytes())
         expected = json.loads(json.dumps(_determined(run, inputs)))
         if any(found.get(name) != value for name, value in expected.items()):
             return None

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from irvis_fusion_core.atomic_file import replacing
-from irvis_fusion_core.bounded_file import parse_json
+from irvis_fusion_core.bounded_file import parse_json_object
 from irvis_fusion_core.errors import CheckpointError, ConfigurationError
 from irvis_fusion_core.network.student import SIZES, Student, create_student_model
 
@@ -106,9 +106,14 @@ def read_metadata(path: str | Path) -> dict[str, str]:
     try:
         with open(path, "rb") as file:
             length = struct.unpack("<Q", file.read(8))[0]
-            header = parse_json(file.read(min(length, 100_000_000)))
-            return dict(header.get("__metadata__", {}))
-    except (OSError, struct.error, ValueError, AttributeError) as error:
+            header = parse_json_object(file.read(min(length, 100_000_000)))
+        metadata = header.get("__metadata__", {})
+        if not isinstance(metadata, dict) or not all(
+            isinstance(text, str) for text in metadata.values()
+        ):
+            raise ValueError("metadata other than names and texts")
+        return metadata
+    except (OSError, struct.error, ValueError) as error:
         raise CheckpointError(
             f"expected a safetensors file at {path}: {error}; is it truncated, "
             "or a Git LFS pointer?"
@@ -177,8 +182,14 @@ def read_pth(path: Path) -> dict[str, torch.Tensor]:
         if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
             loaded = loaded[key]
             break
-    named = isinstance(loaded, dict) and loaded
-    if not named or not all(isinstance(v, torch.Tensor) for v in loaded.values()):
+    if (
+        not isinstance(loaded, dict)
+        or not loaded
+        or not all(
+            isinstance(name, str) and isinstance(tensor, torch.Tensor)
+            for name, tensor in loaded.items()
+        )
+    ):
         raise CheckpointError(
             f"expected names and tensors in {path}, found {type(loaded).__name__}"
         )

@@ -7,6 +7,7 @@ y in pixels of the input, and the confidence.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import torch
@@ -25,6 +26,7 @@ from irvis_fusion_core.optional_packages import import_engine
 
 KIND = "displacement"
 _SIZES = ("width", "match", "steps")
+_SIZE = re.compile(r"[1-9]\d{0,2}", re.ASCII)  # memory is taken before the weights are compared
 
 
 def save_network(
@@ -45,12 +47,17 @@ def load_network(path: str | Path) -> DisplacementNetwork:
     tensors, header = read_safetensors(Path(path))
     sizes = {name: header.get(METADATA_PREFIX + name, "") for name in _SIZES}
     if header.get(METADATA_PREFIX + "variant") != KIND or not all(
-        map(str.isdigit, sizes.values())
+        map(_SIZE.fullmatch, sizes.values())
     ):
         raise CheckpointError(
             f"expected weights of training.train_registration in {path}, found other ones"
         )
-    network = DisplacementNetwork(**{name: int(value) for name, value in sizes.items()})
+    try:
+        network = DisplacementNetwork(**{name: int(value) for name, value in sizes.items()})
+    except ValueError as error:  # a width that the groups do not divide
+        raise CheckpointError(
+            f"expected sizes of the displacement network in {path}, found {sizes}: {error}"
+        ) from error
     if misfits := find_misfits(tensors, network):
         raise CheckpointError(f"{path} does not fit the displacement network: {misfits}")
     network.load_state_dict(tensors)

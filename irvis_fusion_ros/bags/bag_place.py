@@ -16,6 +16,8 @@ from collections.abc import Mapping
 from typing import IO
 
 from irvis_fusion_core.atomic_file import lock
+from irvis_fusion_core.bounded_file import parse_json_object
+from irvis_fusion_core.errors import FileContentError
 from irvis_fusion_ros.bags.bag_error import BagError, ignore_incomplete
 from irvis_fusion_ros.bags.bag_storage import BagReader
 from irvis_fusion_ros.bags.storage.bag_files import METADATA, PACKED, SUFFIXES
@@ -165,11 +167,11 @@ class BagPlace:
         self._keep_longer()
 
     def _check_run(self, run: Mapping[str, object]) -> None:
-        with open(os.path.join(self.part, _RUN), encoding="utf-8") as stream:
-            text = stream.read()
+        with open(os.path.join(self.part, _RUN), "rb") as stream:
+            content = stream.read()
         try:
-            there = dict(json.loads(text))
-        except (ValueError, TypeError):
+            there = parse_json_object(content)
+        except FileContentError:
             there = {}
         now = json.loads(json.dumps(run, default=str))
         other = [name for name in now if there.get(name) != now[name]]

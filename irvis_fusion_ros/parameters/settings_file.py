@@ -127,7 +127,13 @@ def _from_file(path: str) -> dict[str, Any]:
         if str(node).rpartition("/")[2] not in ("**", "*", NODE_NAME):
             continue  # another node's
         sections += 1
-        values.update(flatten(section["ros__parameters"] or {}))
+        parameters = section["ros__parameters"] or {}
+        if not isinstance(parameters, Mapping):
+            raise ConfigurationError(
+                f"expected names and values below `ros__parameters:` in {path}, found "
+                f"{str(parameters)[:80]!r}; config/fusion.yaml shows the form"
+            )
+        values.update(flatten(parameters))
     if not sections:
         raise ConfigurationError(
             f"expected `/**:` or `{NODE_NAME}:` with `ros__parameters:` below in {path}, found"

@@ -108,6 +108,20 @@ def test_a_temporary_folder_without_room_is_named(tmp_path, monkeypatch):
     assert read(bag) == raw_images()  # the same with room
 
 
+def test_a_column_that_is_computed_is_refused_before_it_is(tmp_path):
+    """12 KB took 4 GB and most of a minute: 800 MB for each of three rows."""
+    database = sqlite3.connect(tmp_path / "a.db3")
+    database.execute("CREATE TABLE topics(id, name, type, serialization_format)")
+    database.execute(f"INSERT INTO topics VALUES (1, '/vis', '{IMAGE}', 'cdr')")
+    bomb = "data BLOB AS (hex(zeroblob(400000000)))"
+    database.execute(f"CREATE TABLE messages(id INTEGER PRIMARY KEY, topic_id, timestamp, {bomb})")
+    database.executemany("INSERT INTO messages VALUES (?, 1, 0)", [(1,), (2,), (3,)])
+    database.commit()
+    database.close()
+    with pytest.raises(BagError, match="columns of messages that are computed"):
+        all_topics(str(tmp_path / "a.db3"))
+
+
 def test_a_table_that_makes_its_rows_up_is_refused(tmp_path):
     database = sqlite3.connect(tmp_path / "a.db3")
     database.execute("CREATE TABLE topics(id, name, type, serialization_format)")

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 from real_data import data_root
+from thermal_jpegs import dji, flir_of_a_drone, radiometric_flir
 
 from irvis_fusion_core.errors import FrameError
 from irvis_fusion_core.file_formats.image_bytes import is_whole
@@ -131,38 +132,6 @@ def test_b13_images_in_the_right_order_stay(image):
     assert not has_swapped_bytes(image)
 
 
-def in_segments(marker, head, content, size=40000):
-    """Split content into JPEG segments; `head(number, count)` begins each."""
-    parts = [content[at : at + size] for at in range(0, len(content), size)]
-    out = b""
-    for number, part in enumerate(parts):
-        begin = head(number, len(parts) - 1)
-        out += struct.pack(">BBH", 0xFF, marker, 2 + len(begin) + len(part)) + begin + part
-    return out
-
-
-def radiometric_flir(counts):
-    """A FLIR file: raw counts as PNG, and Planck constants of a real camera."""
-    raw = bytearray(32) + cv2.imencode(".png", counts.byteswap())[1].tobytes()
-    struct.pack_into("<HHH", raw, 0, 2, counts.shape[1], counts.shape[0])
-    info = bytearray(900)
-    # Emissivity 1 and distance 0: the counts become temperatures by Planck's law alone.
-    struct.pack_into("<6f", info, 32, 1.0, 0.0, 293.15, 293.15, 293.15, 1.0)
-    struct.pack_into("<f", info, 60, 0.5)
-    struct.pack_into("<3f", info, 88, 21106.77, 1501.0, 1.0)
-    struct.pack_into("<5f", info, 112, 0.006569, 0.01262, -0.002276, -0.00667, 1.9)
-    struct.pack_into("<if", info, 776, -7340, 0.012545258)
-    entries, content, at = b"", b"", 64 + 4 * 32
-    for kind, record in ((1, raw), (32, info)):
-        entries += struct.pack(">HHIIIIIII", kind, 1, 100, 1, at, len(record), 0, 0, 0)
-        content, at = content + bytes(record), at + len(record)
-    head = struct.pack(">4s16sIII28xI", b"FFF\0", b"made", 100, 64, 4, 0)
-    fff = head + entries + bytes(64) + content
-    segments = in_segments(0xE1, lambda n, last: b"FLIR\0\x01" + bytes([n, last]), fff)
-    jpeg = FILES["baseline.jpg"]
-    return jpeg[:2] + segments + jpeg[2:]
-
-
 def test_radiometric_flir_jpeg_gives_kelvin(tmp_path):
     pytest.importorskip("flyr", reason="reads radiometric JPEGs of FLIR")
     counts = scene().astype(np.uint16) * 20 + 13000
@@ -182,15 +151,25 @@ def test_radiometric_flir_jpeg_without_its_library_or_data_says_what_to_do(tmp_p
     assert read_visible(path).shape == (60, 80, 3)
 
 
+def test_a_flir_jpeg_is_read_no_further_than_it_goes(tmp_path):
+    """A kilobyte declared 4 billion records; flyr walked them, and Pillow unpacked the images."""
+    pytest.importorskip("flyr", reason="reads radiometric JPEGs of FLIR")
+    counts = scene().astype(np.uint16) * 20 + 13000
+    whole, path = radiometric_flir(counts), tmp_path / "a.jpg"
+    path.write_bytes(whole)
+    kelvin = read_thermal(path)
+    count = struct.pack(">III", 100, 64, 4)
+    assert whole.count(count) == 1
+    path.write_bytes(whole.replace(count, struct.pack(">III", 100, 64, 0xFFFFFFFF)))
+    np.testing.assert_array_equal(read_thermal(path), kelvin)
+    path.write_bytes(radiometric_flir(np.zeros((2100, 2000), np.uint16)))
+    with pytest.raises(FrameError, match="at most 4194304 pixels.*2000x2100"):
+        read_thermal(path)
+
+
 def test_a_flir_core_in_a_drone_gives_its_counts(tmp_path):
     counts = scene().astype("<u2") * 9 + 2000
-    record = struct.pack("<HHH26x", 2, counts.shape[1], counts.shape[0]) + counts.tobytes()
-    head = struct.pack("<4s16sIII32x", b"FFF\0", b"ATAU_RBFO", 100, 64, 1)
-    entry = struct.pack("<HHIIIIIII", 1, 2, 100, 1, 96, len(record), 0, 0, 0)
-    fff = head + entry + record
-    jpeg = FILES["baseline.jpg"]
-    segments = in_segments(0xE1, lambda n, last: b"FLIR\0\x01" + bytes([n, last]), fff)
-    (tmp_path / "a.jpg").write_bytes(jpeg[:2] + segments + jpeg[2:])
+    (tmp_path / "a.jpg").write_bytes(flir_of_a_drone(counts))
     np.testing.assert_array_equal(read_thermal(tmp_path / "a.jpg"), counts)
 
 
@@ -213,12 +192,6 @@ def test_real_radiometric_files_give_their_raster(name):
     raster = read_thermal(path)
     assert raster.shape == shape and raster.dtype == (np.float32 if most < 1000 else np.uint16)
     assert least < raster.min() < raster.max() < most
-
-
-def dji(raster):
-    parameters = in_segments(0xE4, lambda n, last: b"\xaa\x55\x12\x06", bytes(100))
-    jpeg = FILES["baseline.jpg"]
-    return jpeg[:2] + in_segments(0xE3, lambda n, last: b"", raster, 4000) + parameters + jpeg[2:]
 
 
 def test_radiometric_dji_jpeg_gives_its_counts(tmp_path):

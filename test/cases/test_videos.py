@@ -142,6 +142,11 @@ def test_a_video_of_10_or_12_bits_keeps_its_counts_or_is_refused(tmp_path, monke
     write_deep(tmp_path / "deep.mkv", counts, form)
     found = [image for _, image in Video(str(tmp_path / "deep.mkv"), thermal=True)]
     np.testing.assert_array_equal(found, counts)
+    whole = (tmp_path / "deep.mkv").read_bytes()
+    assert b"Lavf" in whole
+    (tmp_path / "named.mkv").write_bytes(whole.replace(b"Lavf", b"\xffavf"))  # no UTF-8
+    found = [image for _, image in Video(str(tmp_path / "named.mkv"), thermal=True)]
+    np.testing.assert_array_equal(found, counts)
     monkeypatch.setitem(__import__("sys").modules, "av", None)
     with pytest.raises(FrameError, match=f"found {bits} bits .*pip install av.*gray16le"):
         list(Video(str(tmp_path / "deep.mkv"), thermal=True))

@@ -126,15 +126,16 @@ def read_variance(path: Path) -> np.ndarray:
     path = Path(path)
     if path.suffix == ".npy":
         try:
-            variance = np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+            # Mapped, so that a header cannot declare more than its file holds.
+            variance = np.load(path, mmap_mode="r", allow_pickle=False).astype(np.float32)
+        except Exception as error:  # noqa: BLE001 - of NumPy and tokenize, at any bytes
             raise DataError(f"expected a variance in {path}: {error}; make it again") from error
     else:
         variance = decode(path, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH)
         if np.issubdtype(variance.dtype, np.integer):
             variance = variance * (LARGEST_VARIANCE / np.iinfo(variance.dtype).max)
     variance = np.squeeze(variance).astype(np.float32)
-    if variance.ndim != 2 or not np.isfinite(variance).all() or variance.min() < 0.0:
+    if variance.ndim != 2 or not np.isfinite(variance).all() or (variance < 0.0).any():
         raise DataError(
             f"expected H x W finite numbers of 0 or more in {path}, found shape "
             f"{variance.shape}; make it again"

@@ -14,6 +14,8 @@ import lightning.pytorch as pl
 import torch
 import torch.nn.functional as F
 
+from irvis_fusion_core.bounded_file import parse_json_object
+from irvis_fusion_core.errors import CheckpointError, FileContentError
 from irvis_fusion_core.network.checkpoint import save_checkpoint
 from irvis_fusion_core.network.student import luminance
 from training.data.data_module import FusionData
@@ -208,7 +210,13 @@ class RunFiles(pl.Callback):
             path = self.folder / f"{name}.json"
             if not path.is_file():
                 return name, None
-            best = json.loads(path.read_text())
+            try:
+                best = parse_json_object(path.read_bytes())
+            except FileContentError as error:
+                raise CheckpointError(
+                    f"expected the figures of the best model in {path}, found: {error}; move it "
+                    "and its model away to begin a new best"
+                ) from error
             if best.get("monitor") == monitor:
                 return name, best.get("score")
         return name, None

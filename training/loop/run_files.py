@@ -82,7 +82,12 @@ def read_run(path: str | Path, variant: str | None = None) -> dict[str, Any]:
             f"expected a whole checkpoint of training.train in {path}, found: {error}; take an "
             "older one of the same folder"
         ) from error
-    if not isinstance(found, dict) or FORMAT not in found:
+    state = found.get(FORMAT) if isinstance(found, dict) else None
+    if not (
+        isinstance(state, dict)
+        and isinstance(state.get("variant"), str)
+        and isinstance(state.get("config"), (dict, type(None)))
+    ):
         raise CheckpointError(
             f"expected a checkpoint of training.train in {path}, found one without its state; to "
             "start from these weights use --init"

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from irvis_fusion_core.bounded_file import parse_json
+from irvis_fusion_core.bounded_file import parse_json_object
 from irvis_fusion_core.errors import ConfigurationError
 from training.data.images import LARGEST_VARIANCE
 from training.storage import append_json, make_folder, write_json, write_png, writing
@@ -44,7 +44,7 @@ class EnsembleFolder:
                 write_json(path, settings)
             return
         try:
-            found = parse_json(path.read_text())
+            found = parse_json_object(path.read_bytes())
         except ValueError:
             found = {"settings": "unreadable"}
         different = sorted(k for k in {*found, *settings} if found.get(k) != settings.get(k))

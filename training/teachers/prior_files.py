@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from irvis_fusion_core.bounded_file import parse_json
+from irvis_fusion_core.bounded_file import parse_json_object
 from irvis_fusion_core.errors import CheckpointError, ConfigurationError, expect_one_of
 from irvis_fusion_core.network import checkpoint
 from training.teachers import unet
@@ -17,6 +17,8 @@ from training.teachers.mask_difuser import network as mask_difuser
 from training.teachers.mask_difuser.teacher import from_published
 
 PREFIX = "irvis_fusion.teacher."
+COUNTS = ("res_blocks", "channel_mult", "content", "semantic_layers")
+"""Fields that say, as a number or by their length, how many blocks a network has."""
 TEACHERS: dict[str, tuple[Any, dict[str, Any]]] = {
     "ddfm": (unet.UNet, {"small": unet.SMALL, "published": unet.PUBLISHED}),
     "mask_difuser": (
@@ -98,14 +100,18 @@ def _open_ours(teacher: str, path: Path) -> tuple[torch.nn.Module, dict[str, tor
             "train one with training.train_teacher, or give the published file (.pt, .pth)"
         )
     try:
-        config = parse_json(header[PREFIX + "config"])
+        config = parse_json_object(header[PREFIX + "config"])
         # Earlier files hold two options of which only one value was ever used.
         for retired in ("updown_blocks", "scale_shift"):
             if config.get(retired) is True:
                 del config[retired]
+        counts = [len(v) if isinstance(v, list) else v for v in map(config.get, COUNTS) if v]
+        if any(not isinstance(count, int) or count > len(tensors) for count in counts):
+            raise ConfigurationError(f"blocks or levels {counts} for {len(tensors)} tensors")
         with torch.device("meta"):
             network = create_network(teacher, "small", config)
-    except (ConfigurationError, KeyError, ValueError) as error:
+    # Of numbers that no network has: zero divides, negative or huge sides.
+    except (ConfigurationError, LookupError, ValueError, ArithmeticError, RuntimeError) as error:
         raise CheckpointError(
             f"{path} is not a whole file of ours: {error}; copy or train it again"
         ) from error

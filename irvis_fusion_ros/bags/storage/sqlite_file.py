@@ -20,6 +20,7 @@ from irvis_fusion_ros.bags.storage.scratch import copied
 from irvis_fusion_ros.bags.storage.stored_topic import StoredTopic, plain_type, read_qos
 
 MAGIC = b"SQLite format 3\0"
+_TABLES = ("topics", "messages", "message_definitions")
 _LARGEST_PADDING = 1 << 40  # the file is sparse
 
 
@@ -105,6 +106,11 @@ class SqliteFile:
         tables = {name for name, sql in self._database.execute(query) if "VIRTUAL" not in sql[:20]}
         if not {"topics", "messages"} <= tables:
             raise self._damaged("no tables of topics and messages")
+        for table in tables.intersection(_TABLES):
+            # A generated column can make gigabytes of each row.
+            columns = self._rows(f"PRAGMA table_xinfo({table})")
+            if any(hidden for *_, hidden in columns):
+                raise self._damaged(f"columns of {table} that are computed, not stored")
         definitions = {}
         if "message_definitions" in tables:
             query = "SELECT topic_type, encoded_message_definition FROM message_definitions"
