@@ -108,8 +108,8 @@ class SqliteFile:
             raise self._damaged("no tables of topics and messages")
         for table in tables.intersection(_TABLES):
             # A generated column can make gigabytes of each row.
-            columns = self._rows(f"PRAGMA table_xinfo({table})")
-            if any(hidden for *_, hidden in columns):
+            found = self._rows(f"PRAGMA table_xinfo({table})")
+            if any(hidden for *_, hidden in found):
                 raise self._damaged(f"columns of {table} that are computed, not stored")
         definitions = {}
         if "message_definitions" in tables:
