@@ -88,10 +88,10 @@ def test_b20_where_nobody_may_write_a_copy_is_read(tmp_path, monkeypatch):
     bag = killed_with_wal(tmp_path)
     connect = sqlite_file._connect
 
-    def refuse(path, how):
+    def refuse(path, how, size):
         if how == "mode=ro":
             raise sqlite3.OperationalError("unable to open database file")
-        return connect(path, how)
+        return connect(path, how, size)
 
     monkeypatch.setattr(sqlite_file, "_connect", refuse)
     before = contents(bag)

@@ -25,7 +25,11 @@ def read_bag(path: Path) -> int:
         topics = all_topics(str(path))
         names = [topic.name for topic in topics]
         images = [topic.name for topic in topics if topic.type in IMAGE_TYPES]
-        return sum(1 for _ in read_messages(str(path), images, names, ignore_incomplete))
+        count = 0
+        for message in read_messages(str(path), images, names, ignore_incomplete):
+            assert isinstance(message.recorded_ns, int)
+            count += 1
+        return count
     except BagError as error:
         if isinstance(error.__cause__, UNFORESEEN):  # the reader makes every error a BagError
             raise error.__cause__ from error

@@ -21,7 +21,27 @@ from irvis_fusion_ros.bags.storage.stored_topic import StoredTopic, plain_type, 
 
 MAGIC = b"SQLite format 3\0"
 _TABLES = ("topics", "messages", "message_definitions")
+_STEPS, _STEPS_A_BYTE, _STEPS_A_CALL = 100_000, 10, 1000
+"""Most steps of SQLite in a walk: a message takes up to 30 of them, and 24 bytes at least."""
 _LARGEST_PADDING = 1 << 40  # the file is sparse
+
+
+class _Database(sqlite3.Connection):
+    """A connection whose queries end: pages of a damaged file may lead around in a circle."""
+
+    def limit(self, size: int) -> None:
+        """Allow as many steps as the rows of a file of `size` bytes need, and some more."""
+        self._calls, most = 0, (_STEPS + _STEPS_A_BYTE * size) // _STEPS_A_CALL
+
+        def count() -> bool:
+            self._calls += 1
+            return self._calls > most
+
+        self.set_progress_handler(count, _STEPS_A_CALL)
+
+    def begin(self) -> None:
+        """Count from 0 again."""
+        self._calls = 0
 
 
 class SqliteFile:
@@ -77,6 +97,9 @@ class SqliteFile:
             if data is None:
                 lost, why = lost + 1, f"{size} bytes, where {LARGEST_BYTES} are the most"
                 continue
+            if not isinstance(recorded_ns, int) or not isinstance(data, (bytes, str)):
+                lost, why = lost + 1, "a time or data of another type"
+                continue
             yield topics[kind], recorded_ns, data.encode() if isinstance(data, str) else data
         if lost:
             raise self._damaged(f"{lost} messages that cannot be read ({why})")
@@ -86,6 +109,7 @@ class SqliteFile:
 
         A bag without an index would sort whole images; so only the numbers of rows are sorted.
         """
+        self._database.begin()
         try:
             for row in self._database.execute("SELECT id FROM messages ORDER BY timestamp, id"):
                 yield row[0]
@@ -103,13 +127,14 @@ class SqliteFile:
 
     def _read_topics(self) -> None:
         query = "SELECT name, sql FROM sqlite_master WHERE type = 'table'"
-        tables = {name for name, sql in self._database.execute(query) if "VIRTUAL" not in sql[:20]}
+        tables = {
+            name for name, sql in self._database.execute(query) if "VIRTUAL" not in str(sql)[:20]
+        }
         if not {"topics", "messages"} <= tables:
             raise self._damaged("no tables of topics and messages")
         for table in tables.intersection(_TABLES):
             # A generated column can make gigabytes of each row.
-            found = self._rows(f"PRAGMA table_xinfo({table})")
-            if any(hidden for *_, hidden in found):
+            if any(hidden for *_, hidden in self._rows(f"PRAGMA table_xinfo({table})")):
                 raise self._damaged(f"columns of {table} that are computed, not stored")
         definitions = {}
         if "message_definitions" in tables:
@@ -122,10 +147,12 @@ class SqliteFile:
         query = f"SELECT id, name, type, serialization_format, {chosen} FROM topics ORDER BY id"  # nosec B608
         self._by_number = {}
         for number, *texts in self._rows(query):
+            if not isinstance(number, int):
+                continue  # its messages are of topics without a name
             name, stored, encoding, qos, digest = map(str, texts)
-            kind, count = plain_type(stored, encoding), counts.pop(int(number), 0)
+            kind, count = plain_type(stored, encoding), counts.pop(number, 0)
             about = (definitions.get(kind, ""), digest, read_qos(qos), encoding)
-            self._by_number[int(number)] = StoredTopic(name, kind, count, *about)
+            self._by_number[number] = StoredTopic(name, kind, count, *about)
         self.topics = list(self._by_number.values())
         self.problem = ""
         if counts:
@@ -134,6 +161,7 @@ class SqliteFile:
 
     def _count(self) -> dict[int, int]:
         """Return the number of messages by topic; of a damaged table that of its readable rows."""
+        self._database.begin()
         with contextlib.suppress(sqlite3.DatabaseError):
             return dict(self._rows("SELECT topic_id, count(*) FROM messages GROUP BY topic_id"))
         counts: Counter[int] = Counter()
@@ -143,11 +171,11 @@ class SqliteFile:
                     counts[self._row("SELECT topic_id FROM messages WHERE id = ?", number)[0]] += 1
         return counts
 
-    def _rows(self, query: str) -> list[tuple]:
-        return list(self._database.execute(query))
+    def _rows(self, query: str) -> Iterator[tuple]:
+        return self._database.execute(query)
 
 
-def open_database(path: Path) -> tuple[sqlite3.Connection, bool]:
+def open_database(path: Path) -> tuple[_Database, bool]:
     """Open a database for reading with what lies beside it; its files are not changed.
 
     Returns:
@@ -159,6 +187,7 @@ def open_database(path: Path) -> tuple[sqlite3.Connection, bool]:
         OSError: It cannot be copied to a temporary folder, where that is necessary.
     """
     beside = files_beside(path)
+    there = sum(file.stat().st_size for file in (path, *beside))
     if not beside:
         with open(path, "rb") as stream:
             head = stream.read(32)
@@ -169,14 +198,14 @@ def open_database(path: Path) -> tuple[sqlite3.Connection, bool]:
         if cut:
             path = copied([path])
             os.truncate(path, size)
-        return _connect(path, "immutable=1"), cut
+        return _connect(path, "immutable=1", there), cut
     if beside[0].name.endswith("-wal"):
         try:
-            return _connect(path, "mode=ro"), False
+            return _connect(path, "mode=ro", there), False
         except sqlite3.OperationalError:
             pass  # SQLite needs to write beside it, where nobody may: read a copy
     # A journal is of a transaction that did not end: SQLite takes it back, in the copy.
-    return _connect(copied([path, *beside]), "mode=rw"), False
+    return _connect(copied([path, *beside]), "mode=rw", there), False
 
 
 def files_beside(path: Path) -> list[Path]:
@@ -185,11 +214,13 @@ def files_beside(path: Path) -> list[Path]:
     return [file for file in files if file.exists() and file.stat().st_size]
 
 
-def _connect(path: Path, how: str) -> sqlite3.Connection:
+def _connect(path: Path, how: str, size: int) -> _Database:
     # Percent signs for what a URI would end at, and for bytes that are not UTF-8.
     name = urllib.parse.quote(os.fsencode(path.absolute()))
-    database = sqlite3.connect(f"file:{name}?{how}", uri=True, check_same_thread=False)
+    uri = f"file:{name}?{how}"
+    database = sqlite3.connect(uri, uri=True, check_same_thread=False, factory=_Database)
     try:
+        database.limit(size)
         database.text_factory = lambda text: text.decode("utf-8", "replace")
         database.execute("PRAGMA trusted_schema = OFF")
         database.execute("SELECT count(*) FROM sqlite_master").fetchone()
