@@ -18,6 +18,7 @@ averaged weights.
 
 from __future__ import annotations
 
+import json
 import platform
 import shutil
 from collections.abc import Mapping
@@ -82,12 +83,7 @@ def read_run(path: str | Path, variant: str | None = None) -> dict[str, Any]:
             f"expected a whole checkpoint of training.train in {path}, found: {error}; take an "
             "older one of the same folder"
         ) from error
-    state = found.get(FORMAT) if isinstance(found, dict) else None
-    if not (
-        isinstance(state, dict)
-        and isinstance(state.get("variant"), str)
-        and isinstance(state.get("config"), (dict, type(None)))
-    ):
+    if not isinstance(found, dict) or not _is_state(found.get(FORMAT)):
         raise CheckpointError(
             f"expected a checkpoint of training.train in {path}, found one without its state; to "
             "start from these weights use --init"
@@ -99,6 +95,20 @@ def read_run(path: str | Path, variant: str | None = None) -> dict[str, Any]:
             "this variant from the start"
         )
     return found
+
+
+def _is_state(state: object) -> bool:
+    """Return whether this is what `FusionModule` notes of a run: a variant and plain settings."""
+    if not isinstance(state, dict) or "config" not in state:
+        return False
+    config = state["config"] or {}
+    losses = config.get("losses", ()) if isinstance(config, dict) else None
+    try:
+        json.dumps(config)
+    except (TypeError, ValueError, RecursionError):  # tensors, for example
+        return False
+    named = isinstance(losses, (dict, list, tuple)) and all(isinstance(n, str) for n in losses)
+    return named and isinstance(state.get("variant"), str)
 
 
 def differences(
