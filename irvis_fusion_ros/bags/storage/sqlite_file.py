@@ -13,6 +13,7 @@ import urllib.parse
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from irvis_fusion_ros.bags.bag_error import COPY_AGAIN, BagError, recovery_advice
 from irvis_fusion_ros.bags.storage.decompression import LARGEST_BYTES
@@ -42,6 +43,13 @@ class _Database(sqlite3.Connection):
     def begin(self) -> None:
         """Count from 0 again."""
         self._calls = 0
+
+    def execute(self, sql: str, values: Any = (), /) -> sqlite3.Cursor:
+        """Run a query; memory that an impossible size asks for is damage, too."""
+        try:
+            return super().execute(sql, values)
+        except MemoryError:
+            raise sqlite3.DatabaseError("SQLite asked for more memory than there is") from None
 
 
 class SqliteFile:
