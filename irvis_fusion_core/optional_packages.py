@@ -7,6 +7,7 @@ import importlib
 import os
 import sys
 import sysconfig
+import threading
 from typing import Any
 
 from irvis_fusion_core.errors import EngineUnavailableError
@@ -53,7 +54,9 @@ def import_engine(module: str) -> Any:
         raise EngineUnavailableError(f"{module} cannot be imported ({error}); {advice}") from error
 
 
-@functools.lru_cache(maxsize=None)
+_CORE_LOCK = threading.Lock()
+
+
 def openvino_core() -> Any:
     """Return the one OpenVINO core of this process.
 
@@ -64,4 +67,10 @@ def openvino_core() -> Any:
     Raises:
         EngineUnavailableError: OpenVINO is not installed, or its libraries do not load.
     """
+    with _CORE_LOCK:  # the cache alone would let two threads make one each
+        return _new_core()
+
+
+@functools.lru_cache(maxsize=None)
+def _new_core() -> Any:
     return import_engine("openvino").Core()

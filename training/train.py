@@ -28,14 +28,14 @@ from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from irvis_fusion_core.command_line import command
-from irvis_fusion_core.errors import ConfigurationError
+from irvis_fusion_core.errors import ConfigurationError, FusionError
 from irvis_fusion_core.network.checkpoint import load_checkpoint
 from irvis_fusion_core.network.student import create_student_model
 from training import options as training_options
 from training.data.augmentation import Augmentation
 from training.data.data_module import FusionData, same_images
 from training.data.dataset import FusionDataset
-from training.errors import DataError, TrainingError
+from training.errors import TrainingError
 from training.evaluation.lpips import Lpips, open_lpips
 from training.loop import set_up
 from training.loop.callbacks import RunFiles, TermLog
@@ -291,12 +291,11 @@ def main(arguments: list[str]) -> int:
         train(training_options.check_options(parser.parse_args(arguments)))
     except torch.cuda.OutOfMemoryError as error:
         raise TrainingError(f"{error}\nlower --batch_size or --input_size") from error
-    except DataError as error:
-        shown = str(error)
+    except FusionError as error:
         # That of a loader's process starts with that process's traceback.
-        raise DataError(
-            shown.splitlines()[-1] if shown.startswith("Caught ") else shown
-        ) from error
+        if str(error).startswith("Caught "):
+            error.args = (str(error).splitlines()[-1],)
+        raise
     return 0
 
 

@@ -254,7 +254,7 @@ class FramePath:
             self.output.pass_through(frame, decision.reason)
             return
         try:
-            if frame.size not in fuser.warm_sizes:
+            if fuser.needs_warm_up(frame):
                 self._warm_up(fuser, decision)
                 return
             start_ns, stages = time.monotonic_ns(), self.stages.stages

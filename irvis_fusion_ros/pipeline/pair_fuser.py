@@ -134,6 +134,17 @@ class PairFuser:
         # For which frame, visible size and stages; grey, warped, and its coverage.
         self._prepared: tuple[tuple, np.ndarray, np.ndarray, np.ndarray | None] | None = None
 
+    def needs_warm_up(self, frame: VisFrame) -> bool:
+        """Return whether the engine is still to be prepared for the size of a frame.
+
+        Raises:
+            ImageMessageError: The image cannot be read, so no engine is built for it.
+        """
+        if frame.size in self.warm_sizes:
+            return False
+        image_messages.visible_frame(frame.message, frame.pixels)
+        return True
+
     def warm_up(self, size: tuple[int, int]) -> None:
         """Let the engine prepare for frames of (height, width); it may build for minutes."""
         # Noted first: a size that the engine refuses is refused at each frame, cheaply.
@@ -150,10 +161,10 @@ class PairFuser:
             FrameError, ConfigurationError, CalibrationError: The pair does not suit.
             EngineError: The engine failed.
         """
-        begin_ns = time.monotonic_ns()
-        vis, order = image_messages.visible_frame(frame.message, frame.pixels)
         if stages.registration is None:
             return None
+        begin_ns = time.monotonic_ns()
+        vis, order = image_messages.visible_frame(frame.message, frame.pixels)
         read_ms = (time.monotonic_ns() - begin_ns) / 1e6
         size, registration = (vis.shape[0], vis.shape[1]), stages.registration
         thermal_ms = registration_ms = 0.0
@@ -189,8 +200,7 @@ class PairFuser:
         engine_ms, write_ms = (engine_ns - start_ns) / 1e6, (time.monotonic_ns() - engine_ns) / 1e6
         timings = Timings(read_ms, thermal_ms, registration_ms, engine_ms, write_ms)
         field = None if refiner is None else refiner.field
-        shown = (grey, timings, base_ir8, field)
-        return Fused(message, image, vis, order, ir8, coverage, *shown)
+        return Fused(message, image, vis, order, ir8, coverage, grey, timings, base_ir8, field)
 
     def describe(self) -> dict[str, Any]:
         """Return what runs, as the engine describes it."""

@@ -21,10 +21,12 @@ from real_data import data_root
 from tiny_detectors import write_nanodet, write_yolox
 
 from irvis_fusion_core import model_zoo
+from irvis_fusion_core.errors import FrameError
 from irvis_fusion_core.network.checkpoint import load_checkpoint, read_metadata
 from irvis_fusion_core.network.student import create_student_model
 from training import train
 from training.data.dataset import FusionDataset
+from training.errors import DataError
 from training.loop import run_files
 from training.loop.distillation import DistillationTask
 from training.loop.lightning_module import FusionModule
@@ -247,6 +249,17 @@ def test_a_full_disk_stops_and_keeps_what_was_there(folder, capsys, monkeypatch)
     monkeypatch.setattr(run_files.shutil, "disk_usage", lambda path: disk)
     assert start(folder, "other") == 1
     assert "free space" in capsys.readouterr().err and not (folder / "other" / "last.pth").exists()
+
+
+@pytest.mark.parametrize("kind", [DataError, FrameError])
+def test_an_error_of_a_loaders_process_is_one_line(folder, capsys, monkeypatch, kind):
+    def fail(options):
+        where = f"Caught {kind.__name__} in DataLoader worker process 0."
+        raise kind(f"{where}\nTraceback ...\nexpected x")
+
+    monkeypatch.setattr(train, "train", fail)
+    assert start(folder, "run") == 1
+    assert capsys.readouterr().err.endswith("train: expected x\n")
 
 
 def test_wrong_checkpoints_and_images_are_refused_at_once(folder, capsys):

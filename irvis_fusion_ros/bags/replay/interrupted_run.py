@@ -154,9 +154,9 @@ class _ResumedFuser(PairFuser):
 
     def _again(self, frame: VisFrame, ir: IrFrame, stages: Stages) -> Fused | None:
         """Return the pair with the image of the interrupted run, or None where it has none."""
-        vis, order = image_messages.visible_frame(frame.message, frame.pixels)
         if stages.registration is None:
             return None
+        vis, order = image_messages.visible_frame(frame.message, frame.pixels)
         image = self._run.next_image(vis, order)
         if image is None:
             return None

@@ -303,9 +303,10 @@ class OfflineFusion:
 
     def _fuse(self, result: FusedFrame, ir: IrFrame) -> None:
         """Fuse a frame, or pass it where there is no registration."""
-        size = result.frame.size
-        if size not in self._fuser.warm_sizes:
-            self._fuser.warm_up(size)  # no frame's time includes the building of the engine
+        if self._fuser.needs_warm_up(result.frame):
+            self._fuser.warm_up(
+                result.frame.size
+            )  # no frame's time includes the building of the engine
         stages = self._stages.stages
         fused = self._fuser.fuse(result.frame, ir, stages)
         if fused is None:

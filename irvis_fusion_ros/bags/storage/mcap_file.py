@@ -112,7 +112,8 @@ class McapFile:
             BagError: After the last message, where some could not be read; at once, where more
                 have to wait than `largest_content` allows.
         """
-        with tempfile.TemporaryFile() as aside:
+        # Made on the disk when something is written: most bags need none.
+        with tempfile.SpooledTemporaryFile(max_size=1) as aside:
             yield from self._in_order(wanted, aside)
         if self._damage:
             what = "; ".join(f"at byte {at}: {why}" for at, why in list(self._damage.items())[:3])
@@ -147,8 +148,10 @@ class McapFile:
     def _put_aside(self, message: _Waiting, aside: IO[bytes]) -> _Waiting:
         if not isinstance(message.data, bytes):
             return message
-        begin = aside.seek(0, os.SEEK_END)
-        end = begin + aside.write(message.data)
+        aside.seek(0, os.SEEK_END)
+        begin = aside.tell()
+        aside.write(message.data)
+        end = aside.tell()
         most = largest_content(os.fstat(self._stream.fileno()).st_size)
         if end > most:
             raise BagError(

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -185,3 +186,29 @@ signal.raise_signal(signal.SIGINT)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr
+
+
+def test_threads_that_ask_at_once_get_one_openvino_core():
+    pytest.importorskip("openvino")
+    program = """
+import threading
+from irvis_fusion_core.optional_packages import openvino_core
+barrier, cores = threading.Barrier(8), []
+def ask():
+    barrier.wait()
+    cores.append(openvino_core())
+threads = [threading.Thread(target=ask) for _ in range(8)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+print(len(cores), len(set(map(id, cores))))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout == "8 1\n", done.stderr
+
+
+def test_no_other_openvino_core_is_made():
+    root = Path(__file__).resolve().parents[3]
+    rooms = ("irvis_fusion_core", "irvis_fusion_ros", "training", "benchmarks")
+    files = [path for room in rooms for path in (root / room).rglob("*.py")]
+    made = [path.name for path in files if ".Core()" in path.read_text(encoding="utf-8")]
+    assert made == ["optional_packages.py"]

@@ -104,6 +104,26 @@ def test_the_first_frame_of_a_size_passes_while_the_engine_warms_up(monkeypatch)
     assert bench.states == ["ready", "warming up", "ready", "warming up", "ready"]
 
 
+def test_no_engine_is_built_for_the_size_of_an_image_that_cannot_be_fused(monkeypatch):
+    bench = Bench(monkeypatch)
+    readable = decision(1, 1)
+    message = serialized(from_array("rgb8", np.zeros((48, 64, 3), np.uint8)))
+    message.encoding = "mystery"
+    bench.process(readable._replace(vis=readable.vis._replace(message=message, pixels=None)))
+    assert bench.outcomes() == {"passed: " + UNUSABLE_PAIR: 1}
+    assert bench.states == ["ready"] and bench.fuser.warm_sizes == []
+
+
+def test_an_image_is_not_read_where_there_is_no_registration(monkeypatch):
+    bench = Bench(monkeypatch)
+    bench.fuser.warm_up((48, 64))
+    monkeypatch.setattr(bench.stages, "stages", bench.stages.stages._replace(registration=None))
+    read = []
+    monkeypatch.setattr(image_messages, "visible_frame", lambda *given: read.append(given))
+    bench.process(decision(1, 1))
+    assert bench.outcomes() == {"passed: uncalibrated": 1} and not read
+
+
 def test_a_held_thermal_frame_has_a_skew_and_is_not_offered_to_alignment(monkeypatch):
     bench = Bench(
         monkeypatch,

@@ -1,5 +1,7 @@
 """Of an MCAP file that was cut off, every message in a complete chunk is read; the cut is told."""
 
+import tempfile
+
 import pytest
 from bag_recording import START_NS, needs_rosbags, numbered_image, street
 from hypothesis import given, settings
@@ -224,6 +226,11 @@ def test_each_of_many_overlapping_chunks_is_unpacked_once(tmp_path, monkeypatch,
     found, problem = read_file(tmp_path / "bag.mcap")
     assert found == expected and not problem
     assert len(unpacked) == len(set(unpacked)) == 12
+
+
+def test_a_bag_in_order_needs_no_temporary_folder(tmp_path, bag, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    assert len(read_whole(bag)) == 60
 
 
 def test_what_waits_on_the_disk_has_a_limit(tmp_path, monkeypatch):
