@@ -32,7 +32,7 @@ FUZZ_ARGUMENTS ?=
 GPU_CHECK_ARGUMENTS ?=
 GPU_WHEELS_ARGUMENTS ?=
 
-.PHONY: demo test test-dds test-core test-other test-training check docs faults fuzz gpu-check gpu-wheels clean
+.PHONY: demo test test-node test-core test-ros test-other test-training check docs faults fuzz gpu-check gpu-wheels clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/irvis_fusion demo --output out/demo $(DEMO_ARGUMENTS)
@@ -40,18 +40,20 @@ demo: $(VENV)/demo.stamp
 # Parts in processes of their own: Fast DDS and the inference engines have crashed in one. Two at a
 # time, the longest first; the output of each comes when it ends. Status 5: -k or -m chose none.
 TEST_JOBS ?= 2
-DDS_TESTS := test/irvis_fusion_ros test/faults test/benchmarks/test_frame_path.py
+NODE_TESTS := test/irvis_fusion_ros/node test/faults test/benchmarks/test_frame_path.py
 CORE_TESTS := test/irvis_fusion_core test/cases
-OTHER_TESTS := test $(addprefix --ignore=,$(DDS_TESTS) $(CORE_TESTS) test/training)
+OTHER_TESTS := test $(addprefix --ignore=,$(NODE_TESTS) $(CORE_TESTS) test/irvis_fusion_ros test/training)
 PYTEST = $(BIN)/python -m pytest $(PYTEST_ARGUMENTS)
 
 test: $(VENV)/dev.stamp
-	$(MAKE) --jobs=$(TEST_JOBS) --keep-going --output-sync=target test-dds test-core test-other test-training
+	$(MAKE) --jobs=$(TEST_JOBS) --keep-going --output-sync=target test-node test-core test-ros test-other test-training
 
-test-dds:
-	$(PYTEST) $(DDS_TESTS) || [ $$? -eq 5 ]
+test-node:
+	$(PYTEST) $(NODE_TESTS) || [ $$? -eq 5 ]
 test-core:
 	$(PYTEST) $(CORE_TESTS) || [ $$? -eq 5 ]
+test-ros:
+	$(PYTEST) test/irvis_fusion_ros --ignore=test/irvis_fusion_ros/node || [ $$? -eq 5 ]
 test-other:
 	$(PYTEST) $(OTHER_TESTS) || [ $$? -eq 5 ]
 test-training:

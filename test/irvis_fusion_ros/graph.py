@@ -7,7 +7,6 @@ domain of its own and on this machine only.
 import fcntl
 import itertools
 import os
-import signal
 import tempfile
 import time
 
@@ -167,7 +166,7 @@ class Graph:
     def close(self):
         """End everything."""
         for process in self.processes:
-            process.stop(signal.SIGKILL)
+            process.stop()
         self.executor.shutdown()
         self.node.destroy_node()
         rclpy.shutdown(context=self.context)
