@@ -163,7 +163,7 @@ class OnlineRegistration:
         # The small image's grid, in pixels of the visible one.
         to_visible = stretch(tracker.size, vis_size)
         columns, rows, _ = warp_maps.through(to_visible, *warp_maps.pixel_grid(tracker.size))
-        x, y, known = self._base.ir_points(ir_size, vis_size, (columns, rows))
+        x, y, known = self._base.ir_points(ir_size, vis_size, columns, rows)
         steps = [np.abs(np.diff(x, axis=1))[known[:, 1:]], np.abs(np.diff(y, axis=0))[known[1:]]]
         step = float(np.median(np.concatenate(steps))) if known.any() else 1.0
         # Where a small pixel spans several IR pixels, IR is smoothed against aliasing.

@@ -57,9 +57,11 @@ class MapRegistration(ABC):
         """Compute the maps before the first `warp`; raises as `warp`."""
         self._maps_for((int(ir_size[0]), int(ir_size[1])), vis_size)
 
-    def ir_points(self, ir_size: Size, vis_size: Size, pixels: Grid) -> PixelMap:
+    def ir_points(
+        self, ir_size: Size, vis_size: Size, columns: np.ndarray, rows: np.ndarray
+    ) -> PixelMap:
         """Return where the visible pixels lie in the IR image."""
-        x, y, leads = self._located(ir_size, vis_size, pixels)
+        x, y, leads = self._located(ir_size, vis_size, (columns, rows))
         return x, y, leads & _within(x, y, ir_size)
 
     def warp(self, ir: np.ndarray, vis_size: Size) -> tuple[np.ndarray, np.ndarray | None]:

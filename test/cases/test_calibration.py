@@ -45,7 +45,7 @@ def test_b32_the_field_of_view_of_an_equidistant_lens_ends_where_its_polynomial_
         *matrices, np.eye(3), [0, 0, 0], 10.0, size, size, **lens
     )
     columns = np.arange(960.0, 1920.0, 4.0)[None]
-    x, _, seen = registration.ir_points(size, size, (columns, np.full_like(columns, 600.0)))
+    x, _, seen = registration.ir_points(size, size, columns, np.full_like(columns, 600.0))
     last = int(seen[0].sum())
     # Seen up to one place, and from left to right: no mirrored image.
     assert seen[0, :last].all() and not seen[0, last:].any()

@@ -108,7 +108,7 @@ def test_calibrations_scale_to_other_sizes_of_the_same_aspect():
     points = np.array([[0, 0], [639, 0], [100, 400], [639, 511]], np.float64)
     half = (points + 0.5) / 2 - 0.5
     seen = (project(homography, points) + 0.5) / 2 - 0.5
-    x, y, _ = registration.ir_points((256, 320), (500, 750), (seen[:, 0], seen[:, 1]))
+    x, y, _ = registration.ir_points((256, 320), (500, 750), seen[:, 0], seen[:, 1])
     assert np.column_stack([x, y]) == pytest.approx(half, abs=1e-6)
 
 
