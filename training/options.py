@@ -30,10 +30,13 @@ _TERMS = {
     "src_base": (1.0, "brightness: the lit visible image's, else the brighter source's"),
     "src_noise": (0.06, "flat regions no noisier than the visible image"),
     "src_colour": (1.0, "saturation of the lit visible image"),
+    "src_hot_colour": (1.0, "and of lit, coloured things for which thermal is brighter"),
+    "src_sky": (2.0, "the visible image in daylight skies"),
     "src_flicker": (0.5, "no change from frame to frame that neither source shows"),
     "det": (1.0, "the detector finds what it finds in either source"),
     "det_box": (0.5, "and where it finds it there"),
     "det_object": (2.0, "thermal contrast of objects that the visible image does not show"),
+    "det_visible": (1.5, "the visible image where it shows vehicles at least as surely"),
 }
 FROM_SOURCES = {k: v for k, (v, _) in _TERMS.items() if k.startswith("src_")}
 """Weights of the terms where there is no teacher."""

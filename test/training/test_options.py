@@ -60,6 +60,8 @@ def test_weights_follow_from_whether_there_is_a_teacher():
         "src_base",
         "src_noise",
         "src_colour",
+        "src_hot_colour",
+        "src_sky",
         "src_flicker",
     }
     watched = parse_options([*REQUIRED, "--detector", "a.onnx", "--detector", "b.onnx"])
@@ -68,6 +70,7 @@ def test_weights_follow_from_whether_there_is_a_teacher():
         "det",
         "det_box",
         "det_object",
+        "det_visible",
     }
     both = parse_options([*REQUIRED, "--lambda_pix", "2", "--lambda_src_qabf", "0"])
     assert term_weights(both, True)["pix"] == 2.0

@@ -19,7 +19,7 @@ from torch.utils.data import Dataset
 
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_core.metrics import luminance
-from training.data.augmentation import Augmentation, View
+from training.data.augmentation import Augmentation, View, sky_mask
 from training.data.boxes import padded_boxes
 from training.data.images import ImageStore, PairPaths
 from training.data.listing import PairListing, list_images
@@ -64,6 +64,7 @@ class FusionDataset(Dataset):
     ``vis``         uint8 CxHxW    RGB, or BT.601 luminance where `in_channels` is 1
     ``ir_aligned``  uint8 1xHxW    reference of the losses (`training.data.augmentation`)
     ``vis_clean``   uint8 CxHxW    the same of the visible image
+    ``sky``         float 1xHxW    1 where a daylight scene shows sky
     ``boxes``       float 32x5     annotated objects (`training.data.boxes`); class -1: none
     ``has_boxes``   bool           whether the scene is annotated
     ``teacher``     float 1xHxW    teacher's luminance in grey levels; 0 where there is none
@@ -188,7 +189,7 @@ class FusionDataset(Dataset):
         scene = self.read(self.pairs[index])
         random = np.random.default_rng((self.seed, number))
         if self.augmentation is None:
-            view = View(*scene[:2], *scene)
+            view = View(*scene[:2], *scene[:2], sky_mask(scene.vis), *scene[2:])
         else:
             view = self.augmentation(scene, random)
         teacher, variance = self._target(view, random)
@@ -197,6 +198,7 @@ class FusionDataset(Dataset):
             "vis": self._planes(view.vis),
             "ir_aligned": torch.from_numpy(view.ir_aligned)[None],
             "vis_clean": self._planes(view.vis_clean),
+            "sky": torch.from_numpy(view.sky)[None],
             "boxes": torch.from_numpy(padded_boxes(view.boxes)),
             "has_boxes": torch.tensor(view.boxes is not None),
             "teacher": torch.from_numpy(teacher)[None],

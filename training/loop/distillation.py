@@ -21,14 +21,20 @@ from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_core.network.student import Student, chroma_scale, luminance, pad_to_multiple
 from training.losses import source_terms as losses
 from training.losses import teacher_terms as teacher_losses
-from training.losses.detector_term import DETECTOR_TERMS, DetectorTerm, object_contrast
+from training.losses.detector_term import (
+    DETECTOR_TERMS,
+    DetectorTerm,
+    object_contrast,
+    visible_kept,
+)
 from training.losses.flicker_term import a_moment_later, unseen_change
 from training.losses.frozen_detector import FrozenDetector
 from training.losses.perceptual import SCALES, Backbone, perceptual_distance
 from training.losses.teacher_terms import FeatureAdapters
 
+PLACED_TERMS = ("colour", "hot_colour", "sky")
 TEACHER_TERMS = ("pix", "perc", "ssim", "grad", "feat")
-SOURCE_TERMS = tuple("src_" + name for name in (*losses.SOURCE_TERMS, "colour", "flicker"))
+SOURCE_TERMS = tuple("src_" + name for name in (*losses.SOURCE_TERMS, *PLACED_TERMS, "flicker"))
 TERMS = TEACHER_TERMS + SOURCE_TERMS + DETECTOR_TERMS
 
 # Terms that hold the brightness join first, then structure (1), then deep features.
@@ -188,8 +194,7 @@ class DistillationTask(nn.Module):
             if "src_flicker" in names:
                 pairs = ((p[: len(p) - count], p[count:]) for p in (frames, seen_ir, seen_y))
                 terms["src_flicker"] = unseen_change(*pairs)
-            if "src_colour" in names and vis.shape[1] == 3:
-                terms["src_colour"] = losses.colour(tint, fused.detach(), clean_vis)
+            terms.update(self._placed_terms(names, batch, fused, tint, objects))
         image = None
         # Usually all rows have a teacher, or none: a slice makes no copies.
         if any(name in TEACHER_TERMS for name in names) and bool(rows.any()):
@@ -204,6 +209,26 @@ class DistillationTask(nn.Module):
             # Every process must have a gradient for every parameter.
             loss = loss + 0.0 * sum(p.sum() for p in self.adapters.parameters())
         return {"loss": loss, "output": fused.detach(), "teacher": image, "terms": terms}
+
+    @staticmethod
+    def _placed_terms(
+        names: Sequence[str],
+        batch: Mapping[str, torch.Tensor],
+        fused: torch.Tensor,
+        tint: torch.Tensor,
+        objects: torch.Tensor | None,
+    ) -> dict[str, torch.Tensor]:
+        """Return the terms of colour and sky, which count in some places of the clean images."""
+        ir, vis = batch["ir_aligned"].float(), batch["vis_clean"].float()
+        terms = {}
+        if "src_colour" in names and vis.shape[1] == 3:
+            terms["src_colour"] = losses.colour(tint, fused.detach(), vis)
+        if "src_hot_colour" in names and vis.shape[1] == 3:
+            terms["src_hot_colour"] = losses.hot_colour(tint, fused.detach(), ir, vis)
+        if "src_sky" in names:
+            sky = batch["sky"] if objects is None else batch["sky"] * (1.0 - objects)
+            terms["src_sky"] = losses.sky_kept(fused, luminance(vis).round(), sky)
+        return terms
 
     def _pixels(self, raw: torch.Tensor) -> torch.Tensor:
         """Return grey levels as they would be published, differentiable."""
@@ -234,8 +259,14 @@ class DistillationTask(nn.Module):
         if "det_object" in names:
             objects = detector.object_masks()
             terms["det_object"] = object_contrast(fused, detector.ir, objects)
+        rgb = (fused + tint).expand(-1, 3, -1, -1)
+        if "det_visible" in names:
+            vehicles = detector.vehicle_masks()
+            if objects is not None:
+                vehicles = vehicles * (1.0 - objects)
+            terms["det_visible"] = visible_kept(rgb, detector.vis, vehicles)
         if "det" in names or "det_box" in names:
-            shown = self._clipped((fused + tint).expand(-1, 3, -1, -1))
+            shown = self._clipped(rgb)
             found = detector.terms(shown)
             terms.update({name: term for name, term in found.items() if name in names})
         return terms, objects

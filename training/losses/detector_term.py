@@ -9,22 +9,25 @@ The detector sees four crops as a mosaic, or one crop alone at a random scale.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 
+from irvis_fusion_core.network.student import luminance
 from training.losses.filters import smooth
 from training.losses.frozen_detector import CLASSES, Found, FrozenDetector
 from training.losses.source_terms import fine
 
-DETECTOR_TERMS = ("det", "det_box", "det_object")
+DETECTOR_TERMS = ("det", "det_box", "det_object", "det_visible")
 MOSAIC_SHARE = 0.5  # of the steps; the others show one crop
 LEAST_SIDE = 0.69  # of one crop alone, as a share of the detector's input
 HOT = 0.25  # score from which the place of an object counts
 # Number in an annotation file (training/data/boxes.py) -> columns of CLASSES. The detectors do
 # not tell a dog.
 COLUMNS = {0: (0,), 1: (1,), 2: (2, 3, 4)}
+VEHICLE = 2
 FOUND = 0.1  # score from which an annotated object is raised, half of the way to SURE
 SURE = 0.85
 DAMPED = 0.6  # share of the score that is taken away beside the annotated objects
@@ -32,6 +35,9 @@ DAMPED = 0.6  # share of the score that is taken away beside the annotated objec
 # EXCESS + RISE. An object that the visible image shows better keeps the visible contrast, unless
 # it is larger than LARGEST (of the input's area).
 EXCESS, RISE, SEEN, LARGEST = 0.1, 0.25, 0.35, 0.07
+# A vehicle of the visible image: its score is within NEAR of the thermal one, and above FAINT; it
+# counts fully from 0.15 above both. An annotated one is lit from LIT on, the mean of its pixels.
+NEAR, FAINT, LIT = 0.05, 0.2, 55.0
 MOST_OBJECTS = 150
 
 
@@ -171,13 +177,34 @@ class DetectorTerm:
                 beside &= ~(inside & (away < 0.6))
         return inside_one, beside
 
-    @torch.no_grad()
     def object_masks(self) -> torch.Tensor:
         """Return N x 1 x H x H, 1 where the thermal image shows an object, the visible none."""
+        return self._masks(self._drawn)
+
+    def vehicle_masks(self) -> torch.Tensor:
+        """Return N x 1 x H x H, 1 where the visible image shows a vehicle at least as surely.
+
+        Annotated vehicles that are lit belong to it, also those that no detector finds.
+        """
+        side, lit = self.ir.shape[-1], torch.zeros_like(self.ir)
+        for mask, vis, boxes in zip(lit, luminance(self.vis), self.boxes):
+            for _, x, y, width, height in boxes[boxes[:, 0] == VEHICLE].tolist():
+                (left, right), (top, bottom) = (
+                    (round(min(max(at, 0.0), 1.0) * side) for at in (c - 0.55 * s, c + 0.55 * s))
+                    for c, s in ((x, width), (y, height))
+                )
+                area = slice(None), slice(top, bottom), slice(left, right)
+                if vis[area].numel() and vis[area].mean() > LIT:
+                    mask[area] = 1.0
+        return torch.maximum(self._masks(self._vehicles), smooth(lit, 5))
+
+    @torch.no_grad()
+    def _masks(self, draw: Callable[[Sources], torch.Tensor]) -> torch.Tensor:
+        """Return for each crop its part of the masks that `draw` makes of the mosaics."""
         size, found = self.detector.size, []
         for canvas in mosaics(len(self.ir), size):
             sources = self.sources(canvas)
-            mask = self._drawn(sources)
+            mask = draw(sources)
             found += [mask[t.top : t.top + t.side, t.left : t.left + t.side] for t in canvas]
         masks = F.interpolate(torch.stack(found)[:, None], size=self.ir.shape[2:], mode="bilinear")
         return smooth(masks, 9)
@@ -186,18 +213,30 @@ class DetectorTerm:
         """Return the mask of a canvas: thermal objects, less those that the visible shows."""
         of_vis, of_ir = (found.scores.amax(1) for found in sources)
         weight = ((of_ir - of_vis - EXCESS) / RISE).clamp(0.0, 1.0) * (of_ir > HOT)
-        mask = self.ir.new_zeros(self.detector.size, self.detector.size)
+        mask = self._filled(sources.ir, weight)
         seen = torch.zeros_like(mask)
-        order = weight.argsort()[-MOST_OBJECTS:]
-        for n, (left, top, right, bottom) in self._corners(sources.ir, order[weight[order] > 0]):
-            area = mask[top:bottom, left:right]
-            area.copy_(torch.maximum(area, weight[n]))
         shown = torch.nonzero((of_vis > SEEN) & (of_vis > of_ir))[:, 0][-MOST_OBJECTS:]
         for _, (left, top, right, bottom) in self._corners(sources.vis, shown):
             if 0 < (right - left) * (bottom - top) < LARGEST * mask.numel():
                 x, y = (right - left) // 4 + 2, (bottom - top) // 6 + 2
                 seen[max(top - y, 0) : bottom + y, max(left - x, 0) : right + x] = 1.0
         return mask * (1.0 - 0.8 * seen)
+
+    def _vehicles(self, sources: Sources) -> torch.Tensor:
+        """Return the mask of a canvas: vehicles that the visible image shows."""
+        of_vis, of_ir = (found.scores[:, list(COLUMNS[VEHICLE])].amax(1) for found in sources)
+        sure = ((of_vis - of_ir + NEAR) / 0.15).clamp(0.0, 1.0)
+        weight = sure * ((of_vis - FAINT) / 0.15).clamp(0.0, 1.0)
+        return self._filled(sources.vis, weight * (of_vis > sources.vis.scores[:, 0]))
+
+    def _filled(self, found: Found, weight: torch.Tensor) -> torch.Tensor:
+        """Return the canvas with the boxes of the anchors, each as strong as its weight."""
+        mask = self.ir.new_zeros(self.detector.size, self.detector.size)
+        order = weight.argsort()[-MOST_OBJECTS:]
+        for n, (left, top, right, bottom) in self._corners(found, order[weight[order] > 0]):
+            area = mask[top:bottom, left:right]
+            area.copy_(torch.maximum(area, weight[n]))
+        return mask
 
     def _corners(self, found: Found, which: torch.Tensor) -> list[tuple[int, list[int]]]:
         boxes = self.detector.boxes(found.places)[which].round().long()
@@ -210,3 +249,9 @@ def object_contrast(fused: torch.Tensor, ir: torch.Tensor, objects: torch.Tensor
     # Few pixels of objects count little: four crops of 320 pixels would have 2000 of noise.
     enough = objects.sum() + 0.005 * objects.numel()
     return (objects * (fused - sharp).abs()).sum() / enough / 255.0
+
+
+def visible_kept(rgb: torch.Tensor, vis: torch.Tensor, vehicles: torch.Tensor) -> torch.Tensor:
+    """Return how far vehicles (`DetectorTerm.vehicle_masks`) are from the visible RGB, 0..1."""
+    enough = vehicles.sum() + 0.005 * vehicles.numel()
+    return (vehicles * (rgb - vis).abs()).mean(1).sum() / enough / 255.0

@@ -22,6 +22,7 @@ JUMP_STEEPNESS = 4.0  # per grey level, of the sigmoid in the gradient of Qabf's
 # Data range -> share of SSIM. The range 2 is the published one, which sees faint structure.
 SSIM_RANGES = {2.0: 0.75, 255.0: 0.25}
 LEAST_FLAT = 0.3  # share of the image: noise of smaller flat regions counts less
+LEAST_SKY, LEAST_HOT = 0.015, 0.005  # shares of the pixels: less sky or hot colour counts less
 EDGES_BELOW_MAXIMUM = 0.04  # Qabf counts where it is further below the pixel-wise maximum's
 
 
@@ -245,14 +246,48 @@ def colour(chroma: torch.Tensor, fused: torch.Tensor, vis: torch.Tensor) -> torc
         fused: Fused luminance, N x 1 x H x W grey levels.
         vis: RGB grey levels.
     """
-    with torch.no_grad():
-        y = luminance(vis)
-        lit, unclipped = ((y - 45.0) / 35.0).clamp(0.0, 1.0), ((250.0 - fused) / 20.0).clamp(0, 1)
-        brighter = (fused / y.clamp_min(20.0)).clamp_max(LARGEST_CHROMA)
-        darker = (y / fused.clamp_min(1.0)).clamp_max(1.0)
-        wanted = (vis - y) * (lit * brighter + (1.0 - lit) * darker)
-        weight = lit * unclipped + 1.0 - lit
-    return ((chroma - wanted).abs() * weight).mean() / 40.0
+    wanted, lit, unclipped = _wanted_chroma(fused, vis)
+    return ((chroma - wanted).abs() * (lit * unclipped + 1.0 - lit)).mean() / 40.0
+
+
+def hot_colour(
+    chroma: torch.Tensor, fused: torch.Tensor, ir: torch.Tensor, vis: torch.Tensor
+) -> torch.Tensor:
+    """Return the same distance of coloured, lit things alone for which thermal is brighter.
+
+    They are few (signs, cars in the sun), and the first whose colour fades.
+    """
+    wanted, lit, unclipped = _wanted_chroma(fused, vis)
+    y = luminance(vis)
+    coloured = (vis - y).abs().amax(1, keepdim=True) > 8.0
+    hot = lit * unclipped * ((ir - y - 25.0) / 20.0).clamp(0.0, 1.0) * coloured
+    away = ((chroma - wanted).abs() * hot).mean(1).sum()
+    return away / (hot.sum() + LEAST_HOT * hot.numel()) / 20.0
+
+
+@torch.no_grad()
+def _wanted_chroma(
+    fused: torch.Tensor, vis: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return the wanted chroma, how lit the visible image is, and where colour has room, 0..1."""
+    y = luminance(vis)
+    lit, unclipped = ((y - 45.0) / 35.0).clamp(0.0, 1.0), ((250.0 - fused) / 20.0).clamp(0, 1)
+    brighter = (fused / y.clamp_min(20.0)).clamp_max(LARGEST_CHROMA)
+    darker = (y / fused.clamp_min(1.0)).clamp_max(1.0)
+    return (vis - y) * (lit * brighter + (1.0 - lit) * darker), lit, unclipped
+
+
+def sky_kept(fused: torch.Tensor, vis: torch.Tensor, sky: torch.Tensor) -> torch.Tensor:
+    """Return how far a daylight sky is from the visible one, means of 5x5 pixels.
+
+    `noise` ends where the sky has clouds, and `base` allows what lies between both sources, such
+    as thermal clouds.
+
+    Args:
+        sky: N x 1 x H x W, 0..1 (`training.data.augmentation.sky_mask`), without objects.
+    """
+    away = sky * (smooth(fused, 5) - smooth(vis, 5)).abs()
+    return away.sum() / (sky.sum() + LEAST_SKY * sky.numel()) / 40.0
 
 
 SOURCE_TERMS: dict[str, Callable[..., torch.Tensor]] = {

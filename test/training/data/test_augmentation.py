@@ -5,7 +5,13 @@ import numpy as np
 import pytest
 
 from irvis_fusion_core.errors import ConfigurationError
-from training.data.augmentation import Augmentation, jitter_chroma, sensor_noise, tone_curve
+from training.data.augmentation import (
+    Augmentation,
+    jitter_chroma,
+    sensor_noise,
+    sky_mask,
+    tone_curve,
+)
 from training.data.images import Images
 
 KINDS = ("resize", "flip", "misalign", "tone", "gain", "colour", "noise", "jpeg")
@@ -39,6 +45,19 @@ def test_geometry_is_shared_by_all_images(seed):
     assert np.array_equal(found.ir, found.vis[:, :, 1])
     assert np.array_equal(found.ir, found.teachers[0])
     assert np.abs(found.variance * 1020.0 - found.ir).max() < 1.0
+
+
+def test_sky_is_the_bright_upper_part_of_a_daylight_scene_and_moves_with_the_crop():
+    street = np.random.default_rng(0).integers(0, 256, (120, 150, 3)).astype(np.uint8)
+    street[:50] = (120, 160, 200)
+    mask = sky_mask(street)
+    assert mask[:30].min() > 0.99 and mask[70:].max() < 0.01
+    assert not sky_mask(street // 4).any()  # at night
+    image = scene()._replace(vis=street)
+    found = [view(seed, image, resize_prob=1.0, flip_prob=0.5) for seed in range(6)]
+    skies = [each.vis_clean[each.sky > 0.99] for each in found]
+    assert sum(len(sky) for sky in skies) > 1000
+    assert np.abs(np.concatenate(skies).astype(int) - (120, 160, 200)).max() <= 1
 
 
 def test_a_plain_crop_is_a_window_of_the_image_or_its_mirror():

@@ -14,6 +14,7 @@ from training.losses.detector_term import (
     mosaics,
     object_contrast,
     paint,
+    visible_kept,
 )
 from training.losses.frozen_detector import CLASSES, Found
 
@@ -21,9 +22,13 @@ CELL = 8
 
 
 class BrightDetector(torch.nn.Module):
-    """Finds a person in each cell of 8 x 8 pixels, as sure as the cell is bright."""
+    """Finds an object in each cell of 8 x 8 pixels, as sure as the cell is bright."""
 
     size, bars = 64, 0.0
+
+    def __init__(self, column=0):
+        super().__init__()
+        self.column = column
 
     @property
     def centres(self):
@@ -34,7 +39,7 @@ class BrightDetector(torch.nn.Module):
     def forward(self, image):
         means = torch.nn.functional.avg_pool2d(image.mean(1, keepdim=True), CELL).flatten()
         scores = torch.zeros(len(means), len(CLASSES)).index_add(
-            1, torch.tensor([0]), means[:, None] / 255.0
+            1, torch.tensor([self.column]), means[:, None] / 255.0
         )
         return Found(means[:, None].expand(-1, 4), scores)
 
@@ -46,7 +51,7 @@ def crops(*levels, side=32):
     return torch.stack([torch.full((1, side, side), float(level)) for level in levels])
 
 
-def term(ir, vis, boxes=None, seed=0):
+def term(ir, vis, boxes=None, seed=0, column=0):
     table = torch.full((len(ir), 32, 5), -1.0)
     has = torch.zeros(len(ir), dtype=torch.bool)
     for row, found in (boxes or {}).items():
@@ -54,7 +59,7 @@ def term(ir, vis, boxes=None, seed=0):
         for n, box in enumerate(found):
             table[row, n] = torch.tensor(box)
     chance = torch.Generator().manual_seed(seed)
-    return DetectorTerm(BrightDetector(), ir, vis.expand(-1, 3, -1, -1), table, has, chance)
+    return DetectorTerm(BrightDetector(column), ir, vis.expand(-1, 3, -1, -1), table, has, chance)
 
 
 def seed_of_mosaic(count=4):
@@ -137,6 +142,31 @@ def test_objects_of_the_thermal_image_alone_are_masked():
     vis[0, :, 8:24, 8:24] = 255.0
     ir[0, :, 8:24, 8:24] = 150.0
     assert not term(ir, vis).object_masks()[0].any()
+
+
+def test_vehicles_that_the_visible_image_shows_keep_its_colours():
+    ir, vis = crops(0, 0), crops(0, 0)
+    vis[0, :, 8:24, 8:24] = 255.0  # seen by the visible camera alone
+    ir[1, :, 8:24, 8:24] = 255.0  # by the thermal camera alone
+    masks = term(ir, vis, column=CLASSES.index("car")).vehicle_masks()
+    assert float(masks[0, 0, 16, 16]) > 0.9 and float(masks[0, 0, 0, 0]) < 0.05
+    assert not masks[1].any()
+    assert not term(ir, vis, column=0).vehicle_masks().any()  # persons
+    rgb = vis.expand(-1, 3, -1, -1)
+    assert float(visible_kept(rgb, rgb, masks)) == 0.0
+    lost = float(visible_kept(ir.expand(-1, 3, -1, -1), rgb, masks))
+    elsewhere = rgb.clone()
+    elsewhere[1] = 255.0
+    assert lost > 0.5 and float(visible_kept(elsewhere, rgb, masks)) == 0.0
+
+
+def test_annotated_vehicles_in_the_light_count_where_no_detector_finds_them():
+    vis = crops(100, 20, 100)
+    box = (0.5, 0.5, 0.5, 0.5)
+    boxes = {0: [(2, *box)], 1: [(2, *box)], 2: [(0, *box)]}
+    masks = term(crops(0, 0, 0), vis, boxes).vehicle_masks()
+    assert float(masks[0, 0, 16, 16]) > 0.9 and float(masks[0, 0, 2, 2]) < 0.05
+    assert not masks[1:].any()  # a car in the dark, a person
 
 
 def batch(count=4, side=32):

@@ -177,6 +177,32 @@ def test_colour_keeps_the_saturation_by_day_and_adds_none_at_night():
     assert float(losses.colour(vis - y, torch.full_like(y, 250.0), vis)) == 0.0
 
 
+def test_hot_colour_counts_where_thermal_is_brighter_and_the_visible_lit_and_coloured():
+    vis = torch.tensor([150.0, 90.0, 60.0]).view(1, 3, 1, 1).expand(1, 3, 8, 8)
+    y = luminance(vis)
+    hot = y + 60.0
+    assert float(losses.hot_colour(hot / y * (vis - y), hot, hot, vis)) == pytest.approx(0.0)
+    # All pixels are hot: the mean away, less the share of LEAST_HOT.
+    away = float(((hot / y - 1.0) * (vis - y)).abs().mean()) / 20.0 / (1.0 + losses.LEAST_HOT)
+    assert float(losses.hot_colour(vis - y, hot, hot, vis)) == pytest.approx(away, rel=1e-4)
+    for ir, seen in ((y, vis), (hot, y.expand(-1, 3, -1, -1)), (hot, vis / 8.0)):
+        chroma = torch.ones_like(vis)  # thermal no brighter; grey; in the dark
+        assert float(losses.hot_colour(chroma, luminance(seen) + 60.0, ir, seen)) == 0.0
+
+
+def test_sky_is_to_be_the_visible_one_at_scales_of_clouds():
+    vis, sky = torch.full((1, 1, 40, 40), 180.0), torch.zeros(1, 1, 40, 40)
+    sky[:, :, :20] = 1.0
+    assert float(losses.sky_kept(vis, vis, sky)) == 0.0
+    away = 8.0 / 40.0 * 0.5 / (0.5 + losses.LEAST_SKY)
+    assert float(losses.sky_kept(vis + 8.0, vis, sky)) == pytest.approx(away, rel=1e-4)
+    below = vis.clone()
+    below[:, :, 24:] += 50.0  # farther than the means reach
+    assert float(losses.sky_kept(below, vis, sky)) < 1e-3
+    noise = 4.0 * torch.randn(1, 1, 40, 40, generator=torch.Generator().manual_seed(0))
+    assert float(losses.sky_kept(vis + noise, vis, sky)) < 0.25 * 4.0 / 40.0
+
+
 def test_only_the_terms_asked_for_are_computed():
     planes = tensors(*images())
     every = losses.source_losses(*planes)
