@@ -35,7 +35,7 @@ PRECISIONS = {
     "small": ("fp32", "fp16", "int8"),
     "base": ("fp16",),
 }
-MANTISSA_BITS = {"nano": 10, "small": 6, "base": 6}  # fp16 has 10
+MANTISSA_BITS = {"nano": 8, "small": 6, "base": 6}  # fp16 has 10
 PAIRS_OF_EACH = 12
 """Calibration pairs of each folder."""
 
