@@ -13,7 +13,8 @@ Parts, each for no registration, online alignment, OpenCV's ECC and DIS, and the
 * time: of a frame at 640x480, and its share of that of `base` on the same engine.
 
 ``sure`` are the cells that the network is confident of. DIR holds `msrs/val`, `roadscene/val`,
-`roadscene_boxes`, `msrs_boxes`, `m3fd` and `roadscene_unaligned`.
+`roadscene_boxes`, `msrs_boxes`, `m3fd` and `roadscene_unaligned`; for --images
+`video_tno_nato_camp`.
 """
 
 from __future__ import annotations
@@ -48,6 +49,8 @@ PARALLAX_PX = (8.0, 16.0, 24.0)
 GRID_PX = 8
 SURE = 0.4
 PEOPLE_SETS = {"roadscene/val": "roadscene_boxes", "msrs/val": "msrs_boxes", "m3fd": "m3fd/boxes"}
+SHOWN_SET, SHOWN_BODY = "video_tno_nato_camp", (180.0, 240.0, 116.0, 70.0)
+"""Whose images may be shown (TNO Image Fusion Dataset, CC BY 4.0), and its hut in front."""
 LEAST_PERSON_PX = 24  # height of the people that are moved
 SCORES = ("Qabf", "VIF", "SSIM")
 
@@ -128,8 +131,9 @@ def people(
             true_scores = scored(pair, engine.fuse_frame(pair.ir, pair.vis), boxes)
             for shift in PARALLAX_PX:
                 ir = people_moved(pair.ir, boxes, shift)
-                for method_name, method in tried.items():
-                    fixed = methods.warped(ir, method(ir, pair.luma))
+                fields = {name: method(ir, pair.luma) for name, method in tried.items()}
+                for method_name, field in {**fields, **true_fields(boxes, shift, ir)}.items():
+                    fixed = methods.warped(ir, field)
                     found = scored(pair, engine.fuse_frame(fixed, pair.vis), boxes)
                     losses[method_name][shift].append([t - f for t, f in zip(true_scores, found)])
     rows = {
@@ -140,29 +144,49 @@ def people(
     print(markdown_table(columns, rows, ".4f", f"loss of Qabf, {scenes} scenes"), "\n", flush=True)
 
 
+def true_fields(boxes: np.ndarray, shift: float, image: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the field that `people_moved` made, by pixel, by cell, and a pixel short.
+
+    What the true field loses is what stays behind moved people: they show twice.
+    """
+    y, x = np.mgrid[: image.shape[0], : image.shape[1]].astype(np.float32)
+    true = np.zeros((2, *image.shape), np.float32)
+    for body in bodies_of(boxes, shift):
+        true[0][body.covers(x, y)] = shift
+    cells = tuple(max(side // GRID_PX, 1) for side in image.shape[::-1])
+    by_cell = [
+        cv2.resize(cv2.resize(plane, cells, interpolation=cv2.INTER_AREA), image.shape[::-1])
+        for plane in true
+    ]
+    return {
+        "true field": true,
+        "true field, by cells of 8 px": np.stack(by_cell),
+        "true field, 1 px short": true * np.float32(1.0 - 1.0 / shift),
+    }
+
+
+def bodies_of(boxes: np.ndarray, shift: float) -> list[Body]:
+    """Return people as bodies that move sideways."""
+    return [
+        Body((float(x), float(y)), (0.55 * w, 0.53 * h), 3.0, (shift, 0.0)) for x, y, w, h in boxes
+    ]
+
+
 def moved_scenes(data: Path) -> Iterator[Pair]:
-    """Yield scenes to look at: people moved by 16 px, and a smooth field of 8 px."""
-    for name, number in (("roadscene/val", 1), ("roadscene/val", 3), ("msrs/val", 2)):
-        folder = PEOPLE_SETS[name]
-        found = ((p, people_boxes(data, name, folder, p)) for p in read_pairs(data, name))
-        with_people = [(pair, boxes) for pair, boxes in found if len(boxes)]
-        if number < len(with_people):
-            pair, boxes = with_people[number]
-            yield pair._replace(ir=people_moved(pair.ir, boxes, 16.0))
-    for name in VALIDATION_SETS:
-        pair = next(read_pairs(data, name, 1))
-        field = smooth_displacement(np.random.default_rng(4), pair.ir.shape, 8.0)
-        yield pair._replace(ir=methods.warped(pair.ir, field))
+    """Yield scenes to look at: the hut in front moved by 8 and 16 px, a smooth field of 8 px."""
+    pair = next(read_pairs(data, SHOWN_SET, 1))
+    for shift in PARALLAX_PX[:2]:
+        yield pair._replace(ir=people_moved(pair.ir, np.array([SHOWN_BODY]), shift))
+    field = smooth_displacement(np.random.default_rng(4), pair.ir.shape, 8.0)
+    yield pair._replace(ir=methods.warped(pair.ir, field))
 
 
 def people_moved(ir: np.ndarray, boxes: np.ndarray, shift: float) -> np.ndarray:
     """Return the thermal image with people moved sideways, what they leave being filled."""
     side = 4
     height, width = (axis // side * side for axis in ir.shape)
-    bodies = [
-        Body((float(x), float(y)), (0.55 * w, 0.53 * h), 3.0, (shift, 0.0)) for x, y, w, h in boxes
-    ]
-    moved = displace(np.zeros((2, height, width), np.float32), bodies, side)
+    still = np.zeros((2, height, width), np.float32)
+    moved = displace(still, bodies_of(boxes, shift), side)
     part = cv2.remap(ir, *moved.source, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     out = ir.copy()
     out[:height, :width] = part
