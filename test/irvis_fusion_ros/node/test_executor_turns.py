@@ -10,7 +10,7 @@ rclpy = pytest.importorskip("rclpy", reason="needs rclpy: source ROS, or pip ins
 from rclpy.executors import SingleThreadedExecutor
 from std_msgs.msg import Int32
 
-from irvis_fusion_ros.node.process import LoneExecutor
+from irvis_fusion_ros.node.executor import LoneExecutor
 
 
 @pytest.fixture
