@@ -105,7 +105,7 @@ class Sample(NamedTuple):
     """A subsampled frame."""
 
     values: np.ndarray  # uint8 or float32 HxW; unusable ones hold the median of the others
-    usable: np.ndarray  # bool HxW
+    usable: np.ndarray | None  # bool HxW; None where all are
     unit: str  # "counts", "centikelvin", "kelvin" or "celsius"
     is_8_bit: bool  # the raw frame was uint8
 
@@ -156,7 +156,8 @@ class Percentile(Method):
         self._steady.reset()
 
     def _read(self, sample: Sample) -> Limits:
-        return frame_limits(sample.values[sample.usable], *self._percents)
+        values = sample.values if sample.usable is None else sample.values[sample.usable]
+        return frame_limits(values, *self._percents)
 
 
 class Fieldwise(Percentile):
@@ -232,7 +233,8 @@ def frame_limits(
     flat = sample.ravel()
     ranks = np.rint(np.array([low_percent, high_percent]) / 100.0 * (flat.size - 1)).astype(int)
     if sample.dtype == np.uint8:  # counting takes a tenth of the time
-        up_to = np.cumsum(np.bincount(flat, minlength=256))
+        counts = cv2.calcHist([flat[np.newaxis]], [0], None, [256], [0.0, 256.0])
+        up_to = np.cumsum(counts, dtype=np.int64)
         low, high = np.searchsorted(up_to, ranks, side="right").astype(np.float32)
         return np.asarray(low), np.asarray(high)
     parted = np.partition(flat, ranks)
