@@ -8,6 +8,8 @@ more processor time than all else that runs on the executor's thread.
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Iterable
 from contextlib import ExitStack
 from typing import Any
 
@@ -17,14 +19,16 @@ from rclpy.waitable import NumberOfEntities
 
 from irvis_fusion_core.streams.stamps import NS_PER_S
 
-OTHER_KINDS = ("guard_condition", "timer", "client", "service")
+SELDOM_S = 0.05
+"""While messages come, services and events are looked at so often: each costs at every turn."""
 
 
 class LoneExecutor(SingleThreadedExecutor):
-    """Spins on the thread that made it, and keeps its wait set until its entities change.
+    """Spins on the thread that made it, and keeps its wait sets until its entities change.
 
-    Serialized messages (of subscriptions with `raw=True`) go to their callbacks at once. Whatever
-    else is ready is served by rclpy, as ever. Only other threads wake this executor.
+    Timers run, and serialized messages (of subscriptions with `raw=True`) go to their callbacks,
+    at once. Whatever else is ready is served by rclpy, as ever. Only other threads wake this
+    executor.
     """
 
     def __init__(self) -> None:
@@ -33,6 +37,8 @@ class LoneExecutor(SingleThreadedExecutor):
         wake = self._guard.trigger
         self._changed = True  # what is to be waited for
         self._held = ExitStack()  # nothing is destroyed while it is waited for
+        self._has_taken = False  # a message, at the last turn
+        self._all_seen_s = 0.0
 
         def on_change() -> None:
             self._changed = True
@@ -55,34 +61,38 @@ class LoneExecutor(SingleThreadedExecutor):
         """
         if self._changed:
             self._gather()
-        wait_set = self._wait_set
-        wait_set.clear_entities()
-        for add, handle in self._entities:
-            add(handle)
-        for waitable in self._waitables:
-            waitable.add_to_wait_set(wait_set)
-        wait_set.wait(-1 if timeout_sec is None else round(timeout_sec * NS_PER_S))
-        guards = wait_set.get_ready_entities("guard_condition")
-        for guard in self._guards:
-            if guard.handle.pointer in guards:  # the wait has reset it
+        now_s = time.monotonic()
+        left_s = self._all_seen_s + SELDOM_S - now_s
+        if self._has_taken and left_s > 0.0:
+            waited = self._often
+            timeout_sec = left_s if timeout_sec is None else min(timeout_sec, left_s)
+        else:
+            waited, self._all_seen_s = self._all, now_s
+        wait_set = waited.wait(timeout_sec)
+        self._has_taken = False
+        triggered = wait_set.get_ready_entities("guard_condition")
+        for guard in self._guards if triggered else ():
+            if guard.handle.pointer in triggered:  # the wait has reset it
                 guard._executor_triggered = True
+        timers = wait_set.get_ready_entities("timer")
+        for timer in self._timers if timers else ():
+            handle = timer.handle
+            # Where a callback changes the entities, what is left is ready at the next turn, too.
+            if handle.pointer in timers and not self._changed and handle.is_timer_ready():
+                with handle:
+                    handle.call_timer()
+                timer.callback()
         ready = wait_set.get_ready_entities("subscription")
         others = len(ready)
         for pointer, subscription, with_info in self._serialized:
-            if pointer in ready:
+            if pointer in ready and not self._changed:
                 others -= 1
                 with subscription.handle:
                     taken = subscription.handle.take_message(subscription.msg_type, True)
                 if taken is not None:
+                    self._has_taken = True
                     subscription.callback(*(taken if with_info else taken[:1]))
-                if self._changed:  # what is ready still, is so at the next turn
-                    break
-        if (
-            others
-            or self._changed
-            or any(wait_set.get_ready_entities(kind) for kind in OTHER_KINDS)
-            or any(waitable.is_ready(wait_set) for waitable in self._waitables)
-        ):
+        if others or triggered or waited.has_others():
             self._serve_others()
 
     def _serve_others(self) -> None:
@@ -96,49 +106,86 @@ class LoneExecutor(SingleThreadedExecutor):
             task.result()  # raises what the callback raised
 
     def _gather(self) -> None:
-        """Make a wait set for all that the nodes have now."""
+        """Make the wait sets for all that the nodes have now."""
         self._held.close()
         self._changed = False
         nodes = self.get_nodes()
-        kinds = ("subscriptions", "guards", "timers", "clients", "services", "waitables")
-        found = {kind: [each for node in nodes for each in getattr(node, kind)] for kind in kinds}
-        self._guards = [*found["guards"], self._guard, self._sigint_gc]
-        self._waitables = found["waitables"]
-        numbers = NumberOfEntities(
-            len(found["subscriptions"]),
-            len(self._guards),
-            *(len(found[kind]) for kind in ("timers", "clients", "services")),
-        )
-        for waitable in self._waitables:
-            self._held.enter_context(waitable)
-            numbers += waitable.get_num_entities()
+
+        def of(kind: str) -> list[Any]:
+            return [each for node in nodes for each in getattr(node, kind)]
+
+        self._guards = [*of("guards"), self._guard, self._sigint_gc]
+        self._timers, subscriptions = of("timers"), of("subscriptions")
+        self._serialized = [
+            (each.handle.pointer, each, takes_info(each)) for each in subscriptions if each.raw
+        ]
         self._held.enter_context(self._context.handle)
-        wait_set = self._wait_set = rclpy_implementation.WaitSet(
+        often = (subscriptions, self._guards, self._timers)
+        self._often = Waited(self._context, self._held, *often)
+        seldom = (of("clients"), of("services"), of("waitables"))
+        self._all = Waited(self._context, self._held, *often, *seldom)
+
+
+class Waited:
+    """A wait set, and what is waited for."""
+
+    def __init__(
+        self,
+        context: Any,
+        held: ExitStack,
+        subscriptions: Iterable[Any],
+        guards: Iterable[Any],
+        timers: Iterable[Any],
+        clients: Iterable[Any] = (),
+        services: Iterable[Any] = (),
+        waitables: Iterable[Any] = (),
+    ) -> None:
+        """Hold everything in `held`, until that is closed."""
+        entities = (subscriptions, guards, timers, clients, services)
+        numbers = NumberOfEntities(*(len(list(each)) for each in entities))
+        self._waitables = list(waitables)
+        for waitable in self._waitables:
+            held.enter_context(waitable)
+            numbers += waitable.get_num_entities()
+        self._wait_set = wait_set = rclpy_implementation.WaitSet(
             numbers.num_subscriptions,
             numbers.num_guard_conditions,
             numbers.num_timers,
             numbers.num_clients,
             numbers.num_services,
             numbers.num_events,
-            self._context.handle,
+            context.handle,
         )
-        adders = {
-            wait_set.add_subscription: found["subscriptions"],
-            wait_set.add_guard_condition: self._guards,
-            wait_set.add_timer: found["timers"],
-            wait_set.add_client: found["clients"],
-            wait_set.add_service: found["services"],
-        }
-        self._entities: list[tuple[Any, Any]] = []
-        for add, entities in adders.items():
-            for entity in entities:
-                self._held.enter_context(entity.handle)
-                self._entities.append((add, entity.handle))
-        self._serialized = [
-            (each.handle.pointer, each, takes_info(each))
-            for each in found["subscriptions"]
-            if each.raw
-        ]
+        adders = (
+            wait_set.add_subscription,
+            wait_set.add_guard_condition,
+            wait_set.add_timer,
+            wait_set.add_client,
+            wait_set.add_service,
+        )
+        self._added = [(add, each.handle) for add, of in zip(adders, entities) for each in of]
+        for _, handle in self._added:
+            held.enter_context(handle)
+
+    def wait(self, timeout_s: float | None) -> Any:
+        """Wait until something is ready; return rclpy's wait set."""
+        wait_set = self._wait_set
+        wait_set.clear_entities()
+        for add, handle in self._added:
+            add(handle)
+        for waitable in self._waitables:
+            waitable.add_to_wait_set(wait_set)
+        wait_set.wait(-1 if timeout_s is None else round(timeout_s * NS_PER_S))
+        return wait_set
+
+    def has_others(self) -> bool:
+        """Return whether a client, a service or an event is ready."""
+        wait_set = self._wait_set
+        return bool(
+            wait_set.get_ready_entities("service")
+            or wait_set.get_ready_entities("client")
+            or any(waitable.is_ready(wait_set) for waitable in self._waitables)
+        )
 
 
 def takes_info(subscription: Any) -> bool:
