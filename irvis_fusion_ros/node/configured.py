@@ -87,7 +87,8 @@ class Configured:
             self._expire_timer.cancel()
 
             def now_ns() -> int:
-                return clock.now().nanoseconds
+                with clock.handle:  # `clock.now()` would make objects of it
+                    return int(clock.handle.get_now().nanoseconds)
 
             self.checks = MessageChecks(note, now_ns, live)
             self.path = FramePath(

@@ -20,7 +20,7 @@ from rclpy.waitable import NumberOfEntities
 from irvis_fusion_core.streams.stamps import NS_PER_S
 
 SELDOM_S = 0.05
-"""While messages come, services and events are looked at so often: each costs at every turn."""
+"""While messages come, services and events are looked at this often: they cost at every turn."""
 
 
 class LoneExecutor(SingleThreadedExecutor):
@@ -62,10 +62,9 @@ class LoneExecutor(SingleThreadedExecutor):
         if self._changed:
             self._gather()
         now_s = time.monotonic()
-        left_s = self._all_seen_s + SELDOM_S - now_s
-        if self._has_taken and left_s > 0.0:
+        if self._has_taken and now_s - self._all_seen_s < SELDOM_S:
             waited = self._often
-            timeout_sec = left_s if timeout_sec is None else min(timeout_sec, left_s)
+            timeout_sec = SELDOM_S if timeout_sec is None else min(timeout_sec, SELDOM_S)
         else:
             waited, self._all_seen_s = self._all, now_s
         wait_set = waited.wait(timeout_sec)
