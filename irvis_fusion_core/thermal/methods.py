@@ -146,7 +146,8 @@ class Percentile(Method):
 
     def limits(self, sample: Sample, elapsed_s: float) -> Limits:
         low, high = self._read(sample)
-        least = np.float32(_LEAST_SPAN_8_BIT if sample.is_8_bit else _LEAST_SPAN[sample.unit])
+        span = _LEAST_SPAN_8_BIT if sample.is_8_bit else _LEAST_SPAN[sample.unit]
+        least = np.asarray(span, np.float32)
         if not sample.is_8_bit:  # of huge values the next number is further away than the span
             least = np.maximum(least, 4.0 * np.spacing(np.abs(low)))
         high = np.maximum(high, low + least)

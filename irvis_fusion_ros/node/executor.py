@@ -118,11 +118,12 @@ class LoneExecutor(SingleThreadedExecutor):
         self._serialized = [
             (each.handle.pointer, each, takes_info(each)) for each in subscriptions if each.raw
         ]
-        self._held.enter_context(self._context.handle)
+        context: Any = self._context
+        self._held.enter_context(context.handle)
         often = (subscriptions, self._guards, self._timers)
-        self._often = Waited(self._context, self._held, *often)
+        self._often = Waited(context, self._held, *often)
         seldom = (of("clients"), of("services"), of("waitables"))
-        self._all = Waited(self._context, self._held, *often, *seldom)
+        self._all = Waited(context, self._held, *often, *seldom)
 
 
 class Waited:
