@@ -105,7 +105,7 @@ class Sample(NamedTuple):
     """A subsampled frame."""
 
     values: np.ndarray  # uint8 or float32 HxW; unusable ones hold the median of the others
-    usable: np.ndarray  # bool HxW
+    usable: np.ndarray | None  # bool HxW; None where all are
     unit: str  # "counts", "centikelvin", "kelvin" or "celsius"
     is_8_bit: bool  # the raw frame was uint8
 
@@ -147,8 +147,9 @@ class Percentile(Method):
     def limits(self, sample: Sample, elapsed_s: float) -> Limits:
         low, high = self._read(sample)
         span = _LEAST_SPAN_8_BIT if sample.is_8_bit else _LEAST_SPAN[sample.unit]
-        # Of huge values the next number is further away than the span.
-        least = np.maximum(np.float32(span), 4.0 * np.spacing(np.abs(low)))
+        least = np.asarray(span, np.float32)
+        if not sample.is_8_bit:  # of huge values the next number is further away than the span
+            least = np.maximum(least, 4.0 * np.spacing(np.abs(low)))
         high = np.maximum(high, low + least)
         return self._steady.update(low, high, elapsed_s)
 
@@ -156,7 +157,8 @@ class Percentile(Method):
         self._steady.reset()
 
     def _read(self, sample: Sample) -> Limits:
-        return frame_limits(sample.values[sample.usable], *self._percents)
+        values = sample.values if sample.usable is None else sample.values[sample.usable]
+        return frame_limits(values, *self._percents)
 
 
 class Fieldwise(Percentile):
@@ -230,9 +232,10 @@ def frame_limits(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return nearest-rank percentiles of a float32 or uint8 sample, as float32."""
     flat = sample.ravel()
-    ranks = np.rint(np.array([low_percent, high_percent]) / 100.0 * (flat.size - 1)).astype(int)
+    ranks = [round(percent / 100.0 * (flat.size - 1)) for percent in (low_percent, high_percent)]
     if sample.dtype == np.uint8:  # counting takes a tenth of the time
-        up_to = np.cumsum(np.bincount(flat, minlength=256))
+        counts = cv2.calcHist([flat[np.newaxis]], [0], None, [256], [0.0, 256.0])
+        up_to = np.cumsum(counts, dtype=np.int64)
         low, high = np.searchsorted(up_to, ranks, side="right").astype(np.float32)
         return np.asarray(low), np.asarray(high)
     parted = np.partition(flat, ranks)
@@ -307,7 +310,7 @@ class SteadyLimits:
         self, low: np.ndarray, high: np.ndarray, elapsed_s: float
     ) -> tuple[np.ndarray, np.ndarray]:
         """Take one reading, `elapsed_s` after the last one; return the limits to use."""
-        held, read = self._limits.value, np.stack([low, high])
+        held, read = self._limits.value, np.array([low, high])
         if held is not None and _is_another_scene(held, read):
             self._strange_frames += 1
             if self._strange_frames < _NEW_SCENE_FRAMES:
@@ -319,7 +322,10 @@ class SteadyLimits:
 
 
 def _is_another_scene(held: np.ndarray, read: np.ndarray) -> bool:
-    lows, highs = zip(*([float(limit.mean()) for limit in limits] for limits in (held, read)))
+    if held.ndim == 1:  # of the whole frame
+        lows, highs = zip(held.tolist(), read.tolist())
+    else:
+        lows, highs = zip(*([float(limit.mean()) for limit in limits] for limits in (held, read)))
     overlap = min(highs) - max(lows)
     smaller, larger = sorted(high - low for low, high in zip(lows, highs))
     # A window much narrower than the held one is another scene too, inside it or not.

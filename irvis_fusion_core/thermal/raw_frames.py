@@ -57,15 +57,19 @@ def has_swapped_bytes(raw: np.ndarray) -> bool:
     return as_read > _SWAPPED_ROUGHNESS * swapped
 
 
-def usable_values(raw: np.ndarray, saturated: float | None) -> np.ndarray:
-    """Return where values are neither missing nor saturated: bool, of the shape of `raw`."""
+def usable_values(raw: np.ndarray, saturated: float | None) -> np.ndarray | None:
+    """Return where values are neither missing nor saturated, bool of HxW; None: all are usable."""
     if raw.dtype == np.uint8:  # white may be what the camera's gain control made of it
-        # Not `raw < 256`: NumPy 2.0.2 has crashed where a limit is outside of the type.
-        return np.ones(raw.shape, bool) if saturated is None else raw < saturated
-    if raw.dtype == np.uint16:
-        return (raw > 0) & (raw < (65535 if saturated is None else saturated))
-    usable = np.isfinite(raw)
-    return usable if saturated is None else usable & (raw < saturated)
+        if saturated is None:
+            return None
+        usable = raw < saturated
+    elif raw.dtype == np.uint16:
+        usable = (raw > 0) & (raw < (65535 if saturated is None else saturated))
+    else:
+        usable = np.isfinite(raw)
+        if saturated is not None:
+            usable &= raw < saturated
+    return None if usable.all() else usable
 
 
 def replace_missing(

@@ -17,6 +17,7 @@ from rclpy.utilities import remove_ros_args
 
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_ros.node import decode_thread, end_signals
+from irvis_fusion_ros.node.executor import LoneExecutor
 from irvis_fusion_ros.node.malloc_tuning import keep_freed_memory
 from irvis_fusion_ros.node.startup.log_folder import CONSOLE_ONLY, log_folder, why_not_writable
 from irvis_fusion_ros.node.startup.shared_memory import own_segment
@@ -86,28 +87,6 @@ def run(make_node: Callable[[], FusionNode], arguments: list[str] | None = None)
         sys.stderr.flush()
         os._exit(result)
     return result
-
-
-class LoneExecutor(SingleThreadedExecutor):
-    """Spins on the thread that made it; only other threads wake it.
-
-    rclpy's executor wakes itself after each callback, so that another thread that waits builds its
-    wait set again. With one thread nobody waits at that moment, and each wake costs an empty turn:
-    building the wait set of all topics, services and timers. Measured in the node at 30 Hz, these
-    empty turns were a third of all time that its executor took.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        own = threading.get_ident()
-        wake = self._guard.trigger
-
-        def wake_from_elsewhere() -> None:
-            if threading.get_ident() != own:
-                wake()
-
-        # Whatever this thread adds is in the wait set of the next turn anyway.
-        setattr(self._guard, "trigger", wake_from_elsewhere)  # noqa: B010 - for mypy, a method
 
 
 def spin_once(executor: SingleThreadedExecutor, node: FusionNode) -> None:

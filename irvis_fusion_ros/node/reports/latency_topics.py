@@ -45,9 +45,7 @@ class LatencyTopics:
             for name in LATENCY_TOPICS
         }
         self._wanted: dict[str, Any] = {}
-        self._recent: dict[str, deque[float]] = {
-            name: deque(maxlen=window) for name in LATENCY_TOPICS
-        }
+        self._recent: deque[Mapping[str, float]] = deque(maxlen=window)
         self._lock = threading.Lock()
 
     def refresh(self) -> None:
@@ -62,8 +60,7 @@ class LatencyTopics:
         """Publish the values whose topics have a subscriber."""
         wanted = self._wanted
         with self._lock:
-            for name, value in values_ms.items():
-                self._recent[name].append(value)
+            self._recent.append(values_ms)
         for name, publisher in wanted.items():
             if name in values_ms:
                 publisher.publish(Float32(data=float(values_ms[name])))
@@ -71,11 +68,13 @@ class LatencyTopics:
     def describe(self) -> dict[str, str]:
         """Return `name: p50 / p99` over the window, for /diagnostics."""
         with self._lock:
-            recent = {name: sorted(values) for name, values in self._recent.items() if values}
+            recent = list(self._recent)
         shown = {}
-        for name, values in recent.items():
-            p50, p99 = (values[round(share * (len(values) - 1))] for share in (0.5, 0.99))
-            shown[name] = f"p50 {p50:.2f}, p99 {p99:.2f}"
+        for name in LATENCY_TOPICS:
+            values = sorted(frame[name] for frame in recent if name in frame)
+            if values:
+                p50, p99 = (values[round(share * (len(values) - 1))] for share in (0.5, 0.99))
+                shown[name] = f"p50 {p50:.2f}, p99 {p99:.2f}"
         return shown
 
     def destroy(self) -> None:

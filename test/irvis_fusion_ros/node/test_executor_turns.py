@@ -8,9 +8,11 @@ import pytest
 rclpy = pytest.importorskip("rclpy", reason="needs rclpy: source ROS, or pip install '.[ros]'")
 
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.serialization import deserialize_message
 from std_msgs.msg import Int32
+from std_srvs.srv import Trigger
 
-from irvis_fusion_ros.node.process import LoneExecutor
+from irvis_fusion_ros.node.executor import LoneExecutor
 
 
 @pytest.fixture
@@ -63,4 +65,35 @@ def test_another_thread_wakes_it(node):
     other.start()
     spun(executor, node, lambda: "task" in woken)
     other.join()
+    executor.shutdown()
+
+
+@pytest.mark.parametrize("kind", [LoneExecutor, SingleThreadedExecutor])
+def test_a_service_answers_while_serialized_messages_come(node, kind):
+    """Each message makes the next one, so the executor never runs out of them."""
+    found, answers = [], []
+    publisher = node.create_publisher(Int32, "numbers", 10)
+
+    def on_number(raw):
+        found.append(deserialize_message(raw, Int32).data)
+        publisher.publish(Int32(data=found[-1] + 1))
+
+    def answer(request, response):
+        response.success = True
+        return response
+
+    node.create_subscription(Int32, "numbers", on_number, 10, raw=True)
+    node.create_service(Trigger, "ask", answer)
+    client = node.create_client(Trigger, "ask")
+    executor = kind()
+    executor.add_node(node)
+    publisher.publish(Int32(data=0))
+    for _ in range(20000):
+        executor.spin_once(timeout_sec=1.0)
+        if not answers and len(found) > 3:
+            answers.append(client.call_async(Trigger.Request()))
+        if answers and answers[0].done() and len(found) > 30:
+            break
+    assert answers[0].result().success
+    assert found == list(range(len(found)))
     executor.shutdown()
