@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.shared.fusions import in_colour, open_fusions
+from benchmarks.shared.fusions import has_images, in_colour, open_fusions, open_images
 from benchmarks.shared.options import SHIPPED, make_parser
 from benchmarks.shared.pairs import read_pairs
 from irvis_fusion_core.image_files import write_image
@@ -35,20 +35,23 @@ def write_sheets(folder: Path, name: str, rows: Sequence[np.ndarray], each: int)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    shared = "data sets model backend threads limit"
+    shared = "data sets model images backend threads limit"
     parser = make_parser(__doc__, shared, model=SHIPPED, threads=1)
     parser.add_argument("--width", type=int, default=320, help="of each image, pixels")
     parser.add_argument("--rows", type=int, default=4, help="pairs a sheet")
     parser.add_argument("--output", type=Path, default=Path("out/sheets"))
     options = parser.parse_args(arguments)
     with open_fusions(options) as models:
+        made = open_images(options)
         for name in options.sets:
             rows = []
             for pair in read_pairs(options.data, name, options.limit):
+                if not has_images(pair, made):
+                    continue
                 maximum = in_colour("maximum", np.maximum(pair.ir, pair.luma), pair.vis)
                 stem = pair.name.rpartition("/")[2]
                 images = {f"IR  {stem}": pair.ir, "visible": pair.vis, "maximum": maximum}
-                images.update({model: fuse(pair) for model, fuse in models.items()})
+                images.update({row: fuse(pair) for row, fuse in {**models, **made}.items()})
                 rows.append(caption_row(images, options.width))
             for path in write_sheets(options.output, name.replace("/", "_"), rows, options.rows):
                 print(f"written {path}")

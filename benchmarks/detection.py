@@ -2,7 +2,7 @@
 
     python benchmarks/detection.py --data DIR --detector yolox_nano.onnx nanodet_m.onnx
         [--model nano small base] [--part val train all] [--pseudo] [--against late]
-        [--json result.json] [--limit 20]
+        [--json result.json] [--limit 20] [--images DIR=NAME ...]
 
 Rows: `visible`; `thermal` (grey); `late`: the same detector on both, its boxes merged by
 suppression, at twice the time; `maximum` and `mean` with the visible chroma; each model. Thermal
@@ -31,7 +31,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from benchmarks.shared.fusions import Fusion, open_fusions, rows_of
+from benchmarks.shared.fusions import Fusion, has_images, open_fusions, open_images, rows_of
 from benchmarks.shared.labelled_pairs import CLASSES, NIGHT_RULE, LabelledPair, read_labelled
 from benchmarks.shared.options import SHIPPED, make_parser
 from irvis_fusion_core.detectors import Detection, DetectorFile
@@ -147,7 +147,9 @@ def as_json(rows: Figures) -> dict[str, dict[str, list[float]]]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = make_parser(__doc__, "data model backend threads limit", model=SHIPPED, threads=1)
+    parser = make_parser(
+        __doc__, "data model images backend threads limit", model=SHIPPED, threads=1
+    )
     text = "several .onnx or .xml (default: those in the folder detectors next to the data)"
     parser.add_argument("--detector", nargs="+", type=Path, metavar="FILE", help=text)
     parser.add_argument("--part", choices=("train", "val", "all"), default="val")
@@ -167,11 +169,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         detectors = [DetectorFile(str(f), LEAST_SCORE, threads=1) for f in options.detector]
     except FusionError as error:
         parser.error(str(error))
-    scenes = list(read_labelled(options.data, options.part, not options.pseudo, options.limit))
+    made = open_images(options)
+    labelled = read_labelled(options.data, options.part, not options.pseudo, options.limit)
+    scenes = [scene for scene in labelled if has_images(scene.pair, made)]
     if not scenes:
         parser.error(f"expected pairs of the part {options.part} in {options.data}, found none")
     with open_fusions(options, ("maximum", "mean")) as fusions:
-        found = look(scenes, fusions, detectors)
+        found = look(scenes, {**fusions, **made}, detectors)
     judged = [
         {light: judge(scenes, found, n, light == "night") for light in ("night", "day")}
         for n in range(len(detectors))

@@ -2,7 +2,7 @@
 
     python benchmarks/image_faults.py --data DIR [--model nano small base]
         [--sets msrs/val roadscene/val m3fd] [--videos video_m3svd ...] [--limit 20]
-        [--degraded 6] [--json result.json]
+        [--degraded 6] [--json result.json] [--images DIR=NAME ...]
 
 Thermal images pass through the node's default rescale everywhere, and every figure refers to the
 images that the network sees. Rows: visible, thermal, maximum, mean (with the visible chroma), each
@@ -16,6 +16,8 @@ saturation           chroma over luma, over the visible's, where thermal is > 40
 flicker              change beyond both sources' after warping by the visible's optical flow,
                      of models also with the flicker limiter, which the node uses by default
 degraded             VIF and SSIM255 of the fusion of degraded sources against the clean ones
+
+Rows of --images are in the first table alone.
 """
 
 from __future__ import annotations
@@ -30,7 +32,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from benchmarks.shared.fusions import Fusion, mean_rows, open_fusions, rows_of
+from benchmarks.shared.fusions import (
+    Fusion,
+    has_images,
+    mean_rows,
+    open_fusions,
+    open_images,
+    rows_of,
+)
 from benchmarks.shared.labelled_pairs import NIGHT_RULE, is_night
 from benchmarks.shared.options import SHIPPED, VALIDATION_SETS, make_parser
 from benchmarks.shared.pairs import VIDEO_HZ, Pair, as_seen, read_pairs, video_as_seen
@@ -148,7 +157,7 @@ def degraded_scores(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    shared = "data sets model backend threads limit"
+    shared = "data sets model images backend threads limit"
     parser = make_parser(__doc__, shared, sets=SETS, model=SHIPPED, threads=1)
     parser.add_argument("--videos", nargs="*", default=VIDEOS)
     parser.add_argument("--degraded", type=int, default=6, help="pairs of each set; 0 for none")
@@ -158,13 +167,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     result: dict[str, object] = {}
     with open_fusions(options, TRIVIAL) as fusions:
         rows = rows_of(fusions)
+        images = open_images(options)
         nights, pairs = 0, []
         for name in options.sets:
             lossless = any((options.data / name.partition("@")[0] / "VIS").glob("*.png"))
             for pair in read_pairs(options.data, name, options.limit, True):
+                if not has_images(pair, images):
+                    continue
                 pairs.append((as_seen(pair), is_night(pair), lossless))
                 nights += is_night(pair)
-        found = still_faults(pairs, rows)
+        found = still_faults(pairs, rows_of({**fusions, **images}))
         means = mean_rows(found)
         title = f"{len(pairs)} pairs of {', '.join(options.sets)} ({nights} at night)"
         print(f"\n**{title}**; {NIGHT_RULE}\n")

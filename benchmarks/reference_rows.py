@@ -5,6 +5,7 @@ models, fused by RealtimeFusion exactly as a robot runs them.
 
     python benchmarks/reference_rows.py --data DIR [--sets msrs/val roadscene/val]
         [--model base small ...] [--backend auto] [--limit 20] [--markdown] [--rescale] [--denoise]
+        [--images DIR=NAME ...]
 
 Published tables take thermal images as they are stored. --rescale fuses and scores the thermal
 image that the network sees on a robot. --denoise scores against denoised sources (non-local
@@ -24,7 +25,7 @@ from functools import partial
 import cv2
 import numpy as np
 
-from benchmarks.shared.fusions import open_fusions, score_fusions
+from benchmarks.shared.fusions import has_images, open_fusions, open_images, score_fusions
 from benchmarks.shared.options import make_parser
 from benchmarks.shared.pairs import Pair, read_pairs
 from irvis_fusion_core import metrics
@@ -49,17 +50,20 @@ def _denoised(plane: np.ndarray) -> np.ndarray:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = make_parser(__doc__, "data sets model backend threads limit")
+    parser = make_parser(__doc__, "data sets model images backend threads limit")
     parser.add_argument("--markdown", action="store_true", help="tables for a document")
     parser.add_argument("--rescale", action="store_true", help="thermal as the network sees it")
     parser.add_argument("--denoise", action="store_true", help="score against denoised sources")
     options = parser.parse_args(arguments)
     columns = metrics.METRIC_NAMES
     with open_fusions(options, TRIVIAL_FUSIONS) as fusions:
+        images = open_images(options)
         for name in options.sets:
             stored = not options.rescale
-            pairs = read_pairs(options.data, name, options.limit, as_stored=stored)
-            rows, count = score_fusions(pairs, fusions, partial(score, denoise=options.denoise))
+            found = read_pairs(options.data, name, options.limit, as_stored=stored)
+            pairs = (pair for pair in found if has_images(pair, images))
+            how = partial(score, denoise=options.denoise)
+            rows, count = score_fusions(pairs, {**fusions, **images}, how)
             if options.markdown:
                 title = f"**{name}, {count} pairs**"
                 print(markdown_table(columns, {title: [""] * len(columns), **rows}))

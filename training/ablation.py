@@ -8,9 +8,18 @@
 
 Arms: ``sources`` (source terms only), and for every --teacher its images alone: L1, SSIM and
 gradient to the ensemble's mean; those named by --weighted trust it by its variance. --both adds,
-for each teacher, an arm of source and teacher terms together. All start from the same weights
-and see the same crops. Writes ``ablation.json``, ``ablation.md`` and ``sheet.png``; an arm whose
-weights exist is not trained again.
+for each teacher, an arm of source and teacher terms together; --arms chooses. With --detector all
+see it. All start from the same weights and see the same crops. Writes ``ablation.json``,
+``ablation.md`` and ``sheet.png``; an arm whose weights exist is not trained again.
+
+What targets are worth to a student that learns to repair its inputs, with two seeds each::
+
+    python -m training.ablation --train_root DATA/train --val_root DATA/val --detector FILE \
+        --teacher optimised=DIR --teacher proximal=OTHER --init nano.safetensors --noise_prob 0.5 \
+        --seeds 2 --arms sources sources+optimised sources+proximal
+
+Each validation folder has two tables: clean, and with noise of `NOISE` in both inputs, compared
+with the clean sources.
 """
 
 from __future__ import annotations
@@ -21,6 +30,7 @@ if not __package__:
 import argparse
 import json
 import sys
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,6 +43,7 @@ from irvis_fusion_core.image_sheet import caption_row, stack_rows
 from irvis_fusion_core.metrics import luminance, score_pair
 from irvis_fusion_core.metrics.trivial_fusions import TRIVIAL_FUSIONS
 from training import options as training_options
+from training.data.augmentation import add_noise
 from training.data.images import read_pair
 from training.data.listing import list_images
 from training.evaluation.fusers import CheckpointFuser
@@ -45,6 +56,9 @@ METRICS = ("EN", "SD", "SF", "MI", "SCD", "VIF", "Qabf", "SSIM", "SSIM255")
 FROM_TEACHER = {"pix": 1.0, "ssim": 1.0, "grad": 0.5}
 """Without the terms of deep features: their VGG-16 may be missing."""
 
+NOISE = 10.0
+"""Deviation of the noise in both inputs, grey levels."""
+
 Scores = dict[str, dict[str, dict[str, float]]]  # row -> validation folder -> metric
 
 
@@ -53,13 +67,19 @@ def main(arguments: list[str]) -> int:
     options = _parse(arguments)
     arms = plan(options)
     output = Path(options.output)
-    students = {name: output / name / f"{options.variant}.safetensors" for name in arms}
-    for name, (images, flags) in arms.items():
-        if not students[name].is_file():
-            root = _with_teacher(Path(options.train_root), images, output / "data" / name)
-            train(_train_options(options, root, output / name, flags))
-    scores, panels = evaluate(students, options.val_root, options.val_limit)
-    table = markdown(scores)
+    seeds = range(options.seed, options.seed + options.seeds)
+    students: dict[str, list[Path]] = {name: [] for name in arms}
+    for options.seed in seeds:  # read by `_train_options`
+        for name, (images, flags) in arms.items():
+            folder = output / (name if options.seed == seeds[0] else f"{name}.{options.seed}")
+            students[name].append(folder / f"{options.variant}.safetensors")
+            if not students[name][-1].is_file():
+                root = _with_teacher(Path(options.train_root), images, output / "data" / name)
+                train(_train_options(options, root, folder, flags))
+    if options.init:
+        students = {"start": [Path(options.init)], **students}
+    scores, spreads, panels = evaluate(students, options.val_root, options.val_limit)
+    table = markdown(scores, spreads)
     write_bytes(output / "ablation.json", (json.dumps(scores, indent=2) + "\n").encode())
     write_bytes(output / "ablation.md", table.encode())
     write_png(output / "sheet.png", stack_rows(panels))
@@ -83,50 +103,83 @@ def plan(options: argparse.Namespace) -> dict[str, tuple[Path | None, dict[str, 
     of_sources = {f"lambda_src_{k[4:]}": v for k, v in training_options.FROM_SOURCES.items()}
     of_teacher = {f"lambda_{k}": v for k, v in FROM_TEACHER.items()}
     nothing = {"lambda_perc": 0.0, "lambda_feat": 0.0}
-    arms: dict[str, tuple[Path | None, dict[str, float]]] = {"sources": (None, of_sources)}
+    # With the images of a teacher, unseen by its terms: what is drawn for a crop depends on them.
+    unseen = {f"lambda_{k}": 0.0 for k in (*FROM_TEACHER, "perc", "feat")}
+    first = next(iter(teachers.values()), None)
+    arms: dict[str, tuple[Path | None, dict[str, float]]]
+    arms = {"sources": (first, {**of_sources, **unseen})}
     for name, folder in teachers.items():
         trust = {} if name in options.weighted else {"variance_noise": 0.0}
         arms[name] = (folder, {**of_teacher, **nothing, **trust})
-        if options.both:
+        if options.both or options.arms:
             arms[f"sources+{name}"] = (folder, {**of_sources, **of_teacher, **nothing, **trust})
-    return arms
+    if unknown := sorted(set(options.arms) - set(arms)):
+        raise ConfigurationError(f"expected --arms out of {', '.join(arms)}, found {unknown}")
+    return {name: arm for name, arm in arms.items() if name in (options.arms or arms)}
 
 
 def evaluate(
-    students: dict[str, Path], roots: Sequence[str], limit: int
-) -> tuple[Scores, list[np.ndarray]]:
-    """Return mean metrics of every arm and of the trivial fusions, and rows of images."""
+    students: dict[str, list[Path]], roots: Sequence[str], limit: int
+) -> tuple[Scores, Scores, list[np.ndarray]]:
+    """Return mean metrics of every arm and of the trivial fusions, and rows of images.
+
+    The second result is half the range of the seeds of an arm, 0 where there is one.
+    """
     scores: Scores = {}
+    spreads: Scores = {}
     panels: list[np.ndarray] = []
-    fusers = {name: CheckpointFuser(path) for name, path in students.items()}
+    fusers = {name: [CheckpointFuser(path) for path in paths] for name, paths in students.items()}
     for root in roots:
-        found: dict[str, list[list[float]]] = {}
+        found: dict[tuple[str, str], list[list[list[float]]]] = {}
+        label = Path(root).resolve().parent.name
         pairs = list_images(Path(root), check=False, limit=limit).pairs
         for number, paths in enumerate(pairs):
-            ir, vis = read_pair(paths.ir, paths.vis)
-            y = luminance(vis)
-            fused = {name: TRIVIAL_FUSIONS[name](ir, y) for name in ("maximum", "mean")}
-            fused.update({name: luminance(f.fuse([ir], [vis])[0]) for name, f in fusers.items()})
-            for name, image in fused.items():
-                row = score_pair(image, ir, y, METRICS)
-                found.setdefault(name, []).append(list(row.values()))
-            if number in (0, len(pairs) // 2):
-                panels.append(caption_row({"infrared": ir, "visible": y, **fused}, width=320))
-        for name, values in found.items():
-            row = dict(zip(METRICS, np.mean(values, 0).tolist()))
-            label = Path(root).resolve().parent.name
-            scores.setdefault(name, {})[label] = {**row, "merit": merit(row)}
-    return scores, panels
+            clean = read_pair(paths.ir, paths.vis)
+            y = luminance(clean[1])
+            for kind, (ir, vis) in {label: clean, f"{label}, noisy": _noisy(*clean)}.items():
+                seen = ir, luminance(vis)
+                fused = {name: [TRIVIAL_FUSIONS[name](*seen)] for name in ("maximum", "mean")}
+                for name, of in fusers.items():
+                    fused[name] = [luminance(fuser.fuse([ir], [vis])[0]) for fuser in of]
+                for name, images in fused.items():
+                    rows = [list(score_pair(x, clean[0], y, METRICS).values()) for x in images]
+                    found.setdefault((kind, name), []).append(rows)
+                if number in (0, len(pairs) // 2):
+                    first = {name: images[0] for name, images in fused.items()}
+                    shown = {"infrared": seen[0], "visible": seen[1], **first}
+                    panels.append(caption_row(shown, width=320))
+        for (kind, name), values in found.items():
+            seeds = [dict(zip(METRICS, each)) for each in np.mean(values, 0).tolist()]
+            seeds = [{**row, "merit": merit(row)} for row in seeds]
+            table = {column: [row[column] for row in seeds] for column in seeds[0]}
+            means = {column: float(np.mean(each)) for column, each in table.items()}
+            scores.setdefault(name, {})[kind] = means
+            spreads.setdefault(name, {})[kind] = {
+                c: float(np.ptp(e)) / 2.0 for c, e in table.items()
+            }
+    return scores, spreads, panels
 
 
-def markdown(scores: Scores) -> str:
-    """Return a table for each validation folder; `merit` is 2 SSIM + VIF + 3 Qabf."""
+def _noisy(ir: np.ndarray, vis: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the pair with noise of `NOISE` in both; the same for the same images."""
+    random = np.random.default_rng(zlib.crc32(ir.tobytes()))
+    planes = [add_noise(image, random.normal(0.0, NOISE, image.shape)) for image in (ir, vis)]
+    return planes[0], planes[1]
+
+
+def markdown(scores: Scores, spreads: Scores) -> str:
+    """Return the tables; `merit` is 2 SSIM + VIF + 3 Qabf."""
     columns = (*METRICS, "merit")
-    styles = [".2f" if name in ("EN", "SD", "SF") else ".3f" for name in columns]
+    styles = {name: ".2f" if name in ("EN", "SD", "SF") else ".3f" for name in columns}
     tables = []
     for label in next(iter(scores.values())):
-        rows = {name: [of[label][c] for c in columns] for name, of in scores.items()}
-        tables.append(markdown_table(columns, rows, styles, label) + "\n")
+        rows: dict[str, list[object]] = {}
+        for name, of in scores.items():
+            spread, rows[name] = spreads[name][label], []
+            for column, style in styles.items():
+                text = f"{of[label][column]:{style}}"
+                rows[name].append(text + f" ±{spread[column]:{style}}" * (spread[column] > 0))
+        tables.append(markdown_table(columns, rows, corner=label) + "\n")
     return "\n".join(tables)
 
 
@@ -162,14 +215,19 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--teacher", action="append", default=[], metavar="NAME=DIR", help="its TEACHER_FUSED")
     add("--weighted", action="append", default=[], metavar="NAME", help="trust by variance")
     add("--both", action="store_true", help="also source and teacher terms together")
+    add("--arms", nargs="+", default=[], metavar="ARM", help="of all with --both (default: all)")
+    add("--seeds", type=int, default=1, metavar="N", help="runs of each arm, from --seed on")
+    add("--detector", action="append", default=[], metavar="FILE", help="as of training.train")
+    add("--boxes", action="append", default=[], metavar="DIR", help="as of training.train")
     add("--output", default="runs/ablation")
     add("--variant", default="nano")
     add("--init", metavar="FILE", help="start every arm from these weights")
     others = {"max_steps": 2000, "input_size": 160, "batch_size": 6, "lr": 2e-3, "threads": 1}
     others.update(misalign_prob=0.0, val_limit=0, num_workers=0)
-    training_options.add_options(parser, "accelerator seed", **others)
+    names = "accelerator seed noise_prob lr_warmup_steps ema"
+    training_options.add_options(parser, names, **others)
     options = parser.parse_args(arguments)
-    training_options.require_at_least(options, 1, "max_steps")
+    training_options.require_at_least(options, 1, "max_steps seeds")
     torch.set_num_threads(options.threads)
     return options
 

@@ -8,6 +8,13 @@ mean and the per-pixel variance of the ensemble. An interrupted run continues wh
 sample depends on its pair's name, its number and ``--seed`` only. Several GPUs or machines:
 ``--devices 4``, or torchrun, whose RANK and WORLD_SIZE share the pairs out.
 
+``--teacher optimised`` optimises the pixels of each pair under the objective of the training,
+from the image of the student in ``--checkpoint`` or from the pixel-wise ``maximum``. ``--prior
+FILE``, a network of ddfm, holds them to what its denoiser gives::
+
+    python -m training.make_teacher_images --teacher optimised --checkpoint maximum \
+        --detector yolox_nano.onnx --prior ddfm.safetensors --data_root DATA/train
+
 Several teachers, and for every pair the better one by 2 SSIM + VIF + 3 Qabf::
 
     python -m training.make_teacher_images --teacher ddfm --checkpoint ddfm.safetensors \
@@ -30,7 +37,7 @@ import argparse
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -41,21 +48,28 @@ from tqdm import tqdm
 from irvis_fusion_core.command_line import command
 from irvis_fusion_core.errors import ConfigurationError, FusionError
 from irvis_fusion_core.model_zoo import sha256_of
+from irvis_fusion_core.network.checkpoint import load_checkpoint
 from training.data.images import PairPaths, read_luminance, read_pair
 from training.data.listing import list_images
 from training.errors import DataError
 from training.evaluation.scores import best_of
-from training.options import add_options, require_at_least, script_parser
-from training.teachers import ddfm, diffusion, teacher_fleet
+from training.losses.frozen_detector import FrozenDetector
+from training.options import add_options, default_weights, require_at_least, script_parser
+from training.teachers import ddfm, diffusion, optimised, teacher_fleet
 from training.teachers.ensemble_files import EnsembleFolder, refuse_ambiguous
 from training.teachers.ensembles import Ensemble, EnsembleSampler, Pair, same_size, summarize
-from training.teachers.images import restore_colour
 from training.teachers.mask_difuser import teacher as mask_difuser
 from training.teachers.prior_files import TEACHERS, load_network
 
 MODULE = "training.make_teacher_images"
 FOLDER = "TEACHER_FUSED"
 SPLITS = ("train", "val", "test")
+MAXIMUM = "maximum"
+"""Start of the optimised teacher in place of a student's file."""
+
+
+Colour = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""From fused luminance and the visible RGB to fused RGB, as `restore_colour`."""
 
 
 class Share(NamedTuple):
@@ -133,7 +147,7 @@ class Work:
         with tqdm(total=images, desc=title, unit="image", file=sys.stderr) as bar:
             for group in same_size(self._read(missing, bar), sampler.pairs_at_once):
                 for ensemble in sampler.draw(group, bar.update):
-                    self._store(folder, ensemble)
+                    self._store(folder, ensemble, sampler.teacher.colour)
                     bar.set_postfix(diverged=self.diverged)
 
     def select(self, root: Path) -> None:
@@ -174,14 +188,14 @@ class Work:
                 self.failed.append(str(error))
                 bar.update(self.options.samples)
 
-    def _store(self, folder: EnsembleFolder, ensemble: Ensemble) -> None:
+    def _store(self, folder: EnsembleFolder, ensemble: Ensemble, colour: Colour) -> None:
         kept = sorted(ensemble.samples)
         self.kept += len(kept)
         self.diverged += len(ensemble.diverged)
         if kept:
             mean, variance = summarize(ensemble)
             planes = torch.stack([*(ensemble.samples[k] for k in kept), mean])
-            bytes_ = (restore_colour(planes, ensemble.vis[None]) * 255.0).round().byte()
+            bytes_ = (colour(planes, ensemble.vis[None]) * 255.0).round().byte()
             *samples, mean_image = bytes_.permute(0, 2, 3, 1).numpy()
             folder.write(ensemble.stem, dict(zip(kept, samples)), mean_image, variance.numpy())
             self.made += 1
@@ -245,6 +259,8 @@ def _make(options: argparse.Namespace) -> Work:
             folder = EnsembleFolder(output_folder(options, root) / name)
             folder.open(settings, share.rank == 0)
             work.make(folder, root, sampler)
+        if isinstance(sampler.teacher, optimised.Optimised):
+            print(f"{teacher}: {sampler.teacher.report()}", file=sys.stderr)
     for root in roots if options.select else ():
         work.select(root)
     return work
@@ -259,16 +275,37 @@ def output_folder(options: argparse.Namespace, root: Path) -> Path:
 def _open(
     teacher: str, checkpoint: str, device: torch.device, options: argparse.Namespace
 ) -> EnsembleSampler:
+    model: ddfm.DDFM | mask_difuser.MaskDiFuser | optimised.Optimised
+    more = (options.seed, options.max_side, options.use_amp, teacher in options.hold_brightness)
+    if teacher == "optimised":
+        model = _open_optimised(checkpoint, device, options)
+        return EnsembleSampler(model, options.samples, options.batch_size, device, *more)
     network = load_network(teacher, checkpoint).to(device)
-    model: ddfm.DDFM | mask_difuser.MaskDiFuser
     if teacher == "ddfm":
         steps = options.steps or ddfm.PUBLISHED_STEPS
         model = ddfm.DDFM(network, steps, options.sampler, options.eta, options.mode)
     else:
         steps = options.steps or mask_difuser.PUBLISHED_STEPS
         model = mask_difuser.MaskDiFuser(network, steps, options.eta)
-    more = (options.seed, options.max_side, options.use_amp, teacher in options.hold_brightness)
     return EnsembleSampler(model, options.samples, options.batch_size, device, *more)
+
+
+def _open_optimised(
+    start: str, device: torch.device, options: argparse.Namespace
+) -> optimised.Optimised:
+    """Open the networks of the optimised teacher."""
+    student = None if start == MAXIMUM else load_checkpoint(start).eval().to(device)
+    prior = load_network("ddfm", options.prior).to(device) if options.prior else None
+    weights = default_weights(bool(options.detector))
+    if not options.detector_scores:
+        weights = {name: w for name, w in weights.items() if name not in optimised.SCORES}
+    return optimised.Optimised(
+        weights,
+        [FrozenDetector(path) for path in options.detector],
+        student,
+        options.steps or optimised.DEFAULT_STEPS,
+        prior,
+    )
 
 
 def _settings(teacher: str, checkpoint: str, options: argparse.Namespace) -> dict[str, Any]:
@@ -279,21 +316,33 @@ def _settings(teacher: str, checkpoint: str, options: argparse.Namespace) -> dic
         chosen["hold_brightness"] = True
     if teacher == "ddfm":
         chosen.update(sampler=options.sampler, mode=options.mode)
-    return {"teacher": teacher, "checkpoint_sha256": sha256_of(checkpoint), **chosen}
+    if teacher == "optimised":
+        chosen["detector_sha256"] = [sha256_of(path) for path in options.detector]
+        chosen["detector_scores"] = options.detector_scores
+        chosen["prior_sha256"] = sha256_of(options.prior) if options.prior else None
+    start = checkpoint if checkpoint == MAXIMUM else sha256_of(checkpoint)
+    return {"teacher": teacher, "checkpoint_sha256": start, **chosen}
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = script_parser(__doc__, "make_teacher_images")
     add = parser.add_argument
-    add("--teacher", required=True, action="append", choices=sorted(TEACHERS))
-    add("--checkpoint", required=True, action="append", help="one for each --teacher")
+    add("--teacher", required=True, action="append", choices=sorted([*TEACHERS, "optimised"]))
+    text = "one for each --teacher; of optimised a student's, or maximum"
+    add("--checkpoint", required=True, action="append", help=text)
     text = "holds IR/ and VIS/, or train/, val/, test/ that do; or several of these"
     add("--data_root", required=True, nargs="+", metavar="DIR", help=text)
     text = "where TEACHER_FUSED/ goes, of several folders below their names (default: next to IR/ "
     add("--output", help=text + "and VIS/)")
     teacher_fleet.add_options(parser)
-    add("--samples", type=int, default=4, metavar="K", help="of each pair (default: 4)")
-    add("--steps", type=int, default=0, help="default: 100 (ddfm), 5 (mask_difuser)")
+    text = "of each pair (default: 4; 1 of optimised alone)"
+    add("--samples", type=int, metavar="K", help=text)
+    add("--steps", type=int, default=0, help="default: 100 (ddfm, optimised), 5 (mask_difuser)")
+    text = "of optimised: as of training.train; it sees the objects of the thermal image"
+    add("--detector", action="append", default=[], metavar="FILE", help=text)
+    text = "of optimised: also optimise for the detector's scores and places"
+    add("--detector_scores", action="store_true", help=text)
+    add("--prior", metavar="FILE", help="of optimised: a network of ddfm, used as a denoiser")
     add("--sampler", default="ddpm", choices=diffusion.SAMPLERS, help="of ddfm (default: ddpm)")
     add("--mode", default="regional", choices=sorted(ddfm.MODES), help="of ddfm (see its module)")
     add("--eta", type=float, default=1.0, help="noise of ddim, 0..1 (default: 1)")
@@ -312,6 +361,8 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
             f"expected one --checkpoint for each --teacher, found {len(options.checkpoint)} for "
             f"{len(options.teacher)}"
         )
+    if options.samples is None:
+        options.samples = 1 if options.teacher == ["optimised"] else 4
     if len(set(options.teacher)) != len(options.teacher):
         raise ConfigurationError("expected each --teacher once")
     if options.select and len(options.teacher) < 2:

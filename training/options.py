@@ -41,6 +41,13 @@ _TERMS = {
 FROM_SOURCES = {k: v for k, (v, _) in _TERMS.items() if k.startswith("src_")}
 """Weights of the terms where there is no teacher."""
 
+
+def default_weights(with_detector: bool) -> dict[str, float]:
+    """Return the default weights of the terms of one still image, without a teacher."""
+    names = [*FROM_SOURCES, *(DETECTOR_TERMS if with_detector else ())]
+    return {name: _TERMS[name][0] for name in names if name != "src_flicker"}
+
+
 _Row = tuple[bool | int | float | str, str]
 # Group -> options of one value, which several scripts share: name -> default, help.
 _GROUPS: dict[str, dict[str, _Row]] = {

@@ -3,7 +3,9 @@
     python -m training.train_teacher --teacher ddfm --train_root DATA/msrs/train \
         --val_root DATA/msrs/val --checkpoint_dir runs/ddfm --log_dir logs/ddfm
 
-Any folder of photographs will do; of a folder with ``VIS/`` its visible images are taken.
+Any folder of photographs will do; of a folder with ``VIS/`` its visible images are taken (name
+``IR/`` itself for the thermal ones). A prior that is a denoiser, for ``--teacher optimised`` of
+`training.make_teacher_images`, needs little noise only: ``--t_below 150``.
 `training.make_teacher_images` loads ``<checkpoint_dir>/<teacher>.safetensors``, the averaged
 network and its configuration. ``--resume <checkpoint_dir>/last.ckpt`` continues the training.
 Several GPUs or machines: ``--devices``, ``--num_nodes`` and ``--strategy``, or torchrun.
@@ -24,12 +26,14 @@ from typing import Any
 import lightning
 
 from irvis_fusion_core.command_line import command
-from irvis_fusion_core.errors import ConfigurationError
+from irvis_fusion_core.errors import CheckpointError, ConfigurationError
+from irvis_fusion_core.network.checkpoint import find_misfits
+from training.data.scene_parts import held_out
 from training.loop.averaged_run import AveragedData, check_readable, fit
 from training.loop.set_up import set_up_process, steps_in_all
 from training.options import add_options, script_parser
 from training.teachers.photographs import PhotographCrops, list_photographs
-from training.teachers.prior_files import TEACHERS, create_network, save_network
+from training.teachers.prior_files import TEACHERS, create_network, load_network, save_network
 from training.teachers.prior_task import PriorTask
 
 LAMBDAS = {"noise": 10.0, "image": 0.5, "ssim": 0.5, "colour": 10.0}
@@ -42,7 +46,14 @@ def main(arguments: list[str]) -> int:
     lightning.seed_everything(options.seed, verbose=False)
     set_up_process(options.threads)
     check_readable(options.resume, "train_teacher")
+    if options.t_below:
+        options.config["t_below"] = options.t_below
     network = create_network(options.teacher, options.size, options.config)
+    if options.init:
+        start = load_network(options.teacher, options.init).state_dict()
+        if misfits := find_misfits(start, network):
+            raise CheckpointError(f"expected weights of this network in --init, found {misfits}")
+        network.load_state_dict(start)
     size, multiple = options.input_size, network.multiple
     if size % multiple:
         raise ConfigurationError(
@@ -69,9 +80,13 @@ class Photographs(AveragedData):
 
     def __init__(self, options: argparse.Namespace, channels: int) -> None:
         settings = (channels, options.input_size, options.teacher == "mask_difuser", options.seed)
+        train = list_photographs(options.train_root)
+        if options.exclude_validation:
+            annotated = {p.stem for root in options.boxes for p in Path(root).glob("*.txt")}
+            train = [p for p in train if not held_out(p.stem, p.stem in annotated)]
         crops: list[Any] = [
-            PhotographCrops(list_photographs(roots), *settings) if roots else None
-            for roots in (options.train_root, options.val_root)
+            PhotographCrops(paths, *settings) if paths else None
+            for paths in (train, list_photographs(options.val_root))
         ]
         names = ("batch_size", "num_workers", "crops_per_epoch", "seed")
         super().__init__(crops[0], crops[1], *(getattr(options, name) for name in names))
@@ -85,6 +100,10 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--val_root", action="append", default=[], metavar="DIR")
     add("--size", default="small", choices=("small", "published"))
     add("--config", type=json.loads, default={}, metavar="JSON", help="fields to override")
+    add("--t_below", type=int, metavar="T", help="of ddfm: timesteps below this (default: all)")
+    add("--init", metavar="FILE", help="start from the network of this file")
+    text = "folder of annotations: with --exclude_validation annotated images of MSRS are left out"
+    add("--boxes", action="append", default=[], metavar="DIR", help=text)
     add("--crops_per_epoch", type=int, default=4096)
     add("--warmup_steps", type=int, default=200)
     for name, weight in LAMBDAS.items():
@@ -99,7 +118,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     }
     own.update(input_size=64, batch_size=16, epochs=100, lr=3e-4, ema=0.999)
     own.update(log_freq=50, save_freq=1)
-    same = "max_steps weight_decay grad_clip use_amp num_workers seed"
+    same = "max_steps weight_decay grad_clip use_amp num_workers seed exclude_validation"
     add_options(parser, f"{same} accelerator num_nodes strategy threads", **own)
     return parser.parse_args(arguments)
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from benchmarks.shared.pairs import Pair
 from irvis_fusion_core.fusion import RealtimeFusion
+from irvis_fusion_core.image_files import read_visible
 from irvis_fusion_core.metrics.trivial_fusions import TRIVIAL_FUSIONS
 
 Fusion = Callable[[Pair], np.ndarray]
@@ -51,6 +52,46 @@ def open_fusions(
                 )
                 fusions[name or path.stem] = _exported(stack.enter_context(fusion))
         yield fusions
+
+
+class ImageFolder:
+    """A fusion whose images exist: ``DIR/<stem>.png``, as `training.make_teacher_images` writes.
+
+    Args:
+        text: ``DIR[=NAME]``; NAME is the row in the table, by default the folder's name.
+    """
+
+    def __init__(self, text: str) -> None:
+        folder, _, name = text.partition("=")
+        self.folder, self.name = Path(folder), name or Path(folder).name
+        if not any(self.folder.glob("*.png")):
+            raise SystemExit(f"expected images (.png) in {folder}, found none")
+
+    def __contains__(self, pair: Pair) -> bool:
+        return self._path(pair).is_file()
+
+    def __call__(self, pair: Pair) -> np.ndarray:
+        image = read_visible(str(self._path(pair)))[..., ::-1]
+        if image.shape != pair.vis.shape:
+            raise SystemExit(
+                f"expected {pair.vis.shape} as the pair has, found {image.shape} in "
+                f"{self._path(pair)}"
+            )
+        return image
+
+    def _path(self, pair: Pair) -> Path:
+        return self.folder / f"{pair.name.rpartition('/')[2]}.png"
+
+
+def open_images(options: argparse.Namespace) -> dict[str, Fusion]:
+    """Return the rows of --images."""
+    folders = map(ImageFolder, options.images)
+    return {folder.name: folder for folder in folders}
+
+
+def has_images(pair: Pair, images: Mapping[str, Fusion]) -> bool:
+    """Return whether every row of `open_images` has this pair."""
+    return all(pair in folder for folder in images.values() if isinstance(folder, ImageFolder))
 
 
 def _exported(fusion: RealtimeFusion) -> Fusion:

@@ -22,6 +22,13 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "help": "folders with IR/ and VIS/; @ENDING takes the names that end so",
     },
     "model": {"nargs": "+", "default": (), "help": "shipped names, .onnx files or checkpoints"},
+    "images": {
+        "nargs": "+",
+        "default": (),
+        "metavar": "DIR[=NAME]",
+        "help": "rows of images that exist, DIR/STEM.png, such as a teacher's; pairs that are not "
+        "in all of these folders are left out",
+    },
     "backend": {"default": "auto", "help": "engine (default: auto)"},
     "threads": {"type": int, "default": 0, "help": "of the engine; 0: its own choice"},
     "limit": {"type": int, "help": "pairs of each set (default: all)"},

@@ -68,3 +68,17 @@ def test_rows_against_rescaled_and_denoised_sources(data, capsys):
     plain, denoised = (reference_rows.score(pair.luma, pair, each) for each in (False, True))
     place = list(metrics.METRIC_NAMES).index("VIF")
     assert denoised[place] < plain[place]
+
+
+def test_images_that_exist_are_a_row_of_the_pairs_that_have_them(data, tmp_path, capsys):
+    made = tmp_path / "made"
+    for pair in read_pairs(data, "set@N", 1, as_stored=True):
+        write_image(str(made / "2N.png"), np.maximum(pair.ir, pair.luma))
+    options = ["--data", str(data), "--sets", "set", "--markdown"]
+    reference_rows.main([*options, "--images", f"{made}=teacher"])
+    printed = capsys.readouterr().out
+    assert "**set, 1 pairs**" in printed
+    rows = {row.split("|")[1].strip(): row.split("|")[2:] for row in printed.splitlines()[1:]}
+    assert rows["teacher"] == rows["maximum"]
+    with pytest.raises(SystemExit, match="found none"):
+        reference_rows.main([*options, "--images", str(tmp_path / "nowhere")])

@@ -16,18 +16,26 @@ from irvis_fusion_core.thermal import ThermalRescale
 from training import ablation
 
 
-def options(teachers, weighted=(), both=False):
-    return argparse.Namespace(teacher=list(teachers), weighted=list(weighted), both=both)
+def options(teachers, weighted=(), both=False, arms=()):
+    chosen = {"teacher": list(teachers), "weighted": list(weighted), "arms": list(arms)}
+    return argparse.Namespace(**chosen, both=both)
 
 
 def test_arms_differ_in_their_teacher_only(tmp_path):
     arms = ablation.plan(options([f"a={tmp_path}", f"b={tmp_path}"], ["b"]))
     assert list(arms) == ["sources", "a", "b"]
-    assert arms["sources"][0] is None and "lambda_pix" not in arms["sources"][1]
+    # The crops of all arms are the same: they follow from the images that a scene has.
+    assert {folder for folder, _ in arms.values()} == {tmp_path}
+    assert arms["sources"][1]["lambda_pix"] == arms["sources"][1]["lambda_ssim"] == 0.0
+    assert ablation.plan(options([]))["sources"][0] is None
     assert arms["a"][1] == {**arms["b"][1], "variance_noise": 0.0}
     assert not any(name.startswith("lambda_src") for name in arms["a"][1])
     both = ablation.plan(options([f"a={tmp_path}"], both=True))["sources+a"][1]
     assert both["lambda_pix"] == 1.0 and both["lambda_src_ssim"] > 0.0
+    chosen = ablation.plan(options([f"a={tmp_path}"], arms=["sources+a", "sources"]))
+    assert list(chosen) == ["sources", "sources+a"]
+    with pytest.raises(ConfigurationError, match="--arms out of sources, a, sources.a"):
+        ablation.plan(options([f"a={tmp_path}"], arms=["b"]))
 
 
 @pytest.mark.parametrize("teachers, weighted", [(["a"], []), (["a=/nowhere"], []), ([], ["a"])])
@@ -63,7 +71,20 @@ def test_a_run_makes_table_and_sheet(tmp_path, capsys):
     assert scores["maximum"]["set"]["Qabf"] == pytest.approx(np.mean(expected))
     assert "| drawn |" in (tmp_path / "out" / "ablation.md").read_text()
     assert cv2.imread(str(tmp_path / "out" / "sheet.png")).shape[1] == 6 * 320
+    noisy = scores["maximum"]["set, noisy"]
+    assert noisy["SSIM255"] < scores["maximum"]["set"]["SSIM255"]
     # Trained arms are kept.
     before = (tmp_path / "out" / "drawn" / "nano.safetensors").stat().st_mtime_ns
     assert ablation.main(arguments) == 0
     assert (tmp_path / "out" / "drawn" / "nano.safetensors").stat().st_mtime_ns == before
+    # A second seed of one arm: the mean of both, and half of their distance.
+    assert ablation.main([*arguments, "--seeds", "2", "--arms", "drawn"]) == 0
+    both = json.loads((tmp_path / "out" / "ablation.json").read_text())
+    assert list(both) == ["maximum", "mean", "drawn"]
+    alone = ["--seed", "1", "--arms", "drawn", "--output", str(tmp_path / "second")]
+    assert ablation.main([*arguments, *alone]) == 0
+    second = json.loads((tmp_path / "second" / "ablation.json").read_text())
+    values = [found["drawn"]["set"]["SD"] for found in (scores, second)]
+    assert both["drawn"]["set"]["SD"] == pytest.approx(np.mean(values))
+    table = (tmp_path / "out" / "ablation.md").read_text()
+    assert f"{np.mean(values):.2f} ±{abs(np.diff(values)[0]) / 2:.2f} |" in table

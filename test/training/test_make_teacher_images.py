@@ -15,9 +15,10 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("tqdm")
 
-from irvis_fusion_core.metrics import score_pair
+from irvis_fusion_core.metrics import luminance, score_pair
 from training import make_teacher_images
 from training.data.dataset import FusionDataset
+from training.data.images import read_pair
 from training.data.listing import list_images
 from training.errors import TeacherMemoryError
 from training.evaluation.scores import WEIGHTS, merit
@@ -341,3 +342,32 @@ def test_the_pairs_of_one_folder_are_shared_out(weights, data, capsys):
     assert "2 done, 3 ensembles made" in capsys.readouterr().err
     assert len(list((data / "TEACHER_FUSED").glob("*_var.png"))) == 3
     assert len(list((data / "TEACHER_FUSED").glob("ensembles.*.jsonl"))) == 2
+
+
+def test_optimised_images_are_made_from_the_maximum(data, capsys):
+    """Two steps of less than a grey level each: still near the maximum, without variance."""
+    command = ["--teacher", "optimised", "--checkpoint", "maximum", "--steps", "2"]
+    command += ["--data_root", str(data), "--devices", "cpu"]
+    assert make_teacher_images.main(command) == 0
+    printed = capsys.readouterr()
+    assert "3 ensembles made (3 samples kept" in printed.out
+    assert "the sources alone: give --detector FILE" in printed.err
+    folder = data / "TEACHER_FUSED"
+    image = cv2.cvtColor(cv2.imread(str(folder / "a.png")), cv2.COLOR_BGR2GRAY)
+    listing = list_images(data).require_clean()
+    ir, vis = read_pair(listing.pairs[0].ir, listing.pairs[0].vis)
+    away = np.abs(image.astype(int) - np.maximum(ir, luminance(vis)))
+    assert np.median(away) <= 2 and not cv2.imread(str(folder / "a_var.png"), -1).any()
+    settings = json.loads((folder / "teacher.json").read_text())
+    assert settings["checkpoint_sha256"] == "maximum" and settings["prior_sha256"] is None
+
+
+def test_a_prior_of_the_optimised_teacher_is_another_setting(weights, data, capsys):
+    command = ["--teacher", "optimised", "--checkpoint", "maximum", "--steps", "1", "--limit", "1"]
+    command += ["--data_root", str(data), "--devices", "cpu"]
+    assert make_teacher_images.main(command) == 0
+    assert make_teacher_images.main([*command, "--prior", weights["ddfm"]]) == 1
+    assert "found prior_sha256 None not" in capsys.readouterr().err
+    other = ["--prior", weights["ddfm"], "--output", str(data / "held")]
+    assert make_teacher_images.main([*command, *other]) == 0
+    assert (data / "held" / "TEACHER_FUSED" / "a_var.png").is_file()

@@ -1,5 +1,6 @@
 """Priors are trained by the command: they learn, resume exactly, and load as teachers."""
 
+import argparse
 import json
 
 import cv2
@@ -101,6 +102,46 @@ def test_going_on_is_as_if_never_stopped(folder, tmp_path):
     )
     different = [name for name in whole if not torch.equal(whole[name], parts[name])]
     assert not different
+
+
+def test_a_prior_of_little_noise_starts_from_another_one(folder, tmp_path, capsys):
+    assert train(folder, tmp_path / "all") == 0
+    start = str(tmp_path / "all" / "ddfm.safetensors")
+    more = ("--init", start, "--t_below", "150", "--lr", "1e-9", "--ema", "0")
+    assert train(folder, tmp_path / "little", "ddfm", *more) == 0
+    first, then = (
+        prior_files.load_network("ddfm", tmp_path / run / "ddfm.safetensors")
+        for run in ("all", "little")
+    )
+    assert (first.config.t_below, then.config.t_below) == (1000, 150)
+    values = zip(first.state_dict().values(), then.state_dict().values())
+    assert all(torch.allclose(a, b, atol=1e-5) for a, b in values)
+    figures = json.loads((tmp_path / "little" / "training.jsonl").read_text().splitlines()[-1])
+    assert {f"val/noise_t{t}" for t in (7, 30, 75, 120)} < set(figures)
+    assert train(folder, tmp_path / "other", "ddfm", "--init", start, "--config", "{}") == 1
+    assert "expected weights of this network in --init" in capsys.readouterr().err
+
+
+def test_held_out_scenes_are_left_out(tmp_path):
+    """Of RoadScene one run of frame numbers, of MSRS what is annotated."""
+    for name in ("FLIR_00100", "FLIR_01300", "00010D", "00020D"):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), np.zeros((40, 40), np.uint8))
+    (tmp_path / "boxes").mkdir()
+    (tmp_path / "boxes" / "00020D.txt").write_text("")
+    options = argparse.Namespace(
+        train_root=[str(tmp_path)],
+        val_root=[],
+        boxes=[str(tmp_path / "boxes")],
+        exclude_validation=True,
+        input_size=32,
+        teacher="ddfm",
+        seed=0,
+        batch_size=2,
+        num_workers=0,
+        crops_per_epoch=4,
+    )
+    data = train_teacher.Photographs(options, 1)
+    assert [path.stem for path in data.train.paths] == ["00010D", "FLIR_00100"]
 
 
 class Bomb:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypedDict
+from typing import Protocol, TypedDict
 
 import torch
 from torch import nn
@@ -39,6 +39,16 @@ TERMS = TEACHER_TERMS + SOURCE_TERMS + DETECTOR_TERMS
 
 # Terms that hold the brightness join first, then structure (1), then deep features.
 _STAGES = {"pix": 0, "src_base": 0, "src_colour": 0, "perc": 2, "feat": 2}
+
+
+class Fuser(Protocol):
+    """What is trained: a `Student`, or anything that fuses as one."""
+
+    def fuse_luminance(
+        self, ir: torch.Tensor, y: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, list[torch.Tensor]]:
+        """See `Student.fuse_luminance`."""
+        ...
 
 
 class TaskLoss(TypedDict):
@@ -155,7 +165,7 @@ class DistillationTask(nn.Module):
         """Return the loss of a batch of `training.data.dataset`; images of any size.
 
         Terms of the teacher are missing in a batch without one. What is drawn depends on the
-        images alone, so a resumed run repeats an unbroken one.
+        images (and ``draw``, a number) alone, so a resumed run repeats an unbroken one.
         """
         names = active_terms(self.weights, epoch, self.warmup_epochs)
         # In whole grey levels: both as seen, and both clean and in place.
@@ -163,13 +173,14 @@ class DistillationTask(nn.Module):
         y = luminance(vis).round()
         clean_ir, clean_vis = batch["ir_aligned"].float(), batch["vis_clean"].float()
         clean_y = luminance(clean_vis).round()
-        chance = torch.Generator().manual_seed(int(clean_y.sum(dtype=torch.float64)))
+        seed = int(clean_y.sum(dtype=torch.float64)) + int(batch.get("draw", 0))
+        chance = torch.Generator().manual_seed(seed)
         seen_ir, seen_y, count = ir, y, len(y)
         if "src_flicker" in names:
             # In the same pass: normalised by the same statistics.
             later = a_moment_later(*(p[: math.ceil(count * self.later_share)] for p in (ir, y)))
             seen_ir, seen_y = torch.cat([ir, later[0]]), torch.cat([y, later[1]])
-        change, chroma, features = _fuse(self.student, seen_ir, seen_y)
+        change, chroma, features = fuse_levels(self.student, seen_ir, seen_y)
         features = [f[:count] for f in features]
         rows = batch["has_teacher"].bool()
         if self.teacher is not None:
@@ -283,7 +294,7 @@ class DistillationTask(nn.Module):
         image = batch["teacher"][rows].float()
         if self.teacher is None:
             return image, None
-        change, _, features = _fuse(self.teacher, aligned[rows], y[rows])
+        change, _, features = fuse_levels(self.teacher, aligned[rows], y[rows])
         made = (y[rows] + change * 255.0).round()
         on_disk = batch["has_teacher"][rows].view(-1, 1, 1, 1).bool()
         return torch.where(on_disk, image, made.clamp(0.0, 255.0)), features
@@ -348,8 +359,8 @@ def _check_weights(weights: Mapping[str, float]) -> None:
         raise ConfigurationError("expected a term of a weight above 0, found all of them 0")
 
 
-def _fuse(
-    student: Student, ir: torch.Tensor, y: torch.Tensor
+def fuse_levels(
+    student: Fuser, ir: torch.Tensor, y: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, list[torch.Tensor]]:
     """Return `Student.fuse_luminance` of grey levels in any size; features stay padded."""
     change, chroma, features = student.fuse_luminance(

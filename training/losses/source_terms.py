@@ -271,10 +271,8 @@ def _wanted_chroma(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return the wanted chroma, how lit the visible image is, and where colour has room, 0..1."""
     y = luminance(vis)
-    lit, unclipped = ((y - 45.0) / 35.0).clamp(0.0, 1.0), ((250.0 - fused) / 20.0).clamp(0, 1)
-    brighter = (fused / y.clamp_min(20.0)).clamp_max(LARGEST_CHROMA)
-    darker = (y / fused.clamp_min(1.0)).clamp_max(1.0)
-    return (vis - y) * (lit * brighter + (1.0 - lit) * darker), lit, unclipped
+    unclipped = ((250.0 - fused) / 20.0).clamp(0.0, 1.0)
+    return (vis - y) * wanted_saturation(fused, y), _lit(y), unclipped
 
 
 def sky_kept(fused: torch.Tensor, vis: torch.Tensor, sky: torch.Tensor) -> torch.Tensor:
@@ -288,6 +286,17 @@ def sky_kept(fused: torch.Tensor, vis: torch.Tensor, sky: torch.Tensor) -> torch
     """
     away = sky * (smooth(fused, 5) - smooth(vis, 5)).abs()
     return away.sum() / (sky.sum() + LEAST_SKY * sky.numel()) / 40.0
+
+
+def wanted_saturation(fused: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """Return the factor of the visible chroma where `colour` is 0; grey levels N x 1 x H x W."""
+    brighter = (fused / y.clamp_min(20.0)).clamp_max(LARGEST_CHROMA)
+    darker = (y / fused.clamp_min(1.0)).clamp_max(1.0)
+    return _lit(y) * brighter + (1.0 - _lit(y)) * darker
+
+
+def _lit(y: torch.Tensor) -> torch.Tensor:
+    return ((y - 45.0) / 35.0).clamp(0.0, 1.0)
 
 
 SOURCE_TERMS: dict[str, Callable[..., torch.Tensor]] = {

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from irvis_fusion_core.errors import expect_one_of
+from irvis_fusion_core.errors import ConfigurationError, expect_one_of
 from irvis_fusion_core.network.student import luminance
 from training.teachers import diffusion, images
 from training.teachers.unet import UNet
@@ -131,6 +131,7 @@ class DDFM:
     """
 
     name = "ddfm"
+    colour = staticmethod(images.restore_colour)
 
     def __init__(
         self,
@@ -145,6 +146,11 @@ class DDFM:
         self.mode = MODES[mode]
         whole = diffusion.linear_schedule()
         self.schedule = whole.first(self.mode.start or 1.0).respaced(steps, "ends")
+        if self.schedule.timesteps[-1] >= network.config.t_below:
+            raise ConfigurationError(
+                f"expected a prior of all noise for the mode {mode}, found one of timesteps below "
+                f"{network.config.t_below}; try --mode regional"
+            )
 
     @torch.no_grad()
     def fuse(self, ir: torch.Tensor, vis: torch.Tensor, seeds: Sequence[int]) -> torch.Tensor:

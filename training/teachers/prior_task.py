@@ -12,7 +12,7 @@ from training.losses.source_terms import ssim
 from training.teachers import diffusion, images
 from training.teachers.mask_difuser.network import MaskDiFuserNetwork
 
-VALIDATION_TIMESTEPS = (50, 200, 500, 800)
+VALIDATION_SHARES = (0.05, 0.2, 0.5, 0.8)  # of the timesteps that are trained
 
 
 class PriorTask(AveragedTask):
@@ -29,7 +29,8 @@ class PriorTask(AveragedTask):
         super().__init__(*common, **more)
         self.conditional = isinstance(self.network, MaskDiFuserNetwork)
         self.image_terms_from, self.seed = image_terms_from, seed
-        levels = torch.from_numpy(diffusion.linear_schedule().alphas_bar).float()
+        t_below = getattr(self.network.config, "t_below", None)
+        levels = torch.from_numpy(diffusion.linear_schedule().alphas_bar[:t_below]).float()
         self.register_buffer("alphas_bar", levels, persistent=False)
 
     def guess(
@@ -68,7 +69,7 @@ class PriorTask(AveragedTask):
         image = batch["image"]
         generator = torch.Generator().manual_seed(number)
         errors: list[torch.Tensor] = []
-        for step in VALIDATION_TIMESTEPS:
+        for step in (int(share * len(self.alphas_bar)) for share in VALIDATION_SHARES):
             noise = torch.randn(image.shape, generator=generator).to(image.device)
             x_t = diffusion.add_noise(image, noise, self.alphas_bar[step])
             t = torch.full((len(image),), step, device=image.device)

@@ -26,6 +26,7 @@ class UNetConfig:
         model_channels: Width at the top; each level has `channel_mult` times as many.
         attention_at: Reductions (1, 2, 4 ...) at which self-attention is used.
         patch: Side of the pixel blocks that become channels before the first convolution.
+        t_below: It was trained at timesteps below this: 1000 is any noise, 150 little noise.
     """
 
     in_channels: int = 1
@@ -38,8 +39,11 @@ class UNetConfig:
     dropout: float = 0.0
     groups: int = 16
     patch: int = 2
+    t_below: int = 1000
 
     def __post_init__(self) -> None:
+        if not 1 <= self.t_below <= 1000:
+            raise ConfigurationError(f"expected t_below between 1 and 1000, found {self.t_below}")
         if any(self.model_channels * mult % self.groups for mult in self.channel_mult):
             raise ConfigurationError(
                 f"expected widths that are multiples of groups={self.groups}, found "

@@ -112,7 +112,7 @@ class NoPrior(torch.nn.Module):
 
     def __init__(self, channels=1):
         super().__init__()
-        self.config = type("Config", (), {"in_channels": channels})
+        self.config = type("Config", (), {"in_channels": channels, "t_below": 1000})
 
     def forward(self, x, timesteps):
         return torch.zeros(len(x), 2 * x.shape[1], *x.shape[2:])

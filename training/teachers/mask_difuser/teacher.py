@@ -86,6 +86,7 @@ class MaskDiFuser:
     """
 
     name = "mask_difuser"
+    colour = staticmethod(images.restore_colour)
 
     def __init__(
         self, network: MaskDiFuserNetwork, steps: int = PUBLISHED_STEPS, eta: float = 1.0

@@ -1,0 +1,1 @@
+"""Measures diffusion priors as denoisers: see `__main__`."""
