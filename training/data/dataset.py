@@ -189,7 +189,8 @@ class FusionDataset(Dataset):
         scene = self.read(self.pairs[index])
         random = np.random.default_rng((self.seed, number))
         if self.augmentation is None:
-            view = View(*scene[:2], *scene[:2], sky_mask(scene.vis), *scene[2:])
+            ir, vis, *others = scene
+            view = View(ir, vis, ir, vis, sky_mask(vis), *others)
         else:
             view = self.augmentation(scene, random)
         teacher, variance = self._target(view, random)
