@@ -126,6 +126,21 @@ class LoneExecutor(SingleThreadedExecutor):
         self._all = Waited(context, self._held, *often, *seldom)
 
 
+def make_executor() -> SingleThreadedExecutor:
+    """Return the node's executor: rclpy's own where rclpy has not got the parts that ours uses."""
+    timer = getattr(rclpy_implementation, "Timer", None)
+    plain = SingleThreadedExecutor()
+    parts = ("_guard", "_sigint_gc", "_context", "wait_for_ready_callbacks")
+    if not (
+        hasattr(rclpy_implementation, "WaitSet")
+        and hasattr(timer, "call_timer")
+        and all(hasattr(plain, part) for part in parts)
+    ):
+        return plain
+    plain.shutdown()
+    return LoneExecutor()
+
+
 class Waited:
     """A wait set, and what is waited for."""
 

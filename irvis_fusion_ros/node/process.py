@@ -17,7 +17,7 @@ from rclpy.utilities import remove_ros_args
 
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_ros.node import decode_thread, end_signals
-from irvis_fusion_ros.node.executor import LoneExecutor
+from irvis_fusion_ros.node.executor import make_executor
 from irvis_fusion_ros.node.malloc_tuning import keep_freed_memory
 from irvis_fusion_ros.node.startup.log_folder import CONSOLE_ONLY, log_folder, why_not_writable
 from irvis_fusion_ros.node.startup.shared_memory import own_segment
@@ -67,7 +67,7 @@ def run(make_node: Callable[[], FusionNode], arguments: list[str] | None = None)
         node.note("shared memory", problem)
     for fact in memory.facts:
         node.get_logger().info(fact)
-    executor = LoneExecutor()
+    executor = make_executor()
     executor.add_node(node)
     result = 0
     if node.get_parameter("autostart").value and not node.start():

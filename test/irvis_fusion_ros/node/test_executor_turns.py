@@ -8,11 +8,12 @@ import pytest
 rclpy = pytest.importorskip("rclpy", reason="needs rclpy: source ROS, or pip install '.[ros]'")
 
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.serialization import deserialize_message
 from std_msgs.msg import Int32
 from std_srvs.srv import Trigger
 
-from irvis_fusion_ros.node.executor import LoneExecutor
+from irvis_fusion_ros.node.executor import LoneExecutor, make_executor
 
 
 @pytest.fixture
@@ -97,3 +98,13 @@ def test_a_service_answers_while_serialized_messages_come(node, kind):
     assert answers[0].result().success
     assert found == list(range(len(found)))
     executor.shutdown()
+
+
+def test_rclpys_own_stands_in_where_rclpy_has_other_parts(node, monkeypatch):
+    executor = make_executor()
+    assert type(executor) is LoneExecutor
+    executor.shutdown()
+    monkeypatch.delattr(rclpy_implementation, "WaitSet")
+    plain = make_executor()
+    assert type(plain) is SingleThreadedExecutor
+    plain.shutdown()
