@@ -21,6 +21,13 @@ from irvis_fusion_core.file_formats import image_bytes
 from irvis_fusion_core.frames import normalize_pair
 
 IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
+# Images that people put into such folders, and that are not read.
+_OTHER_SUFFIXES = (".gif", ".jp2", ".jfif", ".jpe", ".heic", ".avif", ".jxl", ".exr", ".hdr",
+                   ".dng", ".npy", ".raw")  # fmt: skip
+# Visible images whose lightest value is below this are black to a person.
+_BLACK = 16
+_WHITE_IS_0, _SIGNED = 0, 2
+_PHOTOMETRIC, _SAMPLE_FORMAT = 262, 339  # tags of TIFF
 AnyPath = Union[str, "os.PathLike[str]"]
 _logger = logging.getLogger(__name__)
 _warn_once = functools.lru_cache(maxsize=256)(_logger.warning)
@@ -66,7 +73,16 @@ def read_visible(path: AnyPath) -> np.ndarray:
         FrameError: the file is missing, truncated, no image, of a format that is not read here, or
             larger than `image_bytes.Bounds`.
     """
-    return read_file(path, cv2.IMREAD_COLOR)
+    data, name = _bytes_of(path), os.fspath(path)
+    if image_bytes.tiff_value(data, _SAMPLE_FORMAT, 1) == _SIGNED:
+        raise FrameError(
+            f"expected a visible image of unsigned numbers in {name}, found signed ones; convert "
+            "it to PNG of 8 or 16 bits"
+        )
+    image = image_bytes.decode(data, cv2.IMREAD_COLOR, name)
+    _warn_of_more_images(data, name)
+    _warn_of_unused_bits(data, image, name)
+    return image
 
 
 def read_thermal(path: AnyPath, palette: str = "auto") -> np.ndarray:
@@ -74,8 +90,8 @@ def read_thermal(path: AnyPath, palette: str = "auto") -> np.ndarray:
 
     Radiometric JPEGs give their raster (`thermal_raster`). False colours are turned back into grey
     as in messages (`palettes.grey_of` with `palette`), other colours give their luminance. 16-bit
-    PNGs whose bytes are swapped, as tools write them from FLIR files, are swapped back. Raises as
-    `read_visible`.
+    images whose bytes are swapped, as tools write PNGs of FLIR files, are swapped back. In TIFFs
+    where 0 is white, white becomes hot. Raises as `read_visible`.
     """
     from irvis_fusion_core.thermal.radiometric_jpeg import thermal_raster
     from irvis_fusion_core.thermal.raw_frames import has_swapped_bytes
@@ -86,6 +102,7 @@ def read_thermal(path: AnyPath, palette: str = "auto") -> np.ndarray:
     if raster is not None:
         return raster
     image = image_bytes.decode(data, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR, os.fspath(path))
+    _warn_of_more_images(data, os.fspath(path))
     if image.ndim == 3 and image.dtype == np.uint8:
         grey = _without_colours(image[:, :, :3], palette, os.fspath(path))
         if grey is not None:
@@ -94,11 +111,39 @@ def read_thermal(path: AnyPath, palette: str = "auto") -> np.ndarray:
         flags = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_GRAYSCALE
         image = image_bytes.decode(data, flags, os.fspath(path))
         image = image if image.ndim == 2 else image[:, :, 0]
-    if data.startswith(b"\x89PNG") and has_swapped_bytes(image):
-        _warn_once("16-bit PNG files with swapped bytes, as written from FLIR files: swapped back")
+    if has_swapped_bytes(image):
+        suffix = os.path.splitext(path)[1].lstrip(".").upper()
+        _warn_once(
+            f"16-bit {suffix} files with swapped bytes, as written from FLIR files: swapped back"
+        )
         return image.byteswap()
+    # OpenCV turns such images of 8 bits around, and none of 16.
+    white_is_0 = image_bytes.tiff_value(data, _PHOTOMETRIC, 1) == _WHITE_IS_0
+    if white_is_0 and image.dtype == np.uint16:
+        image = ~image
     # TIFF files may hold signed or long numbers.
     return image if image.dtype in (np.uint8, np.uint16) else image.astype(np.float32, copy=False)
+
+
+def _warn_of_more_images(data: bytes, path: str) -> None:
+    if image_bytes.has_more_images(data):
+        folder, name = os.path.split(path)
+        _warn_once(
+            f"{folder or '.'}: files of several images, such as {name!r}: the first alone is "
+            "used; write one file for each"
+        )
+
+
+def _warn_of_unused_bits(data: bytes, image: np.ndarray, path: str) -> None:
+    """Warn where 10 or 12 bits were stored in 16, of which the upper 8 are used."""
+    if image.max() < _BLACK:
+        stored = image_bytes.decode(data, cv2.IMREAD_ANYDEPTH, path)
+        if stored.dtype == np.uint16 and stored.any():
+            folder, name = os.path.split(path)
+            _warn_once(
+                f"{folder or '.'}: visible images of 16 bits such as {name!r} are black: their "
+                f"values end at {stored.max()}; spread 10 or 12 bits over all 16"
+            )
 
 
 def _without_colours(bgr: np.ndarray, palette: str, path: str) -> np.ndarray | None:
@@ -196,6 +241,8 @@ def images_by_stem(folder: AnyPath) -> dict[str, str]:
     for name in sorted(os.listdir(folder)):
         stem, suffix = os.path.splitext(name)
         if suffix.lower() not in IMAGE_SUFFIXES:
+            if suffix.lower() in _OTHER_SUFFIXES:
+                _warn_once(f"{folder}: files such as {name!r} are left out; convert them to PNG")
             continue
         if name.startswith("."):  # macOS puts ._a.png next to a.png on other file systems
             _warn_once(f"{folder}: hidden files such as {name!r} are left out")

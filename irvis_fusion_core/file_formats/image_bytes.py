@@ -25,6 +25,8 @@ _MOST_JPEG_SEGMENTS = 1024
 _JPEG_MARKER = re.compile(rb"\xff([\x02-\xcf\xd9-\xfe])")
 _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
 _TIFF_PLACES = {273: 279, 324: 325}  # offsets of strips and tiles: their byte counts
+_TIFF_BITS, _TIFF_NUMBERS = 258, 339
+_UNSIGNED, _FLOATING = 1, 3
 _TIFF_SIZES = (256, 257, 322, 323)  # width and height of the image and of its tiles
 _MOST_TIFF_VALUES = 1 << 20  # places of strips and tiles: a tile of 8x8 in the largest image each
 _PNM_GAP = rb"(?:\s|#[^\r\n]*[\r\n]){1,1000}"
@@ -91,7 +93,15 @@ def decode(data: bytes, flags: int, name: str, bounds: Bounds = FILES) -> np.nda
     Raises:
         ImageFileError: see `check`; or OpenCV cannot read it.
     """
-    check(data, name, bounds)
+    header = check(data, name, bounds)
+    bits, numbers = tiff_value(data, _TIFF_BITS, 1), tiff_value(data, _TIFF_NUMBERS, _UNSIGNED)
+    if (numbers == _UNSIGNED and bits > 16) or (numbers == _FLOATING and bits < 32):
+        what = "unsigned integers" if numbers == _UNSIGNED else "floating point"
+        raise ImageFileError(
+            "unknown_format",
+            f"expected at most 16 bits, or floating point of 32 or 64, in {name}, found {what} of "
+            f"{bits} bits; convert it",
+        )  # OpenCV before 4.5 reads other numbers from them
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
@@ -99,7 +109,12 @@ def decode(data: bytes, flags: int, name: str, bounds: Bounds = FILES) -> np.nda
             "undecodable", f"expected an image in {name}, OpenCV refused it: {error}"
         ) from error
     if image is None:
-        raise _unreadable(data, name)
+        raise ImageFileError(
+            "undecodable",
+            f"expected an image in {name}, found {header.format} of {header.width}x"
+            f"{header.height} that OpenCV cannot read: truncated or damaged (copy or send it "
+            "again), or floating point where an image of 8 bits is needed (convert it to PNG)",
+        )
     return image
 
 
@@ -184,6 +199,33 @@ def declared_size(data: bytes) -> tuple[int, int] | None:
         return None if read is None else read(data)
     except struct.error:
         return None
+
+
+def has_more_images(data: bytes) -> bool:
+    """Return whether a file declares more images than the first, which alone is read."""
+    try:
+        if data.startswith(_PNG_START):
+            return data.find(b"acTL", 0, data.find(b"IDAT")) > 0
+        if _format_of(data) == "WebP":
+            return data[12:16] == b"VP8X" and bool(data[20] & 2)
+        if _format_of(data) == "TIFF":
+            order = "<" if data[:1] == b"I" else ">"
+            (first,) = struct.unpack_from(order + "I", data, 4)
+            (count,) = struct.unpack_from(order + "H", data, first)
+            return bool(struct.unpack_from(order + "I", data, first + 2 + 12 * count)[0])
+    except (struct.error, IndexError):  # ends within its head
+        pass
+    return False
+
+
+def tiff_value(data: bytes, tag: int, default: int) -> int:
+    """Return the first value of a tag of a TIFF; the default where it has none, or is no TIFF."""
+    if _format_of(data) != "TIFF":
+        return default
+    try:
+        return _tiff_values(data, (tag,)).get(tag, (default,))[0]
+    except struct.error:
+        return default
 
 
 def jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import shutil
 import tempfile
@@ -15,6 +16,12 @@ from irvis_fusion_core.errors import FrameError
 from irvis_fusion_core.optional_packages import pip_advice
 from irvis_fusion_core.streams.stamps import NS_PER_S
 
+# No camera is faster: containers of variable rates state their clock, often 1000.
+_LARGEST_RATE_HZ = 240.0
+_MEASURED_FRAMES = 300
+# A video that ends this much earlier than it states is cut off.
+_SHORT_S, _SHORT_FRAMES = 0.3, 3
+_logger = logging.getLogger(__name__)
 # FFmpeg's tags of formats above 8 bits: "Y1" (grey) or "Y3" (YUV), subsampling, bits; big-endian
 # ones the other way round.
 _DEEP = (b"Y1", b"Y3")
@@ -35,7 +42,7 @@ class Video:
 
     Attributes:
         frames: their number as the container says, 0 where it does not.
-        rate_hz: frames a second.
+        rate_hz: frames a second; the mean where they vary.
 
     Raises:
         FrameError: OpenCV cannot read the file.
@@ -58,11 +65,14 @@ class Video:
             )
         self.frames = max(0, int(self._video.get(cv2.CAP_PROP_FRAME_COUNT)))
         rate_hz = self._video.get(cv2.CAP_PROP_FPS)
-        self.rate_hz = rate_hz if 0.1 <= rate_hz <= 1000.0 else 30.0  # some containers lack it
+        self._stated_s = self.frames / rate_hz if rate_hz > 0.0 else 0.0
+        if rate_hz > _LARGEST_RATE_HZ:
+            rate_hz, self.frames = _measured_rate_hz(self._readable), 0
+        self.rate_hz = rate_hz if 0.1 <= rate_hz <= _LARGEST_RATE_HZ else 30.0  # some lack it
         self._deep_bits = self._keep_counts() if thermal else 0
 
     def __iter__(self) -> Iterator[tuple[int, np.ndarray]]:
-        """Yield the frames once; the first has the time 1 s.
+        """Yield the frames once; the first has the time 1 s. Warn of a video that is cut off.
 
         Raises:
             FrameError: OpenCV cuts off thermal counts, or PyAV cannot decode them.
@@ -87,6 +97,12 @@ class Video:
             yield time_ns, image
             number, last_ns = number + 1, time_ns
         self._video.release()
+        read_s = (last_ns / NS_PER_S - 1.0 if number else 0.0) + 1.0 / self.rate_hz
+        if read_s < self._stated_s - max(_SHORT_S, _SHORT_FRAMES / self.rate_hz):
+            _logger.warning(
+                f"{self.path} states {self._stated_s:.1f} s, and {number} frames of {read_s:.1f} "
+                "s can be read: is it cut off or damaged? copy it again"
+            )
 
     def _frames(self) -> Iterator[tuple[float, np.ndarray]]:
         """Yield (time in ms, image) as OpenCV reads them."""
@@ -110,6 +126,16 @@ class Video:
             return int(little[2:])
         deep = [each[3] for each in (little, big) if each.startswith(_DEEP) and each[3] > 8]
         return deep[0] if deep else 0
+
+
+def _measured_rate_hz(path: str) -> float:
+    """Return the mean rate of the first frames; 0 where the container has no times."""
+    video, times_ms = cv2.VideoCapture(path), []
+    while len(times_ms) < _MEASURED_FRAMES and video.grab():
+        times_ms.append(video.get(cv2.CAP_PROP_POS_MSEC))
+    video.release()
+    span_ms = times_ms[-1] - times_ms[0] if times_ms else 0.0
+    return 1e3 * (len(times_ms) - 1) / span_ms if span_ms > 0.0 else 0.0
 
 
 def _luma_counts(path: str) -> Iterator[tuple[float, np.ndarray]] | None:

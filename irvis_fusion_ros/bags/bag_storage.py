@@ -1,7 +1,8 @@
-"""Read the files of a bag one after the other, and compare what was read with what it states."""
+"""Read the files of a bag by time, and compare what was read with what it states."""
 
 from __future__ import annotations
 
+import heapq
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -71,22 +72,16 @@ class BagReader:
         wanted = {topic[:2]: topic for topic in topics}
         read: Counter[str] = Counter()
         problems = list(self._problems)
-        for file in self._files:
-            found = file.messages(set(wanted))
-            while True:
-                try:
-                    each = next(found, None)
-                    if each is None:
-                        break
-                    topic, recorded_ns, raw = each
-                    if topic.encoding == CDR and is_compressed(raw):
-                        raw = unpack(raw)
-                except (FusionError, OSError) as error:
-                    problems.append(str(error))
-                    continue  # a message, or the end of the file
-                read[topic.name] += 1
-                yield wanted[topic[:2]], recorded_ns, raw
-            problems += [file.problem] if file.problem else []
+        for topic, recorded_ns, raw in self._in_order(set(wanted), problems):
+            try:
+                if topic.encoding == CDR and is_compressed(raw):
+                    raw = unpack(raw)
+            except FusionError as error:
+                problems.append(str(error))
+                continue
+            read[topic.name] += 1
+            yield wanted[topic[:2]], recorded_ns, raw
+        problems += [file.problem for file in self._files if file.problem]
         for (name, kind), (count, first) in self._undecoded.items():
             problems.append(f"{count} messages of {name} are no {kind} ({first})")
         incomplete = self._incomplete({topic.name for topic in topics}, read, problems)
@@ -94,6 +89,35 @@ class BagReader:
             if on_incomplete is None:
                 raise incomplete
             on_incomplete(incomplete)
+
+    def _in_order(
+        self, wanted: set[tuple[str, str]], problems: list[str]
+    ) -> Iterator[tuple[StoredTopic, int, bytes]]:
+        """Yield the messages of all files by time; begin to read a file when it is due.
+
+        Files may overlap, as those of two recorders do, and their names need not be in order.
+        """
+        heads: list[tuple[int, int, tuple[StoredTopic, int, bytes]]] = []
+        found = []
+
+        def advance(number: int) -> None:
+            try:
+                each = next(found[number], None)
+            except (FusionError, OSError) as error:  # it ended
+                problems.append(str(error))
+                return
+            if each is not None:
+                heapq.heappush(heads, (each[1], number, each))
+
+        waiting = sorted(self._files, key=lambda file: file.start_ns)
+        while waiting or heads:
+            if waiting and (not heads or waiting[0].start_ns <= heads[0][0]):
+                found.append(waiting.pop(0).messages(wanted))
+                advance(len(found) - 1)
+                continue
+            _, number, message = heapq.heappop(heads)
+            yield message
+            advance(number)
 
     def decode(self, raw: bytes, topic: StoredTopic) -> Any:
         """Return the message, or None where `raw` holds none; `messages` tells it at the end."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import filecmp
 import re
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple, Union
 
@@ -22,6 +23,7 @@ from irvis_fusion_ros.bags.storage.stored_topic import StoredTopic, plain_type
 SUFFIXES = {".db3": "sqlite3", ".mcap": "mcap"}
 """Suffix of a storage file -> name of its storage."""
 PACKED = (".zstd", ".zst")
+_ARCHIVES = (b"\x1f\x8b", b"PK\3\4", b"\xfd7zXZ", b"BZh", b"7z\xbc\xaf")  # gzip, zip, xz, ...
 METADATA = "metadata.yaml"
 _METADATA_BYTES = 16 * 1024 * 1024
 
@@ -38,7 +40,7 @@ class BagFiles(NamedTuple):
 
 
 def find_files(bag: str) -> BagFiles:
-    """Return the files of a bag: a folder, or a storage file.
+    """Return the files of a bag: a folder or its metadata.yaml, or a storage file.
 
     Raises:
         BagError: Nothing is there.
@@ -50,13 +52,17 @@ def find_files(bag: str) -> BagFiles:
                 "expected a ROS 2 bag (a folder with metadata.yaml, a .db3 or a .mcap), found "
                 f"nothing at {bag}"
             )
-        return BagFiles([folder])
-    there = _in_order(path for path in folder.iterdir() if storage_of_name(path))
+        if folder.name != METADATA:
+            return BagFiles([folder])
+        folder = folder.parent
+    # macOS puts ._a.mcap next to a.mcap on other file systems.
+    names = (path for path in folder.iterdir() if not path.name.startswith("._"))
+    there = _in_order(path for path in names if storage_of_name(path))
     # A recorder that is killed while it compresses leaves both: the other is complete.
     plain = {path.name for path in there}
     there = [p for p in there if not (p.suffix in PACKED and p.stem in plain)]
     if not (folder / METADATA).exists():
-        return _not_empty(bag, BagFiles(there))
+        return _not_empty(bag, BagFiles(_without_copies(there)))
     try:
         listed, topics = _read_metadata(folder / METADATA)
     except FileContentError as error:
@@ -67,7 +73,7 @@ def find_files(bag: str) -> BagFiles:
     files = [path for path in found.values() if path is not None]
     absent = [name for name, path in found.items() if path is None]
     hints = [f"{name}, which metadata.yaml lists, is not there" for name in absent]
-    added = [p for p in there if p not in files and (absent or _continues(p, files))]
+    added = [p for p in there if p not in files and (not files or absent or _continues(p, files))]
     hints += [f"{path.name} is there, and metadata.yaml does not list it" for path in added]
     if not files + added:
         raise unreadable(
@@ -102,6 +108,8 @@ def open_file(path: Path) -> StorageFile:
     elif head == sqlite_file.MAGIC or is_database:
         file = SqliteFile(path, origin)
     else:
+        if head.startswith(_ARCHIVES):
+            raise unreadable(origin, "an archive or a file that is compressed", "; unpack it")
         what = "an empty file" if not head else "neither SQLite nor MCAP"
         raise unreadable(origin, what, COPY_AGAIN)
     if why:
@@ -151,11 +159,17 @@ def _read_metadata(path: Path) -> tuple[list[str], list[StoredTopic]]:
     tree = parse_yaml(read_text(str(path), size))
     try:
         about = tree["rosbag2_bagfile_information"]
-        files = [PurePath(str(name)).name for name in about["relative_file_paths"]]
+        files = [_relative(str(name)) for name in about["relative_file_paths"]]
         topics = [_metadata_topic(each) for each in about["topics_with_message_count"] or ()]
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise FileContentError(f"{type(error).__name__} {error}") from error
     return files, topics
+
+
+def _relative(name: str) -> str:
+    """Return the path of a listed file; its name alone where it leads out of the folder."""
+    path = PurePath(name)
+    return path.name if path.is_absolute() or ".." in path.parts else str(path)
 
 
 def _metadata_topic(entry: Mapping[str, Any]) -> StoredTopic:
@@ -169,9 +183,24 @@ def _metadata_topic(entry: Mapping[str, Any]) -> StoredTopic:
 
 def _find(folder: Path, name: str) -> Path | None:
     """Return a listed file, also where it was compressed or decompressed afterwards."""
-    bare = PurePath(name).stem if PurePath(name).suffix in PACKED else name
-    names = (bare, name, *(bare + suffix for suffix in PACKED))
+    bare = str(PurePath(name).with_suffix("")) if PurePath(name).suffix in PACKED else name
+    names = [bare, name, *(bare + suffix for suffix in PACKED)]
+    names += [PurePath(each).name for each in names]  # in Dashing they began with the folder
     return next((folder / each for each in names if (folder / each).is_file()), None)
+
+
+def _without_copies(files: Sequence[Path]) -> list[Path]:
+    """Leave out files that are the same as an earlier one, whose messages would come twice."""
+    kept: list[Path] = []
+    for path in files:
+        same_size = [each for each in kept if _size(each) == _size(path) > 0]
+        if not any(filecmp.cmp(each, path, shallow=False) for each in same_size):
+            kept.append(path)
+    return kept
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
 
 
 def _continues(path: Path, files: Iterable[Path]) -> bool:

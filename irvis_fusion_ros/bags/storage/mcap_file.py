@@ -65,6 +65,7 @@ class McapFile:
     Attributes:
         topics: One for each channel, with the number of messages that the file states, or that
             are there where it states none.
+        start_ns: Time of recording before which there is no message.
         problem: What is known to be missing, or "".
     """
 
@@ -86,6 +87,7 @@ class McapFile:
         cut = self._walk()
         if not self._is_described():
             self._counts = Counter(m.channel for place in self._places for m in self._read(place))
+        self.start_ns = min((place.start_ns for place in self._places), default=0)
         self._topics = {number: self._topic(number) for number in self._channels}
         self.topics = [
             topic._replace(messages=self._counts.get(number, 0))
@@ -207,10 +209,14 @@ class McapFile:
                 self._counts = dict(self._parse("Statistics", content).channel_message_counts)
             elif operation == _SCHEMA:
                 schema = self._parse("Schema", content)
-                self._schemas[schema.id] = schema
+                known = self._schemas.setdefault(schema.id, schema)
+                if known.name != schema.name:
+                    raise BagError(f"schema {schema.id} is {known.name} and {schema.name}")
             elif operation == _CHANNEL:
                 channel = self._parse("Channel", content)
-                self._channels[channel.id] = channel
+                first = self._channels.setdefault(channel.id, channel)
+                if (first.topic, first.schema_id) != (channel.topic, channel.schema_id):
+                    raise BagError(f"channel {channel.id} is {first.topic} and {channel.topic}")
         except Exception as error:  # noqa: BLE001 - of mcap, at any bytes
             self._damage[offset] = f"{type(error).__name__} {error}"
 

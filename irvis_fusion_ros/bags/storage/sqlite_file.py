@@ -57,6 +57,7 @@ class SqliteFile:
 
     Attributes:
         topics: The topics with the number of rows that the table of messages has.
+        start_ns: Time of recording before which there is no message.
         problem: What is known to be missing, or "".
     """
 
@@ -71,6 +72,7 @@ class SqliteFile:
         try:
             self._database, cut = open_database(path)
             self._read_topics()
+            self.start_ns = self._start_ns()
         except sqlite3.Error as error:
             raise self._damaged(f"{type(error).__name__}: {error}") from error
         if cut:
@@ -92,7 +94,7 @@ class SqliteFile:
         marks = ",".join("?" * len(topics))
         data = f"CASE WHEN length(data) <= ? AND topic_id IN ({marks}) THEN data END"
         query = "SELECT topic_id, timestamp, length(data), " + data  # nosec B608
-        query += " FROM messages WHERE id = ?"
+        query += " FROM messages WHERE rowid = ?"
         lost, why = 0, ""
         for number in self._numbers():
             try:
@@ -116,10 +118,13 @@ class SqliteFile:
         """Yield the rows of messages by time: from its index, which may outlive the table.
 
         A bag without an index would sort whole images; so only the numbers of rows are sorted.
+        Tables that were copied by SQL may lack the column `id`, or have the same `id` twice.
         """
         self._database.begin()
         try:
-            for row in self._database.execute("SELECT id FROM messages ORDER BY timestamp, id"):
+            for row in self._database.execute(
+                "SELECT rowid FROM messages ORDER BY timestamp, rowid"
+            ):
                 yield row[0]
         except sqlite3.DatabaseError as error:
             raise self._damaged(f"{type(error).__name__}: {error}") from error
@@ -176,8 +181,16 @@ class SqliteFile:
         with contextlib.suppress(BagError):
             for number in self._numbers():
                 with contextlib.suppress(sqlite3.DatabaseError):
-                    counts[self._row("SELECT topic_id FROM messages WHERE id = ?", number)[0]] += 1
+                    query = "SELECT topic_id FROM messages WHERE rowid = ?"
+                    counts[self._row(query, number)[0]] += 1
         return counts
+
+    def _start_ns(self) -> int:
+        self._database.begin()
+        with contextlib.suppress(sqlite3.DatabaseError):
+            ((first,),) = self._rows("SELECT min(timestamp) FROM messages")
+            return first if isinstance(first, int) else 0
+        return 0
 
     def _rows(self, query: str) -> Iterator[tuple]:
         return self._database.execute(query)
