@@ -85,8 +85,8 @@ def parse_yaml(text: str) -> Any:
     """Return what YAML says.
 
     Raises:
-        FileContentError: It is not YAML, has an alias or an overlong number, or is nested too
-            deeply; or PyYAML is not installed.
+        FileContentError: It is not YAML, has an alias, an overlong number or a name twice, or is
+            nested too deeply; or PyYAML is not installed.
     """
     try:
         import yaml
@@ -106,6 +106,15 @@ def parse_yaml(text: str) -> Any:
             if not node.tag.endswith(":str") and len(node.value) > LONGEST_NUMBER:
                 raise refused("an overlong number", node)
             return super().construct_scalar(node)
+
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            names = set()  # of two values yaml-cpp takes the first, PyYAML the last
+            for key, _ in getattr(node, "value", ()):
+                if isinstance(key, yaml.ScalarNode):
+                    if key.value in names:
+                        raise refused(f"{key.value!r} twice", key)
+                    names.add(key.value)
+            return super().construct_mapping(node, deep)
 
     try:
         tree = yaml.load(text, Loader)  # a SafeLoader  # nosec B506

@@ -9,6 +9,8 @@ CalibrationError.
 
 from __future__ import annotations
 
+import contextlib
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -56,25 +58,81 @@ def estimate_homography(
 
     All IR images have one size, and all visible ones; 1 to about 40 pairs.
 
+    The cameras may be mounted turned by a quarter or half to each other.
+
     Raises:
         CalibrationError: no pairs, sizes that differ, images without contrast, or no alignment
             that stands out against chance.
     """
-    greys, left_out = _usable(pairs)
-    progress(f"searching scale, turn and shift in {min(len(greys), _COARSE_FRAMES)} frames")
-    starts, distinctness = _starts(greys, scales)
-    progress(f"matching blocks in {len(greys)} frames")
+    greys, left_out = _usable(pairs, progress)
     ir_size, vis_size = (image.shape for image in greys[0])
-    few = greys[:: max(1, len(greys) // 4)]
-    # The start that most blocks agree with.
-    best = max(starts, key=lambda h: quick_inliers(few, h)) if len(starts) > 1 else starts[0]
-    fine = _checked(refine(greys, best), ir_size)
+    try:
+        fine, distinctness = _aligned(greys, scales, progress)
+    except CalibrationError as error:
+        turns = _quarter_turns(greys, scales, progress)
+        if not turns:
+            raise
+        progress(f"the IR image is turned by {90 * turns} degrees ({error})")
+        fine, distinctness = _aligned(_turned(greys, turns), scales, progress)
+        homography = fine.homography @ _turn(ir_size, turns)
+        fine = replace(fine, homography=checked_homography(homography, ir_size))
     evidence = (*vars(fine).values(), ir_size, vis_size, len(greys), left_out, distinctness)
     return Estimate(*evidence)
 
 
-def _usable(pairs: Sequence[Pair]) -> tuple[list[Pair], int]:
-    """Return pairs with contrast as float32 grey, and the number of the others."""
+def _aligned(
+    greys: list[Pair], scales: tuple[float, float], progress: Callable[[str], None]
+) -> tuple[FineAlignment, float]:
+    """Return the accepted alignment and its distinctness; CalibrationError without one."""
+    progress(f"searching scale, turn and shift in {min(len(greys), _COARSE_FRAMES)} frames")
+    starts, distinctness = _starts(greys, scales)
+    progress(f"matching blocks in {len(greys)} frames")
+    few = greys[:: max(1, len(greys) // 4)]
+    # The start that most blocks agree with.
+    best = max(starts, key=lambda h: quick_inliers(few, h)) if len(starts) > 1 else starts[0]
+    return _checked(refine(greys, best), greys[0][0].shape), distinctness
+
+
+def _quarter_turns(
+    greys: list[Pair], scales: tuple[float, float], progress: Callable[[str], None]
+) -> int:
+    """Return by how many quarters (counter-clockwise) the IR images have to be turned; 0: none.
+
+    Raises:
+        CalibrationError: They have to be mirrored.
+    """
+    progress("searching for a camera that is mounted upside down or on its side")
+    few = greys[len(greys) // 2 :][:1]
+    for turns in (2, 1, 3):
+        with contextlib.suppress(CalibrationError):
+            _aligned(_turned(few, turns), scales, lambda line: None)
+            return turns
+    mirrored = [(np.ascontiguousarray(ir[:, ::-1]), vis) for ir, vis in few]
+    try:
+        _aligned(mirrored, scales, lambda line: None)
+    except CalibrationError:
+        return 0
+    raise CalibrationError(
+        "found that one of the two images is mirrored: the flipped IR image has an alignment; "
+        "flip it in its driver"
+    )
+
+
+def _turned(greys: list[Pair], turns: int) -> list[Pair]:
+    return [(np.ascontiguousarray(np.rot90(ir, turns)), vis) for ir, vis in greys]
+
+
+def _turn(size: tuple[int, int], turns: int) -> np.ndarray:
+    """Return the 3x3 from pixels of an image to those of `np.rot90(image, turns)`."""
+    matrix = np.eye(3)
+    for number in range(turns):
+        width = size[1 - number % 2]
+        matrix = np.array([[0.0, 1, 0], [-1, 0, width - 1.0], [0, 0, 1]]) @ matrix
+    return matrix
+
+
+def _usable(pairs: Sequence[Pair], progress: Callable[[str], None]) -> tuple[list[Pair], int]:
+    """Return pairs with contrast as float32 grey, each once, and the number of those without."""
     if not pairs:
         raise CalibrationError("expected pairs of images to calibrate with, found none")
     sizes = {(ir.shape[:2], vis.shape[:2]) for ir, vis in pairs}
@@ -90,7 +148,11 @@ def _usable(pairs: Sequence[Pair]) -> tuple[list[Pair], int]:
             f"expected images of 48x48 or more, found IR {ir_size[1]}x{ir_size[0]} and visible "
             f"{vis_size[1]}x{vis_size[0]}"
         )
-    greys = [(grey(ir), grey(vis)) for ir, vis in pairs]
+    # Repeated pairs would pass for more evidence.
+    once = {tuple(zlib.crc32(np.ascontiguousarray(p)) for p in pair): pair for pair in pairs}
+    if len(once) < len(pairs):
+        progress(f"{len(pairs) - len(once)} pairs are the same as others, and left out")
+    greys = [(grey(ir), grey(vis)) for ir, vis in once.values()]
     usable = [pair for pair in greys if min(p.std() for p in pair) >= _LEAST_CONTRAST]
     if not usable:
         which = "IR" if all(ir.std() < _LEAST_CONTRAST for ir, _ in greys) else "visible"

@@ -23,12 +23,12 @@ import cv2
 import numpy as np
 
 from irvis_fusion_core import command_line, image_files
+from irvis_fusion_core.bounded_file import PARAMETER_BYTES, parse_yaml, read_text
 from irvis_fusion_core.command_line import command
-from irvis_fusion_core.errors import ConfigurationError, FrameError
+from irvis_fusion_core.errors import ConfigurationError, FileContentError, FrameError
 from irvis_fusion_core.file_formats.video_files import Video, path_for_opencv
 from irvis_fusion_core.flicker_limiter import FlickerLimiter
 from irvis_fusion_core.image_files import IMAGE_SUFFIXES, FilePair
-from irvis_fusion_core.optional_packages import pip_advice
 from irvis_fusion_core.protocols import Registration
 from irvis_fusion_core.registration import fill_uncovered, make_registration
 from irvis_fusion_core.streams.pairing import LatestIr
@@ -223,17 +223,17 @@ def _open_registration(given: str) -> Registration:
     if given in ("resize", "none"):
         return make_registration(given)
     try:
-        import yaml
-
-        with open(given, encoding="utf-8") as file:
-            nodes = yaml.safe_load(file)
-        (node,) = nodes.values()
-        options = dict(node["ros__parameters"]["registration"])
-    except ImportError as error:
-        raise ConfigurationError(f"--registration FILE needs {pip_advice('pyyaml')}") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
+        (node,) = parse_yaml(read_text(given, PARAMETER_BYTES)).values()
+        parameters, prefix = node["ros__parameters"], "registration."
+        options = dict(parameters.get("registration", {}))
+        options.update(
+            {n[len(prefix) :]: parameters[n] for n in parameters if n.startswith(prefix)}
+        )
+        if not options:
+            raise KeyError("registration")
+    except (FileContentError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigurationError(
-            "expected --registration to be resize, none, or a parameter file with a section "
+            "expected --registration to be resize, none, or a parameter file with parameters of "
             f"registration, found {given!r} ({error}); `irvis_fusion calibrate` writes one"
         ) from error
     mode = options.pop("mode", "homography")

@@ -174,7 +174,8 @@ def as_matrix(name: str, value: Numbers) -> np.ndarray:
     except (TypeError, ValueError, OverflowError):
         matrix = np.full((3, 3), np.nan)
     if not np.isfinite(matrix).all():
-        raise CalibrationError(f"{name} must be 3x3 finite numbers, found {value!r}")
+        found = value.tolist() if isinstance(value, np.ndarray) else value
+        raise CalibrationError(f"{name} must be 3x3 finite numbers, found {found!r}")
     return matrix
 
 

@@ -31,8 +31,13 @@ _WIDEST_RAY = 1.1
 # Distances of the principal point from the middle of the image, as shares of width and height.
 _FAR_FROM_MIDDLE = 0.2
 _NEAR_MIDDLE = 0.1
-# Least focal length, as a share of the image's longer side: drivers publish K = 1 uncalibrated.
-_LEAST_FOCAL = 0.02
+# Focal lengths as shares of the image's longer side: drivers publish K = 1 uncalibrated, and some
+# files have millimetres. An equidistant lens that sees 220 degrees has 0.15.
+_LEAST_FOCAL, _LARGEST_FOCAL = 0.06, 300.0
+# Of the two focal lengths; binning of one side makes 2 or 4.
+_LARGEST_FOCAL_RATIO = 5.0
+# Images that a principal point lies beside the image, at most.
+_FARTHEST_CENTRE = 1.0
 
 
 class CameraModel(NamedTuple):
@@ -98,10 +103,15 @@ def make_camera(
     """
     k = as_matrix(f"{name}_matrix", matrix)
     size = checked_size(f"calibrated_{name}_size", size)
-    if min(k[0, 0], k[1, 1]) <= _LEAST_FOCAL * max(size):
+    least, most = sorted((k[0, 0], k[1, 1]))
+    longer = max(size)
+    if least <= _LEAST_FOCAL * longer or most > min(
+        _LARGEST_FOCAL * longer, _LARGEST_FOCAL_RATIO * least
+    ):
         raise CalibrationError(
-            f"the {name} camera is not calibrated (its focal length is {k[0, 0]:g}): calibrate "
-            "it, for example with camera_calibration, and let its driver publish the result"
+            f"the {name} camera is not calibrated (its focal lengths are {k[0, 0]:g} and "
+            f"{k[1, 1]:g} pixels at {size[1]}x{size[0]}): calibrate it, for example with "
+            "camera_calibration, and let its driver publish the result"
         )
     if not np.allclose([k[1, 0], *k[2]], [0.0, 0.0, 0.0, 1.0]):
         raise CalibrationError(
@@ -123,7 +133,7 @@ def make_camera(
     if coefficients.size not in counts or not np.isfinite(coefficients).all():
         raise CalibrationError(
             f"{name}_distortion must be {', '.join(map(str, counts))} finite coefficients in "
-            f"OpenCV's order, found {list(distortion)!r}"
+            f"OpenCV's order, found {np.ravel(distortion).tolist()}"
         )
     coefficients = coefficients if coefficients.size else np.zeros(4)
     return CameraModel(k, coefficients, size, fisheye, frame_id)
@@ -192,7 +202,15 @@ def camera_from_info(info: Any, name: str, rectified: bool = False) -> CameraMod
         CalibrationError: as `make_camera`; the principal point shows that K and the size do not
             belong together.
     """
-    matrix = rectified_matrix(info.p, name) if rectified else as_matrix(f"{name} k", list(info.k))
+    matrix = (
+        rectified_matrix(info.p, name) if rectified else as_matrix(f"{name} k", np.asarray(info.k))
+    )
+    if not info.height or not info.width:
+        raise CalibrationError(
+            f"the {name} camera_info has no image size (calibrated_{name}_size is "
+            f"{info.width}x{info.height}): let its driver publish width and height of the "
+            "calibrated image"
+        )
     size = checked_size(f"calibrated_{name}_size", (info.height, info.width))
     adapted, image = _of_image(info, name, matrix, size)
     far = image != size and _off_middle(adapted, image) > _FAR_FROM_MIDDLE
@@ -229,11 +247,15 @@ def _off_middle(matrix: np.ndarray, size: Size) -> float:
 
 
 def _refuse_other_size(what: str, matrix: np.ndarray, size: Size) -> None:
-    """Raise where the principal point is at the same far share of both sides: another size's K."""
+    """Raise where the principal point shows another size's K.
+
+    It is at the same far share of both sides, or far outside of the image.
+    """
     across, down = matrix[:2, 2] / size[::-1]
     share = (across + down) / 2.0
     alike = abs(across - down) <= 0.15 * share
-    if alike and not 0.33 < share < 0.75:
+    outside = max(-min(across, down), max(across, down) - 1.0) > _FARTHEST_CENTRE
+    if outside or (alike and not 0.33 < share < 0.75):
         wide, high = (round(2.0 * centre) for centre in matrix[:2, 2])
         raise CalibrationError(
             f"the {what} has its principal point at {across:.0%} of the width and {down:.0%} of "

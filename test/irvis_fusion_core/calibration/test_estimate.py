@@ -39,10 +39,37 @@ def test_images_of_different_scenes_are_refused():
         estimate_homography([(scene(1)[0], scene(11)[1])], scales=NEAR)
 
 
-def test_a_mirrored_infrared_image_is_refused():
+def test_a_mirrored_infrared_image_is_refused_with_the_remedy():
     ir, vis = scene(6)
-    with pytest.raises(CalibrationError):
-        estimate_homography([(np.ascontiguousarray(ir[:, ::-1]), vis)], scales=NEAR)
+    mirrored = np.ascontiguousarray(ir[:, ::-1])
+    with pytest.raises(CalibrationError, match="mirrored.*flip it in its driver"):
+        estimate_homography([(mirrored, vis)], scales=NEAR)
+    flipped = np.ascontiguousarray(mirrored[:, ::-1])
+    assert corner_error(estimate_homography([(flipped, vis)], NEAR).homography, truth()) < 4.0
+
+
+@pytest.mark.parametrize("turns", [2, 3])
+def test_a_camera_on_its_side_or_upside_down_is_calibrated(turns):
+    ir, vis = scene(6)
+    turned = np.ascontiguousarray(np.rot90(ir, turns))
+    found = estimate_homography([(turned, vis)], scales=NEAR)
+    assert found.ir_size == turned.shape
+    numbers = np.arange(ir.size).reshape(ir.shape)
+    there = np.rot90(numbers, turns)  # which pixel of `ir` each one was
+    rows, columns = (np.array([2, -3]) % side for side in turned.shape)
+    points = np.array([[column, row, 1.0] for row in rows for column in columns])
+    y, x = np.divmod(there[rows][:, columns].ravel(), ir.shape[1])
+    expected = truth() @ np.stack([x, y, np.ones_like(x)])
+    mapped = found.homography @ points.T
+    assert np.abs(mapped[:2] / mapped[2] - expected[:2] / expected[2]).max() < 4.0
+
+
+def test_repeated_pairs_are_no_further_evidence():
+    said = []
+    once = estimate_homography([scene(1)], scales=NEAR)
+    often = estimate_homography([scene(1)] * 5, scales=NEAR, progress=said.append)
+    assert (often.frames, often.inliers) == (1, once.inliers)
+    assert "4 pairs are the same as others, and left out" in said
 
 
 def test_images_without_contrast_are_refused_by_name():

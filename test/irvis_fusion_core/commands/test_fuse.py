@@ -6,6 +6,7 @@ import pytest
 from hostile_images import declaring, png, with_scans
 
 from irvis_fusion_core import RealtimeFusion
+from irvis_fusion_core.calibration.parameter_file import update_parameters
 from irvis_fusion_core.commands.fuse import main
 from irvis_fusion_core.demo.night_street import NightStreet
 from irvis_fusion_core.image_files import write_image
@@ -38,6 +39,28 @@ def test_two_images(street, tmp_path):
     output = str(tmp_path / "deep" / "fused.png")
     assert main(["--ir", ir, "--vis", vis, "--output", output, *ENGINE]) == 0
     np.testing.assert_array_equal(cv2.imread(output), expected_bgr(frame))
+
+
+@pytest.mark.parametrize("nested", [True, False])
+def test_the_file_of_calibrate_registers(street, tmp_path, nested):
+    """`calibrate` writes dotted names; people nest them as well."""
+    matrix = [1.0, 0.0, 5.0, 0.0, 1.0, -3.0, 0.0, 0.0, 1.0]
+    path = tmp_path / "registration.yaml"
+    if nested:
+        text = f"    registration:\n      mode: homography\n      homography: {matrix}\n"
+        path.write_text("fusion_node:\n  ros__parameters:\n" + text)
+    else:
+        values = {"registration.mode": "homography", "registration.homography": matrix}
+        update_parameters(str(path), {**values, "registration.calibrated_ir_size": [64, 96]})
+    frame = street.frame(0.0)
+    ir, vis = write_pair(tmp_path, "a", frame)
+    output = str(tmp_path / "fused.png")
+    arguments = ["--ir", ir, "--vis", vis, "--output", output, "--registration", str(path)]
+    assert main([*arguments, "--side-by-side", *ENGINE]) == 0
+    thermal = cv2.imread(output, cv2.IMREAD_GRAYSCALE)[:, 96:192]
+    inner = np.s_[20:40, 30:60]  # away from the soft edge
+    moved = np.roll(ThermalRescale()(frame.ir), (-3, 5), (0, 1))
+    np.testing.assert_array_equal(thermal[inner], moved[inner])
 
 
 def test_side_by_side_is_visible_thermal_fused(street, tmp_path):

@@ -203,7 +203,11 @@ def test_a_file_that_names_its_lens_as_camera_model_is_fisheye(tmp_path, kind):
         ),
         ({"k": [250.0, 0, 160, 0, 250, 120, 0, 0, 1]}, "seems to belong to .*320x240"),
         ({"k": [1000.0, 0, 640, 0, 1000, 480, 0, 0, 1]}, "seems to belong to .*1280x960"),
-        ({"width": 0}, "calibrated_ir_size"),
+        ({"width": 0}, "no image size .calibrated_ir_size is 0x480.: let its driver"),
+        ({"k": [25.0, 0, 320, 0, 25, 240, 0, 0, 1]}, "not calibrated .* 25 and 25 pixels"),
+        ({"k": [1e7, 0, 320, 0, 1e7, 240, 0, 0, 1]}, "not calibrated"),
+        ({"k": [500.0, 0, 320, 0, 5000, 240, 0, 0, 1]}, "500 and 5000 pixels"),
+        ({"k": [500.0, 0, 5000, 0, 500, 240, 0, 0, 1]}, "at 781% of the width"),
     ],
 )
 def test_unusable_messages_are_refused(changes, complaint):
@@ -273,3 +277,11 @@ def test_quaternions_are_those_of_ros():
     for wrong in ((0, 0, 0, 0), (1, 0, 0), (float("nan"), 0, 0, 1)):
         with pytest.raises(CalibrationError, match="quaternion"):
             quaternion_matrix(wrong)
+
+
+def test_a_calibration_file_that_says_something_twice_is_refused(tmp_path):
+    """yaml-cpp takes the first value, PyYAML the last."""
+    path = tmp_path / "ost.yaml"
+    path.write_text(OST + "image_width: 320\n")
+    with pytest.raises(CalibrationError, match="'image_width' twice"):
+        read_camera_file(str(path), "vis")
