@@ -149,7 +149,7 @@ def _usable(pairs: Sequence[Pair], progress: Callable[[str], None]) -> tuple[lis
             f"{vis_size[1]}x{vis_size[0]}"
         )
     # Repeated pairs would pass for more evidence.
-    once = {tuple(zlib.crc32(np.ascontiguousarray(p)) for p in pair): pair for pair in pairs}
+    once = {tuple(zlib.crc32(np.ascontiguousarray(p).data) for p in pair): pair for pair in pairs}
     if len(once) < len(pairs):
         progress(f"{len(pairs) - len(once)} pairs are the same as others, and left out")
     greys = [(grey(ir), grey(vis)) for ir, vis in once.values()]

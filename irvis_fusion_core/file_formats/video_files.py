@@ -130,7 +130,8 @@ class Video:
 
 def _measured_rate_hz(path: str) -> float:
     """Return the mean rate of the first frames; 0 where the container has no times."""
-    video, times_ms = cv2.VideoCapture(path), []
+    video = cv2.VideoCapture(path)
+    times_ms: list[float] = []
     while len(times_ms) < _MEASURED_FRAMES and video.grab():
         times_ms.append(video.get(cv2.CAP_PROP_POS_MSEC))
     video.release()

@@ -98,7 +98,7 @@ class BagReader:
         Files may overlap, as those of two recorders do, and their names need not be in order.
         """
         heads: list[tuple[int, int, tuple[StoredTopic, int, bytes]]] = []
-        found = []
+        found: list[Iterator[tuple[StoredTopic, int, bytes]]] = []
 
         def advance(number: int) -> None:
             try:

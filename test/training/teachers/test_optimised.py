@@ -1,5 +1,6 @@
 """The optimised teacher improves its objective, keeps to its prior, and sees the whole image."""
 
+import importlib.util
 import types
 
 import pytest
@@ -69,6 +70,8 @@ def test_the_image_is_better_than_its_start_and_repeats_by_its_seed(pair):
     assert torch.equal(fused, teacher.fuse(*pair, [3]))
 
 
+# It cannot be imported without torchvision.
+@pytest.mark.skipif(importlib.util.find_spec("onnx2torch") is None, reason="onnx2torch is missing")
 def test_a_detector_joins_and_a_small_image_is_fused(pair, tmp_path):
     detector = FrozenDetector(write_yolox(tmp_path / "yolox.onnx"))
     teacher = Optimised(default_weights(True), [detector], steps=2)
