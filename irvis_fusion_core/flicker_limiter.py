@@ -140,7 +140,9 @@ def _block_means(plane: np.ndarray) -> np.ndarray:
     # such rows eight times faster than NumPy adds axes.
     lines = whole.reshape(rows, BLOCK_PX, -1).swapaxes(0, 1).reshape(BLOCK_PX, -1)
     sums = cv2.reduce(lines, 0, cv2.REDUCE_SUM, dtype=cv2.CV_32S)
-    return sums.reshape(rows, columns, BLOCK_PX).sum(2) * np.float32(1.0 / BLOCK_PX**2)
+    # Exact in float32. In float64, states written as float32 would not be those of the run.
+    means = sums.reshape(rows, columns, BLOCK_PX).sum(2, dtype=np.float32)
+    return means * np.float32(1.0 / BLOCK_PX**2)
 
 
 def _add(fused: np.ndarray, correction: np.ndarray) -> None:

@@ -163,3 +163,20 @@ def test_shipped_models_flicker_less_than_the_maximum_and_lose_no_edges(folder, 
         for row in (plain, steady)
     )
     assert (after > before - (0.002, 0.006, 0.002, 0.002)).all(), after - before
+
+
+def test_the_state_is_whole_in_float32_and_a_limiter_that_takes_it_goes_on_alike():
+    """`fuse_bag --resume` writes it so: a pixel of the next frames differed."""
+    rng = np.random.default_rng(0)
+    sources = [rng.integers(0, 256, (64, 96), np.uint8) for _ in range(2)]
+    ir, vis = sources[0], np.dstack([sources[1]] * 3)
+    whole, resumed = FlickerLimiter(), FlickerLimiter()
+    for number in range(40):
+        noise = rng.integers(-9, 10, vis.shape) + rng.integers(-20, 21)
+        fused = np.clip(vis + noise, 0, 255).astype(np.uint8)
+        expected = whole.limit(fused.copy(), ir, vis, number / 30)
+        if number:
+            np.testing.assert_array_equal(resumed.limit(fused, ir, vis, number / 30), expected)
+        assert whole.level.dtype == np.float32
+        resumed = FlickerLimiter()
+        resumed.follow(whole.level.astype("<f4"), ir, vis, number / 30)
