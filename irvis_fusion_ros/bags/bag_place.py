@@ -55,11 +55,11 @@ class BagPlace:
             with _locked(os.path.join(self.part, MARK)):
                 os.rename(old, self.path)
         if os.path.lexists(self.path) and not overwrite:
-            raise BagError(
-                f"expected {self.path} to be free, found a file or folder; choose another name, "
-                "or replace it with --overwrite"
-            )
-        if os.path.lexists(self.path) and (os.path.islink(self.path) or not is_bag(self.path)):
+            found = "a file or folder; choose another name"
+            if _is_replaceable(self.path):
+                found = "a bag; choose another name, or replace it with --overwrite"
+            raise BagError(f"expected {self.path} to be free, found {found}")
+        if os.path.lexists(self.path) and not _is_replaceable(self.path):
             raise BagError(
                 f"expected a bag at {self.path}, since --overwrite replaces nothing else, found "
                 "something else (or a bag with other files in its folder); choose another name"
@@ -212,6 +212,10 @@ def count_readable(bag: str) -> int:
     except BagError:
         pass
     return count
+
+
+def _is_replaceable(path: str) -> bool:
+    return not os.path.islink(path) and is_bag(path)
 
 
 def is_bag(path: str) -> bool:

@@ -230,11 +230,13 @@ class BagWriter:
             raise
         except Exception as error:  # of rosbags, SQLite, the file system
             self._failed = True
+            number = getattr(error, "errno", None)
             advice = "make the place writable, or free room if it is full, and start again"
-            full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-            if full or "full" in str(error):
+            if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or "full" in str(error):
                 advice = "make room, or write to another disk, and start again"
             advice += " with --resume" if self._run is not None else ""
+            if number in (errno.ENOTDIR, errno.ENAMETOOLONG, errno.ENOENT, errno.EINVAL):
+                advice = "choose another name or place"
             raise BagError(
                 f"expected to write a bag to {self.place.path}, found: "
                 f"{type(error).__name__}: {error}; {advice}"

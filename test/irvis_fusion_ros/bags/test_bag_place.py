@@ -161,3 +161,24 @@ def _fill_disk(writer, error):
 def test_time_0_is_a_time(tmp_path):
     write(tmp_path / "bag", [("/vis", 0, raw_images()[1][2]), ("/vis", START_NS, b"\0\1\0\0")])
     assert count_readable(str(tmp_path / "bag")) == 2
+
+
+@pytest.mark.parametrize("name", ["a_file/bag", "x" * 260])
+def test_a_place_that_cannot_be_is_answered_with_another_one(tmp_path, name):
+    (tmp_path / "a_file").write_bytes(b"")
+    writer = BagWriter(tmp_path / name)
+    writer.identify({})
+    with pytest.raises(BagError, match="choose another name or place$"), writer:
+        pass
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a_file"]
+
+
+def test_overwriting_is_advised_where_it_helps(tmp_path):
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(BagError, match="found a file or folder; choose another name$"):
+        BagWriter(tmp_path / "folder")
+    for overwrite in (False, True):
+        with BagWriter(tmp_path / "bag", overwrite=overwrite) as writer:
+            writer.write_raw("/vis", IMAGE, 1, b"\0\1\0\0")
+        with pytest.raises(BagError, match="found a bag; .*or replace it with --overwrite"):
+            BagWriter(tmp_path / "bag")
