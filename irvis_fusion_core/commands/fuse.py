@@ -143,7 +143,7 @@ def _kind(ir: str, vis: str) -> str:
         kinds.append("folder" if os.path.isdir(path) else image_or_video)
     if kinds[0] != kinds[1]:
         raise ConfigurationError(
-            f"expected --ir and --vis of one kind, found a {kinds[0]} and a {kinds[1]}"
+            f"expected --ir and --vis of one kind, found {kinds[0]} and {kinds[1]}"
         )
     return kinds[0]
 

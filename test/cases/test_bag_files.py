@@ -149,3 +149,15 @@ def test_links_are_followed(tmp_path):
     os.symlink("../elsewhere.db3", bag / "rec.db3")
     os.symlink(bag, tmp_path / "link")
     assert read(tmp_path / "link") == ALL
+
+
+@pytest.mark.parametrize("size", [1, 100, 512, 4096])
+def test_recovery_is_not_advised_where_nothing_is_left(tmp_path, size):
+    bag = Path(write_rosbags(tmp_path / "rec"))
+    whole = (bag / "rec.db3").read_bytes()
+    (bag / "rec.db3").write_bytes(whole[:size])
+    with pytest.raises(BagError, match="copy it again from where it was recorded$") as caught:
+        all_topics(str(bag))
+    assert ".recover" not in str(caught.value)
+    (bag / "rec.db3").write_bytes(whole)  # the remedy
+    assert read(bag) == ALL

@@ -24,6 +24,7 @@ MAGIC = b"SQLite format 3\0"
 _TABLES = ("topics", "messages", "message_definitions")
 _STEPS, _STEPS_A_BYTE, _STEPS_A_CALL = 100_000, 10, 1000
 """Most steps of SQLite in a walk: a message takes up to 30 of them, and 24 bytes at least."""
+_LEAST_RECOVERABLE = 2 * 4096  # the first page of SQLite holds no message
 _LARGEST_PADDING = 1 << 40  # the file is sparse
 
 
@@ -68,7 +69,8 @@ class SqliteFile:
             BagError: It cannot be read.
         """
         self._path = origin
-        self._advice = recovery_advice(path) if path == origin else COPY_AGAIN
+        recoverable = path == origin and path.stat().st_size >= _LEAST_RECOVERABLE
+        self._advice = recovery_advice(path) if recoverable else COPY_AGAIN
         try:
             self._database, cut = open_database(path)
             self._read_topics()
