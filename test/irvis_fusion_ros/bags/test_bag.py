@@ -107,7 +107,7 @@ def test_a_truncated_bag_is_named(tmp_path, storage, suffix, share):
     whole = file.read_bytes()
     file.write_bytes(whole[: int(share * len(whole))])
     advice = "copy it again from where"  # nothing can be read: the file has one chunk
-    if storage == "sqlite3" and share:
+    if storage == "sqlite3" and share > 0.1:  # the first page of SQLite holds no message
         advice = r'sqlite3 .*bag\.db3 "\.recover" \| sqlite3'
     with pytest.raises(BagError, match="bag.*" + advice):
         list(read_images(bag, ["/front/image_raw"]))
