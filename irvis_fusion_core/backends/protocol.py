@@ -155,13 +155,8 @@ class Backend(ABC):
             if self._swapped.shape != vis.shape:
                 self._swapped = np.empty_like(vis)
             vis = cv2.cvtColor(vis, cv2.COLOR_RGB2BGR, dst=self._swapped)
-        try:
+        with self._engine_errors(f"fuse {width}x{height} frames with"):
             fused = self._run(compiled, ir, vis)
-        except errors.FusionError:
-            raise
-        except self.failures as error:
-            action = f"fuse {width}x{height} frames with"
-            raise errors.EngineError(self._failure(action, str(error))) from error
         if swaps:
             return cv2.cvtColor(fused, cv2.COLOR_RGB2BGR)
         return fused.copy() if self.reuses_result else fused

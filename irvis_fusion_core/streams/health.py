@@ -131,53 +131,41 @@ class IrHealth:
 
     def verdict(self, now_ns: int, monotonic_ns: int | None = None) -> Verdict:
         """Judge the camera at `now_ns`, the visible frame's stamp or else the node's clock."""
-        newest = self._newest
-        if newest is None:
+        if self._newest is None:
             return Verdict(False, MISSING, "no thermal frame has arrived; is the camera running?")
         monotonic_ns = time.monotonic_ns() if monotonic_ns is None else monotonic_ns
-        silence_s = (monotonic_ns - newest.arrived_ns) / NS_PER_S
-        age_s = (now_ns - newest.stamp_ns - self._offset_ns) / NS_PER_S
-        same_s = (newest.stamp_ns - newest.same_since_ns) / NS_PER_S
+        silence_s = (monotonic_ns - self._newest.arrived_ns) / NS_PER_S
+        reason, text = self._judge(self._newest, now_ns, silence_s)
+        return Verdict(reason == OK, reason, text)
+
+    def _judge(self, newest: _Newest, now_ns: int, silence_s: float) -> tuple[str, str]:
+        if silence_s > self.missing_after_s:
+            return MISSING, f"no thermal frame for {silence_s:.1f} s; is the camera running?"
+        if newest.stamp_ns <= 0:
+            return UNSTAMPED, "the thermal frames carry no stamp; have the driver stamp them"
         height, width = newest.frame.shape[:2]
         rows, columns = self.expected_size or (0, 0)
-        if silence_s > self.missing_after_s:
-            reason, text = (
-                MISSING,
-                f"no thermal frame for {silence_s:.1f} s; is the camera running?",
-            )
-        elif newest.stamp_ns <= 0:
-            reason, text = (
-                UNSTAMPED,
-                "the thermal frames carry no stamp; have the driver stamp them",
-            )
-        elif (rows or height, columns or width) != (height, width):
+        if (rows or height, columns or width) != (height, width):
             expected = f"{columns or 'any'}x{rows or 'any'}"
-            reason, text = (
-                WRONG_SIZE,
-                (
-                    f"thermal frames are {width}x{height}, expected {expected}; correct the "
-                    "parameter, or the driver's mode"
-                ),
+            return WRONG_SIZE, (
+                f"thermal frames are {width}x{height}, expected {expected}; correct the "
+                "parameter, or the driver's mode"
             )
-        elif 0 < self.frozen_after_s <= same_s:
+        same_s = (newest.stamp_ns - newest.same_since_ns) / NS_PER_S
+        if 0 < self.frozen_after_s <= same_s:
             unchanged = f"has not changed for {same_s:.1f} s while stamps moved"
-            reason, text = FROZEN, f"the thermal image {unchanged}"
-        elif age_s > self.max_ir_age_s and silence_s > self.max_ir_age_s:
-            text = f"the newest thermal frame is {age_s:.2f} s old and none has followed"
-            reason = STALE
-        elif abs(age_s) > self.max_ir_age_s:
+            return FROZEN, f"the thermal image {unchanged}"
+        age_s = (now_ns - newest.stamp_ns - self._offset_ns) / NS_PER_S
+        if age_s > self.max_ir_age_s and silence_s > self.max_ir_age_s:
+            return STALE, f"the newest thermal frame is {age_s:.2f} s old and none has followed"
+        if abs(age_s) > self.max_ir_age_s:
             behind = age_s > 0
-            reason, text = (
-                LATE if behind else AHEAD,
-                (
-                    f"thermal frames arrive, but their stamps lie {abs(age_s):.2f} s "
-                    f"{'behind' if behind else 'ahead'}; {_remedy(abs(age_s))}, and use_sim_time "
-                    "where a bag is played"
-                ),
+            return LATE if behind else AHEAD, (
+                f"thermal frames arrive, but their stamps lie {abs(age_s):.2f} s "
+                f"{'behind' if behind else 'ahead'}; {_remedy(abs(age_s))}, and use_sim_time "
+                "where a bag is played"
             )
-        else:
-            return Verdict(True, OK, "thermal frames arrive and change")
-        return Verdict(False, reason, text)
+        return OK, "thermal frames arrive and change"
 
 
 def _remedy(apart_s: float) -> str:

@@ -57,8 +57,7 @@ def view(
             wrong_depth, odd_size or not_finite.
     """
     height, width, step = int(msg.height), int(msg.width), int(msg.step)
-    if max_pixels is not None and height * width > max_pixels:
-        raise _too_large(msg, max_pixels)
+    _refuse_large(msg, max_pixels)
     if height < 1 or width < 1:
         raise ImageMessageError(
             "zero_size",
@@ -111,14 +110,13 @@ def visible_frame(
     Raises:
         ImageMessageError: It cannot be read.
     """
-    encoding = getattr(msg, "encoding", None)
-    if pixels is not None and encoding in DIRECT_ORDER:
-        return pixels[..., :3], DIRECT_ORDER[encoding]
-    if encoding is None:
+    if is_compressed(msg):
         if pixels is None:
             pixels = unpacked_visible(cast(CompressedImageMessage, msg))
         return pixels, "bgr"
     image = cast(ImageMessage, msg)
+    if pixels is not None and image.encoding in DIRECT_ORDER:
+        return pixels[..., :3], DIRECT_ORDER[image.encoding]
     if pixels is not None or _is_known(image.encoding):
         return encodings.to_rgb_or_bgr(view(image) if pixels is None else pixels, image.encoding)
     return _through_cv_bridge(image, "rgb8"), "rgb"
@@ -165,8 +163,7 @@ def thermal_image(
         return encodings.to_grey(pixels, encoding, palette)
     image = cast(ImageMessage, msg)
     if not _is_known(image.encoding):
-        if max_pixels is not None and image.height * image.width > max_pixels:
-            raise _too_large(image, max_pixels)
+        _refuse_large(image, max_pixels)
         return FalseColour(_through_cv_bridge(image, "mono8"), "grey")
     pixels = view(image, False, max_pixels)
     if check_finite and pixels.dtype.kind == "f" and not np.isfinite(pixels).any():
@@ -246,12 +243,13 @@ def passed_bytes(vis_msg: AnySerializedImage, pixels: np.ndarray | None = None) 
     return fused_bytes(colour, vis_msg, order)
 
 
-def _too_large(msg: ImageMessage, max_pixels: int) -> ImageMessageError:
-    return ImageMessageError(
-        "too_large",
-        f"expected an image of at most {max_pixels} pixels, found {msg.width}x{msg.height}; "
-        "make it smaller, or raise the parameter max_pixels",
-    )
+def _refuse_large(msg: ImageMessage, max_pixels: int | None) -> None:
+    if max_pixels is not None and msg.height * msg.width > max_pixels:
+        raise ImageMessageError(
+            "too_large",
+            f"expected an image of at most {max_pixels} pixels, found {msg.width}x{msg.height}; "
+            "make it smaller, or raise the parameter max_pixels",
+        )
 
 
 def _is_known(encoding: str) -> bool:

@@ -87,8 +87,7 @@ class Configured:
             self._expire_timer.cancel()
 
             def now_ns() -> int:
-                with clock.handle:  # `clock.now()` would make objects of it
-                    return int(clock.handle.get_now().nanoseconds)
+                return clock.now().nanoseconds
 
             self.checks = MessageChecks(note, now_ns, live)
             self.path = FramePath(
@@ -113,8 +112,8 @@ class Configured:
             take_ir = self._taking(undo, "ir", self.checks.unpack_ir, add_ir)
             take_vis = self._taking(undo, "vis", self.checks.unpack_vis, self.path.add_vis)
             callbacks = {
-                "ir": take_ir,
-                "vis": take_vis,
+                "ir": guard("an infrared message", take_ir),
+                "vis": guard("a visible message", take_vis),
                 "vis_info": on_info,
             }
             self.inputs = CameraTopics(node, live, callbacks)
@@ -181,7 +180,6 @@ class Configured:
         Raw ones go to `add`, compressed ones to a thread that decodes them for `add`.
         """
         transport, _, depth = self._node.live.current.topics.camera(camera)
-        spectrum = "an infrared" if camera == "ir" else "a visible"
         kind: type[AnySerializedImage] = SerializedImage
 
         def refused(cause: str, text: str) -> None:
@@ -202,11 +200,11 @@ class Configured:
 
         def take(raw: bytes) -> None:
             try:
-                add(kind(raw))
+                message = kind(raw)
             except ImageMessageError as error:
                 refused(error.kind, str(error))
-            except Exception as error:  # noqa: BLE001 - as `Guard`, without a layer for each image
-                self._node.guard.caught(f"{spectrum} message", error)
+            else:
+                add(message)
 
         return take
 

@@ -20,7 +20,6 @@ from irvis_fusion_core.errors import CalibrationError, ConfigurationError, Frame
 from irvis_fusion_core.streams.health import Verdict
 from irvis_fusion_core.streams.stamps import NS_PER_S
 from irvis_fusion_core.thermal.palettes import FalseColour
-from irvis_fusion_ros.messages import image_messages
 from irvis_fusion_ros.messages.serialized_image import AnySerializedImage
 from irvis_fusion_ros.node.engine_state import READY, WARMING_UP, EngineState
 from irvis_fusion_ros.node.frame_output import FrameOutput
@@ -148,7 +147,7 @@ class FramePath:
 
     def relieve(self) -> None:
         """Publish what waits behind an engine that hangs, though no new frame pushes it."""
-        if self.engine_state.state != READY or not self.worker.mailbox.accepts(time.monotonic()):
+        if not self._worker_accepts():
             self._pass_waiting()
 
     def finish(self, reason: str) -> None:
@@ -192,10 +191,7 @@ class FramePath:
             try:
                 if decision.action == DROPPED:
                     self.output.drop(decision.reason, decision.vis.number)
-                elif not (
-                    self.engine_state.state == READY
-                    and self.worker.mailbox.accepts(time.monotonic())
-                ):
+                elif not self._worker_accepts():
                     self.pass_by(decision, self._pass_waiting())
                 else:
                     drops, size_bytes = self.overload.drops, decision.vis.size_bytes
@@ -221,6 +217,10 @@ class FramePath:
     def _pass_at_fault(self, frame: VisFrame, error: Exception) -> None:
         self.note(f"fault at a visible frame: {type(error).__name__}", fault_text(error))
         self.output.pass_through(frame, FAULT)
+
+    def _worker_accepts(self) -> bool:
+        """Return whether a frame put now is looked at soon: engine ready and not stuck."""
+        return self.engine_state.state == READY and self.worker.mailbox.accepts(time.monotonic())
 
     def _pass_waiting(self) -> str:
         """Publish unchanged what the worker cannot take, in order; return the reason."""
@@ -254,7 +254,7 @@ class FramePath:
             self.output.pass_through(frame, decision.reason)
             return
         try:
-            if frame.size not in fuser.warm_sizes:
+            if fuser.needs_warm_up(frame):
                 self._warm_up(fuser, decision)
                 return
             start_ns, stages = time.monotonic_ns(), self.stages.stages
@@ -312,13 +312,8 @@ class FramePath:
             self._note_pair(error)
 
     def _warm_up(self, fuser: PairFuser, decision: Decision) -> None:
-        """Let the engine see a new size first: it may build for minutes.
-
-        Raises:
-            ImageMessageError: The image cannot be read, so no engine is built for it.
-        """
+        """Let the engine see a new size first: it may build for minutes."""
         size = decision.vis.size
-        image_messages.visible_frame(decision.vis.message, decision.vis.pixels)
         self.output.pass_through(decision.vis, WARM_UP)
         self._follow(decision.ir)
         self.engine_state.set(WARMING_UP, "{1}x{0}".format(*size))

@@ -101,16 +101,16 @@ class MessageChecks:
         size_bytes = len(message.data)
         size: tuple[int, int] | None = None
         try:
-            if hasattr(message, "encoding"):
-                image = cast(ImageMessage, message)
-                size = (image.height, image.width)
-                max_pixels = self.live.current.topics.max_pixels
-                pixels = image_messages.view(image, False, max_pixels)
-            else:
+            if image_messages.is_compressed(message):
                 packed = cast(CompressedImageMessage, message)
                 pixels = self.unpack_vis(packed) if pixels is None else pixels
                 size = (pixels.shape[0], pixels.shape[1])
                 size_bytes += pixels.nbytes
+            else:
+                image = cast(ImageMessage, message)
+                size = (image.height, image.width)
+                max_pixels = self.live.current.topics.max_pixels
+                pixels = image_messages.view(image, False, max_pixels)
         except ImageMessageError as error:
             self.note("vis: " + error.kind, str(error))
             if size is None or error.kind != "unknown_encoding" or not len(message.data):
@@ -121,7 +121,7 @@ class MessageChecks:
 
     def _check(self, stream: str, message: AnyImageMessage, size: tuple[int, int]) -> int:
         """Note an odd length, size or stamp; return the stamp in ns."""
-        if hasattr(message, "encoding"):
+        if not image_messages.is_compressed(message):
             image = cast(ImageMessage, message)
             extra = len(image.data) - int(
                 PLANES.get(image.encoding, 1) * image.height * image.step

@@ -134,6 +134,17 @@ class PairFuser:
         # For which frame, visible size and stages; grey, warped, and its coverage.
         self._prepared: tuple[tuple, np.ndarray, np.ndarray, np.ndarray | None] | None = None
 
+    def needs_warm_up(self, frame: VisFrame) -> bool:
+        """Return whether the engine is still to be prepared for the size of a frame.
+
+        Raises:
+            ImageMessageError: The image cannot be read, so no engine is built for it.
+        """
+        if frame.size in self.warm_sizes:
+            return False
+        image_messages.visible_frame(frame.message, frame.pixels)
+        return True
+
     def warm_up(self, size: tuple[int, int]) -> None:
         """Let the engine prepare for frames of (height, width); it may build for minutes."""
         # Noted first: a size that the engine refuses is refused at each frame, cheaply.

@@ -303,12 +303,12 @@ class OfflineFusion:
 
     def _fuse(self, result: FusedFrame, ir: IrFrame) -> None:
         """Fuse a frame, or pass it where there is no registration."""
-        frame = result.frame
-        if frame.size not in self._fuser.warm_sizes:
-            image_messages.visible_frame(frame.message, frame.pixels)  # raises: nothing is built
-            self._fuser.warm_up(frame.size)  # no frame's time includes the building of the engine
+        if self._fuser.needs_warm_up(result.frame):
+            self._fuser.warm_up(
+                result.frame.size
+            )  # no frame's time includes the building of the engine
         stages = self._stages.stages
-        fused = self._fuser.fuse(frame, ir, stages)
+        fused = self._fuser.fuse(result.frame, ir, stages)
         if fused is None:
             result.pass_on(frames.UNCALIBRATED)
             return

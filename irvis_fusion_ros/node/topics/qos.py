@@ -330,10 +330,7 @@ class MatchedSubscription:
             if generation == self._generation:
                 if self._replaced is not None:
                     self._end_handover()
-                if self._arrivals.is_new(raw, info, self._repeats):
-                    self._repeats = False
-                    self.received += 1
-                    self.on_message(raw)
+                self._repeats = not self._take(raw, info, self._repeats) and self._repeats
             elif self._replaced is not None and generation + 1 == self._generation:
                 self._take(raw, info)
             # Else it was still queued when the subscription was given up.
@@ -361,10 +358,12 @@ class MatchedSubscription:
         finally:
             self.node.destroy_subscription(replaced)
 
-    def _take(self, raw: bytes, info: Mapping[str, Any]) -> None:
-        if self._arrivals.is_new(raw, info):
+    def _take(self, raw: bytes, info: Mapping[str, Any], repeats: bool = False) -> bool:
+        is_new = self._arrivals.is_new(raw, info, repeats)
+        if is_new:
             self.received += 1
             self.on_message(raw)
+        return is_new
 
     def _matched_publishers(self) -> int:
         return int(self._current.handle.get_publisher_count()) if self._current else 0
