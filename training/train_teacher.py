@@ -29,6 +29,7 @@ from irvis_fusion_core.command_line import command
 from irvis_fusion_core.errors import CheckpointError, ConfigurationError
 from irvis_fusion_core.network.checkpoint import find_misfits
 from training.data.scene_parts import held_out
+from training.errors import DataError
 from training.loop.averaged_run import AveragedData, check_readable, fit
 from training.loop.set_up import set_up_process, steps_in_all
 from training.options import add_options, script_parser
@@ -84,6 +85,11 @@ class Photographs(AveragedData):
         if options.exclude_validation:
             annotated = {p.stem for root in options.boxes for p in Path(root).glob("*.txt")}
             train = [p for p in train if not held_out(p.stem, p.stem in annotated)]
+            if not train:
+                raise DataError(
+                    f"expected photographs in {', '.join(options.train_root)}, found that all are "
+                    "held out; leave out --exclude_validation, or give other folders"
+                )
         crops: list[Any] = [
             PhotographCrops(paths, *settings) if paths else None
             for paths in (train, list_photographs(options.val_root))

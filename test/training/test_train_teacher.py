@@ -142,6 +142,10 @@ def test_held_out_scenes_are_left_out(tmp_path):
     )
     data = train_teacher.Photographs(options, 1)
     assert [path.stem for path in data.train.paths] == ["00010D", "FLIR_00100"]
+    for name in ("FLIR_00100", "00010D"):
+        (tmp_path / f"{name}.png").unlink()
+    with pytest.raises(DataError, match="all are held out; leave out --exclude_validation"):
+        train_teacher.Photographs(options, 1)
 
 
 class Bomb:

@@ -16,12 +16,10 @@ import cv2
 import numpy as np
 
 from irvis_fusion_core.errors import ConfigurationError
-from irvis_fusion_core.metrics import image_faults, luminance
 from training.data.boxes import cut_boxes
 from training.data.images import Images
 
 Window = tuple[int, int, int]  # top, left and side of a square
-DAYLIGHT = 70.0  # mean luminance from which a bright area at the upper border is sky
 
 
 class View(NamedTuple):
@@ -31,7 +29,7 @@ class View(NamedTuple):
     vis: np.ndarray  # uint8 HxWx3 RGB
     ir_aligned: np.ndarray  # uint8 HxW, clean and in place
     vis_clean: np.ndarray  # uint8 HxWx3 RGB
-    sky: np.ndarray  # float32 HxW, 0..1 (`sky_mask`)
+    sky: np.ndarray  # float32 HxW, 0..1 (`training.data.images.sky_mask`)
     teachers: np.ndarray  # uint8 kxHxW
     variance: np.ndarray | None  # float32 HxW
     boxes: np.ndarray | None  # float32 nx5 (`training.data.boxes`), None: not annotated
@@ -80,7 +78,7 @@ class Augmentation:
         window = self._window(scene.ir.shape, random)
         flip = random.random() < self.flip_prob
         ir_aligned, vis = (self._cut(p, window, flip) for p in (scene.ir, scene.vis))
-        sky = self._cut(sky_mask(scene.vis), window, flip)
+        sky = self._cut(scene.sky_share(), window, flip)
         boxes = scene.boxes
         if boxes is not None:
             boxes = cut_boxes(boxes, scene.ir.shape, window, flip)
@@ -148,15 +146,6 @@ class Augmentation:
             flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
             borderMode=cv2.BORDER_REFLECT_101,
         )
-
-
-def sky_mask(vis: np.ndarray) -> np.ndarray:
-    """Return where RGB by day shows sky, 0..1, with soft borders; float32 HxW."""
-    y = luminance(vis)
-    if y.mean() <= DAYLIGHT:
-        return np.zeros(y.shape, np.float32)
-    found = cv2.dilate(image_faults.sky(y).astype(np.uint8), np.ones((9, 9), np.uint8))
-    return cv2.GaussianBlur(found.astype(np.float32), (0, 0), 3.0)
 
 
 def resize_square(image: np.ndarray, size: int, flip: bool) -> np.ndarray:

@@ -19,7 +19,7 @@ from torch.utils.data import Dataset
 
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_core.metrics import luminance
-from training.data.augmentation import Augmentation, View, sky_mask
+from training.data.augmentation import Augmentation, View
 from training.data.boxes import padded_boxes
 from training.data.images import ImageStore, PairPaths
 from training.data.listing import PairListing, list_images
@@ -189,8 +189,8 @@ class FusionDataset(Dataset):
         scene = self.read(self.pairs[index])
         random = np.random.default_rng((self.seed, number))
         if self.augmentation is None:
-            ir, vis, *others = scene
-            view = View(ir, vis, ir, vis, sky_mask(vis), *others)
+            ir, vis, *others, _ = scene
+            view = View(ir, vis, ir, vis, scene.sky_share(), *others)
         else:
             view = self.augmentation(scene, random)
         teacher, variance = self._target(view, random)

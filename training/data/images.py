@@ -16,10 +16,12 @@ import numpy as np
 
 from irvis_fusion_core.errors import FrameError, FusionError
 from irvis_fusion_core.image_files import read_file, read_thermal_8_bit
+from irvis_fusion_core.metrics import image_faults, luminance
 from training.data.boxes import read_boxes
 from training.errors import DataError, SizeError
 
 LARGEST_VARIANCE = 0.25  # of values 0..1: half of them black, half white
+DAYLIGHT = 70.0  # mean luminance from which a bright area at the upper border is sky
 
 
 class PairPaths(NamedTuple):
@@ -41,6 +43,13 @@ class Images(NamedTuple):
     teachers: np.ndarray  # uint8 luminance kxHxW, k may be 0
     variance: np.ndarray | None = None  # float32 HxW, of the teacher's luminance (white is 1)
     boxes: np.ndarray | None = None  # float32 nx5, `training.data.boxes`
+    sky: np.ndarray | None = None  # uint8 HxW, `sky_mask`
+
+    def sky_share(self) -> np.ndarray:
+        """Return how much of each pixel is sky, float32 HxW, 0..1."""
+        if self.sky is None:
+            return np.zeros(self.ir.shape, np.float32)
+        return self.sky * np.float32(1.0 / 255.0)
 
     @property
     def nbytes(self) -> int:
@@ -108,7 +117,17 @@ def read_images(paths: PairPaths) -> Images:
             )
     stacked = np.stack(teachers) if teachers else np.zeros((0, *ir.shape), np.uint8)
     boxes = None if paths.boxes is None else read_boxes(paths.boxes)
-    return Images(ir, vis, stacked, variance, boxes)
+    return Images(ir, vis, stacked, variance, boxes, sky_mask(vis))
+
+
+def sky_mask(vis: np.ndarray) -> np.ndarray | None:
+    """Return where RGB by day shows sky, 255 with soft borders, uint8 HxW; None without any."""
+    y = luminance(vis)
+    found = image_faults.sky(y) & (y.mean() > DAYLIGHT)
+    if not found.any():
+        return None
+    whole = cv2.dilate(found.astype(np.uint8), np.ones((9, 9), np.uint8)) * np.uint8(255)
+    return cv2.GaussianBlur(whole, (0, 0), 3.0)
 
 
 def read_luminance(path: Path) -> np.ndarray:

@@ -282,7 +282,7 @@ def sky_kept(fused: torch.Tensor, vis: torch.Tensor, sky: torch.Tensor) -> torch
     as thermal clouds.
 
     Args:
-        sky: N x 1 x H x W, 0..1 (`training.data.augmentation.sky_mask`), without objects.
+        sky: N x 1 x H x W, 0..1 (`training.data.images.sky_mask`), without objects.
     """
     away = sky * (smooth(fused, 5) - smooth(vis, 5)).abs()
     return away.sum() / (sky.sum() + LEAST_SKY * sky.numel()) / 40.0

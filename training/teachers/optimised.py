@@ -20,7 +20,7 @@ from torch import nn
 
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_core.network.student import Student, chroma_scale, luminance, pad_to_multiple
-from training.data.augmentation import sky_mask
+from training.data.images import sky_mask
 from training.loop.distillation import DistillationTask, fuse_levels
 from training.losses.filters import smooth
 from training.losses.frozen_detector import FrozenDetector
@@ -132,7 +132,11 @@ class Optimised:
         height, width = ir.shape[2:]
         levels = {"ir": (255.0 * ir).round(), "vis": (255.0 * vis).round()}
         rgb = levels["vis"][0].permute(1, 2, 0).byte().cpu().numpy()
-        levels["sky"] = torch.from_numpy(sky_mask(rgb))[None, None].to(ir)
+        sky = sky_mask(rgb)
+        levels["sky"] = (
+            torch.zeros_like(ir) if sky is None else torch.from_numpy(sky).to(ir) / 255.0
+        )
+        levels["sky"] = levels["sky"].expand_as(ir)
         pixels = Pixels(self._begin(levels["ir"], luminance(levels["vis"]).round()))
         task = DistillationTask(pixels, self.weights, detectors=self.detectors).to(ir.device)
         optimiser = torch.optim.Adam([pixels.fused], RATE, (0.9, 0.99))

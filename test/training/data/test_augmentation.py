@@ -9,10 +9,9 @@ from training.data.augmentation import (
     Augmentation,
     jitter_chroma,
     sensor_noise,
-    sky_mask,
     tone_curve,
 )
-from training.data.images import Images
+from training.data.images import Images, sky_mask
 
 KINDS = ("resize", "flip", "misalign", "tone", "gain", "colour", "noise", "jpeg")
 STILL = dict.fromkeys([f"{kind}_prob" for kind in KINDS], 0.0)
@@ -50,10 +49,10 @@ def test_geometry_is_shared_by_all_images(seed):
 def test_sky_is_the_bright_upper_part_of_a_daylight_scene_and_moves_with_the_crop():
     street = np.random.default_rng(0).integers(0, 256, (120, 150, 3)).astype(np.uint8)
     street[:50] = (120, 160, 200)
-    mask = sky_mask(street)
-    assert mask[:30].min() > 0.99 and mask[70:].max() < 0.01
-    assert not sky_mask(street // 4).any()  # at night
-    image = scene()._replace(vis=street)
+    image = scene()._replace(vis=street, sky=sky_mask(street))
+    assert image.sky_share()[:30].min() > 0.99 and image.sky_share()[70:].max() < 0.01
+    assert sky_mask(street // 4) is None  # at night
+    assert not scene().sky_share().any()
     found = [view(seed, image, resize_prob=1.0, flip_prob=0.5) for seed in range(6)]
     skies = [each.vis_clean[each.sky > 0.99] for each in found]
     assert sum(len(sky) for sky in skies) > 1000
