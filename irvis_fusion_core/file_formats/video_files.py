@@ -16,8 +16,8 @@ from irvis_fusion_core.errors import FrameError
 from irvis_fusion_core.optional_packages import pip_advice
 from irvis_fusion_core.streams.stamps import NS_PER_S
 
-# No camera is faster: containers of variable rates state their clock, often 1000.
-_LARGEST_RATE_HZ = 240.0
+# Above it a container may state its clock, often 1000, because its rate varies: it is measured.
+_DOUBTED_RATE_HZ = 240.0
 _MEASURED_FRAMES = 300
 # A video that ends this much earlier than it states is cut off.
 _SHORT_S, _SHORT_FRAMES = 0.3, 3
@@ -66,9 +66,9 @@ class Video:
         self.frames = max(0, int(self._video.get(cv2.CAP_PROP_FRAME_COUNT)))
         rate_hz = self._video.get(cv2.CAP_PROP_FPS)
         self._stated_s = self.frames / rate_hz if rate_hz > 0.0 else 0.0
-        if rate_hz > _LARGEST_RATE_HZ:
+        if rate_hz > _DOUBTED_RATE_HZ:
             rate_hz, self.frames = _measured_rate_hz(self._readable), 0
-        self.rate_hz = rate_hz if 0.1 <= rate_hz <= _LARGEST_RATE_HZ else 30.0  # some lack it
+        self.rate_hz = rate_hz if 0.1 <= rate_hz <= 1000.0 else 30.0  # some containers lack it
         self._deep_bits = self._keep_counts() if thermal else 0
 
     def __iter__(self) -> Iterator[tuple[int, np.ndarray]]:

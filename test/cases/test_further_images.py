@@ -111,14 +111,14 @@ def test_images_of_formats_that_are_not_read_are_told(tmp_path, caplog):
     assert "files such as 'b.jp2' are left out" in caplog.text and "notes" not in caplog.text
 
 
-def write_motion_jpeg(path, frames, stated):
+def write_motion_jpeg(path, frames, stated, rate_hz=10):
     """An AVI without index, from its specification, whose head states a number of frames."""
     chunks = b""
     for frame in frames:
         data = coded(frame, ".jpg")
         chunks += struct.pack("<4sI", b"00dc", len(data)) + data + b"\0" * (len(data) % 2)
-    head = struct.pack("<14I", 100000, 0, 0, 16, stated, 0, 1, 0, 80, 60, 0, 0, 0, 0)
-    stream = struct.pack("<4s4sIHHIIIIIIII4H", b"vids", b"MJPG", 0, 0, 0, 0, 1, 10, 0, stated,
+    head = struct.pack("<14I", 1000000 // rate_hz, 0, 0, 16, stated, 0, 1, 0, 80, 60, 0, 0, 0, 0)
+    stream = struct.pack("<4s4sIHHIIIIIIII4H", b"vids", b"MJPG", 0, 0, 0, 0, 1, rate_hz, 0, stated,
                          0, 0, 0, 0, 0, 80, 60)  # fmt: skip
     form = struct.pack("<IiiHH4sIiiII", 40, 80, 60, 1, 24, b"MJPG", 14400, 0, 0, 0, 0)
 
@@ -140,6 +140,15 @@ def test_a_video_that_ends_before_it_states_is_told(tmp_path, caplog, stated):
         pytest.skip("this OpenCV reads no AVI")
     assert video.frames == stated and len(list(video)) == 20
     assert ("states 6.0 s, and 20 frames of 2.0 s can be read" in caplog.text) == (stated == 60)
+
+
+def test_a_video_of_a_fast_camera_keeps_its_rate(tmp_path):
+    path = tmp_path / "a.avi"
+    write_motion_jpeg(path, [np.dstack([LEVELS] * 3)] * 20, 20, rate_hz=480)
+    try:
+        assert Video(str(path)).rate_hz == pytest.approx(480.0, rel=0.02)
+    except FrameError:
+        pytest.skip("this OpenCV reads no AVI")
 
 
 def test_a_video_of_a_variable_rate_has_its_mean_rate(tmp_path):
