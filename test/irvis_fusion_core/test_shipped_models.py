@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from real_data import real_pairs
 
-from irvis_fusion_core import metrics, model_zoo
+from irvis_fusion_core import RealtimeFusion, metrics, model_zoo
 from irvis_fusion_core.backends import BackendOptions, open_backend
 from irvis_fusion_core.backends.model_file import read_model_file
+from irvis_fusion_core.metrics import image_faults
+from irvis_fusion_core.thermal import ThermalRescale
 
 VALIDATION = ("msrs/val", "roadscene/val")
 
@@ -76,7 +78,10 @@ METRICS = ("SCD", "VIF", "Qabf", "SSIM")
 # What the models give up at most against the pixel-wise maximum, the strongest trivial fusion on
 # these metrics, for images that detectors and people read better (docs/benchmarks.md): Qabf, VIF
 # and SSIM with the range 2 reward printed noise, SCD a faint copy of the thermal image anywhere.
-MOST_LOST = {"msrs/val": (0.01, 0.08, 0.13, 0.1), "roadscene/val": (0.32, 0.06, 0.06, 0.07)}
+MOST_LOST = {"msrs/val": (0.0, 0.08, 0.13, 0.1), "roadscene/val": (0.08, 0.06, 0.06, 0.07)}
+# `nano` shows thermal detail by day at objects alone. SCD is highest where thermal clouds are
+# drawn into the sky; what is wanted instead has a test of its own below.
+MOST_SCD_LOST = {("nano", "msrs/val"): 0.01, ("nano", "roadscene/val"): 0.32}
 
 
 def scores(fused, grey, y):
@@ -129,9 +134,28 @@ def test_it_is_a_fusion_near_the_maximum_and_cleans_noise(variant, trivial):
     ours = np.mean(rows, 0)
     vif_and_qabf = slice(1, 3)
     assert (ours > expected["mean"])[vif_and_qabf].all(), ours - expected["mean"]
+    scd, *others = MOST_LOST[folder]
     lead = ours - expected["maximum"]
-    assert (lead > -np.array(MOST_LOST[folder])).all(), lead
+    assert (lead > -np.array([MOST_SCD_LOST.get((variant, folder), scd), *others])).all(), lead
     assert np.mean(cleaned) > 0.05, cleaned
     assert brighter and np.mean(brighter) > 40
     # A copy of the infrared image scores well on most metrics and turns the day into night.
     assert darker and max(darker) < 50
+
+
+@pytest.mark.parametrize("variant", ["nano"])
+def test_skies_stay_those_of_the_visible_image_and_hot_things_keep_their_colour(variant):
+    """Thermal images as the node rescales them; both are means over the pairs that have some."""
+    ripples, saturations = [], []
+    with RealtimeFusion(variant, device="cpu", threads=1) as fusion:
+        for _, grey, vis in pairs(["roadscene/val"]):
+            ir, y = ThermalRescale()(grey[:, :, 0]), metrics.luminance(vis)
+            fused = fusion.fuse_frame(ir, vis, order="rgb")
+            by_day = y[: len(y) // 3].mean() > 150.0  # as in benchmarks.image_faults
+            sky = image_faults.sky(y) & by_day
+            planes = metrics.luminance(fused), y, np.maximum(ir, y)
+            ripples.append([image_faults.ripple(plane, sky) for plane in planes])
+            saturations.append(image_faults.saturation_kept(fused, ir, vis))
+    ours, visible, maximum = np.nanmean(ripples, 0)
+    assert ours < 1.1 * visible < maximum, (ours, visible, maximum)
+    assert np.nanmean(saturations) > 0.8, saturations
