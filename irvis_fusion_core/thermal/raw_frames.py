@@ -94,7 +94,7 @@ def replace_missing(
     share = 1.0 - float(finite.mean())
     if share > largest_share:
         raise FrameError(
-            f"{100 * share:.1f} % of the thermal frame's values are NaN or infinite, more than the "
+            f"{100 * share:.1f} % of the thermal frame's values are not finite, more than the "
             f"{100 * largest_share:g} % of max_invalid_share"
         )
     cold, hot = float(frame[finite].min()), float(frame[finite].max())
