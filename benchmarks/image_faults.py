@@ -14,7 +14,8 @@ blocks, beside edges step across the borders of 4-pixel blocks over the steps ne
                      sources; and in smooth places beside lamps and hot edges
 saturation           chroma over luma, over the visible's, where thermal is > 40 levels brighter
 flicker              change beyond both sources' after warping by the visible's optical flow,
-                     of models also with the flicker limiter, which the node uses by default
+                     of models also with the flicker limiter, which the node uses by default;
+                     sharpened rows cannot flicker: they show what more contrast alone counts
 degraded             VIF and SSIM255 of the fusion of degraded sources against the clean ones
 
 Rows of --images are in the first table alone.
@@ -55,6 +56,9 @@ TRIVIAL = ("maximum", "mean")
 NOISE = 10.0
 """Deviation of the noise and of the stripes, grey levels of the rescaled image."""
 
+SHARPENING, SHARPENED_PX = 0.8, 2.0
+"""Of the rows that show what contrast alone counts as flicker: share, and deviation in pixels."""
+
 STILL_COLUMNS = {
     "noise day": ".2f",
     "noise night": ".2f",
@@ -94,6 +98,17 @@ def still_faults(
                 ]
             )
     return found
+
+
+def sharpened(fuse: Fusion) -> Fusion:
+    """Return a fusion with stronger fine contrast (unsharp mask): the same rule in each frame."""
+
+    def apply(pair: Pair) -> np.ndarray:
+        image = fuse(pair).astype(np.float32)
+        image += SHARPENING * (image - cv2.GaussianBlur(image, (0, 0), SHARPENED_PX))
+        return np.clip(np.rint(image), 0, 255).astype(np.uint8)
+
+    return apply
 
 
 def warped_flicker(frames: Sequence[Pair], fuse: Fusion, limit: bool = False) -> float:
@@ -189,12 +204,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         }
         if videos:
             seen = {name: video_as_seen(frames) for name, frames in videos.items()}
-            alone = ("visible", "thermal", *TRIVIAL)  # rows that nobody limits
+            steady = {
+                f"{name}, sharpened": sharpened(rows[name]) for name in ("visible", "maximum")
+            }
+            alone = ("visible", "thermal", *TRIVIAL, *steady)  # rows that nobody limits
             flicker = {
                 row + ", limit_flicker" * limit: [
                     warped_flicker(frames, fuse, limit) for frames in seen.values()
                 ]
-                for row, fuse in rows.items()
+                for row, fuse in {**steady, **rows}.items()
                 for limit in ((False,) if row in alone else (False, True))
             }
             print("\n**flow-warped flicker, grey levels a frame beyond both sources'**\n")
