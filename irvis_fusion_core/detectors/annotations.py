@@ -27,10 +27,6 @@ _NUMBER = re.compile(r"(\d{1,9})$")
 _YOLO_NAMES = ("classes.txt", "obj.names")
 
 
-class AnnotationError(FusionError):
-    """Annotations are missing, malformed, or belong to no frame."""
-
-
 class _Object(NamedTuple):
     box: list[float]  # as in the file
     label: str
@@ -85,18 +81,18 @@ def read_annotations(
         frame_names: names of the visible frames in order, with or without extension.
 
     Raises:
-        AnnotationError: missing, malformed, or of unknown frames.
+        FusionError: missing, malformed, or of unknown frames.
     """
     if os.path.isdir(path):
         entries = _read_yolo(path, class_names)
     elif os.path.isfile(path):
         entries = _read_coco(path)
     else:
-        raise AnnotationError(
+        raise FusionError(
             f"expected a COCO .json or a folder of YOLO .txt files, found nothing at {path}"
         )
     if not entries:
-        raise AnnotationError(f"expected annotated images in {path}, found none")
+        raise FusionError(f"expected annotated images in {path}, found none")
     return Annotations(entries, frame_names)
 
 
@@ -111,7 +107,7 @@ def _frame_of(name: str, index_of: dict[str, int]) -> tuple[str, int]:
     if name in index_of:
         return "index", index_of[name]
     if index_of:
-        raise AnnotationError(
+        raise FusionError(
             f"expected annotations of the named frames ({', '.join(list(index_of)[:3])}, ...), "
             f"found one of {name!r}; correct the list of frame names"
         )
@@ -123,7 +119,7 @@ def _frame_of(name: str, index_of: dict[str, int]) -> tuple[str, int]:
     number = _NUMBER.search(name)
     if number:
         return "index", int(number.group(1))
-    raise AnnotationError(
+    raise FusionError(
         f"expected annotations named by stamp (1700000000033000000) or frame number (000012), "
         f"found {name!r}; give --frame-names, a list of the visible frames' names in order"
     )
@@ -144,7 +140,7 @@ def _read_coco(path: str) -> dict[str, _Entry]:
         sizes = {k: (float(i["width"]), float(i["height"])) for k, i in images.items()}
         names = {k: _stem(str(i["file_name"])) for k, i in images.items()}
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-        raise AnnotationError(
+        raise FusionError(
             f"expected COCO annotations (images, annotations, categories) in {path}, found "
             f"{type(error).__name__}: {error}"
         ) from error
@@ -164,12 +160,12 @@ def _read_yolo(folder: str, class_names: Sequence[str]) -> dict[str, _Entry]:
                 kind = int(words[0])
                 x, y, width, height = (float(word) for word in words[1:5])
             except (ValueError, IndexError) as error:
-                raise AnnotationError(
+                raise FusionError(
                     "expected `class x y width height` (centre and size, 0..1) in line "
                     f"{number} of {path}, found {' '.join(words)!r}"
                 ) from error
             if kind < 0:
-                raise AnnotationError(f"expected a class number in line {number} of {path}")
+                raise FusionError(f"expected a class number in line {number} of {path}")
             label = names[kind] if kind < len(names) else f"class {kind}"
             objects.append(_Object([x - width / 2, y - height / 2, width, height], label))
         entries[_stem(file)] = _entry(objects, (1.0, 1.0), path)
@@ -182,13 +178,13 @@ def _entry(objects: Sequence[_Object], size: tuple[float, float], path: str) -> 
     table = np.array(boxes if well_formed else [], np.float64).reshape(-1, 4)
     finite = well_formed and bool(np.isfinite(table).all()) and min(size) > 0
     if not finite or (table[:, 2:] < 0).any():
-        raise AnnotationError(
+        raise FusionError(
             f"expected boxes of four finite numbers and no negative size in {path}, found "
             f"{boxes[:3]} in an image of {size[0]:g}x{size[1]:g}"
         )
     table = table / (size[0], size[1], size[0], size[1])
     if len(table) and (table.max() > 1.5 or table.min() < -0.5):
-        raise AnnotationError(
+        raise FusionError(
             f"expected boxes within the image in {path}, found {boxes[0]}; YOLO boxes are in "
             "shares of the image, 0..1, COCO's in pixels of the size that `images` gives"
         )
@@ -208,7 +204,7 @@ def _lines(path: str) -> Iterable[tuple[int, list[str]]]:
     try:
         text = read_text(path, ANNOTATION_BYTES)
     except FileContentError as error:
-        raise AnnotationError(f"expected to read {path}, found: {error}") from error
+        raise FusionError(f"expected to read {path}, found: {error}") from error
     for number, line in enumerate(text.splitlines(), 1):
         if line.split():
             yield number, line.split()

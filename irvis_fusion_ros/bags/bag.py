@@ -45,8 +45,7 @@ def all_topics(bag: str) -> list[StoredTopic]:
     """Return every topic of a bag (a folder, .db3 or .mcap), sorted by name.
 
     Raises:
-        BagReaderUnavailableError: `rosbags` is not installed.
-        BagError: The bag is missing, truncated, or not a ROS 2 bag.
+        BagError: The bag is missing, truncated, or not a ROS 2 bag; or `rosbags` is not installed.
     """
     with BagReader(bag) as reader:
         return list(reader.topics)
@@ -82,9 +81,8 @@ def read_messages(
     takes the error where messages are missing; None raises it.
 
     Raises:
-        BagReaderUnavailableError: `rosbags` is not installed.
         IncompleteBagError: After the last message, where not all were read that the bag states.
-        BagError: The bag cannot be read, or lacks such a topic.
+        BagError: The bag cannot be read, or lacks such a topic; or `rosbags` is not installed.
     """
     with BagReader(bag) as reader:
         _check_there(bag, reader.topics, images, others)

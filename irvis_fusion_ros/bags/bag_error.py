@@ -19,10 +19,6 @@ class BagError(FusionError):
     """A bag cannot be read or written, or lacks an expected topic."""
 
 
-class BagReaderUnavailableError(BagError):
-    """A library that reads and writes bags is not installed."""
-
-
 class IncompleteBagError(BagError):
     """A bag was read to its end, and not every message that it states was there.
 
@@ -44,14 +40,14 @@ def ignore_incomplete(error: IncompleteBagError) -> None:
 
 
 def bag_library(name: str) -> ModuleType:
-    """Import a module that reads and writes bags; raise BagReaderUnavailableError without it."""
+    """Import a module that reads and writes bags; raise BagError without it."""
     try:
         return importlib.import_module(name)
     except ImportError as error:
         advice = pip_advice("rosbags mcap")
         if sys.version_info < (3, 10):
             advice += " needs Python 3.10 or newer: copy the bag to a machine that has one"
-        raise BagReaderUnavailableError(
+        raise BagError(
             f"expected the Python package {name.partition('.')[0]}, which reads and writes bags, "
             f"found {error}; {advice}"
         ) from error

@@ -37,8 +37,7 @@ class BagReader:
         """Open nothing yet.
 
         Raises:
-            BagReaderUnavailableError: `rosbags` is not installed.
-            BagError: Nothing is there.
+            BagError: Nothing is there, or `rosbags` is not installed.
         """
         self._store = message_types()
         self._bag = os.fspath(bag)

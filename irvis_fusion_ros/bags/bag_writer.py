@@ -70,8 +70,8 @@ class BagWriter:
 
         Raises:
             ConfigurationError: Another storage.
-            BagReaderUnavailableError: `rosbags` is not installed.
-            BagError: The name is taken, by a bag without `overwrite` or by anything else.
+            BagError: The name is taken, by a bag without `overwrite` or by anything else; or
+                `rosbags` is not installed.
         """
         if storage not in STORAGES:
             raise ConfigurationError(

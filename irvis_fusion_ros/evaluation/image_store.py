@@ -119,7 +119,7 @@ class Animation:
         """Write the GIF; return False if nothing was collected.
 
         Raises:
-            ReportError: The file cannot be written.
+            FusionError: The file cannot be written.
         """
         if self._images:
             with writing(path):

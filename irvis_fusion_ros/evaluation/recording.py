@@ -56,7 +56,7 @@ class Step(NamedTuple):
 class Recording:
     """Measures the steps of a replay, writes the tables, and keeps the images for the page.
 
-    Every method raises ReportError if a table cannot be written.
+    Every method raises FusionError if a table cannot be written.
     """
 
     folder: str

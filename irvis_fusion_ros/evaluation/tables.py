@@ -19,17 +19,13 @@ from irvis_fusion_core.errors import FusionError
 CellValue = Union[str, int, float, np.floating, None]
 
 
-class ReportError(FusionError):
-    """The report's folder or files cannot be written."""
-
-
 @contextlib.contextmanager
 def writing(path: str) -> Iterator[None]:
-    """Turn an OSError of the block into a ReportError that names `path`."""
+    """Turn an OSError of the block into a FusionError that names `path`."""
     try:
         yield
     except OSError as error:
-        raise ReportError(
+        raise FusionError(
             f"expected to write {path}, found: {error.strerror or error}; choose another --output "
             "or free disk space"
         ) from error
@@ -38,7 +34,7 @@ def writing(path: str) -> Iterator[None]:
 class Table:
     """A CSV file that is being written; columns that a row lacks stay empty.
 
-    Every method raises ReportError if the file cannot be written.
+    Every method raises FusionError if the file cannot be written.
     """
 
     def __init__(self, path: str, columns: Sequence[str]) -> None:

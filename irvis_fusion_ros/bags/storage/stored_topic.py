@@ -34,7 +34,7 @@ def message_types() -> Typestore:
     """Return the types of ROS 2; those that are decoded here are the same in each distribution.
 
     Raises:
-        BagReaderUnavailableError: `rosbags` is not installed.
+        BagError: `rosbags` is not installed.
     """
     return _types_of(bag_library("rosbags.typesys"))
 

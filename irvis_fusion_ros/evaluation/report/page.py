@@ -46,7 +46,7 @@ def write_page(
     `film` is a GIF, `examples` are those of the downstream check.
 
     Raises:
-        ReportError: The page cannot be written.
+        FusionError: The page cannot be written.
     """
     import jinja2
 

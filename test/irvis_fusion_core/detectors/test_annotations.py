@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from irvis_fusion_core.detectors.annotations import AnnotationError, read_annotations
+from irvis_fusion_core.detectors.annotations import read_annotations
+from irvis_fusion_core.errors import FusionError
 
 STAMP_NS = 1_700_000_000_033_000_000
 
@@ -64,10 +65,10 @@ def test_names_that_end_in_the_number_of_the_frame(tmp_path):
 
 def test_names_of_a_list_of_frames(tmp_path):
     path = coco(tmp_path, "00123D.png")
-    with pytest.raises(AnnotationError, match="--frame-names"):
+    with pytest.raises(FusionError, match="--frame-names"):
         read_annotations(path)
     assert read_annotations(path, (), ["00122D.png", "00123D.png"]).has(1, 0)
-    with pytest.raises(AnnotationError, match="00123D"):
+    with pytest.raises(FusionError, match="00123D"):
         read_annotations(path, (), ["a", "b"])
 
 
@@ -100,7 +101,7 @@ def test_class_names_of_yolo_files(tmp_path):
     ],
 )
 def test_malformed_yolo_files_are_named(tmp_path, text, said):
-    with pytest.raises(AnnotationError, match=said) as caught:
+    with pytest.raises(FusionError, match=said) as caught:
         read_annotations(yolo(tmp_path, text))
     assert "000002.txt" in str(caught.value)
 
@@ -112,16 +113,16 @@ def test_malformed_coco_files_are_named(tmp_path):
         coco(tmp_path, size=(0, 0)),
         coco(tmp_path, boxes=[(0, 0, 5)]),
     ):
-        with pytest.raises(AnnotationError, match="coco.json"):
+        with pytest.raises(FusionError, match="coco.json"):
             read_annotations(path)
     for text in ("[" * 100_000, '{"images": ' * 900 + "1" + "}" * 900, '{"images": [1e999]}'):
         (tmp_path / "coco.json").write_text(text)
-        with pytest.raises(AnnotationError, match=r"coco\.json"):
+        with pytest.raises(FusionError, match=r"coco\.json"):
             read_annotations(str(tmp_path / "coco.json"))
-    with pytest.raises(AnnotationError, match="nothing at"):
+    with pytest.raises(FusionError, match="nothing at"):
         read_annotations(str(tmp_path / "none"))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(AnnotationError, match="found none"):
+    with pytest.raises(FusionError, match="found none"):
         read_annotations(str(tmp_path / "empty"))
 
 
@@ -132,7 +133,7 @@ def test_any_text_is_read_or_refused_by_name(tmp_path_factory, text):
     (folder / "000001.txt").write_text(text, encoding="utf-8")
     try:
         annotations = read_annotations(str(folder))
-    except AnnotationError:
+    except FusionError:
         return
     for truth in annotations.of_frame(1, 0, 100, 100):
         assert np.isfinite(truth.box).all()

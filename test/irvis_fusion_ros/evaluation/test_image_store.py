@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from irvis_fusion_core.atomic_file import write_file
+from irvis_fusion_core.errors import FusionError
 from irvis_fusion_ros.evaluation.image_store import (
     Animation,
     Extremes,
@@ -15,7 +16,7 @@ from irvis_fusion_ros.evaluation.image_store import (
     TopFrames,
     jpeg,
 )
-from irvis_fusion_ros.evaluation.tables import ReportError, writing
+from irvis_fusion_ros.evaluation.tables import writing
 
 
 def shown(value, frame):
@@ -82,7 +83,7 @@ def test_a_thumbnail_is_never_larger_than_its_image():
 
 def test_files_are_there_whole_or_not_at_all(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(ReportError, match="--output"), writing("a"):
+    with pytest.raises(FusionError, match="--output"), writing("a"):
         write_file(tmp_path / "file" / "a", b"x")
     with writing("a"):
         write_file(tmp_path / "a", b"x")

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from irvis_fusion_core.errors import FusionError
 from irvis_fusion_ros.evaluation.summary import plain, spread, verdict
-from irvis_fusion_ros.evaluation.tables import ReportError, Table, read_columns, read_rows
+from irvis_fusion_ros.evaluation.tables import Table, read_columns, read_rows
 
 CELL = st.one_of(st.none(), st.floats(), st.text(max_size=8))
 
@@ -47,7 +48,7 @@ def test_columns_of_some_rows_alone(tmp_path):
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path):
-    with pytest.raises(ReportError, match="no.*a.csv.*--output"):
+    with pytest.raises(FusionError, match="no.*a.csv.*--output"):
         Table(str(tmp_path / "no" / "a.csv"), ["a"])
 
 
