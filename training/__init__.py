@@ -11,20 +11,13 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-_HOMES = {
-    "LRFinder": "training.find_lr",
-    "RealtimeFusion": "irvis_fusion_core",
-    "analyze_model": "irvis_fusion_core",
-    "create_student_model": "irvis_fusion_core",
-    "export_to_onnx": "irvis_fusion_core",
-    "load_checkpoint": "irvis_fusion_core",
-    "save_checkpoint": "irvis_fusion_core",
-}
+import irvis_fusion_core
 
-__all__ = sorted(_HOMES)
+__all__ = ["LRFinder", *irvis_fusion_core.__all__]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    home = "training.find_lr" if name == "LRFinder" else "irvis_fusion_core"
+    return getattr(importlib.import_module(home), name)

@@ -11,7 +11,7 @@ from irvis_fusion_core import image_files
 from irvis_fusion_core.errors import CalibrationError
 from irvis_fusion_core.streams.pairing import Pair
 from irvis_fusion_ros.bags.bag import image_topics
-from irvis_fusion_ros.bags.bag_pairs import images_of, matched_images
+from irvis_fusion_ros.bags.bag_pairs import matched_images
 from irvis_fusion_ros.bags.bag_storage import OnIncomplete
 
 Item = TypeVar("Item")
@@ -60,16 +60,12 @@ def bag_frames(
         bag, topics, slop_s, ir_time_offset_s, every, on_incomplete
     ):
         if len(found) < most:  # the bag is read to its end, where a cut shows
-            found.append(_calibration_pair(pair, ir, vis))
+            found.append(calibration_pair(pair, ir, vis))
     return found
 
 
-def decoded(pair: Pair) -> CalibrationPair:
-    """Return the images of a pair of messages; raise ImageMessageError where one has none."""
-    return _calibration_pair(pair, *images_of(pair))
-
-
-def _calibration_pair(pair: Pair, ir: np.ndarray, vis: np.ndarray) -> CalibrationPair:
+def calibration_pair(pair: Pair, ir: np.ndarray, vis: np.ndarray) -> CalibrationPair:
+    """Return a pair of messages with its images as `images_of` gives them."""
     grey = image_files.thermal_to_8_bit(np.ascontiguousarray(ir))
     return CalibrationPair(f"{pair.vis_stamp_ns / 1e9:.3f} s", grey, vis)
 

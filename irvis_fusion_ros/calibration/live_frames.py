@@ -15,7 +15,8 @@ from sensor_msgs.msg import CompressedImage, Image
 from irvis_fusion_core.errors import CalibrationError
 from irvis_fusion_core.streams.pairing import Pair, PairNearest
 from irvis_fusion_core.streams.stamps import stamp_ns
-from irvis_fusion_ros.calibration.calibration_frames import CalibrationPair, decoded
+from irvis_fusion_ros.bags.bag_pairs import images_of
+from irvis_fusion_ros.calibration.calibration_frames import CalibrationPair, calibration_pair
 from irvis_fusion_ros.messages.image_messages import ImageMessageError
 from irvis_fusion_ros.messages.serialized_image import (
     AnySerializedImage,
@@ -103,7 +104,7 @@ class _Collection:
             if not pair.paired or now < self._next_s or len(self._found) >= self.most:
                 continue
             try:
-                self._found.append(decoded(pair))
+                self._found.append(calibration_pair(pair, *images_of(pair)))
                 self._next_s = now + self.seconds / self.most
             except ImageMessageError as error:
                 self._unusable = error

@@ -12,6 +12,7 @@ import argparse
 import sys
 import textwrap
 
+from irvis_fusion_core.calibration import parameter_file
 from irvis_fusion_ros.parameters.settings import SECTION_TITLES, TABLE
 
 
@@ -33,8 +34,8 @@ def markdown() -> str:
             "|---|---|---|---|---|",
         ]
         lines += [
-            f"| `{spec.name}` | `{yaml_scalar(spec.default)}` | {spec.value_words()}"
-            f" | {'yes' if spec.live else 'no'} | {spec.description} |"
+            f"| `{spec.name}` | `{parameter_file.yaml_text(spec.name, spec.default)}`"
+            f" | {spec.value_words()} | {'yes' if spec.live else 'no'} | {spec.description} |"
             for spec in TABLE
             if spec.section == section
         ]
@@ -57,19 +58,9 @@ def yaml_text() -> str:
                 values = f" ({spec.constraints()})" if spec.constraints() else ""
                 text = ("[live] " if spec.live else "") + spec.description + values
                 lines += ["    # " + line for line in textwrap.wrap(text, 92)]
-                lines.append(f"    {spec.name}: {yaml_scalar(spec.default)}")
+                default = parameter_file.yaml_text(spec.name, spec.default)
+                lines.append(f"    {spec.name}: {default}")
     return "\n".join(lines) + "\n"
-
-
-def yaml_scalar(value: object) -> str:
-    """Return the value of a parameter as YAML writes it."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        return f'"{value}"'
-    if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(yaml_scalar(item) for item in value) + "]"
-    return repr(value)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from irvis_fusion_core.calibration.parameter_file import update_parameters
 from irvis_fusion_core.errors import EngineError
 from irvis_fusion_core.streams.stamps import stamp_ns
 from irvis_fusion_ros.bags.bag import read_messages
@@ -31,7 +32,6 @@ from irvis_fusion_ros.evaluation.summary import spread
 from irvis_fusion_ros.evaluation.tables import Table, read_rows
 from irvis_fusion_ros.messages.image_messages import ImageMessageError, passed_bytes
 from irvis_fusion_ros.messages.serialized_image import SerializedImage
-from irvis_fusion_ros.parameters.generated_files import yaml_scalar
 from irvis_fusion_ros.parameters.settings import Settings
 from irvis_fusion_ros.running_node import environment
 from irvis_fusion_ros.running_node.child_process import ChildProcess
@@ -134,8 +134,7 @@ def _run(plan: Plan, configuration: Configuration) -> LiveRun:
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         file, record = (os.path.join(folder, name) for name in ("node.yaml", "player.json"))
-        lines = [f"    {name}: {yaml_scalar(v)}\n" for name, v in settings.to_mapping().items()]
-        Path(file).write_text("/**:\n  ros__parameters:\n" + "".join(lines), encoding="utf-8")
+        update_parameters(file, settings.to_mapping())
         arguments = environment.ros_arguments(NAMESPACE, ["--params-file", file])
         arguments = ["-m", environment.NODE_MODULE, *arguments]
         node = stack.enter_context(ChildProcess("fusion node", arguments))
