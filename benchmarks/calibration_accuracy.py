@@ -25,12 +25,12 @@ from __future__ import annotations
 if not __package__:
     import shared.as_module  # noqa: F401
 import importlib
-from collections.abc import Callable, Sequence
-from typing import Tuple
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 
+from benchmarks.calibration.homographies import Estimator, boardless, estimated
 from benchmarks.calibration.true_homographies import (
     PointErrors,
     TruePair,
@@ -40,25 +40,12 @@ from benchmarks.calibration.true_homographies import (
     true_pairs,
 )
 from benchmarks.shared.options import machine_facts, make_parser
-from irvis_fusion_core.calibration.estimate import estimate_homography
-from irvis_fusion_core.errors import CalibrationError
 from training.tables import markdown_table
-
-Images = Sequence[Tuple[np.ndarray, np.ndarray]]
-Estimator = Callable[[Images], np.ndarray]
-
-
-def boardless(images: Images) -> np.ndarray:
-    """Return what `irvis_fusion calibrate` finds."""
-    return estimate_homography(images).homography
 
 
 def found_by(estimate: Estimator, pairs: Sequence[TruePair]) -> np.ndarray | None:
     """Return the homography of pairs together; None where they are refused."""
-    try:
-        return estimate([(pair.ir, pair.vis) for pair in pairs])
-    except CalibrationError:
-        return None
+    return estimated([(pair.ir, pair.vis) for pair in pairs], estimate)
 
 
 def errors_of(found: np.ndarray | None, pair: TruePair) -> PointErrors | None:

@@ -10,9 +10,8 @@ the set registered them). Three measures, none of which the estimate uses:
   (irvis_fusion_core/calibration/edge_distance.py). The same follows for IR stretched to the
   visible size, for the estimate moved aside by 8 px (what the measure makes of a known error), and
   for the makers' registration.
-* makers: how far the estimate puts pixels from where the makers' registration has them. That is
-  recovered by matching each raw image with its registered version (same camera: SIFT), and is
-  itself no better than its own edge distance.
+* makers: how far the estimate puts pixels from where the makers' registration has them
+  (`true_homographies`), which is itself no better than its own edge distance.
 * synthetic: registered pairs whose IR image was moved by a known random homography; the error is
   that of the four corners of the image.
 * rig: the same with one homography for many pairs of one camera rig, calibrated from 1, 4 and 12
@@ -31,7 +30,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from benchmarks.calibration.homographies import displacement, makers_homography, rig, synthetic
+from benchmarks.calibration.homographies import distances, rig, synthetic
+from benchmarks.calibration.true_homographies import true_pairs
 from benchmarks.shared.options import make_parser
 from irvis_fusion_core import image_files
 from irvis_fusion_core.calibration.edge_distance import edge_distance
@@ -51,9 +51,12 @@ COLUMNS = (
 
 
 def measure(
-    pair: image_files.FilePair, registered: image_files.FilePair | None, overlays: Path | None
+    pair: image_files.FilePair, theirs: np.ndarray | None, overlays: Path | None
 ) -> dict[str, Any]:
-    """Return one row of figures; only `failed` where the estimate was refused."""
+    """Return one row of figures; only `failed` where the estimate was refused.
+
+    `theirs` is the homography of the makers, where it is known.
+    """
     ir, vis = image_files.read_thermal(pair.ir), image_files.read_visible(pair.vis)
     begin = time.perf_counter()
     try:
@@ -62,7 +65,7 @@ def measure(
         return {"stem": pair.stem, "failed": str(error)}
     seconds = time.perf_counter() - begin
     h, sizes = estimate.homography, (ir.shape, vis.shape[:2])
-    theirs = makers_homography(ir, vis, registered)
+    away = None if theirs is None else float(np.median(distances(h, theirs, *sizes, 16)))
     aside = np.eye(3)
     aside[:2, 2] = ASIDE_PX / np.sqrt(2)
     if overlays:
@@ -76,7 +79,7 @@ def measure(
         "aside": edge_distance(ir, vis, aside @ h),
         "stretched": edge_distance(ir, vis, stretch(*sizes)),
         "makers' edges": None if theirs is None else edge_distance(ir, vis, theirs),
-        "from makers": None if theirs is None else displacement(theirs, h, *sizes),
+        "from makers": away,
         "seconds": seconds,
     }
 
@@ -125,14 +128,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     cv2.setNumThreads(1)
     cv2.setRNGSeed(0)
-    registered = {
-        pair.stem: pair
-        for part in ("train", "val")
-        for pair in image_files.pairs_in(str(options.data / "roadscene" / part))
-    }
     raw = image_files.pairs_in(str(options.data / "roadscene_unaligned"))[: options.limit]
     if raw:
-        rows = [measure(each, registered.get(each.stem), options.overlays) for each in raw]
+        known = {pair.stem: pair.homography for pair in true_pairs(options.data, options.limit)}
+        rows = [measure(each, known.get(each.stem), options.overlays) for each in raw]
         shown = {row["stem"]: cells(row) for row in rows}
         print(markdown_table(COLUMNS, shown, corner="pair"))
         print(summary(rows))

@@ -1,8 +1,8 @@
-"""Homographies, IR to visible pixels: those of the set's makers, and random ones found again."""
+"""Homographies, IR to visible pixels: of one camera's images, and random ones found again."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -10,7 +10,7 @@ import numpy as np
 
 from irvis_fusion_core.calibration.estimate import estimate_homography
 from irvis_fusion_core.errors import CalibrationError
-from irvis_fusion_core.image_files import FilePair, pairs_in, read_thermal, read_visible
+from irvis_fusion_core.image_files import pairs_in, read_thermal, read_visible
 from irvis_fusion_core.registration.camera_geometry import corners, project, scale_of, stretch
 
 # Least correlation of an image with its registered version: those of RoadScene have 0.988.
@@ -18,6 +18,9 @@ _LEAST_LIKENESS = 0.95
 
 Size = tuple[int, int]
 """(height, width)."""
+Images = Sequence[tuple[np.ndarray, np.ndarray]]
+"""IR and visible images."""
+Estimator = Callable[[Images], np.ndarray]
 
 
 def same_camera_homography(raw: np.ndarray, registered: np.ndarray) -> np.ndarray | None:
@@ -65,27 +68,18 @@ def by_grey_levels(
     return np.linalg.inv(back.astype(np.float64)) if likeness > _LEAST_LIKENESS else None
 
 
-def makers_homography(
-    ir: np.ndarray, vis: np.ndarray, registered: FilePair | None
-) -> np.ndarray | None:
-    """Return IR to visible pixels as the makers of the set registered them, or None."""
-    if registered is None:
-        return None
-    from_ir = same_camera_homography(ir, read_thermal(registered.ir))
-    grey = cv2.cvtColor(vis, cv2.COLOR_BGR2GRAY)
-    from_vis = same_camera_homography(grey, cv2.imread(registered.vis, cv2.IMREAD_GRAYSCALE))
-    if from_ir is None or from_vis is None:
-        return None
-    return np.linalg.inv(from_vis) @ from_ir
+def distances(
+    found: np.ndarray, truth: np.ndarray, ir_size: Size, vis_size: Size, step: int
+) -> np.ndarray:
+    """Return the distances of two maps over both images' common part, visible pixels.
 
-
-def displacement(a: np.ndarray, b: np.ndarray, ir_size: Size, vis_size: Size) -> float:
-    """Return the median distance of two maps over both images' common part, visible pixels."""
-    rows, columns = np.mgrid[0 : ir_size[0] : 16, 0 : ir_size[1] : 16]
+    They are taken at every IR pixel of a grid of `step` that the visible camera sees too.
+    """
+    rows, columns = np.mgrid[0 : ir_size[0] : step, 0 : ir_size[1] : step]
     points = np.stack([columns.ravel(), rows.ravel()], 1).astype(float)
-    first, second = project(a, points), project(b, points)
-    inside = ((first >= 0) & (first < np.array(vis_size[::-1]))).all(axis=1)
-    return float(np.median(np.linalg.norm(first - second, axis=1)[inside]))
+    end = project(truth, points)
+    inside = ((end >= 0) & (end < np.array(vis_size[::-1]))).all(axis=1)
+    return np.linalg.norm(project(found, points) - end, axis=1)[inside]
 
 
 def random_homography(rng: np.random.Generator, size: Size) -> np.ndarray:
@@ -105,10 +99,15 @@ def seen_through(truth: np.ndarray, ir: np.ndarray, size: Size, flags: int) -> n
     return cv2.warpPerspective(ir, inverse, size[::-1], flags=flags, borderMode=border)
 
 
-def estimated(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray | None:
+def boardless(images: Images) -> np.ndarray:
+    """Return what `irvis_fusion calibrate` finds."""
+    return estimate_homography(images).homography
+
+
+def estimated(images: Images, estimate: Estimator = boardless) -> np.ndarray | None:
     """Return the homography of IR and visible images; None where the estimate is refused."""
     try:
-        return estimate_homography(pairs).homography
+        return estimate(images)
     except CalibrationError:
         return None
 
@@ -125,7 +124,7 @@ def synthetic(folder: Path, count: int) -> Iterator[tuple[str, float, float]]:
         if found is not None:
             away = project(found, corners(ir.shape)) - project(truth, corners(ir.shape))
             corner_px = float(np.linalg.norm(away, axis=1).mean())
-            inner_px = displacement(truth, found, ir.shape, ir.shape)
+            inner_px = float(np.median(distances(found, truth, ir.shape, ir.shape, 16)))
         yield files[index].stem, corner_px, inner_px
 
 
@@ -144,6 +143,9 @@ def rig(folder: Path, tries: int) -> dict[int, list[float]]:
             pairs.append((seen, read_visible(files[index].vis)))
         for count in counts:
             found = estimated(pairs[:count])
-            sizes = ir_size, vis_size
-            errors[count].append(np.inf if found is None else displacement(truth, found, *sizes))
+            if found is None:
+                errors[count].append(np.inf)
+            else:
+                away = distances(found, truth, ir_size, vis_size, 16)
+                errors[count].append(float(np.median(away)))
     return errors

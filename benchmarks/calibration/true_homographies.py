@@ -18,12 +18,14 @@ import cv2
 import numpy as np
 
 from benchmarks.calibration.homographies import (
+    Size,
     by_grey_levels,
+    distances,
     random_homography,
     same_camera_homography,
 )
 from irvis_fusion_core.image_files import pairs_in, read_thermal, read_visible
-from irvis_fusion_core.registration.camera_geometry import project, stretch
+from irvis_fusion_core.registration.camera_geometry import stretch
 
 REFERENCE_WIDTH = 640.0
 """Errors are pixels of a visible image of this width."""
@@ -70,16 +72,11 @@ class PointErrors(NamedTuple):
 
 
 def point_errors(
-    found: np.ndarray, truth: np.ndarray, ir_size: Sequence[int], vis_size: Sequence[int]
+    found: np.ndarray, truth: np.ndarray, ir_size: Size, vis_size: Size
 ) -> PointErrors:
-    """Compare two homographies at every eighth IR pixel that the visible camera sees too."""
-    rows, columns = np.mgrid[0 : ir_size[0] : 8, 0 : ir_size[1] : 8]
-    points = np.stack([columns.ravel(), rows.ravel()], axis=1).astype(float)
-    end = project(truth, points)
-    inside = ((end >= 0) & (end < (vis_size[1], vis_size[0]))).all(axis=1)
-    distance = np.linalg.norm(project(found, points) - end, axis=1)[inside]
-    distance *= REFERENCE_WIDTH / vis_size[1]
-    return PointErrors(float(np.median(distance)), float(distance.max()))
+    """Compare two homographies at every eighth IR pixel."""
+    away = distances(found, truth, ir_size, vis_size, 8) * REFERENCE_WIDTH / vis_size[1]
+    return PointErrors(float(np.median(away)), float(away.max()))
 
 
 def mutual_information(ir: np.ndarray, vis: np.ndarray, homography: np.ndarray) -> float:
