@@ -89,8 +89,13 @@ def open_fusion(options: argparse.Namespace) -> RealtimeFusion:
         device=options.device,
         threads=options.threads,
         cache_dir=options.cache_dir,
-        progress=lambda line: print(line, file=sys.stderr),
+        progress=say,
     )
+
+
+def say(line: str) -> None:
+    """Print a line on stderr."""
+    print(line, file=sys.stderr)
 
 
 def parse_size(text: str) -> tuple[int, int]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 import importlib
+import importlib.util
 import os
 import sys
 import sysconfig
 import threading
+from importlib import metadata
 from typing import Any
 
 from irvis_fusion_core.errors import EngineUnavailableError
@@ -17,6 +19,11 @@ _PIP_NAMES = {
     "onnxruntime.quantization": "onnxruntime onnx",
     "torch": "torch safetensors",
 }
+_OTHER_NAMES = {
+    "cv2": ("opencv-python-headless", "opencv-python", "opencv-contrib-python"),
+    "rclpy": ("ros-jazzy-rclpy",),
+}
+"""Of packages whose metadata have another name than the module."""
 _INSTALL_TENSORRT = (
     "on a Jetson it comes with JetPack (`apt install python3-libnvinfer`), "
     "elsewhere `pip install tensorrt`"
@@ -52,6 +59,31 @@ def import_engine(module: str) -> Any:
         if module != "tensorrt":
             advice = "install it: " + pip_advice(_PIP_NAMES.get(module, module))
         raise EngineUnavailableError(f"{module} cannot be imported ({error}); {advice}") from error
+
+
+def installed_version(module: str) -> str | None:
+    """Return the version of a package by its import name, None if it is missing.
+
+    The package is imported only if its metadata has no version.
+    """
+    try:
+        if importlib.util.find_spec(module) is None:
+            return None
+    except ImportError:  # a parent package is missing or broken
+        return None
+    for name in (
+        module.partition(".")[0],
+        module.replace(".", "-"),
+        *_OTHER_NAMES.get(module, ()),
+    ):
+        try:
+            return metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    try:
+        return str(getattr(import_engine(module), "__version__", "present"))
+    except EngineUnavailableError as error:
+        return f"present, but cannot be imported: {error}"
 
 
 _CORE_LOCK = threading.Lock()

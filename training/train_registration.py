@@ -76,7 +76,10 @@ class RegistrationData(AveragedData):
             [parse_root(text) for text in given]
             for given in (options.train_root, options.unregistered_root)
         )
-        excluded = [stem for folder in options.exclude for stem in _stems(Path(folder))]
+        excluded: set[str] = set()
+        for folder in map(Path, options.exclude):
+            images = folder / "IR" if (folder / "IR").is_dir() else folder
+            excluded.update(images_by_stem(str(images)))
         common: dict[str, Any] = {
             "size": options.input_size,
             "boxes": [Path(folder) for folder in options.boxes],
@@ -89,10 +92,6 @@ class RegistrationData(AveragedData):
         names = ("batch_size", "num_workers", "samples_per_epoch", "seed")
         given = (getattr(options, name) for name in names)
         super().__init__(train, Subset(held_out, crops), *given)  # type: ignore[arg-type]
-
-
-def _stems(folder: Path) -> list[str]:
-    return list(images_by_stem(str(folder / "IR" if (folder / "IR").is_dir() else folder)))
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:

@@ -64,8 +64,5 @@ def write_report(folder: Path, facts: Mapping[str, str], sections: Sequence[Sect
 
 def _table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     lines = [heading, ["---"] * len(heading), *rows]
-    return ["| " + " | ".join(_cell(text) for text in line) + " |" for line in lines]
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.replace("|", "/").split())
+    cells = ([" ".join(text.replace("|", "/").split()) for text in line] for line in lines)
+    return ["| " + " | ".join(line) + " |" for line in cells]

@@ -16,7 +16,7 @@ import argparse
 import sys
 
 from irvis_fusion_core import model_zoo
-from irvis_fusion_core.command_line import command, make_parser, parse_size
+from irvis_fusion_core.command_line import command, make_parser, parse_size, say
 from irvis_fusion_core.fusion import automatic_variant
 
 
@@ -44,7 +44,7 @@ def main(arguments: list[str]) -> int:
         height,
         width,
         BackendOptions(device=options.device, cache_dir=options.cache_dir),
-        lambda line: print(line, file=sys.stderr),
+        say,
         engine=options.engine,
         compute_capability=options.compute_capability,
     )

@@ -10,8 +10,6 @@ Exit status 1: nothing can fuse; the last lines say what to install.
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import os
 import sys
 from typing import Any
@@ -21,6 +19,7 @@ from irvis_fusion_core.backends import probe_backends
 from irvis_fusion_core.benchmark import cpu_info, example_pair, machine
 from irvis_fusion_core.command_line import add_engine_options, command, make_parser, open_fusion
 from irvis_fusion_core.errors import FusionError, ModelError
+from irvis_fusion_core.optional_packages import installed_version
 
 # Module -> purpose. Engines are probed instead.
 PACKAGES = (
@@ -100,30 +99,6 @@ def _print_choice(options: Any) -> int:
     except FusionError as error:
         _line(False, "nothing", str(error))
         return 1
-
-
-def installed_version(module: str) -> str | None:
-    """Return the version of a package by its import name, None if it is missing.
-
-    The package is imported only if its metadata has no version.
-    """
-    try:
-        if importlib.util.find_spec(module) is None:
-            return None
-    except ImportError:  # a parent package is missing or broken
-        return None
-    from importlib import metadata
-
-    names = {"cv2": ("opencv-python-headless", "opencv-python", "opencv-contrib-python")}
-    for name in names.get(module, (module.partition(".")[0], module.replace(".", "-"))):
-        try:
-            return metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    try:
-        return str(getattr(importlib.import_module(module), "__version__", "present"))
-    except ImportError as error:
-        return f"present, but cannot be imported: {error}"
 
 
 def cpu_flags() -> list[str]:

@@ -166,7 +166,9 @@ def _check_output(kind: str, output: str, ir: str, vis: str) -> None:
 
 def _open_pairs(kind: str, ir: str, vis: str, palette: str) -> _Pairs:
     if kind == "video":
-        return _read_videos(ir, vis, palette)
+        thermal = Video(ir, thermal=True, to_grey=lambda bgr: grey_of(bgr, palette).grey)
+        visible = Video(vis)
+        return _Pairs(_paired_by_time(thermal, visible), visible.frames, visible.rate_hz)
     if kind == "folder":
         files = image_files.match_by_stem(ir, vis)
     else:
@@ -180,12 +182,6 @@ def _open_pairs(kind: str, ir: str, vis: str, palette: str) -> _Pairs:
         for each in files
     )
     return _Pairs(items, len(files), 0.0)
-
-
-def _read_videos(ir_path: str, vis_path: str, palette: str) -> _Pairs:
-    ir = Video(ir_path, thermal=True, to_grey=lambda bgr: grey_of(bgr, palette).grey)
-    vis = Video(vis_path)
-    return _Pairs(_paired_by_time(ir, vis), vis.frames, vis.rate_hz)
 
 
 def _paired_by_time(ir: Video, vis: Video) -> Iterator[_Item]:

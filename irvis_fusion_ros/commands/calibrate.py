@@ -27,7 +27,7 @@ from irvis_fusion_core.calibration.estimate import Estimate, estimate_homography
 from irvis_fusion_core.calibration.overlay import before_and_after
 from irvis_fusion_core.calibration.parameter_file import update_parameters
 from irvis_fusion_core.calibration.second_opinion import second_opinion
-from irvis_fusion_core.command_line import command, make_parser
+from irvis_fusion_core.command_line import command, make_parser, say
 from irvis_fusion_core.errors import ConfigurationError, EngineUnavailableError, ModelError
 from irvis_fusion_core.image_files import write_image
 from irvis_fusion_core.registration.learned.field_network import FieldNetwork
@@ -50,10 +50,10 @@ def main(arguments: list[str]) -> int:
     if options.board:
         from irvis_fusion_ros.calibration.boards import calibrate_with_board
 
-        calibrate_with_board(pairs, options, _say)
+        calibrate_with_board(pairs, options, say)
         return 0
     estimate = estimate_homography(
-        [(pair.ir, pair.vis) for pair in pairs], scales=options.scales, progress=_say
+        [(pair.ir, pair.vis) for pair in pairs], scales=options.scales, progress=say
     )
     _write(estimate, pairs, options)
     return 0
@@ -118,11 +118,11 @@ def _pairs(options: argparse.Namespace) -> list[CalibrationPair]:
     if options.live:
         from irvis_fusion_ros.calibration.live_frames import live_frames
 
-        _say(f"listening for {options.seconds:g} s")
+        say(f"listening for {options.seconds:g} s")
         topics = tuple(options.live)
-        return live_frames(topics, options.frames, options.seconds, *times, progress=_say)
+        return live_frames(topics, options.frames, options.seconds, *times, progress=say)
     topics = bag_topics.choose_topics(options.bag, options.ir_topic, options.vis_topic)
-    _say(f"IR is {topics[0]}, visible is {topics[1]}")
+    say(f"IR is {topics[0]}, visible is {topics[1]}")
     return calibration_frames.bag_frames(
         options.bag, topics, options.frames, *times, bag_topics.on_incomplete(options)
     )
@@ -179,10 +179,6 @@ def _second_opinion(estimate: Estimate, pairs: Sequence[CalibrationPair]) -> str
     if found.median_px > _DISAGREEMENT_PX:
         text += "; it disagrees: look at the overlay before you use this"
     return text
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr)
 
 
 if __name__ == "__main__":

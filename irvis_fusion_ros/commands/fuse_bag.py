@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import irvis_fusion_core
-from irvis_fusion_core.command_line import command, make_parser, show_progress
+from irvis_fusion_core.command_line import command, make_parser, say, show_progress
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_ros.bags import bag_fleet, bag_topics
 from irvis_fusion_ros.bags.bag import BagError, StoredTopic, all_topics
@@ -81,7 +81,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     )
     incomplete: list[IncompleteBagError] = []
     interrupted = InterruptedRun()
-    with OfflineFusion(settings, progress=_say, fuser=interrupted.fuser) as fusion:
+    with OfflineFusion(settings, progress=say, fuser=interrupted.fuser) as fusion:
         writer.identify(_run(options.bag, fusion, cameras, fused, copied))
         with writer:
             interrupted.begin(writer, fused.image)
@@ -99,11 +99,11 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
                     f"the visible images as they passed are kept in {writer.place.unfinished}"
                 )
         for error in incomplete:
-            _say(f"warning: {error}")
+            say(f"warning: {error}")
         if not options.quiet:
             _tell(cameras, fusion, writer)
             if options.resume:
-                _say(f"{interrupted.reused} frames were fused by the interrupted run")
+                say(f"{interrupted.reused} frames were fused by the interrupted run")
         outcomes = {name: counts.get(name, 0) for name in (FUSED, PASSED, DROPPED)}
         return {
             "counts": {"frames": sum(outcomes.values()), **outcomes, "messages": writer.messages},
@@ -186,7 +186,7 @@ def _copied(
     choices: dict[str, Sequence[str | None]] = {ALL: known, CAMERAS: cameras, NONE: ()}
     names = choices.get(options.copy, listed)
     if foreign and options.copy == ALL:
-        _say("not copied, because they are not in CDR: " + ", ".join(sorted(foreign)))
+        say("not copied, because they are not in CDR: " + ", ".join(sorted(foreign)))
     missing = [name for name in listed if name not in known]
     if names is listed and missing:
         raise BagError(
@@ -205,15 +205,11 @@ def _copied(
 def _tell(cameras: FusionTopics, fusion: OfflineFusion, writer: BagWriter) -> None:
     """Print the outcomes, the engine, the events and the new bag's path on stderr."""
     counts = ", ".join(f"{name} {count}" for name, count in sorted(fusion.counts().items()))
-    _say(f"{cameras.ir} into {cameras.vis}: {counts}")
-    _say("by {engine} with {model}".format(**fusion.engine.describe()))
+    say(f"{cameras.ir} into {cameras.vis}: {counts}")
+    say("by {engine} with {model}".format(**fusion.engine.describe()))
     for kind, event in sorted(fusion.events.items()):
-        _say(f"{kind} ({event.times}): {event.text}")
-    _say(f"{writer.messages} messages in {writer.place.path}")
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)
+        say(f"{kind} ({event.times}): {event.text}")
+    say(f"{writer.messages} messages in {writer.place.path}")
 
 
 if __name__ == "__main__":

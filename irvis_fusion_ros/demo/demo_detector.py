@@ -13,11 +13,9 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Sequence
 from typing import Any
 
 import cv2
-import numpy as np
 from rclpy.node import Node
 from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import Image
@@ -26,6 +24,7 @@ from irvis_fusion_core.detectors.people_detector import PeopleDetector
 from irvis_fusion_core.errors import EngineUnavailableError
 from irvis_fusion_core.image_files import write_image
 from irvis_fusion_core.streams.stamps import stamp_ns
+from irvis_fusion_ros.evaluation.image_store import draw_boxes
 from irvis_fusion_ros.messages.image_messages import view
 from irvis_fusion_ros.node import end_signals
 
@@ -62,22 +61,14 @@ def look(
         if message is None:
             continue
         image = view(message)
-        found = None if detector is None else [list(each.box) for each in detector.find(image)]
-        detections.append({"stamp_ns": stamp_ns(message.header.stamp), "people": found})
+        found = [] if detector is None else detector.find(image)
+        people = None if detector is None else [list(each.box) for each in found]
+        detections.append({"stamp_ns": stamp_ns(message.header.stamp), "people": people})
         if options.images:
             number = (len(detections) - 1) % MAX_IMAGES  # the last ones are kept
             path = os.path.join(options.images, f"{number:03d}.png")
-            write_image(path, draw(image, found or []))
+            write_image(path, draw_boxes(image, found, ())[..., ::-1])
     return detections
-
-
-def draw(image: np.ndarray, people: Sequence[Sequence[float]]) -> np.ndarray:
-    """Return a BGR copy of an RGB image with a box around each person found."""
-    drawn = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    for left, top, width, height in people:
-        corner = int(left + width), int(top + height)
-        cv2.rectangle(drawn, (int(left), int(top)), corner, (80, 255, 80), 2)
-    return drawn
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from irvis_fusion_core.atomic_file import write_file
+from irvis_fusion_core.command_line import say
 from irvis_fusion_core.detectors import open_detector, read_annotations
 from irvis_fusion_core.errors import ConfigurationError, FusionError
 from irvis_fusion_core.image_files import images_by_stem
@@ -146,9 +147,7 @@ class Evaluation:
         return page
 
     def _open(self, configuration: Configuration) -> OfflineFusion:
-        fusion = OfflineFusion(
-            configuration.settings, progress=lambda text: print(text, file=sys.stderr)
-        )
+        fusion = OfflineFusion(configuration.settings, progress=say)
         if self._facts.vis_size is not None:
             # So no frame's time includes the warm-up. Unusable sizes are reported when fused.
             with contextlib.suppress(FusionError):

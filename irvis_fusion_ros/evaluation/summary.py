@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import math
 import os
 import platform
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,6 +12,7 @@ from typing import Any
 import numpy as np
 
 import irvis_fusion_core
+from irvis_fusion_core.optional_packages import installed_version
 from irvis_fusion_ros.evaluation.measure import REFERENCES, REGISTRATION_COLUMNS, SCORE_COLUMNS
 from irvis_fusion_ros.evaluation.recording import FRAMES, REFERENCE_ROWS, TIMING
 from irvis_fusion_ros.evaluation.tables import read_columns, read_rows
@@ -29,7 +28,6 @@ _PACKAGES = (
     "numpy", "cv2", "openvino", "onnxruntime", "torch", "tensorrt", "tensorrt_rtx", "rosbags",
     "rclpy",
 )  # fmt: skip
-_DISTRIBUTIONS = {"cv2": "opencv-python-headless", "rclpy": "ros-jazzy-rclpy"}
 
 
 def summarise(folder: str, names: Sequence[str]) -> dict[str, Any]:
@@ -123,7 +121,7 @@ def versions() -> dict[str, str]:
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors",
     }
-    found.update({name: version for name in _PACKAGES if (version := _version(name))})
+    found.update({name: version for name in _PACKAGES if (version := installed_version(name))})
     if os.environ.get("ROS_DISTRO"):
         found["ROS"] = os.environ["ROS_DISTRO"]
     return found
@@ -189,13 +187,3 @@ def _registration(path: str, name: str) -> dict[str, dict[str, float]]:
 
 def _listed(words: Sequence[str]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
-
-
-def _version(module: str) -> str:
-    loaded = sys.modules.get(module)
-    if loaded is not None and getattr(loaded, "__version__", None):
-        return str(loaded.__version__)
-    try:
-        return importlib.metadata.version(_DISTRIBUTIONS.get(module, module))
-    except importlib.metadata.PackageNotFoundError:
-        return ""

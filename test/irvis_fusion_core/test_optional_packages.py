@@ -4,7 +4,10 @@ import importlib.util
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+
+from irvis_fusion_core.optional_packages import installed_version
 
 # Reports every attempt to resolve or reach another host, at the exit of the process too.
 GUARD = """
@@ -43,3 +46,9 @@ def test_openvino_contacts_no_host():
     found = run(FUSE)
     assert found.returncode == 0, found.stderr
     assert "NETWORK" not in found.stdout
+
+
+def test_versions_are_those_of_the_packages():
+    assert installed_version("numpy") == np.__version__
+    assert installed_version("no_such_package") is None
+    assert installed_version("no_such.module") is None

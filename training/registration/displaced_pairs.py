@@ -149,8 +149,9 @@ class DisplacedPairs(Dataset):
         if random.random() < _UNRELATED:
             ir, related = self._unrelated(random, index, window), False
             moved = Displacement(moved.source, 0 * moved.field, np.ones_like(moved.hidden))
-        change = thermal_look(random)
-        items = {"ir": change(ir), "ir_plain": change(plain), "vis": visible_look(random)(vis)}
+        change = _Look(random, invert=0.12, blur=1.6)
+        items = {"ir": change(ir), "ir_plain": change(plain)}
+        items["vis"] = _Look(random, invert=0.0, blur=1.2)(vis)
         tensors = {name: torch.from_numpy(image)[None] for name, image in items.items()}
         tensors["field"] = torch.from_numpy(moved.field)
         tensors["hidden"] = torch.from_numpy(moved.hidden)[None]
@@ -207,16 +208,19 @@ def _cut(image: np.ndarray, window: np.ndarray, places: np.ndarray) -> np.ndarra
 
 
 class _Look:
-    """Another exposure, sharpness and noise, the same for several images of a camera."""
+    """Another exposure, sharpness and noise, the same for several images of a camera.
 
-    def __init__(self, random: Random, invert: float, blur: float, noise: float) -> None:
+    `invert` is the probability that cold is white, `blur` the largest deviation, pixels.
+    """
+
+    def __init__(self, random: Random, invert: float, blur: float) -> None:
         self.random = random
         self.inverts = random.random() < invert
         self.gamma = 2.0 ** random.normal(0.0, 0.35)
         self.gain = 2.0 ** random.normal(0.0, 0.3)
         self.level = random.normal(5.0, 12.0)
         self.blur = blur * random.random() if random.random() < 0.4 else 0.0
-        self.noise = noise * random.random() ** 2
+        self.noise = 10.0 * random.random() ** 2
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """Return float32 whole grey levels, 0..255."""
@@ -226,13 +230,3 @@ class _Look:
         image = 255.0 * (image / 255.0) ** self.gamma * self.gain + self.level
         image = image + self.random.normal(0.0, 1.0, image.shape) * self.noise
         return np.rint(image.clip(0.0, 255.0)).astype(np.float32)
-
-
-def thermal_look(random: Random) -> _Look:
-    """Return a random change of a thermal camera's image, inverted at times."""
-    return _Look(random, invert=0.12, blur=1.6, noise=10.0)
-
-
-def visible_look(random: Random) -> _Look:
-    """Return a random change of a visible camera's image."""
-    return _Look(random, invert=0.0, blur=1.2, noise=10.0)
