@@ -74,7 +74,7 @@ class RangeTest(FusionModule):
         return found
 
 
-class LRFinder:
+class LRFinder(pl.LightningModule):
     """The range test of a notebook.
 
         finder = LRFinder(model, optimizer, criterion, device="cpu")
@@ -97,9 +97,12 @@ class LRFinder:
         criterion: Callable[..., torch.Tensor] | DistillationTask,
         device: str | torch.device = "cpu",
     ) -> None:
-        self._test = _NotebookTest(model, optimizer, criterion)
-        self._device = torch.device(device)
+        super().__init__()
+        self.model, self.optimizer, self.criterion = model, optimizer, criterion
+        self._place = torch.device(device)
         self.curve: Curve | None = None
+        self.lr = 0.0
+        self.losses: list[float] = []
 
     def range_test(
         self,
@@ -122,14 +125,14 @@ class LRFinder:
                 f"expected 0 < start_lr < end_lr and num_iter of at least {LEAST_STEPS}, found "
                 f"{start_lr}, {end_lr} and {num_iter}"
             )
-        self._test.losses.clear()
-        on_cpu, index = self._device.type == "cpu", self._device.index or 0
+        self.losses.clear()
+        on_cpu, index = self._place.type == "cpu", self._place.index or 0
         how = {"accelerator": "cpu" if on_cpu else "gpu", "devices": 1 if on_cpu else [index]}
-        kept = copy.deepcopy(self._test.optimizer.state_dict())
-        device = next(self._test.model.parameters()).device
-        self.curve = range_test(self._test, train_loader, (start_lr, end_lr), num_iter, **how)
-        self._test.model.to(device)
-        self._test.optimizer.load_state_dict(kept)
+        kept = copy.deepcopy(self.optimizer.state_dict())
+        device = next(self.model.parameters()).device
+        self.curve = range_test(self, train_loader, (start_lr, end_lr), num_iter, **how)
+        self.model.to(device)
+        self.optimizer.load_state_dict(kept)
         return self.curve
 
     @property
@@ -146,19 +149,6 @@ class LRFinder:
         if self.curve is None:
             raise ConfigurationError("expected a range_test before the plot, found none")
         write_bytes(Path(save_path), plot(self.curve, self.suggestion))
-
-
-class _NotebookTest(pl.LightningModule):
-    def __init__(
-        self,
-        model: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        criterion: Callable[..., torch.Tensor] | DistillationTask,
-    ) -> None:
-        super().__init__()
-        self.model, self.optimizer, self.criterion = model, optimizer, criterion
-        self.lr = 0.0
-        self.losses: list[float] = []
 
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
         loss = self._loss(batch)
@@ -182,7 +172,7 @@ class _NotebookTest(pl.LightningModule):
 
 
 def range_test(
-    test: RangeTest | _NotebookTest,
+    test: RangeTest | LRFinder,
     loader: Iterable[Batch],
     rates: tuple[float, float],
     steps: int,

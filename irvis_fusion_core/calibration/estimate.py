@@ -46,7 +46,6 @@ class Estimate(FineAlignment):
     vis_size: tuple[int, int]
     frames: int
     left_out: int  # frames without contrast
-    distinctness: float  # score of the coarse search over the next best
 
 
 def estimate_homography(
@@ -67,30 +66,29 @@ def estimate_homography(
     greys, left_out = _usable(pairs, progress)
     ir_size, vis_size = (image.shape for image in greys[0])
     try:
-        fine, distinctness = _aligned(greys, scales, progress)
+        fine = _aligned(greys, scales, progress)
     except CalibrationError as error:
         turns = _quarter_turns(greys, scales, progress)
         if not turns:
             raise
         progress(f"the IR image is turned by {90 * turns} degrees ({error})")
-        fine, distinctness = _aligned(_turned(greys, turns), scales, progress)
+        fine = _aligned(_turned(greys, turns), scales, progress)
         homography = fine.homography @ _turn(ir_size, turns)
         fine = replace(fine, homography=checked_homography(homography, ir_size))
-    evidence = (*vars(fine).values(), ir_size, vis_size, len(greys), left_out, distinctness)
-    return Estimate(*evidence)
+    return Estimate(*vars(fine).values(), ir_size, vis_size, len(greys), left_out)
 
 
 def _aligned(
     greys: list[Pair], scales: tuple[float, float], progress: Callable[[str], None]
-) -> tuple[FineAlignment, float]:
-    """Return the accepted alignment and its distinctness; CalibrationError without one."""
+) -> FineAlignment:
+    """Return the accepted alignment; CalibrationError without one."""
     progress(f"searching scale, turn and shift in {min(len(greys), _COARSE_FRAMES)} frames")
-    starts, distinctness = _starts(greys, scales)
+    starts = _starts(greys, scales)
     progress(f"matching blocks in {len(greys)} frames")
     few = greys[:: max(1, len(greys) // 4)]
     # The start that most blocks agree with.
     best = max(starts, key=lambda h: quick_inliers(few, h)) if len(starts) > 1 else starts[0]
-    return _checked(refine(greys, best), greys[0][0].shape), distinctness
+    return _checked(refine(greys, best), greys[0][0].shape)
 
 
 def _quarter_turns(
@@ -163,8 +161,8 @@ def _usable(pairs: Sequence[Pair], progress: Callable[[str], None]) -> tuple[lis
     return usable, len(greys) - len(usable)
 
 
-def _starts(greys: list[Pair], scales: tuple[float, float]) -> tuple[list[np.ndarray], float]:
-    """Return similarities to begin with, best first, and how far the best stands out."""
+def _starts(greys: list[Pair], scales: tuple[float, float]) -> list[np.ndarray]:
+    """Return similarities to begin with, best first."""
     frames = np.unique(np.linspace(0, len(greys) - 1, _COARSE_FRAMES, dtype=int))
     chosen = [greys[i] for i in frames]
     ir, vis = chosen[0]
@@ -179,8 +177,7 @@ def _starts(greys: list[Pair], scales: tuple[float, float]) -> tuple[list[np.nda
     if not found:
         raise CalibrationError(_NOTHING_FOUND)
     found.sort(key=lambda item: -item.score)
-    runner_up = straight[1].score if len(straight) > 1 else 0.0
-    return [item.matrix for item in found[:5]], found[0].score / max(runner_up, 1e-6)
+    return [item.matrix for item in found[:5]]
 
 
 def _checked(fine: FineAlignment | None, ir_size: tuple[int, int]) -> FineAlignment:

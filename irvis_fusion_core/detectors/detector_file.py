@@ -25,7 +25,6 @@ class DetectorFile:
         labels: its classes by number: as the file names them, or COCO's if it has 80 classes,
             or `names`; "class 0"... otherwise.
         named: whether the classes have names.
-        layout: its family, in words.
         min_overlap: overlap over union from which a detection counts.
 
     Args:
@@ -54,7 +53,6 @@ class DetectorFile:
         grey = np.full((1, 3, *self._network.input_size), _GREY / 255.0, np.float32)
         outputs = self._network.run(grey)
         self._layout = choose_layout(outputs, self._facts)
-        self.layout = self._layout.description
         count = self._decode(outputs).scores.shape[1]
         self.named = bool(labels)
         if not labels and (count == len(COCO) or len(names) >= count):

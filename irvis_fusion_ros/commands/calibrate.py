@@ -43,7 +43,6 @@ _DISAGREEMENT_PX = 4.0
 
 @command
 def main(arguments: list[str]) -> int:
-    """Run the command."""
     options = _checked(_parser().parse_args(arguments))
     pairs = _pairs(options)
     calibration_frames.check_one_rig(pairs)

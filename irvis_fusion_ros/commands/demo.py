@@ -32,7 +32,6 @@ from irvis_fusion_ros.running_node.environment import why_no_ros
 
 @command
 def main(arguments: list[str]) -> int:
-    """Run the demo."""
     parser = make_demo_parser()
     parser.description, _, rest = (__doc__ or "").partition("\n")
     parser.epilog = rest.strip("\n").replace("::", ":")

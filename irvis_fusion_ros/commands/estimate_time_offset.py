@@ -39,7 +39,6 @@ from irvis_fusion_ros.messages.image_messages import ImageMessageError
 
 @command
 def main(arguments: list[str]) -> int:
-    """Run the command."""
     parser = make_parser(__doc__, "estimate_time_offset")
     bag_topics.add_bag_argument(parser)
     bag_topics.add_topic_options(parser)

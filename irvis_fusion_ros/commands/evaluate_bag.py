@@ -45,7 +45,6 @@ DETECTED = 100
 
 @command
 def main(arguments: list[str]) -> int:
-    """Run the command."""
     options = _parser().parse_args(arguments)
     for name in ("measured_frames", "detector_frames", "jobs"):
         if getattr(options, name) < 0:

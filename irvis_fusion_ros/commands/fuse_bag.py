@@ -47,7 +47,6 @@ ALL, CAMERAS, NONE = "all", "cameras", "none"
 
 @command
 def main(arguments: list[str]) -> int:
-    """Run the command."""
     options = _parser().parse_args(arguments)
     settings = settings_of(options)
     if bag_fleet.is_fleet(options):

@@ -32,7 +32,6 @@ STREET_FRAMES = 300
 
 @command
 def main(arguments: list[str]) -> int:
-    """Run the command."""
     options = _parser().parse_args(arguments)
     pairs_hz = options.pairs_hz or options.vis_rate_hz
     source = PairSource(options.pairs, pairs_hz, stills=pairs_hz < options.vis_rate_hz)
