@@ -9,11 +9,6 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from irvis_fusion_core.detectors.labels import PERSON, normal_label
-
-__all__ = ["PERSON", "Detection", "Tally", "Truth", "match", "merge", "regroup", "normal_label"]
-__all__ += ["suppress_overlaps"]
-
 
 class Box(NamedTuple):
     """A bounding box in pixels; may reach beyond the image."""

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from irvis_fusion_core.detectors.detection import PERSON, Box, Detection, Truth, match
+from irvis_fusion_core.detectors.detection import Box, Detection, Truth, match
+from irvis_fusion_core.detectors.labels import PERSON
 from irvis_fusion_core.errors import EngineUnavailableError
 
 # Overlap over union from which a detection counts. The detector's window has a margin of a sixth

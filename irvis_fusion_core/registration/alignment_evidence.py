@@ -15,6 +15,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from irvis_fusion_core.metrics.video_metrics import derivatives
 from irvis_fusion_core.registration.camera_geometry import Size
 
 # Tiles down and across; a turn shows as different shifts.
@@ -140,9 +141,7 @@ def orientation(image: np.ndarray, known: np.ndarray | None = None) -> np.ndarra
 
     Strength is relative to the surroundings, at most 1, and 0 where `known` is 0 and next to it.
     """
-    smooth = cv2.GaussianBlur(image.astype(np.float32), (0, 0), 1.0)
-    across = cv2.Sobel(smooth, cv2.CV_32F, 1, 0, ksize=3, scale=0.125)
-    down = cv2.Sobel(smooth, cv2.CV_32F, 0, 1, ksize=3, scale=0.125)
+    across, down = derivatives(image.astype(np.float32), 1.0)
     squared = across * across + down * down
     around = cv2.boxFilter(squared, -1, _CONTRAST_WINDOW)
     weight = 1.0 / (squared + around + _LEAST_SQUARED_GRADIENT)

@@ -28,7 +28,7 @@ import numpy as np
 
 from irvis_fusion_core.errors import ConfigurationError, FusionError
 from irvis_fusion_ros.bags.bag_error import BagError, bag_library
-from irvis_fusion_ros.bags.bag_place import MARK, BagPlace, count_readable, is_bag
+from irvis_fusion_ros.bags.bag_place import BagPlace, count_readable
 from irvis_fusion_ros.bags.bag_storage import BagReader
 from irvis_fusion_ros.bags.storage.bag_files import SUFFIXES
 from irvis_fusion_ros.bags.storage.stored_topic import StoredTopic, message_types
@@ -36,8 +36,6 @@ from irvis_fusion_ros.bags.storage.stored_topic import StoredTopic, message_type
 if TYPE_CHECKING:
     from rosbags.interfaces import Connection
     from rosbags.rosbag2 import Writer
-
-__all__ = ["COMMIT_EVERY", "MARK", "STORAGES", "BagWriter", "is_bag"]
 
 STORAGES = tuple(dict.fromkeys(SUFFIXES.values()))
 METADATA_VERSION = 8

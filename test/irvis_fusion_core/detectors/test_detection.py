@@ -14,12 +14,11 @@ from irvis_fusion_core.detectors.detection import (
     Truth,
     match,
     merge,
-    normal_label,
     overlap,
     regroup,
     suppress_overlaps,
 )
-from irvis_fusion_core.detectors.labels import group_names
+from irvis_fusion_core.detectors.labels import group_names, normal_label
 
 
 def found(left, score=0.9, label="person"):

@@ -9,7 +9,8 @@ from bag_recording import IMAGE, START_NS, STORAGES, needs_rosbags, numbered_ima
 
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_ros.bags.bag import BagError, all_topics, read_images, read_messages
-from irvis_fusion_ros.bags.bag_writer import MARK, BagWriter, is_bag
+from irvis_fusion_ros.bags.bag_place import MARK, is_bag
+from irvis_fusion_ros.bags.bag_writer import BagWriter
 from irvis_fusion_ros.bags.made_images import ImageForm, image_message
 from irvis_fusion_ros.bags.storage.stored_topic import StoredTopic
 from irvis_fusion_ros.messages.image_messages import view

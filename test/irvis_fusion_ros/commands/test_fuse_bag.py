@@ -12,7 +12,7 @@ from made_bags import START_NS, ReferenceFusion, make_bag, write_pairs
 
 from irvis_fusion_core.streams.stamps import stamp_ns
 from irvis_fusion_ros.bags.bag import all_topics, read_messages
-from irvis_fusion_ros.bags.bag_writer import MARK
+from irvis_fusion_ros.bags.bag_place import MARK
 from irvis_fusion_ros.commands import fuse_bag
 from irvis_fusion_ros.messages.image_messages import decode, view
 
