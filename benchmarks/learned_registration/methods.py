@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from irvis_fusion_core.calibration.oriented_gradients import grey
+from irvis_fusion_core.metrics.image_faults import warped_to
 from irvis_fusion_core.registration.learned.learned_registration import LearnedRegistration
 from irvis_fusion_core.registration.modes import NoRegistration
 from irvis_fusion_core.registration.online_alignment import OnlineRegistration
@@ -79,9 +80,7 @@ class Learned:
 
 def warped(ir: np.ndarray, field: np.ndarray) -> np.ndarray:
     """Return the thermal image on the visible pixels."""
-    x, y = (axis.astype(np.float32) for axis in pixel_grid(ir.shape))
-    maps = (x + field[0], y + field[1])
-    return cv2.remap(ir, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return warped_to(ir, np.moveaxis(field, 0, -1))
 
 
 def of_matrix(matrix: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
