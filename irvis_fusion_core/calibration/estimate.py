@@ -75,7 +75,8 @@ def estimate_homography(
         fine = _aligned(_turned(greys, turns), scales, progress)
         homography = fine.homography @ _turn(ir_size, turns)
         fine = replace(fine, homography=checked_homography(homography, ir_size))
-    return Estimate(*vars(fine).values(), ir_size, vis_size, len(greys), left_out)
+    evidence = (*vars(fine).values(), ir_size, vis_size, len(greys), left_out)
+    return Estimate(*evidence)
 
 
 def _aligned(
