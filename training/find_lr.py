@@ -44,7 +44,7 @@ from training.loop.lightning_module import Batch, FusionModule
 from training.loop.set_up import precision, set_up_process
 from training.options import check_options, make_parser, require_at_least
 from training.storage import make_folder, write_bytes
-from training.train import make_data, make_task
+from training.train import find_objects, make_data, make_task
 
 LEAST_STEPS = 30
 DIVERGED = 4.0  # times the best running mean of the loss: the test ends there
@@ -278,6 +278,7 @@ def main(arguments: list[str]) -> int:
     data = make_data(options)
     print(data.train.report())
     task = make_task(options, data.train.has_teachers)
+    find_objects(options, data.train, task)
     rest = {"weight_decay": options.weight_decay, "grad_clip": options.grad_clip}
     module = RangeTest(task, names=data.train.names, **rest)
     how = {"accelerator": options.accelerator, "devices": 1}

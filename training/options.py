@@ -253,6 +253,8 @@ def _add_data(add: Callable[..., object]) -> None:
     add("--val_root", action="append", default=[], metavar="DIR", help="the same for validation")
     objects = "folder of annotated objects, STEM.txt in YOLO's form (training/data/boxes.py)"
     add("--boxes", action="append", default=[], metavar="DIR", help=objects)
+    sizes = "least and largest scale of resized crops"
+    add("--resize_range", nargs=2, type=float, default=[0.65, 1.25], metavar="S", help=sizes)
     of_several = "what to learn from several teacher images of one pair"
     add("--teacher_target", default="mean", choices=("mean", "sample"), help=of_several)
 
@@ -267,8 +269,10 @@ def _add_model(add: Callable[..., object]) -> None:
         action=argparse.BooleanOptionalAction,
         help="keep the statistics of the batch norms (default: with --init)",
     )
+    names = "only parameters whose names begin so change (default: all)"
+    add("--train_only", nargs="+", default=[], metavar="PREFIX", help=names)
     found = "detector of RGB images (.onnx) whose finds are kept; several are used in turn"
-    add("--detector", action="append", default=[], metavar="FILE", help=found)
+    add("--detector", nargs="+", action="extend", default=[], metavar="FILE", help=found)
     larger = "a larger trained student: for its features, and images where TEACHER_FUSED/ has none"
     add("--teacher_checkpoint", metavar="FILE", help=larger)
     vgg = "torchvision's vgg16-397923af.pth (default: the cached one, else EfficientNet-Lite0)"

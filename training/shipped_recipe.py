@@ -1,12 +1,12 @@
 """Train and ship the models again: every stage of every variant, by one command.
 
-    python -m training.shipped_recipe --data DATA --detector D --runs runs
+    python -m training.shipped_recipe --data DATA --detector YOLOX NANODET --runs runs
 
-DATA holds the sets and the boxes that ``shipped_recipe.yaml`` names; D is the ONNX file of
-YOLOX-nano. The first stage finds a fusion by the source terms, the second adds the detector. Each
-starts from the weights of the one before. A finished stage is skipped, an interrupted one starts
-again. Then `training.ship_models` writes the files. `--print` shows the commands instead. The
-shipped weights had another start: docs/training_log.md.
+DATA holds the sets and the boxes that ``shipped_recipe.yaml`` names; the detectors are the ONNX
+files of YOLOX-nano and, for `nano`, of NanoDet-m. The first stage finds a fusion by the source
+terms, the next ones add the detectors. Each starts from the weights of the one before. A finished
+stage is skipped, an interrupted one starts again. Then `training.ship_models` writes the files.
+`--print` shows the commands instead. The shipped weights had another start: docs/training_log.md.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from typing import Any
 
 import yaml
 
+from irvis_fusion_core.command_line import command
+from irvis_fusion_core.errors import ConfigurationError
 from training import ship_models, train
 from training.options import script_parser
 
@@ -43,47 +45,59 @@ def weights_of(runs: Path, variant: str, number: int) -> Path:
 def arguments_of(
     variant: str, number: int, data: Path, runs: Path, detectors: Sequence[Path] = ()
 ) -> list[str]:
-    """Return the arguments of `training.train` for one stage."""
+    """Return the arguments of `training.train` for one stage.
+
+    Raises:
+        ConfigurationError: it needs more detectors.
+    """
     stage = {**_RECIPE["common"], **RECIPES[variant][number]}
+    needed = stage.pop("detectors", 0)
+    if len(detectors) < needed:
+        raise ConfigurationError(
+            f"expected --detector with the ONNX files of YOLOX-nano and NanoDet-m, in this order, "
+            f"for stage {number + 1} of {variant}, found {len(detectors)}"
+        )
     folder = stage_folder(runs, variant, number)
     found = ["--variant", variant, "--checkpoint_dir", str(folder)]
     found += ["--log_dir", str(runs / "logs"), "--exclude_validation"]
-    for name, share in _RECIPE["sets"].items():
+    for name, share in (stage.pop("sets", None) or _RECIPE["sets"]).items():
         found += ["--train_root", f"{data / name}={share:g}"]
     for flag, key in (("--boxes", "boxes"), ("--val_root", "validation")):
         for name in _RECIPE[key]:
             found += [flag, str(data / name)]
     if number:
         found += ["--init", str(weights_of(runs, variant, number - 1))]
-    for path in detectors if stage.pop("detector", False) else ():
-        found += ["--detector", str(path)]
+    if needed:
+        found += ["--detector", *map(str, detectors[:needed])]
     for name, value in stage.items():
-        found += [f"--{name}", f"{value:g}"]
+        values = value if isinstance(value, list) else [value]
+        found += [f"--{name}", *(f"{each:g}" for each in values)]
     return found
 
 
-def main(arguments: list[str] | None = None) -> int:
+@command
+def main(arguments: list[str]) -> int:
     """Train and ship; return the exit status of the first stage that fails, else 0."""
     parser = script_parser(__doc__, "shipped_recipe")
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--detector", type=Path, action="append", required=True)
+    parser.add_argument("--detector", type=Path, nargs="+", action="extend", required=True)
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--variant", action="append", choices=sorted(RECIPES))
     parser.add_argument("--output", type=Path, default=Path("irvis_fusion_core/models"))
     parser.add_argument("--print", action="store_true", help="show the commands, run nothing")
     options = parser.parse_args(arguments)
     variants = options.variant or sorted(RECIPES)
-    for variant in variants:
-        for number in range(len(RECIPES[variant])):
-            place = options.data, options.runs, options.detector
-            stage = arguments_of(variant, number, *place)
-            if options.print:
-                print(shlex.join(["python", "-m", "training.train", *stage]))
-                continue
-            done = weights_of(options.runs, variant, number).is_file()
-            status = 0 if done else train.main([*stage, "--overwrite"])
-            if status:
-                return status
+    place = options.data, options.runs, options.detector
+    stages = [(name, n) for name in variants for n in range(len(RECIPES[name]))]
+    commands = [arguments_of(*stage, *place) for stage in stages]
+    for stage, command_line in zip(stages, commands):
+        if options.print:
+            print(shlex.join(["python", "-m", "training.train", *command_line]))
+            continue
+        done = weights_of(options.runs, *stage).is_file()
+        status = 0 if done else train.main([*command_line, "--overwrite"])
+        if status:
+            return status
     shipping = ["--runs", str(options.runs), "--output", str(options.output), "--last"]
     for variant in variants:
         shipping += ["--variant", variant]

@@ -32,6 +32,7 @@ from irvis_fusion_core.errors import ConfigurationError, FusionError
 from irvis_fusion_core.network.checkpoint import load_checkpoint
 from irvis_fusion_core.network.student import create_student_model
 from training import options as training_options
+from training.data import found_objects
 from training.data.augmentation import Augmentation
 from training.data.data_module import FusionData, same_images
 from training.data.dataset import FusionDataset
@@ -91,6 +92,21 @@ def make_data(options: argparse.Namespace) -> FusionData:
     return FusionData(train, validation, **drawn)
 
 
+def find_objects(
+    options: argparse.Namespace, train: FusionDataset, task: DistillationTask
+) -> None:
+    """Give `train` the objects of its images if a term needs them; a file keeps them.
+
+    Raises:
+        DataError: the file that should have them is another.
+    """
+    if task.weights.keys() & {"det_object", "det_visible"}:
+        file = Path(options.checkpoint_dir).resolve().parent / found_objects.FILE
+        train.objects = found_objects.load_or_find(
+            options.detector, train.pairs, train.read, file, options.threads
+        )
+
+
 def make_task(options: argparse.Namespace, has_teacher_images: bool) -> DistillationTask:
     """Return the student, the teacher and the losses of these options."""
     torch.manual_seed(options.seed)
@@ -114,6 +130,7 @@ def make_task(options: argparse.Namespace, has_teacher_images: bool) -> Distilla
         window=options.source_window,
         detectors=[FrozenDetector(path) for path in options.detector],
         freeze_norm=options.freeze_norm,
+        train_only=options.train_only,
     ).train()
 
 
@@ -146,7 +163,7 @@ def make_trainer(options: argparse.Namespace, with_validation: bool = True) -> p
 
 
 def make_run(options: argparse.Namespace) -> Run:
-    """Make and check every part of a run; write nothing.
+    """Make and check every part of a run; write nothing but the file of `find_objects`.
 
     Raises:
         FusionError: the options, the data, a checkpoint or other weights cannot be used.
@@ -161,6 +178,7 @@ def make_run(options: argparse.Namespace) -> Run:
         losses = training_options.term_weights(options, taught)
         check_losses(resumed, vars(options), losses)
     task = make_task(options, data.train.has_teachers)
+    find_objects(options, data.train, task)
     trainer = make_trainer(options, data.validation is not None)
     steps_per_epoch = data.sampler(0, trainer.world_size).steps
     total, last = steps_to_do(options, done, steps_per_epoch)

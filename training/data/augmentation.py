@@ -33,6 +33,7 @@ class View(NamedTuple):
     teachers: np.ndarray  # uint8 kxHxW
     variance: np.ndarray | None  # float32 HxW
     boxes: np.ndarray | None  # float32 nx5 (`training.data.boxes`), None: not annotated
+    objects: np.ndarray | None = None  # float32 nx8 (`training.data.found_objects`)
 
 
 @dataclass(frozen=True)
@@ -79,9 +80,10 @@ class Augmentation:
         flip = random.random() < self.flip_prob
         ir_aligned, vis = (self._cut(p, window, flip) for p in (scene.ir, scene.vis))
         sky = self._cut(scene.sky_share(), window, flip)
-        boxes = scene.boxes
-        if boxes is not None:
-            boxes = cut_boxes(boxes, scene.ir.shape, window, flip)
+        boxes, objects = (
+            None if table is None else cut_boxes(table, scene.ir.shape, window, flip)
+            for table in (scene.boxes, scene.objects)
+        )
         variance = None if scene.variance is None else self._cut(scene.variance, window, flip)
         teachers = [self._cut(p, window, flip) for p in scene.teachers]
         ir = ir_aligned
@@ -111,7 +113,7 @@ class Augmentation:
         elif random.random() < self.jpeg_prob:
             vis = compressed(vis, int(random.integers(40, 90)))
         stacked = np.stack(teachers) if teachers else np.zeros((0, *ir.shape), np.uint8)
-        return View(ir, vis, ir_aligned, clean, sky, stacked, variance, boxes)
+        return View(ir, vis, ir_aligned, clean, sky, stacked, variance, boxes, objects)
 
     def _window(self, shape: tuple[int, ...], random: np.random.Generator) -> Window:
         """Draw top, left and side of the square that becomes the crop."""

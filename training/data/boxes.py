@@ -12,6 +12,7 @@ import numpy as np
 
 from training.errors import DataError
 
+PERSON, VEHICLE = 0, 2
 MOST = 32  # boxes of a crop, the largest ones
 NO_CLASS = -1.0
 
@@ -39,17 +40,18 @@ def cut_boxes(
     """Return the boxes of a crop in shares of it; boxes outside it are left out.
 
     Args:
+        boxes: As `read_boxes` returns them; further columns stay as they are.
         shape: Height and width of the image.
         window: Top, left and side of the square crop, pixels.
         flip: Whether the crop is mirrored.
     """
     (height, width), (top, left, side) = shape[:2], window
     scale = np.array([width, height, width, height], np.float32) / side
-    cut = boxes[:, 1:] * scale - np.array([left, top, 0, 0], np.float32) / side
+    cut = boxes[:, 1:5] * scale - np.array([left, top, 0, 0], np.float32) / side
     if flip:
         cut[:, 0] = 1.0 - cut[:, 0]
     inside = (np.abs(cut[:, :2] - 0.5) < 0.5 + cut[:, 2:] / 2.0).all(1)
-    return np.concatenate([boxes[:, :1], cut], 1)[inside]
+    return np.concatenate([boxes[:, :1], cut, boxes[:, 5:]], 1)[inside]
 
 
 def padded_boxes(boxes: np.ndarray | None) -> np.ndarray:

@@ -23,6 +23,7 @@ from training.data.augmentation import Augmentation, View
 from training.data.boxes import padded_boxes
 from training.data.images import ImageStore, PairPaths
 from training.data.listing import PairListing, list_images
+from training.data.object_masks import object_masks
 from training.data.sampling import Draw, Group
 from training.data.scene_parts import held_out
 from training.errors import DataError
@@ -67,6 +68,8 @@ class FusionDataset(Dataset):
     ``sky``         float 1xHxW    1 where a daylight scene shows sky
     ``boxes``       float 32x5     annotated objects (`training.data.boxes`); class -1: none
     ``has_boxes``   bool           whether the scene is annotated
+    ``objects``     float 1xHxW    `object_masks`, where the dataset has `objects`
+    ``vehicles``    float 1xHxW    the same
     ``teacher``     float 1xHxW    teacher's luminance in grey levels; 0 where there is none
     ``variance``    float 1xHxW    of the teacher's luminance (white is 1); 0 where unknown
     ``has_teacher`` bool           whether ``teacher`` is one
@@ -108,6 +111,8 @@ class FusionDataset(Dataset):
             raise DataError(f"expected folders of boxes, found no {', '.join(missing)}")
         self.read = ImageStore(int(cache_gb * 1024**3))
         self.roots = [parse_root(root) for root in roots]
+        self.objects: list[np.ndarray] | None = None
+        """What detectors find in each of `pairs` (`training.data.found_objects`)."""
         self.untaught = 0
         """Pairs that `keep_taught` left out."""
         self.listings: list[PairListing] = []
@@ -187,14 +192,22 @@ class FusionDataset(Dataset):
         """Return the scene of an index as it is, or the variant that a `Draw` numbers."""
         index, number = key if isinstance(key, tuple) else (int(key), int(key))
         scene = self.read(self.pairs[index])
+        if self.objects is not None:
+            scene = scene._replace(objects=self.objects[index])
         random = np.random.default_rng((self.seed, number))
         if self.augmentation is None:
-            ir, vis, *others, _ = scene
-            view = View(ir, vis, ir, vis, scene.sky_share(), *others)
+            ir, vis, *others, _, objects = scene
+            view = View(ir, vis, ir, vis, scene.sky_share(), *others, objects)
         else:
             view = self.augmentation(scene, random)
         teacher, variance = self._target(view, random)
+        masks = {}
+        if view.objects is not None:
+            clean = view.ir_aligned, view.vis_clean
+            drawn = torch.from_numpy(object_masks(*clean, view.objects, view.boxes))[:, None]
+            masks = dict(zip(("objects", "vehicles"), drawn))
         return {
+            **masks,
             "ir": torch.from_numpy(view.ir)[None],
             "vis": self._planes(view.vis),
             "ir_aligned": torch.from_numpy(view.ir_aligned)[None],

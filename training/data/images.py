@@ -44,6 +44,7 @@ class Images(NamedTuple):
     variance: np.ndarray | None = None  # float32 HxW, of the teacher's luminance (white is 1)
     boxes: np.ndarray | None = None  # float32 nx5, `training.data.boxes`
     sky: np.ndarray | None = None  # uint8 HxW, `sky_mask`
+    objects: np.ndarray | None = None  # float32 nx8, `training.data.found_objects`
 
     def sky_share(self) -> np.ndarray:
         """Return how much of each pixel is sky, float32 HxW, 0..1."""

@@ -80,9 +80,12 @@ class DistillationTask(nn.Module):
             (`source_terms.WINDOWED`), pixels; 0 for all of it.
         detectors: For the terms of `detector_term`, used in turn by step.
         freeze_norm: Keep the statistics of the batch norms as they are.
+        train_only: Beginnings of the names of the student's parameters that change; all by
+            default. Modules whose parameters are all frozen stay in evaluation mode.
 
     Raises:
-        ConfigurationError: an unknown term, a negative weight, or a term whose network is missing.
+        ConfigurationError: an unknown term, a negative weight, a term whose network is missing,
+            or a beginning that no parameter has.
     """
 
     def __init__(
@@ -99,11 +102,14 @@ class DistillationTask(nn.Module):
         window: int = 0,
         detectors: Sequence[FrozenDetector] = (),
         freeze_norm: bool = False,
+        train_only: Sequence[str] = (),
     ) -> None:
         super().__init__()
         _check_weights(weights)
         self.weights = {name: float(w) for name, w in weights.items() if w > 0.0}
         self.student = student
+        if train_only:
+            _freeze_others(student, train_only)
         self.warmup_epochs, self.rounding, self.leak = warmup_epochs, rounding, leak
         self.variance_noise, self.later_share = variance_noise, later_share
         self.window, self.freeze_norm = window, freeze_norm
@@ -152,10 +158,12 @@ class DistillationTask(nn.Module):
         return super()._apply(function, recurse)
 
     def train(self, mode: bool = True) -> DistillationTask:
-        """Set training mode; frozen batch norms keep their statistics."""
+        """Set training mode; what is frozen stays in evaluation mode."""
         super().train(mode)
-        for module in self.student.modules() if self.freeze_norm else ():
-            if isinstance(module, nn.BatchNorm2d):
+        for module in self.student.modules():
+            own = list(module.parameters())
+            frozen = bool(own) and not any(p.requires_grad for p in own)
+            if frozen or (self.freeze_norm and isinstance(module, nn.BatchNorm2d)):
                 module.eval()
         return self
 
@@ -191,13 +199,10 @@ class DistillationTask(nn.Module):
             fused = frames[:count]
             scale = chroma_scale(fused / 255.0, y / 255.0, chroma[:count])
             tint = scale * (vis - y)
-            objects = None
+            objects = batch["objects"] if "det_object" in names else None
             if any(name in DETECTOR_TERMS for name in names):
-                annotated = batch["boxes"], batch["has_boxes"]
                 network = self._detectors[step % len(self._detectors)]
-                detector = DetectorTerm(network, clean_ir, clean_vis, *annotated, chance)
-                found, objects = self._detector_terms(names, detector, fused, tint)
-                terms.update(found)
+                terms.update(self._detector_terms(names, batch, network, fused, tint, chance))
             source = [n for n in losses.SOURCE_TERMS if "src_" + n in names]
             window = self._window(fused.shape[2:], chance)
             found = losses.source_losses(fused, clean_ir, clean_y, source, objects, window)
@@ -259,28 +264,32 @@ class DistillationTask(nn.Module):
         return (slice(None), slice(None), *spatial)
 
     def _detector_terms(
-        self, names: Sequence[str], detector: DetectorTerm, fused: torch.Tensor, tint: torch.Tensor
-    ) -> tuple[dict[str, torch.Tensor], torch.Tensor | None]:
-        """Return the detector's terms, and the object masks if they are needed.
+        self,
+        names: Sequence[str],
+        batch: Mapping[str, torch.Tensor],
+        network: FrozenDetector,
+        fused: torch.Tensor,
+        tint: torch.Tensor,
+        chance: torch.Generator,
+    ) -> dict[str, torch.Tensor]:
+        """Return the detector's terms.
 
         Args:
             tint: Fused RGB minus `fused`, grey levels.
         """
-        terms, objects = {}, None
-        if "det_object" in names:
-            objects = detector.object_masks()
-            terms["det_object"] = object_contrast(fused, detector.ir, objects)
+        ir, vis = batch["ir_aligned"].float(), batch["vis_clean"].float()
         rgb = (fused + tint).expand(-1, 3, -1, -1)
+        terms = {}
+        if "det_object" in names:
+            terms["det_object"] = object_contrast(fused, ir, batch["objects"])
         if "det_visible" in names:
-            vehicles = detector.vehicle_masks()
-            if objects is not None:
-                vehicles = vehicles * (1.0 - objects)
-            terms["det_visible"] = visible_kept(rgb, detector.vis, vehicles)
+            terms["det_visible"] = visible_kept(rgb, vis, batch["vehicles"])
         if "det" in names or "det_box" in names:
-            shown = self._clipped(rgb)
-            found = detector.terms(shown)
+            annotated = batch["boxes"], batch["has_boxes"]
+            detector = DetectorTerm(network, ir, vis, *annotated, chance)
+            found = detector.terms(self._clipped(rgb))
             terms.update({name: term for name, term in found.items() if name in names})
-        return terms, objects
+        return terms
 
     @torch.no_grad()
     def _answer(
@@ -357,6 +366,22 @@ def _check_weights(weights: Mapping[str, float]) -> None:
             raise ConfigurationError(f"expected lambda_{name} of 0 or more, found {weight}")
     if not any(weights.values()):
         raise ConfigurationError("expected a term of a weight above 0, found all of them 0")
+
+
+def _freeze_others(student: nn.Module, prefixes: Sequence[str]) -> None:
+    """Freeze the parameters whose names begin with none of `prefixes`."""
+    names = [name for name, _ in student.named_parameters()]
+    for prefix in prefixes:
+        if not any(name.startswith(prefix) for name in names):
+            known = sorted(
+                {".".join(name.split(".")[:depth]) for name in names for depth in (1, 2)}
+            )
+            raise ConfigurationError(
+                f"expected --train_only to begin the name of a parameter, found {prefix!r}; there "
+                f"are {', '.join(known)}"
+            )
+    for name, parameter in student.named_parameters():
+        parameter.requires_grad_(name.startswith(tuple(prefixes)))
 
 
 def fuse_levels(

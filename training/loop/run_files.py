@@ -137,9 +137,16 @@ def check_losses(
     """Refuse to go on with other losses than those of the checkpoint that no option asks for.
 
     Raises:
-        CheckpointError: images in TEACHER_FUSED/ appeared, or are gone.
+        CheckpointError: images in TEACHER_FUSED/ appeared, or are gone; or ``--train_only`` names
+            other parameters, for which the checkpoint has no optimiser.
     """
     then = checkpoint[FORMAT]["config"] or {}
+    trained, asked = then.get("train_only") or "all", options.get("train_only") or "all"
+    if trained != asked:
+        raise CheckpointError(
+            f"expected --train_only as in the training that is resumed, {trained}, found {asked}; "
+            "give the same, or start another run from these weights with --init"
+        )
     before, now = sorted(then.get("losses", ())), sorted(k for k, w in losses.items() if w)
     asked = any(n.startswith(LOSS_OPTIONS) and then.get(n) != v for n, v in options.items())
     if before and before != now and not asked:

@@ -9,15 +9,13 @@ The detector sees four crops as a mosaic, or one crop alone at a random scale.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 
-from irvis_fusion_core.network.student import luminance
-from training.losses.filters import smooth
-from training.losses.frozen_detector import CLASSES, Found, FrozenDetector
+from training.losses.frozen_detector import CLASSES, FrozenDetector
 from training.losses.source_terms import fine
 
 DETECTOR_TERMS = ("det", "det_box", "det_object", "det_visible")
@@ -27,18 +25,9 @@ HOT = 0.25  # score from which the place of an object counts
 # Number in an annotation file (training/data/boxes.py) -> columns of CLASSES. The detectors do
 # not tell a dog.
 COLUMNS = {0: (0,), 1: (1,), 2: (2, 3, 4)}
-VEHICLE = 2
 FOUND = 0.1  # score from which an annotated object is raised, half of the way to SURE
 SURE = 0.85
 DAMPED = 0.6  # share of the score that is taken away beside the annotated objects
-# An object of the thermal image alone: its score exceeds the visible one by EXCESS, fully by
-# EXCESS + RISE. An object that the visible image shows better keeps the visible contrast, unless
-# it is larger than LARGEST (of the input's area).
-EXCESS, RISE, SEEN, LARGEST = 0.1, 0.25, 0.35, 0.07
-# A vehicle of the visible image: its score is within NEAR of the thermal one, and above FAINT; it
-# counts fully from 0.15 above both. An annotated one is lit from LIT on, the mean of its pixels.
-NEAR, FAINT, LIT = 0.05, 0.2, 55.0
-MOST_OBJECTS = 150
 
 
 class Tile(NamedTuple):
@@ -53,26 +42,18 @@ class Tile(NamedTuple):
 Canvas = tuple[Tile, ...]
 
 
-def mosaics(count: int, size: int) -> list[Canvas]:
-    """Return canvases of four crops (the last of fewer), which cover all of `count`."""
-    half = size // 2
-    return [
-        tuple(
-            Tile(row, n % 2 * half, n // 2 * half, half)
-            for n, row in enumerate(range(first, min(first + 4, count)))
-        )
-        for first in range(0, count, 4)
-    ]
-
-
 def draw_canvas(count: int, size: int, chance: torch.Generator) -> Canvas:
-    """Return one of the `mosaics`, or one crop at a random scale."""
+    """Return four crops (the last of fewer) of `count` as a mosaic, or one at a random scale."""
     alone, which, scale = torch.rand(3, generator=chance).tolist()
     if alone >= MOSAIC_SHARE:
         side = round(size * (LEAST_SIDE + (1.0 - LEAST_SIDE) * scale))
         return (Tile(int(which * count), 0, 0, side),)
-    choices = mosaics(count, size)
-    return choices[int(which * len(choices))]
+    half = size // 2
+    first = 4 * int(which * math.ceil(count / 4))
+    return tuple(
+        Tile(row, n % 2 * half, n // 2 * half, half)
+        for n, row in enumerate(range(first, min(first + 4, count)))
+    )
 
 
 def paint(images: torch.Tensor, canvas: Canvas, size: int, bars: float) -> torch.Tensor:
@@ -83,13 +64,6 @@ def paint(images: torch.Tensor, canvas: Canvas, size: int, bars: float) -> torch
         crop = F.interpolate(images[row : row + 1], **how)
         image[:, :, top : top + side, left : left + side] = crop
     return image
-
-
-class Sources(NamedTuple):
-    """What the detector finds in the clean images of a canvas."""
-
-    vis: Found
-    ir: Found
 
 
 class DetectorTerm:
@@ -115,23 +89,11 @@ class DetectorTerm:
         self.detector, self.ir, self.vis = detector, ir, vis
         self.boxes, self.has_boxes = boxes, has_boxes
         self.canvas = draw_canvas(len(ir), detector.size, chance)
-        self._known: dict[Canvas, Sources] = {}
-
-    @torch.no_grad()
-    def sources(self, canvas: Canvas) -> Sources:
-        """Return what the detector finds in the clean images."""
-        if canvas not in self._known:
-            place = canvas, self.detector.size, self.detector.bars
-            grey = self.ir.expand(-1, 3, -1, -1)
-            self._known[canvas] = Sources(
-                *(self.detector(paint(images, *place)) for images in (self.vis, grey))
-            )
-        return self._known[canvas]
 
     def terms(self, rgb: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return ``det`` and ``det_box`` of fused RGB, N x 3 x H x H grey levels."""
         wanted, places = self.target()
-        canvas = paint(rgb, self.canvas, self.detector.size, self.detector.bars)
+        canvas = self._paint(rgb)
         found = self.detector(canvas + (canvas.round() - canvas).detach())
         scores = found.scores.clamp(1e-5, 1.0 - 1e-5)
         entropy = -(wanted * scores.log() + (1.0 - wanted) * (1.0 - scores).log())
@@ -147,7 +109,8 @@ class DetectorTerm:
     @torch.no_grad()
     def target(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the wanted scores, A x `CLASSES`, and places, A x 4, of the canvas."""
-        vis, ir = self.sources(self.canvas)
+        grey = self.ir.expand(-1, 3, -1, -1)
+        vis, ir = (self.detector(self._paint(images)) for images in (self.vis, grey))
         scores = torch.maximum(vis.scores, ir.scores)
         of_vis = vis.scores.amax(1) >= ir.scores.amax(1)
         places = torch.where(of_vis[:, None], vis.places, ir.places)
@@ -155,6 +118,9 @@ class DetectorTerm:
         raised = scores + 0.5 * (SURE - scores).clamp_min(0.0)
         scores = torch.where(annotated & (scores > FOUND), raised, scores)
         return torch.where(beside[:, None] & ~annotated, (1.0 - DAMPED) * scores, scores), places
+
+    def _paint(self, images: torch.Tensor) -> torch.Tensor:
+        return paint(images, self.canvas, self.detector.size, self.detector.bars)
 
     def _annotated(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Return where anchors are in an annotated object, A x `CLASSES`, and beside all, A."""
@@ -177,74 +143,9 @@ class DetectorTerm:
                 beside &= ~(inside & (away < 0.6))
         return inside_one, beside
 
-    def object_masks(self) -> torch.Tensor:
-        """Return N x 1 x H x H, 1 where the thermal image shows an object, the visible none."""
-        return self._masks(self._drawn)
-
-    def vehicle_masks(self) -> torch.Tensor:
-        """Return N x 1 x H x H, 1 where the visible image shows a vehicle at least as surely.
-
-        Annotated vehicles that are lit belong to it, also those that no detector finds.
-        """
-        side, lit = self.ir.shape[-1], torch.zeros_like(self.ir)
-        for mask, vis, boxes in zip(lit, luminance(self.vis), self.boxes):
-            for _, x, y, width, height in boxes[boxes[:, 0] == VEHICLE].tolist():
-                (left, right), (top, bottom) = (
-                    (round(min(max(at, 0.0), 1.0) * side) for at in (c - 0.55 * s, c + 0.55 * s))
-                    for c, s in ((x, width), (y, height))
-                )
-                area = slice(None), slice(top, bottom), slice(left, right)
-                if vis[area].numel() and vis[area].mean() > LIT:
-                    mask[area] = 1.0
-        return torch.maximum(self._masks(self._vehicles), smooth(lit, 5))
-
-    @torch.no_grad()
-    def _masks(self, draw: Callable[[Sources], torch.Tensor]) -> torch.Tensor:
-        """Return for each crop its part of the masks that `draw` makes of the mosaics."""
-        size, found = self.detector.size, []
-        for canvas in mosaics(len(self.ir), size):
-            sources = self.sources(canvas)
-            mask = draw(sources)
-            found += [mask[t.top : t.top + t.side, t.left : t.left + t.side] for t in canvas]
-        masks = F.interpolate(torch.stack(found)[:, None], size=self.ir.shape[2:], mode="bilinear")
-        return smooth(masks, 9)
-
-    def _drawn(self, sources: Sources) -> torch.Tensor:
-        """Return the mask of a canvas: thermal objects, less those that the visible shows."""
-        of_vis, of_ir = (found.scores.amax(1) for found in sources)
-        weight = ((of_ir - of_vis - EXCESS) / RISE).clamp(0.0, 1.0) * (of_ir > HOT)
-        mask = self._filled(sources.ir, weight)
-        seen = torch.zeros_like(mask)
-        shown = torch.nonzero((of_vis > SEEN) & (of_vis > of_ir))[:, 0][-MOST_OBJECTS:]
-        for _, (left, top, right, bottom) in self._corners(sources.vis, shown):
-            if 0 < (right - left) * (bottom - top) < LARGEST * mask.numel():
-                x, y = (right - left) // 4 + 2, (bottom - top) // 6 + 2
-                seen[max(top - y, 0) : bottom + y, max(left - x, 0) : right + x] = 1.0
-        return mask * (1.0 - 0.8 * seen)
-
-    def _vehicles(self, sources: Sources) -> torch.Tensor:
-        """Return the mask of a canvas: vehicles that the visible image shows."""
-        of_vis, of_ir = (found.scores[:, list(COLUMNS[VEHICLE])].amax(1) for found in sources)
-        sure = ((of_vis - of_ir + NEAR) / 0.15).clamp(0.0, 1.0)
-        weight = sure * ((of_vis - FAINT) / 0.15).clamp(0.0, 1.0)
-        return self._filled(sources.vis, weight * (of_vis > sources.vis.scores[:, 0]))
-
-    def _filled(self, found: Found, weight: torch.Tensor) -> torch.Tensor:
-        """Return the canvas with the boxes of the anchors, each as strong as its weight."""
-        mask = self.ir.new_zeros(self.detector.size, self.detector.size)
-        order = weight.argsort()[-MOST_OBJECTS:]
-        for n, (left, top, right, bottom) in self._corners(found, order[weight[order] > 0]):
-            area = mask[top:bottom, left:right]
-            area.copy_(torch.maximum(area, weight[n]))
-        return mask
-
-    def _corners(self, found: Found, which: torch.Tensor) -> list[tuple[int, list[int]]]:
-        boxes = self.detector.boxes(found.places)[which].round().long()
-        return list(zip(which.tolist(), boxes.clamp(0, self.detector.size).tolist()))
-
 
 def object_contrast(fused: torch.Tensor, ir: torch.Tensor, objects: torch.Tensor) -> torch.Tensor:
-    """Return how far objects (`object_masks`) are from the sharpened thermal image, 0..1."""
+    """Return how far `training.data.object_masks` are from the sharpened thermal image, 0..1."""
     sharp = ir + 0.5 * fine(ir)
     # Few pixels of objects count little: four crops of 320 pixels would have 2000 of noise.
     enough = objects.sum() + 0.005 * objects.numel()
@@ -252,6 +153,6 @@ def object_contrast(fused: torch.Tensor, ir: torch.Tensor, objects: torch.Tensor
 
 
 def visible_kept(rgb: torch.Tensor, vis: torch.Tensor, vehicles: torch.Tensor) -> torch.Tensor:
-    """Return how far vehicles (`DetectorTerm.vehicle_masks`) are from the visible RGB, 0..1."""
+    """Return how far vehicles (the second of these masks) are from the visible RGB, 0..1."""
     enough = vehicles.sum() + 0.005 * vehicles.numel()
     return (vehicles * (rgb - vis).abs()).mean(1).sum() / enough / 255.0

@@ -41,6 +41,7 @@ class FrozenDetector(nn.Module):
     """The network of a file.
 
     Attributes:
+        path: Of the file.
         size: Side of the square input, pixels.
         bars: Grey level of what no image covers.
         cells, strides: A x 2 and A x 1, column and row of each anchor, and its stride in pixels.
@@ -52,7 +53,8 @@ class FrozenDetector(nn.Module):
 
     def __init__(self, path: str | Path) -> None:
         super().__init__()
-        model, self.size = _read(Path(path))
+        self.path = Path(path)
+        model, self.size = _read(self.path)
         try:
             self.network = _converter()(model).eval().requires_grad_(False)
         except NotImplementedError as error:
@@ -94,16 +96,6 @@ class FrozenDetector(nn.Module):
         shares = bins.reshape(-1, 4, NanoDet.bins).softmax(-1)
         steps = torch.arange(NanoDet.bins, device=shares.device, dtype=shares.dtype)
         return Found((shares * steps).sum(-1), scores[:, self.classes])
-
-    def boxes(self, places: torch.Tensor) -> torch.Tensor:
-        """Return A x 4 left, top, right, bottom in pixels of the input."""
-        if self._yolox:
-            centres = (places[:, :2] + self.cells) * self.strides
-            half = places[:, 2:].clamp_max(8.0).exp() * self.strides / 2.0
-            return torch.cat([centres - half, centres + half], 1)
-        centres = self.centres - 0.5
-        near, far = (places * self.strides).chunk(2, 1)
-        return torch.cat([centres - near, centres + far], 1)
 
     @property
     def centres(self) -> torch.Tensor:

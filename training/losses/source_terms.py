@@ -194,8 +194,8 @@ def base(
     costs more.
 
     Args:
-        objects: N x 1 x H x W, 0..1: `training.losses.detector_term.object_masks`, where this
-            term does not count.
+        objects: N x 1 x H x W, 0..1: `training.data.object_masks`, where this term does not
+            count.
     """
     with torch.no_grad():
         base_ir, base_vis = smooth(ir, 9), smooth(vis, 9)

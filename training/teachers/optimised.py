@@ -18,9 +18,12 @@ import numpy as np
 import torch
 from torch import nn
 
+from irvis_fusion_core.detectors.detector_file import DetectorFile
 from irvis_fusion_core.errors import ConfigurationError
 from irvis_fusion_core.network.student import Student, chroma_scale, luminance, pad_to_multiple
+from training.data.found_objects import FAINTEST, find_objects
 from training.data.images import sky_mask
+from training.data.object_masks import object_masks
 from training.loop.distillation import DistillationTask, fuse_levels
 from training.losses.filters import smooth
 from training.losses.frozen_detector import FrozenDetector
@@ -91,6 +94,7 @@ class Optimised:
     ) -> None:
         self.weights, self.detectors, self.start, self.steps = weights, detectors, start, steps
         self.prior, self.hold, self.most_noise, self.every = prior, hold, most_noise, every
+        self.finders = [DetectorFile(str(each.path), FAINTEST) for each in detectors]
         self.alphas_bar = diffusion.linear_schedule().alphas_bar
         self.objective: list[tuple[float, float]] = []
         """Of each image: the mean objective of the first and of the last tenth of the steps."""
@@ -131,12 +135,17 @@ class Optimised:
         chance = torch.Generator().manual_seed(seed)
         height, width = ir.shape[2:]
         levels = {"ir": (255.0 * ir).round(), "vis": (255.0 * vis).round()}
-        rgb = levels["vis"][0].permute(1, 2, 0).byte().cpu().numpy()
+        grey, rgb = (levels[k][0].permute(1, 2, 0).byte().cpu().numpy() for k in ("ir", "vis"))
         sky = sky_mask(rgb)
         levels["sky"] = (
             torch.zeros_like(ir) if sky is None else torch.from_numpy(sky).to(ir) / 255.0
         )
         levels["sky"] = levels["sky"].expand_as(ir)
+        if self.finders:
+            clean = grey[:, :, 0], rgb
+            found = np.concatenate([find_objects(finder, *clean) for finder in self.finders])
+            masks = torch.from_numpy(object_masks(*clean, found)).to(ir)[:, None, None]
+            levels["objects"], levels["vehicles"] = masks
         pixels = Pixels(self._begin(levels["ir"], luminance(levels["vis"]).round()))
         task = DistillationTask(pixels, self.weights, detectors=self.detectors).to(ir.device)
         optimiser = torch.optim.Adam([pixels.fused], RATE, (0.9, 0.99))
@@ -216,14 +225,15 @@ def _batch(
     levels: Mapping[str, torch.Tensor], crops: Sequence[tuple[slice, slice]]
 ) -> dict[str, torch.Tensor]:
     """Return crops of a clean scene as a batch of `training.data.dataset`."""
-    ir, vis, sky = (
-        torch.cat([levels[name][:, :, rows, columns] for rows, columns in crops])
-        for name in ("ir", "vis", "sky")
-    )
+    batch = {
+        name: torch.cat([image[:, :, rows, columns] for rows, columns in crops])
+        for name, image in levels.items()
+    }
     nothing = torch.zeros(len(crops), dtype=torch.bool)
-    batch = {"ir": ir, "vis": vis, "ir_aligned": ir, "vis_clean": vis, "sky": sky}
     return {
         **batch,
+        "ir_aligned": batch["ir"],
+        "vis_clean": batch["vis"],
         "has_boxes": nothing,
         "boxes": torch.zeros(len(crops), 0, 5),
         "has_teacher": nothing,
