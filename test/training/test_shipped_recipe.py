@@ -11,7 +11,7 @@ from irvis_fusion_core import model_zoo
 from training import shipped_recipe
 from training.options import FROM_SOURCES, parse_options, term_weights
 
-COMMON = ["--data", "D", "--detector", "yolox.onnx"]
+COMMON = ["--data", "D", "--detector", "yolox.onnx", "nanodet.onnx"]
 
 
 def printed(capsys, tmp_path, *arguments):
@@ -39,12 +39,28 @@ def test_stages_are_commands_that_training_takes_and_start_from_each_other(
         assert not any("val" in root for root in options.train_root)
         assert options.init == before and options.freeze_norm is (before is not None)
         before = f"{options.checkpoint_dir}/{variant}.safetensors"
-    assert [bool(parse_options(c[3:]).detector) for c in stages] == [False, True]
-    weights = term_weights(parse_options(stages[-1][3:]), with_teacher=False)
+    detectors = [parse_options(c[3:]).detector for c in stages]
+    assert detectors[:2] == [[], ["yolox.onnx"]]
+    weights = term_weights(parse_options(stages[1][3:]), with_teacher=False)
     assert {k: v for k, v in weights.items() if k in FROM_SOURCES} == FROM_SOURCES
     assert [weights[name] for name in ("det", "det_box", "det_object")] == [1.0, 0.5, 2.0]
     # What `ship_models` reads.
     assert options.checkpoint_dir == str(tmp_path / variant)
+    assert len(stages) == (3 if variant == "nano" else 2)
+
+
+def test_the_second_round_of_nano_has_two_detectors_and_its_own_weights(capsys, tmp_path):
+    command = printed(capsys, tmp_path, "--variant", "nano")[2]
+    options = parse_options(command[3:])
+    assert options.detector == ["yolox.onnx", "nanodet.onnx"]
+    assert options.resize_range == [0.5, 1.1] and "D/roadscene/train=0.4" in options.train_root
+    weights = term_weights(options, with_teacher=False)
+    assert [weights[k] for k in ("det_object", "det_visible", "src_qabf")] == [4.0, 1.5, 1.0]
+    assert options.samples_per_epoch * options.epochs == 4 * 4200  # crops of its steps
+    short = ["--data", "D", "--detector", "yolox.onnx", "--print", "--variant"]
+    assert shipped_recipe.main([*short, "nano"]) == 1
+    assert "stage 3 of nano" in capsys.readouterr().err
+    assert shipped_recipe.main([*short, "small"]) == 0
 
 
 def test_a_stage_that_is_done_is_not_run_again_and_a_failure_ends_it(monkeypatch, tmp_path):
@@ -63,6 +79,6 @@ def test_a_stage_that_is_done_is_not_run_again_and_a_failure_ends_it(monkeypatch
     first.touch()
     arguments = [*COMMON, "--runs", str(tmp_path), "--variant", "nano"]
     assert shipped_recipe.main(arguments) == 1
-    assert ran == [str(tmp_path / "nano")] and not shipped
+    assert ran == [str(tmp_path / "nano_stage2")] and not shipped
     assert shipped_recipe.main(arguments) == 0
     assert len(shipped) == 1

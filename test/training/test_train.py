@@ -164,12 +164,14 @@ def test_a_detector_watches_a_run_that_can_be_resumed(folder, capsys):
     (folder / "boxes").mkdir()
     (folder / "boxes" / "p1.txt").write_text("0 0.5 0.5 0.2 0.4\n")
     more = ["--boxes", str(folder / "boxes"), "--max_steps", "4"]
-    for path in (write_yolox(folder / "a.onnx"), write_nanodet(folder / "b.onnx")):
-        more += ["--detector", str(path)]
+    detectors = write_yolox(folder / "a.onnx"), write_nanodet(folder / "b.onnx")
+    more += ["--detector", *map(str, detectors)]
     assert start(folder, "run", *more) == 0
+    found = json.loads((folder / "found_objects.json").read_text())["objects"]
+    assert [len(images) for images in found.values()] == [5, 5]
     assert "1 pairs are annotated" in capsys.readouterr().out
     rows = (folder / "run" / "training.jsonl").read_text().splitlines()
-    assert {"det", "det_box", "det_object"} <= set(json.loads(rows[-1]))
+    assert {"det", "det_box", "det_object", "det_visible"} <= set(json.loads(rows[-1]))
     assert json.loads((folder / "run" / "config.json").read_text())["losses"]["det"] == 1.0
     with at_step(1, lambda module: os.kill(os.getpid(), signal.SIGINT)):
         assert start(folder, "half", *more) == 130
@@ -180,6 +182,26 @@ def test_a_detector_watches_a_run_that_can_be_resumed(folder, capsys):
     assert str(folder.parent) not in recipe
     assert start(folder, "other", "--lambda_det", "1") == 1
     assert "--detector FILE" in capsys.readouterr().err
+
+
+def test_a_part_of_the_student_is_trained_alone(folder, capsys):
+    only = ("--train_only", "head_mix", "controls")
+    assert start(folder, "part", *only) == 0
+    torch.manual_seed(0)
+    before, after = create_student_model("nano").state_dict(), state(folder, "part")["average"]
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert {name.split(".")[0] for name in changed} == {"head_mix", "controls"}
+    assert {"head_mix.1.running_mean", "controls.weight"} <= changed
+    last = ("--resume", str(folder / "half" / "last.pth"))
+    assert start(folder, "half", *only, "--stop_after_epochs", "1") == 0
+    assert start(folder, "half", *only, *last) == 0
+    assert equal(state(folder, "half"), state(folder, "part"))
+    assert start(folder, "half", "--epochs", "4", *last) == 1
+    message = capsys.readouterr().err
+    assert "--train_only" in message and "'head_mix', 'controls'" in message and "all" in message
+    assert start(folder, "none", *only, "stem") == 1
+    message = capsys.readouterr().err
+    assert "'stem'" in message and "ir_encoder.stem, " in message and "fusions.0" in message
 
 
 def test_a_broken_loss_is_named_and_costs_nothing(folder, capsys, whole):

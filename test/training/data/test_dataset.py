@@ -147,3 +147,19 @@ def test_the_store_keeps_no_more_than_its_limit(folder):
     assert store.used == 2 * one.used
     (folder / "IR" / "p0.png").unlink()
     assert store(paths[0]).ir.shape == (64, 64)  # from memory
+
+
+def test_masks_of_objects_come_with_the_crops_where_objects_are_known(folder):
+    dataset = FusionDataset([folder])
+    assert "objects" not in dataset[0]
+    thermal = (0, 0.5, 0.5, 0.5, 0.5, 1, 0.9, 0.0)
+    visible = (2, 0.25, 0.25, 0.25, 0.25, 0, 0.9, 0.0)
+    dataset.objects = [np.array([row], np.float32) for row in 2 * (thermal, visible)]
+    for item in (dataset[0], dataset[1]):
+        assert item["objects"].shape == item["vehicles"].shape == item["ir"].shape
+    assert float(dataset[0]["objects"][0, 32, 32]) == 1.0 and not dataset[0]["vehicles"].any()
+    assert float(dataset[1]["vehicles"][0, 16, 16]) == 1.0 and not dataset[1]["objects"].any()
+    other = FusionDataset([folder], Augmentation(32, flip_prob=1.0, resize_prob=0.0))
+    other.objects = dataset.objects
+    for draw in range(4):
+        assert other[Draw(0, draw)]["objects"].dtype == torch.float32
