@@ -251,8 +251,9 @@ def train(options: argparse.Namespace) -> Run:
         describe(run)
     with warnings.catch_warnings():
         # `EpochSampler` can continue in the middle of an epoch, which Lightning does not know. Few
-        # workers and few batches are the user's choice. LeafSpec is between Lightning and torch.
-        few = "does not have many workers|number of training batches"
+        # workers, few batches and what is frozen are the user's choice. LeafSpec is between
+        # Lightning and torch.
+        few = "does not have many workers|number of training batches|Found .* in eval mode"
         warnings.filterwarnings("ignore", f".*(not resumable|{few}|LeafSpec.* is deprecated)")
         run.trainer.fit(run.module, datamodule=run.data, ckpt_path=options.resume)
     return run
