@@ -251,10 +251,11 @@ def train(options: argparse.Namespace) -> Run:
         describe(run)
     with warnings.catch_warnings():
         # `EpochSampler` can continue in the middle of an epoch, which Lightning does not know. Few
-        # workers, few batches and what is frozen are the user's choice. LeafSpec is between
-        # Lightning and torch.
+        # workers, few batches and what is frozen are the user's choice. The others are between
+        # Lightning, onnx2torch and torch.
         few = "does not have many workers|number of training batches|Found .* in eval mode"
-        warnings.filterwarnings("ignore", f".*(not resumable|{few}|LeafSpec.* is deprecated)")
+        of_torch = "LeafSpec.* is deprecated|Using a non-tuple sequence"
+        warnings.filterwarnings("ignore", f".*(not resumable|{few}|{of_torch})")
         run.trainer.fit(run.module, datamodule=run.data, ckpt_path=options.resume)
     return run
 

@@ -196,8 +196,9 @@ class FusionDataset(Dataset):
             scene = scene._replace(objects=self.objects[index])
         random = np.random.default_rng((self.seed, number))
         if self.augmentation is None:
-            ir, vis, *others, _, objects = scene
-            view = View(ir, vis, ir, vis, scene.sky_share(), *others, objects)
+            rest = scene.teachers, scene.variance, scene.boxes, scene.objects
+            ir, vis, sky = scene.ir, scene.vis, scene.sky_share()
+            view = View(ir, vis, ir, vis, sky, *rest)
         else:
             view = self.augmentation(scene, random)
         teacher, variance = self._target(view, random)

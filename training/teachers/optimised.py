@@ -143,9 +143,9 @@ class Optimised:
         levels["sky"] = levels["sky"].expand_as(ir)
         if self.finders:
             clean = grey[:, :, 0], rgb
-            found = np.concatenate([find_objects(finder, *clean) for finder in self.finders])
-            masks = torch.from_numpy(object_masks(*clean, found)).to(ir)[:, None, None]
-            levels["objects"], levels["vehicles"] = masks
+            objects = np.concatenate([find_objects(finder, *clean) for finder in self.finders])
+            masks = torch.from_numpy(object_masks(*clean, objects)).to(ir)
+            levels["objects"], levels["vehicles"] = masks[:, None, None]
         pixels = Pixels(self._begin(levels["ir"], luminance(levels["vis"]).round()))
         task = DistillationTask(pixels, self.weights, detectors=self.detectors).to(ir.device)
         optimiser = torch.optim.Adam([pixels.fused], RATE, (0.9, 0.99))
