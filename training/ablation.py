@@ -217,7 +217,14 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--both", action="store_true", help="also source and teacher terms together")
     add("--arms", nargs="+", default=[], metavar="ARM", help="of all with --both (default: all)")
     add("--seeds", type=int, default=1, metavar="N", help="runs of each arm, from --seed on")
-    add("--detector", action="append", default=[], metavar="FILE", help="as of training.train")
+    add(
+        "--detector",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="FILE",
+        help="as of training.train",
+    )
     add("--boxes", action="append", default=[], metavar="DIR", help="as of training.train")
     add("--output", default="runs/ablation")
     add("--variant", default="nano")

@@ -339,7 +339,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--samples", type=int, metavar="K", help=text)
     add("--steps", type=int, default=0, help="default: 100 (ddfm, optimised), 5 (mask_difuser)")
     text = "of optimised: as of training.train; it sees the objects of the thermal image"
-    add("--detector", action="append", default=[], metavar="FILE", help=text)
+    add("--detector", nargs="+", action="extend", default=[], metavar="FILE", help=text)
     text = "of optimised: also optimise for the detector's scores and places"
     add("--detector_scores", action="store_true", help=text)
     add("--prior", metavar="FILE", help="of optimised: a network of ddfm, used as a denoiser")

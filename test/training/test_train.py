@@ -184,26 +184,6 @@ def test_a_detector_watches_a_run_that_can_be_resumed(folder, capsys):
     assert "--detector FILE" in capsys.readouterr().err
 
 
-def test_a_part_of_the_student_is_trained_alone(folder, capsys):
-    only = ("--train_only", "head_mix", "controls")
-    assert start(folder, "part", *only) == 0
-    torch.manual_seed(0)
-    before, after = create_student_model("nano").state_dict(), state(folder, "part")["average"]
-    changed = {name for name in before if not torch.equal(before[name], after[name])}
-    assert {name.split(".")[0] for name in changed} == {"head_mix", "controls"}
-    assert {"head_mix.1.running_mean", "controls.weight"} <= changed
-    last = ("--resume", str(folder / "half" / "last.pth"))
-    assert start(folder, "half", *only, "--stop_after_epochs", "1") == 0
-    assert start(folder, "half", *only, *last) == 0
-    assert equal(state(folder, "half"), state(folder, "part"))
-    assert start(folder, "half", "--epochs", "4", *last) == 1
-    message = capsys.readouterr().err
-    assert "--train_only" in message and "'head_mix', 'controls'" in message and "all" in message
-    assert start(folder, "none", *only, "stem") == 1
-    message = capsys.readouterr().err
-    assert "'stem'" in message and "ir_encoder.stem, " in message and "fusions.0" in message
-
-
 def test_a_broken_loss_is_named_and_costs_nothing(folder, capsys, whole):
     original = DistillationTask.forward
 
