@@ -20,7 +20,7 @@ from irvis_fusion_core.detectors.detector_file import DetectorFile
 from training.data.boxes import PERSON, VEHICLE
 from training.data.images import Images, PairPaths
 from training.errors import DataError
-from training.storage import write_bytes
+from training.storage import make_folder, write_bytes
 
 FILE = "found_objects.json"
 _GROUPS = {"person": "person", "car": "vehicle", "truck": "vehicle", "bus": "vehicle"}
@@ -90,6 +90,7 @@ def load_or_find(
     Raises:
         DataError: `file` is not such a file.
         ModelError: as `DetectorFile`.
+        StorageError: it cannot be written.
     """
     known = _read(file)
     keys = [_digest(pair.ir, pair.vis) for pair in pairs]
@@ -100,11 +101,14 @@ def load_or_find(
             continue
         detector = DetectorFile(str(path), FAINTEST, threads=threads)
         title = f"objects, {detector.name}"
-        for key, pair in tqdm(missing.items(), desc=title, unit="image", file=sys.stderr):
-            images = read(pair)
-            objects = find_objects(detector, images.ir, images.vis)
-            mine[key] = objects.astype(float).round(4).tolist()
-        write_bytes(file, json.dumps({"version": _VERSION, "objects": known}).encode())
+        make_folder(file.parent)  # an error now, not after minutes
+        try:
+            for key, pair in tqdm(missing.items(), desc=title, unit="image", file=sys.stderr):
+                images = read(pair)
+                objects = find_objects(detector, images.ir, images.vis)
+                mine[key] = objects.astype(float).round(4).tolist()
+        finally:  # also what was found before Ctrl-C
+            write_bytes(file, json.dumps({"version": _VERSION, "objects": known}).encode())
     tables = [known[_digest(Path(path))] for path in detectors]
     return [
         np.array(sum((table[key] for table in tables), []), np.float32).reshape(-1, 8)

@@ -79,6 +79,15 @@ def test_a_person_at_the_border_of_a_part_is_not_cut():
     assert rows[0, 1:5].tolist() == pytest.approx([0.6, 0.4, 0.04, 0.4])
 
 
+def stop_at(last):
+    def read(pair):
+        if pair == last:
+            raise KeyboardInterrupt
+        return read_images(pair)
+
+    return read
+
+
 @pytest.fixture
 def folder(tmp_path):
     return write_pair_folder(tmp_path / "data", 3)
@@ -102,6 +111,12 @@ def test_a_file_keeps_what_was_found(folder, tmp_path, monkeypatch):
     again = load_or_find(detectors, pairs[::-1], read_images, file)
     assert len(seen) == 6 and all(map(np.array_equal, again, both[::-1]))
     cv2.imwrite(str(pairs[1].ir), cv2.imread(str(pairs[1].ir), 0) // 2)
+    with pytest.raises(KeyboardInterrupt):
+        load_or_find(detectors[:1], pairs, stop_at(pairs[2]), tmp_path / "stopped.json")
+    del seen[6:]
+    load_or_find(detectors[:1], pairs, read_images, tmp_path / "stopped.json")
+    assert len(seen) == 7
+    del seen[6:]
     load_or_find(detectors[:1], pairs, read_images, file)
     assert len(seen) == 7 and np.array_equal(seen[-1][1], read_images(pairs[1]).ir)
 
