@@ -274,7 +274,9 @@ def describe(run: Run) -> None:
     if run.config["use_amp"] and run.trainer.precision == "32-true":
         _say("--use_amp: this CPU has no instructions for bf16; training in fp32, which is faster")
     parameters = sum(p.numel() for p in task.student.parameters())
-    _say(f"{task.student.variant}: {parameters / 1e6:.3f} M parameters")
+    trained = sum(p.numel() for p in task.student.parameters() if p.requires_grad)
+    part = "" if trained == parameters else f", {trained / 1e6:.3f} M of them trained"
+    _say(f"{task.student.variant}: {parameters / 1e6:.3f} M parameters{part}")
     _say("losses: " + ", ".join(f"{k} {v:g}" for k, v in task.weights.items()))
     if task.warmup_epochs:
         first = active_terms(task.weights, 0, task.warmup_epochs)

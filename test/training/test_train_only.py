@@ -30,11 +30,12 @@ def start(tmp_path):
     return run
 
 
-def test_only_the_named_parameters_and_their_statistics_change(start, tmp_path):
+def test_only_the_named_parameters_and_their_statistics_change(start, tmp_path, capsys):
     def average(name):
         return torch.load(tmp_path / name / "last.pth", weights_only=True)["average"]
 
     assert start("whole", *ONLY) == 0
+    assert "M of them trained" in capsys.readouterr().out
     torch.manual_seed(0)
     before, after = create_student_model("nano").state_dict(), average("whole")
     changed = {name for name in before if not torch.equal(before[name], after[name])}
