@@ -57,6 +57,20 @@ def normalize_pair(ir: Any, vis: Any, order: str = "rgb") -> tuple[np.ndarray, n
     return ir, np.ascontiguousarray(vis)
 
 
+def check_out(out: np.ndarray, shape: tuple[int, ...]) -> None:
+    """Raise FrameError unless a fused frame of `shape` can be written to `out` as it lies."""
+    if (
+        out.shape != shape
+        or out.dtype != np.uint8
+        or not (out.flags.c_contiguous and out.flags.writeable)
+    ):
+        raise FrameError(
+            f"expected out to be a writable, C-contiguous uint8 array {list(shape)}, found"
+            f" {out.dtype} {list(out.shape)} with strides {list(out.strides)}; leave it out"
+            " for a new array"
+        )
+
+
 def normalize_ir(ir: Any, order: str = "rgb") -> np.ndarray:
     """Return `ir` as uint8 [height, width, 1], C-contiguous; see `normalize_pair`."""
     _check_array("ir", ir, (2, 3), (1, 3))

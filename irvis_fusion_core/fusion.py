@@ -79,6 +79,8 @@ class RealtimeFusion:
         vis_frame: np.ndarray,
         order: str = "rgb",
         stamp_s: float | None = None,
+        *,
+        out: np.ndarray | None = None,
     ) -> np.ndarray:
         """Fuse one pair.
 
@@ -89,13 +91,15 @@ class RealtimeFusion:
             order: channel order of the frames given and returned, "rgb" or "bgr".
             stamp_s: time of the thermal frame, seconds. With it the limits of `thermal` are steady
                 over a video; without it every frame is rescaled alone.
+            out: where to write the result, uint8 of the size of `vis_frame`, C-contiguous; None
+                makes a new array.
 
         Returns:
-            uint8 [height, width, 3] in `order`, fused luminance with the visible frame's colour.
-            The caller owns it.
+            uint8 [height, width, 3] in `order`, fused luminance with the visible frame's colour:
+            `out`, or an array that the caller owns.
 
         Raises:
-            FrameError: another type, layout or size of frame.
+            FrameError: another type, layout or size of frame or of `out`.
             ConfigurationError: another `order`.
             EngineError: the engine failed, or was closed.
         """
@@ -105,7 +109,7 @@ class RealtimeFusion:
             if stamp_s is None:
                 self._rescale.reset()
             ir_frame = self._rescale(ir_frame, stamp_s)
-        return self.backend.fuse(ir_frame, vis_frame, order)
+        return self.backend.fuse(ir_frame, vis_frame, order, out)
 
     def warm_up(self, height: int, width: int) -> None:
         """Prepare the engine for frames of this size, in pixels. May take minutes."""

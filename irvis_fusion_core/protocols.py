@@ -18,7 +18,13 @@ class Engine(Protocol):
     """Fuses pairs of equal size as `irvis_fusion_core.RealtimeFusion`, whose methods it has."""
 
     def fuse_frame(
-        self, ir_frame: np.ndarray, vis_frame: np.ndarray, /, order: str = "rgb"
+        self,
+        ir_frame: np.ndarray,
+        vis_frame: np.ndarray,
+        /,
+        order: str = "rgb",
+        *,
+        out: np.ndarray | None = None,
     ) -> np.ndarray: ...
 
     def warm_up(self, height: int, width: int, /) -> None: ...

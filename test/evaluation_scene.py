@@ -16,7 +16,7 @@ class MaximumEngine(ReferenceFusion):
         super().__init__()
         self.fails_at = fails_at
 
-    def fuse_frame(self, ir, vis, order="rgb"):
+    def fuse_frame(self, ir, vis, order="rgb", out=None):
         if len(self.pairs) == self.fails_at:
             raise EngineError("expected the engine to run, found that it failed on purpose")
         return super().fuse_frame(ir, vis, order)

@@ -19,7 +19,7 @@ class ReferenceFusion:
     def __init__(self):
         self.pairs, self.warmed, self.closed = [], [], 0
 
-    def fuse_frame(self, ir, vis, order="rgb"):
+    def fuse_frame(self, ir, vis, order="rgb", out=None):
         self.pairs.append((ir.copy(), vis.copy(), order))
         return np.maximum(ir[..., None], vis)
 

@@ -168,19 +168,28 @@ def run_relay(pairing: bool = False, serialized: bool = False) -> None:
 def run_reference_node(engine_ms: float, arguments: list[str]) -> int:
     """Run the real node with an engine that waits `engine_ms` and fuses by maximum.
 
-    With 0 it gives a stored image and costs nothing: all processor time is the node's own.
+    With 0 it gives the image that it is to write to, or a stored one, and costs nothing: all
+    processor time is the node's own.
     """
 
     class Reference:
         stored: np.ndarray | None = None
 
-        def fuse_frame(self, ir: np.ndarray, vis: np.ndarray, order: str = "rgb") -> np.ndarray:
+        def fuse_frame(
+            self,
+            ir: np.ndarray,
+            vis: np.ndarray,
+            order: str = "rgb",
+            out: np.ndarray | None = None,
+        ) -> np.ndarray:
             if engine_ms == 0:
+                if out is not None:
+                    return out
                 if self.stored is None or self.stored.shape != vis.shape:
                     self.stored = np.full_like(vis, 127)
                 return self.stored
             time.sleep(engine_ms / 1e3)
-            return cv2.max(vis, cv2.merge([ir, ir, ir]))
+            return cv2.max(vis, cv2.merge([ir, ir, ir]), dst=out)
 
         def describe(self) -> dict[str, str]:
             return {"model": "reference"}

@@ -15,7 +15,7 @@ import numpy as np
 from irvis_fusion_core import errors
 from irvis_fusion_core.backends.model_file import VIS_ORDERS, ModelFile, read_model_file
 from irvis_fusion_core.errors import ConfigurationError, EngineUnavailableError, expect_one_of
-from irvis_fusion_core.frames import normalize_pair
+from irvis_fusion_core.frames import check_out, normalize_pair
 
 _PRECISION_NAMES = {"f32": "fp32", "f16": "fp16", "half": "fp16", "float32": "fp32"}
 CUDA_MEMORIES = ("auto", "pycuda", "cuda_python", "torch")
@@ -141,10 +141,18 @@ class Backend(ABC):
             backend._compile_for(*backend.model.fixed_size)
         return backend
 
-    def fuse(self, ir: np.ndarray, vis: np.ndarray, order: str | None = None) -> np.ndarray:
+    def fuse(
+        self,
+        ir: np.ndarray,
+        vis: np.ndarray,
+        order: str | None = None,
+        out: np.ndarray | None = None,
+    ) -> np.ndarray:
         """Fuse one pair as `RealtimeFusion.fuse_frame`; `order` None is `options.vis_order`."""
         order = self.options.vis_order if order is None else order
         ir, vis = normalize_pair(ir, vis, order)
+        if out is not None:
+            check_out(out, vis.shape)
         height, width = vis.shape[:2]
         compiled = self._compiled.get((height, width))
         if compiled is None:
@@ -158,8 +166,12 @@ class Backend(ABC):
         with self._engine_errors(f"fuse {width}x{height} frames with"):
             fused = self._run(compiled, ir, vis)
         if swaps:
-            return cv2.cvtColor(fused, cv2.COLOR_RGB2BGR)
-        return fused.copy() if self.reuses_result else fused
+            fused = cv2.cvtColor(fused, cv2.COLOR_RGB2BGR, dst=out)
+        elif out is not None:
+            np.copyto(out, fused)
+        elif self.reuses_result:
+            fused = fused.copy()
+        return fused if out is None else out
 
     def warm_up(self, height: int, width: int) -> None:
         """Compile for a frame size and run it twice, so that the first frame is not late."""

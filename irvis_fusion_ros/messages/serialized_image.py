@@ -15,6 +15,8 @@ the bytes present before it is used; what cannot be read raises ImageMessageErro
 
 from __future__ import annotations
 
+import io
+import math
 import struct
 from types import SimpleNamespace
 from typing import Any, Union
@@ -118,16 +120,54 @@ def image_bytes(head: bytes, encoding: str, pixels: np.ndarray) -> bytes:
 
     The pixels are copied once. `is_bigendian` is that of their dtype.
     """
-    order, name = BYTE_ORDERS[head[:2]], encoding.encode() + b"\0"
     pixels = np.ascontiguousarray(pixels)
-    height, width = pixels.shape[:2]
     is_bigendian = pixels.dtype.newbyteorder("<") != pixels.dtype
+    front = _image_front(head, encoding, pixels.shape, pixels.nbytes, is_bigendian)
+    return b"".join((front, pixels.reshape(-1).view(np.uint8).data))
+
+
+def _image_front(
+    head: bytes, encoding: str, shape: tuple[int, ...], size: int, is_bigendian: bool
+) -> bytes:
+    """Return what stands before the `size` bytes of the pixels of a sensor_msgs/Image."""
+    order, name = BYTE_ORDERS[head[:2]], encoding.encode() + b"\0"
+    height, width = shape[:2]
     front = head + bytes(-len(head) % 4)
     form = f"{order}III{len(name)}sB"
     front += struct.pack(form, height, width, len(name), name, is_bigendian)
-    sizes = struct.pack(order + "II", pixels.nbytes // height, pixels.nbytes)
-    data = pixels.reshape(-1).view(np.uint8).data
-    return b"".join((front, bytes(-len(front) % 4), sizes, data))
+    return front + bytes(-len(front) % 4) + struct.pack(order + "II", size // height, size)
+
+
+class ImageInPlace:
+    """A sensor_msgs/Image whose pixels are written where they lie; then `finish` gives it.
+
+    The message becomes `bytes` without a copy, unless somebody could still write to `pixels`.
+
+    Attributes:
+        pixels: uint8, zeros at first. Let go of it before `finish`.
+    """
+
+    def __init__(self, head: bytes, encoding: str, shape: tuple[int, ...]) -> None:
+        """Make room for uint8 pixels of `shape`, HxW or HxWxC, behind a `head`."""
+        size = math.prod(shape)
+        front = _image_front(head, encoding, shape, size, False)
+        self._length = len(front) + size
+        self._stream = io.BytesIO(bytes(self._length))
+        room = self._stream.getbuffer()
+        room[: len(front)] = front
+        # Unlike np.ndarray, frombuffer keeps the buffer locked for as long as an array needs it.
+        self.pixels: np.ndarray = np.frombuffer(room, np.uint8, -1, len(front)).reshape(shape)
+
+    def finish(self) -> tuple[bytes, np.ndarray]:
+        """Return the message, and its pixels as a view that cannot be written to. Call it once."""
+        shape, size = self.pixels.shape, self.pixels.nbytes
+        del self.pixels
+        try:
+            self._stream.truncate(self._length)  # to what it has: refused while somebody holds `pixels`
+            raw = self._stream.getvalue()
+        except BufferError:
+            raw = bytes(self._stream.getbuffer())
+        return raw, np.ndarray(shape, np.uint8, raw, self._length - size)
 
 
 def compressed_bytes(head: bytes, image_format: str, data: Bytes) -> bytes:

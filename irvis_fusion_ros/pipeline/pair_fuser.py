@@ -82,7 +82,7 @@ class Fused(NamedTuple):
     """A fused pair."""
 
     message: bytes  # what goes out, serialized
-    image: np.ndarray  # uint8 HxWx3 in `order`
+    image: np.ndarray  # uint8 HxWx3 in `order`; often a part of `message`, not to be written to
     vis: np.ndarray  # the visible image, uint8 HxWx3 in `order`
     order: str  # "rgb" or "bgr"
     ir8: np.ndarray  # uint8 HxW on the visible grid, as the engine got it
@@ -190,13 +190,19 @@ class PairFuser:
         if coverage is not None:
             ir8 = fill_uncovered(ir8, grey_vis, coverage)
         start_ns = time.monotonic_ns()
-        image = self.engine.fuse_frame(ir8, vis, order=order)
+        outgoing = image_messages.fused_in_place(frame.message, vis.shape, order)
+        out = None if outgoing is None else outgoing.pixels
+        image = self.engine.fuse_frame(ir8, vis, order=order, out=out)
         engine_ns = time.monotonic_ns()
         if stages.limiter is not None:
             stages.limiter.limit(image, ir8, vis, frame.stamp_ns / NS_PER_S, order)
         if coverage is not None:  # beyond the thermal image the visible one stands exactly
             cv2.copyTo(vis, cv2.compare(coverage, 0, cv2.CMP_EQ), image)
-        message = image_messages.fused_bytes(image, frame.message, order)
+        if outgoing is None or image is not out:
+            message = image_messages.fused_bytes(image, frame.message, order)
+        else:
+            del image, out  # now nobody can write to the message any more
+            message, image = outgoing.finish()
         engine_ms, write_ms = (engine_ns - start_ns) / 1e6, (time.monotonic_ns() - engine_ns) / 1e6
         timings = Timings(read_ms, thermal_ms, registration_ms, engine_ms, write_ms)
         field = None if refiner is None else refiner.field

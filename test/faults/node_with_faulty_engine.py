@@ -21,7 +21,7 @@ RESULTS = {
 class FaultyFusion(ReferenceFusion):
     """Fails as it is told to, from one frame to the next."""
 
-    def fuse_frame(self, ir, vis, order="rgb"):
+    def fuse_frame(self, ir, vis, order="rgb", out=None):
         """Return max(ir, vis), or do what the file says."""
         fused = super().fuse_frame(ir, vis, order)
         try:

@@ -100,6 +100,21 @@ def test_the_result_belongs_to_the_caller(zoo, opened):
     np.testing.assert_array_equal(first, kept)
 
 
+@pytest.mark.parametrize("order", ["rgb", "bgr"])
+def test_the_result_is_written_where_the_caller_wants_it(zoo, opened, order):
+    with RealtimeFusion() as fusion:
+        expected = fusion.fuse_frame(IR, VIS, order)
+        out = np.zeros_like(VIS)
+        assert fusion.fuse_frame(IR, VIS, order, out=out) is out
+        fusion.fuse_frame(255 - IR, 255 - VIS, order)
+        np.testing.assert_array_equal(out, expected)
+        frozen = np.zeros_like(VIS)
+        frozen.setflags(write=False)
+        for unsuitable in (out[:-1], out[..., ::-1], out.astype(np.int16), frozen):
+            with pytest.raises(FrameError, match="expected out"):
+                fusion.fuse_frame(IR, VIS, order, out=unsuitable)
+
+
 @pytest.mark.parametrize(
     "precision, file, asked",
     [

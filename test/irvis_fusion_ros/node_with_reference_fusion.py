@@ -29,7 +29,7 @@ class ReferenceFusion:
         self._stall_until = os.environ.get("REFERENCE_STALL_UNTIL", "")
         self._count = 0
 
-    def fuse_frame(self, ir, vis, order="rgb"):
+    def fuse_frame(self, ir, vis, order="rgb", out=None):
         """Return max(ir, vis)."""
         self._count += 1
         time.sleep(self._fuse_s)

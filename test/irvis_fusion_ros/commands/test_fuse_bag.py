@@ -313,7 +313,7 @@ def test_an_interrupted_run_leaves_no_bag_of_that_name_and_the_next_starts_clean
     engine = ReferenceFusion()
     fuse = engine.fuse_frame
 
-    def interrupted(ir, vis, order):
+    def interrupted(ir, vis, order, out):
         if len(engine.pairs) == 10:
             raise KeyboardInterrupt
         return fuse(ir, vis, order)

@@ -32,7 +32,7 @@ def now_ns():
 class Engine:
     """Fuses by the maximum."""
 
-    def fuse_frame(self, ir, vis, order="rgb"):
+    def fuse_frame(self, ir, vis, order="rgb", out=None):
         return np.maximum(vis, ir[..., np.newaxis])
 
     def warm_up(self, height, width):

@@ -74,7 +74,7 @@ def test_every_frame_is_the_nodes(tmp_path, pairs, monkeypatch, times, changes):
 class Pumping(ReferenceFusion):
     """Every second image is brighter, whatever the cameras show."""
 
-    def fuse_frame(self, ir, vis, order="rgb"):
+    def fuse_frame(self, ir, vis, order="rgb", out=None):
         fused = super().fuse_frame(ir, vis, order)
         return cv2.add(fused, np.full(fused.shape, 20 * (len(self.pairs) % 2), np.uint8))
 
@@ -285,7 +285,7 @@ def test_a_bag_whose_stamps_begin_anew_pairs_in_each_round(tmp_path, pairs):
 
 
 def test_a_failing_engine_ends_the_walk(tmp_path, pairs):
-    def fail(ir, vis, order):
+    def fail(ir, vis, order, out):
         raise EngineError("out of memory")
 
     fusion = OfflineFusion(load_settings(), ReferenceFusion())
