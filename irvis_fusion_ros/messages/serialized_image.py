@@ -163,7 +163,7 @@ class ImageInPlace:
         shape, size = self.pixels.shape, self.pixels.nbytes
         del self.pixels
         try:
-            self._stream.truncate(self._length)  # to what it has: refused while somebody holds `pixels`
+            self._stream.truncate(self._length)  # changes nothing: refused while `pixels` is held
             raw = self._stream.getvalue()
         except BufferError:
             raw = bytes(self._stream.getbuffer())

@@ -44,4 +44,4 @@ def keep_freed_memory() -> bool:
     except (OSError, AttributeError, TypeError):  # musl, macOS, Windows
         return False
     values = ((M_MMAP_THRESHOLD, LARGEST_BYTES), (M_TRIM_THRESHOLD, KEPT_BYTES), (M_ARENA_MAX, 1))
-    return all([mallopt(name, value) for name, value in values])
+    return all(mallopt(name, value) for name, value in values)
