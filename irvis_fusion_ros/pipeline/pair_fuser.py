@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import cv2
 import numpy as np
@@ -66,6 +66,18 @@ class Stages(NamedTuple):
     registration: Registration | None  # None: the visible image passes unchanged
     limiter: FlickerLimiter | None  # of flicker
     problem: str = ""  # why `registration` is not the one asked for; empty when it is
+
+    # An isinstance with a protocol takes as long as all checks of a message.
+    @property
+    def refiner(self) -> Refiner | None:
+        """The registration, where it refines each pair."""
+        return cast(Refiner, self.registration) if hasattr(self.registration, "refine") else None
+
+    @property
+    def aligner(self) -> OnlineAligner | None:
+        """The registration, where it takes pairs to correct itself."""
+        registration = self.registration
+        return cast(OnlineAligner, registration) if hasattr(registration, "offer") else None
 
 
 class Timings(NamedTuple):
@@ -179,7 +191,7 @@ class PairFuser:
             registration_ms = (time.monotonic_ns() - thermal_ns) / 1e6
         _, grey, base_ir8, coverage = self._prepared
         ir8 = base_ir8
-        refiner = registration if isinstance(registration, Refiner) else None
+        refiner = stages.refiner
         if coverage is not None or refiner is not None:
             code = cv2.COLOR_RGB2GRAY if order == "rgb" else cv2.COLOR_BGR2GRAY
             grey_vis = cv2.cvtColor(vis, code)
@@ -224,6 +236,6 @@ def offer_pair(
 
     `now_s` is the time of the pair; None reads the clock.
     """
-    registration = stages.registration
-    if isinstance(registration, OnlineAligner) and abs(skew_s or 0.0) <= LARGEST_SKEW_S:
-        registration.offer(fused.grey, fused.vis, now_s)
+    aligner = stages.aligner
+    if aligner is not None and abs(skew_s or 0.0) <= LARGEST_SKEW_S:
+        aligner.offer(fused.grey, fused.vis, now_s)
