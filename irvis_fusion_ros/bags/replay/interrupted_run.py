@@ -169,7 +169,7 @@ class _ResumedFuser(PairFuser):
             passing: Any = SimpleNamespace(limit=lambda fused, *rest: follow(*rest))
             stages = stages._replace(limiter=passing)
         self._run.reused += 1
-        given: Any = SimpleNamespace(fuse_frame=lambda ir, vis, order: image)
+        given: Any = SimpleNamespace(fuse_frame=lambda ir, vis, order, out: image)
         engine, self.engine = self.engine, given
         try:
             return super().fuse(frame, ir, stages)
