@@ -3,9 +3,10 @@
     python -m training.shipped_recipe --data DATA --detector YOLOX NANODET --runs runs
 
 DATA holds the sets and the boxes that ``shipped_recipe.yaml`` names; the detectors are the ONNX
-files of YOLOX-nano and, for `nano`, of NanoDet-m. The first stage finds a fusion by the source
-terms, the next ones add the detectors. Each starts from the weights of the one before. A finished
-stage is skipped, an interrupted one starts again. Then `training.ship_models` writes the files.
+files of YOLOX-nano and of NanoDet-m. The first stage finds a fusion by the source terms, the
+second adds YOLOX-nano, the third both; of `small` and `base` it trains the last layers alone.
+Each starts from the weights of the one before. A finished stage is skipped, an interrupted one
+starts again. Then `training.ship_models` writes the files.
 `--print` shows the commands instead. The shipped weights had another start: docs/training_log.md.
 """
 
@@ -71,7 +72,7 @@ def arguments_of(
         found += ["--detector", *map(str, detectors[:needed])]
     for name, value in stage.items():
         values = value if isinstance(value, list) else [value]
-        found += [f"--{name}", *(f"{each:g}" for each in values)]
+        found += [f"--{name}", *(v if isinstance(v, str) else f"{v:g}" for v in values)]
     return found
 
 

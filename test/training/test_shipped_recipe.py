@@ -8,6 +8,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("lightning")
 
 from irvis_fusion_core import model_zoo
+from irvis_fusion_core.network.student import create_student_model
 from training import shipped_recipe
 from training.options import FROM_SOURCES, parse_options, term_weights
 
@@ -46,21 +47,34 @@ def test_stages_are_commands_that_training_takes_and_start_from_each_other(
     assert [weights[name] for name in ("det", "det_box", "det_object")] == [1.0, 0.5, 2.0]
     # What `ship_models` reads.
     assert options.checkpoint_dir == str(tmp_path / variant)
-    assert len(stages) == (3 if variant == "nano" else 2)
+    assert len(stages) == 3
 
 
-def test_the_second_round_of_nano_has_two_detectors_and_its_own_weights(capsys, tmp_path):
-    command = printed(capsys, tmp_path, "--variant", "nano")[2]
+STEPS = {"nano": 4200, "small": 2700, "base": 800}
+
+
+@pytest.mark.parametrize("variant", sorted(STEPS))
+def test_the_second_round_has_two_detectors_and_its_own_weights(variant, capsys, tmp_path):
+    command = printed(capsys, tmp_path, "--variant", variant)[2]
     options = parse_options(command[3:])
     assert options.detector == ["yolox.onnx", "nanodet.onnx"]
     assert options.resize_range == [0.5, 1.1] and "D/roadscene/train=0.4" in options.train_root
     weights = term_weights(options, with_teacher=False)
     assert [weights[k] for k in ("det_object", "det_visible", "src_qabf")] == [4.0, 1.5, 1.0]
-    assert options.samples_per_epoch * options.epochs == 4 * 4200  # crops of its steps
+    assert options.samples_per_epoch * options.epochs == 4 * STEPS[variant]  # crops of its steps
+    assert bool(options.train_only) is (variant != "nano")
     short = ["--data", "D", "--detector", "yolox.onnx", "--print", "--variant"]
-    assert shipped_recipe.main([*short, "nano"]) == 1
-    assert "stage 3 of nano" in capsys.readouterr().err
-    assert shipped_recipe.main([*short, "small"]) == 0
+    assert shipped_recipe.main([*short, variant]) == 1
+    assert f"stage 3 of {variant}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("variant", ["small", "base"])
+def test_the_second_round_of_the_larger_ones_trains_layers_that_they_have(
+    variant, capsys, tmp_path
+):
+    prefixes = parse_options(printed(capsys, tmp_path, "--variant", variant)[2][3:]).train_only
+    names = [name for name, _ in create_student_model(variant).named_parameters()]
+    assert all(any(name.startswith(prefix) for name in names) for prefix in prefixes)
 
 
 def test_a_stage_that_is_done_is_not_run_again_and_a_failure_ends_it(monkeypatch, tmp_path):
