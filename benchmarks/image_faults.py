@@ -47,6 +47,7 @@ from benchmarks.shared.pairs import VIDEO_HZ, Pair, as_seen, read_pairs, video_a
 from irvis_fusion_core import metrics
 from irvis_fusion_core.flicker_limiter import FlickerLimiter
 from irvis_fusion_core.metrics import image_faults as faults
+from training.evaluation import video
 from training.tables import markdown_table
 
 VIDEOS = ("video_tno_nato_camp", "video_m3svd", "video_m3svd_0114_1609", "video_m3svd_0115_1834")
@@ -123,12 +124,8 @@ def warped_flicker(frames: Sequence[Pair], fuse: Fusion, limit: bool = False) ->
         for number, (frame, image) in enumerate(zip(frames, images)):
             limiter.limit(image, frame.ir, frame.vis, number / VIDEO_HZ)
     fused = [metrics.luminance(image) for image in images]
-    excess = []
-    for before, now, last, image in zip(frames, frames[1:], fused, fused[1:]):
-        flow = faults.backward_flow(now.luma, before.luma)
-        pairs = ((last, image), (before.ir, now.ir), (before.luma, now.luma))
-        excess.append(metrics.flicker(*([faults.warped_to(a, flow), b] for a, b in pairs)))
-    return float(np.mean(excess))
+    sources = ([frame.ir for frame in frames], [frame.luma for frame in frames])
+    return video.warped_flicker(fused, *sources)
 
 
 Degradation = Callable[[Pair, np.random.Generator], Pair]

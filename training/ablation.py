@@ -18,8 +18,9 @@ What targets are worth to a student that learns to repair its inputs, with two s
         --teacher optimised=DIR --teacher proximal=OTHER --init nano.safetensors --noise_prob 0.5 \
         --seeds 2 --arms sources sources+optimised sources+proximal
 
-Each validation folder has two tables: clean, and with noise of `NOISE` in both inputs, compared
-with the clean sources.
+Each validation folder has three tables: clean, with noise of `NOISE` in both inputs, and with a
+thermal image that is `SHIFT` pixels away; all compared with the clean sources in their places.
+Each --video, a folder of consecutive frames, has a column in the table of flicker.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 
@@ -48,6 +50,7 @@ from training.data.images import read_pair
 from training.data.listing import list_images
 from training.evaluation.fusers import CheckpointFuser
 from training.evaluation.scores import merit
+from training.evaluation.video import warped_flicker
 from training.storage import write_bytes, write_png
 from training.tables import markdown_table
 from training.train import train
@@ -58,6 +61,9 @@ FROM_TEACHER = {"pix": 1.0, "ssim": 1.0, "grad": 0.5}
 
 NOISE = 10.0
 """Deviation of the noise in both inputs, grey levels."""
+SHIFT = 4.0
+"""Displacement of the thermal image, pixels; its direction differs from pair to pair."""
+FLICKER = "flicker"
 
 Scores = dict[str, dict[str, dict[str, float]]]  # row -> validation folder -> metric
 
@@ -78,7 +84,13 @@ def main(arguments: list[str]) -> int:
                 train(_train_options(options, root, folder, flags))
     if options.init:
         students = {"start": [Path(options.init)], **students}
-    scores, spreads, panels = evaluate(students, options.val_root, options.val_limit)
+    fusers = {name: [CheckpointFuser(path) for path in paths] for name, paths in students.items()}
+    scores, spreads, panels = evaluate(fusers, options.val_root, options.val_limit)
+    for video in options.video:
+        for name, values in flicker(fusers, Path(video)).items():
+            of = Path(video).name
+            scores[name].setdefault(FLICKER, {})[of] = float(np.mean(values))
+            spreads[name].setdefault(FLICKER, {})[of] = float(np.ptp(values)) / 2.0
     table = markdown(scores, spreads)
     write_bytes(output / "ablation.json", (json.dumps(scores, indent=2) + "\n").encode())
     write_bytes(output / "ablation.md", table.encode())
@@ -119,7 +131,7 @@ def plan(options: argparse.Namespace) -> dict[str, tuple[Path | None, dict[str, 
 
 
 def evaluate(
-    students: dict[str, list[Path]], roots: Sequence[str], limit: int
+    fusers: dict[str, list[CheckpointFuser]], roots: Sequence[str], limit: int
 ) -> tuple[Scores, Scores, list[np.ndarray]]:
     """Return mean metrics of every arm and of the trivial fusions, and rows of images.
 
@@ -128,22 +140,24 @@ def evaluate(
     scores: Scores = {}
     spreads: Scores = {}
     panels: list[np.ndarray] = []
-    fusers = {name: [CheckpointFuser(path) for path in paths] for name, paths in students.items()}
     for root in roots:
         found: dict[tuple[str, str], list[list[list[float]]]] = {}
-        label = Path(root).resolve().parent.name
+        folder = Path(root).resolve()
+        label = folder.parent.name if folder.name in ("train", "val", "test") else folder.name
         pairs = list_images(Path(root), check=False, limit=limit).pairs
         for number, paths in enumerate(pairs):
             clean = read_pair(paths.ir, paths.vis)
             y = luminance(clean[1])
-            for kind, (ir, vis) in {label: clean, f"{label}, noisy": _noisy(*clean)}.items():
+            moved = displaced(clean[0], number), clean[1]
+            kinds = {"": clean, ", noisy": _noisy(*clean), f", {SHIFT:g} px": moved}
+            for kind, (ir, vis) in kinds.items():
                 seen = ir, luminance(vis)
                 fused = {name: [TRIVIAL_FUSIONS[name](*seen)] for name in ("maximum", "mean")}
                 for name, of in fusers.items():
                     fused[name] = [luminance(fuser.fuse([ir], [vis])[0]) for fuser in of]
                 for name, images in fused.items():
                     rows = [list(score_pair(x, clean[0], y, METRICS).values()) for x in images]
-                    found.setdefault((kind, name), []).append(rows)
+                    found.setdefault((label + kind, name), []).append(rows)
                 if number in (0, len(pairs) // 2):
                     first = {name: images[0] for name, images in fused.items()}
                     shown = {"infrared": seen[0], "visible": seen[1], **first}
@@ -160,6 +174,29 @@ def evaluate(
     return scores, spreads, panels
 
 
+def flicker(fusers: dict[str, list[CheckpointFuser]], folder: Path) -> dict[str, list[float]]:
+    """Return the flicker of every arm's seeds, and of the trivial fusions, in grey levels."""
+    frames = [read_pair(paths.ir, paths.vis) for paths in list_images(folder, check=False).pairs]
+    if len(frames) < 2:
+        raise ConfigurationError(f"expected frames of a video in {folder}, found {len(frames)}")
+    ir, y = [ir for ir, _ in frames], [luminance(vis) for _, vis in frames]
+    fused = {
+        name: [[TRIVIAL_FUSIONS[name](*pair) for pair in zip(ir, y)]]
+        for name in ("maximum", "mean")
+    }
+    for name, of in fusers.items():
+        fused[name] = [[luminance(one.fuse([a], [b])[0]) for a, b in frames] for one in of]
+    return {name: [warped_flicker(each, ir, y) for each in of] for name, of in fused.items()}
+
+
+def displaced(ir: np.ndarray, number: int) -> np.ndarray:
+    """Return the thermal image of pair `number`, moved by `SHIFT`; its border is repeated."""
+    angle = 2.0 * np.pi * number * 0.381966  # the golden angle: directions spread evenly
+    move = np.array([[1.0, 0.0, SHIFT * np.cos(angle)], [0.0, 1.0, SHIFT * np.sin(angle)]])
+    how, border = cv2.INTER_CUBIC, cv2.BORDER_REPLICATE
+    return cv2.warpAffine(ir, move, ir.shape[::-1], flags=how, borderMode=border)
+
+
 def _noisy(ir: np.ndarray, vis: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the pair with noise of `NOISE` in both; the same for the same images."""
     random = np.random.default_rng(zlib.crc32(ir.tobytes()))
@@ -169,10 +206,10 @@ def _noisy(ir: np.ndarray, vis: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def markdown(scores: Scores, spreads: Scores) -> str:
     """Return the tables; `merit` is 2 SSIM + VIF + 3 Qabf."""
-    columns = (*METRICS, "merit")
-    styles = {name: ".2f" if name in ("EN", "SD", "SF") else ".3f" for name in columns}
+    two = ("EN", "SD", "SF")
     tables = []
-    for label in next(iter(scores.values())):
+    for label, columns in next(iter(scores.values())).items():
+        styles = {name: ".2f" if name in two else ".3f" for name in columns}
         rows: dict[str, list[object]] = {}
         for name, of in scores.items():
             spread, rows[name] = spreads[name][label], []
@@ -212,6 +249,8 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     add = parser.add_argument
     add("--train_root", required=True, help="one folder with IR/ and VIS/")
     add("--val_root", required=True, action="append", metavar="DIR", help="again for more")
+    text = "folder of consecutive frames, for flicker; again for more"
+    add("--video", action="append", default=[], metavar="DIR", help=text)
     add("--teacher", action="append", default=[], metavar="NAME=DIR", help="its TEACHER_FUSED")
     add("--weighted", action="append", default=[], metavar="NAME", help="trust by variance")
     add("--both", action="store_true", help="also source and teacher terms together")

@@ -15,6 +15,9 @@ FILE``, a network of ddfm, holds them to what its denoiser gives::
     python -m training.make_teacher_images --teacher optimised --checkpoint maximum \
         --detector yolox_nano.onnx --prior ddfm.safetensors --data_root DATA/train
 
+``--teacher conditional`` is a diffusion network that learnt such images
+(`training.train_teacher`). Its samples differ, and so weigh what a student learns.
+
 Several teachers, and for every pair the better one by 2 SSIM + VIF + 3 Qabf::
 
     python -m training.make_teacher_images --teacher ddfm --checkpoint ddfm.safetensors \
@@ -42,31 +45,34 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from tqdm import tqdm
 
 from irvis_fusion_core.command_line import command
 from irvis_fusion_core.errors import ConfigurationError, FusionError
-from irvis_fusion_core.model_zoo import sha256_of
-from irvis_fusion_core.network.checkpoint import load_checkpoint
 from training.data.images import PairPaths, read_luminance, read_pair
 from training.data.listing import list_images
 from training.errors import DataError
 from training.evaluation.scores import best_of
-from training.losses.frozen_detector import FrozenDetector
-from training.options import add_options, default_weights, require_at_least, script_parser
+from training.options import add_options, require_at_least, script_parser
 from training.teachers import ddfm, diffusion, optimised, teacher_fleet
 from training.teachers.ensemble_files import EnsembleFolder, refuse_ambiguous
-from training.teachers.ensembles import Ensemble, EnsembleSampler, Pair, same_size, summarize
-from training.teachers.mask_difuser import teacher as mask_difuser
-from training.teachers.prior_files import TEACHERS, load_network
+from training.teachers.ensembles import (
+    DISAGREE,
+    Ensemble,
+    EnsembleSampler,
+    Pair,
+    same_size,
+    spread,
+    summarize,
+)
+from training.teachers.opening import open_teacher, settings_of
+from training.teachers.prior_files import TEACHERS
 
 MODULE = "training.make_teacher_images"
 FOLDER = "TEACHER_FUSED"
 SPLITS = ("train", "val", "test")
-MAXIMUM = "maximum"
-"""Start of the optimised teacher in place of a student's file."""
-
 
 Colour = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """From fused luminance and the visible RGB to fused RGB, as `restore_colour`."""
@@ -135,17 +141,20 @@ class Work:
     diverged: int = 0
     before: int = 0
     failed: list[str] = field(default_factory=list)
+    spreads: list[float] = field(default_factory=list)
 
     def make(self, folder: EnsembleFolder, root: Path, sampler: EnsembleSampler) -> None:
         """Make the missing images of this process's part of one folder."""
-        paths = self._own_pairs(root)
+        paths = self._own_pairs(root, sampler.samples)
         missing = [pair for pair in paths if not folder.is_done(pair.stem)]
         self.before += len(paths) - len(missing)
         part = f"[{self.share.rank + 1}/{self.share.world_size}]"
         title = f"{sampler.teacher.name} {root.name} {part}"
         images = len(missing) * sampler.samples
         with tqdm(total=images, desc=title, unit="image", file=sys.stderr) as bar:
-            for group in same_size(self._read(missing, bar), sampler.pairs_at_once):
+            for group in same_size(
+                self._read(missing, bar, sampler.samples), sampler.pairs_at_once
+            ):
                 for ensemble in sampler.draw(group, bar.update):
                     self._store(folder, ensemble, sampler.teacher.colour)
                     bar.set_postfix(diverged=self.diverged)
@@ -170,23 +179,23 @@ class Work:
         shown = ", ".join(f"{name} best of {n} pairs" for name, n in wins.items())
         print(f"{root.name}: {shown}")
 
-    def _own_pairs(self, root: Path) -> list[PairPaths]:
+    def _own_pairs(self, root: Path, samples: int = 1) -> list[PairPaths]:
         listing = list_images(root, check=not self.options.skip_bad)
         if not self.options.skip_bad:
             listing.unmatched = [n for n in listing.unmatched if not n.startswith(FOLDER)]
             listing.require_clean()
         pairs = listing.pairs[: self.options.limit or None]
-        refuse_ambiguous([pair.stem for pair in pairs], self.options.samples)
+        refuse_ambiguous([pair.stem for pair in pairs], samples)
         return pairs[self.share.rank :: self.share.world_size]
 
-    def _read(self, paths: Sequence[PairPaths], bar: tqdm) -> Iterator[Pair]:
+    def _read(self, paths: Sequence[PairPaths], bar: tqdm, samples: int) -> Iterator[Pair]:
         """Yield the pairs; note those that cannot be read."""
         for one in paths:
             try:
                 yield Pair(one.stem, *read_pair(one.ir, one.vis))
             except FusionError as error:
                 self.failed.append(str(error))
-                bar.update(self.options.samples)
+                bar.update(samples)
 
     def _store(self, folder: EnsembleFolder, ensemble: Ensemble, colour: Colour) -> None:
         kept = sorted(ensemble.samples)
@@ -199,6 +208,8 @@ class Work:
             *samples, mean_image = bytes_.permute(0, 2, 3, 1).numpy()
             folder.write(ensemble.stem, dict(zip(kept, samples)), mean_image, variance.numpy())
             self.made += 1
+            differ = spread(ensemble)
+            self.spreads += [] if differ is None else [differ]
         else:
             self.failed.append(f"{ensemble.stem}: every sample diverged")
         row = {"stem": ensemble.stem, "kept": kept, "diverged": ensemble.diverged}
@@ -251,9 +262,12 @@ def _make(options: argparse.Namespace) -> Work:
     if not (data_root / "IR").is_dir() and not (data_root / "VIS").is_dir():
         roots = [data_root / s for s in SPLITS if (data_root / s / "IR").is_dir()] or roots
     # One teacher at a time: two published networks may not fit into memory.
-    for teacher, checkpoint in zip(options.teacher, options.checkpoint):
-        sampler = _open(teacher, checkpoint, device, options)
-        settings = _settings(teacher, checkpoint, options)
+    chosen = zip(options.teacher, options.checkpoint, options.samples, options.steps)
+    for teacher, checkpoint, samples, steps in chosen:
+        one = argparse.Namespace(**{**vars(options), "samples": samples, "steps": steps})
+        sampler = open_teacher(teacher, checkpoint, device, one)
+        settings = settings_of(teacher, checkpoint, one)
+        work.spreads.clear()
         name = f"{FOLDER}_{teacher}" if len(options.teacher) > 1 else FOLDER
         for root in roots:
             folder = EnsembleFolder(output_folder(options, root) / name)
@@ -261,6 +275,13 @@ def _make(options: argparse.Namespace) -> Work:
             work.make(folder, root, sampler)
         if isinstance(sampler.teacher, optimised.Optimised):
             print(f"{teacher}: {sampler.teacher.report()}", file=sys.stderr)
+        if work.spreads:
+            print(
+                f"{teacher}: the samples of a pair differ by {np.mean(work.spreads):.2f} grey "
+                f"levels where its sources differ by {DISAGREE} or more (standard deviation, mean "
+                f"of {len(work.spreads)} pairs)",
+                flush=True,
+            )
     for root in roots if options.select else ():
         work.select(root)
     return work
@@ -270,58 +291,6 @@ def output_folder(options: argparse.Namespace, root: Path) -> Path:
     """Return where the images of one folder of pairs go."""
     inside = root.name if root != Path(options.data_root) else ""
     return root if options.output is None else Path(options.output) / inside
-
-
-def _open(
-    teacher: str, checkpoint: str, device: torch.device, options: argparse.Namespace
-) -> EnsembleSampler:
-    model: ddfm.DDFM | mask_difuser.MaskDiFuser | optimised.Optimised
-    more = (options.seed, options.max_side, options.use_amp, teacher in options.hold_brightness)
-    if teacher == "optimised":
-        model = _open_optimised(checkpoint, device, options)
-        return EnsembleSampler(model, options.samples, options.batch_size, device, *more)
-    network = load_network(teacher, checkpoint).to(device)
-    if teacher == "ddfm":
-        steps = options.steps or ddfm.PUBLISHED_STEPS
-        model = ddfm.DDFM(network, steps, options.sampler, options.eta, options.mode)
-    else:
-        steps = options.steps or mask_difuser.PUBLISHED_STEPS
-        model = mask_difuser.MaskDiFuser(network, steps, options.eta)
-    return EnsembleSampler(model, options.samples, options.batch_size, device, *more)
-
-
-def _open_optimised(
-    start: str, device: torch.device, options: argparse.Namespace
-) -> optimised.Optimised:
-    """Open the networks of the optimised teacher."""
-    student = None if start == MAXIMUM else load_checkpoint(start).eval().to(device)
-    prior = load_network("ddfm", options.prior).to(device) if options.prior else None
-    weights = default_weights(bool(options.detector))
-    if not options.detector_scores:
-        weights = {name: w for name, w in weights.items() if name not in optimised.SCORES}
-    return optimised.Optimised(
-        weights,
-        [FrozenDetector(path) for path in options.detector],
-        student,
-        options.steps or optimised.DEFAULT_STEPS,
-        prior,
-    )
-
-
-def _settings(teacher: str, checkpoint: str, options: argparse.Namespace) -> dict[str, Any]:
-    """Return the settings that change the images."""
-    names = ("samples", "steps", "eta", "seed", "max_side", "use_amp")
-    chosen = {name: getattr(options, name) for name in names}
-    if teacher in options.hold_brightness:
-        chosen["hold_brightness"] = True
-    if teacher == "ddfm":
-        chosen.update(sampler=options.sampler, mode=options.mode)
-    if teacher == "optimised":
-        chosen["detector_sha256"] = [sha256_of(path) for path in options.detector]
-        chosen["detector_scores"] = options.detector_scores
-        chosen["prior_sha256"] = sha256_of(options.prior) if options.prior else None
-    start = checkpoint if checkpoint == MAXIMUM else sha256_of(checkpoint)
-    return {"teacher": teacher, "checkpoint_sha256": start, **chosen}
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -335,9 +304,10 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     text = "where TEACHER_FUSED/ goes, of several folders below their names (default: next to IR/ "
     add("--output", help=text + "and VIS/)")
     teacher_fleet.add_options(parser)
-    text = "of each pair (default: 4; 1 of optimised alone)"
-    add("--samples", type=int, metavar="K", help=text)
-    add("--steps", type=int, default=0, help="default: 100 (ddfm, optimised), 5 (mask_difuser)")
+    text = "of each pair; one number for all teachers or one each (default: 4; 1 of optimised)"
+    add("--samples", type=int, nargs="+", metavar="K", help=text)
+    text = "the same (default: 100 of ddfm and optimised, 10 of conditional, 5 of mask_difuser)"
+    add("--steps", type=int, nargs="+", metavar="N", help=text)
     text = "of optimised: as of training.train; it sees the objects of the thermal image"
     add("--detector", nargs="+", action="extend", default=[], metavar="FILE", help=text)
     text = "of optimised: also optimise for the detector's scores and places"
@@ -361,17 +331,31 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
             f"expected one --checkpoint for each --teacher, found {len(options.checkpoint)} for "
             f"{len(options.teacher)}"
         )
-    if options.samples is None:
-        options.samples = 1 if options.teacher == ["optimised"] else 4
+    of_each = [1 if teacher == "optimised" else 4 for teacher in options.teacher]
+    options.samples = _for_each(options, "samples", of_each, 1)
+    options.steps = _for_each(options, "steps", [0] * len(of_each), 0)
     if len(set(options.teacher)) != len(options.teacher):
         raise ConfigurationError("expected each --teacher once")
     if options.select and len(options.teacher) < 2:
         raise ConfigurationError("expected at least two --teacher to --select from, found one")
-    require_at_least(options, 1, "samples batch_size")
-    require_at_least(options, 0, "steps max_side jobs")
+    require_at_least(options, 1, "batch_size")
+    require_at_least(options, 0, "max_side jobs")
     if not 0.0 <= options.eta <= 1.0:
         raise ConfigurationError(f"expected --eta between 0 and 1, found {options.eta}")
     return options
+
+
+def _for_each(options: argparse.Namespace, name: str, default: list[int], least: int) -> list[int]:
+    """Return an option's number for each teacher."""
+    given, count = getattr(options, name), len(options.teacher)
+    if given is None:
+        return default
+    if len(given) not in (1, count) or min(given) < least:
+        raise ConfigurationError(
+            f"expected one --{name} or one for each of {count} --teacher, of at least {least}, "
+            f"found {' '.join(map(str, given))}"
+        )
+    return given * count if len(given) == 1 else given
 
 
 if __name__ == "__main__":

@@ -1,11 +1,18 @@
-"""Train the diffusion prior of a teacher on photographs: DDFM's or Mask-DiFuser's.
+"""Train the diffusion network of a teacher: DDFM's, Mask-DiFuser's or the conditional one's.
 
     python -m training.train_teacher --teacher ddfm --train_root DATA/msrs/train \
         --val_root DATA/msrs/val --checkpoint_dir runs/ddfm --log_dir logs/ddfm
 
-Any folder of photographs will do; of a folder with ``VIS/`` its visible images are taken (name
-``IR/`` itself for the thermal ones). A prior that is a denoiser, for ``--teacher optimised`` of
-`training.make_teacher_images`, needs little noise only: ``--t_below 150``.
+For the first two any folder of photographs will do; of a folder with ``VIS/`` its visible images
+are taken (name ``IR/`` itself for the thermal ones). A prior that is a denoiser, for ``--teacher
+optimised`` of `training.make_teacher_images`, needs little noise only: ``--t_below 150``.
+
+The conditional teacher learns the images of another teacher, in ``TEACHER_FUSED/`` next to
+``IR/`` and ``VIS/``, from sources with a sensor's faults in ``--noise_prob`` of the crops::
+
+    python -m training.make_teacher_images --teacher optimised ... --data_root DATA/train
+    python -m training.train_teacher --teacher conditional --train_root DATA/train
+
 `training.make_teacher_images` loads ``<checkpoint_dir>/<teacher>.safetensors``, the averaged
 network and its configuration. ``--resume <checkpoint_dir>/last.ckpt`` continues the training.
 Several GPUs or machines: ``--devices``, ``--num_nodes`` and ``--strategy``, or torchrun.
@@ -28,11 +35,14 @@ import lightning
 from irvis_fusion_core.command_line import command
 from irvis_fusion_core.errors import CheckpointError, ConfigurationError
 from irvis_fusion_core.network.checkpoint import find_misfits
+from training.data.augmentation import Augmentation
+from training.data.data_module import same_images
 from training.data.scene_parts import held_out
 from training.errors import DataError
 from training.loop.averaged_run import AveragedData, check_readable, fit
 from training.loop.set_up import set_up_process, steps_in_all
 from training.options import add_options, script_parser
+from training.teachers.conditional import TaughtCrops
 from training.teachers.photographs import PhotographCrops, list_photographs
 from training.teachers.prior_files import TEACHERS, create_network, load_network, save_network
 from training.teachers.prior_task import PriorTask
@@ -61,7 +71,8 @@ def main(arguments: list[str]) -> int:
             f"expected --input_size to be a multiple of {multiple} for this network, found "
             f"{size}; try {max(multiple, size // multiple * multiple)}"
         )
-    data = Photographs(options, network.config.in_channels)
+    taught = options.teacher == "conditional"
+    data = TaughtPairs(options) if taught else Photographs(options, network.config.in_channels)
     steps = steps_in_all(options, data.sampler().steps)
     weights = {name: getattr(options, f"lambda_{name}") for name in LAMBDAS}
     names = ("lr", "weight_decay", "ema", "image_terms_from", "seed", "warmup_steps")
@@ -70,7 +81,8 @@ def main(arguments: list[str]) -> int:
     folder = Path(options.checkpoint_dir)
     weights_file = folder / f"{options.teacher}.safetensors"
     monitor = "val/noise" if options.val_root else None
-    about = f"{options.teacher}, {len(data.train)} photographs"
+    what = "pairs with a teacher's image" if taught else "photographs"
+    about = f"{options.teacher}, {len(data.train)} {what}"
     fit(task, data, options, weights_file, save_network, monitor, about)
     print(f"written to {folder}: {weights_file.name}, last.ckpt, training.jsonl, config.json")
     return 0
@@ -98,6 +110,23 @@ class Photographs(AveragedData):
         super().__init__(crops[0], crops[1], *(getattr(options, name) for name in names))
 
 
+class TaughtPairs(AveragedData):
+    """Training crops of pairs with a teacher's image, and a fixed crop of each validation pair."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        chances = {name: getattr(options, name) for name in ("noise_prob", "misalign_prob")}
+        vary = Augmentation(options.input_size, **chances)
+        train = TaughtCrops(
+            options.train_root, vary, options.seed, options.boxes, options.exclude_validation
+        )
+        validation = None
+        if options.val_root:
+            validation = TaughtCrops(options.val_root, vary, options.seed, (), False)
+            same_images(train, validation)
+        names = ("batch_size", "num_workers", "crops_per_epoch", "seed")
+        super().__init__(train, validation, *(getattr(options, name) for name in names))
+
+
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = script_parser(__doc__, "train_teacher")
     add = parser.add_argument
@@ -113,7 +142,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--crops_per_epoch", type=int, default=4096)
     add("--warmup_steps", type=int, default=200)
     for name, weight in LAMBDAS.items():
-        of = "" if name == "noise" else " (mask_difuser)"
+        of = "" if name == "noise" else " (not ddfm)"
         add(f"--lambda_{name}", type=float, default=weight, help=f"default: {weight}{of}")
     add("--image_terms_from", type=int, default=10, metavar="EPOCH", help="default: 10")
     add("--resume", metavar="CKPT", help="a last.ckpt")
@@ -126,6 +155,8 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     own.update(log_freq=50, save_freq=1)
     same = "max_steps weight_decay grad_clip use_amp num_workers seed exclude_validation"
     add_options(parser, f"{same} accelerator num_nodes strategy threads", **own)
+    of_pairs = parser.add_argument_group("of conditional, as of training.train")
+    add_options(of_pairs, "misalign_prob", noise_prob=0.5)
     return parser.parse_args(arguments)
 
 

@@ -18,6 +18,9 @@ from irvis_fusion_core.network.student import luminance
 from training.errors import TeacherMemoryError
 from training.teachers import images
 
+DISAGREE = 40
+"""Grey levels by which both sources differ where they show different things."""
+
 
 class Pair(NamedTuple):
     """One scene: uint8 infrared H x W, uint8 RGB H x W x 3."""
@@ -33,6 +36,7 @@ class Ensemble(NamedTuple):
     stem: str
     samples: dict[int, torch.Tensor]  # number -> float luminance 1 x H x W, 0..1
     diverged: list[int]  # numbers of the samples that were left out
+    ir: torch.Tensor  # float 1 x H x W, 0..1
     vis: torch.Tensor  # float RGB 3 x H x W
     seconds: float
 
@@ -69,7 +73,7 @@ class EnsembleSampler:
         planes = [(p.ir[None], p.vis.transpose(2, 0, 1)) for p in pairs]
         ir, vis = (torch.from_numpy(np.stack(x)).float() / 255.0 for x in zip(*planes))
         jobs = [(i, k) for i in range(len(pairs)) for k in range(self.samples)]
-        found = [Ensemble(p.stem, {}, [], v, 0.0) for p, v in zip(pairs, vis)]
+        found = [Ensemble(p.stem, {}, [], *levels, 0.0) for p, *levels in zip(pairs, ir, vis)]
         for first in range(0, len(jobs), self.batch_size):
             batch = jobs[first : first + self.batch_size]
             rows = [i for i, _ in batch]
@@ -121,6 +125,18 @@ def summarize(ensemble: Ensemble) -> tuple[torch.Tensor, torch.Tensor]:
     """Return mean luminance 1 x H x W and its variance H x W over the kept samples."""
     samples = torch.stack(list(ensemble.samples.values())).double()
     return samples.mean(0).float(), samples.var(0, correction=0)[0]
+
+
+def spread(ensemble: Ensemble) -> float | None:
+    """Return the mean standard deviation of the samples where the sources `DISAGREE`.
+
+    In grey levels. None of one sample, or where the sources disagree nowhere. Below about 2 the
+    variance has nothing to weigh.
+    """
+    differ = (ensemble.ir - luminance(ensemble.vis[None])[0]).abs()[0] >= DISAGREE / 255.0
+    if len(ensemble.samples) < 2 or not differ.any():
+        return None
+    return 255.0 * float(summarize(ensemble)[1].sqrt()[differ].mean())
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -20,6 +20,7 @@ PREFIX = "irvis_fusion.teacher."
 COUNTS = ("res_blocks", "channel_mult", "content", "semantic_layers")
 """Fields that say, as a number or by their length, how many blocks a network has."""
 TEACHERS: dict[str, tuple[Any, dict[str, Any]]] = {
+    "conditional": (unet.ConditionalUNet, {"small": unet.SMALL}),
     "ddfm": (unet.UNet, {"small": unet.SMALL, "published": unet.PUBLISHED}),
     "mask_difuser": (
         mask_difuser.MaskDiFuserNetwork,
@@ -71,7 +72,7 @@ def load_network(teacher: str, path: str | Path) -> torch.nn.Module:
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"expected a checkpoint at {path}, there is no such file")
-    if path.suffix == ".safetensors":
+    if path.suffix == ".safetensors" or "published" not in TEACHERS[teacher][1]:
         network, tensors = _open_ours(teacher, path)
     else:
         tensors = checkpoint.read_pth(path)

@@ -11,6 +11,7 @@ from training.loop.averaged_run import AveragedTask
 from training.losses.source_terms import ssim
 from training.teachers import diffusion, images
 from training.teachers.mask_difuser.network import MaskDiFuserNetwork
+from training.teachers.unet import ConditionalUNet
 
 VALIDATION_SHARES = (0.05, 0.2, 0.5, 0.8)  # of the timesteps that are trained
 
@@ -18,8 +19,10 @@ VALIDATION_SHARES = (0.05, 0.2, 0.5, 0.8)  # of the timesteps that are trained
 class PriorTask(AveragedTask):
     """Train the network of DDFM (`UNet`) or of Mask-DiFuser on crops of photographs.
 
+    Or the conditional teacher's on a teacher's images, as Mask-DiFuser's (`TaughtCrops`).
+
     The loss is the squared error of the noise, or of the velocity where the network predicts it.
-    From epoch `image_terms_from` on, Mask-DiFuser adds terms on the image that follows
+    From epoch `image_terms_from` on, both conditional networks add terms on the image that follows
     (`image_terms`). A learned variance is not trained: our samplers use the fixed one.
     """
 
@@ -27,7 +30,11 @@ class PriorTask(AveragedTask):
         self, *common: Any, image_terms_from: int = 0, seed: int = 0, **more: Any
     ) -> None:
         super().__init__(*common, **more)
-        self.conditional = isinstance(self.network, MaskDiFuserNetwork)
+        self.conditional = isinstance(self.network, (MaskDiFuserNetwork, ConditionalUNet))
+        self.velocity = (
+            self.conditional
+            and getattr(self.network.config, "prediction", "velocity") == "velocity"
+        )
         self.image_terms_from, self.seed = image_terms_from, seed
         t_below = getattr(self.network.config, "t_below", None)
         levels = torch.from_numpy(diffusion.linear_schedule().alphas_bar[:t_below]).float()
@@ -53,7 +60,7 @@ class PriorTask(AveragedTask):
         x_t = diffusion.add_noise(image, noise, self.alphas_bar[t])
         guess = self.guess(self.network, batch, x_t, t)
         error = (guess - noise).square().mean((1, 2, 3))
-        if self.conditional and self.network.config.prediction == "velocity":
+        if self.velocity:
             error = error / self.alphas_bar[t]  # the squared error of the velocity
         terms = {"noise": error.mean()}
         if self.conditional and self.current_epoch >= self.image_terms_from:

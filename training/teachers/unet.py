@@ -15,6 +15,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 from irvis_fusion_core.errors import ConfigurationError
+from training.teachers.diffusion import linear_schedule
 
 
 @dataclass(frozen=True)
@@ -163,9 +164,12 @@ class UNet(nn.Module):
     ``forward(x, timesteps)``: x float N x in_channels x H x W, H and W multiples of `multiple`;
     timesteps int64 [N], 0..999. Gives the noise, N x in_channels x H x W, and with
     ``learned_variance`` as many channels more.
+
+    Args:
+        given: Channels of x after those of the image, which are no part of the result.
     """
 
-    def __init__(self, config: UNetConfig) -> None:
+    def __init__(self, config: UNetConfig, given: int = 0) -> None:
         super().__init__()
         self.config = config
         self.multiple = config.patch * 2 ** (len(config.channel_mult) - 1)
@@ -176,7 +180,8 @@ class UNet(nn.Module):
         )
         channels = width * config.channel_mult[0]
         last = len(config.channel_mult) - 1
-        self.input_blocks = nn.ModuleList([Stage(nn.Conv2d(pixels, channels, 3, padding=1))])
+        first = nn.Conv2d(pixels + given * config.patch**2, channels, 3, padding=1)
+        self.input_blocks = nn.ModuleList([Stage(first)])
         skips = [channels]
         for level, mult in enumerate(config.channel_mult):
             for _ in range(config.res_blocks):
@@ -224,3 +229,38 @@ class UNet(nn.Module):
         for stage in self.output_blocks:
             h = stage(torch.cat([h, skips.pop()], 1), embedding)
         return F.pixel_shuffle(self.out(h), self.config.patch)
+
+
+class ConditionalUNet(nn.Module):
+    """Guess the noise in a fused luminance of which both sources are given.
+
+    ``condition(ir, y)``: N x 1 x H x W each, -1..1; H and W multiples of `multiple`.
+    ``forward(x, timesteps, condition)``: N x 1 x H x W -> the same.
+
+    The U-Net gives the velocity (arXiv 2202.00512), less the share of it that the mean of both
+    sources explains: a short training need not learn brightness.
+    """
+
+    def __init__(self, config: UNetConfig) -> None:
+        super().__init__()
+        if (config.in_channels, config.learned_variance, config.t_below) != (1, False, 1000):
+            raise ConfigurationError(
+                "expected luminance (in_channels 1), no learned_variance and all timesteps for "
+                f"the conditional teacher, found {config.in_channels}, {config.learned_variance} "
+                f"and --t_below {config.t_below}"
+            )
+        self.config = config
+        self.unet = UNet(config, given=2)
+        self.multiple = self.unet.multiple
+
+    def condition(self, ir: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return torch.cat([ir, y], 1)
+
+    def forward(
+        self, x: torch.Tensor, timesteps: torch.Tensor, seen: torch.Tensor
+    ) -> torch.Tensor:
+        levels = torch.from_numpy(linear_schedule().alphas_bar).float().to(x.device)
+        a = levels[timesteps].view(-1, 1, 1, 1)
+        velocity = self.unet(torch.cat([x, seen], 1), timesteps).float()
+        velocity = velocity - (1.0 - a).sqrt() * seen.mean(1, keepdim=True)
+        return a.sqrt() * velocity + (1.0 - a).sqrt() * x

@@ -14,6 +14,7 @@ import torch
 from irvis_fusion_core.network.student import luminance
 from training.teachers import diffusion, images
 from training.teachers.mask_difuser.network import MaskDiFuserNetwork
+from training.teachers.unet import ConditionalUNet
 
 PUBLISHED_STEPS = 5
 
@@ -78,7 +79,7 @@ def from_published(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 class MaskDiFuser:
-    """The teacher. Its network sees luminance (1 channel) or RGB (3).
+    """The teacher. Its network sees luminance (1 channel) or RGB (3). See also `Conditional`.
 
     Args:
         steps: Of DDIM, of the 1000 the network was trained with.
@@ -89,7 +90,10 @@ class MaskDiFuser:
     colour = staticmethod(images.restore_colour)
 
     def __init__(
-        self, network: MaskDiFuserNetwork, steps: int = PUBLISHED_STEPS, eta: float = 1.0
+        self,
+        network: MaskDiFuserNetwork | ConditionalUNet,
+        steps: int = PUBLISHED_STEPS,
+        eta: float = 1.0,
     ) -> None:
         self.network, self.eta = network.eval(), eta
         self.schedule = diffusion.linear_schedule().respaced(steps, "stride")
