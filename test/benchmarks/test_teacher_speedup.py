@@ -8,6 +8,7 @@ torch = pytest.importorskip("torch")
 
 from benchmarks import teacher_speedup
 from benchmarks.teacher_speedup import Cost, image_cost
+from training.teachers import conditional
 
 
 def test_what_is_done_once_counts_once():
@@ -17,11 +18,12 @@ def test_what_is_done_once_counts_once():
 
 def test_rows_are_ratios_of_one_run(zoo):
     options = argparse.Namespace(
-        teacher=["ddfm", "mask_difuser"],
+        teacher=["ddfm", "mask_difuser", "conditional", "optimised"],
+        detector=[],
         teacher_size="small",
         model="nano",
         backends=["torch"],
-        size=(32, 32),
+        size=(64, 64),
         threads=1,
         device="cpu",
     )
@@ -29,6 +31,8 @@ def test_rows_are_ratios_of_one_run(zoo):
     assert [(row["teacher"], row["steps"]) for row in found] == [
         ("ddfm", 100),
         ("mask_difuser", 5),
+        ("conditional", conditional.DEFAULT_STEPS),
+        ("optimised", 100),
     ]
     for row in found:
         assert row["times_faster"] == pytest.approx(row["teacher_cpu_s"] / row["student_cpu_s"])

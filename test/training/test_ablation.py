@@ -46,7 +46,12 @@ def test_wrong_teachers_are_named(teachers, weighted):
 
 def test_a_run_makes_table_and_sheet(tmp_path, capsys):
     rng = np.random.default_rng(0)
-    train, val = tmp_path / "train", tmp_path / "set" / "val"
+    train, val, video = tmp_path / "train", tmp_path / "set" / "val", tmp_path / "video"
+    for side in ("IR", "VIS"):  # two frames of a scene that stands still
+        (video / side).mkdir(parents=True)
+        still = cv2.resize(rng.integers(0, 256, (6, 6, 3), dtype=np.uint8), (72, 64))
+        for stem in "12":
+            cv2.imwrite(str(video / side / f"{stem}.png"), still)
     for folder in (train / "IR", train / "VIS", train / "TEACHER_FUSED", val / "IR", val / "VIS"):
         folder.mkdir(parents=True)
         for stem in ("a", "b"):
@@ -57,7 +62,7 @@ def test_a_run_makes_table_and_sheet(tmp_path, capsys):
     arguments = [
         *("--train_root", str(train), "--val_root", str(val), "--accelerator", "cpu"),
         *("--teacher", f"drawn={train / 'TEACHER_FUSED'}", "--output", str(tmp_path / "out")),
-        *("--max_steps", "2", "--input_size", "48", "--batch_size", "2"),
+        *("--max_steps", "2", "--input_size", "48", "--batch_size", "2", "--video", str(video)),
     ]
     assert ablation.main(arguments) == 0
     scores = json.loads((tmp_path / "out" / "ablation.json").read_text())
@@ -73,6 +78,11 @@ def test_a_run_makes_table_and_sheet(tmp_path, capsys):
     assert cv2.imread(str(tmp_path / "out" / "sheet.png")).shape[1] == 6 * 320
     noisy = scores["maximum"]["set, noisy"]
     assert noisy["SSIM255"] < scores["maximum"]["set"]["SSIM255"]
+    # A displaced thermal image is compared with the one in its place; flicker is the video's.
+    assert scores["maximum"]["set, 4 px"]["SSIM"] < scores["maximum"]["set"]["SSIM"]
+    assert set(scores["drawn"]["flicker"]) == {"video"}
+    assert scores["maximum"]["flicker"]["video"] == pytest.approx(0.0, abs=0.1)
+    assert "| flicker | video |" in (tmp_path / "out" / "ablation.md").read_text()
     # Trained arms are kept.
     before = (tmp_path / "out" / "drawn" / "nano.safetensors").stat().st_mtime_ns
     assert ablation.main(arguments) == 0
@@ -88,3 +98,20 @@ def test_a_run_makes_table_and_sheet(tmp_path, capsys):
     assert both["drawn"]["set"]["SD"] == pytest.approx(np.mean(values))
     table = (tmp_path / "out" / "ablation.md").read_text()
     assert f"{np.mean(values):.2f} ±{abs(np.diff(values)[0]) / 2:.2f} |" in table
+
+
+def test_a_displaced_image_is_moved_by_four_pixels():
+    ir = np.zeros((41, 41), np.uint8)
+    ir[20, 20] = 255
+    for number in range(5):
+        moved = ablation.displaced(ir, number).astype(np.float64)
+        place = np.array(np.unravel_index(moved.argmax(), moved.shape))
+        assert np.hypot(*(place - 20)) == pytest.approx(ablation.SHIFT, abs=0.8)
+
+
+def test_a_video_needs_frames(tmp_path):
+    for side in ("IR", "VIS"):
+        (tmp_path / side).mkdir()
+        cv2.imwrite(str(tmp_path / side / "a.png"), np.zeros((40, 40), np.uint8))
+    with pytest.raises(ConfigurationError, match="expected frames of a video in .*, found 1"):
+        ablation.flicker({}, tmp_path)

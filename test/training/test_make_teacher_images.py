@@ -27,6 +27,7 @@ from training.teachers.ensembles import EnsembleSampler, Pair
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = {
+    "conditional": {"model_channels": 16, "channel_mult": (1, 2), "attention_at": (), "groups": 8},
     "ddfm": {"model_channels": 16, "channel_mult": (1, 2), "attention_at": (), "groups": 8},
     "mask_difuser": {
         "channels": 16,
@@ -292,7 +293,9 @@ def test_reduced_images_keep_the_visible_texture():
     [
         (["--checkpoint", "x"], "one --checkpoint for each --teacher"),
         (["--select"], "at least two --teacher"),
-        (["--samples", "0"], "at least 1"),
+        (["--samples", "0"], "of at least 1, found 0"),
+        (["--samples", "2", "3"], "one --samples or one for each of 1 --teacher"),
+        (["--steps", "-1"], "one --steps or one for each of 1 --teacher, of at least 0"),
         (["--eta", "2"], "between 0 and 1"),
         (["--devices", "gpu7"], "--devices auto, cpu"),
     ],
@@ -360,6 +363,35 @@ def test_optimised_images_are_made_from_the_maximum(data, capsys):
     assert np.median(away) <= 2 and not cv2.imread(str(folder / "a_var.png"), -1).any()
     settings = json.loads((folder / "teacher.json").read_text())
     assert settings["checkpoint_sha256"] == "maximum" and settings["prior_sha256"] is None
+
+
+def test_the_conditional_teacher_says_how_far_its_samples_differ(weights, data, capsys):
+    assert make_teacher_images.main(command(weights, data, teachers=("conditional",))) == 0
+    said = capsys.readouterr().out
+    assert "conditional: the samples of a pair differ by" in said and "of 3 pairs" in said
+    files = images_in(data / "TEACHER_FUSED")
+    assert {"a_0.png", "a_1.png", "a.png", "a_var.png"} <= set(files)
+    # Nothing is made again, and nothing is said of what was made before.
+    assert make_teacher_images.main(command(weights, data, teachers=("conditional",))) == 0
+    assert "differ" not in capsys.readouterr().out
+    assert images_in(data / "TEACHER_FUSED") == files
+
+
+def test_each_teacher_has_its_own_samples_and_steps(weights, data):
+    """As alone: an ensemble that exists is taken into the selection."""
+    more = ("--output", str(data / "alone"), "--samples", "3", "--steps", "1")
+    assert make_teacher_images.main([*command(weights, data), *more]) == 0
+    (data / "both").mkdir()
+    made = data / "both" / "TEACHER_FUSED_ddfm"
+    (data / "alone" / "TEACHER_FUSED").rename(made)
+    before = images_in(made)
+    two = command(weights, data, teachers=("conditional", "ddfm"))
+    two += ["--select", "--output", str(data / "both")]
+    two += ["--samples", "2", "3", "--steps", "2", "1"]
+    assert make_teacher_images.main(two) == 0
+    assert images_in(made) == before
+    other = images_in(data / "both" / "TEACHER_FUSED_conditional")
+    assert "a_1.png" in other and "a_2.png" not in other and "a_2.png" in before
 
 
 def test_a_prior_of_the_optimised_teacher_is_another_setting(weights, data, capsys):

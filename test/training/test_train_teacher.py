@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shutil
 
 import cv2
 import numpy as np
@@ -11,12 +12,15 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("lightning", reason="training needs Lightning: pip install '.[train]'")
 
 from training import train_teacher
+from training.data.augmentation import Augmentation
 from training.data.sampling import Draw
 from training.errors import DataError, LossError
 from training.loop import averaged_run
 from training.teachers import photographs, prior_files, prior_task
+from training.teachers.conditional import TaughtCrops
 
 TINY = {
+    "conditional": {"model_channels": 16, "channel_mult": (1, 2), "attention_at": (), "groups": 8},
     "ddfm": {"model_channels": 16, "channel_mult": (1, 2), "attention_at": (), "groups": 8},
     "mask_difuser": {
         "channels": 16,
@@ -35,10 +39,32 @@ TINY = {
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("photographs")
+    draw(folder)
+    return folder
+
+
+def draw(folder):
     rng = np.random.default_rng(0)
+    folder.mkdir(parents=True, exist_ok=True)
     for number in range(4):
         small = rng.integers(0, 256, (4, 4, 3), dtype=np.uint8)
         cv2.imwrite(str(folder / f"{number}.png"), cv2.resize(small, (80, 60)))
+
+
+@pytest.fixture(scope="module")
+def taught(tmp_path_factory):
+    """Pairs whose teacher took the brighter source; one has no teacher's image."""
+    folder = tmp_path_factory.mktemp("taught")
+    draw(folder / "VIS")
+    (folder / "IR").mkdir()
+    (folder / "TEACHER_FUSED").mkdir()
+    for number in range(4):
+        vis = cv2.imread(str(folder / "VIS" / f"{number}.png"))
+        ir = cv2.cvtColor(vis, cv2.COLOR_BGR2GRAY)[::-1].copy()
+        cv2.imwrite(str(folder / "IR" / f"{number}.png"), ir)
+        if number:
+            fused = np.maximum(vis, ir[:, :, None])
+            cv2.imwrite(str(folder / "TEACHER_FUSED" / f"{number}.png"), fused)
     return folder
 
 
@@ -46,7 +72,8 @@ def train(folder, output, teacher="ddfm", *more):
     return train_teacher.main(
         [
             *("--teacher", teacher, "--config", json.dumps(TINY[teacher])),
-            *("--train_root", str(folder), "--val_root", str(folder), "--input_size", "32"),
+            *("--train_root", str(folder), "--input_size", "32"),
+            *(("--val_root", str(folder)) if teacher != "conditional" else ()),
             *(
                 "--batch_size",
                 "4",
@@ -64,8 +91,19 @@ def train(folder, output, teacher="ddfm", *more):
 
 
 @pytest.mark.parametrize("teacher", sorted(TINY))
-def test_a_run_leaves_what_a_teacher_loads(folder, tmp_path, teacher, capsys):
-    assert train(folder, tmp_path, teacher, "--image_terms_from", "1", "--use_amp") == 0
+def test_a_run_leaves_what_a_teacher_loads(folder, taught, tmp_path, teacher, capsys):
+    of_pairs = teacher == "conditional"
+    assert (
+        train(
+            taught if of_pairs else folder,
+            tmp_path,
+            teacher,
+            "--image_terms_from",
+            "1",
+            "--use_amp",
+        )
+        == 0
+    )
     network = prior_files.load_network(teacher, tmp_path / f"{teacher}.safetensors")
     fresh = prior_files.create_network(teacher, "small", TINY[teacher])
     assert network.config == fresh.config
@@ -75,12 +113,15 @@ def test_a_run_leaves_what_a_teacher_loads(folder, tmp_path, teacher, capsys):
         json.dumps(TINY[teacher])
     )
     assert (tmp_path / "last.ckpt").is_file() and list((tmp_path / "log").rglob("events*"))
-    assert "4 photographs, 4 steps of 4 crops" in capsys.readouterr().out
+    what = "3 pairs with a teacher's image" if of_pairs else "4 photographs"
+    assert f"{what}, 4 steps of 4 crops" in capsys.readouterr().out
 
 
-def test_going_on_is_as_if_never_stopped(folder, tmp_path):
+@pytest.mark.parametrize("teacher", ["conditional", "ddfm"])
+def test_going_on_is_as_if_never_stopped(folder, taught, tmp_path, teacher):
     """Two epochs at once, and one, stopped, then the second: the same weights to the last bit."""
-    assert train(folder, tmp_path / "whole") == 0
+    folder = taught if teacher == "conditional" else folder
+    assert train(folder, tmp_path / "whole", teacher) == 0
     # The schedule is that of two epochs: stopped by a step limit it would be another.
     stop = averaged_run.SaveAverage.on_train_epoch_end
 
@@ -91,13 +132,11 @@ def test_going_on_is_as_if_never_stopped(folder, tmp_path):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(averaged_run.SaveAverage, "on_train_epoch_end", interrupt)
-        assert train(folder, tmp_path / "parts") == 0
-    assert (
-        train(folder, tmp_path / "parts", "ddfm", "--resume", str(tmp_path / "parts/last.ckpt"))
-        == 0
-    )
+        assert train(folder, tmp_path / "parts", teacher) == 0
+    more = ("--resume", str(tmp_path / "parts/last.ckpt"))
+    assert train(folder, tmp_path / "parts", teacher, *more) == 0
     whole, parts = (
-        prior_files.load_network("ddfm", tmp_path / run / "ddfm.safetensors").state_dict()
+        prior_files.load_network(teacher, tmp_path / run / f"{teacher}.safetensors").state_dict()
         for run in ("whole", "parts")
     )
     different = [name for name in whole if not torch.equal(whole[name], parts[name])]
@@ -167,7 +206,7 @@ def test_a_checkpoint_that_would_run_code_is_refused(folder, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("teacher", sorted(TINY))
-def test_it_learns(folder, teacher):
+def test_it_learns(folder, taught, teacher):
     """Twenty steps on one batch and one noise: the error falls below half."""
     torch.manual_seed(0)
     network = prior_files.create_network(teacher, "small", TINY[teacher])
@@ -175,7 +214,9 @@ def test_it_learns(folder, teacher):
     crops = photographs.PhotographCrops(
         photographs.list_photographs([folder]), 1, 32, views=teacher == "mask_difuser"
     )
-    items = [crops[i] for i in range(4)]
+    if teacher == "conditional":
+        crops = TaughtCrops([taught], Augmentation(32), 0, (), False)
+    items = [crops[i % len(crops)] for i in range(4)]
     batch = {name: torch.stack([item[name] for item in items]) for name in items[0]}
     optimizer = torch.optim.Adam(network.parameters(), 4e-3)
     errors = []
@@ -255,3 +296,37 @@ def test_of_a_folder_of_pairs_the_visible_images_are_taken(tmp_path, folder):
 def test_crops_that_do_not_fit_the_network_are_refused(folder, tmp_path, capsys):
     assert train(folder, tmp_path, "mask_difuser", "--input_size", "40") == 1
     assert "multiple of 32 for this network, found 40; try 32" in capsys.readouterr().err
+
+
+# --- the conditional teacher -----------------------------------------------------------------
+
+
+def test_pairs_of_other_folders_validate_the_conditional_teacher(taught, tmp_path, capsys):
+    other = tmp_path / "other"
+    shutil.copytree(taught, other)
+    more = ("--epochs", "1", "--val_root")
+    assert train(taught, tmp_path / "run", "conditional", *more, str(other)) == 0
+    figures = json.loads((tmp_path / "run" / "training.jsonl").read_text().splitlines()[-1])
+    assert figures["val/noise"] > 0.0 and (tmp_path / "run" / "best.ckpt").is_file()
+    assert train(taught, tmp_path / "same", "conditional", *more, str(taught)) == 1
+    assert "expected other images for validation, found 3" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "more, words",
+    [
+        (("--t_below", "150"), "all timesteps for the conditional teacher"),
+        (("--size", "published"), "expected size"),
+        (("--config", '{"in_channels": 3}'), "expected luminance"),
+    ],
+)
+def test_what_the_conditional_teacher_cannot_have_is_named(taught, tmp_path, more, words, capsys):
+    assert train(taught, tmp_path, "conditional", *more) == 1
+    assert words in capsys.readouterr().err
+
+
+def test_without_targets_the_conditional_teacher_says_how_to_make_them(taught, tmp_path, capsys):
+    for side in ("IR", "VIS"):
+        shutil.copytree(taught / side, tmp_path / "pairs" / side)
+    assert train(tmp_path / "pairs", tmp_path / "run", "conditional") == 1
+    assert "expected TEACHER_FUSED/ in" in capsys.readouterr().err
