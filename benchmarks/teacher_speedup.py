@@ -82,7 +82,7 @@ def optimised_cost(
     weights = {name: w for name, w in weights.items() if name not in optimised.SCORES}
     models = [optimised.Optimised(weights, detectors, steps=steps) for steps in (1, 2)]
     models[0].fuse(*pair, [0])
-    one, two = (cost(lambda model=m: model.fuse(*pair, [0]), device) for m in models)
+    one, two = (cost(partial(model.fuse, *pair, [0]), device) for model in models)
     return Cost(*(a + (STEPS["optimised"] - 1) * (b - a) for a, b in zip(one, two)))
 
 

@@ -216,7 +216,7 @@ def markdown(scores: Scores, spreads: Scores) -> str:
             for column, style in styles.items():
                 text = f"{of[label][column]:{style}}"
                 rows[name].append(text + f" ±{spread[column]:{style}}" * (spread[column] > 0))
-        tables.append(markdown_table(columns, rows, corner=label) + "\n")
+        tables.append(markdown_table(list(columns), rows, corner=label) + "\n")
     return "\n".join(tables)
 
 

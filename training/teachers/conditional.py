@@ -47,8 +47,14 @@ class TaughtCrops(FusionDataset):
         boxes: Sequence[str],
         exclude_validation: bool,
     ) -> None:
-        held = {"boxes": boxes, "exclude_validation": exclude_validation}
-        super().__init__(roots, augmentation, seed, in_channels=1, **held)
+        super().__init__(
+            roots,
+            augmentation,
+            seed,
+            in_channels=1,
+            boxes=boxes,
+            exclude_validation=exclude_validation,
+        )
         self.keep_taught()
         if not self.pairs:
             raise DataError(

@@ -73,7 +73,7 @@ class EnsembleSampler:
         planes = [(p.ir[None], p.vis.transpose(2, 0, 1)) for p in pairs]
         ir, vis = (torch.from_numpy(np.stack(x)).float() / 255.0 for x in zip(*planes))
         jobs = [(i, k) for i in range(len(pairs)) for k in range(self.samples)]
-        found = [Ensemble(p.stem, {}, [], *levels, 0.0) for p, *levels in zip(pairs, ir, vis)]
+        found = [Ensemble(p.stem, {}, [], i, v, 0.0) for p, i, v in zip(pairs, ir, vis)]
         for first in range(0, len(jobs), self.batch_size):
             batch = jobs[first : first + self.batch_size]
             rows = [i for i, _ in batch]
