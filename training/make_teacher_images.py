@@ -306,7 +306,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     teacher_fleet.add_options(parser)
     text = "of each pair; one number for all teachers or one each (default: 4; 1 of optimised)"
     add("--samples", type=int, nargs="+", metavar="K", help=text)
-    text = "the same (default: 100 of ddfm and optimised, 10 of conditional, 5 of mask_difuser)"
+    text = "the same (default: 100 of ddfm and optimised, 5 of the others)"
     add("--steps", type=int, nargs="+", metavar="N", help=text)
     text = "of optimised: as of training.train; it sees the objects of the thermal image"
     add("--detector", nargs="+", action="extend", default=[], metavar="FILE", help=text)

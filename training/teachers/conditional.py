@@ -18,7 +18,7 @@ from training.errors import DataError
 from training.teachers.mask_difuser.teacher import MaskDiFuser
 from training.teachers.optimised import Optimised
 
-DEFAULT_STEPS = 10
+DEFAULT_STEPS = 5
 
 
 class Conditional(MaskDiFuser):
