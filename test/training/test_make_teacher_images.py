@@ -20,10 +20,8 @@ from training import make_teacher_images
 from training.data.dataset import FusionDataset
 from training.data.images import read_pair
 from training.data.listing import list_images
-from training.errors import TeacherMemoryError
 from training.evaluation.scores import WEIGHTS, merit
-from training.teachers import ensembles, prior_files
-from training.teachers.ensembles import EnsembleSampler, Pair
+from training.teachers import prior_files
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = {
@@ -200,42 +198,6 @@ def test_the_better_teacher_of_each_pair_is_selected(weights, data, capsys):
     assert images_in(data / "TEACHER_FUSED") == before
 
 
-class Stub:
-    """A teacher of known answers."""
-
-    name = "stub"
-
-    def __init__(self, answer):
-        self.answer = answer
-
-    def fuse(self, ir, vis, seeds):
-        return self.answer(ir, vis, seeds)
-
-
-def pair(size=(40, 50)):
-    rng = np.random.default_rng(1)
-    ir = rng.integers(0, 60, size, dtype=np.uint8)
-    return Pair("p", ir, rng.integers(0, 60, (*size, 3), dtype=np.uint8))
-
-
-def test_samples_that_diverge_are_left_out_and_counted():
-    def answer(ir, vis, seeds):
-        fused = ir.clone()
-        fused[1] = float("nan")
-        return fused
-
-    sampler = EnsembleSampler(Stub(answer), 4, 4, torch.device("cpu"))
-    (found,) = sampler.draw([pair()])
-    assert sorted(found.samples) == [0, 2, 3] and found.diverged == [1]
-
-
-def test_progress_counts_images_not_pairs():
-    sampler = EnsembleSampler(Stub(lambda ir, vis, seeds: ir), 3, 2, torch.device("cpu"))
-    counts = []
-    assert len(sampler.draw([pair(), pair()], counts.append)) == 2
-    assert counts == [2, 2, 2]
-
-
 def test_when_every_sample_diverges_the_pair_fails_and_the_others_go_on(
     weights, data, monkeypatch, capsys
 ):
@@ -250,42 +212,6 @@ def test_when_every_sample_diverges_the_pair_fails_and_the_others_go_on(
     said = capsys.readouterr()
     assert "2 diverged and left out" in said.out and "c: every sample diverged" in said.err
     assert len(list((data / "TEACHER_FUSED").glob("*_var.png"))) == 2
-
-
-@pytest.mark.parametrize(
-    "batch, words", [(4, "try --batch_size 2"), (1, "at 50x40; try --max_side 32")]
-)
-@pytest.mark.parametrize(
-    "error",
-    [torch.OutOfMemoryError("CUDA"), RuntimeError("DefaultCPUAllocator: can't allocate memory")],
-    ids=["gpu", "cpu"],
-)
-def test_out_of_memory_says_what_to_try(batch, words, error):
-    def answer(ir, vis, seeds):
-        raise error
-
-    sampler = EnsembleSampler(Stub(answer), 4, batch, torch.device("cpu"))
-    with pytest.raises(TeacherMemoryError, match=words):
-        sampler.draw([pair()])
-    other = EnsembleSampler(Stub(lambda *_: 1 / 0), 1, 1, torch.device("cpu"))
-    with pytest.raises(ZeroDivisionError):
-        other.draw([pair()])
-
-
-def test_reduced_images_keep_the_visible_texture():
-    """A teacher that adds a constant: what comes back is the full-size visible image plus it."""
-    one = pair((48, 96))
-    seen = []
-
-    def answer(ir, vis, seeds):
-        seen.append(tuple(ir.shape[2:]))
-        return ensembles.luminance(vis) + 0.1
-
-    sampler = EnsembleSampler(Stub(answer), 1, 1, torch.device("cpu"), max_side=48)
-    (found,) = sampler.draw([one])
-    y = ensembles.luminance(found.vis[None])[0]
-    assert seen == [(24, 48)]
-    assert torch.allclose(found.samples[0], y + 0.1, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The conditional teacher: what it is given, what it samples, how its samples are measured."""
+"""The conditional teacher: what it is given, what it samples, what it learns from."""
 
 import cv2
 import numpy as np
@@ -10,7 +10,6 @@ from training.data.augmentation import Augmentation
 from training.data.sampling import Draw
 from training.teachers import diffusion, prior_files
 from training.teachers.conditional import Conditional, TaughtCrops
-from training.teachers.ensembles import EnsembleSampler, Pair, spread
 
 TINY = {"model_channels": 16, "channel_mult": (1, 2), "attention_at": (), "groups": 8}
 
@@ -75,29 +74,3 @@ def test_sources_have_faults_and_the_target_has_none(tmp_path):
     noisy = sum(float(item["view_a"].std()) > 0.0 for item in items)
     assert 10 <= noisy <= 30
     assert torch.equal(items[3]["view_a"], crops[Draw(0, 3)]["view_a"])
-
-
-class Known:
-    """Samples that differ by 10 grey levels on the left half and not on the right."""
-
-    name = "known"
-
-    def fuse(self, ir, vis, seeds):
-        fused = torch.full_like(ir, 100.0 / 255.0)
-        fused[0, :, :, : ir.shape[3] // 2] += 10.0 / 255.0
-        return fused
-
-
-@pytest.mark.parametrize("side, expected", [("left", 5.0), ("right", 0.0), ("none", None)])
-def test_the_spread_is_measured_where_the_sources_disagree(side, expected):
-    ir = np.full((32, 32), 100, np.uint8)
-    vis = np.full((32, 32, 3), 100, np.uint8)
-    if side != "none":
-        vis[:, :16] = 100 if side == "right" else 160
-        vis[:, 16:] = 100 if side == "left" else 160
-    sampler = EnsembleSampler(Known(), 2, 2, torch.device("cpu"))
-    (ensemble,) = sampler.draw([Pair("a", ir, vis)])
-    found = spread(ensemble)
-    assert found == (None if expected is None else pytest.approx(expected, abs=1e-3))
-    (alone,) = EnsembleSampler(Known(), 1, 1, torch.device("cpu")).draw([Pair("a", ir, vis)])
-    assert spread(alone) is None
