@@ -59,6 +59,7 @@ from training.options import add_options, require_at_least, script_parser
 from training.teachers import ddfm, diffusion, optimised, teacher_fleet
 from training.teachers.ensemble_files import EnsembleFolder, refuse_ambiguous
 from training.teachers.ensembles import (
+    AGREE,
     DISAGREE,
     Ensemble,
     EnsembleSampler,
@@ -141,7 +142,7 @@ class Work:
     diverged: int = 0
     before: int = 0
     failed: list[str] = field(default_factory=list)
-    spreads: list[float] = field(default_factory=list)
+    spreads: list[tuple[float, float]] = field(default_factory=list)
 
     def make(self, folder: EnsembleFolder, root: Path, sampler: EnsembleSampler) -> None:
         """Make the missing images of this process's part of one folder."""
@@ -276,10 +277,11 @@ def _make(options: argparse.Namespace) -> Work:
         if isinstance(sampler.teacher, optimised.Optimised):
             print(f"{teacher}: {sampler.teacher.report()}", file=sys.stderr)
         if work.spreads:
+            disagree, agree = np.mean(work.spreads, axis=0)
             print(
-                f"{teacher}: the samples of a pair differ by {np.mean(work.spreads):.2f} grey "
-                f"levels where its sources differ by {DISAGREE} or more (standard deviation, mean "
-                f"of {len(work.spreads)} pairs)",
+                f"{teacher}: the samples of a pair differ by {disagree:.2f} grey levels where its "
+                f"sources differ by {DISAGREE} or more, by {agree:.2f} where by {AGREE} or less "
+                f"(standard deviation, mean of {len(work.spreads)} pairs)",
                 flush=True,
             )
     for root in roots if options.select else ():

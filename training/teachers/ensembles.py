@@ -18,8 +18,8 @@ from irvis_fusion_core.network.student import luminance
 from training.errors import TeacherMemoryError
 from training.teachers import images
 
-DISAGREE = 40
-"""Grey levels by which both sources differ where they show different things."""
+DISAGREE, AGREE = 40, 10
+"""Grey levels by which both sources differ, at least or at most."""
 
 
 class Pair(NamedTuple):
@@ -127,16 +127,19 @@ def summarize(ensemble: Ensemble) -> tuple[torch.Tensor, torch.Tensor]:
     return samples.mean(0).float(), samples.var(0, correction=0)[0]
 
 
-def spread(ensemble: Ensemble) -> float | None:
-    """Return the mean standard deviation of the samples where the sources `DISAGREE`.
+def spread(ensemble: Ensemble) -> tuple[float, float] | None:
+    """Return the mean standard deviation of the samples, in grey levels.
 
-    In grey levels. None of one sample, or where the sources disagree nowhere. Below about 2 the
-    variance has nothing to weigh.
+    Where the sources `DISAGREE`, and where they `AGREE`: alike in both, it is grain, and the
+    variance has nothing to weigh. None of one sample, or where there is no pixel of one kind.
     """
-    differ = (ensemble.ir - luminance(ensemble.vis[None])[0]).abs()[0] >= DISAGREE / 255.0
-    if len(ensemble.samples) < 2 or not differ.any():
+    apart = 255.0 * (ensemble.ir - luminance(ensemble.vis[None])[0]).abs()[0]
+    kinds = apart > DISAGREE - 0.5, apart < AGREE + 0.5
+    if len(ensemble.samples) < 2 or not all(kind.any() for kind in kinds):
         return None
-    return 255.0 * float(summarize(ensemble)[1].sqrt()[differ].mean())
+    deviation = 255.0 * summarize(ensemble)[1].sqrt()
+    disagree, agree = (float(deviation[kind].mean()) for kind in kinds)
+    return disagree, agree
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -93,7 +93,9 @@ class Known:
         return fused
 
 
-@pytest.mark.parametrize("side, expected", [("left", 5.0), ("right", 0.0), ("none", None)])
+@pytest.mark.parametrize(
+    "side, expected", [("left", (5.0, 0.0)), ("right", (0.0, 5.0)), ("none", None)]
+)
 def test_the_spread_is_measured_where_the_sources_disagree(side, expected):
     ir = np.full((32, 32), 100, np.uint8)
     vis = np.full((32, 32, 3), 100, np.uint8)
