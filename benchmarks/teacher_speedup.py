@@ -150,7 +150,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add, teachers = parser.add_argument, sorted([*TEACHERS, "optimised"])
     add("--teacher", action="append", choices=teachers, help="default: ddfm, mask_difuser")
     text = "of optimised: as of training.make_teacher_images"
-    add("--detector", action="append", default=[], metavar="FILE", help=text)
+    add("--detector", nargs="+", action="extend", default=[], metavar="FILE", help=text)
     add("--teacher_size", default="published", choices=("published", "small"))
     add("--model", default="base", help="the student (default: base)")
     add("--backends", type=lambda text: text.split(","), default=["torch", "auto"])
