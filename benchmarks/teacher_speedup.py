@@ -80,10 +80,12 @@ def optimised_cost(
     """Return what one image costs the teacher that optimises pixels."""
     weights = default_weights(bool(detectors))
     weights = {name: w for name, w in weights.items() if name not in optimised.SCORES}
-    models = [optimised.Optimised(weights, detectors, steps=steps) for steps in (1, 2)]
+    counts = (1, 5)  # of steps: their difference is that of four
+    models = [optimised.Optimised(weights, detectors, steps=steps) for steps in counts]
     models[0].fuse(*pair, [0])
-    one, two = (cost(partial(model.fuse, *pair, [0]), device) for model in models)
-    return Cost(*(a + (STEPS["optimised"] - 1) * (b - a) for a, b in zip(one, two)))
+    few, more = (cost(partial(model.fuse, *pair, [0]), device) for model in models)
+    left = (STEPS["optimised"] - counts[0]) / (counts[1] - counts[0])
+    return Cost(*(a + left * (b - a) for a, b in zip(few, more)))
 
 
 def teacher_cost(teacher: str, size: str, pair: Sequence[torch.Tensor], device: str) -> Cost:
