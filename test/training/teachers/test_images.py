@@ -67,7 +67,9 @@ def test_held_brightness_lies_between_the_sources_and_texture_stays(size):
 
 def test_mean_and_variance_are_numpys():
     samples = torch.rand(5, 1, 4, 4)
-    mean, variance = summarize(Ensemble("a", dict(enumerate(samples)), [], samples[0], samples[0], 0.0))
+    mean, variance = summarize(
+        Ensemble("a", dict(enumerate(samples)), [], samples[0], samples[0], 0.0)
+    )
     assert np.allclose(mean, samples.double().numpy().mean(0))
     assert np.allclose(variance, samples.double().numpy().var(0)[0])
 
