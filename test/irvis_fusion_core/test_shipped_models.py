@@ -79,9 +79,10 @@ METRICS = ("SCD", "VIF", "Qabf", "SSIM")
 # these metrics, for images that detectors and people read better (docs/benchmarks.md): Qabf, VIF
 # and SSIM with the range 2 reward printed noise, SCD a faint copy of the thermal image anywhere.
 MOST_LOST = {"msrs/val": (0.0, 0.08, 0.13, 0.1), "roadscene/val": (0.08, 0.06, 0.06, 0.07)}
-# `nano` shows thermal detail by day at objects alone. SCD is highest where thermal clouds are
-# drawn into the sky; what is wanted instead has a test of its own below.
+# Since their second round `nano` and `small` show thermal detail by day at objects alone. SCD is
+# highest where thermal clouds are drawn into the sky; what is wanted instead has its own test.
 MOST_SCD_LOST = {("nano", "msrs/val"): 0.01, ("nano", "roadscene/val"): 0.32}
+MOST_SCD_LOST |= {("small", folder): lost for (_, folder), lost in MOST_SCD_LOST.items()}
 
 
 def scores(fused, grey, y):
@@ -143,9 +144,12 @@ def test_it_is_a_fusion_near_the_maximum_and_cleans_noise(variant, trivial):
     assert darker and max(darker) < 50
 
 
-@pytest.mark.parametrize("variant", ["nano"])
-def test_skies_stay_those_of_the_visible_image_and_hot_things_keep_their_colour(variant):
-    """Thermal images as the node rescales them; both are means over the pairs that have some."""
+@pytest.mark.parametrize("variant, most", [("nano", 1.1), ("small", 1.4)])
+def test_skies_stay_those_of_the_visible_image_and_hot_things_keep_their_colour(variant, most):
+    """Thermal images as the node rescales them; both are means over the pairs that have some.
+
+    `most` is the ripple in skies over that of the visible image.
+    """
     ripples, saturations = [], []
     with RealtimeFusion(variant, device="cpu", threads=1) as fusion:
         for _, grey, vis in pairs(["roadscene/val"]):
@@ -157,5 +161,6 @@ def test_skies_stay_those_of_the_visible_image_and_hot_things_keep_their_colour(
             ripples.append([image_faults.ripple(plane, sky) for plane in planes])
             saturations.append(image_faults.saturation_kept(fused, ir, vis))
     ours, visible, maximum = np.nanmean(ripples, 0)
-    assert ours < 1.1 * visible < maximum, (ours, visible, maximum)
+    assert ours < most * visible, (ours, visible)
+    assert ours < maximum or variant != "nano", (ours, maximum)
     assert np.nanmean(saturations) > 0.8, saturations
