@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from irvis_fusion_core import metrics
+from irvis_fusion_core.metrics.fidelity import ssim_mean
 
 SOURCE_METRICS = ("EN", "SD", "SF", "AG", "MI", "SCD", "VIF", "Qabf", "SSIM", "SSIM255")
 TEACHER_METRICS = ("ssim_teacher", "psnr_teacher", "lpips_teacher")
@@ -43,9 +44,13 @@ def score(
 
 
 def score_against_teacher(fused: np.ndarray, teacher: np.ndarray) -> dict[str, float]:
-    """Return SSIM and PSNR (dB, at most `LARGEST_PSNR`) of two 8-bit HxW luminances."""
-    psnr = min(LARGEST_PSNR, metrics.psnr255(fused, teacher, teacher))
-    return {"ssim_teacher": metrics.ssim255(fused, teacher, teacher), "psnr_teacher": psnr}
+    """Return SSIM and PSNR (dB, at most `LARGEST_PSNR`) of two HxW luminances in grey levels, also fractions of them."""
+    f, t = fused.astype(np.float64), teacher.astype(np.float64)
+    error = float(np.mean((f - t) ** 2))
+    return {
+        "ssim_teacher": ssim_mean(f, t, t, 255.0),
+        "psnr_teacher": min(LARGEST_PSNR, float(10.0 * np.log10(255.0**2 / max(error, 1e-9)))),
+    }
 
 
 def merit(row: Mapping[str, float]) -> float:
