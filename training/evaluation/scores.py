@@ -44,7 +44,10 @@ def score(
 
 
 def score_against_teacher(fused: np.ndarray, teacher: np.ndarray) -> dict[str, float]:
-    """Return SSIM and PSNR (dB, at most `LARGEST_PSNR`) of two HxW luminances in grey levels, also fractions of them."""
+    """Return SSIM and PSNR (dB, at most `LARGEST_PSNR`) of two HxW luminances, grey levels.
+
+    The mean of an ensemble has fractions of levels.
+    """
     f, t = fused.astype(np.float64), teacher.astype(np.float64)
     error = float(np.mean((f - t) ** 2))
     return {
