@@ -50,7 +50,7 @@ def test_stages_are_commands_that_training_takes_and_start_from_each_other(
     assert len(stages) == 3
 
 
-STEPS = {"nano": 4200, "small": 2700, "base": 800}
+STEPS = {"nano": 4200, "small": 2700, "base": 1950}
 
 
 @pytest.mark.parametrize("variant", sorted(STEPS))
