@@ -79,3 +79,16 @@ def test_objects_move_with_the_crop(seed):
     view = augmentation(scene, np.random.default_rng(seed))
     objects, _ = object_masks(view.ir_aligned, view.vis_clean, view.objects)
     assert np.abs((objects > 0.5) ^ (view.ir_aligned > 127)).mean() < 0.03
+
+
+def test_the_borders_of_masks_are_those_of_the_losses_filter():
+    """`training.losses.filters.smooth`, also at the border of the crop."""
+    torch = pytest.importorskip("torch")
+    from training.losses.filters import smooth
+
+    ir, vis = np.full((48, 64), 90, np.uint8), np.full((48, 64, 3), 90, np.uint8)
+    found = np.array([[PERSON, 0.9, 0.5, 0.4, 0.5, 1, 0.9, 0.0]], np.float32)
+    objects, _ = object_masks(ir, vis, found)
+    box = torch.zeros(1, 1, 48, 64)
+    box[:, :, 12:36, 45:] = 1.0
+    np.testing.assert_allclose(objects, smooth(box, 9)[0, 0].numpy(), atol=1e-5)
