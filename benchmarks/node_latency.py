@@ -37,6 +37,7 @@ import json
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -62,7 +63,8 @@ class Run(NamedTuple):
     """The measurements of one run, without the warm-up except in `lost`.
 
     A latency is from the stamp to the consumer's callback. A residence is from the middleware's
-    reception of the visible frame in the consumer's process to that of the fused frame.
+    reception of the visible frame in the consumer's process to that of the fused frame. `counted`
+    is what the node says of its frames, with the warm-up.
     """
 
     sent: int
@@ -73,6 +75,7 @@ class Run(NamedTuple):
     disordered: int
     debug: dict[str, list[float]]
     cpu_s: float
+    counted: dict[str, int]
 
     @property
     def cpu_ms(self) -> float:
@@ -109,6 +112,7 @@ def make_run(camera: Mapping[str, Any], consumer: Mapping[str, Any]) -> Run:
             for name, values in consumer["debug"].items()
         },
         cpu_s=camera["cpu_s"],
+        counted=consumer["counted"],
     )
 
 
@@ -138,10 +142,27 @@ def together(runs: Sequence[Run]) -> Run:
     """Return the runs of one node as one."""
     first, *others = runs
     for other in others:
-        summed = {n: getattr(first, n) + getattr(other, n) for n in Run._fields if n != "debug"}
+        apart = ("debug", "counted")
+        summed = {n: getattr(first, n) + getattr(other, n) for n in Run._fields if n not in apart}
         debug = {name: values + other.debug[name] for name, values in first.debug.items()}
-        first = Run(debug=debug, **summed)
+        counted = Counter(first.counted) + Counter(other.counted)
+        first = Run(debug=debug, counted=dict(counted), **summed)
     return first
+
+
+def whereabouts(node: Run) -> str:
+    """Return where the node's frames went, as it counts them itself: a sentence."""
+    counted = node.counted
+    lost, dropped, left = (
+        sum(count for name, count in counted.items() if name.startswith(begin))
+        for begin in ("lost: ", "frames dropped", ("frames fused", "frames passed"))
+    )
+    after = node.lost - lost - dropped
+    return (
+        f"of {counted.get('published', 0)} visible frames, warm-up included, {lost} did not reach "
+        f"the node, it dropped {dropped}, and let {left} out; {after} did not reach the consumer "
+        "after that"
+    )
 
 
 def verdict(node: Run, relay: Run, rate_hz: float) -> list[Check]:
@@ -189,7 +210,8 @@ def report(all_runs: Mapping[str, Sequence[Run]], options: argparse.Namespace) -
     if options.cpu_alone:
         return
     fused, out = len(node.debug["engine_ms"]), len(node.latencies_ms)
-    print(f"\n{fused} of {out} frames that came out were fused, others passed\n")
+    print(f"\n{fused} of {out} frames that came out were fused, others passed")
+    print(whereabouts(node) + "\n")
     times = {
         "engine": node.debug["engine_ms"],
         "node's own cost: wait for the worker": node.debug["wait_ms"],

@@ -17,6 +17,7 @@ from typing import Any
 import cv2
 import numpy as np
 import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.qos import QoSProfile
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import Image
@@ -32,6 +33,8 @@ IMAGES = 8
 STEPS = ("read_ms", "thermal_ms", "registration_ms", "write_ms", "publish_ms")
 """The parts of `node_ms`."""
 DEBUG = ("node_ms", "wait_ms", "engine_ms", *STEPS)
+COUNTED = ("published", "frames ", "lost: ")
+"""Begins of the node's counts in /diagnostics."""
 RELAY_TOPIC = "/benchmark_relay/debug/publish_ms"
 STAMP = struct.Struct("<iI")
 STAMP_AT = 4
@@ -101,7 +104,8 @@ def run_consumer(seconds: float, with_debug: bool = True) -> None:
 
     `arrivals` are (stamp, received by the middleware, callback) of the fused topic, `observed` the
     same of the visible one, which the node receives at the same moment. `debug` has (time of
-    arrival, value) by topic; without `with_debug` it does not subscribe to them.
+    arrival, value) by topic, `counted` what the node says of its frames in /diagnostics; without
+    `with_debug` it does not subscribe to them.
     """
     rclpy.init()
     node = rclpy.create_node("benchmark_consumer")
@@ -109,6 +113,7 @@ def run_consumer(seconds: float, with_debug: bool = True) -> None:
     observed: list[tuple[int, int, int]] = []
     last_s = [time.monotonic()]
     debug: dict[str, list[tuple[int, float]]] = {n: [] for n in (*DEBUG, "relay_publish_ms")}
+    counted: dict[str, int] = {}
 
     def on_image(raw: bytes, info: dict, seen: list[tuple[int, int, int]]) -> None:
         now_ns = node.get_clock().now().nanoseconds
@@ -119,6 +124,12 @@ def run_consumer(seconds: float, with_debug: bool = True) -> None:
     def on_value(message: Float32, name: str) -> None:
         debug[name].append((node.get_clock().now().nanoseconds, message.data))
 
+    def on_diagnostics(message: DiagnosticArray) -> None:
+        for status in message.status:
+            if status.name.endswith(": fusion"):
+                of_frames = (v for v in status.values if v.key.startswith(COUNTED))
+                counted.update({v.key: int(v.value) for v in of_frames})
+
     subscribe: Any = node.create_subscription  # rclpy's types lack a callback that takes `info`
     for topic, seen in (("fused/image_raw", arrivals), ("vis/image_raw", observed)):
         subscribe(Image, topic, functools.partial(on_image, seen=seen), 10, raw=True)
@@ -126,12 +137,15 @@ def run_consumer(seconds: float, with_debug: bool = True) -> None:
     topics["relay_publish_ms"] = RELAY_TOPIC
     for name, topic in topics.items() if with_debug else ():
         subscribe(Float32, topic, functools.partial(on_value, name=name), 50)
+    if with_debug:
+        subscribe(DiagnosticArray, "/diagnostics", on_diagnostics, 10)
     end_s = time.monotonic() + seconds + 60.0
     while time.monotonic() < end_s:
         rclpy.spin_once(node, timeout_sec=0.2)
         if arrivals and time.monotonic() - last_s[0] > 2.0:
             break
-    print(json.dumps({"arrivals": arrivals, "observed": observed, "debug": debug}))
+    told = {"arrivals": arrivals, "observed": observed, "debug": debug, "counted": counted}
+    print(json.dumps(told))
 
 
 def run_relay(pairing: bool = False, serialized: bool = False) -> None:

@@ -30,8 +30,11 @@ HELD_BYTES_MAX = 128 * 1024 * 1024
 SHORTEST_PATIENCE_S = 0.15
 """The shortest patience: 5 frames at 30 Hz, as many as the output keeps by default."""
 
-PATIENCE_FACTOR = 5.0
-"""An engine that takes this many times its usual time has stalled."""
+PATIENCE_FACTOR = 2.0
+"""An engine that takes this many times its usual time has stalled.
+
+What is held behind it then leaves in one burst, which has to fit the queues of the subscribers.
+"""
 
 TIMES_KEPT = 64
 """Frames that tell the usual time of the engine: two seconds at 30 Hz."""
@@ -299,8 +302,8 @@ class FusionWorker(Generic[Opened, Job]):
     def _learn(self, took_s: float) -> None:
         """Let the patience follow the usual time of the engine; slow frames count, too.
 
-        An engine that needs 10 ms is given up after 0.15 s, so that a burst of held frames fits
-        the queues downstream; one that needs 0.2 s still fuses what it can.
+        An engine that needs 10 ms is given up after 0.15 s, one that needs 0.2 s after 0.4 s: it
+        still fuses what it can, and a burst of held frames is at most twice the usual one.
         """
         self._times_s.append(took_s)
         times_s = sorted(self._times_s)

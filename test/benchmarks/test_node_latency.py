@@ -10,6 +10,7 @@ from benchmarks.node_latency import (
     own_cost_outside,
     together,
     verdict,
+    whereabouts,
 )
 
 MS = 1_000_000
@@ -29,6 +30,7 @@ def run(latency_ms, debug=None, **changes):
         "disordered": 0,
         "debug": debug or {},
         "cpu_s": 1.0,
+        "counted": {},
     }
     return Run(**{**values, **changes})
 
@@ -49,6 +51,7 @@ def test_lost_double_and_disordered_frames_are_told_apart():
         "arrivals": [[stamp * MS, (stamp + r) * MS, (stamp + c) * MS] for stamp, r, c in arrivals],
         "observed": [[s * MS, (s + 1) * MS, s * MS + 1_500_000] for s in (1, 2, 3, 4, 5)],
         "debug": {"engine_ms": [[2 * MS, 99.0], [4 * MS, 8.0]]},
+        "counted": {"published": 6},
     }
     found = make_run(camera, consumer)
     assert (found.sent, found.lost, found.twice, found.disordered) == (4, 2, 1, 1)
@@ -56,6 +59,17 @@ def test_lost_double_and_disordered_frames_are_told_apart():
     assert found.residences_ms == [2.0, 4.0, 3.0]  # received, less when the observer received
     assert found.debug == {"engine_ms": [8.0]}  # the warm-up's is left out
     assert found.cpu_s == 2.5 and found.cpu_ms == 625.0
+
+
+def test_it_tells_on_which_side_of_the_node_frames_were_lost():
+    counted = {"published": 20, "frames fused": 8, "frames passed: overrun": 6}
+    counted.update({"frames passed: ir_stale": 1, "frames dropped: fault": 2})
+    counted.update({"lost: reader queue": 2, "lost: middleware": 1})
+    one = run(1.0, lost=6, counted=counted)  # 3 before it, 2 in it, so 1 behind it
+    assert whereabouts(together([one, one])) == (
+        "of 40 visible frames, warm-up included, 6 did not reach the node, it dropped 4, and let "
+        "30 out; 2 did not reach the consumer after that"
+    )
 
 
 def test_both_views_of_the_own_cost_are_of_the_same_thing():

@@ -177,14 +177,14 @@ def test_stuck_worker_gives_its_jobs_back_in_order():
 
 
 def test_patience_follows_the_engine_and_is_not_shaken_by_one_stall():
-    """Against the definition by hand: five times the ninth of ten, within its bounds."""
+    """Against the definition by hand: twice the ninth of ten, within its bounds."""
     worker = Harness(stall_s=1.0).worker
     worker._learn(30.0)  # a warm-up that builds
     for _ in range(3):
-        worker._learn(0.04)
+        worker._learn(0.1)
         assert worker.mailbox.patience_s == 1.0  # not known yet
-    worker._learn(0.04)
-    assert worker.mailbox.patience_s == 0.04 * worker_module.PATIENCE_FACTOR
+    worker._learn(0.1)
+    assert worker.mailbox.patience_s == 0.2
     for _ in range(58):
         worker._learn(0.001)
     assert worker.mailbox.patience_s == worker_module.SHORTEST_PATIENCE_S
