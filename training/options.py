@@ -67,6 +67,8 @@ _GROUPS: dict[str, dict[str, _Row]] = {
         "misalign_px": (4.0, "its reach, pixels"),
         "misalign_deg": (1.0, "its reach, degrees"),
         "misalign_scale": (0.01, "1 +- this"),
+        "parallax_prob": (0.0, "IR displaced, then put back by the learned registration, 0..1"),
+        "parallax_px": (16.0, "reach of this displacement, pixels"),
         "noise_prob": (0.1, "sensor noise, 0..1"),
         "ir_noise": (14.0, "its largest strength in IR, grey levels"),
     },

@@ -17,12 +17,13 @@ a shipped name, an .onnx, or a checkpoint; `=NAME` names its row. `maximum` and 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain
+from itertools import chain, product
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from benchmarks.learned_registration.methods import Learned, Method, warped
 from benchmarks.online_alignment import drift_matrix
 from benchmarks.robustness.doubled_edges import extra_edges, shared_edges
 from benchmarks.shared.fusions import Fusion, mean_rows, open_fusions
@@ -36,6 +37,7 @@ Case = tuple[str, float]
 METRICS = ("Qabf", "VIF", "SSIM")
 COLUMNS = (*METRICS, "extra edges")
 TRIVIAL = ("maximum", "mean")
+REGISTERED = "learned registration, "
 CASES: tuple[Case, ...] = (
     *(("shift", value) for value in (0, 2, 4, 8)),
     *(("turn", value) for value in (0.5, 1.0, 2.0)),
@@ -57,20 +59,27 @@ def displaced(ir: np.ndarray, kind: str, value: float, number: int) -> np.ndarra
 
 
 def measure(
-    pairs: Iterable[Pair], fusions: Mapping[str, Fusion]
+    pairs: Iterable[Pair], fusions: Mapping[str, Fusion], learned: Method | None = None
 ) -> tuple[dict[tuple[str, Case], dict[str, float]], int]:
-    """Return (fusion, case) -> mean over pairs of `COLUMNS`, and the number of pairs."""
+    """Return (fusion, case) -> mean over pairs of `COLUMNS`, and the number of pairs.
+
+    With `learned` there is `REGISTERED` + fusion as well.
+    """
     rows: dict[tuple[str, Case], list[Sequence[float]]] = {}
     count = 0
     for count, pair in enumerate(pairs, 1):
         places = shared_edges(pair.ir, pair.luma)
         for case in CASES:
             seen = pair._replace(ir=displaced(pair.ir, *case, count - 1))
-            for name, fuse in fusions.items():
-                fused = fuse(seen)
+            inputs = {"": seen}
+            if learned is not None:
+                put_back = warped(seen.ir, learned(seen.ir, seen.luma))
+                inputs[REGISTERED] = seen._replace(ir=put_back)
+            for (name, fuse), (how, given) in product(fusions.items(), inputs.items()):
+                fused = fuse(given)
                 scores = metrics.score_pair(fused, pair.ir, pair.vis, METRICS)
                 extra = extra_edges(metrics.luminance(fused), pair.luma, places)
-                rows.setdefault((name, case), []).append([*scores.values(), extra])
+                rows.setdefault((how + name, case), []).append([*scores.values(), extra])
     return {key: dict(zip(COLUMNS, row)) for key, row in mean_rows(rows).items()}, count
 
 
@@ -105,18 +114,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add = parser.add_argument
     add("--model", nargs="+", action="extend", default=[], metavar="MODEL[=NAME]")
     add("--plot", type=Path, help="image to write (needs matplotlib)")
+    add("--learned", action="store_true", help="also after the learned registration")
     options = parser.parse_args(arguments)
     cv2.setNumThreads(1)
+    learned = Learned(threads=options.threads) if options.learned else None
     with open_fusions(options, TRIVIAL) as fusions:
         pairs = [read_pairs(options.data, name, options.limit) for name in options.sets]
-        result, count = measure(chain(*pairs), fusions)
+        result, count = measure(chain(*pairs), fusions, learned)
+    fused_by = list(dict.fromkeys(name for name, _ in result))
     print(f"{count} pairs of {', '.join(options.sets)}; references are the registered images")
     names = [f"{kind} {value:g} {UNITS[kind]}" for kind, value in CASES]
     for column in COLUMNS:
-        rows = {name: [result[name, case][column] for case in CASES] for name in fusions}
+        rows = {name: [result[name, case][column] for case in CASES] for name in fused_by}
         print("\n" + markdown_table(names, rows, corner=column))
     if options.plot:
-        plot(result, fusions, options.plot)
+        plot(result, fused_by, options.plot)
         print(f"\nwritten {options.plot}")
 
 

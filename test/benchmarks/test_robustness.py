@@ -2,6 +2,7 @@
 
 import cv2
 import numpy as np
+import pytest
 
 from benchmarks.robustness.__main__ import CASES, displaced, measure
 from benchmarks.robustness.doubled_edges import extra_edges, shared_edges
@@ -63,3 +64,24 @@ def test_a_fusion_that_ignores_infrared_is_not_moved_by_it(tmp_path):
     assert result["visible", ("shift", 8)]["extra edges"] == 0.0
     kept, lost = (result["maximum", ("shift", value)] for value in (0, 8))
     assert lost["SSIM"] < kept["SSIM"] and lost["extra edges"] > kept["extra edges"]
+
+
+def test_with_a_registration_that_knows_the_shift_nothing_is_lost(tmp_path):
+    """Rows behind it are those of the undisplaced pair; the others are as without it."""
+    write_image(str(tmp_path / "set" / "IR" / "a.png"), squares())
+    write_image(str(tmp_path / "set" / "VIS" / "a.png"), np.dstack([squares(bright=150)] * 3))
+    fusions = trivial_fusions(["maximum"])
+    pair = next(read_pairs(tmp_path, "set"))
+
+    shifts = iter([value if kind == "shift" else 0.0 for kind, value in CASES])
+
+    def knows(ir, vis):  # the first pair is shifted to the right
+        return np.stack([np.full(ir.shape, next(shifts)), np.zeros(ir.shape)]).astype(np.float32)
+
+    alone, _ = measure([pair], fusions)
+    found, _ = measure([pair], fusions, knows)
+    assert {key: row for key, row in found.items() if key in alone} == alone
+    for value in (0, 2, 4, 8):
+        assert found["learned registration, maximum", ("shift", value)] == pytest.approx(
+            alone["maximum", ("shift", 0)], abs=1e-6
+        )

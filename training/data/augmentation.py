@@ -18,6 +18,7 @@ import numpy as np
 from irvis_fusion_core.errors import ConfigurationError
 from training.data.boxes import cut_boxes
 from training.data.images import Images
+from training.data.residual_parallax import residual_parallax
 
 Window = tuple[int, int, int]  # top, left and side of a square
 
@@ -48,6 +49,8 @@ class Augmentation:
     misalign_px: float = 4.0
     misalign_deg: float = 1.0
     misalign_scale: float = 0.01
+    parallax_prob: float = 0.0  # as misaligned, then registered (`residual_parallax`)
+    parallax_px: float = 16.0
     tone_prob: float = 0.3
     vis_tone: float = 0.3  # standard deviation of the logarithm of gamma
     ir_tone: float = 0.2
@@ -90,6 +93,9 @@ class Augmentation:
         if random.random() < self.misalign_prob:
             # Displaced before it is cut, so that real pixels move in at the border.
             ir = self._cut(self._displaced(scene.ir, window, random), None, flip)
+        # Not drawn without need: it would change the other draws.
+        if self.parallax_prob and random.random() < self.parallax_prob:
+            ir = residual_parallax(ir_aligned, vis, self.parallax_px, random, boxes)
         if random.random() < self.tone_prob:
             table = tone_curve(np.exp(random.normal(0.0, self.vis_tone)))
             vis, teachers = table[vis], [table[p] for p in teachers]

@@ -5,6 +5,9 @@ import numpy as np
 import pytest
 
 from irvis_fusion_core.errors import ConfigurationError
+from irvis_fusion_core.registration.learned.learned_registration import LearnedRegistration
+from irvis_fusion_core.registration.modes import NoRegistration
+from training.data import residual_parallax
 from training.data.augmentation import (
     Augmentation,
     jitter_chroma,
@@ -12,6 +15,7 @@ from training.data.augmentation import (
     tone_curve,
 )
 from training.data.images import Images, sky_mask
+from training.registration.fields import inverse
 
 KINDS = ("resize", "flip", "misalign", "tone", "gain", "colour", "noise", "jpeg")
 STILL = dict.fromkeys([f"{kind}_prob" for kind in KINDS], 0.0)
@@ -98,6 +102,48 @@ def test_misalignment_moves_only_what_the_student_sees_of_the_infrared(seed):
     assert 0.945 < scale < 1.055
     assert abs(angle) < 4.1 and np.abs(shift).max() < 6.5
     assert abs(angle) > 0.02 or np.abs(shift).max() > 0.1
+
+
+def test_parallax_moves_what_the_student_sees_and_learned_registration_puts_it_back(monkeypatch):
+    """A registration that knows the displacement leaves only what interpolation blurs."""
+    image, seen = scene(3, 200, 200), []
+    drawn = residual_parallax.random_displacement
+
+    def known(*arguments):
+        seen.append(drawn(*arguments))
+        return seen[-1]
+
+    class Perfect:
+        def refine(self, ir, coverage, vis, now_s):
+            assert vis.shape == ir.shape
+            y, x = np.mgrid[:128, :128].astype(np.float32)
+            there = np.stack([x, y]) - seen[-1].source
+            field = inverse(-there, x, y)
+            return cv2.remap(ir, x + field[0], y + field[1], cv2.INTER_LINEAR), coverage
+
+    monkeypatch.setattr(residual_parallax, "random_displacement", known)
+    options = {**STILL, "parallax_prob": 1.0, "parallax_px": 6.0}
+    for fixed in (False, True):
+        registration = (
+            Perfect()
+            if fixed
+            else LearnedRegistration(NoRegistration(), smoothing_s=0.0, in_background=False)
+        )
+        monkeypatch.setattr(residual_parallax, "_registration", lambda it=registration: it)
+        # A draw without bodies: they hide what is behind them.
+        found = Augmentation(size=128, **options)(image, np.random.default_rng(1))
+        assert np.array_equal(found.ir_aligned, found.vis[:, :, 0])
+        far = np.hypot(*(seen[-1].source - np.mgrid[:128, :128][::-1]))
+        assert 1.0 < far.max() < 6.5
+        inner = np.abs(found.ir.astype(int) - found.ir_aligned)[16:-16, 16:-16]
+        displaced = cv2.remap(found.ir_aligned, *seen[-1].source, cv2.INTER_LINEAR)
+        before = np.abs(displaced.astype(int) - found.ir_aligned)[16:-16, 16:-16]
+        assert inner.mean() < (0.1 if fixed else 0.7) * before.mean()
+
+
+def test_without_parallax_the_other_draws_stay_as_they_are():
+    found = [view(4, parallax_px=reach).ir for reach in (4.0, 16.0)]
+    assert np.array_equal(*found)
 
 
 def test_tone_is_the_scenes_and_follows_into_the_teacher():
