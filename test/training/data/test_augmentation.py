@@ -106,6 +106,7 @@ def test_misalignment_moves_only_what_the_student_sees_of_the_infrared(seed):
 
 def test_parallax_moves_what_the_student_sees_and_learned_registration_puts_it_back(monkeypatch):
     """A registration that knows the displacement leaves only what interpolation blurs."""
+    pytest.importorskip("onnxruntime")
     image, seen = scene(3, 200, 200), []
     drawn = residual_parallax.random_displacement
 
@@ -130,7 +131,7 @@ def test_parallax_moves_what_the_student_sees_and_learned_registration_puts_it_b
             else LearnedRegistration(NoRegistration(), smoothing_s=0.0, in_background=False)
         )
         monkeypatch.setattr(residual_parallax, "_registration", lambda it=registration: it)
-        # A draw without bodies: they hide what is behind them.
+        # A draw without bodies, which would hide what is behind them.
         found = Augmentation(size=128, **options)(image, np.random.default_rng(1))
         assert np.array_equal(found.ir_aligned, found.vis[:, :, 0])
         far = np.hypot(*(seen[-1].source - np.mgrid[:128, :128][::-1]))
