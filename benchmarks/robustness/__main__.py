@@ -84,7 +84,7 @@ def measure(
 
 
 def plot(
-    result: Mapping[tuple[str, Case], Mapping[str, float]], fusions: Iterable[str], path: Path
+    result: Mapping[tuple[str, Case], Mapping[str, float]], fusions: Sequence[str], path: Path
 ) -> None:
     """Write a plot of each column over shifts and turns."""
     import matplotlib
@@ -92,19 +92,22 @@ def plot(
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
+    plain = dict.fromkeys(name.removeprefix(REGISTERED) for name in fusions)
+    colours = {name: f"C{number}" for number, name in enumerate(plain)}
     figure, axes = plt.subplots(2, len(COLUMNS), figsize=(4 * len(COLUMNS), 6.5), squeeze=False)
     for line, kind in enumerate(UNITS):
         cases = [case for case in CASES if case[0] == kind or not case[1]]
         for axis, column in zip(axes[line], COLUMNS):
             for name in fusions:
                 values = [result[name, case][column] for case in cases]
-                style, alpha = ("--", 0.6) if name in TRIVIAL else ("o-", 1.0)
-                axis.plot([value for _, value in cases], values, style, label=name, alpha=alpha)
+                style = ":" if name.startswith(REGISTERED) else "-"
+                colour = colours[name.removeprefix(REGISTERED)]
+                axis.plot([value for _, value in cases], values, style, color=colour, label=name)
             axis.set_title(column)
             axis.set_xlabel(f"IR {kind}, {UNITS[kind]}")
             axis.grid(alpha=0.3)
-    axes[0][0].legend(fontsize=8)
-    figure.tight_layout()
+    figure.tight_layout(rect=(0.0, 0.1, 1.0, 1.0))
+    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="lower center", ncol=5, fontsize=8)
     figure.savefig(path, dpi=80)
 
 
