@@ -5,8 +5,8 @@ r"""Train the network of the learned registration from registered pairs.
         --exclude DATA/roadscene_unaligned --unregistered_root DATA/kaist=0.1 \
         --checkpoint_dir runs/registration --log_dir logs/registration
 
-The thermal image of a pair is displaced by a random field (`training.registration.fields`), which
-the network learns to find. Scenes that `training.data.scene_parts` holds out validate.
+The thermal image of a pair is displaced by a random field, which the network learns to find
+(`training.data.displacement_fields`). Scenes that `training.data.scene_parts` holds out validate.
 ``--unregistered_root`` names pairs that do not lie on each other: they teach by consistency.
 ``--export DIR``, or later `training.registration.export_registration`, writes the ONNX file from
 ``<checkpoint_dir>/registration.safetensors``, the averaged network. ``--resume

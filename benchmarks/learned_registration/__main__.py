@@ -44,7 +44,7 @@ from irvis_fusion_core.registration.camera_geometry import project
 from irvis_fusion_core.registration.learned.field_image import field_image
 from irvis_fusion_core.registration.modes import HomographyRegistration
 from training.data.boxes import read_boxes
-from training.registration.fields import Body, displace, inverse
+from training.data.displacement_fields import Body, displace, inverse
 from training.tables import markdown_table
 
 AMOUNTS_PX = (4.0, 8.0, 16.0)

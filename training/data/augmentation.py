@@ -18,7 +18,7 @@ import numpy as np
 from irvis_fusion_core.errors import ConfigurationError
 from training.data.boxes import cut_boxes
 from training.data.images import Images
-from training.data.residual_parallax import residual_parallax
+from training.data.residual_parallax import check_engine, residual_parallax
 
 Window = tuple[int, int, int]  # top, left and side of a square
 
@@ -64,7 +64,12 @@ class Augmentation:
     jpeg_prob: float = 0.2  # of the crops without noise, the visible image
 
     def __post_init__(self) -> None:
-        """Raise ConfigurationError: a bad probability, a negative reach, an empty crop."""
+        """Check the values.
+
+        Raises:
+            ConfigurationError: A bad probability, a negative reach, an empty crop.
+            EngineUnavailableError: Parallax is wanted, and no engine runs its registration.
+        """
         for name, value in vars(self).items():
             if name.endswith("_prob") and not 0.0 <= value <= 1.0:
                 raise ConfigurationError(f"expected {name} within 0..1, found {value}")
@@ -76,6 +81,8 @@ class Augmentation:
                 "expected a crop of at least 16 pixels and 0.05 <= low <= high <= 20 for "
                 f"resize_range, found {self.size} and {self.resize_range}"
             )
+        if self.parallax_prob:
+            check_engine()
 
     def __call__(self, scene: Images, random: np.random.Generator) -> View:
         """Return a variant of `scene`; the same generator state gives the same variant."""

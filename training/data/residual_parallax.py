@@ -13,7 +13,7 @@ import numpy as np
 from irvis_fusion_core.metrics import luminance
 from irvis_fusion_core.registration.learned.learned_registration import LearnedRegistration
 from irvis_fusion_core.registration.modes import NoRegistration
-from training.registration.fields import random_displacement
+from training.data.displacement_fields import random_displacement
 
 _CELL = 8
 
@@ -30,7 +30,7 @@ def residual_parallax(
     Args:
         ir: uint8 NxN, in place.
         vis: uint8 NxNx3 RGB.
-        reach_px: Largest displacement, pixels (`training.registration.fields`).
+        reach_px: Largest displacement, pixels (`training.data.displacement_fields`).
         boxes: float32 nx5 (`training.data.boxes`): objects that move in front of the rest.
     """
     size = len(ir)
@@ -38,6 +38,11 @@ def residual_parallax(
     source = random_displacement(random, size, _CELL, reach_px, bodies).source
     moved = cv2.remap(ir, *source, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
     return _registration().refine(moved, None, luminance(vis), 0.0)[0]
+
+
+def check_engine() -> None:
+    """Raise EngineUnavailableError where no engine runs the network; compiles nothing."""
+    _registration()
 
 
 @functools.lru_cache(maxsize=1)

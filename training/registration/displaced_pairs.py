@@ -18,12 +18,12 @@ from irvis_fusion_core.metrics import luminance
 from irvis_fusion_core.network.displacement import CELL, MULTIPLE
 from training.data.boxes import read_boxes
 from training.data.dataset import Root
+from training.data.displacement_fields import Displacement, Random, random_displacement
 from training.data.images import ImageStore, PairPaths, read_pair
 from training.data.listing import list_images
 from training.data.sampling import Draw, Group
 from training.data.scene_parts import held_out
 from training.errors import DataError
-from training.registration.fields import Displacement, Random, random_displacement
 
 REFERENCE_SIDE = 640
 """Longer side of the image, pixels, at which the network sees it at half its size."""

@@ -1,10 +1,12 @@
 """The same geometry for all images of a scene; what is changed in one of them only."""
 
+import sys
+
 import cv2
 import numpy as np
 import pytest
 
-from irvis_fusion_core.errors import ConfigurationError
+from irvis_fusion_core.errors import ConfigurationError, EngineUnavailableError
 from irvis_fusion_core.registration.learned.learned_registration import LearnedRegistration
 from irvis_fusion_core.registration.modes import NoRegistration
 from training.data import residual_parallax
@@ -14,8 +16,8 @@ from training.data.augmentation import (
     sensor_noise,
     tone_curve,
 )
+from training.data.displacement_fields import inverse
 from training.data.images import Images, sky_mask
-from training.registration.fields import inverse
 
 KINDS = ("resize", "flip", "misalign", "tone", "gain", "colour", "noise", "jpeg")
 STILL = dict.fromkeys([f"{kind}_prob" for kind in KINDS], 0.0)
@@ -140,6 +142,21 @@ def test_parallax_moves_what_the_student_sees_and_learned_registration_puts_it_b
         displaced = cv2.remap(found.ir_aligned, *seen[-1].source, cv2.INTER_LINEAR)
         before = np.abs(displaced.astype(int) - found.ir_aligned)[16:-16, 16:-16]
         assert inner.mean() < (0.1 if fixed else 0.7) * before.mean()
+
+
+def test_without_an_engine_parallax_is_refused_at_the_start(monkeypatch):
+    residual_parallax._registration.cache_clear()
+    for name in ("openvino", "onnxruntime"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(EngineUnavailableError, match="expected OpenVINO or ONNX Runtime"):
+        Augmentation(size=64, parallax_prob=0.1)
+    Augmentation(size=64)
+
+
+def test_crops_of_any_size_are_displaced():
+    pytest.importorskip("onnxruntime")
+    augmentation = Augmentation(size=101, **{**STILL, "parallax_prob": 1.0})
+    assert augmentation(scene(1, 140, 150), np.random.default_rng(0)).ir.shape == (101, 101)
 
 
 def test_without_parallax_the_other_draws_stay_as_they_are():

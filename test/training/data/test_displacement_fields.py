@@ -6,8 +6,8 @@ import pytest
 
 pytest.importorskip("torch")
 
-from training.registration import fields
-from training.registration.fields import Body
+from training.data import displacement_fields as fields
+from training.data.displacement_fields import Body
 
 SIZE, CELL = 64, 4
 NOTHING = np.zeros((2, SIZE, SIZE), np.float32)
