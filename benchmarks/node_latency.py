@@ -153,6 +153,8 @@ def together(runs: Sequence[Run]) -> Run:
 def whereabouts(node: Run) -> str:
     """Return where the node's frames went, as it counts them itself: a sentence."""
     counted = node.counted
+    if not counted:
+        return "where frames were lost is not known: no diagnostics of the node arrived"
     lost, dropped, left = (
         sum(count for name, count in counted.items() if name.startswith(begin))
         for begin in ("lost: ", "frames dropped", ("frames fused", "frames passed"))

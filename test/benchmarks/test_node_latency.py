@@ -72,6 +72,10 @@ def test_it_tells_on_which_side_of_the_node_frames_were_lost():
     )
 
 
+def test_without_diagnostics_it_names_no_counts():
+    assert "no diagnostics" in whereabouts(run(1.0, lost=2))
+
+
 def test_both_views_of_the_own_cost_are_of_the_same_thing():
     own_ms, engine_ms = 2.3, 10.0
     seen = node(latency_ms=HOPS_MS + TAKING_MS + own_ms + engine_ms)
