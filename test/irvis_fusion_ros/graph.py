@@ -10,6 +10,7 @@ import os
 import tempfile
 import time
 
+import cv2
 import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
@@ -65,6 +66,13 @@ def ir_frame(number):
     frame[40:80, 50:90] = 230
     frame[0, :3] = 0
     return frame
+
+
+def resize(ir, shape):
+    """Return `ir` in the size of `shape` with a channel, as mode `resize` gives it."""
+    shrinks = ir.shape[0] > shape[0]
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return cv2.resize(ir, shape[1::-1], interpolation=method)[..., None]
 
 
 def image_message(pixels, stamp, frame_id, encoding=None):
@@ -253,7 +261,7 @@ class Graph:
         if np.array_equal(pixels, vis):
             return False
         near = sorted(self.sent_ir, key=lambda key: abs(key - stamp_key(message)))[:20]
-        expected = (np.maximum(self.sent_ir[key][..., None], vis) for key in near)
+        expected = (np.maximum(resize(self.sent_ir[key], vis.shape), vis) for key in near)
         assert any(np.array_equal(pixels, image) for image in expected), "neither"
         return True
 
