@@ -139,34 +139,51 @@ def _image_front(
 
 
 class ImageInPlace:
-    """A sensor_msgs/Image whose pixels are written where they lie; then `finish` gives it.
+    """A sensor_msgs/Image whose pixels are written where they lie: `begin`, write, `finish`.
 
-    The message becomes `bytes` without a copy, unless somebody could still write to `pixels`.
+    One after the other is made in the same memory, which need not be found and cleared for each. A
+    message that somebody holds keeps its bytes: `io.BytesIO` moves on to a copy then.
 
     Attributes:
-        pixels: uint8, zeros at first. Let go of it before `finish`.
+        pixels: Those of the message begun. Let go of them before `finish`.
     """
 
-    def __init__(self, head: bytes, encoding: str, shape: tuple[int, ...]) -> None:
-        """Make room for uint8 pixels of `shape`, HxW or HxWxC, behind a `head`."""
+    def __init__(self) -> None:
+        self._stream = io.BytesIO()
+        self._length = 0
+        self._is_begun = False
+
+    def begin(self, head: bytes, encoding: str, shape: tuple[int, ...]) -> None:
+        """Make room for uint8 `pixels` of `shape`, HxW or HxWxC, behind a `head`.
+
+        Write all of them: what they hold at first is left of another image.
+        """
         size = math.prod(shape)
         front = _image_front(head, encoding, shape, size, False)
-        self._length = len(front) + size
-        self._stream = io.BytesIO(bytes(self._length))
+        if self._is_begun or self._length != len(front) + size:
+            # What was begun and never finished may still be written to.
+            self._length = len(front) + size
+            self._stream = io.BytesIO(bytes(self._length))
+        self._is_begun = True
         room = self._stream.getbuffer()
         room[: len(front)] = front
         # Unlike np.ndarray, frombuffer keeps the buffer locked for as long as an array needs it.
         self.pixels: np.ndarray = np.frombuffer(room, np.uint8, -1, len(front)).reshape(shape)
 
     def finish(self) -> tuple[bytes, np.ndarray]:
-        """Return the message, and its pixels as a view that cannot be written to. Call it once."""
+        """Return the message, and its pixels as a view that cannot be written to.
+
+        The message becomes `bytes` without a copy, unless somebody could still write to `pixels`.
+        """
         shape, size = self.pixels.shape, self.pixels.nbytes
         del self.pixels
         try:
             self._stream.truncate(self._length)  # changes nothing: refused while `pixels` is held
-            raw = self._stream.getvalue()
         except BufferError:
             raw = bytes(self._stream.getbuffer())
+        else:
+            raw = self._stream.getvalue()
+            self._is_begun = False
         return raw, np.ndarray(shape, np.uint8, raw, self._length - size)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
@@ -61,7 +62,8 @@ class Configured:
         self.engine_text: dict[str, str] = {}
         self._info_raw, self._info_size = b"", (0, 0)
         self._node = node
-        live, guard, note, clock = node.live, node.guard, node.note, node.get_clock()
+        live, guard, note = node.live, node.guard, node.note
+        clock: Any = node.get_clock()  # rclpy's types call a node's ROSClock a Clock
         settings = live.current
         refuse_loops(node, settings)
         with ExitStack() as undo:
@@ -87,7 +89,8 @@ class Configured:
             self._expire_timer.cancel()
 
             def now_ns() -> int:
-                return clock.now().nanoseconds
+                # Without a simulated clock it is the system's, which rclpy wraps in three objects.
+                return clock.now().nanoseconds if clock.ros_time_is_active else time.time_ns()
 
             self.checks = MessageChecks(note, now_ns, live)
             self.path = FramePath(

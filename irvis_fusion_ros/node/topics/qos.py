@@ -34,6 +34,8 @@ try:
 except ImportError:  # pragma: no cover - Humble
     from rclpy import qos_event  # type: ignore[no-redef]
 
+OFFERS_S = 2.0
+"""While messages come from as many publishers as before, their offers are read this often."""
 HANDOVER_S = 2.0
 """How long a replaced subscription lives on when its successor has received nothing."""
 TELLS_MESSAGE_INFO = hasattr(Subscription, "CallbackType")
@@ -216,6 +218,7 @@ class MatchedSubscription:
         self._replaced_at_s = 0.0
         self._quiet_since_s = 0.0
         self._received_seen = 0
+        self._offers_at_s = 0.0
 
     @property
     def is_open(self) -> bool:
@@ -226,7 +229,7 @@ class MatchedSubscription:
         """Subscribe with what is offered now; does nothing when already open."""
         if self._current is None:
             self.offers = read_offers(self.node, self.topic)
-            self._quiet_since_s = now_s
+            self._quiet_since_s = self._offers_at_s = now_s
             self._arrivals.begin()
             self._subscribe(choose_reliability(self.offers, self.reliability))
 
@@ -242,12 +245,17 @@ class MatchedSubscription:
         """Read the publishers' offers; return a sentence for the log when it subscribed again."""
         if self._current is None:
             return None
-        if self.received != self._received_seen:
+        is_heard = self.received != self._received_seen
+        if is_heard:
             self._received_seen = self.received
             self._quiet_since_s = now_s
         if self._replaced is not None and now_s - self._replaced_at_s > HANDOVER_S:
             self._end_handover()
-        self.offers = read_offers(self.node, self.topic)
+        # What the publishers offer takes six times as long to read as their number.
+        known = self.node.count_publishers(self.topic) == len(self.offers)
+        if known and (not self.offers or is_heard and now_s - self._offers_at_s < OFFERS_S):
+            return None
+        self.offers, self._offers_at_s = read_offers(self.node, self.topic), now_s
         if not self.offers:
             return None
         reliability = choose_reliability(self.offers, self.reliability)
