@@ -219,24 +219,23 @@ def fused_bytes(fused: np.ndarray, vis_msg: AnySerializedImage, order: str | Non
     return image_bytes(vis_msg.head, encoding, pixels)
 
 
-def begin_fused(
-    outgoing: ImageInPlace, vis_msg: AnySerializedImage, shape: tuple[int, ...], order: str
-) -> bool:
-    """Begin the message of `fused_bytes` before its pixels are known, to write them into it.
+def fused_in_place(
+    vis_msg: AnySerializedImage, shape: tuple[int, ...], order: str
+) -> ImageInPlace | None:
+    """Return the message of `fused_bytes` before its pixels are known, to write them into it.
 
     Returns:
-        Whether it is begun, for a fused image of `shape` and `order`; False where `fused_bytes`
-        converts the pixels (alpha, grey, another order) or refuses them.
+        The message, for a fused image of `shape` and `order`; None where `fused_bytes` converts
+        the pixels (alpha, grey, another order) or refuses them.
     """
-    encoding = "bgr8"
-    if isinstance(vis_msg, SerializedImage):
-        encoding = encodings.output_encoding(vis_msg.encoding)
-        if shape[:2] != (vis_msg.height, vis_msg.width):
-            return False
+    if not isinstance(vis_msg, SerializedImage):
+        return ImageInPlace(vis_msg.head, "bgr8", shape) if order == "bgr" else None
+    encoding = encodings.output_encoding(vis_msg.encoding)
     if encoding not in ("rgb8", "bgr8", "8UC3") or DIRECT_ORDER[encoding] != order:
-        return False
-    outgoing.begin(vis_msg.head, encoding, shape)
-    return True
+        return None
+    if shape[:2] != (vis_msg.height, vis_msg.width):
+        return None
+    return ImageInPlace(vis_msg.head, encoding, shape)
 
 
 def passed_bytes(vis_msg: AnySerializedImage, pixels: np.ndarray | None = None) -> bytes:

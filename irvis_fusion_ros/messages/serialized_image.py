@@ -139,51 +139,34 @@ def _image_front(
 
 
 class ImageInPlace:
-    """A sensor_msgs/Image whose pixels are written where they lie: `begin`, write, `finish`.
+    """A sensor_msgs/Image whose pixels are written where they lie; then `finish` gives it.
 
-    One after the other is made in the same memory, which need not be found and cleared for each. A
-    message that somebody holds keeps its bytes: `io.BytesIO` moves on to a copy then.
+    The message becomes `bytes` without a copy, unless somebody could still write to `pixels`.
 
     Attributes:
-        pixels: Those of the message begun. Let go of them before `finish`.
+        pixels: uint8, zeros at first. Let go of it before `finish`.
     """
 
-    def __init__(self) -> None:
-        self._stream = io.BytesIO()
-        self._length = 0
-        self._is_begun = False
-
-    def begin(self, head: bytes, encoding: str, shape: tuple[int, ...]) -> None:
-        """Make room for uint8 `pixels` of `shape`, HxW or HxWxC, behind a `head`.
-
-        Write all of them: what they hold at first is left of another image.
-        """
+    def __init__(self, head: bytes, encoding: str, shape: tuple[int, ...]) -> None:
+        """Make room for uint8 pixels of `shape`, HxW or HxWxC, behind a `head`."""
         size = math.prod(shape)
         front = _image_front(head, encoding, shape, size, False)
-        if self._is_begun or self._length != len(front) + size:
-            # What was begun and never finished may still be written to.
-            self._length = len(front) + size
-            self._stream = io.BytesIO(bytes(self._length))
-        self._is_begun = True
+        self._length = len(front) + size
+        self._stream = io.BytesIO(bytes(self._length))
         room = self._stream.getbuffer()
         room[: len(front)] = front
         # Unlike np.ndarray, frombuffer keeps the buffer locked for as long as an array needs it.
         self.pixels: np.ndarray = np.frombuffer(room, np.uint8, -1, len(front)).reshape(shape)
 
     def finish(self) -> tuple[bytes, np.ndarray]:
-        """Return the message, and its pixels as a view that cannot be written to.
-
-        The message becomes `bytes` without a copy, unless somebody could still write to `pixels`.
-        """
+        """Return the message, and its pixels as a view that cannot be written to. Call it once."""
         shape, size = self.pixels.shape, self.pixels.nbytes
         del self.pixels
         try:
             self._stream.truncate(self._length)  # changes nothing: refused while `pixels` is held
+            raw = self._stream.getvalue()
         except BufferError:
             raw = bytes(self._stream.getbuffer())
-        else:
-            raw = self._stream.getvalue()
-            self._is_begun = False
         return raw, np.ndarray(shape, np.uint8, raw, self._length - size)
 
 

@@ -27,7 +27,6 @@ from irvis_fusion_core.protocols import (
 from irvis_fusion_core.registration import fill_uncovered
 from irvis_fusion_core.streams.stamps import NS_PER_S
 from irvis_fusion_ros.messages import image_messages
-from irvis_fusion_ros.messages.serialized_image import ImageInPlace
 from irvis_fusion_ros.parameters.settings import Settings
 from irvis_fusion_ros.pipeline.frames import IrFrame, VisFrame
 
@@ -144,7 +143,6 @@ class PairFuser:
 
     def __post_init__(self) -> None:
         self.warm_sizes: list[tuple[int, int]] = []
-        self._outgoing = ImageInPlace()
         # For which frame, visible size and stages; grey, warped, and its coverage.
         self._prepared: tuple[tuple, np.ndarray, np.ndarray, np.ndarray | None] | None = None
 
@@ -204,8 +202,8 @@ class PairFuser:
         if coverage is not None:
             ir8 = fill_uncovered(ir8, grey_vis, coverage)
         room_ns = time.monotonic_ns()
-        in_place = image_messages.begin_fused(self._outgoing, frame.message, vis.shape, order)
-        out = self._outgoing.pixels if in_place else None
+        outgoing = image_messages.fused_in_place(frame.message, vis.shape, order)
+        out = None if outgoing is None else outgoing.pixels
         start_ns = time.monotonic_ns()
         image = self.engine.fuse_frame(ir8, vis, order=order, out=out)
         engine_ns = time.monotonic_ns()
@@ -213,11 +211,11 @@ class PairFuser:
             stages.limiter.limit(image, ir8, vis, frame.stamp_ns / NS_PER_S, order)
         if coverage is not None:  # beyond the thermal image the visible one stands exactly
             cv2.copyTo(vis, cv2.compare(coverage, 0, cv2.CMP_EQ), image)
-        if in_place and image is out:
-            del image, out  # now nobody can write to the message any more
-            message, image = self._outgoing.finish()
-        else:
+        if outgoing is None or image is not out:
             message = image_messages.fused_bytes(image, frame.message, order)
+        else:
+            del image, out  # now nobody can write to the message any more
+            message, image = outgoing.finish()
         engine_ms = (engine_ns - start_ns) / 1e6
         write_ms = (time.monotonic_ns() - room_ns) / 1e6 - engine_ms
         timings = Timings(read_ms, thermal_ms, registration_ms, engine_ms, write_ms)

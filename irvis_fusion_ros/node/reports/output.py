@@ -19,7 +19,7 @@ from rclpy.qos import (
 from irvis_fusion_ros.node.reports.latency_topics import LATENCY_TOPICS
 from irvis_fusion_ros.node.startup.shared_memory import segment_bytes
 from irvis_fusion_ros.node.topics.image_topics import COMPRESSED, FUSED, FUSED_INFO
-from irvis_fusion_ros.node.topics.qos import profile_text
+from irvis_fusion_ros.node.topics.qos import name_for_rclpy, profile_text, resolve_topic
 from irvis_fusion_ros.parameters.settings import LiveSettings
 from irvis_fusion_ros.running_node.environment import TRANSPORT_VARIABLES
 
@@ -57,7 +57,7 @@ class OutputReport:
             if topic in IMAGES:
                 self.unserved += found
                 values["subscribers of " + topic] = str(
-                    self.node.count_subscribers(self.node.resolve_topic_name(topic))
+                    self.node.count_subscribers(resolve_topic(self.node, topic))
                 )
             problems += found
         problems += [*self._same_name(), *self._small_segment()]
@@ -68,14 +68,14 @@ class OutputReport:
 
     def _unserved(self, topic: str) -> Iterator[str]:
         """Say of each subscriber of `topic` that gets nothing why, and what helps."""
-        resolved = self.node.resolve_topic_name(topic)
-        subscribers = self.node.get_subscriptions_info_by_topic(resolved)
+        resolved, name = resolve_topic(self.node, topic), name_for_rclpy(self.node, topic)
+        subscribers = self.node.get_subscriptions_info_by_topic(name)
         if not subscribers:
             return
         ours = full_name(self.node.get_name(), self.node.get_namespace())
         offered = [
             info
-            for info in self.node.get_publishers_info_by_topic(resolved)
+            for info in self.node.get_publishers_info_by_topic(name)
             if full_name(info.node_name, info.node_namespace) == ours
         ]
         for info in subscribers:

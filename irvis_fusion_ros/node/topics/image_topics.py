@@ -101,7 +101,7 @@ def make_publishers(
     reliability, durability = settings.output_qos_reliability, settings.output_qos_durability
 
     def create(message_type: Any, name: str) -> Any:
-        topic = qos.resolve_topic(node, name)
+        topic = qos.name_for_rclpy(node, name)
         publisher = qos.matched_events(
             lambda events: node.create_lifecycle_publisher(
                 message_type,

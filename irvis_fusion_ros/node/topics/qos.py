@@ -34,8 +34,6 @@ try:
 except ImportError:  # pragma: no cover - Humble
     from rclpy import qos_event  # type: ignore[no-redef]
 
-OFFERS_S = 2.0
-"""While messages come from as many publishers as before, their offers are read this often."""
 HANDOVER_S = 2.0
 """How long a replaced subscription lives on when its successor has received nothing."""
 TELLS_MESSAGE_INFO = hasattr(Subscription, "CallbackType")
@@ -70,7 +68,7 @@ def type_name(message_type: type[Any]) -> str:
 
 
 def read_offers(node: Node, topic: str) -> list[Offer]:
-    """Return who publishes `topic` (resolved and absolute) now, in a stable order."""
+    """Return who publishes `topic` (see `name_for_rclpy`) now, in a stable order."""
     offers = []
     for info in node.get_publishers_info_by_topic(topic):
         name = info.node_namespace.rstrip("/") + "/" + info.node_name
@@ -114,6 +112,15 @@ def resolve_topic(node: Node, topic: str) -> str:
     if transport == "compressed" and resolved == node.resolve_topic_name(topic, only_expand=True):
         return f"{node.resolve_topic_name(image)}/{transport}"
     return resolved
+
+
+def name_for_rclpy(node: Node, topic: str) -> str:
+    """Return the name of which rclpy, which remaps all that it is given, makes `resolve_topic`.
+
+    A resolved name would be remapped a second time where two topics change places.
+    """
+    resolved = resolve_topic(node, topic)
+    return topic if resolved == str(node.resolve_topic_name(topic)) else resolved
 
 
 def qos_overrides(node: Node, topic: str, entity: str) -> dict[str, Any]:
@@ -201,10 +208,11 @@ class MatchedSubscription:
     depth: int = 5
 
     def __post_init__(self) -> None:
+        self._name = name_for_rclpy(self.node, self.topic)
         self.topic = resolve_topic(self.node, self.topic)
         self.type_name = type_name(self.message_type)
         self.profile = make_profile("best_effort", "volatile", self.depth)
-        overrides = qos_overrides(self.node, self.topic, "subscription")
+        overrides = qos_overrides(self.node, self._name, "subscription")
         self.reliability = overrides.get("reliability", self.reliability)
         self.offers: list[Offer] = []
         self.received = 0
@@ -218,7 +226,6 @@ class MatchedSubscription:
         self._replaced_at_s = 0.0
         self._quiet_since_s = 0.0
         self._received_seen = 0
-        self._offers_at_s = 0.0
 
     @property
     def is_open(self) -> bool:
@@ -228,8 +235,8 @@ class MatchedSubscription:
     def open(self, now_s: float) -> None:
         """Subscribe with what is offered now; does nothing when already open."""
         if self._current is None:
-            self.offers = read_offers(self.node, self.topic)
-            self._quiet_since_s = self._offers_at_s = now_s
+            self.offers = read_offers(self.node, self._name)
+            self._quiet_since_s = now_s
             self._arrivals.begin()
             self._subscribe(choose_reliability(self.offers, self.reliability))
 
@@ -245,17 +252,12 @@ class MatchedSubscription:
         """Read the publishers' offers; return a sentence for the log when it subscribed again."""
         if self._current is None:
             return None
-        is_heard = self.received != self._received_seen
-        if is_heard:
+        if self.received != self._received_seen:
             self._received_seen = self.received
             self._quiet_since_s = now_s
         if self._replaced is not None and now_s - self._replaced_at_s > HANDOVER_S:
             self._end_handover()
-        # What the publishers offer takes six times as long to read as their number.
-        known = self.node.count_publishers(self.topic) == len(self.offers)
-        if known and (not self.offers or is_heard and now_s - self._offers_at_s < OFFERS_S):
-            return None
-        self.offers, self._offers_at_s = read_offers(self.node, self.topic), now_s
+        self.offers = read_offers(self.node, self._name)
         if not self.offers:
             return None
         reliability = choose_reliability(self.offers, self.reliability)
@@ -311,14 +313,14 @@ class MatchedSubscription:
         def create(**events: Any) -> Any:
             return self.node.create_subscription(
                 self.message_type,
-                self.topic,
+                self._name,
                 deliver,
                 self.profile,
                 raw=True,
                 # Its own: a group in which taking a message raised waits for `release_stuck`.
                 callback_group=MutuallyExclusiveCallbackGroup(),
                 event_callbacks=qos_event.SubscriptionEventCallbacks(**events),
-                qos_overriding_options=overriding_options(self.node, self.topic, "subscription"),
+                qos_overriding_options=overriding_options(self.node, self._name, "subscription"),
             )
 
         try:

@@ -10,7 +10,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSDurabilityPolicy, QoSReliabilityPolicy
 from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
 
 from irvis_fusion_ros.node.fusion_node import FusionNode
 
@@ -100,6 +100,31 @@ def test_an_override_of_one_policy_leaves_the_others_to_the_node(graph):
     graph.vis = graph.node.create_publisher(Image, "vis/image_raw", 10)  # reliable
     graph.wait_for(lambda: QoSReliabilityPolicy.RELIABLE in subscribed(), what="its offer")
     wait_until_fusing(graph)
+
+
+def test_topics_that_change_places_are_remapped_once(graph):
+    """Cameras whose drivers are named the other way round."""
+    graph.ir, graph.vis = graph.vis, graph.ir
+    options = ["-r", "ir/image_raw:=vis/image_raw", "-r", "vis/image_raw:=ir/image_raw"]
+    graph.start_node(options=options)
+    wait_until_fusing(graph)
+    graph.wait_for_report()
+    assert graph.value("ir", "topic") == "/vis/image_raw"
+    assert graph.value("vis", "topic") == "/ir/image_raw"
+    for name in ("ir", "vis"):
+        assert graph.value(name, "publishers") == "/test (reliable, volatile)"
+
+
+def test_subscribers_of_a_remapped_image_are_found_under_its_compressed_topic(graph):
+    graph.node.create_subscription(CompressedImage, "/out/compressed", print, 1)
+    options = ["-r", "fused/image_raw:=/out"]
+    graph.start_node({"publish_compressed": False}, options=options)
+    said = "/test gets nothing of /out/compressed: set publish_compressed: true"
+    graph.wait_for(
+        lambda: "output" in graph.statuses and said in graph.statuses["output"].message,
+        what="the advice",
+    )
+    assert graph.value("output", "subscribers of fused/image_raw/compressed") == "1"
 
 
 def test_the_node_lives_in_the_executor_of_another_program(graph):
