@@ -115,9 +115,9 @@ def resolve_topic(node: Node, topic: str) -> str:
 
 
 def name_for_rclpy(node: Node, topic: str) -> str:
-    """Return the name of which rclpy, which remaps all that it is given, makes `resolve_topic`.
+    """Return the name to give to rclpy for `resolve_topic`'s.
 
-    A resolved name would be remapped a second time where two topics change places.
+    rclpy remaps what it is given: a resolved name a second time, where two topics change places.
     """
     resolved = resolve_topic(node, topic)
     return topic if resolved == str(node.resolve_topic_name(topic)) else resolved

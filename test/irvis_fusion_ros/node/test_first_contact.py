@@ -5,6 +5,7 @@ import pytest
 pytest.importorskip("rclpy", reason="needs rclpy: source ROS, or pip install '.[ros]'")
 
 import rclpy
+from builtin_interfaces.msg import Time
 from graph import play_until_fused, wait_until_fusing
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
@@ -27,6 +28,23 @@ def test_the_first_message_on_the_clock_is_no_jump(graph):
         graph.wait_for_report()
         jumped = "clock jump" in graph.statuses["messages"].message
         assert jumped == (second == 1_700_000_300), graph.fusion.log()
+
+
+def test_the_future_is_what_lies_ahead_of_the_simulated_clock(graph):
+    graph.start_node({"use_sim_time": True})
+    clock = Clock()
+    clock.clock.sec = 1_700_000_000  # long ago by the system's clock
+
+    def said_of(seconds_ahead):
+        graph.clock.publish(clock)
+        graph.send_vis(Time(sec=clock.clock.sec + seconds_ahead))
+        graph.spin(0.1)
+        return graph.statuses["messages"].message if "messages" in graph.statuses else ""
+
+    graph.wait_for(lambda: said_of(0) and len(graph.fused) > 5, what="frames")
+    graph.wait_for_report()
+    assert "future" not in said_of(0)
+    graph.wait_for(lambda: "vis: stamp from the future" in said_of(1000), what="the note")
 
 
 def test_a_start_with_cameras_warns_of_nothing(graph):
