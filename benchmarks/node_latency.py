@@ -64,7 +64,8 @@ class Run(NamedTuple):
 
     A latency is from the stamp to the consumer's callback. A residence is from the middleware's
     reception of the visible frame in the consumer's process to that of the fused frame. `counted`
-    is what the node says of its frames, with the warm-up.
+    is what the node says of its frames, with the warm-up. `cpu_s` and `executor_s` are processor
+    times of the node's process and of its executor's thread.
     """
 
     sent: int
@@ -75,6 +76,7 @@ class Run(NamedTuple):
     disordered: int
     debug: dict[str, list[float]]
     cpu_s: float
+    executor_s: float
     counted: dict[str, int]
 
     @property
@@ -112,6 +114,7 @@ def make_run(camera: Mapping[str, Any], consumer: Mapping[str, Any]) -> Run:
             for name, values in consumer["debug"].items()
         },
         cpu_s=camera["cpu_s"],
+        executor_s=camera["executor_s"],
         counted=consumer["counted"],
     )
 
@@ -209,6 +212,8 @@ def report(all_runs: Mapping[str, Sequence[Run]], options: argparse.Namespace) -
             )
     print(markdown_table(columns, rows, formats, "node"))
     node, relay = runs[NODE], runs[RELAY]
+    share = node.executor_s * options.rate_hz / max(1, node.sent)
+    print(f"\nthe thread of the node's executor took {share:.0%} of a core")
     if options.cpu_alone:
         return
     fused, out = len(node.debug["engine_ms"]), len(node.latencies_ms)

@@ -41,11 +41,18 @@ STAMP_AT = 4
 """Where the stamp lies in a serialized message, behind its encapsulation."""
 
 
-def cpu_time_s(pid: int) -> float:
-    """Return the processor time that a running process has used, in seconds (Linux)."""
-    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
-        fields = file.read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+def cpu_times_s(pid: int) -> tuple[float, float]:
+    """Return the processor time, in seconds, of a running process and of its main thread (Linux).
+
+    The main thread is that of the executor.
+    """
+
+    def used_s(folder: str) -> float:
+        with open(folder + "/stat", encoding="ascii") as file:
+            fields = file.read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    return used_s(f"/proc/{pid}"), used_s(f"/proc/{pid}/task/{pid}")
 
 
 def run_camera(
@@ -59,7 +66,7 @@ def run_camera(
 ) -> None:
     """Publish both streams of (width, height); print the stamps of the warm-up and of the rest.
 
-    Also prints the processor time that the process `watched` used while the rest was sent. Begins
+    Also prints the processor times that the process `watched` used while the rest was sent. Begins
     when the visible topic has its `subscribers`: the node under test and the observer.
     """
     rclpy.init()
@@ -81,11 +88,11 @@ def run_camera(
     start_s = time.monotonic()
     warm_up, count = int(warm_up_s * rate_hz), int((warm_up_s + seconds) * rate_hz)
     sent = []
-    cpu_s = 0.0
+    before_s = used_s = (0.0, 0.0)
     for number in range(count):
         time.sleep(max(0.0, start_s + number / rate_hz - time.monotonic()))
         if number == warm_up and watched is not None:
-            cpu_s = cpu_time_s(watched)
+            before_s = cpu_times_s(watched)
         stamp = node.get_clock().now().to_msg()
         sent.append(stamp_ns(stamp))
         for publisher, kind in ((ir, "ir"), (vis, "vis")):
@@ -94,9 +101,11 @@ def run_camera(
             publisher.publish(bytes(message))
     time.sleep(0.5)  # for the frames on their way
     if watched is not None:
-        cpu_s = cpu_time_s(watched) - cpu_s
+        used_s = cpu_times_s(watched)
     time.sleep(1.5)  # let the reliable writers finish
-    print(json.dumps({"warm_up": sent[:warm_up], "sent": sent[warm_up:], "cpu_s": cpu_s}))
+    cpu_s, executor_s = (used - before for used, before in zip(used_s, before_s))
+    told = {"warm_up": sent[:warm_up], "sent": sent[warm_up:]}
+    print(json.dumps({**told, "cpu_s": cpu_s, "executor_s": executor_s}))
 
 
 def run_consumer(seconds: float, with_debug: bool = True) -> None:

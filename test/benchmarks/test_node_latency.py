@@ -30,6 +30,7 @@ def run(latency_ms, debug=None, **changes):
         "disordered": 0,
         "debug": debug or {},
         "cpu_s": 1.0,
+        "executor_s": 0.5,
         "counted": {},
     }
     return Run(**{**values, **changes})
@@ -45,7 +46,7 @@ def node(latency_ms=17.7, wait_ms=0.3, node_ms=2.0, engine_ms=10.0, **changes):
 
 def test_lost_double_and_disordered_frames_are_told_apart():
     camera = {"warm_up": [1 * MS, 2 * MS], "sent": [3 * MS, 4 * MS, 5 * MS, 6 * MS]}
-    camera["cpu_s"] = 2.5
+    camera.update(cpu_s=2.5, executor_s=1.5)
     arrivals = [(1, 8, 9), (3, 3, 4), (5, 4, 5), (4, 5, 6), (4, 6, 7)]
     consumer = {
         "arrivals": [[stamp * MS, (stamp + r) * MS, (stamp + c) * MS] for stamp, r, c in arrivals],
